@@ -1,0 +1,74 @@
+"""hbt-bench: multilingual retrieval benchmarks for MTEB, with exact ranks and language bias.
+
+Public names are bound at first use, so that importing the package, and the command line, stay fast.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hbt_bench.corpus.collection import Collection, Document, Query
+    from hbt_bench.errors import DataError, HbtBenchError, ModelError, OutputError, UsageError
+    from hbt_bench.ranking.measures import Ranking
+    from hbt_bench.ranking.ranks import Ranks, rank
+    from hbt_bench.reporting.evaluation import Evaluation
+    from hbt_bench.reporting.results import Result
+    from hbt_bench.tasks.mteb_model import ModelRequest
+    from hbt_bench.tasks.mteb_task import get_tasks
+    from hbt_bench.tasks.registry import select_tasks
+
+_MODULES = {
+    "Collection": "corpus.collection",
+    "DataError": "errors",
+    "Document": "corpus.collection",
+    "Evaluation": "reporting.evaluation",
+    "HbtBenchError": "errors",
+    "ModelError": "errors",
+    "ModelRequest": "tasks.mteb_model",
+    "OutputError": "errors",
+    "Query": "corpus.collection",
+    "Ranking": "ranking.measures",
+    "Ranks": "ranking.ranks",
+    "Result": "reporting.results",
+    "UsageError": "errors",
+    "get_tasks": "tasks.mteb_task",
+    "rank": "ranking.ranks",
+    "select_tasks": "tasks.registry",
+}
+
+__all__ = [
+    "Collection",
+    "DataError",
+    "Document",
+    "Evaluation",
+    "HbtBenchError",
+    "ModelError",
+    "ModelRequest",
+    "OutputError",
+    "Query",
+    "Ranking",
+    "Ranks",
+    "Result",
+    "UsageError",
+    "__version__",
+    "get_tasks",
+    "rank",
+    "select_tasks",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("hbt-bench")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'hbt_bench' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(f"hbt_bench.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

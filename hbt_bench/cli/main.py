@@ -1,0 +1,84 @@
+"""The command group: commands load when they are called, and errors become one sentence and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from hbt_bench.errors import HbtBenchError, did_you_mean
+
+#: Exit code of an interrupted run, as shells count it.
+INTERRUPTED = 130
+
+#: Each command with its line in the overview, which must not load the module.
+_COMMANDS = {
+    "run": "Evaluate a model on tasks.",
+    "tasks": "List the tasks, or show one.",
+    "data": "Fetch or verify the data of a task.",
+    "leaderboard": "Compare the models in a folder of results.",
+    "quickstart": "Run the main job on built-in data, without network.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order in which they are met."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import the module of a command."""
+        if name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(f"hbt_bench.cli.{name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggest a command for a mistyped one."""
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f"no command '{args[0]}'{did_you_mean(args[0], _COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the overview from the table above."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="hbt-bench", prog_name="hbt-bench")
+def cli() -> None:
+    """Multilingual retrieval benchmarks for MTEB: three modes, exact ranks, language bias.
+
+    Exit codes: 0 done, 1 a defect of the program, 2 wrong usage, 3 data missing or damaged,
+    4 no usable model, 5 output not writable, 130 interrupted.
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        code = cli.main(args=list(arguments), prog_name="hbt-bench", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as exit_request:
+        return exit_request.exit_code
+    except click.ClickException as error:
+        click.echo(f"hbt-bench: {error.format_message()}", err=True)
+        return error.exit_code
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        click.echo("hbt-bench: interrupted; run the same command again to continue", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
+        return 0
+    except HbtBenchError as error:
+        click.echo(f"hbt-bench: {error}", err=True)
+        return error.exit_code
+    return code if isinstance(code, int) else 0

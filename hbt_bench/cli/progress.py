@@ -1,0 +1,47 @@
+"""Progress on stderr: one bar a stage, gone when it is done."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+import click
+
+_LABELS = {"encode": "encoding texts", "rank": "ranking queries"}
+
+
+class Bars:
+    """Bars that appear when their stage starts; on a stderr that is no terminal there are none."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def say(self, message: str) -> None:
+        """Print a notice without tearing a bar."""
+        click.echo(f"hbt-bench: {message}", err=True)
+
+    def update(self, stage: str, count: int, total: int) -> None:
+        """Advance the bar of `stage` by `count` of `total`."""
+        from tqdm import tqdm
+
+        if self._bar is None or stage != self._stage or self._bar.n >= total:
+            if self._bar is not None:
+                self._bar.close()
+            self._stage = stage
+            self._bar = tqdm(
+                total=total, desc=_LABELS[stage], unit="", leave=False, file=sys.stderr, disable=not sys.stderr.isatty()
+            )
+        self._bar.update(count)
+        if self._bar.disable:
+            self._bar.n += count

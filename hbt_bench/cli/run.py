@@ -1,0 +1,106 @@
+"""``hbt-bench run``: evaluate a model on tasks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hbt_bench.cli import options
+from hbt_bench.tasks.registry import select_tasks
+
+if TYPE_CHECKING:
+    from hbt_bench.reporting.results import Result
+
+
+@click.command("run")
+@click.option("--model", "name", required=True, help="Local folder, hub name, a name MTEB knows, or bm25.")
+@click.option("--tasks", multiple=True, required=True, metavar="NAMES", help="Task names, with commas or repeated.")
+@options.languages()
+@click.option("--output", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@options.data_dir
+@options.formats("table", "json")
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
+@click.option("--device", help="Such as cpu, cuda or cuda:1; chosen by torch if not given.")
+@click.option("--revision", help="Commit or tag of a hub model.")
+@click.option("--query-prompt", help="Text before every query, instead of the model's own.")
+@click.option("--document-prompt", help="Text before every document, instead of the model's own.")
+@click.option("--trust-remote-code", is_flag=True, help="Run Python code that comes with the model.")
+@click.option("--keep-embeddings", is_flag=True, help="Leave the vectors in the cache for later runs.")
+@click.option("--overwrite", is_flag=True, help="Evaluate again what is there already.")
+def command(
+    name: str,
+    tasks: tuple[str, ...],
+    languages: tuple[str, ...] | None,
+    output: Path,
+    data_dir: Path | None,
+    style: str,
+    batch_size: int,
+    device: str | None,
+    revision: str | None,
+    query_prompt: str | None,
+    document_prompt: str | None,
+    trust_remote_code: bool,
+    keep_embeddings: bool,
+    overwrite: bool,
+) -> None:
+    r"""Evaluate a model on tasks and write MTEB results.
+
+    A run that was interrupted continues when the same command is given again, and what is done is not redone.
+
+    \b
+    hbt-bench run --model ckpt/ --tasks xquad-r-multi
+    hbt-bench run --model bm25 --tasks xquad-r,mlqa-r --languages en,de --format json
+    """
+    from hbt_bench.cli.progress import Bars
+    from hbt_bench.reporting.evaluation import Evaluation
+    from hbt_bench.tasks.mteb_model import ModelRequest
+
+    selections = select_tasks(tasks)
+    for selection in selections:
+        if selection.spec:
+            selection.spec.select(languages)
+    model = ModelRequest(name, revision, query_prompt, document_prompt, device, trust_remote_code)
+    with Bars() as bars:
+        evaluation = Evaluation(
+            model,
+            selections,
+            output,
+            languages,
+            data_dir,
+            batch_size,
+            keep_embeddings,
+            overwrite,
+            say=bars.say,
+            progress=bars.update,
+        )
+        results = evaluation.run()
+    if style == "json":
+        click.echo(json.dumps({"results": [result.as_json() for result in results]}, ensure_ascii=False))
+    else:
+        show(results)
+
+
+def show(results: Sequence[Result]) -> None:
+    """Print results as a table, the means of each task in one row."""
+    from rich.console import Console
+
+    from hbt_bench.reporting.table import Table, number
+
+    measures = ["AP", "R@1", "R@10", "nDCG@10", "rank_distance"]
+    if any("AP" not in result.scores for result in results):
+        measures = ["main_score", *measures]
+    measures = [measure for measure in measures if any(measure in result.scores for result in results)]
+    rows = [
+        [result.task, *(number(result.scores.get(measure), measure) for measure in measures), str(len(result.subsets))]
+        for result in results
+    ]
+    title = f"{results[0].model} ({results[0].revision[:12]})"
+    Console().print(
+        Table(("task", *(measure.replace("_", " ") for measure in measures), "subsets"), rows, title).rich()
+    )
+    for result in results:
+        click.echo(f"{result.path}")

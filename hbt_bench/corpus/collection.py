@@ -1,0 +1,197 @@
+"""The parallel collection: queries and documents per language, and which documents answer which query."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hbt_bench.errors import DataError
+from hbt_bench.languages import get_language, select
+
+
+class Query(NamedTuple):
+    """One question in one language; its versions in other languages share `question`."""
+
+    id: str
+    language: str
+    text: str
+    question: str
+
+
+class Document(NamedTuple):
+    """One candidate in one language."""
+
+    id: str
+    language: str
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class Qrels:
+    """Relevance judgements in compressed rows: query `q` owns the pairs ``offsets[q]:offsets[q + 1]``.
+
+    Shapes: `offsets` (queries + 1,), `documents` (pairs,) indexes into the documents, ascending within a query,
+    `grades` (pairs,) relevance levels of at least 1.
+    """
+
+    offsets: NDArray[np.int64]
+    documents: NDArray[np.int32]
+    grades: NDArray[np.int16]
+
+    @cached_property
+    def queries(self) -> NDArray[np.int64]:
+        """The query of each pair, shape (pairs,)."""
+        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+
+
+@dataclass(frozen=True, eq=False)
+class Collection:
+    """Queries and documents, each sorted so that a language is one contiguous block, and their judgements.
+
+    Build one with `from_records`, which checks it; the fields are then consistent by construction.
+    """
+
+    name: str
+    languages: tuple[str, ...]
+    queries: tuple[Query, ...]
+    documents: tuple[Document, ...]
+    qrels: Qrels
+
+    @classmethod
+    def from_records(
+        cls,
+        name: str,
+        queries: Iterable[Query],
+        documents: Iterable[Document],
+        relevant: Mapping[str, Mapping[str, int]],
+    ) -> Collection:
+        """Check the records and order them by language; within a language their order is kept.
+
+        `relevant` maps a query id to its relevant document ids with their grades.
+
+        Raises `DataError` for a repeated id, an empty text, an unknown language, a judgement of an unknown
+        document or query, a grade below 1, or a query without a relevant document.
+        """
+        queries, documents = tuple(queries), tuple(documents)
+        languages = tuple(sorted({query.language for query in queries} | {one.language for one in documents}))
+        for code in languages:
+            get_language(code)
+        _check_texts(name, "query", queries)
+        _check_texts(name, "document", documents)
+        order = {code: position for position, code in enumerate(languages)}
+        queries = tuple(sorted(queries, key=lambda query: order[query.language]))
+        documents = tuple(sorted(documents, key=lambda document: order[document.language]))
+        return cls(name, languages, queries, documents, _qrels(name, queries, documents, relevant))
+
+    @cached_property
+    def query_blocks(self) -> dict[str, slice]:
+        """The rows of each language's queries."""
+        return _blocks(self.languages, self.queries)
+
+    @cached_property
+    def document_blocks(self) -> dict[str, slice]:
+        """The columns of each language's documents."""
+        return _blocks(self.languages, self.documents)
+
+    @cached_property
+    def document_languages(self) -> NDArray[np.int16]:
+        """Index into `languages` of each document, shape (documents,)."""
+        order = {code: position for position, code in enumerate(self.languages)}
+        return np.array([order[document.language] for document in self.documents], dtype=np.int16)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over languages, ids, texts and judgements, as 16 hexadecimal digits: the identity of the data."""
+        digest = hashlib.sha256()
+
+        def add(*fields: str) -> None:
+            for field in fields:
+                encoded = field.encode()
+                digest.update(len(encoded).to_bytes(8, "little") + encoded)
+
+        add("hbt-bench collection 1", *self.languages)
+        for query in self.queries:
+            add(*query)
+        for document in self.documents:
+            add(*document)
+        for array, kind in ((self.qrels.offsets, "<i8"), (self.qrels.documents, "<i4"), (self.qrels.grades, "<i2")):
+            digest.update(array.astype(kind).tobytes())
+        return digest.hexdigest()[:16]
+
+    def relevant(self, query: int) -> dict[str, int]:
+        """The relevant documents of the query at row `query`: id to grade."""
+        pairs = slice(self.qrels.offsets[query], self.qrels.offsets[query + 1])
+        return {
+            self.documents[document].id: int(grade)
+            for document, grade in zip(self.qrels.documents[pairs], self.qrels.grades[pairs], strict=True)
+        }
+
+    def restrict(self, languages: Iterable[str]) -> Collection:
+        """Keep only the queries and documents in `languages`; the pool shrinks, so the fingerprint changes.
+
+        A query whose relevant documents are all in other languages is dropped. Raises `UsageError` for a
+        language that the collection does not have.
+        """
+        kept = select(languages, self.languages, self.name)
+        documents = [document for document in self.documents if document.language in kept]
+        ids = {document.id for document in documents}
+        relevant = {
+            query.id: {document: grade for document, grade in self.relevant(row).items() if document in ids}
+            for row, query in enumerate(self.queries)
+            if query.language in kept
+        }
+        relevant = {query: judged for query, judged in relevant.items() if judged}
+        queries = [query for query in self.queries if query.id in relevant]
+        return Collection.from_records(self.name, queries, documents, relevant)
+
+
+def _check_texts(name: str, kind: str, texts: tuple[Query, ...] | tuple[Document, ...]) -> None:
+    if not texts:
+        raise DataError(f"{name} has no {kind}: its source is empty or was read with the wrong reader")
+    seen: set[str] = set()
+    for text in texts:
+        if not text.text.strip():
+            raise DataError(f"{name} has an empty {kind}, '{text.id}': remove it from the source")
+        if text.id in seen:
+            raise DataError(f"{name} has the {kind} id '{text.id}' twice: ids must be unique in the whole collection")
+        seen.add(text.id)
+
+
+def _qrels(
+    name: str, queries: tuple[Query, ...], documents: tuple[Document, ...], relevant: Mapping[str, Mapping[str, int]]
+) -> Qrels:
+    column = {document.id: index for index, document in enumerate(documents)}
+    unknown = relevant.keys() - {query.id for query in queries}
+    if unknown:
+        raise DataError(f"{name} judges '{min(unknown)}', which is no query of the collection")
+    offsets, pairs = [0], []
+    for query in queries:
+        judged = relevant.get(query.id)
+        if not judged:
+            raise DataError(f"{name}: query '{query.id}' has no relevant document")
+        for document, grade in judged.items():
+            if document not in column:
+                raise DataError(f"{name}: query '{query.id}' names the document '{document}', which does not exist")
+            if grade < 1:
+                raise DataError(f"{name}: query '{query.id}' has grade {grade} for '{document}'; list grades from 1 up")
+        pairs.extend(sorted((column[document], grade) for document, grade in judged.items()))
+        offsets.append(len(pairs))
+    return Qrels(
+        np.array(offsets, dtype=np.int64),
+        np.array([document for document, _ in pairs], dtype=np.int32),
+        np.array([grade for _, grade in pairs], dtype=np.int16),
+    )
+
+
+def _blocks(languages: tuple[str, ...], texts: tuple[Query, ...] | tuple[Document, ...]) -> dict[str, slice]:
+    counts = dict.fromkeys(languages, 0)
+    for text in texts:
+        counts[text.language] += 1
+    ends = np.cumsum(list(counts.values())).tolist()
+    return {code: slice(end - count, end) for (code, count), end in zip(counts.items(), ends, strict=True)}

@@ -1,0 +1,102 @@
+"""A model in a local folder: what kind it is and which bytes it is, known without loading it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from hbt_bench.errors import ModelError
+from hbt_bench.ranking.signature import Prompts
+
+Kind = Literal["SentenceTransformer", "SparseEncoder", "MultiVectorEncoder", "CrossEncoder", "transformers"]
+
+#: Files of a training run that do not change what the model computes.
+_NOT_THE_MODEL = re.compile(
+    r"^(readme\.md|\..*|.*\.(md|log|csv|png|ckpt-state|lock|tmp)|training_args\.bin|optimizer\.(pt|bin)|scheduler\.pt"
+    r"|scaler\.pt|rng_state.*\.pth|trainer_state\.json|events\.out\..*|model_index\.json)$",
+    re.IGNORECASE,
+)
+_NOT_MODEL_FOLDERS = re.compile(r"^(\..*|checkpoint-\d+|eval|logs|runs|onnx|openvino)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder that holds a model."""
+
+    path: Path
+
+    @classmethod
+    def at(cls, path: Path) -> Checkpoint:
+        """Look at a folder.
+
+        Raises `ModelError` when it holds neither a sentence-transformers nor a transformers model.
+        """
+        if not any((path / name).is_file() for name in ("modules.json", "config.json", "adapter_config.json")):
+            raise ModelError(
+                f"{path} holds no model: a sentence-transformers folder has a modules.json, a transformers folder "
+                "a config.json"
+            )
+        checkpoint = cls(path.resolve())
+        checkpoint.kind  # noqa: B018 -- reads the configuration, so that a damaged one is told before anything loads
+        return checkpoint
+
+    @property
+    def name(self) -> str:
+        """MTEB's ``organisation/model`` form, from the folder's own name: a model card may name the base model."""
+        return "local/" + (re.sub(r"[^\w.-]+", "-", self.path.name) or "model")
+
+    @cached_property
+    def kind(self) -> Kind:
+        """The class that loads it."""
+        declared = self._json("config_sentence_transformers.json").get("model_type", "SentenceTransformer")
+        if (self.path / "modules.json").is_file():
+            known: dict[str, Kind] = {
+                kind: kind for kind in ("SentenceTransformer", "SparseEncoder", "MultiVectorEncoder", "CrossEncoder")
+            }
+            if declared not in known:
+                raise ModelError(f"{self.path} is a sentence-transformers model of an unknown type, '{declared}'")
+            return known[declared]
+        architectures = self._json("config.json").get("architectures") or []
+        if any(str(name).endswith("ForSequenceClassification") for name in architectures):
+            return "CrossEncoder"
+        return "transformers"
+
+    @cached_property
+    def prompts(self) -> Prompts:
+        """The prompts of its own configuration."""
+        return Prompts.of(self._json("config_sentence_transformers.json").get("prompts"))
+
+    @cached_property
+    def revision(self) -> str:
+        """SHA-256 over all files that the model is made of, names and contents, as 16 hexadecimal digits."""
+        digest = hashlib.sha256(b"hbt-bench checkpoint 1")
+        for path in self._files():
+            name = path.relative_to(self.path).as_posix().encode()
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256")
+            digest.update(len(name).to_bytes(4, "little") + name + content.digest())
+        return digest.hexdigest()[:16]
+
+    def _files(self) -> Iterator[Path]:
+        for path in sorted(self.path.rglob("*")):
+            *folders, name = path.relative_to(self.path).parts
+            if path.is_file() and not _NOT_THE_MODEL.match(name) and not any(map(_NOT_MODEL_FOLDERS.match, folders)):
+                yield path
+
+    def _json(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        if not path.is_file():
+            return {}
+        try:
+            content = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise ModelError(f"{path} is damaged ({error}): save the model again") from error
+        if not isinstance(content, dict):
+            raise ModelError(f"{path} is damaged (not a mapping): save the model again")
+        return content

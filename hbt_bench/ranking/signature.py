@@ -1,0 +1,58 @@
+"""The signature of a number: everything it depends on, short enough to paste into a paper."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import ClassVar
+
+from hbt_bench.ranking.ranks import TIE_RULE
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The texts put before queries and documents; empty for none."""
+
+    query: str = ""
+    document: str = ""
+
+    #: Names that sentence-transformers configurations use for the document prompt, the current one first.
+    DOCUMENT_NAMES: ClassVar = ("document", "passage", "corpus")
+
+    @classmethod
+    def of(cls, prompts: Mapping[str, str | None] | None) -> Prompts:
+        """Read the prompts of a sentence-transformers configuration."""
+        prompts = prompts or {}
+        documents = [text for name in cls.DOCUMENT_NAMES if (text := prompts.get(name))]
+        return cls(prompts.get("query") or "", documents[0] if documents else "")
+
+    @property
+    def label(self) -> str:
+        """``none``, or 8 hexadecimal digits of the SHA-256 of both."""
+        if not self.query and not self.document:
+            return "none"
+        return hashlib.sha256(json.dumps([self.query, self.document]).encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a score depends on; `str` gives ``task:...|text:...|data:...|model:...|prompt:...|ties:...|hbt:...|mteb:..``.
+
+    `task` is the name on the command line, `text` what a candidate's text is, `data` the collection's fingerprint
+    (or MTEB's data set revision), `model` the name and the content hash or commit, `prompt` a label of `Prompts`.
+    """
+
+    task: str
+    text: str
+    data: str
+    model: str
+    prompt: str
+    ties: str = TIE_RULE
+
+    def __str__(self) -> str:
+        fields = ("task", "text", "data", "model", "prompt", "ties")
+        parts = [f"{field}:{getattr(self, field).replace('|', '/')}" for field in fields]
+        return "|".join([*parts, f"hbt:{version('hbt-bench')}", f"mteb:{version('mteb')}"])

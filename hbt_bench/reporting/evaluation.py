@@ -1,0 +1,173 @@
+"""The main job: a model and tasks in, results on disk out; what is there already is not done again."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hbt_bench.corpus.atomic import check_writable
+from hbt_bench.corpus.collection import Collection
+from hbt_bench.corpus.download import cache_dir
+from hbt_bench.errors import HbtBenchError, ModelError
+from hbt_bench.ranking.encoders import distinct_texts
+from hbt_bench.ranking.signature import Signature
+from hbt_bench.ranking.store import EmbeddingStore
+from hbt_bench.reporting import results
+from hbt_bench.reporting.results import Result
+from hbt_bench.tasks.mteb_model import ModelRequest
+from hbt_bench.tasks.registry import Selection
+
+#: Called with "encode" or "rank", the items done by a step, and the total.
+Progress = Callable[[str, int, int], object]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One run: `selections` of tasks for one model, with results under `output`.
+
+    `languages` restricts the collections, `data_dir` is where data files lie. `keep_embeddings` leaves the vectors in
+    the cache after success; a run that was killed finds them there in any case.
+    """
+
+    model: ModelRequest
+    selections: Sequence[Selection]
+    output: Path
+    languages: tuple[str, ...] | None = None
+    data_dir: Path | None = None
+    batch_size: int = 32
+    keep_embeddings: bool = False
+    overwrite: bool = False
+    say: Callable[[str], object] = field(default=lambda message: None, compare=False)
+    progress: Progress = field(default=lambda stage, count, total: None, compare=False)
+
+    def run(self) -> list[Result]:
+        """Evaluate and return one result a task, in the order of `selections`.
+
+        Everything that can be checked without the model is checked first. Raises the errors of `hbt_bench.errors`.
+        """
+        check_writable(self.output)
+        ours = [selection.spec for selection in self.selections if selection.spec]
+        for spec in ours:
+            spec.select(self.languages)
+        collections = {spec.name: spec.load(self.languages, self.data_dir) for spec in ours}
+        known = self._known_results(collections)
+        if known is not None:
+            return known
+        from hbt_bench.tasks.mteb_task import quiet_libraries
+
+        quiet_libraries()
+        model = self.model.load()
+        meta = model.mteb_model_meta
+        store = EmbeddingStore(cache_dir() / "embeddings", f"{meta.name}@{meta.revision}|{self.model.prompt_label}")
+        found = [result for one in self.selections for result in self._select(one, collections, model, store)]
+        if not self.keep_embeddings:
+            store.clear()
+        return found
+
+    def _known_results(self, collections: Mapping[str, Collection]) -> list[Result] | None:
+        """All results from disk, when the model's identity is known and nothing is missing: then nothing is loaded."""
+        identity = self.model.identity
+        if identity is None or self.overwrite:
+            return None
+        folder = results.model_folder(self.output, *identity, _experiment_name(self.model.experiment))
+        known = []
+        for selection in self.selections:
+            if selection.spec is None:
+                return None
+            spec, collection = selection.spec, collections[selection.spec.name]
+            for mode in selection.modes:
+                signature = spec.signature(mode, collection, "@".join(identity), self.model.prompt_label)
+                path = folder / f"{spec.mteb_task_name(mode, collection.languages)}.json"
+                result = results.find(path, str(signature))
+                if result is None:
+                    return None
+                known.append(result)
+        return known
+
+    def _select(
+        self, selection: Selection, collections: Mapping[str, Collection], model: Any, store: EmbeddingStore
+    ) -> list[Result]:
+        from hbt_bench.tasks import mteb_task
+
+        if selection.spec is None:
+            import mteb
+
+            return [self._task(mteb.get_task(selection.stock), model, None)]
+        shared = mteb_task.SharedPass(selection.spec, collections[selection.spec.name])
+        shared.store = store
+        shared.prompt_label = self.model.prompt_label
+        totals = {"encode": distinct_texts(shared.collection), "rank": len(shared.collection.queries)}
+        shared.progress = lambda stage, count: self.progress(stage, count, totals[stage])
+        return [self._task(mteb_task.ParallelRetrieval(shared, mode), model, shared) for mode in selection.modes]
+
+    def _task(self, task: Any, model: Any, shared: Any) -> Result:
+        import mteb
+
+        meta = model.mteb_model_meta
+        name = task.metadata.name
+        folder = results.model_folder(self.output, meta.name, meta.revision, meta.experiment_name)
+        path = folder / f"{name}.json"
+        if shared:
+            signature = str(task.signature(f"{meta.name}@{meta.revision}"))
+        else:
+            data = str(task.metadata.revision)
+            signature = str(
+                Signature(name, "mteb", data, f"{meta.name}@{meta.revision}", self.model.prompt_label, "mteb")
+            )
+        if not self.overwrite and (done := results.find(path, signature)):
+            return done
+        try:
+            evaluated = mteb.evaluate(
+                model,
+                task,
+                cache=None,
+                co2_tracker=False,
+                encode_kwargs={"batch_size": self.batch_size},
+                show_progress_bar=False,
+            ).task_results[0]
+        except HbtBenchError:
+            raise
+        except MemoryError:
+            raise
+        except Exception as error:  # MTEB and the model's own code may raise anything
+            raise ModelError(f"{meta.name} failed on {name}: {type(error).__name__}: {_one_line(error)}") from error
+        if shared and shared.ranks is not None:
+            ranks = folder / shared.spec.ranks_name(shared.languages)
+            results.write_ranks(ranks, shared.collection, shared.ranks)
+        about = {
+            "task": task.name if shared else name,
+            "model": meta.name,
+            "revision": meta.revision,
+            "signature": signature,
+            "subsets": len(task.hf_subsets) * len(task.eval_splits),
+            "stock": shared is None,
+            "prompts": None if self.model.prompts is None else vars(self.model.prompts),
+            "ranks": ranks.name if shared and shared.ranks is not None else None,
+        }
+        return results.write(path, _mteb_json(evaluated), about, meta.to_dict())
+
+
+def _mteb_json(task_result: Any) -> dict[str, Any]:
+    """A task result in the form, and with the rounding, in which MTEB writes it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "result.json")
+        task_result.to_disk(path)
+        content: dict[str, Any] = json.loads(path.read_bytes())
+    return content
+
+
+def _experiment_name(experiment: dict[str, str] | None) -> str | None:
+    if not experiment:
+        return None
+    from mteb.models import ModelMeta
+
+    name: str = ModelMeta.create_empty({"experiment_kwargs": experiment}).experiment_name
+    return name
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

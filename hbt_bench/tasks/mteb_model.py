@@ -1,0 +1,221 @@
+"""Models by name or path, as objects that MTEB evaluates: what is known before loading, and the loading."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hbt_bench.errors import ModelError, UsageError, did_you_mean
+from hbt_bench.ranking import bm25
+from hbt_bench.ranking.checkpoint import Checkpoint
+from hbt_bench.ranking.signature import Prompts
+
+if TYPE_CHECKING:
+    from hbt_bench.corpus.collection import Collection
+    from hbt_bench.ranking.ranks import Scorer
+
+BM25 = "bm25"
+#: MTEB's wrapper of each sentence-transformers class.
+_WRAPPERS = {
+    "SentenceTransformer": "SentenceTransformerEncoderWrapper",
+    "SparseEncoder": "SparseEncoderWrapper",
+    "MultiVectorEncoder": "MultiVectorWrapper",
+    "CrossEncoder": "CrossEncoderWrapper",
+}
+_HUB_NAME = re.compile(r"^[\w.-]+/[\w.()=, -]+$")
+
+
+@dataclass(frozen=True)
+class ModelRequest:
+    """What the user asked for: a hub name, a local folder, a name that MTEB knows, or ``bm25``.
+
+    Creating one checks all that can be checked without loading the model; `load` does the rest. Prompts given here
+    replace the model's own.
+    """
+
+    name: str
+    revision: str | None = None
+    query_prompt: str | None = None
+    document_prompt: str | None = None
+    device: str | None = None
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise `UsageError` or `ModelError` when there can be no such model."""
+        if self.name == BM25:
+            bm25.require()
+            if self.query_prompt or self.document_prompt:
+                raise UsageError("bm25 takes no prompts: leave --query-prompt and --document-prompt out")
+        elif self.checkpoint is None and not _HUB_NAME.match(self.name):
+            folders = [str(path) for path in Path(self.name).parent.glob("*") if path.is_dir()]
+            raise UsageError(
+                f"no model '{self.name}': there is no such folder, and a hub name has the form organisation/model"
+                f"{did_you_mean(self.name.rstrip('/'), [BM25, *folders])}"
+            )
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint | None:
+        """The local folder, None for a name."""
+        path = Path(self.name).expanduser()
+        return Checkpoint.at(path) if path.is_dir() else None
+
+    @property
+    def prompts(self) -> Prompts | None:
+        """The prompts in force; None when they are up to MTEB's own loader."""
+        if self.checkpoint is not None:
+            own = self.checkpoint.prompts
+        elif self.name == BM25:
+            own = Prompts()
+        elif self.query_prompt is None and self.document_prompt is None:
+            return None
+        else:
+            own = Prompts()
+        return Prompts(
+            own.query if self.query_prompt is None else self.query_prompt,
+            own.document if self.document_prompt is None else self.document_prompt,
+        )
+
+    @property
+    def prompt_label(self) -> str:
+        """The label of the prompts for the signature."""
+        return "model" if self.prompts is None else self.prompts.label
+
+    @cached_property
+    def identity(self) -> tuple[str, str] | None:
+        """Name and content revision, when they are known without loading the model; else None."""
+        if self.name == BM25:
+            return f"hbt-bench/{BM25}", f"k1-{bm25.K1}-b-{bm25.B}"
+        if self.checkpoint is not None:
+            return self.checkpoint.name, self.checkpoint.revision
+        return None
+
+    @property
+    def experiment(self) -> dict[str, str] | None:
+        """What MTEB calls experiment settings: prompts given by hand keep their results in a folder of their own."""
+        given = {"query_prompt": self.query_prompt, "document_prompt": self.document_prompt}
+        return {key: value for key, value in given.items() if value is not None} or None
+
+    def load(self) -> Any:
+        """Load the model; its `mteb_model_meta` carries the identity.
+
+        Raises `ModelError` in one sentence when it cannot be loaded.
+        """
+        if self.name == BM25:
+            return Bm25Model(_meta(*self.identity)) if self.identity else None
+        try:
+            return self._load_folder(self.checkpoint) if self.checkpoint else self._load_name()
+        except (ModelError, UsageError):
+            raise
+        except Exception as error:  # a loader of any library may raise anything
+            where = (
+                str(self.checkpoint.path) if self.checkpoint else f"{self.name} (neither a folder here nor loadable)"
+            )
+            raise ModelError(f"cannot load {where}: {_first_line(error)}") from error
+
+    def _load_folder(self, checkpoint: Checkpoint) -> Any:
+        import mteb.models as wrappers
+        import sentence_transformers
+
+        kind = "SentenceTransformer" if checkpoint.kind == "transformers" else checkpoint.kind
+        model = getattr(sentence_transformers, kind)(
+            str(checkpoint.path),
+            device=self.device,
+            trust_remote_code=self.trust_remote_code,
+            local_files_only=True,
+        )
+        if kind == "SentenceTransformer":
+            model.prompts = self._prompts_for(model)
+        wrapped = getattr(wrappers, _WRAPPERS[kind])(model)
+        wrapped.mteb_model_meta = _meta(checkpoint.name, checkpoint.revision, wrapped.mteb_model_meta, self.experiment)
+        return wrapped
+
+    def _load_name(self) -> Any:
+        import mteb
+        from mteb.models import SentenceTransformerEncoderWrapper
+        from sentence_transformers import SentenceTransformer
+
+        options: dict[str, Any] = {"trust_remote_code": True} if self.trust_remote_code else {}
+        try:
+            mteb.get_model_meta(self.name, fetch_from_hf=False)
+        except KeyError:  # not one of MTEB's: any sentence-transformers or transformers model on the hub
+            loaded = SentenceTransformer(self.name, revision=self.revision, device=self.device, **options)
+            loaded.prompts = self._prompts_for(loaded)
+            model: Any = SentenceTransformerEncoderWrapper(loaded)
+            name, revision = self.name, _commit(loaded)
+        else:
+            if self.experiment:
+                prompts = self.prompts or Prompts()
+                options["model_prompts"] = {"query": prompts.query, "document": prompts.document}
+            model = mteb.get_model(self.name, revision=self.revision, device=self.device, **options)
+            name, revision = model.mteb_model_meta.name or self.name, model.mteb_model_meta.revision
+        if not revision:
+            raise ModelError(f"the revision of {self.name} is not known, so its scores could not be told apart later")
+        model.mteb_model_meta = _meta(name, revision, model.mteb_model_meta, self.experiment)
+        return model
+
+    def _prompts_for(self, model: Any) -> dict[str, str]:
+        """The model's prompts under the two names that MTEB looks up; it ignores "passage" and other older ones."""
+        own = Prompts.of(model.prompts)
+        query = own.query if self.query_prompt is None else self.query_prompt
+        document = own.document if self.document_prompt is None else self.document_prompt
+        others = {name: text for name, text in model.prompts.items() if text and name not in Prompts.DOCUMENT_NAMES}
+        return {**others, "query": query, "document": document}
+
+
+class Bm25Model:
+    """BM25 as a model: scores whole candidate sets for our tasks, and searches for MTEB's own."""
+
+    def __init__(self, meta: Any) -> None:
+        self.mteb_model_meta = meta
+        self._index: bm25.Bm25Index | None = None
+        self._ids: list[str] = []
+
+    def scorers(self, collection: Collection) -> tuple[Scorer, Mapping[str, Scorer]]:
+        """A scorer of the pool and one of each language."""
+        return bm25.scorers(collection)
+
+    def index(self, corpus: Any, **kwargs: Any) -> None:
+        """MTEB's search protocol: index a corpus with columns id, text and, if any, title."""
+        titles = corpus["title"] if "title" in corpus.column_names else [""] * len(corpus)
+        texts = (f"{title} {text}" for title, text in zip(titles, corpus["text"], strict=True))
+        self._ids = list(corpus["id"])
+        self._index = bm25.Bm25Index.of(bm25.tokenize(text) for text in texts)
+
+    def search(
+        self, queries: Any, *, top_k: int, top_ranked: Mapping[str, list[str]] | None = None, **kwargs: Any
+    ) -> dict[str, dict[str, float]]:
+        """MTEB's search protocol: the best `top_k` documents of every query, or of its given list."""
+        if self._index is None:
+            raise ModelError("bm25 was asked to search before a corpus was indexed")
+        place = {document: column for column, document in enumerate(self._ids)}
+        run: dict[str, dict[str, float]] = {}
+        for query, text in zip(queries["id"], queries["text"], strict=True):
+            scores = self._index.scores(bm25.tokenize(text))
+            columns = range(len(scores)) if top_ranked is None else [place[name] for name in top_ranked[query]]
+            best = sorted(columns, key=lambda column, s=scores: (s[column], self._ids[column]), reverse=True)
+            run[query] = {self._ids[column]: float(scores[column]) for column in best[:top_k]}
+        return run
+
+
+def _meta(name: str, revision: str, base: Any = None, experiment: Mapping[str, str] | None = None) -> Any:
+    from mteb.models import ModelMeta
+
+    base = base if base is not None else ModelMeta.create_empty()
+    return base.model_copy(update={"name": name, "revision": revision, "experiment_kwargs": experiment})
+
+
+def _commit(model: Any) -> str | None:
+    """The hub commit that a sentence-transformers model was loaded from."""
+    commit: str | None = getattr(getattr(model[0], "auto_model", None), "config", None) and getattr(
+        model[0].auto_model.config, "_commit_hash", None
+    )
+    return commit
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

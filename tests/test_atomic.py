@@ -1,0 +1,237 @@
+"""Atomic writes: the whole new file or the untouched old one, nothing else in the folder, and errors in words."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from hbt_bench.corpus import atomic
+from hbt_bench.errors import OutputError
+
+needs_permissions = pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() == 0, reason="permissions do not bind this user; simulated in another test"
+)
+
+
+def failing(code: int) -> Callable[..., NoReturn]:
+    """Return a stand-in for a system call that fails with `code`."""
+
+    def fail(*args: object, **kwargs: object) -> NoReturn:
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+def test_writes_text_in_utf8_into_new_folders(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "result.json"
+    atomic.write_text(path, "Größe\r\n東京\n")
+    assert path.read_bytes() == "Größe\r\n東京\n".encode()
+    assert os.listdir(path.parent) == ["result.json"]
+
+
+def test_replaces_an_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_bytes(b"old and longer")
+    atomic.write_bytes(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["result.json"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_the_file_is_as_public_as_the_umask_allows(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        atomic.write_bytes(tmp_path / "result.json", b"")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "result.json").stat().st_mode) == 0o644
+
+
+def test_the_target_is_old_until_the_block_ends(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_bytes(b"old")
+    with atomic.replacing(path) as file:
+        file.write(b"new")
+        file.flush()
+        (temporary,) = (name for name in os.listdir(tmp_path) if name != "result.json")
+        assert temporary.startswith(".result.json.")
+        assert temporary.endswith(".tmp")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_failing_call_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    path = tmp_path / "result.json"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, call, failing(errno.ENOSPC))
+    with pytest.raises(OutputError) as caught:
+        atomic.write_bytes(path, b"new")
+    assert str(caught.value) == (
+        f"cannot write {path}: no space left on the disk; free some space or choose another --output"
+    )
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["result.json"]
+
+
+@pytest.mark.parametrize("error", [ValueError("bug"), KeyboardInterrupt()])
+def test_other_exceptions_pass_through_and_clean_up(tmp_path: Path, error: BaseException) -> None:
+    path = tmp_path / "result.json"
+    path.write_bytes(b"old")
+    with pytest.raises(type(error)), atomic.replacing(path) as file:
+        file.write(b"half")
+        raise error
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["result.json"]
+
+
+def test_data_reach_the_disk_before_the_name_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, int]] = []
+    fsync, replace = os.fsync, os.replace
+
+    def spy_fsync(descriptor: int) -> None:
+        calls.append(("fsync", os.fstat(descriptor).st_size))  # the size shows that Python's buffer was flushed
+        fsync(descriptor)
+
+    def spy_replace(source: Path, target: Path) -> None:
+        calls.append(("replace", source.stat().st_size))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", spy_fsync)
+    monkeypatch.setattr(os, "replace", spy_replace)
+    atomic.write_bytes(tmp_path / "result.json", b"12345")
+    assert calls == [("fsync", 5), ("replace", 5)]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.ENOSPC, "no space left on the disk; free some space or choose another --output"),
+        (errno.EACCES, "permission denied; make the folder writable or choose another --output"),
+        (errno.EPERM, "permission denied; make the folder writable or choose another --output"),
+        (errno.EROFS, f"{os.strerror(errno.EROFS)}; choose another --output"),
+        (errno.EDQUOT, f"{os.strerror(errno.EDQUOT)}; choose another --output"),
+    ],
+)
+def test_each_cause_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, words: str) -> None:
+    monkeypatch.setattr(atomic, "open", failing(code), raising=False)
+    with pytest.raises(OutputError) as caught:
+        atomic.write_bytes(tmp_path / "result.json", b"new")
+    assert str(caught.value) == f"cannot write {tmp_path / 'result.json'}: {words}"
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("below", ["file/result.json", "file/folder/result.json"])
+def test_a_file_where_a_folder_should_be(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").write_bytes(b"here")
+    with pytest.raises(OutputError) as caught:
+        atomic.write_bytes(tmp_path / below, b"new")
+    assert str(caught.value) == (
+        f"cannot write {tmp_path / below}: a file is where a folder should be; move it away or choose another --output"
+    )
+    assert (tmp_path / "file").read_bytes() == b"here"
+
+
+def test_a_folder_where_the_file_should_be(tmp_path: Path) -> None:
+    (tmp_path / "result.json").mkdir()
+    with pytest.raises(OutputError, match=r"cannot write .*result\.json: not a file; choose another --output$"):
+        atomic.write_bytes(tmp_path / "result.json", b"new")
+    assert os.listdir(tmp_path) == ["result.json"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a special file")
+def test_a_device_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "null")
+    with pytest.raises(OutputError, match=r"cannot write .*null: not a file; choose another --output$"):
+        atomic.write_bytes(tmp_path / "null", b"new")
+    assert (tmp_path / "null").is_fifo()
+    assert os.listdir(tmp_path) == ["null"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="symbolic links need no privilege on POSIX")
+def test_a_symbolic_link_is_written_through(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "result.json").symlink_to(tmp_path / "elsewhere" / "real.json")
+    atomic.write_bytes(tmp_path / "result.json", b"new")
+    assert (tmp_path / "result.json").is_symlink()
+    assert (tmp_path / "elsewhere" / "real.json").read_bytes() == b"new"
+
+
+@needs_permissions
+def test_a_read_only_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    try:
+        with pytest.raises(OutputError, match="permission denied; make the folder writable or choose another"):
+            atomic.write_bytes(tmp_path / "a", b"")
+        with pytest.raises(OutputError, match="permission denied; make the folder writable or choose another"):
+            atomic.check_writable(tmp_path)
+    finally:
+        tmp_path.chmod(0o755)
+
+
+def test_readers_never_see_a_torn_file(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    versions = [bytes([letter]) * 200_000 for letter in b"abcd"]
+    atomic.write_bytes(path, versions[0])
+
+    def write(version: bytes) -> None:
+        for _ in range(20):
+            atomic.write_bytes(path, version)
+
+    writers = [threading.Thread(target=write, args=(version,)) for version in versions]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        assert path.read_bytes() in versions
+    for writer in writers:
+        writer.join()
+    assert path.read_bytes() in versions
+    assert os.listdir(tmp_path) == ["result.json"]
+
+
+def test_a_killed_process_leaves_the_old_file_and_a_hidden_one(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_bytes(b"old")
+    script = (
+        "import os, pathlib, sys; from hbt_bench.corpus.atomic import replacing\n"
+        "with replacing(pathlib.Path(sys.argv[1])) as file: file.write(b'half'); file.flush(); os._exit(9)"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", script, str(path)], env=environment, check=False).returncode == 9
+    assert path.read_bytes() == b"old"
+    assert [found.name for found in tmp_path.glob("*.json")] == ["result.json"]
+    assert len(os.listdir(tmp_path)) == 2
+
+
+def test_check_writable_makes_the_folder_and_leaves_it_empty(tmp_path: Path) -> None:
+    atomic.check_writable(tmp_path / "new" / "results")
+    assert os.listdir(tmp_path / "new" / "results") == []
+
+
+def test_check_writable_refuses_a_file(tmp_path: Path) -> None:
+    (tmp_path / "results").write_bytes(b"here")
+    with pytest.raises(OutputError) as caught:
+        atomic.check_writable(tmp_path / "results")
+    assert str(caught.value) == (
+        f"cannot write {tmp_path / 'results'}: a file is where a folder should be; "
+        "move it away or choose another --output"
+    )
+
+
+def test_check_writable_tries_to_make_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", failing(errno.EACCES))
+    with pytest.raises(OutputError) as caught:
+        atomic.check_writable(tmp_path)
+    assert str(caught.value) == (
+        f"cannot write {tmp_path}: permission denied; make the folder writable or choose another --output"
+    )
