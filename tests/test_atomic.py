@@ -8,8 +8,8 @@ import stat
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,6 +21,10 @@ from hbt_bench.errors import OutputError
 needs_permissions = pytest.mark.skipif(
     os.name != "posix" or os.geteuid() == 0, reason="permissions do not bind this user; simulated in another test"
 )
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def failing(code: int) -> Callable[..., NoReturn]:
@@ -36,7 +40,7 @@ def test_writes_text_in_utf8_into_new_folders(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "result.json"
     atomic.write_text(path, "Größe\r\n東京\n")
     assert path.read_bytes() == "Größe\r\n東京\n".encode()
-    assert os.listdir(path.parent) == ["result.json"]
+    assert names(path.parent) == ["result.json"]
 
 
 def test_replaces_an_old_file(tmp_path: Path) -> None:
@@ -44,7 +48,7 @@ def test_replaces_an_old_file(tmp_path: Path) -> None:
     path.write_bytes(b"old and longer")
     atomic.write_bytes(path, b"new")
     assert path.read_bytes() == b"new"
-    assert os.listdir(tmp_path) == ["result.json"]
+    assert names(tmp_path) == ["result.json"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
@@ -63,7 +67,7 @@ def test_the_target_is_old_until_the_block_ends(tmp_path: Path) -> None:
     with atomic.replacing(path) as file:
         file.write(b"new")
         file.flush()
-        (temporary,) = (name for name in os.listdir(tmp_path) if name != "result.json")
+        (temporary,) = (name for name in names(tmp_path) if name != "result.json")
         assert temporary.startswith(".result.json.")
         assert temporary.endswith(".tmp")
         assert path.read_bytes() == b"old"
@@ -81,18 +85,23 @@ def test_a_failing_call_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: p
         f"cannot write {path}: no space left on the disk; free some space or choose another --output"
     )
     assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["result.json"]
+    assert names(tmp_path) == ["result.json"]
 
 
 @pytest.mark.parametrize("error", [ValueError("bug"), KeyboardInterrupt()])
 def test_other_exceptions_pass_through_and_clean_up(tmp_path: Path, error: BaseException) -> None:
     path = tmp_path / "result.json"
     path.write_bytes(b"old")
-    with pytest.raises(type(error)), atomic.replacing(path) as file:
-        file.write(b"half")
-        raise error
+
+    def write_half() -> None:
+        with atomic.replacing(path) as file:
+            file.write(b"half")
+            raise error
+
+    with pytest.raises(type(error)):
+        write_half()
     assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["result.json"]
+    assert names(tmp_path) == ["result.json"]
 
 
 def test_data_reach_the_disk_before_the_name_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,11 +133,11 @@ def test_data_reach_the_disk_before_the_name_does(tmp_path: Path, monkeypatch: p
     ],
 )
 def test_each_cause_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, words: str) -> None:
-    monkeypatch.setattr(atomic, "open", failing(code), raising=False)
+    monkeypatch.setattr(Path, "open", failing(code))
     with pytest.raises(OutputError) as caught:
         atomic.write_bytes(tmp_path / "result.json", b"new")
     assert str(caught.value) == f"cannot write {tmp_path / 'result.json'}: {words}"
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("below", ["file/result.json", "file/folder/result.json"])
@@ -146,7 +155,7 @@ def test_a_folder_where_the_file_should_be(tmp_path: Path) -> None:
     (tmp_path / "result.json").mkdir()
     with pytest.raises(OutputError, match=r"cannot write .*result\.json: not a file; choose another --output$"):
         atomic.write_bytes(tmp_path / "result.json", b"new")
-    assert os.listdir(tmp_path) == ["result.json"]
+    assert names(tmp_path) == ["result.json"]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a special file")
@@ -155,7 +164,7 @@ def test_a_device_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"cannot write .*null: not a file; choose another --output$"):
         atomic.write_bytes(tmp_path / "null", b"new")
     assert (tmp_path / "null").is_fifo()
-    assert os.listdir(tmp_path) == ["null"]
+    assert names(tmp_path) == ["null"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="symbolic links need no privilege on POSIX")
@@ -188,15 +197,14 @@ def test_readers_never_see_a_torn_file(tmp_path: Path) -> None:
         for _ in range(20):
             atomic.write_bytes(path, version)
 
-    writers = [threading.Thread(target=write, args=(version,)) for version in versions]
-    for writer in writers:
-        writer.start()
-    while any(writer.is_alive() for writer in writers):
-        assert path.read_bytes() in versions
-    for writer in writers:
-        writer.join()
+    with ThreadPoolExecutor(len(versions)) as pool:
+        writers = [pool.submit(write, version) for version in versions]
+        while not all(writer.done() for writer in writers):
+            assert path.read_bytes() in versions
+        for writer in writers:
+            writer.result()  # raises what went wrong in the thread
     assert path.read_bytes() in versions
-    assert os.listdir(tmp_path) == ["result.json"]
+    assert names(tmp_path) == ["result.json"]
 
 
 def test_a_killed_process_leaves_the_old_file_and_a_hidden_one(tmp_path: Path) -> None:
@@ -210,12 +218,12 @@ def test_a_killed_process_leaves_the_old_file_and_a_hidden_one(tmp_path: Path) -
     assert subprocess.run([sys.executable, "-c", script, str(path)], env=environment, check=False).returncode == 9
     assert path.read_bytes() == b"old"
     assert [found.name for found in tmp_path.glob("*.json")] == ["result.json"]
-    assert len(os.listdir(tmp_path)) == 2
+    assert len(names(tmp_path)) == 2
 
 
 def test_check_writable_makes_the_folder_and_leaves_it_empty(tmp_path: Path) -> None:
     atomic.check_writable(tmp_path / "new" / "results")
-    assert os.listdir(tmp_path / "new" / "results") == []
+    assert names(tmp_path / "new" / "results") == []
 
 
 def test_check_writable_refuses_a_file(tmp_path: Path) -> None:

@@ -39,11 +39,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_file():  # os.replace would turn /dev/null into a file
             raise OSError(errno.EISDIR, "not a file")
-        with open(temporary, "xb") as file:
+        with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+        temporary.replace(target)
     except OSError as error:
         raise output_error(path, error) from error
     finally:

@@ -90,7 +90,7 @@ def fetch(
         with FileLock(path.with_name(f".{path.name}.lock")):
             if _problem(file, path):  # another process may have fetched it meanwhile
                 _download(file, part, progress)
-                os.replace(part, path)
+                part.replace(path)
     except OSError as error:
         raise output_error(path, error, "set HBT_BENCH_CACHE to another folder") from error
     except _FailedError as error:
@@ -174,7 +174,7 @@ def _transfer(file: RemoteFile, part: Path, progress: bool) -> None:
 
 def _receive(response: Response, file: RemoteFile, part: Path, start: int, progress: bool) -> None:
     """Append the body to `part`, or start it over when the server does not resume at `start`."""
-    from tqdm import tqdm  # type: ignore[import-untyped]
+    from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
     status, content_range = response.status_code, response.headers.get("Content-Range", "")
     if status == 416 or (status == 206 and not content_range.startswith(f"bytes {start}-")):

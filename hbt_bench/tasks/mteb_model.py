@@ -88,7 +88,7 @@ class ModelRequest:
     def identity(self) -> tuple[str, str] | None:
         """Name and content revision, when they are known without loading the model; else None."""
         if self.name == BM25:
-            return f"hbt-bench/{BM25}", f"k1-{bm25.K1}-b-{bm25.B}"
+            return f"hbt-bench/{BM25}", f"k{bm25.K1}-b{bm25.B}"
         if self.checkpoint is not None:
             return self.checkpoint.name, self.checkpoint.revision
         return None

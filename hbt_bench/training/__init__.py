@@ -1,0 +1,1 @@
+"""Models made here, as plain sentence-transformers folders."""
