@@ -19,17 +19,21 @@ from hbt_bench.reporting.leaderboard import Leaderboard
 @click.option("--reported", is_flag=True, help="Add the figures that papers report, marked as reported.")
 def command(folder: Path, style: str, reported: bool) -> None:
     """Compare the models in FOLDER (results by default): one row a model, the three modes and rank distance."""
+    report(folder, style, reported)
+
+
+def report(folder: Path, style: str, reported: bool = False) -> None:
+    """Write the leaderboard of a folder to stdout."""
     board = Leaderboard.of(_readable(folder), reported)
     if not board.rows:
         raise OutputError(f"there are no results of multilingual collections in {folder}: run `hbt-bench run` first")
     if style == "table":
-        show(board)
+        _show(board)
     else:
         click.echo(board.json() if style == "json" else {"md": board.table().markdown, "csv": board.table().csv}[style]())
 
 
-def show(board: Leaderboard) -> None:
-    """Print one table a collection, with what its marks mean."""
+def _show(board: Leaderboard) -> None:
     from rich.console import Console
 
     console = Console()

@@ -47,14 +47,14 @@ def command(
     keep_embeddings: bool,
     overwrite: bool,
 ) -> None:
-    r"""Evaluate a model on tasks and write MTEB results.
+    """Evaluate a model on tasks and write MTEB results.
 
     A run that was interrupted continues when the same command is given again, and what is done is not redone.
 
     \b
     hbt-bench run --model ckpt/ --tasks xquad-r-multi
     hbt-bench run --model bm25 --tasks xquad-r,mlqa-r --languages en,de --format json
-    """
+    """  # noqa: D301 -- click wants the character
     from hbt_bench.cli.progress import Bars
     from hbt_bench.reporting.evaluation import Evaluation
     from hbt_bench.tasks.mteb_model import ModelRequest

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hbt_bench.errors import DataError
-from hbt_bench.languages import get_language, select
+from hbt_bench.errors import DataError, did_you_mean
+from hbt_bench.languages import LANGUAGES, select
 
 
 class Query(NamedTuple):
@@ -81,7 +81,8 @@ class Collection:
         queries, documents = tuple(queries), tuple(documents)
         languages = tuple(sorted({query.language for query in queries} | {one.language for one in documents}))
         for code in languages:
-            get_language(code)
+            if code not in LANGUAGES:
+                raise DataError(f"{name} has the unknown language code '{code}'{did_you_mean(code, LANGUAGES)}")
         _check_texts(name, "query", queries)
         _check_texts(name, "document", documents)
         order = {code: position for position, code in enumerate(languages)}

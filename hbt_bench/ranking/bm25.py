@@ -67,7 +67,8 @@ class Bm25Index:
         vocabulary: dict[str, int] = {}
         ids = [[vocabulary.setdefault(token, len(vocabulary)) for token in document] for document in documents]
         index = bm25s.BM25(k1=K1, b=B, method="lucene", dtype="float32")
-        index.index(bm25s.tokenization.Tokenized(ids, vocabulary), show_progress=False)
+        with np.errstate(invalid="ignore"):  # documents without any word have a mean length of 0
+            index.index(bm25s.tokenization.Tokenized(ids, vocabulary), create_empty_token=False, show_progress=False)
         return cls(index, vocabulary, len(ids))
 
     def scores(self, query: Sequence[str]) -> NDArray[np.float32]:

@@ -29,7 +29,7 @@ class EmbeddingStore:
         """The vectors of `texts`, or None when they are not stored or their file is damaged."""
         try:
             content = self._path(texts, role, language).read_bytes()
-        except FileNotFoundError:
+        except OSError:  # not there, or not readable: `put` tells why if it is not writable either
             return None
         checksum, body = content[:32], content[32:]
         if hashlib.sha256(body).digest() != checksum:

@@ -60,6 +60,8 @@ class Evaluation:
         from hbt_bench.tasks.mteb_task import quiet_libraries
 
         quiet_libraries()
+        if self.model.checkpoint and self.model.checkpoint.kind == "transformers":
+            self.say(f"{self.model.name} is a plain transformers model: its vectors are made by mean pooling")
         model = self.model.load()
         meta = model.mteb_model_meta
         store = EmbeddingStore(cache_dir() / "embeddings", f"{meta.name}@{meta.revision}|{self.model.prompt_label}")

@@ -26,7 +26,7 @@ _WRAPPERS = {
     "MultiVectorEncoder": "MultiVectorWrapper",
     "CrossEncoder": "CrossEncoderWrapper",
 }
-_HUB_NAME = re.compile(r"^[\w.-]+/[\w.()=, -]+$")
+_HUB_NAME = re.compile(r"^\w[\w.-]*/[\w.()=, -]+$")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,10 @@ class ModelRequest:
     @cached_property
     def checkpoint(self) -> Checkpoint | None:
         """The local folder, None for a name."""
-        path = Path(self.name).expanduser()
+        try:
+            path = Path(self.name).expanduser()
+        except RuntimeError:  # the home folder of a user who does not exist
+            return None
         return Checkpoint.at(path) if path.is_dir() else None
 
     @property

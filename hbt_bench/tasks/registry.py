@@ -101,8 +101,10 @@ def mteb_task_names() -> frozenset[str]:
     if package is None or not package.submodule_search_locations:
         raise UsageError("mteb is not installed: run `pip install mteb`")
     found: set[str] = set()
+    # a deeper `name=` is a keyword of some call in a task's code, such as a configuration of its data set
+    pattern = re.compile(r'(?:^ {4,8}name=|metadata\.name = )"([\w.()+-]+)"', re.MULTILINE)
     for path in Path(package.submodule_search_locations[0], "tasks").rglob("*.py"):
-        found.update(re.findall(r'\bname="([\w.()+-]+)"', path.read_text(encoding="utf-8")))
+        found.update(pattern.findall(path.read_text(encoding="utf-8")))
     return frozenset(found)
 
 
@@ -122,7 +124,7 @@ def _extended(name: str, raw: dict[str, dict[str, Any]]) -> dict[str, Any]:
     parent = own.pop("extends", None)
     if parent is None:
         return own
-    if parent not in raw or "extends" in raw[parent]:
+    if not isinstance(parent, str) or parent not in raw or "extends" in raw[parent]:
         raise DataError(f"the task '{name}' extends '{parent}', which is no complete definition")
     merged = {**raw[parent], **own}
     for key, value in own.items():

@@ -45,8 +45,11 @@ class LareqaSource(_Strict):
     @field_validator("path", "url")
     @classmethod
     def _has_placeholder(cls, template: str) -> str:
-        if "{language}" not in template or ".." in template or template.startswith("/"):
+        rest = template.replace("{language}", "")
+        if rest == template or ".." in rest or rest.startswith("/"):
             raise ValueError("must be relative to the data folder and contain {language}")
+        if "{" in rest or "}" in rest:
+            raise ValueError("must have no placeholder but {language}")
         return template
 
     @property

@@ -30,7 +30,7 @@ class Lsi:
 
     parallel: bool
     vocabulary: int = 8000
-    dimensions: int = 128
+    dimensions: int = 256
 
     def fit(self, collection: Collection, folder: Path) -> Path:
         """Fit on the texts of `collection` and save a sentence-transformers model in `folder`."""

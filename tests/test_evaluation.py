@@ -1,0 +1,300 @@
+"""The main job: identity of models, results on disk, continuing after any interruption."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hbt_bench.corpus import atomic
+from hbt_bench.errors import DataError, ModelError, OutputError
+from hbt_bench.ranking.store import EmbeddingStore
+from hbt_bench.reporting.evaluation import Evaluation
+from hbt_bench.reporting.results import Result, read_all, read_ranks
+from hbt_bench.tasks.mteb_model import ModelRequest
+from hbt_bench.tasks.registry import definitions, select_tasks
+from tests.encoders import torch_random_model
+
+LANGUAGES = ("de", "en", "sw")
+TIMES = {"evaluation_time", "date", "evaluation_phases"}
+
+
+def run(model, output, tasks="cldr-facts", languages=LANGUAGES, **options):
+    return Evaluation(ModelRequest(str(model)), select_tasks(tasks), output, languages, **options).run()
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    """Two different models whose folders have the same name, and a fine-tune whose card names its base."""
+    root = tmp_path_factory.mktemp("models")
+    first = torch_random_model(root / "a" / "ckpt", seed=1)
+    second = torch_random_model(root / "b" / "ckpt", seed=2)
+    (second / "README.md").write_text("---\nbase_model: local/ckpt\nmodel_name: local/ckpt\n---\n# local/ckpt\n")
+    return first, second
+
+
+def test_results_are_mtebs_and_carry_ranks_and_signature(checkpoints, tmp_path):
+    from mteb.results import TaskResult
+
+    results = run(checkpoints[0], tmp_path)
+    assert [result.task for result in results] == [f"cldr-facts-{mode}[de,en,sw]" for mode in ("mono", "cross", "multi")]
+    multi = results[2]
+    loaded = TaskResult.from_disk(multi.path)
+    assert loaded.task_name == multi.mteb_name == "CldrFactsMultilingualRetrieval_de_en_sw"
+    assert loaded.get_score() == pytest.approx(multi.scores["AP"], abs=1e-5)
+    assert set(multi.subsets) == {"de-multi", "en-multi", "sw-multi"}
+    assert multi.scores["rank_distance"] == pytest.approx(
+        np.mean([scores["rank_distance"] for scores in multi.subsets.values()])
+    )
+    assert multi.path.parent == tmp_path / "local__ckpt" / multi.revision
+    assert f"model:local/ckpt@{multi.revision}|prompt:none|ties:docid-desc" in multi.signature
+
+    collection = definitions()["cldr-facts"].load(LANGUAGES)
+    ranks = read_ranks(multi.path.parent / "CldrFactsRetrieval_de_en_sw.ranks.npz", collection)
+    offsets = collection.qrels.offsets
+    spans = [np.ptp(ranks.pool[start:stop]) for start, stop in zip(offsets[:-1], offsets[1:], strict=True)]
+    assert np.mean(spans[collection.query_blocks["sw"]]) == pytest.approx(
+        multi.subsets["sw-multi"]["rank_distance"], abs=1e-5
+    )
+    with pytest.raises(OutputError, match="ranks of other data"):
+        read_ranks(multi.path.parent / "CldrFactsRetrieval_de_en_sw.ranks.npz", collection.restrict(["de", "en"]))
+
+
+def test_different_checkpoints_never_share_a_result(checkpoints, tmp_path):
+    first, second = (run(checkpoint, tmp_path)[2] for checkpoint in checkpoints)
+    assert first.model == second.model == "local/ckpt"
+    assert first.revision != second.revision
+    assert first.path != second.path
+    assert first.scores["AP"] != second.scores["AP"]
+    assert run(checkpoints[0], tmp_path)[2].as_json() == first.as_json()
+
+
+def test_prompts_given_by_hand_have_results_of_their_own(checkpoints, tmp_path):
+    selections = select_tasks("cldr-facts-mono")
+    plain = Evaluation(ModelRequest(str(checkpoints[0])), selections, tmp_path, LANGUAGES).run()[0]
+    request = ModelRequest(str(checkpoints[0]), query_prompt="query: ")
+    prompted = Evaluation(request, selections, tmp_path, LANGUAGES).run()[0]
+    assert prompted.path != plain.path
+    assert "experiments" in prompted.path.parts
+    assert prompted.scores["AP"] != plain.scores["AP"]
+    assert "|prompt:none|" in plain.signature
+    assert "|prompt:none|" not in prompted.signature
+
+
+def test_passage_prompts_of_a_checkpoint_are_used_for_documents(checkpoints, tmp_path):
+    folder = tmp_path / "e5"
+    shutil.copytree(checkpoints[0], folder)
+    config = json.loads((folder / "config_sentence_transformers.json").read_text())
+    config["prompts"] = {"query": "query: ", "passage": "passage: "}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(config))
+    model = ModelRequest(str(folder)).load()
+    assert model.model.prompts == {"query": "query: ", "document": "passage: "}
+    assert model.model_prompts == {"query": "query: ", "document": "passage: "}
+
+
+def test_what_is_done_is_not_done_again(checkpoints, tmp_path, monkeypatch):
+    before = run(checkpoints[0], tmp_path)
+    times = [result.path.stat().st_mtime_ns for result in before]
+    monkeypatch.setattr(ModelRequest, "load", lambda self: pytest.fail("the model was loaded for nothing"))
+    assert same(run(checkpoints[0], tmp_path), before)
+    assert [result.path.stat().st_mtime_ns for result in before] == times
+
+
+def test_a_damaged_result_is_written_anew(checkpoints, tmp_path):
+    before = run(checkpoints[0], tmp_path)
+    good = content(before[2].path)
+    before[2].path.write_text(before[2].path.read_text()[:5000])
+    assert same(run(checkpoints[0], tmp_path), before)
+    assert content(before[2].path) == good
+
+
+def test_a_stale_signature_is_not_taken_for_this_run(checkpoints, tmp_path):
+    result = run(checkpoints[0], tmp_path, "cldr-facts-mono")[0]
+    stored = json.loads(result.path.read_text())
+    stored["hbt_bench"]["signature"] = stored["hbt_bench"]["signature"].replace("text:sentence", "text:other")
+    stored["scores"]["test"][0]["AP"] = 2.0
+    result.path.write_text(json.dumps(stored))
+    assert run(checkpoints[0], tmp_path, "cldr-facts-mono")[0].as_json() == result.as_json()
+
+
+def test_vectors_are_removed_after_success_and_kept_when_asked(checkpoints, tmp_path):
+    cache = tmp_path / os.environ["HBT_BENCH_CACHE"] / "embeddings"
+    run(checkpoints[0], tmp_path / "one")
+    assert not list(cache.rglob("*.f32"))
+    run(checkpoints[0], tmp_path / "two", keep_embeddings=True)
+    assert list(cache.rglob("*.f32"))
+
+
+def test_a_run_continues_with_the_vectors_it_has(checkpoints, tmp_path, monkeypatch):
+    put = EmbeddingStore.put
+    stored = []
+
+    def failing_put(self, texts, role, language, vectors):
+        if len(stored) == 4:
+            raise KeyboardInterrupt
+        stored.append(texts)
+        put(self, texts, role, language, vectors)
+
+    monkeypatch.setattr(EmbeddingStore, "put", failing_put)
+    with pytest.raises(KeyboardInterrupt):
+        run(checkpoints[0], tmp_path)
+    again = []
+    monkeypatch.setattr(EmbeddingStore, "put", lambda self, texts, *rest: again.append(texts))
+    run(checkpoints[0], tmp_path)
+    assert len(stored) == 4
+    assert len(again) == 2  # queries and documents in three languages, one chunk each, are six
+    assert not [texts for texts in again if texts in stored]
+
+
+def same(results, others):
+    """Whether results are equal, NaN (nAUC of a measure that never varies) being equal to NaN."""
+    return [result.as_json() for result in results] == [result.as_json() for result in others]
+
+
+def content(path):
+    """A result but for its times."""
+    parsed = json.loads(path.read_text(), parse_constant=str)  # NaN as text, to be equal to itself
+    return {key: value for key, value in parsed.items() if key not in TIMES}
+
+
+KILLER = """
+import os, random, signal, sys, time
+from pathlib import Path
+import torch
+from hbt_bench.errors import OutputError
+from hbt_bench.reporting.evaluation import Evaluation
+from hbt_bench.reporting.results import read_all
+from hbt_bench.tasks import mteb_task
+from hbt_bench.tasks.mteb_model import ModelRequest
+from hbt_bench.tasks.registry import select_tasks
+
+torch.set_num_threads(1)  # threads do not survive a fork
+output = Path(sys.argv[2])
+
+def run(output):
+    child = os.fork()
+    if child == 0:
+        Evaluation(ModelRequest(sys.argv[1]), select_tasks("cldr-facts"), output, ("de", "en", "sw")).run()
+        os._exit(0)
+    return child
+
+started = time.monotonic()
+os.waitpid(run(output / "first"), 0)
+whole = time.monotonic() - started
+generator = random.Random(20)
+files = 0
+for moment in range(20):
+    place = output / f"round-{moment // 5}"  # five kills one upon the other, then a fresh folder
+    child = run(place)
+    time.sleep(whole * generator.random())
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    found = list(read_all(place)) if place.exists() else []
+    files += len(found)
+    damaged = [str(error) for error in found if isinstance(error, OutputError)]
+    assert not damaged, damaged
+for place in range(4):
+    _, status = os.waitpid(run(output / f"round-{place}"), 0)
+    assert status == 0, status
+print(files)
+"""
+
+
+def test_killed_at_twenty_moments_and_run_again(checkpoints, tmp_path):
+    """No unreadable file at any moment, and in the end the JSON of an undisturbed run but for its times."""
+    undisturbed = run(checkpoints[0], tmp_path / "undisturbed")
+    output = tmp_path / "killed"
+    killer = subprocess.run(
+        [sys.executable, "-c", KILLER, str(checkpoints[0]), str(output)], capture_output=True, text=True, check=False
+    )
+    assert killer.returncode == 0, killer.stderr
+    assert int(killer.stdout) > 0  # some kills came when a part of the results was there
+    for place in range(4):
+        for expected in undisturbed:
+            path = output / f"round-{place}" / expected.path.relative_to(tmp_path / "undisturbed")
+            assert content(path) == content(expected.path)
+            ranks = expected.path.parent / "CldrFactsRetrieval_de_en_sw.ranks.npz"
+            assert (path.parent / ranks.name).read_bytes() == ranks.read_bytes()
+
+
+def test_full_disk_while_writing(checkpoints, tmp_path, monkeypatch):
+    before = run(checkpoints[0], tmp_path, "cldr-facts-mono")[0]
+    kept = before.path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(atomic.os, "fsync", full)
+    with pytest.raises(OutputError, match="no space left"):
+        run(checkpoints[0], tmp_path, "cldr-facts-mono", overwrite=True)
+    assert before.path.read_bytes() == kept
+
+
+def test_output_that_cannot_be_written_is_told_before_the_model_loads(checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setattr(ModelRequest, "load", lambda self: pytest.fail("the model was loaded for nothing"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write"):
+        run(checkpoints[0], tmp_path / "file" / "results")
+
+
+def test_missing_data_are_told_before_the_model_loads(checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setattr(ModelRequest, "load", lambda self: pytest.fail("the model was loaded for nothing"))
+    (tmp_path / "data").mkdir()
+    with pytest.raises(DataError, match=r"raw\.githubusercontent\.com/google-research-datasets/lareqa"):
+        run(checkpoints[0], tmp_path / "results", "xquad-r-multi", None, data_dir=tmp_path / "data")
+
+
+def test_a_model_of_nan_is_an_error_and_leaves_no_result(checkpoints, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    folder = tmp_path / "broken"
+    shutil.copytree(checkpoints[0], folder)
+    weights = {name: np.full_like(value, np.nan) for name, value in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(ModelError, match="returned NaN"):
+        run(folder, tmp_path / "results")
+    assert not list((tmp_path / "results").rglob("*.json"))
+
+
+def test_damaged_weights_are_one_sentence(checkpoints, tmp_path):
+    folder = tmp_path / "broken"
+    shutil.copytree(checkpoints[0], folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="cannot load") as caught:
+        run(folder, tmp_path / "results")
+    assert "\n" not in str(caught.value)
+
+
+def test_incomplete_results_are_told_and_done_again(checkpoints, tmp_path):
+    result = run(checkpoints[0], tmp_path, "cldr-facts-cross")[0]
+    stored = json.loads(result.path.read_text())
+    del stored["scores"]["test"][0]
+    result.path.write_text(json.dumps(stored))
+    assert not Result.read(result.path).complete
+    assert run(checkpoints[0], tmp_path, "cldr-facts-cross")[0].as_json() == result.as_json()
+
+
+def test_a_plain_transformers_folder_is_mean_pooled_and_said(tmp_path, capsys):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, "a": 2, "b": 3}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
+    config = BertConfig(vocab_size=4, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    BertModel(config).save_pretrained(tmp_path / "bert")
+    fast.save_pretrained(tmp_path / "bert")
+    said = []
+    evaluation = Evaluation(
+        ModelRequest(str(tmp_path / "bert")), select_tasks("cldr-facts-mono"), tmp_path / "results", ("en",), say=said.append
+    )
+    result = evaluation.run()[0]
+    assert 0 < result.scores["AP"] <= 1
+    assert any("mean pooling" in message for message in said)

@@ -1,0 +1,115 @@
+"""Measures against literals worked out by hand, and against MTEB's own arithmetic."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from mteb._evaluators.retrieval_metrics import calculate_retrieval_scores, make_score_dict
+
+from hbt_bench.ranking.measures import CUTOFFS, Ranking, mteb_scores, own_scores
+from hbt_bench.ranking.ranks import rank
+from hbt_bench.ranking.subsets import MODES, judged_subsets
+from tests.test_ranks import Matrix, random_collection, random_scores
+
+
+@pytest.fixture
+def ranking():
+    """Query 0 has relevant documents at ranks 2 and 5 (grades 1, 3), query 1 at rank 1, query 2 at rank 12."""
+    return Ranking(np.array([2, 5, 1, 12]), np.array([1, 3, 2, 1]), np.array([0, 0, 1, 2]), 3)
+
+
+def test_average_precision(ranking):
+    assert ranking.average_precision().tolist() == pytest.approx([(1 / 2 + 2 / 5) / 2, 1, 1 / 12])
+    assert ranking.average_precision(3).tolist() == pytest.approx([1 / 4, 1, 0])
+
+
+def test_cut_measures(ranking):
+    assert ranking.recall(2).tolist() == [0.5, 1, 0]
+    assert ranking.precision(5).tolist() == pytest.approx([0.4, 0.2, 0])
+    assert ranking.success(1).tolist() == [0, 1, 0]
+    assert ranking.success(5).tolist() == [1, 1, 0]
+    assert ranking.reciprocal_rank().tolist() == pytest.approx([1 / 2, 1, 1 / 12])
+    assert ranking.reciprocal_rank(10).tolist() == pytest.approx([1 / 2, 1, 0])
+
+
+def test_ndcg(ranking):
+    gain = 1 / math.log2(3) + 3 / math.log2(6)
+    ideal = 3 / math.log2(2) + 1 / math.log2(3)
+    assert ranking.ndcg(10).tolist() == pytest.approx([gain / ideal, 1, 0])
+    # at 1 the ideal ranking holds the grade 3 alone, and nothing relevant is at rank 1
+    assert ranking.ndcg(1).tolist() == [0, 1, 0]
+    assert ranking.ndcg(20)[2] == pytest.approx(1 / math.log2(13))
+
+
+def test_span_is_the_distance_from_the_first_to_the_last_relevant_document(ranking):
+    assert ranking.span().tolist() == [3, 0, 0]
+
+
+def test_own_scores_are_means_over_queries(ranking):
+    scores = own_scores(ranking, multilingual=True)
+    assert scores["AP"] == pytest.approx((0.45 + 1 + 1 / 12) / 3)
+    assert scores["R@1"] == pytest.approx(1 / 3)
+    assert scores["R@10"] == pytest.approx(2 / 3)
+    assert scores["rank_distance"] == 1
+    assert "rank_distance" not in own_scores(ranking, multilingual=False)
+
+
+@pytest.mark.parametrize("levels", [None, 12], ids=["random", "ties"])
+@pytest.mark.parametrize("graded", [False, True])
+def test_every_key_of_mteb_has_mtebs_value(levels, graded):
+    """Holds for mteb 2.26, whose nAUC shares the mean of tied confidences."""
+    generator = np.random.default_rng(11)
+    collection = random_collection(generator, queries=120, documents=200, graded=graded)
+    scores = random_scores(generator, collection, levels)
+    ranks, confidences = rank(collection, Matrix(scores))
+    ids = [document.id for document in collection.documents]
+    compared = 0
+    for mode in MODES:
+        for judged in judged_subsets(collection, mode):
+            columns = range(len(ids))
+            if judged.subset.documents is not None:
+                block = collection.document_blocks[judged.subset.documents]
+                columns = range(block.start, block.stop)
+            inside = {ids[column] for column in columns}
+            qrels, run = {}, {}
+            for row in judged.rows:
+                name = collection.queries[row].id
+                qrels[name] = {key: grade for key, grade in collection.relevant(row).items() if key in inside}
+                run[name] = {ids[column]: float(scores[row, column]) for column in columns}
+            theirs = mteb_keys(run, qrels)
+            ours = mteb_scores(Ranking.of(collection, ranks, judged), judged, confidences, collection)
+            assert ours.keys() == theirs.keys()
+            for key, value in theirs.items():
+                # nAUC divides by a difference that is only rounding where a measure is the same for all queries
+                if math.isnan(value) or abs(value) > 1e3:
+                    continue
+                assert ours[key] == pytest.approx(value, abs=1e-5), (judged.subset.name, key)
+                compared += 1
+    assert compared > 2000
+
+
+def mteb_keys(run, qrels):
+    found = calculate_retrieval_scores(run, qrels, list(CUTOFFS))
+    return make_score_dict(
+        ndcg=found.ndcg,
+        _map=found.map,
+        recall=found.recall,
+        precision=found.precision,
+        mrr=found.mrr,
+        naucs=found.naucs,
+        naucs_mrr=found.naucs_mrr,
+        hit_rate=found.hit_rate,
+        task_scores={},
+    )
+
+
+def test_without_confidences_there_is_no_nauc():
+    collection = random_collection(np.random.default_rng(12))
+    ranks, confidences = rank(collection, Matrix(random_scores(np.random.default_rng(12), collection, None)))
+    judged = next(iter(judged_subsets(collection, "multi")))
+    ranking = Ranking.of(collection, ranks, judged)
+    without = mteb_scores(ranking, judged, None, collection)
+    assert not [key for key in without if key.startswith("nauc")]
+    assert len([key for key in mteb_scores(ranking, judged, confidences, collection) if key.startswith("nauc")]) == 105

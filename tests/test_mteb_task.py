@@ -1,0 +1,172 @@
+"""The MTEB tasks: MTEB's own path against ours, texts encoded once, and what plain MTEB users get."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import mteb
+import numpy as np
+import pytest
+from mteb.abstasks.retrieval import AbsTaskRetrieval
+
+from hbt_bench import get_tasks
+from hbt_bench.errors import ModelError
+from hbt_bench.tasks.mteb_model import ModelRequest
+from tests.encoders import TestEncoder, hashed
+
+SHARED_KEYS = 148  # what mteb 2.26 emits per subset, without main_score
+
+
+def evaluate(model, tasks):
+    return mteb.evaluate(model, tasks, cache=None, show_progress_bar=False, co2_tracker=False).task_results
+
+
+def by_subset(task_result):
+    return {entry["hf_subset"]: entry for entry in task_result.scores["test"]}
+
+
+@pytest.fixture(scope="module")
+def minilm_vectors(data_dir, minilm):
+    """Real MiniLM vectors of XQuAD-R in four languages, encoded once for both paths."""
+    from sentence_transformers import SentenceTransformer
+
+    tasks = get_tasks("xquad-r", languages=["de", "en", "es", "zh"], data_dir=data_dir)
+    collection = tasks[0].shared.collection
+    texts = sorted({text.text for text in (*collection.queries, *collection.documents)})
+    vectors = SentenceTransformer(str(minilm), device="cpu").encode(texts, batch_size=64, show_progress_bar=False)
+    return tasks, dict(zip(texts, vectors, strict=True))
+
+
+def test_mtebs_own_evaluation_gives_the_same_scores(minilm_vectors):
+    """Every key of every subset of XQuAD-R in 4 languages within 1e-5, over real MiniLM vectors."""
+    tasks, vectors = minilm_vectors
+    model = TestEncoder(lambda text, role: vectors[text])
+    worst, compared, subsets = (0.0, ""), 0, Counter()
+    for task, result in zip(tasks, evaluate(model, tasks), strict=True):
+        ours = by_subset(result)
+        task.load_data()
+        subsets[task.mode] = len(ours)
+        assert list(ours) == task.hf_subsets
+        for name in task.hf_subsets:
+            theirs = AbsTaskRetrieval.evaluate(
+                task, model, "test", [name], encode_kwargs={"batch_size": 512, "show_progress_bar": False}
+            )[name]
+            shared = theirs.keys() - {"main_score", *ADDED}
+            assert len(shared) == SHARED_KEYS
+            for key in shared:
+                if math.isnan(theirs[key]) or math.isnan(ours[name][key]):
+                    assert math.isnan(theirs[key]) == math.isnan(ours[name][key]), (name, key)
+                    continue
+                worst = max(worst, (abs(theirs[key] - ours[name][key]), f"{name} {key}"))
+                compared += 1
+    assert subsets == {"mono": 4, "cross": 12, "multi": 4}
+    assert compared > 2500
+    assert worst[0] <= 1e-5, worst
+
+
+ADDED = {"AP", "RR", "nDCG@10", "R@1", "R@10", "R@100", "rank_distance"}
+
+
+def test_each_text_is_encoded_once(data_dir):
+    """13,090 queries and 13,014 candidates at most for XQuAD-R, 24,733 texts at most for MLQA-R."""
+    for name, most in (("xquad-r", 26_104), ("mlqa-r", 24_733)):
+        model = TestEncoder(hashed(4))
+        tasks = get_tasks(name, data_dir=data_dir)
+        results = evaluate(model, tasks)
+        collection = tasks[0].shared.collection
+        distinct_queries = len({(query.language, query.text) for query in collection.queries})
+        distinct_documents = len({(document.language, document.text) for document in collection.documents})
+        assert model.encoded == {"query": distinct_queries, "document": distinct_documents}
+        assert model.encoded.total() <= most
+        assert len(results) == 3
+
+
+@pytest.fixture(scope="module")
+def cldr_tasks():
+    return get_tasks("cldr-facts", languages=["de", "en", "sw"])
+
+
+def test_another_model_is_ranked_anew(cldr_tasks):
+    first, second = TestEncoder(hashed(8)), TestEncoder(hashed(9))
+    before = evaluate(first, cldr_tasks[2])[0].get_score()
+    after = evaluate(second, cldr_tasks[2])[0].get_score()
+    again = evaluate(first, cldr_tasks[2])[0].get_score()
+    assert before == again
+    assert before != after
+    assert evaluate(first, cldr_tasks[0]) and first.encoded.total() == 2 * second.encoded.total()
+
+
+def test_metadata_is_complete(cldr_tasks):
+    mono, cross, multi = (task.metadata for task in cldr_tasks)
+    assert [task.name for task in cldr_tasks] == [f"cldr-facts-{mode}[de,en,sw]" for mode in ("mono", "cross", "multi")]
+    assert mono.name == "CldrFactsMonolingualRetrieval_de_en_sw"
+    assert mono.eval_langs == {"de": ["deu-Latn"], "en": ["eng-Latn"], "sw": ["swa-Latn"]}
+    assert cross.eval_langs["de-sw"] == ["deu-Latn", "swa-Latn"]
+    assert len(cross.eval_langs) == 6
+    assert multi.eval_langs["en-multi"] == ["eng-Latn", "deu-Latn", "swa-Latn"]
+    for metadata in (mono, cross, multi):
+        assert metadata.is_filled()
+        assert metadata.main_score == "AP"
+        assert metadata.dataset["revision"] == cldr_tasks[0].shared.collection.fingerprint
+
+
+def test_data_are_laid_out_as_mteb_does(cldr_tasks):
+    cross = cldr_tasks[1]
+    cross.load_data()
+    split = cross.dataset["de-sw"]["test"]
+    assert set(split["queries"]["id"]) == set(split["relevant_docs"])
+    assert all(name.startswith("sw-d-") for name in split["corpus"]["id"])
+    assert split["relevant_docs"]["de-q-currency-AC"] == {"sw-d-currency-AC": 1}
+    multi = cldr_tasks[2]
+    multi.load_data()
+    assert len(multi.dataset["de-multi"]["test"]["corpus"]) == 3 * len(split["corpus"])
+
+
+def test_scores_are_found_by_mtebs_own_readers(cldr_tasks, tmp_path):
+    cache = mteb.ResultCache(tmp_path)
+    model = TestEncoder(hashed())
+    mteb.evaluate(model, cldr_tasks, cache=cache, show_progress_bar=False, co2_tracker=False)
+    frame = cache.load_results(models=["tests/encoder"], tasks=cldr_tasks).to_dataframe()
+    assert sorted(frame["task_name"]) == sorted(task.metadata.name for task in cldr_tasks)
+
+
+def test_signature_names_task_data_model_and_versions(cldr_tasks):
+    entry = by_subset(evaluate(TestEncoder(hashed(), revision="abc"), cldr_tasks[2])[0])["de-multi"]
+    data = cldr_tasks[0].shared.collection.fingerprint
+    start = f"task:cldr-facts-multi[de,en,sw]|text:sentence|data:{data}|model:tests/encoder@abc|prompt:model"
+    assert entry["signature"].startswith(start + "|ties:docid-desc|hbt:")
+    assert entry["queries"] == 182
+
+
+def test_bm25_goes_mtebs_way_with_the_same_ranks(cldr_tasks):
+    """MTEB's own path uses BM25's search; blocks have an index of their own in both."""
+    pytest.importorskip("bm25s")
+    model = ModelRequest("bm25").load()
+    for task in cldr_tasks:
+        ours = by_subset(evaluate(model, task)[0])
+        task.load_data()
+        task._top_k = 1000
+        theirs = AbsTaskRetrieval.evaluate(task, model, "test", encode_kwargs={})
+        for name, scores in theirs.items():
+            for key in ("ndcg_at_10", "map_at_1000", "recall_at_1", "mrr_at_100", "AP", "R@10"):
+                assert ours[name][key] == pytest.approx(scores[key], abs=1e-5), (name, key)
+
+
+@pytest.mark.parametrize(
+    ("vector", "message"),
+    [
+        (lambda text, role: np.full(4, np.nan, np.float32), "returned NaN or infinity for"),
+        (lambda text, role: np.zeros((2, 4), np.float32), r"shape \(\d+, 2, 4\) for \d+ texts"),
+        (lambda text, role: np.ones(4 if role == "query" else 5, np.float32), "queries 4 dimensions and documents 5"),
+    ],
+    ids=["nan", "shape", "dimensions"],
+)
+def test_unusable_vectors_are_errors(cldr_tasks, vector, message):
+    with pytest.raises(ModelError, match=message):
+        evaluate(TestEncoder(vector), cldr_tasks[0])
+
+
+def test_stock_tasks_stand_in_the_same_list():
+    tasks = get_tasks(["cldr-facts-mono", "SciFact"], languages=["de"])
+    assert [task.metadata.name for task in tasks] == ["CldrFactsMonolingualRetrieval_de", "SciFact"]
