@@ -189,17 +189,19 @@ def test_one_real_question(collections):
     collection = collections["xquad-r"]
     rows = {query.id: row for row, query in enumerate(collection.queries)}
     texts = {document.id: document.text for document in collection.documents}
-    row = rows["en-56beb4343aeaaa14008c925c"]
-    assert collection.queries[row] == (
-        "en-56beb4343aeaaa14008c925c",
-        "en",
-        "How many career sacks did Jared Allen have?",
-        "56beb4343aeaaa14008c925c",
-    )
-    assert collection.queries[rows["de-56beb4343aeaaa14008c925c"]].text == "GERMAN"
-    relevant = collection.relevant(row)
-    assert relevant == collection.relevant(rows["zh-56beb4343aeaaa14008c925c"])
-    assert {texts[document] for document in relevant if document[:2] in ("en", "de", "zh")} == {"TEXTS"}
+    asked = [collection.queries[rows[f"{code}-56e0bb9f7aa994140058e6ce"]] for code in ("en", "de")]
+    assert [query.text for query in asked] == [
+        "When did people once again start to show an interest in Tesla?",
+        "Seit wann haben die Menschen wieder damit begonnen, sich für Tesla zu interessieren?",
+    ]
+    assert {query.question for query in asked} == {"56e0bb9f7aa994140058e6ce"}
+    relevant = collection.relevant(rows[asked[0].id])
+    assert relevant == collection.relevant(rows[asked[1].id])
+    assert {document: texts[document] for document in relevant if document[:2] in ("de", "en", "th")} == {
+        "de-03-000-007": "Seit den 90er Jahren gibt es ein Wiederaufleben an öffentlichem Interesse an Tesla.",
+        "en-03-000-004": "There has been a resurgence in popular interest in Tesla since the 1990s.",
+        "th-03-000-002": "ว่าเทสลาเพื่อเป็นเกียรติแก่เขา ผู้คนกลับมาสนใจในตัวเทสลาอีกครั้งในยุค 1990",
+    }
 
 
 @both
@@ -295,7 +297,7 @@ def test_versions_of_a_question_share_their_sentences(tmp_path):
         (b"", "Expecting value: line 1 column 1 (char 0)"),
         (b'{"data": [{"paragr', "Unterminated string starting at: line 1 column 12 (char 11)"),
         (b'{"data": [\xff]}', "'utf-8' codec can't decode byte 0xff in position 10: invalid start byte"),
-        (b"[" * 100_000, "maximum recursion depth exceeded"),
+        (b"[" * 100_000, ""),
         (b"[]", "list indices must be integers or slices, not str"),
         (b"{}", "no field 'data'"),
     ],

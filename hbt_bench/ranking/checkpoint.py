@@ -54,7 +54,7 @@ class Checkpoint:
     @cached_property
     def kind(self) -> Kind:
         """The class that loads it."""
-        declared = self._json("config_sentence_transformers.json").get("model_type", "SentenceTransformer")
+        declared = str(self._json("config_sentence_transformers.json").get("model_type", "SentenceTransformer"))
         if (self.path / "modules.json").is_file():
             known: dict[str, Kind] = {
                 kind: kind for kind in ("SentenceTransformer", "SparseEncoder", "MultiVectorEncoder", "CrossEncoder")
@@ -70,7 +70,10 @@ class Checkpoint:
     @cached_property
     def prompts(self) -> Prompts:
         """The prompts of its own configuration."""
-        return Prompts.of(self._json("config_sentence_transformers.json").get("prompts"))
+        prompts = self._json("config_sentence_transformers.json").get("prompts")
+        if not isinstance(prompts, dict | None):
+            raise ModelError(f"{self.path} is damaged (its prompts are not a mapping): save the model again")
+        return Prompts.of(prompts)
 
     @cached_property
     def revision(self) -> str:

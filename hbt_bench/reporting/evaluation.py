@@ -57,6 +57,7 @@ class Evaluation:
         known = self._known_results(collections)
         if known is not None:
             return known
+        self.model.spare_retries()  # before the hub's client is imported and reads its settings
         from hbt_bench.tasks.mteb_task import quiet_libraries
 
         quiet_libraries()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from hbt_bench.errors import ModelError, UsageError, did_you_mean
 from hbt_bench.ranking import bm25
@@ -50,12 +53,14 @@ class ModelRequest:
             bm25.require()
             if self.query_prompt or self.document_prompt:
                 raise UsageError("bm25 takes no prompts: leave --query-prompt and --document-prompt out")
-        elif self.checkpoint is None and not _HUB_NAME.match(self.name):
+        elif self.checkpoint is None:
             folders = [str(path) for path in Path(self.name).parent.glob("*") if path.is_dir()]
-            raise UsageError(
-                f"no model '{self.name}': there is no such folder, and a hub name has the form organisation/model"
-                f"{did_you_mean(self.name.rstrip('/'), [BM25, *folders])}"
-            )
+            near = did_you_mean(self.name.rstrip("/"), [BM25, *folders])
+            if near or not _HUB_NAME.match(self.name):
+                raise UsageError(
+                    f"no model '{self.name}': there is no such folder, and a hub name has the form organisation/model"
+                    f"{near}"
+                )
 
     @cached_property
     def checkpoint(self) -> Checkpoint | None:
@@ -101,6 +106,16 @@ class ModelRequest:
         """What MTEB calls experiment settings: prompts given by hand keep their results in a folder of their own."""
         given = {"query_prompt": self.query_prompt, "document_prompt": self.document_prompt}
         return {key: value for key, value in given.items() if value is not None} or None
+
+    def spare_retries(self) -> None:
+        """Set the hub client offline when its host has no address, or it would retry for minutes; call it early."""
+        host = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co").hostname
+        if self.identity is not None or any(name.lower() == "https_proxy" for name in os.environ):
+            return
+        try:
+            socket.getaddrinfo(host, 443)
+        except OSError:
+            os.environ["HF_HUB_OFFLINE"] = "1"
 
     def load(self) -> Any:
         """Load the model; its `mteb_model_meta` carries the identity.

@@ -1,0 +1,179 @@
+"""BM25: tokens of many scripts, and scores computed by hand."""
+
+from __future__ import annotations
+
+import sys
+from math import log
+
+import numpy as np
+import pytest
+
+from hbt_bench.errors import UsageError
+from hbt_bench.ranking import bm25
+from hbt_bench.ranking.bm25 import Bm25Index, scorers, tokenize
+
+pytest.importorskip("bm25s", reason="needs the extra bm25")
+
+
+# Tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("", []),
+        (" \t\n— … !?", []),
+        ("Die Straße führt über Köln-Süd.", ["die", "strasse", "führt", "über", "köln", "süd"]),
+        ("It's 3.5 kg, isn't it?", ["it", "s", "3", "5", "kg", "isn", "t", "it"]),
+        ("snake_case", ["snake", "case"]),
+        ("ΟΔΟΣ Οδός", ["οδοσ", "οδόσ"]),
+        ("Привет, МИР!", ["привет", "мир"]),
+        # a vowel sign, a virama or a mark belongs to its word
+        ("हिन्दी में कक्षा।", ["हिन्दी", "में", "कक्षा"]),
+        ("தமிழ் மொழி", ["தமிழ்", "மொழி"]),
+        ("አማርኛ፡ቋንቋ", ["አማርኛ", "ቋንቋ"]),
+        ("كِتَابٌ جديد", ["كِتَابٌ", "جديد"]),
+        ("Ọ̀yọ́ ni", ["ọ̀yọ́", "ni"]),
+        # pairs of clusters where words are not separated
+        ("ภาษาไทยง่าย", ["ภา", "าษ", "ษา", "าไ", "ไท", "ทย", "ยง่", "ง่า", "าย"]),
+        ("中文分词", ["中文", "文分", "分词"]),
+        ("中。文", ["中", "文"]),
+        ("東", ["東"]),
+        ("ភាសាខ្មែរ", ["ភាសា", "សាខ្មែ", "ខ្មែរ"]),
+        ("ຂ້ອຍ", ["ຂ້ອ", "ອຍ"]),
+        ("တို့", ["တို့"]),
+        ("カタカナとひらがな", ["カタ", "タカ", "カナ", "ナと", "とひ", "ひら", "らが", "がな"]),
+        # scripts meet
+        ("GPU加速v2版本", ["gpu", "加速", "v2", "版本"]),
+        ("ไทย Thai ไทย", ["ไท", "ทย", "thai", "ไท", "ทย"]),
+        ("2024年", ["2024", "年"]),
+        # one form for what is written in two
+        ("１２３　ＡＢＣ", ["123", "abc"]),
+        ("ﬁne", ["fine"]),
+        ("Cafe\u0301", ["caf\u00e9"]),
+        ("ｶﾀ", ["カタ"]),
+    ],
+)
+def test_tokens(text, tokens):
+    assert tokenize(text) == tokens
+
+
+def test_tokens_of_both_normal_forms_are_equal():
+    assert tokenize("Vi\u1ec7t") == tokenize("Vie\u0323\u0302t") == ["vi\u1ec7t"]
+
+
+# Scores
+
+#: Three documents: 3, 2 and 4 terms, 3 on average.
+DOCUMENTS = (("a", "b", "a"), ("b", "c"), ("c", "c", "c", "d"))
+IDF_1 = log(1 + (3 - 1 + 0.5) / (1 + 0.5))  # of a term in one document
+IDF_2 = log(1 + (3 - 2 + 0.5) / (2 + 0.5))  # of a term in two
+
+
+def saturated(count, length):
+    """tf / (tf + k1 (1 - b + b dl / avgdl)) with k1 = 0.9 and b = 0.4."""
+    return count / (count + 0.9 * (0.6 + 0.4 * length / 3))
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("a", [IDF_1 * saturated(2, 3), 0, 0]),
+        ("b", [IDF_2 * saturated(1, 3), IDF_2 * saturated(1, 2), 0]),
+        ("c", [0, IDF_2 * saturated(1, 2), IDF_2 * saturated(3, 4)]),
+        ("ad", [IDF_1 * saturated(2, 3), 0, IDF_1 * saturated(1, 4)]),
+        ("bc", [IDF_2 * saturated(1, 3), 2 * IDF_2 * saturated(1, 2), IDF_2 * saturated(3, 4)]),
+        ("aa", [2 * IDF_1 * saturated(2, 3), 0, 0]),
+        ("az", [IDF_1 * saturated(2, 3), 0, 0]),
+        ("zy", [0, 0, 0]),
+        ("", [0, 0, 0]),
+    ],
+)
+def test_scores_by_hand(query, expected):
+    scores = Bm25Index.of(DOCUMENTS).scores(list(query))
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, expected, rtol=1e-6)
+
+
+def test_scores_as_numbers():
+    scores = Bm25Index.of(DOCUMENTS).scores(["b", "c"])
+    np.testing.assert_allclose(scores, [0.2473703, 0.5280940, 0.3507490], rtol=1e-6)
+
+
+def test_the_parameters_are_lucenes_in_anserini():
+    assert (bm25.K1, bm25.B) == (0.9, 0.4)
+
+
+@pytest.mark.filterwarnings("error")
+def test_documents_without_any_word_score_nothing():
+    assert Bm25Index.of([[], ["a"], []]).scores(["a"]).tolist() == [0, pytest.approx(log(8 / 3) / (1 + 1.62)), 0]
+    assert Bm25Index.of([[], []]).scores(["a"]).tolist() == [0, 0]
+
+
+def test_the_vocabulary_is_that_of_the_documents():
+    index = Bm25Index.of(DOCUMENTS)
+    assert index.vocabulary == {"a": 0, "b": 1, "c": 2, "d": 3}
+    assert index.size == 3
+
+
+# Collections
+
+
+def test_scores_of_a_collection(toy):
+    pool, blocks = scorers(toy)
+    rows = slice(0, len(toy.queries))
+    assert pool.scores(rows).shape == (12, 12)
+    assert {code: scorer.scores(rows).shape for code, scorer in blocks.items()} == {
+        "de": (12, 4),
+        "en": (12, 5),
+        "sw": (12, 3),
+    }
+    row = [query.id for query in toy.queries].index("en-water?")
+    english = blocks["en"].scores(slice(row, row + 1))[0]
+    # "What do fish breathe in?" against five documents of 5, 4, 7, 5 and 3 words, 4.8 on average
+    expected = [
+        0,
+        sum(log(1 + (5 - n + 0.5) / (n + 0.5)) / (1 + 0.9 * (0.6 + 0.4 * 4 / 4.8)) for n in (2, 1, 2)),
+        sum(log(1 + (5 - n + 0.5) / (n + 0.5)) / (1 + 0.9 * (0.6 + 0.4 * 7 / 4.8)) for n in (2, 2)),
+        0,
+        0,
+    ]
+    np.testing.assert_allclose(english, expected, rtol=1e-6)
+
+
+def test_rows_are_those_asked_for(toy):
+    pool, _ = scorers(toy)
+    everything = pool.scores(slice(0, 12))
+    assert (pool.scores(slice(3, 7)) == everything[3:7]).all()
+    assert everything[3:7].any()
+
+
+def test_a_languages_scores_do_not_depend_on_the_other_languages(toy):
+    pool, blocks = scorers(toy)
+    part = toy.restrict(["en", "sw"])
+    pool_of_part, blocks_of_part = scorers(part)
+    place = {query.id: row for row, query in enumerate(toy.queries)}
+    rows = [place[query.id] for query in part.queries]
+    for code in ("en", "sw"):
+        whole = blocks[code].scores(slice(0, 12))[rows]
+        assert (blocks_of_part[code].scores(slice(0, len(rows))) == whole).all()
+        assert whole.any()
+    columns = list(range(4, 12))
+    assert not np.allclose(pool_of_part.scores(slice(0, len(rows))), pool.scores(slice(0, 12))[rows][:, columns])
+
+
+def test_a_language_without_documents_has_no_scorer(toy):
+    documents = [document for document in toy.documents if document.language != "sw"]
+    relevant = {query.id: {"en-moon": 1} for query in toy.queries}
+    collection = type(toy).from_records("toy", toy.queries, documents, relevant)
+    _, blocks = scorers(collection)
+    assert collection.languages == ("de", "en", "sw")
+    assert set(blocks) == {"de", "en"}
+
+
+@pytest.mark.parametrize("module", ["bm25s", "regex"])
+def test_without_the_extra_the_error_says_what_to_install(monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UsageError) as caught:
+        bm25.require()
+    assert str(caught.value) == "the model bm25 needs an extra: run `pip install 'hbt-bench[bm25]'`"

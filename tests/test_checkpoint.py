@@ -1,0 +1,312 @@
+"""Models in folders: which bytes are the model, what kind it is, its name and its prompts."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import pytest
+
+from hbt_bench.errors import ModelError
+from hbt_bench.ranking.checkpoint import Checkpoint
+from hbt_bench.ranking.signature import Prompts
+
+FILES = {
+    "modules.json": "[]",
+    "config.json": '{"architectures": ["BertModel"]}',
+    "config_sentence_transformers.json": '{"model_type": "SentenceTransformer", "prompts": {}}',
+    "model.safetensors": "weights",
+    "tokenizer.json": "{}",
+    "vocab.txt": "a\nb\n",
+    "1_Pooling/config.json": '{"pooling_mode_mean_tokens": true}',
+    "2_Dense/model.safetensors": "more weights",
+}
+
+
+def save(folder, **changed):
+    """Write a model; `changed` replaces files, and None leaves one out."""
+    for name, text in {**FILES, **changed}.items():
+        if text is not None:
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+    return folder
+
+
+def revision(folder):
+    return Checkpoint.at(folder).revision
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return save(tmp_path / "ckpt")
+
+
+# Identity
+
+
+def test_the_revision_is_that_of_these_bytes(folder):
+    assert revision(folder) == "6ffc8e3ea0217e6b"
+
+
+def test_folders_of_one_name_with_different_weights_differ(tmp_path):
+    first = Checkpoint.at(save(tmp_path / "a" / "ckpt"))
+    second = Checkpoint.at(save(tmp_path / "b" / "ckpt", **{"model.safetensors": "other weights"}))
+    assert first.name == second.name == "local/ckpt"
+    assert first.revision != second.revision
+
+
+def test_a_copy_elsewhere_is_the_same_model(folder, tmp_path):
+    before = revision(folder)
+    copied = shutil.copytree(folder, tmp_path / "elsewhere" / "renamed")
+    assert Checkpoint.at(copied).revision == before
+    assert Checkpoint.at(copied).name == "local/renamed"
+
+
+def test_the_order_of_creation_does_not_matter(folder, tmp_path):
+    other = tmp_path / "other"
+    for name in reversed(FILES):
+        (other / name).parent.mkdir(parents=True, exist_ok=True)
+        (other / name).write_text(FILES[name])
+    assert revision(other) == revision(folder)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_change_of_any_file_of_the_model_changes_the_revision(folder, name):
+    before = revision(folder)
+    (folder / name).write_text(FILES[name] + " ")
+    assert revision(folder) != before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "README.md",
+        "readme.md",
+        "training_args.bin",
+        "optimizer.pt",
+        "optimizer.bin",
+        "scheduler.pt",
+        "scaler.pt",
+        "rng_state.pth",
+        "rng_state_3.pth",
+        "trainer_state.json",
+        "events.out.tfevents.1700000000.host",
+        "train.log",
+        ".gitattributes",
+        ".cache/huggingface/download/model.safetensors.metadata",
+        "checkpoint-10/model.safetensors",
+        "checkpoint-10/config.json",
+        "eval/similarity_evaluation_results.csv",
+        "runs/Nov20/events.out.tfevents.1",
+        "logs/a.txt",
+        "onnx/model.onnx",
+        "openvino/openvino_model.bin",
+    ],
+)
+def test_what_training_leaves_beside_the_model_does_not(folder, name):
+    before = revision(folder)
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("first")
+    assert revision(folder) == before
+    (folder / name).write_text("second")
+    assert revision(folder) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pytorch_model.bin",
+        "model-00002-of-00002.safetensors",
+        "adapter_model.safetensors",
+        "modeling_custom.py",
+        "sentencepiece.bpe.model",
+        "3_Normalize/config.json",
+        "checkpoint/model.safetensors",
+        "optimizer.pt.safetensors",
+    ],
+)
+def test_one_more_file_of_a_model_does(folder, name):
+    before = revision(folder)
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("")
+    assert revision(folder) != before
+
+
+def test_names_and_contents_do_not_run_together(tmp_path):
+    one = save(tmp_path / "one", **{"tokenizer.json": "ab", "vocab.txt": "c"})
+    moved = save(tmp_path / "two", **{"tokenizer.json": "a", "vocab.txt": "bc"})
+    swapped = save(tmp_path / "three", **{"tokenizer.json": "c", "vocab.txt": "ab"})
+    renamed = save(tmp_path / "four", **{"tokenizer.json": "ab", "vocab.txt": None, "vocab.tx": "c"})
+    assert len({revision(folder) for folder in (one, moved, swapped, renamed)}) == 4
+
+
+def test_linked_files_count_as_their_content(folder, tmp_path):
+    """Snapshots in the cache of Hugging Face are folders of links."""
+    snapshot = tmp_path / "snapshot"
+    for name in FILES:
+        (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
+        (snapshot / name).symlink_to(folder / name)
+    assert revision(snapshot) == revision(folder)
+
+
+# Name
+
+
+@pytest.mark.parametrize(
+    ("directory", "name"),
+    [
+        ("xlm-r_base.v2", "local/xlm-r_base.v2"),
+        ("my model (best)", "local/my-model-best-"),
+        ("größer", "local/größer"),
+        ("a|b", "local/a-b"),
+    ],
+)
+def test_the_name_is_the_folders(tmp_path, directory, name):
+    assert Checkpoint.at(save(tmp_path / directory)).name == name
+
+
+def test_the_name_is_not_the_cards(folder):
+    (folder / "README.md").write_text("---\nbase_model: org/base\n---\n# org/base\n")
+    assert Checkpoint.at(folder).name == "local/ckpt"
+
+
+def test_the_current_folder_has_a_name(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert Checkpoint.at(folder.relative_to(folder)).name == "local/ckpt"
+
+
+# Kind
+
+
+@pytest.mark.parametrize("kind", ["SentenceTransformer", "SparseEncoder", "MultiVectorEncoder", "CrossEncoder"])
+def test_the_kind_that_sentence_transformers_declares(tmp_path, kind):
+    declared = json.dumps({"model_type": kind})
+    assert Checkpoint.at(save(tmp_path, **{"config_sentence_transformers.json": declared})).kind == kind
+
+
+@pytest.mark.parametrize("declared", [None, "{}", '{"prompts": {}}'])
+def test_a_folder_with_modules_is_a_sentence_transformer_by_default(tmp_path, declared):
+    model = save(tmp_path, **{"config_sentence_transformers.json": declared})
+    assert Checkpoint.at(model).kind == "SentenceTransformer"
+
+
+def test_an_unknown_kind(tmp_path):
+    model = save(tmp_path, **{"config_sentence_transformers.json": '{"model_type": "Reranker9"}'})
+    with pytest.raises(ModelError, match="is a sentence-transformers model of an unknown type, 'Reranker9'"):
+        Checkpoint.at(model)
+
+
+def test_a_kind_that_is_no_name(tmp_path):
+    model = save(tmp_path, **{"config_sentence_transformers.json": '{"model_type": ["CrossEncoder"]}'})
+    with pytest.raises(ModelError, match=r"of an unknown type, '\['CrossEncoder'\]'"):
+        Checkpoint.at(model)
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        ('{"architectures": ["XLMRobertaModel"]}', "transformers"),
+        ('{"architectures": ["XLMRobertaForMaskedLM"]}', "transformers"),
+        ('{"architectures": null}', "transformers"),
+        ("{}", "transformers"),
+        ('{"architectures": ["XLMRobertaForSequenceClassification"]}', "CrossEncoder"),
+    ],
+)
+def test_a_folder_without_modules_is_of_transformers(tmp_path, config, kind):
+    model = save(tmp_path, **{"modules.json": None, "config_sentence_transformers.json": None, "config.json": config})
+    assert Checkpoint.at(model).kind == kind
+
+
+def test_an_adapter_is_of_transformers(tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    assert Checkpoint.at(tmp_path).kind == "transformers"
+
+
+def test_a_real_model(minilm, tmp_path):
+    checkpoint = Checkpoint.at(minilm)
+    assert checkpoint.kind == "SentenceTransformer"
+    assert checkpoint.prompts == Prompts()
+    assert re.fullmatch("[0-9a-f]{16}", checkpoint.revision)
+    copied = shutil.copytree(minilm, tmp_path / "fine-tuned")
+    assert Checkpoint.at(copied).revision == checkpoint.revision
+    with (copied / "model.safetensors").open("r+b") as weights:
+        weights.seek(50_000_000)
+        byte = weights.read(1)[0]
+        weights.seek(50_000_000)
+        weights.write(bytes([byte ^ 1]))
+    assert Checkpoint.at(copied).revision != checkpoint.revision
+
+
+# Prompts
+
+
+@pytest.mark.parametrize(
+    ("configured", "prompts"),
+    [
+        ({"query": "query: ", "passage": "passage: "}, Prompts("query: ", "passage: ")),
+        ({"query": "query: ", "document": "document: "}, Prompts("query: ", "document: ")),
+        ({"query": "q: ", "corpus": "c: "}, Prompts("q: ", "c: ")),
+        ({"query": "q: ", "corpus": "c: ", "passage": "p: ", "document": "d: "}, Prompts("q: ", "d: ")),
+        ({"query": "q: ", "passage": "p: ", "document": ""}, Prompts("q: ", "p: ")),
+        ({"query": "Instruct: find\nQuery: "}, Prompts("Instruct: find\nQuery: ", "")),
+        ({"query": None, "document": None}, Prompts("", "")),
+        ({"classification": "c: "}, Prompts("", "")),
+        ({}, Prompts("", "")),
+        (None, Prompts("", "")),
+    ],
+)
+def test_prompts(tmp_path, configured, prompts):
+    model = save(tmp_path, **{"config_sentence_transformers.json": json.dumps({"prompts": configured})})
+    assert Checkpoint.at(model).prompts == prompts
+
+
+def test_no_configuration_means_no_prompts(tmp_path):
+    assert Checkpoint.at(save(tmp_path, **{"config_sentence_transformers.json": None})).prompts == Prompts("", "")
+
+
+def test_the_label_tells_prompts_apart():
+    prompts = [Prompts("a", ""), Prompts("", "a"), Prompts("a", "b"), Prompts("ab", ""), Prompts("a ", "")]
+    labels = [one.label for one in prompts]
+    assert len(set(labels)) == len(prompts)
+    assert all(re.fullmatch("[0-9a-f]{8}", label) for label in labels)
+    assert Prompts("query: ", "passage: ").label == "53483507"
+    assert Prompts().label == "none"
+
+
+# Errors
+
+
+@pytest.mark.parametrize("name", ["config_sentence_transformers.json", "config.json"])
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"architectures": ["Ber', "Unterminated string"),
+        ("", "Expecting value"),
+        ("[]", "not a mapping"),
+        ("null", "not a mapping"),
+    ],
+)
+def test_a_damaged_configuration(tmp_path, name, text, reason):
+    model = save(tmp_path, **{"modules.json": None, name: text})
+    with pytest.raises(ModelError) as caught:
+        Checkpoint.at(model)
+    assert str(caught.value).startswith(f"{tmp_path / name} is damaged ({reason}")
+    assert str(caught.value).endswith("): save the model again")
+
+
+def test_damaged_prompts(tmp_path):
+    model = Checkpoint.at(save(tmp_path, **{"config_sentence_transformers.json": '{"prompts": ["query: "]}'}))
+    with pytest.raises(ModelError, match=r"is damaged \(its prompts are not a mapping\): save the model again$"):
+        model.prompts  # noqa: B018 -- read for its error
+
+
+def test_a_folder_without_a_model(tmp_path):
+    (tmp_path / "model.safetensors").write_text("weights")
+    with pytest.raises(ModelError) as caught:
+        Checkpoint.at(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path} holds no model: a sentence-transformers folder has a modules.json, a transformers folder "
+        "a config.json"
+    )

@@ -1,0 +1,135 @@
+"""Stored vectors: given back exactly for the same request, and for no other; damage is a miss."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hbt_bench.errors import OutputError
+from hbt_bench.ranking.store import EmbeddingStore
+
+TEXTS = ["Berlin", "東京", ""]
+VECTORS = np.array([[1.5, -2.0], [0.0, 3e-38], [np.pi, 1e30]], np.float32)
+KEY = (TEXTS, "query", "de")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return EmbeddingStore(tmp_path / "embeddings", "local/a@1|none")
+
+
+def files(store):
+    return sorted(path for path in store.folder.rglob("*") if path.is_file())
+
+
+def test_nothing_is_stored_at_first(store):
+    assert store.get(*KEY) is None
+    assert not store.folder.exists()
+
+
+def test_round_trip(store):
+    store.put(*KEY, VECTORS)
+    found = EmbeddingStore(store.folder, store.identity).get(*KEY)
+    assert found.dtype == np.float32
+    assert found.tobytes() == VECTORS.tobytes()
+    assert found.shape == (3, 2)
+    found[0, 0] = 7  # a caller may change what it gets
+    assert store.get(*KEY)[0, 0] == 1.5
+
+
+def test_one_file_a_chunk_and_nothing_beside_it(store):
+    store.put(*KEY, VECTORS)
+    store.put(*KEY, VECTORS)
+    assert [path.suffix for path in files(store)] == [".f32"]
+
+
+def test_a_later_put_wins(store):
+    store.put(*KEY, VECTORS)
+    store.put(*KEY, -VECTORS)
+    assert (store.get(*KEY) == -VECTORS).all()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        (TEXTS, "document", "de"),  # a query and a document of one text have different vectors
+        (TEXTS, "query", "nl"),
+        (TEXTS[::-1], "query", "de"),
+        (TEXTS[:2], "query", "de"),
+        ([*TEXTS, ""], "query", "de"),
+        (["Berlin東", "京", ""], "query", "de"),
+        (["Berlin", "東京 ", ""], "query", "de"),
+        (["berlin", "東京", ""], "query", "de"),
+        (["de", *TEXTS], "query", ""),
+        (TEXTS, "queryd", "e"),
+    ],
+)
+def test_a_miss_for_any_other_request(store, request_):
+    store.put(*KEY, VECTORS)
+    assert store.get(*request_) is None
+
+
+@pytest.mark.parametrize("identity", ["local/a@2|none", "local/b@1|none", "local/a@1|5f3a0c11", "local/a@1", ""])
+def test_a_miss_for_another_model_or_prompt(store, identity):
+    store.put(*KEY, VECTORS)
+    assert EmbeddingStore(store.folder, identity).get(*KEY) is None
+
+
+def test_roles_are_kept_apart(store):
+    store.put(TEXTS, "query", "de", VECTORS)
+    store.put(TEXTS, "document", "de", VECTORS + 1)
+    assert (store.get(TEXTS, "query", "de") == VECTORS).all()
+    assert (store.get(TEXTS, "document", "de") == VECTORS + 1).all()
+
+
+def test_a_file_cut_anywhere_is_a_miss(store):
+    store.put(*KEY, VECTORS)
+    [path] = files(store)
+    whole = path.read_bytes()
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        assert store.get(*KEY) is None, size
+    path.write_bytes(whole + b"\0")
+    assert store.get(*KEY) is None
+    path.write_bytes(whole)
+    assert (store.get(*KEY) == VECTORS).all()
+
+
+def test_any_flipped_bit_is_a_miss(store):
+    store.put(*KEY, VECTORS)
+    [path] = files(store)
+    whole = path.read_bytes()
+    for place in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        assert store.get(*KEY) is None, place
+
+
+def test_a_damaged_file_is_replaced(store):
+    store.put(*KEY, VECTORS)
+    [path] = files(store)
+    path.write_bytes(b"damaged")
+    store.put(*KEY, VECTORS)
+    assert (store.get(*KEY) == VECTORS).all()
+
+
+def test_clear_removes_this_models_vectors_alone(store):
+    other = EmbeddingStore(store.folder, "local/b@1|none")
+    store.put(*KEY, VECTORS)
+    store.put(["x"], "document", "de", VECTORS[:1])
+    other.put(*KEY, VECTORS)
+    store.clear()
+    assert store.get(*KEY) is None
+    assert store.get(["x"], "document", "de") is None
+    assert (other.get(*KEY) == VECTORS).all()
+    assert len(files(store)) == 1
+    store.clear()  # nothing there is no error
+
+
+def test_a_cache_that_is_a_file(tmp_path):
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    store = EmbeddingStore(tmp_path / "cache" / "embeddings", "local/a@1|none")
+    assert store.get(*KEY) is None
+    with pytest.raises(OutputError, match="a file is where a folder should be"):
+        store.put(*KEY, VECTORS)
