@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from hbt_bench.corpus import atomic
 from hbt_bench.errors import DataError, ModelError, OutputError
 from hbt_bench.ranking.store import EmbeddingStore
 from hbt_bench.reporting.evaluation import Evaluation
-from hbt_bench.reporting.results import Result, read_all, read_ranks
+from hbt_bench.reporting.results import Result, StoredRanks
 from hbt_bench.tasks.mteb_model import ModelRequest
 from hbt_bench.tasks.registry import definitions, select_tasks
 from tests.encoders import torch_random_model
@@ -43,7 +44,9 @@ def test_results_are_mtebs_and_carry_ranks_and_signature(checkpoints, tmp_path):
     from mteb.results import TaskResult
 
     results = run(checkpoints[0], tmp_path)
-    assert [result.task for result in results] == [f"cldr-facts-{mode}[de,en,sw]" for mode in ("mono", "cross", "multi")]
+    assert [result.task for result in results] == [
+        f"cldr-facts-{mode}[de,en,sw]" for mode in ("mono", "cross", "multi")
+    ]
     multi = results[2]
     loaded = TaskResult.from_disk(multi.path)
     assert loaded.task_name == multi.mteb_name == "CldrFactsMultilingualRetrieval_de_en_sw"
@@ -56,14 +59,19 @@ def test_results_are_mtebs_and_carry_ranks_and_signature(checkpoints, tmp_path):
     assert f"model:local/ckpt@{multi.revision}|prompt:none|ties:docid-desc" in multi.signature
 
     collection = definitions()["cldr-facts"].load(LANGUAGES)
-    ranks = read_ranks(multi.path.parent / "CldrFactsRetrieval_de_en_sw.ranks.npz", collection)
+    stored = StoredRanks.read(multi.path.parent / "CldrFactsRetrieval_de_en_sw.ranks.npz")
+    assert stored.data == collection.fingerprint
+    assert stored.judgements.query_blocks == collection.query_blocks
+    assert np.array_equal(stored.judgements.questions, collection.questions)
     offsets = collection.qrels.offsets
-    spans = [np.ptp(ranks.pool[start:stop]) for start, stop in zip(offsets[:-1], offsets[1:], strict=True)]
+    spans = [np.ptp(stored.ranks.pool[start:stop]) for start, stop in pairwise(offsets)]
     assert np.mean(spans[collection.query_blocks["sw"]]) == pytest.approx(
         multi.subsets["sw-multi"]["rank_distance"], abs=1e-5
     )
-    with pytest.raises(OutputError, match="ranks of other data"):
-        read_ranks(multi.path.parent / "CldrFactsRetrieval_de_en_sw.ranks.npz", collection.restrict(["de", "en"]))
+    damaged = tmp_path / "damaged.npz"
+    damaged.write_bytes((multi.path.parent / "CldrFactsRetrieval_de_en_sw.ranks.npz").read_bytes()[:-100])
+    with pytest.raises(OutputError, match="cannot read the ranks"):
+        StoredRanks.read(damaged)
 
 
 def test_different_checkpoints_never_share_a_result(checkpoints, tmp_path):
@@ -293,7 +301,11 @@ def test_a_plain_transformers_folder_is_mean_pooled_and_said(tmp_path, capsys):
     fast.save_pretrained(tmp_path / "bert")
     said = []
     evaluation = Evaluation(
-        ModelRequest(str(tmp_path / "bert")), select_tasks("cldr-facts-mono"), tmp_path / "results", ("en",), say=said.append
+        ModelRequest(str(tmp_path / "bert")),
+        select_tasks("cldr-facts-mono"),
+        tmp_path / "results",
+        ("en",),
+        say=said.append,
     )
     result = evaluation.run()[0]
     assert 0 < result.scores["AP"] <= 1

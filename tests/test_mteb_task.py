@@ -94,7 +94,8 @@ def test_another_model_is_ranked_anew(cldr_tasks):
     again = evaluate(first, cldr_tasks[2])[0].get_score()
     assert before == again
     assert before != after
-    assert evaluate(first, cldr_tasks[0]) and first.encoded.total() == 2 * second.encoded.total()
+    evaluate(first, cldr_tasks[0])  # the ranks of the last model serve all modes
+    assert first.encoded.total() == 2 * second.encoded.total()
 
 
 def test_metadata_is_complete(cldr_tasks):

@@ -67,7 +67,9 @@ def test_ranks_equal_a_full_sort(seed, levels, documents):
             document = int(collection.qrels.documents[pair])
             block = collection.document_blocks[collection.documents[document].language]
             assert ranks.pool[pair] == everything.index(document) + 1
-            assert ranks.block[pair] == naive(collection, scores, row, range(block.start, block.stop)).index(document) + 1
+            assert (
+                ranks.block[pair] == naive(collection, scores, row, range(block.start, block.stop)).index(document) + 1
+            )
         for place, columns in enumerate([*collection.document_blocks.values(), slice(0, documents)]):
             if columns.start == columns.stop:  # a language with queries and no documents
                 continue
@@ -78,7 +80,9 @@ def test_ranks_equal_a_full_sort(seed, levels, documents):
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([("random", None), ("tie-heavy", 3), ("tie-heavy", 8)]), st.booleans())
+@given(
+    st.integers(0, 2**32 - 1), st.sampled_from([("random", None), ("tie-heavy", 3), ("tie-heavy", 8)]), st.booleans()
+)
 def test_measures_equal_trec_eval_at_full_depth(seed, kind, graded):
     # 20 examples x 200 queries: about 1,300 without ties and 2,700 with many; the two tests below add fixed seeds
     check_against_trec_eval(np.random.default_rng(seed), kind[1], graded, queries=200)

@@ -30,7 +30,9 @@ def report(folder: Path, style: str, reported: bool = False) -> None:
     if style == "table":
         _show(board)
     else:
-        click.echo(board.json() if style == "json" else {"md": board.table().markdown, "csv": board.table().csv}[style]())
+        click.echo(
+            board.json() if style == "json" else {"md": board.table().markdown, "csv": board.table().csv}[style]()
+        )
 
 
 def _show(board: Leaderboard) -> None:

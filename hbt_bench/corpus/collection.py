@@ -51,17 +51,45 @@ class Qrels:
 
 
 @dataclass(frozen=True, eq=False)
-class Collection:
+class Judgements:
+    """A collection without its texts: languages, questions and what answers what; all that ranks are read with.
+
+    `query_languages` (queries,) and `document_languages` (documents,) are indexes into `languages`, ascending, so
+    that a language is one contiguous block. `questions` (queries,) numbers the questions: the versions of a question
+    in several languages have the same number.
+    """
+
+    languages: tuple[str, ...]
+    qrels: Qrels
+    query_languages: NDArray[np.int16]
+    questions: NDArray[np.int32]
+    document_languages: NDArray[np.int16]
+
+    @cached_property
+    def query_blocks(self) -> dict[str, slice]:
+        """The rows of each language's queries."""
+        return self._blocks(self.query_languages)
+
+    @cached_property
+    def document_blocks(self) -> dict[str, slice]:
+        """The columns of each language's documents."""
+        return self._blocks(self.document_languages)
+
+    def _blocks(self, sorted_languages: NDArray[np.int16]) -> dict[str, slice]:
+        ends = np.searchsorted(sorted_languages, np.arange(len(self.languages)), side="right").tolist()
+        return {code: slice(start, end) for code, start, end in zip(self.languages, [0, *ends], ends, strict=False)}
+
+
+@dataclass(frozen=True, eq=False)
+class Collection(Judgements):
     """Queries and documents, each sorted so that a language is one contiguous block, and their judgements.
 
     Build one with `from_records`, which checks it; the fields are then consistent by construction.
     """
 
     name: str
-    languages: tuple[str, ...]
     queries: tuple[Query, ...]
     documents: tuple[Document, ...]
-    qrels: Qrels
 
     @classmethod
     def from_records(
@@ -88,23 +116,17 @@ class Collection:
         order = {code: position for position, code in enumerate(languages)}
         queries = tuple(sorted(queries, key=lambda query: order[query.language]))
         documents = tuple(sorted(documents, key=lambda document: order[document.language]))
-        return cls(name, languages, queries, documents, _qrels(name, queries, documents, relevant))
-
-    @cached_property
-    def query_blocks(self) -> dict[str, slice]:
-        """The rows of each language's queries."""
-        return _blocks(self.languages, self.queries)
-
-    @cached_property
-    def document_blocks(self) -> dict[str, slice]:
-        """The columns of each language's documents."""
-        return _blocks(self.languages, self.documents)
-
-    @cached_property
-    def document_languages(self) -> NDArray[np.int16]:
-        """Index into `languages` of each document, shape (documents,)."""
-        order = {code: position for position, code in enumerate(self.languages)}
-        return np.array([order[document.language] for document in self.documents], dtype=np.int16)
+        questions = {question: number for number, question in enumerate(dict.fromkeys(q.question for q in queries))}
+        return cls(
+            languages,
+            _qrels(name, queries, documents, relevant),
+            np.array([order[query.language] for query in queries], dtype=np.int16),
+            np.array([questions[query.question] for query in queries], dtype=np.int32),
+            np.array([order[document.language] for document in documents], dtype=np.int16),
+            name,
+            queries,
+            documents,
+        )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -188,11 +210,3 @@ def _qrels(
         np.array([document for document, _ in pairs], dtype=np.int32),
         np.array([grade for _, grade in pairs], dtype=np.int16),
     )
-
-
-def _blocks(languages: tuple[str, ...], texts: tuple[Query, ...] | tuple[Document, ...]) -> dict[str, slice]:
-    counts = dict.fromkeys(languages, 0)
-    for text in texts:
-        counts[text.language] += 1
-    ends = np.cumsum(list(counts.values())).tolist()
-    return {code: slice(end - count, end) for (code, count), end in zip(counts.items(), ends, strict=True)}

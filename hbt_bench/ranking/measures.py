@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from hbt_bench.corpus.collection import Collection
+from hbt_bench.corpus.collection import Judgements
 from hbt_bench.ranking.ranks import Confidences, Ranks
 from hbt_bench.ranking.subsets import Judged
 
@@ -38,13 +38,13 @@ class Ranking:
     queries: int
 
     @classmethod
-    def of(cls, collection: Collection, ranks: Ranks, judged: Judged) -> Ranking:
+    def of(cls, judgements: Judgements, ranks: Ranks, judged: Judged) -> Ranking:
         """The rankings of one subset: ranks in the pool for the multilingual mode, else in the block."""
         values = (ranks.pool if judged.subset.documents is None else ranks.block)[judged.pairs]
         order = np.lexsort((values, judged.owner))
         return cls(
             values[order].astype(np.int64),
-            collection.qrels.grades[judged.pairs][order].astype(np.int64),
+            judgements.qrels.grades[judged.pairs][order].astype(np.int64),
             judged.owner[order],
             len(judged.rows),
         )
@@ -103,7 +103,8 @@ class Ranking:
     def span(self) -> Array:
         """The rank of the last relevant document minus that of the first: rank distance (arXiv 2408.10536)."""
         last = self._first + self.relevant - 1
-        return (self.ranks[last] - self.ranks[self._first]).astype(np.float64)
+        spans: Array = (self.ranks[last] - self.ranks[self._first]).astype(np.float64)
+        return spans
 
 
 def own_scores(ranking: Ranking, multilingual: bool) -> dict[str, float]:
@@ -122,7 +123,7 @@ def own_scores(ranking: Ranking, multilingual: bool) -> dict[str, float]:
 
 
 def mteb_scores(
-    ranking: Ranking, judged: Judged, confidences: Confidences | None, collection: Collection
+    ranking: Ranking, judged: Judged, confidences: Confidences | None, judgements: Judgements
 ) -> dict[str, float]:
     """Every key of MTEB's retrieval scores with MTEB's value, as of mteb 2.26; nAUC only with `confidences`."""
     values: dict[str, Array] = {}
@@ -138,9 +139,9 @@ def mteb_scores(
     scores |= {f"hit_rate_at_{cutoff}": float(ranking.success(cutoff).mean()) for cutoff in CUTOFFS}
     scores["accuracy"] = scores["recall_at_1"]
     if confidences is not None:
-        place = len(collection.languages)
+        place = len(judgements.languages)
         if judged.subset.documents is not None:
-            place = collection.languages.index(judged.subset.documents)
+            place = judgements.languages.index(judged.subset.documents)
         levels = (confidences.highest, confidences.spread, confidences.margin)
         areas = _nauc(np.stack([level[judged.rows, place] for level in levels]), np.stack(list(values.values())))
         for key, row in zip(values, areas, strict=True):

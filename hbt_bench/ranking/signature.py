@@ -39,7 +39,7 @@ class Prompts:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a score depends on; `str` gives ``task:...|text:...|data:...|model:...|prompt:...|ties:...|hbt:...|mteb:..``.
+    """What a score depends on, written as ``task:...|text:...|data:...|model:...|prompt:...|ties:...|hbt:...|mteb:..``.
 
     `task` is the name on the command line, `text` what a candidate's text is, `data` the collection's fingerprint
     (or MTEB's data set revision), `model` the name and the content hash or commit, `prompt` a label of `Prompts`.

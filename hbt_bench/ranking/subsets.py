@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hbt_bench.corpus.collection import Collection
+from hbt_bench.corpus.collection import Judgements
 
 Mode = Literal["mono", "cross", "multi"]
 MODES: tuple[Mode, ...] = ("mono", "cross", "multi")
@@ -49,7 +49,7 @@ def subsets(languages: tuple[str, ...], mode: Mode) -> tuple[Subset, ...]:
 class Judged:
     """The judged pairs of one subset.
 
-    `pairs` (pairs,) indexes into the collection's qrels, `rows` (queries,) are the queries that have a relevant
+    `pairs` (pairs,) indexes into the judgements's qrels, `rows` (queries,) are the queries that have a relevant
     document in the block, `owner` (pairs,) is the position in `rows` of each pair's query, ascending.
     """
 
@@ -59,22 +59,22 @@ class Judged:
     owner: NDArray[np.int64]
 
     @classmethod
-    def of(cls, collection: Collection, subset: Subset) -> Judged:
+    def of(cls, judgements: Judgements, subset: Subset) -> Judged:
         """Select the pairs whose query and document lie in the block of `subset`."""
-        qrels = collection.qrels
-        block = collection.query_blocks[subset.queries]
+        qrels = judgements.qrels
+        block = judgements.query_blocks[subset.queries]
         pairs = np.arange(qrels.offsets[block.start], qrels.offsets[block.stop])
         if subset.documents is not None:
-            columns = collection.document_blocks[subset.documents]
+            columns = judgements.document_blocks[subset.documents]
             documents = qrels.documents[pairs]
             pairs = pairs[(documents >= columns.start) & (documents < columns.stop)]
         rows, owner = np.unique(qrels.queries[pairs], return_inverse=True)
         return cls(subset, pairs, rows, owner)
 
 
-def judged_subsets(collection: Collection, mode: Mode) -> Iterator[Judged]:
+def judged_subsets(judgements: Judgements, mode: Mode) -> Iterator[Judged]:
     """The subsets of `mode` in which at least one query has a relevant document."""
-    for subset in subsets(collection.languages, mode):
-        judged = Judged.of(collection, subset)
+    for subset in subsets(judgements.languages, mode):
+        judged = Judged.of(judgements, subset)
         if len(judged.rows):
             yield judged

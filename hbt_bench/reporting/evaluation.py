@@ -140,7 +140,8 @@ class Evaluation:
             raise ModelError(f"{meta.name} failed on {name}: {type(error).__name__}: {_one_line(error)}") from error
         if shared and shared.ranks is not None:
             ranks = folder / shared.spec.ranks_name(shared.languages)
-            results.write_ranks(ranks, shared.collection, shared.ranks)
+            collection = shared.collection
+            results.StoredRanks(collection.fingerprint, collection, shared.ranks).write(ranks)
         about = {
             "task": task.name if shared else name,
             "model": meta.name,

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from hbt_bench.corpus.atomic import write_bytes, write_text
-from hbt_bench.corpus.collection import Collection
+from hbt_bench.corpus.collection import Judgements, Qrels
 from hbt_bench.errors import OutputError
 from hbt_bench.ranking.ranks import Ranks
 
@@ -144,38 +144,40 @@ def read_all(output: Path) -> Iterator[Result | OutputError]:
             yield error
 
 
-def write_ranks(path: Path, collection: Collection, ranks: Ranks) -> None:
-    """Store the ranks with what is needed to use them without the texts: judgements, languages and questions."""
-    order = {code: place for place, code in enumerate(collection.languages)}
-    questions = {
-        question: place for place, question in enumerate(dict.fromkeys(q.question for q in collection.queries))
-    }
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        data=np.array(collection.fingerprint),
-        languages=np.array(collection.languages),
-        pool=ranks.pool,
-        block=ranks.block,
-        top=ranks.top,
-        offsets=collection.qrels.offsets,
-        documents=collection.qrels.documents,
-        grades=collection.qrels.grades,
-        query_languages=np.array([order[query.language] for query in collection.queries], dtype=np.int16),
-        query_questions=np.array([questions[query.question] for query in collection.queries], dtype=np.int32),
-        document_languages=collection.document_languages,
-    )
-    write_bytes(path, buffer.getvalue())
+@dataclass(frozen=True, eq=False)
+class StoredRanks:
+    """Ranks with the judgements they are read with; `data` is the fingerprint of the collection."""
+
+    data: str
+    judgements: Judgements
+    ranks: Ranks
+
+    def write(self, path: Path) -> None:
+        """Write everything into one file, atomically; equal ranks give equal bytes."""
+        judgements, buffer = self.judgements, io.BytesIO()
+        np.savez_compressed(
+            buffer,
+            data=np.array(self.data),
+            languages=np.array(judgements.languages),
+            **{name: getattr(self.ranks, name) for name in _RANKS},
+            **{name: getattr(judgements.qrels, name) for name in _QRELS},
+            **{name: getattr(judgements, name) for name in _JUDGEMENTS},
+        )
+        write_bytes(path, buffer.getvalue())
+
+    @classmethod
+    def read(cls, path: Path) -> StoredRanks:
+        """Read a file back; raises `OutputError` when it is missing or damaged."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                languages = tuple(str(code) for code in arrays["languages"])
+                qrels = Qrels(*(arrays[name] for name in _QRELS))
+                judgements = Judgements(languages, qrels, *(arrays[name] for name in _JUDGEMENTS))
+                return cls(str(arrays["data"]), judgements, Ranks(*(arrays[name] for name in _RANKS)))
+        except Exception as error:  # numpy and zipfile raise many kinds for a damaged file
+            raise OutputError(f"cannot read the ranks in {path} ({error}): delete it and run again") from error
 
 
-def read_ranks(path: Path, collection: Collection) -> Ranks:
-    """Read ranks back; raises `OutputError` when they are missing, damaged or of other data than `collection`."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if str(arrays["data"]) != collection.fingerprint:
-                raise OutputError(f"{path} holds the ranks of other data than {collection.name}: run again")
-            return Ranks(arrays["pool"], arrays["block"], arrays["top"])
-    except OutputError:
-        raise
-    except Exception as error:  # numpy and zipfile raise many kinds for a damaged file
-        raise OutputError(f"cannot read the ranks in {path} ({error}): run again") from error
+_RANKS = ("pool", "block", "top")
+_QRELS = ("offsets", "documents", "grades")
+_JUDGEMENTS = ("query_languages", "questions", "document_languages")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from hbt_bench.corpus import cldr, download, lareqa
 from hbt_bench.corpus.collection import Collection
@@ -45,12 +45,20 @@ class LareqaSource(_Strict):
     @field_validator("path", "url")
     @classmethod
     def _has_placeholder(cls, template: str) -> str:
-        rest = template.replace("{language}", "")
-        if rest == template or ".." in rest or rest.startswith("/"):
+        if "{language}" not in template or ".." in template or template.startswith("/"):
             raise ValueError("must be relative to the data folder and contain {language}")
+        rest = template.replace("{language}", "")
         if "{" in rest or "}" in rest:
             raise ValueError("must have no placeholder but {language}")
         return template
+
+    @field_validator("files")
+    @classmethod
+    def _known_languages(cls, files: dict[str, FileSpec]) -> dict[str, FileSpec]:
+        unknown = [code for code in files if code not in LANGUAGES]
+        if unknown:
+            raise ValueError(f"unknown language code '{unknown[0]}'")
+        return files
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -163,13 +171,6 @@ class TaskSpec(_Strict):
     source: Annotated[LareqaSource | CldrSource, Field(discriminator="kind")]
     metadata: Metadata
     expect: Expect | None = None
-
-    @model_validator(mode="after")
-    def _known_languages(self) -> Self:
-        unknown = [code for code in self.languages if code not in LANGUAGES]
-        if unknown:
-            raise ValueError(f"unknown language code '{unknown[0]}'")
-        return self
 
     @property
     def languages(self) -> tuple[str, ...]:
