@@ -57,7 +57,8 @@ def cases() -> list[Case]:
 def measure(all_cases: Sequence[Case], repeats: int) -> dict[str, list[tuple[float, float]]]:
     """Seconds of each run, by the clock and of the processor.
 
-    The commands take turns, after one run of each that is not counted. Modules are compiled by that first run, as an installer does, whatever the environment says about bytecode.
+    The commands take turns, after one run of each that is not counted. Modules are
+    compiled by that first run, as an installer does, whatever the environment says about bytecode.
     """
     seconds: dict[str, list[tuple[float, float]]] = {case.label: [] for case in all_cases}
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as bytecode:

@@ -55,7 +55,13 @@ def test_texts_are_sorted_by_language_and_keep_their_order_inside_it(toy):
 def test_blocks(toy):
     assert toy.query_blocks == {"de": slice(0, 4), "en": slice(4, 10), "sw": slice(10, 12)}
     assert toy.document_blocks == {"de": slice(0, 4), "en": slice(4, 9), "sw": slice(9, 12)}
+    assert toy.query_languages.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2]
     assert toy.document_languages.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2]
+
+
+def test_versions_of_a_question_have_its_number(toy):
+    assert toy.questions.tolist() == [0, 1, 2, 3, 0, 1, 2, 4, 3, 5, 0, 2]
+    assert toy.restrict(["sw"]).questions.tolist() == [0, 1]
 
 
 def test_a_language_with_queries_or_documents_alone_has_an_empty_block():
@@ -288,7 +294,10 @@ def test_any_records_are_kept_whatever_their_order(data):
     for code in one.languages:
         assert list(one.queries[one.query_blocks[code]]) == queries[code]
         assert list(one.documents[one.document_blocks[code]]) == documents[code]
+    assert [one.languages[place] for place in one.query_languages] == [query.language for query in one.queries]
     assert [one.languages[place] for place in one.document_languages] == [d.language for d in one.documents]
+    pairs = {(query.question, int(number)) for query, number in zip(one.queries, one.questions, strict=True)}
+    assert sorted(number for _, number in pairs) == list(range(len(pairs)))
     for row in range(len(one.queries)):
         columns = one.qrels.documents[one.qrels.offsets[row] : one.qrels.offsets[row + 1]]
         assert (np.diff(columns) > 0).all()

@@ -279,6 +279,14 @@ def test_an_answer_over_a_break_belongs_to_the_sentence_in_which_it_starts(read)
     assert collection.relevant(0) == {"en-00-000-000": 1}
 
 
+def test_the_first_of_several_answers_counts(read):
+    several = question("q1", start=5, answer="sky")
+    several["answers"].append({"answer_start": 28, "text": "green"})
+    collection = read(paragraph(questions=[several]))
+    assert len(collection.queries) == 1
+    assert collection.relevant(0) == {"en-00-000-000": 1}
+
+
 def test_versions_of_a_question_share_their_sentences(tmp_path):
     for code, context, answer in (("en", "Grass is green.", "green"), ("de", "Gras ist grün.", "grün")):
         one = paragraph(context, [[0, len(context)]], [question(start=context.index(answer), answer=answer)])
@@ -354,6 +362,10 @@ def test_another_layout(read, tmp_path, content, reason):
         (
             {"questions": [question(start=-1, answer=" ")]},
             "the answer of question 'q1' is not at character -1 of its paragraph",
+        ),
+        (
+            {"questions": [question(start=-37, answer=" The")]},  # counted from the end it would be there
+            "the answer of question 'q1' is not at character -37 of its paragraph",
         ),
         (
             {"questions": [question(start=17, answer="  Grass")]},

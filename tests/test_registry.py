@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import subprocess
 import sys
 
@@ -161,7 +162,8 @@ print(json.dumps([found, loaded, len(mteb_task_names())]))
 
 
 def test_mtebs_tasks_are_known_without_importing_it():
-    out = subprocess.run([sys.executable, "-c", LOOK_UP], capture_output=True, check=True).stdout
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    out = subprocess.run([sys.executable, "-c", LOOK_UP], env=environment, capture_output=True, check=True).stdout
     found, loaded, count = json.loads(out)
     assert found == ["SciFact", "MTOPIntentClassification", "BelebeleRetrieval", "mFollowIR"]
     assert loaded == []

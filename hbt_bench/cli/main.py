@@ -64,6 +64,7 @@ def cli() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code."""
+    stdout = sys.stdout
     try:
         code = cli.main(args=list(arguments), prog_name="hbt-bench", standalone_mode=False)
         sys.stdout.flush()
@@ -76,8 +77,10 @@ def run(arguments: Sequence[str]) -> int:
         click.echo("hbt-bench: interrupted; run the same command again to continue", err=True)
         return INTERRUPTED
     except (BrokenPipeError, SystemExit) as error:
-        if not isinstance(error, BrokenPipeError) and not isinstance(error.__context__, BrokenPipeError):
-            raise  # click makes a SystemExit of a broken pipe
+        # click and rich make a SystemExit of a broken pipe, click after it has put another stdout in place
+        broken = isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError)
+        if not broken and sys.stdout is stdout:
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
         return 0
     except HbtBenchError as error:

@@ -66,10 +66,14 @@ class Ranking:
     def _sum(self, values: NDArray[np.float64]) -> Array:
         return np.bincount(self.owner, weights=values, minlength=self.queries).astype(np.float64)
 
-    def average_precision(self, cutoff: int | None = None) -> Array:
-        """AP over the whole ranking, or cut after `cutoff` (MTEB's ``map_at_k``); the divisor stays |relevant|."""
+    def average_precision(self, cutoff: int | None = None, *, capped: bool = False) -> Array:
+        """AP over the whole ranking, or cut after `cutoff` (MTEB's ``map_at_k``).
+
+        The divisor is |relevant|, or min(|relevant|, cutoff) if `capped`, as in XTREME-R's mAP@20 on LAReQA.
+        """
         inside = np.ones(len(self.ranks), bool) if cutoff is None else self.ranks <= cutoff
-        return np.divide(self._sum(inside * self._found / self.ranks), self.relevant)
+        divisor = np.minimum(self.relevant, cutoff) if capped and cutoff else self.relevant
+        return np.divide(self._sum(inside * self._found / self.ranks), divisor)
 
     def retrieved(self, cutoff: int) -> NDArray[np.int64]:
         """The number of relevant documents in the top `cutoff`."""
@@ -101,10 +105,12 @@ class Ranking:
         return np.divide(gain, ideal)
 
     def span(self) -> Array:
-        """The rank of the last relevant document minus that of the first: rank distance (arXiv 2408.10536)."""
+        """The rank of the last relevant document minus that of the first: rank distance (arXiv 2408.10536).
+
+        NaN for a query with one relevant document, which has no distance.
+        """
         last = self._first + self.relevant - 1
-        spans: Array = (self.ranks[last] - self.ranks[self._first]).astype(np.float64)
-        return spans
+        return np.where(self.relevant > 1, self.ranks[last] - self.ranks[self._first], np.nan)
 
 
 def own_scores(ranking: Ranking, multilingual: bool) -> dict[str, float]:
@@ -117,9 +123,9 @@ def own_scores(ranking: Ranking, multilingual: bool) -> dict[str, float]:
         "R@10": ranking.recall(10),
         "R@100": ranking.recall(100),
     }
-    if multilingual:
+    if multilingual and (ranking.relevant > 1).any():
         scores["rank_distance"] = ranking.span()
-    return {measure: float(values.mean()) for measure, values in scores.items()}
+    return {measure: float(np.nanmean(values)) for measure, values in scores.items()}
 
 
 def mteb_scores(

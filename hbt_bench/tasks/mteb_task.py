@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader
 
 from hbt_bench.corpus.collection import Collection
 from hbt_bench.languages import get_language
+from hbt_bench.ranking import bias
 from hbt_bench.ranking.encoders import DenseScorer, Role, Vectors
 from hbt_bench.ranking.measures import Ranking, mteb_scores, own_scores
 from hbt_bench.ranking.ranks import Confidences, Ranks, ScoringModel, rank
@@ -92,6 +93,7 @@ class SharedPass:
         self.progress: Callable[[str, int], object] = lambda stage, count: None
         self._judged: dict[Mode, dict[str, Judged]] = {}
         self._ranked: tuple[weakref.ref[Any], str, Ranks, Confidences | None] | None = None
+        self._bias: dict[str, dict[str, float]] | None = None
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -124,7 +126,14 @@ class SharedPass:
             scorer = DenseScorer.of(collection, encoder, self.store, self._report("encode"))
             ranked = rank(collection, scorer, progress=self._report("rank"))
         self._ranked = (weakref.ref(model), settings, *ranked)
+        self._bias = None
         return ranked
+
+    def bias(self, ranks: Ranks) -> dict[str, dict[str, float]]:
+        """The bias measures of the last ranks by query language, computed once."""
+        if self._bias is None:
+            self._bias = bias.scores(bias.Bias(self.collection, ranks))
+        return self._bias
 
     def _report(self, stage: str) -> Callable[[int], object]:
         return lambda count: self.progress(stage, count)
@@ -209,6 +218,8 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
                 ranking = Ranking.of(collection, ranks, judged)
                 entry: dict[str, Any] = mteb_scores(ranking, judged, confidences, collection)
                 entry |= own_scores(ranking, self.mode == "multi")
+                if self.mode == "multi":
+                    entry |= self.shared.bias(ranks)[judged.subset.queries]
                 scores[name] = entry | {"queries": len(judged.rows), "main_score": entry["AP"], "signature": signature}
         return scores
 

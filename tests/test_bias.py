@@ -1,0 +1,386 @@
+"""Bias measures: by hand on six queries, at their floor, ceiling and random expectation, and invariances."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from hbt_bench.corpus.collection import Collection, Document, Query
+from hbt_bench.errors import DataError
+from hbt_bench.ranking.bias import MEASURES, Bias, scores
+from hbt_bench.ranking.measures import Ranking
+from hbt_bench.ranking.ranks import rank
+from hbt_bench.ranking.statistics import jensen_shannon, kruskal_wallis, top_k_spearman
+from hbt_bench.ranking.subsets import Judged, Subset
+from tests.test_ranks import Matrix, random_collection, random_scores
+
+LANGUAGES = ("de", "en", "sw")
+
+
+def parallel(questions, languages=LANGUAGES, extra=0):
+    """Questions in all languages with one document each, and `extra` documents a language that answer nothing."""
+    queries, documents, relevant = [], [], {}
+    for question in range(questions):
+        for code in languages:
+            queries.append(Query(f"{code}-q{question:03d}", code, f"q {code} {question}", f"q{question:03d}"))
+            documents.append(Document(f"{code}-d{question:03d}", code, f"d {code} {question}"))
+            relevant[f"{code}-q{question:03d}"] = {f"{other}-d{question:03d}": 1 for other in languages}
+    documents += [Document(f"{code}-x{n:03d}", code, f"x {code} {n}") for code in languages for n in range(extra)]
+    return Collection.from_records("parallel", queries, documents, relevant)
+
+
+def ranked(collection, orders):
+    """Bias of rankings given as lists of document ids, best first, one a query in the collection's order."""
+    column = {document.id: place for place, document in enumerate(collection.documents)}
+    matrix = np.full((len(collection.queries), len(collection.documents)), -1000, np.float32)
+    for row, order in enumerate(orders):
+        for place, name in enumerate(order):
+            matrix[row, column[name]] = -place
+    return Bias(collection, rank(collection, Matrix(matrix), confidences=False)[0])
+
+
+@pytest.fixture
+def six():
+    """Two questions in three languages, one unrelated document each: six queries over nine documents.
+
+    The queries are de 0, de 1, en 0, en 1, sw 0, sw 1.
+    """
+    collection = parallel(2, extra=1)
+    orders = [
+        # de 0: its own language first, the others at 4 and 9
+        "de-d000 de-d001 de-x000 en-d000 en-d001 en-x000 sw-d001 sw-x000 sw-d000",
+        # de 1: all three together at the top
+        "de-d001 en-d001 sw-d001 de-d000 de-x000 en-d000 en-x000 sw-d000 sw-x000",
+        # en 0: another language first, its own at 2, the last at 3
+        "sw-d000 en-d000 de-d000 de-d001 de-x000 en-d001 en-x000 sw-d001 sw-x000",
+        # en 1: at 5, 7 and 9
+        "de-d000 en-d000 sw-d000 de-x000 de-d001 en-x000 en-d001 sw-x000 sw-d001",
+        # sw 0: at 1, 2 and 9
+        "en-d000 de-d000 de-d001 en-d001 de-x000 en-x000 sw-x000 sw-d001 sw-d000",
+        # sw 1: as de 1
+        "de-d001 en-d001 sw-d001 de-d000 de-x000 en-d000 en-x000 sw-d000 sw-x000",
+    ]
+    return ranked(collection, [order.split() for order in orders])
+
+
+def test_rank_distance_by_hand(six):
+    assert six.rank_distance().tolist() == [8, 2, 2, 4, 8, 2]
+    # a random ranking of 9 documents with 3 relevant has (9 + 1)(3 - 1)/(3 + 1) = 5
+    assert six.relative_rank_distance().tolist() == [1.6, 0.4, 0.4, 0.8, 1.6, 0.4]
+    assert six.by_language(six.rank_distance()).tolist() == [5, 3, 5]
+
+
+def test_max_rank_and_complete_by_hand(six):
+    assert six.max_rank().tolist() == [9, 3, 3, 9, 9, 3]
+    assert six.complete(3).tolist() == [0, 1, 1, 0, 0, 1]
+    assert six.complete(9).tolist() == [1, 1, 1, 1, 1, 1]
+
+
+def test_target_language_recall_by_hand(six):
+    # the two documents in other languages: de 0 at 4, 9; de 1 at 2, 3; en 0 at 1, 3; en 1 at 5, 9; sw at 1, 2
+    assert six.target_language_recall(3).tolist() == [0, 1, 1, 0, 1, 1]
+    assert six.target_language_recall(4).tolist() == [0.5, 1, 1, 0, 1, 1]
+
+
+def test_same_language_preference_by_hand(six):
+    assert six.same_language_first().tolist() == [1, 1, 0, 0, 0, 0]
+    assert six.pool_shares.tolist() == pytest.approx([1 / 3] * 3)
+    # the top 3: de 0 is all German; every other query has one German, one English and one Swahili document, but sw 0
+    assert six.top_shares(3)[0].tolist() == [1, 0, 0]
+    assert six.top_shares(3)[4].tolist() == pytest.approx([2 / 3, 1 / 3, 0])
+    assert six.same_language_excess(3).tolist() == pytest.approx([2 / 3, 0, 0, 0, -1 / 3, 0])
+
+
+def test_mean_ranks_by_hand(six):
+    # German queries: German answers at 1, 1; English at 4, 2; Swahili at 9, 3
+    assert six.mean_ranks()[0].tolist() == [1, 3, 6]
+    assert six.mean_ranks()[2].tolist() == [1.5, 1.5, 6]
+
+
+def test_rank_consistency_by_hand(six):
+    # over all nine documents there is no union to complete: plain Spearman of full rankings
+    first, second, third = six.ranks.top[0], six.ranks.top[2], six.ranks.top[4]
+    pairs = [stats.spearmanr(np.argsort(a), np.argsort(b)).statistic for a, b in ((first, second), (first, third))]
+    assert six.rank_consistency(9)[0] == pytest.approx(100 * np.mean(pairs))
+    # de 1 and sw 1 agree; the top 1 of de 0 and en 0 are two documents in opposite order
+    assert six.rank_consistency(1)[0] == -100
+    assert six.rank_consistency(1).tolist()[1] == pytest.approx(100 * (1 - 1) / 2)
+
+
+def test_exposure_fairness_by_hand(six):
+    exposure = 1 / np.log2([2, 3, 4])
+    exposure /= exposure.sum()
+    target = np.full(3, 1 / 3)
+    middle = (exposure + target) / 2
+    divergence = sum(np.sum(p * np.log2(p / middle)) for p in (exposure, target)) / 2
+    assert six.exposure_fairness(3)[1] == pytest.approx(1 - divergence)
+    # German alone against a third each: JSD = H((2/3, 1/6, 1/6)) - log2(3)/2
+    entropy = -(2 / 3 * np.log2(2 / 3) + 2 * (1 / 6) * np.log2(1 / 6))
+    assert six.exposure_fairness(3)[0] == pytest.approx(1 - (entropy - np.log2(3) / 2))
+
+
+def test_removal_by_hand(six):
+    same, other = six.removal()
+    # de 0 has 1, 4, 9; without German 3, 8; without English 1, 8; without Swahili 1, 4
+    whole = (1 + 2 / 4 + 3 / 9) / 3
+    assert same[0] == pytest.approx(whole - (1 / 3 + 2 / 8) / 2)
+    assert other[0] == pytest.approx(whole - ((1 + 2 / 8) / 2 + (1 + 2 / 4) / 2) / 2)
+    # de 1 has 1, 2, 3 whatever is taken out it stays perfect
+    assert [same[1], other[1]] == pytest.approx([0, 0])
+
+
+def test_a_summary_has_every_measure_but_peer(six):
+    found = scores(six)
+    assert set(found) == set(LANGUAGES)
+    assert set(MEASURES) - set(found["de"]) == {"PEER"}
+    assert found["de"]["rank_distance"] == 5
+    assert found["de"]["mean_rank_sw"] == 6
+    assert found["de"]["top10_share_de"] == pytest.approx(1 / 3)
+
+
+def test_peer_refuses_one_relevant_document_a_language(six):
+    with pytest.raises(DataError, match="several relevant documents in a language"):
+        six.peer()
+
+
+def several(generator, graded=False):
+    """Queries with several relevant documents in some of four languages."""
+    collection = random_collection(generator, queries=30, documents=40, graded=graded)
+    return Bias(collection, rank(collection, Matrix(random_scores(generator, collection, None)), confidences=False)[0])
+
+
+@pytest.mark.parametrize("graded", [False, True])
+def test_peer_equals_scipy(graded):
+    bias = several(np.random.default_rng(1), graded)
+    qrels, languages = bias.judgements.qrels, bias.judgements.document_languages
+    checked = 0
+    for row, value in enumerate(bias.peer()):
+        pairs = np.arange(qrels.offsets[row], qrels.offsets[row + 1])
+        levels = []
+        for grade in np.unique(qrels.grades[pairs]):
+            inside = pairs[qrels.grades[pairs] == grade]
+            spoken = languages[qrels.documents[inside]]
+            groups = [bias.ranks.pool[inside][spoken == place] for place in np.unique(spoken)]
+            if len(groups) > 1 and max(map(len, groups)) > 1:
+                levels.append(stats.kruskal(*groups).pvalue)
+        if levels:
+            assert value == pytest.approx(np.mean(levels), abs=1e-12)
+            checked += 1
+        else:
+            assert np.isnan(value)
+    assert checked > 5
+
+
+def aligned(questions=7, extra=4):
+    """A ranking that sees no languages: the three answers first, in an order that changes with the question."""
+    collection = parallel(questions, extra=extra)
+    orders = []
+    for query in collection.queries:
+        turn = int(query.question[1:]) % 3
+        codes = LANGUAGES[turn:] + LANGUAGES[:turn]
+        number = query.question[1:]
+        rest = [document.id for document in collection.documents if number not in document.id.split("-d")]
+        orders.append([f"{code}-d{number}" for code in codes] + rest)
+    return ranked(collection, orders)
+
+
+def test_a_perfectly_aligned_ranking_gives_the_floor():
+    bias = aligned()
+    assert (bias.rank_distance() == 2).all()
+    assert (bias.max_rank() == 3).all()
+    assert (bias.target_language_recall() == 1).all()
+    assert bias.rank_consistency() == pytest.approx(100)
+    assert np.stack(bias.removal()) == pytest.approx(0)
+    assert (bias.complete(3) == 1).all()
+    # 21 queries, the three of a question in the same order: each language comes first for its share of them
+    assert np.nanmean(bias.same_language_first()) == pytest.approx(1 / 3)
+
+
+def test_a_language_separated_ranking_gives_the_ceiling():
+    questions, extra = 7, 13  # 20 documents a language
+    collection = parallel(questions, extra=extra)
+    orders = []
+    for query in collection.queries:
+        number, own = query.question[1:], query.language
+        others = [code for code in LANGUAGES if code != own]
+        # the answer first of its language, all of it, then the other languages with their answers at the very end
+        mine = [f"{own}-d{number}"] + [
+            d.id for d in collection.documents if d.language == own and d.id != f"{own}-d{number}"
+        ]
+        wrong = [
+            d.id for d in collection.documents if d.language != own and d.id not in {f"{c}-d{number}" for c in others}
+        ]
+        orders.append(mine + wrong + [f"{code}-d{number}" for code in others])
+    bias = ranked(collection, orders)
+    documents = len(collection.documents)
+    assert (bias.rank_distance() == documents - 1).all()
+    assert (bias.max_rank() == documents).all()
+    assert (bias.same_language_first() == 1).all()
+    assert (bias.target_language_recall() == 0).all()
+    assert bias.same_language_excess() == pytest.approx(1 - 1 / 3)
+    assert bias.exposure_fairness() == pytest.approx(
+        1 - (-(2 / 3 * np.log2(2 / 3) + 1 / 3 * np.log2(1 / 6)) - np.log2(3) / 2)
+    )
+    assert (bias.rank_consistency() < 0).all()
+    same, other = bias.removal()
+    assert (same > 0.3).all()
+    assert (other < 0).all()
+
+
+def test_random_rankings_give_the_analytic_expectation():
+    """10,000 draws: means within 4 standard errors of what they must be."""
+    collection = parallel(10, extra=10)
+    documents, relevant, share, draws = len(collection.documents), 3, 1 / 3, 10_000
+    generator = np.random.default_rng(5)
+    values = {
+        name: []
+        for name in (
+            "rank_distance",
+            "rank_distance_relative",
+            "Max@R",
+            "TLR@10",
+            "same_language_first",
+            "same_language_excess@10",
+        )
+    }
+    for _ in range(draws // len(collection.queries) + 1):
+        scores_ = generator.standard_normal((len(collection.queries), documents)).astype(np.float32)
+        bias = Bias(collection, rank(collection, Matrix(scores_), confidences=False)[0])
+        for name, found in values.items():
+            found.append(MEASURES[name](bias))
+    expected = {
+        "rank_distance": (documents + 1) * (relevant - 1) / (relevant + 1),
+        "rank_distance_relative": 1,
+        "Max@R": (documents + 1) * relevant / (relevant + 1),
+        "TLR@10": 10 / documents,
+        "same_language_first": share,
+        "same_language_excess@10": 0,
+    }
+    for name, found in values.items():
+        sample = np.concatenate(found)[:draws]
+        assert len(sample) == draws
+        assert abs(sample.mean() - expected[name]) < 4 * sample.std() / np.sqrt(draws), name
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["documents", "queries", "languages", "monotone"]))
+def test_order_names_and_scale_change_nothing(seed, change):
+    """Permuting documents, queries or languages, and a monotone transform of the scores; without ties."""
+    generator = np.random.default_rng(seed)
+    base = parallel(5, extra=5)
+    matrix = (
+        generator.permutation(len(base.queries) * len(base.documents)).reshape(len(base.queries), -1).astype(np.float32)
+    )
+    score = {
+        (query.id, document.id): matrix[row, column]
+        for row, query in enumerate(base.queries)
+        for column, document in enumerate(base.documents)
+    }
+    queries, documents = list(base.queries), list(base.documents)
+    relevant = {query.id: base.relevant(row) for row, query in enumerate(base.queries)}
+    rename = dict(zip(LANGUAGES, LANGUAGES, strict=True))
+    transform = float
+    if change == "documents":
+        documents = [documents[place] for place in generator.permutation(len(documents))]
+    elif change == "queries":
+        queries = [queries[place] for place in generator.permutation(len(queries))]
+    elif change == "languages":
+        rename = dict(zip(LANGUAGES, generator.permutation(LANGUAGES).tolist(), strict=True))
+        queries = [query._replace(language=rename[query.language]) for query in queries]
+        documents = [document._replace(language=rename[document.language]) for document in documents]
+    else:
+        transform = lambda value: float(np.float32(value) ** 3 / 7 + 2)  # noqa: E731
+    changed = Collection.from_records("changed", queries, documents, relevant)
+    moved = np.array([[transform(score[q.id, d.id]) for d in changed.documents] for q in changed.queries], np.float64)
+    order = np.argsort(np.argsort(moved, axis=1), axis=1).astype(np.float32)  # float32 would tie the cubes
+    before = scores(Bias(base, rank(base, Matrix(matrix), confidences=False)[0]))
+    after = scores(Bias(changed, rank(changed, Matrix(order), confidences=False)[0]))
+    for language in LANGUAGES:
+        mine, theirs = before[language], after[rename[language]]
+        for name in MEASURES.keys() & mine.keys():
+            assert theirs[name] == pytest.approx(mine[name], abs=1e-9), name
+        for other in LANGUAGES:
+            assert theirs[f"mean_rank_{rename[other]}"] == pytest.approx(mine[f"mean_rank_{other}"])
+            assert theirs[f"top10_share_{rename[other]}"] == pytest.approx(mine[f"top10_share_{other}"])
+
+
+def test_rank_distance_of_the_summary_is_that_of_the_scores():
+    bias = several(np.random.default_rng(8))
+    for language in bias.judgements.languages:
+        judged = Judged.of(bias.judgements, Subset(language, None))
+        spans = Ranking.of(bias.judgements, bias.ranks, judged).span()
+        assert scores(bias)[language]["rank_distance"] == pytest.approx(np.nanmean(spans))
+
+
+def test_rank_distance_equals_a_full_sort_on_real_vectors(data_dir, minilm):
+    """All queries of XQuAD-R's first two articles in three languages, over a real model's vectors, exactly."""
+    from hbt_bench.ranking.encoders import DenseScorer
+    from hbt_bench.tasks.mteb_model import ModelRequest
+    from hbt_bench.tasks.mteb_task import MtebEncoder, get_tasks
+
+    task = get_tasks("xquad-r-multi", languages=["de", "en", "es"], data_dir=data_dir)[0]
+    collection = first_articles(task.shared.collection, 2)
+    encoder = MtebEncoder(ModelRequest(str(minilm)).load(), task.metadata, {"batch_size": 64})
+    scorer = DenseScorer.of(collection, encoder)
+    distance = Bias(collection, rank(collection, scorer, confidences=False)[0]).rank_distance()
+    ids = [document.id for document in collection.documents]
+    everything = scorer.scores(slice(0, len(collection.queries)))
+    for row, values in enumerate(everything):
+        order = sorted(range(len(ids)), key=lambda column, v=values: (v[column], ids[column]), reverse=True)
+        place = {ids[column]: number for number, column in enumerate(order)}
+        found = [place[name] for name in collection.relevant(row)]
+        assert distance[row] == max(found) - min(found)
+    assert len(distance) > 100
+
+
+def first_articles(collection, articles):
+    """Only what belongs to the first articles; a document's id is language-article-paragraph-sentence."""
+    documents = [document for document in collection.documents if int(document.id.split("-")[1]) < articles]
+    ids = {document.id for document in documents}
+    relevant = {query.id: collection.relevant(row) for row, query in enumerate(collection.queries)}
+    queries = [query for query in collection.queries if relevant[query.id].keys() <= ids]
+    return Collection.from_records("part", queries, documents, {query.id: relevant[query.id] for query in queries})
+
+
+def test_statistics_equal_scipy():
+    generator = np.random.default_rng(2)
+    one, two = (np.stack([generator.permutation(30)[:6] for _ in range(50)]).astype(np.int32) for _ in range(2))
+    for row, value in enumerate(top_k_spearman(one, two)):
+        union = sorted({*one[row], *two[row]})
+        outside = (6 + 1 + len(union)) / 2
+        places = [[list(top[row]).index(d) + 1 if d in top[row] else outside for d in union] for top in (one, two)]
+        assert value == pytest.approx(stats.spearmanr(*places).statistic)
+    assert top_k_spearman(one, one) == pytest.approx(1)
+    tests = kruskal_wallis(np.array([0, 0, 0, 0, 1, 1, 1]), np.array([3, 3, 5, 5, 1, 2, 1]))
+    assert tests.statistic.tolist() == pytest.approx(
+        [stats.kruskal([1, 2], [3, 4]).statistic, stats.kruskal([1, 3], [2]).statistic]
+    )
+    assert tests.p[0] == pytest.approx(stats.kruskal([1, 2], [3, 4]).pvalue)
+    assert jensen_shannon(np.array([[1.0, 0]]), np.array([[0.0, 1]])).tolist() == [1]
+
+
+def test_single_relevant_documents_have_no_distance():
+    docs = [Document("d1", "en", "a"), Document("d2", "de", "b")]
+    collection = Collection.from_records("c", [Query("q", "en", "x", "q")], docs, {"q": {"d2": 1}})
+    bias = Bias(collection, rank(collection, Matrix(np.array([[1, 0]], np.float32)), confidences=False)[0])
+    found = scores(bias)["en"]
+    assert "rank_distance" not in found
+    assert "remove_other_language" not in found
+    assert "same_language_first" not in found
+    assert found["TLR@10"] == 1
+
+
+def test_bias_needs_no_texts():
+    bias = aligned()
+    fields = {
+        field.name: getattr(bias.judgements, field.name)
+        for field in dataclasses.fields(type(bias.judgements).__mro__[1])
+    }
+    from hbt_bench.corpus.collection import Judgements
+
+    assert scores(Bias(Judgements(**fields), bias.ranks)) == scores(bias)

@@ -1,0 +1,462 @@
+"""The command line: start-up, listings, one sentence and an exit code for every mistake, interrupts and pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+from hbt_bench.cli.main import run
+from hbt_bench.ranking import bm25
+from hbt_bench.tasks import registry
+
+#: Libraries that take seconds to import; no answer to a mistake may wait for one.
+SLOW = ("torch", "mteb", "sentence_transformers", "transformers", "datasets", "scipy")
+
+#: Runs command lines one after the other; each gives its exit code, output, errors and what was imported until then.
+SCRIPT = """
+import contextlib, io, json, sys
+from hbt_bench.cli.main import run
+commands, slow = json.loads(sys.argv[1])
+found = []
+for command in commands:
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        code = run(command)
+    found.append([code, out.getvalue(), err.getvalue(), [name for name in slow if name in sys.modules]])
+print(json.dumps(found))
+"""
+
+
+def environment():
+    """Let a child process import what this process does, wherever it starts."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+@pytest.fixture
+def hbt(capsys):
+    """Run a command line; returns its exit code, stdout and stderr."""
+
+    def hbt(*arguments):
+        code = run([str(argument) for argument in arguments])
+        return (code, *capsys.readouterr())
+
+    return hbt
+
+
+def fails(outcome, code):
+    """Check that a command failed with `code` and one line, and return its message."""
+    found, out, err = outcome
+    assert (found, out) == (code, ""), err
+    assert err.startswith("hbt-bench: ")
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    return err.removeprefix("hbt-bench: ").removesuffix("\n")
+
+
+# Start-up
+
+
+def test_nothing_slow_is_imported_before_a_model_loads(tmp_path):
+    (tmp_path / "ckpt").mkdir()
+    model = ["run", "--model", "bm25"]
+    commands = {
+        ("--help",): 0,
+        ("--version",): 0,
+        ("run", "--help"): 0,
+        ("data", "--help"): 0,
+        ("tasks",): 0,
+        ("tasks", "--format", "json"): 0,
+        ("tasks", "show", "xquad-r"): 0,
+        ("tsks",): 2,
+        (*model, "--tasks", "xquad-r-mutli"): 2,
+        (*model, "--tasks", "scifact"): 2,
+        (*model, "--tasks", "xquad-r", "--languages", "german"): 2,
+        (*model, "--tasks", "xquad-r", "--langauges", "de"): 2,
+        (*model, "--tasks", "xquad-r", "--format", "jsn"): 2,
+        ("run", "--model", "bm52", "--tasks", "xquad-r"): 2,
+        ("run", "--model", str(tmp_path / "ckp"), "--tasks", "xquad-r"): 2,
+        ("run", "--model", str(tmp_path / "ckpt"), "--tasks", "cldr-facts"): 4,
+        (*model, "--tasks", "xquad-r", "--data-dir", str(tmp_path)): 3,
+        (*model, "--tasks", "cldr-facts", "--output", __file__): 5,
+        ("data", "verify", "xquad-r", "--data-dir", str(tmp_path)): 3,
+        ("leaderboard", str(tmp_path / "missing")): 5,
+    }
+    arguments = json.dumps([[list(command) for command in commands], SLOW])
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, arguments], cwd=tmp_path, env=environment(), capture_output=True, check=True
+    )
+    for (command, code), (found, out, err, loaded) in zip(commands.items(), json.loads(done.stdout), strict=True):
+        assert found == code, (command, err)
+        assert loaded == [], command
+        assert bool(out) == (code == 0), command
+        assert err.count("\n") == (code != 0), (command, err)
+
+
+def test_help_lists_every_command_and_exit_code(hbt):
+    code, out, err = hbt("--help")
+    assert (code, err) == (0, "")
+    for name in ("run", "tasks", "data", "leaderboard", "quickstart"):
+        assert f"\n  {name} " in out
+    assert "0 done, 1 a defect of the program, 2 wrong usage" in out
+    assert hbt("-h") == (0, out, "")
+
+
+@pytest.mark.parametrize("name", ["run", "tasks", "data", "leaderboard", "quickstart"])
+def test_every_command_has_help(hbt, name):
+    code, out, err = hbt(name, "--help")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"Usage: hbt-bench {name} ")
+
+
+def test_examples_stand_on_lines_of_their_own(hbt):
+    _, out, _ = hbt("run", "--help")
+    assert "\n  hbt-bench run --model ckpt/ --tasks xquad-r-multi\n" in out
+
+
+def test_version(hbt):
+    assert hbt("--version") == (0, f"hbt-bench, version {version('hbt-bench')}\n", "")
+
+
+def test_the_module_runs_as_the_command_does():
+    done = subprocess.run(
+        [sys.executable, "-m", "hbt_bench", "tsks"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (
+        2,
+        "",
+        "hbt-bench: no command 'tsks'; did you mean 'tasks'?\n",
+    )
+
+
+# Listings
+
+ROWS = [
+    ["cldr-facts", "mono, cross, multi", "20", "3,640", "3,640"],
+    ["mlqa-r-context", "mono, cross, multi", "7", "4,199", "20,534"],
+    ["mlqa-r", "mono, cross, multi", "7", "4,199", "20,534"],
+    ["xquad-r-context", "mono, cross, multi", "11", "13,090", "13,014"],
+    ["xquad-r", "mono, cross, multi", "11", "13,090", "13,014"],
+]
+
+
+def test_tasks_as_a_table(hbt):
+    code, out, err = hbt("tasks")
+    assert (code, err) == (0, "")
+    shown = [line.split() for line in out.splitlines()]
+    for row in ROWS:
+        assert " ".join(row).split() in shown
+    assert out.rstrip().endswith("Run one with --tasks xquad-r (all modes) or --tasks xquad-r-multi (one mode).")
+
+
+def test_tasks_as_markdown(hbt):
+    code, out, err = hbt("tasks", "--format", "md")
+    assert (code, err) == (0, "")
+    header, rule, *rows = out.splitlines()
+    assert header == "| collection | modes | languages | queries | documents |"
+    assert rule == "| --- | ---: | ---: | ---: | ---: |"
+    assert rows == ["| " + " | ".join(row) + " |" for row in ROWS]
+
+
+def test_tasks_as_csv(hbt):
+    code, out, err = hbt("tasks", "--format", "csv")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == "collection,modes,languages,queries,documents"
+    assert out.splitlines()[1] == 'cldr-facts,"mono, cross, multi",20,"3,640","3,640"'
+    assert len(out.splitlines()) == 1 + len(ROWS)
+
+
+def test_tasks_as_json(hbt):
+    code, out, err = hbt("tasks", "--format", "json")
+    assert (code, err) == (0, "")
+    found = [[str(row[key]) for key in ("collection", "languages")] for row in json.loads(out)]
+    assert found == [[row[0], row[2]] for row in ROWS]
+    counts = [[int(str(row[key]).replace(",", "")) for key in ("queries", "documents")] for row in json.loads(out)]
+    assert counts == [[int(cell.replace(",", "")) for cell in row[3:]] for row in ROWS]
+
+
+def test_a_task_is_shown(hbt):
+    code, out, err = hbt("tasks", "show", "mlqa-r")
+    assert (code, err) == (0, "")
+    lines = [line.split() for line in out.splitlines()]
+    for expected in (
+        ["mlqa-r-mono", "MLQARMonolingualRetrieval"],
+        ["mlqa-r-cross", "MLQARCrossLingualRetrieval"],
+        ["mlqa-r-multi", "MLQARMultilingualRetrieval"],
+        ["licence", "cc-by-nc-4.0"],
+        ["candidate", "sentence"],
+        ["en", "1,148", "6,264"],
+        ["zh", "504", "2,322"],
+        ["820", "questions", "have", "4", "relevant", "documents"],
+        ["lareqa/mlqa-r/vi.json", "1,807,239", "bytes", "sha256", "9d3baff6ba03e679…"],
+    ):
+        assert expected in lines
+    assert "doi = {10.18653/v1/2020.emnlp-main.477}" in out
+
+
+def test_one_mode_is_shown(hbt):
+    _, out, _ = hbt("tasks", "show", "cldr-facts-cross")
+    assert "CldrFactsCrossLingualRetrieval" in out
+    assert "CldrFactsMonolingualRetrieval" not in out
+
+
+# Wrong usage
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ("tsks", ["no command 'tsks'", "did you mean 'tasks'?"]),
+        ("evaluate", ["no command 'evaluate'"]),
+        ("--hlep", ["--hlep", "--help"]),
+        ("data fecth xquad-r", ["fecth", "fetch"]),
+        ("tasks shwo xquad-r", ["shwo", "show"]),
+        ("tasks show xquad", ["unknown task 'xquad'", "did you mean 'xquad-r'"]),
+        ("tasks show SciFact", ["unknown task 'SciFact'", "`hbt-bench tasks` lists all"]),
+        ("tasks --format xml", ["'xml'", "'table', 'md', 'csv', 'json'"]),
+        ("data fetch mlqar", ["unknown task 'mlqar'", "did you mean 'mlqa-r'"]),
+        ("data verify xquad-r --languages chinese", ["xquad-r has no language 'chinese'", "did you mean 'zh'?"]),
+        ("run --tasks xquad-r", ["--model"]),
+        ("run --model bm25", ["--tasks"]),
+        ("run --model bm25 --task xquad-r", ["--task", "--tasks"]),
+        ("run --model bm25 --tasks xquad-r --langauges en", ["--langauges", "--languages"]),
+        ("run --model bm25 --tasks xquad-r --format jsn", ["'jsn'", "'table', 'json'"]),
+        ("run --model bm25 --tasks xquad-r --batch-size 0", ["--batch-size", "0"]),
+        ("run --model bm25 --tasks xquad-r --batch-size many", ["--batch-size", "'many'"]),
+        ("run --model bm25 --tasks xquad-r --data-dir missing", ["--data-dir", "'missing' does not exist"]),
+        ("run --model bm25 --tasks xqad-r-multi", ["unknown task 'xqad-r-multi'", "did you mean 'xquad-r-multi'"]),
+        ("run --model bm25 --tasks ,", ["no task given: name one, as in --tasks xquad-r-multi"]),
+        (
+            "run --model bm25 --tasks cldr-facts,xquad-r --languages en,sw",
+            ["xquad-r has no language 'sw'", "(it has ar de el en es hi ru th tr vi zh)"],
+        ),
+        ("run --model bm25 --tasks xquad-r --query-prompt q:", ["bm25 takes no prompts: leave --query-prompt"]),
+        ("run --model bm52 --tasks xquad-r", ["no model 'bm52'", "did you mean 'bm25'?"]),
+        ("run --model ckp --tasks xquad-r", ["no model 'ckp'", "did you mean 'ckpt'?"]),
+        ("run --model ./ckp --tasks xquad-r", ["no model './ckp'", "did you mean 'ckpt'?"]),
+        ("run --model runs/ckpt-1O/ --tasks xquad-r", ["no model 'runs/ckpt-1O/'", "did you mean 'runs/ckpt-10'?"]),
+        ("run --model ../nothing --tasks xquad-r", ["no model '../nothing': there is no such folder"]),
+        ("run --model ~nobody-here/ckpt --tasks xquad-r", ["no model '~nobody-here/ckpt': there is no such folder"]),
+        ("run --model a/b/c --tasks xquad-r", ["a hub name has the form organisation/model"]),
+        ("run --model weights.safetensors --tasks xquad-r", ["no model 'weights.safetensors'"]),
+    ],
+)
+def test_wrong_usage_is_one_line_with_a_way_out(hbt, tmp_path, monkeypatch, arguments, parts):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ckpt").mkdir()
+    (tmp_path / "runs" / "ckpt-10").mkdir(parents=True)
+    (tmp_path / "weights.safetensors").touch()
+    message = fails(hbt(*arguments.split()), 2)
+    for part in parts:
+        assert part in message
+    assert not (tmp_path / "results").exists()
+
+
+# Models
+
+
+def test_a_folder_without_a_model(hbt, tmp_path):
+    message = fails(hbt("run", "--model", tmp_path, "--tasks", "cldr-facts", "--output", tmp_path / "out"), 4)
+    assert message == (
+        f"{tmp_path} holds no model: a sentence-transformers folder has a modules.json, a transformers folder "
+        "a config.json"
+    )
+
+
+def test_a_damaged_model(hbt, tmp_path):
+    (tmp_path / "config.json").write_text('{"architectures": ["XLM')
+    message = fails(hbt("run", "--model", tmp_path, "--tasks", "cldr-facts", "--output", tmp_path / "out"), 4)
+    assert message.startswith(f"{tmp_path / 'config.json'} is damaged (Unterminated string")
+    assert message.endswith("): save the model again")
+
+
+# Data
+
+URL = "https://raw.githubusercontent.com/google-research-datasets/lareqa/9bc8c7fb6dd8/xquad-r/en.json"
+COMMANDS = pytest.mark.parametrize(
+    "command", ["run --model bm25 --tasks xquad-r-mono", "data verify xquad-r", "data fetch xquad-r"]
+)
+
+
+@COMMANDS
+@pytest.mark.parametrize("how", ["variable", "option"])
+def test_missing_data(hbt, tmp_path, monkeypatch, command, how):
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "data"
+    data.mkdir()
+    arguments = [*command.split(), "--languages", "en"]
+    if how == "variable":
+        monkeypatch.setenv("HBT_BENCH_DATA", str(data))
+    else:
+        arguments += ["--data-dir", data]
+    path = data / "lareqa" / "xquad-r" / "en.json"
+    message = fails(hbt(*arguments), 3)
+    assert message.startswith(f"{path} is missing; ")
+    assert f"save {URL} as {path}" in message
+
+
+def test_data_that_were_never_fetched(hbt, tmp_path, monkeypatch):
+    monkeypatch.setenv("HBT_BENCH_CACHE", str(tmp_path))
+    path = tmp_path / "data" / "lareqa" / "xquad-r" / "en.json"
+    message = fails(hbt("data", "verify", "xquad-r", "--languages", "en"), 3)
+    assert message.startswith(f"{path} is missing; run `hbt-bench data fetch xquad-r`, or ")
+    assert URL in message
+
+
+@pytest.fixture
+def copied(data_dir, tmp_path):
+    """A copy of one real file, to be damaged."""
+    path = tmp_path / "data" / "lareqa" / "xquad-r" / "en.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes((data_dir / "lareqa" / "xquad-r" / "en.json").read_bytes())
+    return path
+
+
+@COMMANDS
+def test_a_changed_byte(hbt, tmp_path, monkeypatch, copied, command):
+    monkeypatch.chdir(tmp_path)
+    content = bytearray(copied.read_bytes())
+    content[300_000] ^= 1
+    copied.write_bytes(content)
+    message = fails(hbt(*command.split(), "--languages", "en", "--data-dir", tmp_path / "data"), 3)
+    assert message.startswith(f"checksum mismatch: {copied} has sha256 ")
+    assert ", expected 7b0954f39297" in message
+    assert URL in message
+
+
+@COMMANDS
+def test_a_truncated_file(hbt, tmp_path, monkeypatch, copied, command):
+    monkeypatch.chdir(tmp_path)
+    copied.write_bytes(copied.read_bytes()[:500_000])
+    message = fails(hbt(*command.split(), "--languages", "en", "--data-dir", tmp_path / "data"), 3)
+    assert message.startswith(f"size mismatch: {copied} has 500000 bytes, expected 628651")
+    assert URL in message
+
+
+def test_good_data_are_verified(hbt, data_dir):
+    code, out, err = hbt("data", "verify", "xquad-r", "--data-dir", data_dir)
+    assert (code, err) == (0, "")
+    *files, summary = out.splitlines()
+    assert files == [
+        f"{code}  {data_dir / 'lareqa' / 'xquad-r' / f'{code}.json'}"
+        for code in ("ar", "de", "el", "en", "es", "hi", "ru", "th", "tr", "vi", "zh")
+    ]
+    assert summary == "xquad-r: 13,090 queries, 13,014 documents, data 2c2d75177be8d635"
+
+
+def test_a_part_is_verified(hbt, copied, tmp_path, monkeypatch):
+    monkeypatch.setenv("HBT_BENCH_DATA", str(tmp_path / "data"))
+    code, out, err = hbt("data", "verify", "xquad-r-mono", "--languages", "en")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == f"en  {copied}"
+    assert out.splitlines()[1].startswith("xquad-r: 1,190 queries, 1,180 documents, data ")
+
+
+# Output
+
+
+@pytest.mark.parametrize("below", ["", "deeper/results"])
+def test_an_output_that_cannot_be_written(hbt, tmp_path, below):
+    (tmp_path / "file").write_text("here")
+    output = tmp_path / "file" / below
+    message = fails(hbt("run", "--model", "bm25", "--tasks", "cldr-facts", "--output", output), 5)
+    assert message == (
+        f"cannot write {output}: a file is where a folder should be; move it away or choose another --output"
+    )
+    assert (tmp_path / "file").read_text() == "here"
+
+
+def test_a_leaderboard_of_nothing(hbt, tmp_path):
+    message = fails(hbt("leaderboard", tmp_path / "missing"), 5)
+    assert message.startswith(f"there is no folder {tmp_path / 'missing'}: run `hbt-bench run` first")
+
+
+# Pipes and interrupts
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+@pytest.mark.parametrize("arguments", ["--help", "tasks", "tasks --format json", "tasks show xquad-r"])
+def test_a_reader_that_goes_away_is_no_error(arguments):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "hbt_bench", *arguments.split()],
+            env=environment(),
+            stdout=write_end,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        os.close(write_end)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_another_exit_is_not_taken_for_a_pipe(monkeypatch):
+    def leave():
+        sys.exit(3)
+
+    monkeypatch.setattr(registry, "definitions", leave)
+    with pytest.raises(SystemExit) as caught:
+        run(["tasks", "show", "xquad-r"])
+    assert caught.value.code == 3
+
+
+WAITING = """
+import sys, time
+from hbt_bench.cli.main import run
+from hbt_bench.corpus import cldr
+
+def read(*arguments):
+    print("ready", flush=True)
+    time.sleep(60)
+
+cldr.read = read
+sys.exit(run(["run", "--model", "bm25", "--tasks", "cldr-facts", "--output", sys.argv[1]]))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_an_interrupt_is_told_in_one_line(tmp_path):
+    command = [sys.executable, "-c", WAITING, str(tmp_path)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment(), **pipes) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err.strip() == "hbt-bench: interrupted; run the same command again to continue"
+
+
+def test_an_interrupt_in_the_middle_of_a_task_passes_through_mteb(hbt, tmp_path, monkeypatch):
+    command = ["run", "--model", "bm25", "--tasks", "cldr-facts-mono", "--languages", "de,en", "--output", tmp_path]
+
+    def interrupted(collection):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bm25, "scorers", interrupted)
+        code, out, err = hbt(*command)
+    assert (code, out) == (130, "")
+    assert err.strip() == "hbt-bench: interrupted; run the same command again to continue"
+    assert list(tmp_path.rglob("*.json")) == []
+
+    code, out, _ = hbt(*command, "--format", "json")
+    assert code == 0
+    [result] = json.loads(out)["results"]
+    assert result["task"] == "cldr-facts-mono[de,en]"
+    assert set(result["subsets"]) == {"de", "en"}
+    assert list(tmp_path.rglob("Cldr*.json")) == [
+        tmp_path / "hbt-bench__bm25" / "k0.9-b0.4" / f"{result['mteb_name']}.json"
+    ]
