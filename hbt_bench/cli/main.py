@@ -17,6 +17,7 @@ INTERRUPTED = 130
 #: Each command with its line in the overview, which must not load the module.
 _COMMANDS = {
     "run": "Evaluate a model on tasks.",
+    "bias": "Show the language bias of a model.",
     "tasks": "List the tasks, or show one.",
     "data": "Fetch or verify the data of a task.",
     "leaderboard": "Compare the models in a folder of results.",

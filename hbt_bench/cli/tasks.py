@@ -24,8 +24,8 @@ def command(context: click.Context, style: str) -> None:
     for name, spec in definitions().items():
         queries, documents = ("-", "-")
         if spec.expect:
-            queries = f"{sum(spec.expect.queries.values()):,}"
-            documents = f"{sum(spec.expect.documents.values()):,}"
+            queries = str(sum(spec.expect.queries.values()))
+            documents = str(sum(spec.expect.documents.values()))
         rows.append([name, ", ".join(spec.modes), str(len(spec.languages)), queries, documents])
     table = Table(("collection", "modes", "languages", "queries", "documents"), rows)
     if style == "table":

@@ -44,7 +44,7 @@ def read(name: str, files: Mapping[str, Path], candidate: Candidate = "sentence"
                 documents.append(Document(f"{paragraph.key}-{position:03d}", language, text))
             for question, text, start, answer in paragraph.questions:
                 position = _sentence(paragraph, question, start, answer, path)
-                queries.append(Query(f"{language}-{question}", language, text.strip(), question))
+                queries.append(Query(f"{language}-{question}", language, text, question))
                 answers.setdefault(question, []).append(f"{paragraph.key}-{position:03d}")
     relevant = {query.id: dict.fromkeys(answers[query.question], 1) for query in queries}
     return Collection.from_records(name, queries, documents, relevant)

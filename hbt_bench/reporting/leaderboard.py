@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.resources import files
 
 from hbt_bench.ranking.subsets import MODES
-from hbt_bench.reporting.results import Result
+from hbt_bench.reporting.results import Result, model_label
 from hbt_bench.reporting.table import Table, number
 
 #: The columns of scores: mode and measure.
@@ -116,8 +115,7 @@ class Leaderboard:
 
 
 def _name(row: Row) -> str:
-    revision = row.revision[:8] if re.fullmatch("[0-9a-f]{9,}", row.revision) else row.revision
-    return f"{row.model}@{revision}" if revision else row.model
+    return model_label(row.model, row.revision)
 
 
 def _split(task: str) -> tuple[str, str | None, str]:

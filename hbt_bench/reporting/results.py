@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ class Result:
     subsets: Mapping[str, Mapping[str, float]]
     path: Path
     expected_subsets: int
+    ranks: Path | None = None
 
     @property
     def scores(self) -> dict[str, float]:
@@ -48,6 +50,11 @@ class Result:
             if len(values) == len(self.subsets):
                 means[measure] = math.fsum(values) / len(values)
         return means
+
+    @property
+    def label(self) -> str:
+        """Model and revision, a content hash shortened to 8 digits."""
+        return model_label(self.model, self.revision)
 
     @property
     def complete(self) -> bool:
@@ -79,6 +86,7 @@ class Result:
                 subsets=subsets,
                 path=path,
                 expected_subsets=about["subsets"],
+                ranks=path.parent / str(about["ranks"]) if about.get("ranks") else None,
             )
         except OSError as error:
             raise OutputError(f"cannot read {path}: {error.strerror}") from error
@@ -103,6 +111,11 @@ class Result:
 
 def _finite(scores: Mapping[str, float]) -> dict[str, float | None]:
     return {key: value if math.isfinite(value) else None for key, value in scores.items()}
+
+
+def model_label(model: str, revision: str) -> str:
+    """``local/ckpt@9285d5c8``: enough to tell models apart in a table."""
+    return f"{model}@{revision[:8] if re.fullmatch('[0-9a-f]{9,}', revision) else revision}" if revision else model
 
 
 def model_folder(output: Path, model: str, revision: str, experiment: str | None = None) -> Path:

@@ -163,7 +163,7 @@ class ModelRequest:
             loaded = SentenceTransformer(self.name, revision=self.revision, device=self.device, **options)
             loaded.prompts = self._prompts_for(loaded)
             model: Any = SentenceTransformerEncoderWrapper(loaded)
-            name, revision = self.name, _commit(loaded)
+            name, revision = self.name, _commit(self.name, self.revision)
         else:
             if self.experiment:
                 prompts = self.prompts or Prompts()
@@ -226,12 +226,15 @@ def _meta(name: str, revision: str, base: Any = None, experiment: Mapping[str, s
     return base.model_copy(update={"name": name, "revision": revision, "experiment_kwargs": experiment})
 
 
-def _commit(model: Any) -> str | None:
-    """The hub commit that a sentence-transformers model was loaded from."""
-    commit: str | None = getattr(getattr(model[0], "auto_model", None), "config", None) and getattr(
-        model[0].auto_model.config, "_commit_hash", None
-    )
-    return commit
+def _commit(name: str, revision: str | None) -> str | None:
+    """The commit of a hub model that was loaded: the folder of the cache that its files lie in."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for file in ("modules.json", "config.json"):
+        path = try_to_load_from_cache(name, file, revision=revision)
+        if isinstance(path, str):
+            return Path(path).parent.name
+    return None
 
 
 def _first_line(error: Exception) -> str:

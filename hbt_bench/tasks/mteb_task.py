@@ -354,8 +354,8 @@ def quiet_libraries() -> None:
     import transformers
 
     warnings.filterwarnings("ignore", module=r"mteb|transformers|sentence_transformers|huggingface_hub|torch")
-    logging.getLogger("mteb").setLevel(logging.ERROR)
-    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
+    for library in ("huggingface_hub", "mteb", "sentence_transformers"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     datasets.disable_progress_bars()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -212,7 +213,7 @@ class TaskSpec(_Strict):
     def mteb_task_name(self, mode: Mode, languages: Sequence[str] | None = None) -> str:
         """The MTEB name; a restricted pool is another task, so it has another name and another file."""
         part = self._part(languages)
-        suffix = "" if not part else "_" + ("_".join(part) if len(part) <= _SPELLED_OUT else f"{len(part)}languages")
+        suffix = "" if not part else "_" + ("_".join(part) if len(part) <= _SPELLED_OUT else _digest(part))
         return f"{self.mteb_name}{MODE_WORDS[mode]}Retrieval{suffix}"
 
     def signature(self, mode: Mode, collection: Collection, model: str, prompt: str) -> Signature:
@@ -246,3 +247,8 @@ def _compare(name: str, what: str, found: Mapping[Any, int], expected: Mapping[A
 def _relevant_by_question(collection: Collection) -> dict[str, int]:
     counts = collection.qrels.offsets[1:] - collection.qrels.offsets[:-1]
     return {query.question: int(count) for query, count in zip(collection.queries, counts, strict=True)}
+
+
+def _digest(languages: Sequence[str]) -> str:
+    """A short name for a long list, different for every list."""
+    return f"{len(languages)}languages_{hashlib.sha256(' '.join(languages).encode()).hexdigest()[:8]}"

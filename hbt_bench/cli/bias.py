@@ -1,0 +1,161 @@
+"""``hbt-bench bias``: what language bias a model has, and where it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from hbt_bench.cli import options
+from hbt_bench.errors import DataError, UsageError
+from hbt_bench.tasks.registry import select_tasks
+
+if TYPE_CHECKING:
+    from rich.console import Console, Group
+
+    from hbt_bench.reporting.bias_report import BiasReport, WorstQuery
+    from hbt_bench.reporting.results import Result
+
+
+@click.command("bias")
+@click.argument("source", metavar="RESULT-or-MODEL")
+@click.option("--task", default="xquad-r-multi", show_default=True, help="Which multilingual task, for a model.")
+@options.languages()
+@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@options.data_dir
+@options.formats("table", "json", "md", "csv")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Also write a plot: .png or .svg.")
+def command(
+    source: str,
+    task: str,
+    languages: tuple[str, ...] | None,
+    results: Path,
+    data_dir: Path | None,
+    style: str,
+    plot: Path | None,
+) -> None:
+    r"""Show the language bias of a model: summary, who finds what, worst questions, a plain sentence.
+
+    RESULT is the JSON file of a multilingual task. A MODEL is looked up in the folder of results, and evaluated first
+    when it is not there.
+
+    \b
+    hbt-bench bias results/local__ckpt/9285d5c87e2fe26e/XQuADRMultilingualRetrieval.json
+    hbt-bench bias ckpt/ --task xquad-r-multi --plot bias.png
+    """
+    from hbt_bench.reporting import plots
+    from hbt_bench.reporting.bias_report import BiasReport
+    from hbt_bench.reporting.results import Result, StoredRanks
+
+    if plot:
+        plots.check(plot)
+    is_file = source.endswith(".json") and Path(source).is_file()
+    result = Result.read(Path(source)) if is_file else _evaluated(source, task, languages, results, data_dir)
+    if result.ranks is None or "-multi" not in result.task:
+        raise UsageError(f"{result.path} is of {result.task}: language bias is read from a multilingual task's result")
+    stored = StoredRanks.read(result.ranks)
+    collection = None
+    try:
+        name = result.task.partition("-multi")[0]
+        collection = select_tasks(f"{name}-multi")[0].spec.load(stored.judgements.languages, data_dir)  # type: ignore[union-attr]
+        if collection.fingerprint != stored.data:
+            collection = None
+            click.echo("hbt-bench: the texts are left out: the data here are not those of the result", err=True)
+    except DataError as error:
+        click.echo(f"hbt-bench: the texts are left out: {error}", err=True)
+    from hbt_bench.ranking.bias import Bias
+
+    report = BiasReport.of(
+        Bias(stored.judgements, stored.ranks), result.task, result.label, result.signature, collection
+    )
+    if plot:
+        plots.plot_bias(report, plot)
+    if style == "table":
+        show(report)
+    else:
+        click.echo({"json": report.json, "md": report.markdown, "csv": report.by_language().csv}[style]())
+
+
+def _evaluated(model: str, task: str, languages: tuple[str, ...] | None, output: Path, data_dir: Path | None) -> Result:
+    """The result of a model, from disk or evaluated now."""
+    from hbt_bench.cli.progress import Bars
+    from hbt_bench.reporting.evaluation import Evaluation
+    from hbt_bench.tasks.mteb_model import ModelRequest
+
+    selections = select_tasks(task)
+    if len(selections) != 1 or selections[0].spec is None or selections[0].modes != ("multi",):
+        raise UsageError(f"--task {task} is no multilingual task: name one, as in --task xquad-r-multi")
+    with Bars() as bars:
+        request = ModelRequest(model)
+        return Evaluation(request, selections, output, languages, data_dir, say=bars.say, progress=bars.update).run()[0]
+
+
+def show(report: BiasReport) -> None:
+    """Print a report for a terminal; colours only repeat what the numbers say."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    console.print(Text(f"{report.model} on {report.task}", style="bold"))
+    console.print(Text(report.diagnosis))
+    console.print(report.summary().rich())
+    shares, ranks = report.matrices()
+    fair = np.vstack([report.top_shares / report.pool_shares, np.ones(len(report.languages))])
+    _matrix(console, shares.title, shares.header, shares.rows, fair)
+    spread = report.mean_ranks / np.nanmean(report.mean_ranks)
+    _matrix(console, ranks.title, ranks.header, ranks.rows, 1 / spread)
+    for number, query in enumerate(report.worst, 1):
+        if number == 1:
+            console.print(Text(f"The {len(report.worst)} worst questions", style="bold"))
+        console.print(_question(number, query))
+    for note in report.notes:
+        console.print(Text(note, style="dim"))
+    console.print(Text(report.signature, style="dim"))
+
+
+def _matrix(
+    console: Console, title: str, header: Iterable[str], rows: Iterable[Iterable[str]], strength: np.ndarray
+) -> None:
+    """Print a matrix, in several parts if the terminal is too narrow; green is more than fair, red is less."""
+    from rich.text import Text
+
+    header, body = list(header), [list(row) for row in rows]
+    width = max(len(cell) for row in (header[1:], *(row[1:] for row in body)) for cell in row) + 1
+    first = max(len(row[0]) for row in (header, *body)) + 1
+    fit = max(1, (console.width - first) // width)
+    console.print(Text(title, style="bold"))
+    for start in range(0, len(header) - 1, fit):
+        columns = range(start, min(start + fit, len(header) - 1))
+        console.print(Text(header[0].ljust(first) + "".join(header[c + 1].rjust(width) for c in columns), style="dim"))
+        for row, cells in enumerate(body):
+            line = Text(cells[0].ljust(first))
+            for column in columns:
+                line.append(cells[column + 1].rjust(width), style=_colour(strength[row, column]))
+            console.print(line)
+        console.print()
+
+
+def _colour(strength: float) -> str:
+    """More than twice what is fair, or less than half of it."""
+    if strength >= 2:
+        return "bold green"
+    return "red" if strength <= 0.5 else ""
+
+
+def _question(number: int, query: WorstQuery) -> Group:
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.text import Text
+
+    # a no-break space keeps a language and its rank on one line
+    ranks = "  ".join(f"{code}\u00a0{rank:,}" for code, rank in sorted(query.ranks.items(), key=lambda item: item[1]))
+    below = (
+        f"rank distance {query.rank_distance:,}: {ranks}",
+        f"first stood: {query.first_text[:300]} [{query.first_language}]",
+    )
+    return Group(
+        Text(f"{number:2}. {query.text} [{query.language}]"), *(Padding(Text(line), (0, 0, 0, 4)) for line in below)
+    )

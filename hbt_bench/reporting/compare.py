@@ -1,0 +1,412 @@
+"""Comparison of models on the same queries: paired, clustered by question, corrected for the number of comparisons.
+
+Nothing is evaluated: the results of `hbt-bench run` and the ranks beside them are read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hbt_bench.errors import UsageError, did_you_mean
+from hbt_bench.ranking.measures import Array, Ranking
+from hbt_bench.ranking.significance import (
+    RANDOMIZATIONS,
+    RESAMPLES,
+    Clusters,
+    Paired,
+    bootstrap,
+    holm,
+    percentiles,
+)
+from hbt_bench.ranking.subsets import judged_subsets
+from hbt_bench.reporting.systems import Evidence, System, check_comparable, find_systems, labels, versions_note
+from hbt_bench.reporting.table import Table, number
+from hbt_bench.tasks.registry import parse_names, select_tasks
+
+#: What gives each query of a subset its value: the place to add a measure.
+MEASURES: dict[str, Callable[[Ranking], Array]] = {
+    "AP": Ranking.average_precision,
+    "RR": Ranking.reciprocal_rank,
+    "rank_distance": Ranking.span,
+}
+#: The measures with a cut-off, as in ``nDCG@10``.
+CUT_MEASURES: dict[str, Callable[[Ranking, int], Array]] = {
+    "nDCG": Ranking.ndcg,
+    "R": Ranking.recall,
+    "P": Ranking.precision,
+    "RR": Ranking.reciprocal_rank,
+    "Success": Ranking.success,
+}
+#: Measures that exist in the multilingual mode alone, where a question has answers in several languages.
+MULTILINGUAL = {"rank_distance"}
+LOWER_IS_BETTER = {"rank_distance"}
+#: Adjusted p-values below this are a difference.
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure by its name, such as ``AP`` or ``nDCG@10``."""
+
+    name: str
+    values: Callable[[Ranking], Array]
+
+    @classmethod
+    def parse(cls, name: str) -> Measure:
+        """Look a name up; raise `UsageError` with a suggestion for one that is not known."""
+        match = re.fullmatch(r"(\w+?)(?:@([1-9]\d{0,8}))?", name)
+        base, cut = match.groups() if match else (name, None)
+        if cut is None and base in MEASURES:
+            return cls(name, MEASURES[base])
+        if cut is not None and base in CUT_MEASURES:
+            values, depth = CUT_MEASURES[base], int(cut)
+            return cls(name, lambda ranking: values(ranking, depth))
+        known = [*MEASURES, *(f"{base}@{cut or 10}" for base in CUT_MEASURES)]
+        raise UsageError(f"unknown measure '{name}'{did_you_mean(name, known) or f': there are {", ".join(known)}'}")
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether small values are good."""
+        return self.name in LOWER_IS_BETTER
+
+    @property
+    def title(self) -> str:
+        """The name with an arrow that points to where it is better."""
+        return f"{self.name} {'↓' if self.lower_is_better else '↑'}"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A system minus the baseline: `wins`, `ties` and `losses` count questions, `p` is `p_raw` after Holm."""
+
+    value: float
+    interval: tuple[float, float]
+    p: float
+    p_raw: float
+    wins: int
+    ties: int
+    losses: int
+    effect_size: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system on one task by one measure: all query languages, or the one in `language`.
+
+    `difference` is None for the baseline.
+    """
+
+    task: str
+    measure: str
+    language: str | None
+    system: str
+    value: float
+    interval: tuple[float, float]
+    difference: Difference | None
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether small values are good."""
+        return self.measure in LOWER_IS_BETTER
+
+    @property
+    def verdict(self) -> str:
+        """``better``, ``worse`` or ``undecided``, against the baseline; ``baseline`` for itself."""
+        if self.difference is None:
+            return "baseline"
+        if self.difference.p >= LEVEL:
+            return "undecided"
+        return "better" if (self.difference.value > 0) != self.lower_is_better else "worse"
+
+    def conclusion(self, baseline: str, comparisons: int) -> str:
+        """The verdict in a sentence; empty for the baseline."""
+        if self.difference is None:
+            return ""
+        where = f"{self.task} {self.measure}" + (f" for queries in {self.language}" if self.language else "")
+        verdict = (
+            f"{self.system} and {baseline} cannot be told apart on {where}"
+            if self.verdict == "undecided"
+            else f"{self.system} is {self.verdict} than {baseline} on {where}"
+        )
+        found, plural = self.difference, "" if comparisons == 1 else "s"
+        return (
+            f"{verdict}: {_signed(found.value, self.measure)} {_interval(found.interval, self.measure)}, "
+            f"p = {found.p:.2g} (Holm, {comparisons} comparison{plural})"
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Models compared with a baseline. `rows` are over all query languages, `language_rows` over each, if asked for.
+
+    Rows go by task, then measure, then language, then system as named. `notes` are what a reader must know.
+    """
+
+    systems: tuple[System, ...]
+    baseline: str
+    rows: tuple[Row, ...]
+    language_rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+    samples: int
+    resamples: int
+    seed: int
+
+    @property
+    def conclusions(self) -> list[str]:
+        """A sentence a comparison over all query languages."""
+        count = _comparisons(self.rows)
+        return [row.conclusion(self.baseline, count) for row in self.rows if row.difference]
+
+    @property
+    def method(self) -> str:
+        """How the numbers were made, for a caption."""
+        text = (
+            f"Differences are from {self.baseline}. 95 % intervals: bootstrap over questions, {self.resamples:,} "
+            f"resamples. p: randomization test by question, {self.samples:,} samples, Holm-corrected over "
+            f"{_comparisons(self.rows):,} comparisons"
+        )
+        if self.language_rows:
+            text += f" (over {_comparisons(self.language_rows):,} in the tables by language)"
+        return text + (
+            ". W/T/L: questions won, tied, lost. d: mean difference of a question over its standard deviation. "
+            f"Seed {self.seed}."
+        )
+
+    def tables(self) -> list[Table]:
+        """For a terminal, one table a task and measure, 80 columns wide; intervals stand below what they are of."""
+        found = []
+        for rows in (self.rows, self.language_rows):
+            for key in dict.fromkeys((row.task, row.measure) for row in rows):
+                group = [row for row in rows if (row.task, row.measure) == key]
+                title = f"{key[0]}, {Measure.parse(key[1]).title}" + (" by query language" if group[0].language else "")
+                found.append(_by_language(group, title) if group[0].language else _overall(group, title))
+        return found
+
+    def table(self) -> Table:
+        """One table to paste: a row a task, measure, language and system; differences that hold are bold."""
+        header = ["task", "measure", "language", "system", "value [95 %]", "difference [95 %]", "p", "W/T/L", "d"]
+        rows = [
+            [
+                row.task,
+                Measure.parse(row.measure).title,
+                row.language or "all",
+                row.system,
+                f"{number(row.value, row.measure)} {_interval(row.interval, row.measure)}",
+                *_cells(row, " "),
+            ]
+            for row in self._all
+        ]
+        holds = frozenset((at, 5) for at, row in enumerate(self._all) if row.verdict in ("better", "worse"))
+        if self.language_rows:
+            return Table(header, rows, self.method, names=4, bold=holds)
+        narrow = [[cell for place, cell in enumerate(row) if place != 2] for row in (header, *rows)]
+        bold = frozenset((at, place - 1) for at, place in holds)
+        return Table(narrow[0], narrow[1:], self.method, names=3, bold=bold)
+
+    def csv(self) -> str:
+        """One row a task, measure, language and system, with numbers in full; empty where there is none."""
+        rows = [_flat(row, self.baseline) for row in self._all]
+        return Table(
+            list(rows[0]), [["" if cell is None else str(cell) for cell in row.values()] for row in rows]
+        ).csv()
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything as values that JSON has."""
+        return {
+            "baseline": self.baseline,
+            "systems": [asdict(system) | {"folder": str(system.folder)} for system in self.systems],
+            "correction": "holm",
+            "comparisons": _comparisons(self.rows),
+            "language_comparisons": _comparisons(self.language_rows),
+            "samples": self.samples,
+            "resamples": self.resamples,
+            "seed": self.seed,
+            "rows": [_flat(row, self.baseline) for row in self._all],
+            "conclusions": self.conclusions,
+            "notes": list(self.notes),
+        }
+
+    def json(self) -> str:
+        """`as_json` as text."""
+        return json.dumps(self.as_json(), ensure_ascii=False, indent=2)
+
+    @property
+    def _all(self) -> tuple[Row, ...]:
+        return (*self.rows, *self.language_rows)
+
+
+def compare(
+    models: Sequence[str | Path],
+    tasks: str | Iterable[str],
+    baseline: str | Path | None = None,
+    measures: str | Iterable[str] = ("AP", "rank_distance"),
+    results: str | Path = "results",
+    *,
+    languages: Iterable[str] | None = None,
+    by_language: bool = False,
+    samples: int = RANDOMIZATIONS,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Comparison:
+    """Compare models with a baseline, the first if none is named, from their results below the folder `results`.
+
+    A model is named as for `hbt-bench run` (local folder, hub name, ``bm25``), as ``name@revision`` with any beginning
+    of the revision, or by the folder of its results. `languages` are those that it was evaluated with, if not all.
+    Measures of the multilingual mode are left out in the others. With `by_language` there are rows for each query
+    language too, whose p-values are corrected among themselves.
+
+    Raises `UsageError` for an unknown name, and `DataError` for results that are missing, incomplete, or of different
+    tasks, languages, candidate texts, data or tie rules; the message names the difference.
+    """
+    wanted = [Measure.parse(name) for name in dict.fromkeys(parse_names(measures))]
+    if min(samples, resamples) < 1:
+        raise UsageError("there must be at least one sample and one resample")
+    codes = None if languages is None else tuple(languages)
+    sources = _sources(models, baseline, Path(results))
+    base = 0 if baseline is None else [source.given for source in sources].index(str(baseline))
+    evidence: list[list[Evidence]] = []  # a list a task, each with the models in order
+    for selection in select_tasks(tasks):
+        if selection.spec is None:
+            raise UsageError(f"{selection.stock} is MTEB's own task, of which no ranks are kept: it cannot be compared")
+        for mode in selection.modes:
+            evidence.append([source.read(selection.spec, mode, codes) for source in sources])
+            check_comparable(evidence[-1])
+    first = evidence[0]
+    systems = tuple(System.of(label, [task[at] for task in evidence]) for at, label in enumerate(labels(first)))
+    design = _Design([system.label for system in systems], base, samples, resamples, seed)
+    rows: list[Row] = []
+    language_rows: list[Row] = []
+    for task in evidence:
+        for measure in wanted:
+            if task[0].mode == "multi" or measure.name not in MULTILINGUAL:
+                overall, single = design.rows(task, measure, by_language)
+                rows += overall
+                language_rows += single
+    if not rows:
+        raise UsageError(f"{wanted[0].name} is a measure of the multilingual mode: name a task such as xquad-r-multi")
+    notes = dict.fromkeys(note for task in evidence for note in version_notes(task))
+    return Comparison(
+        systems, systems[base].label, _corrected(rows), _corrected(language_rows), tuple(notes), samples, resamples, seed
+    )
+
+
+def _sources(models: Sequence[str | Path], baseline: str | Path | None, output: Path) -> list[Source]:
+    given = [str(model) for model in models]
+    if len(given) < 2:
+        raise UsageError("a comparison needs two models or more: name another one")
+    if baseline is not None and str(baseline) not in given:
+        near = did_you_mean(str(baseline), given) or f" ({', '.join(given)})"
+        raise UsageError(f"the baseline '{baseline}' is none of the models that are compared{near}")
+    return [Source.find(name, output) for name in given]
+
+
+@dataclass(frozen=True)
+class _Design:
+    """What all tests of a comparison have in common; `labels` are those of the systems, `base` is the baseline's."""
+
+    labels: Sequence[str]
+    base: int
+    samples: int
+    resamples: int
+    seed: int
+
+    def rows(self, evidence: Sequence[Evidence], measure: Measure, by_language: bool) -> tuple[list[Row], list[Row]]:
+        """The rows of one task over all languages, and, if asked for, of each query language; p not yet corrected."""
+        clusters = [_clusters(one, measure) for one in evidence]
+        for one, values in zip(evidence, clusters, strict=True):
+            _check_score(one, measure, values.average)
+        draws = bootstrap(clusters, self.resamples, self.seed)
+        task = evidence[0].result.task
+        languages = [judged.subset.queries for judged in evidence[0].judged]
+        single = [
+            row
+            for language in (dict.fromkeys(languages) if by_language else ())
+            for row in self._group(
+                (task, measure, language), clusters, draws, [at for at, code in enumerate(languages) if code == language]
+            )
+        ]
+        return self._group((task, measure, None), clusters, draws, range(len(languages))), single
+
+    def _group(
+        self,
+        about: tuple[str, Measure, str | None],
+        clusters: Sequence[Clusters],
+        draws: Array,
+        columns: Sequence[int],
+    ) -> list[Row]:
+        """The rows of all systems over the subsets `columns`; `draws` are (systems, resamples, subsets)."""
+        task, measure, language = about
+        parts = [one.take(columns) for one in clusters]
+        found = []
+        for at, (label, part) in enumerate(zip(self.labels, parts, strict=True)):
+            difference = None
+            if at != self.base:
+                paired = Paired(part, parts[self.base])
+                p = paired.p_value(self.samples, self.seed)
+                between = percentiles((draws[at] - draws[self.base])[:, columns])
+                outcomes = paired.outcomes(measure.lower_is_better)
+                difference = Difference(paired.difference, between, p, p, *outcomes, paired.effect_size)
+            interval = percentiles(draws[at][:, columns])
+            found.append(Row(task, measure.name, language, label, part.average, interval, difference))
+        return found
+
+
+def _clusters(evidence: Evidence, measure: Measure) -> Clusters:
+    """The values of all queries of a task, by question and subset."""
+    judgements, ranks = evidence.stored.judgements, evidence.stored.ranks
+    values = [measure.values(Ranking.of(judgements, ranks, judged)) for judged in evidence.judged]
+    questions = [judgements.questions[judged.rows] for judged in evidence.judged]
+    subsets = np.repeat(np.arange(len(values)), [len(part) for part in values])
+    return Clusters.of(np.concatenate(values), np.concatenate(questions), subsets)
+
+
+def _check_score(evidence: Evidence, measure: Measure, value: float) -> None:
+    """Raise `DataError` when the ranks do not give the score in the result, so that one of the files is stale."""
+    written = evidence.result.scores.get(measure.name)
+    if written is not None and abs(written - value) > 1e-4 * max(1.0, abs(value)):
+        raise DataError(
+            f"{evidence.result.path} says {measure.name} {written:.6g} where its ranks give {value:.6g}: "
+            "evaluate again with --overwrite"
+        )
+
+
+def _corrected(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Holm's correction over all comparisons among `rows`."""
+    compared = [(row, row.difference) for row in rows if row.difference]
+    adjusted = iter(holm([difference.p_raw for _, difference in compared]))
+    return tuple(
+        replace(row, difference=replace(row.difference, p=next(adjusted))) if row.difference else row for row in rows
+    )
+
+
+def _comparisons(rows: Iterable[Row]) -> int:
+    return sum(row.difference is not None for row in rows)
+
+
+def _signed(value: float, measure: str) -> str:
+    text = number(value, measure)
+    return text if text.startswith("-") else f"+{text}"
+
+
+def _interval(interval: tuple[float, float], measure: str) -> str:
+    return f"[{', '.join(number(bound, measure) for bound in interval)}]"
+
+
+def _cells(row: Row, space: str) -> list[str]:
+    """Difference with interval, p, outcomes and effect size as text; dashes for the baseline."""
+    found = row.difference
+    if found is None:
+        return ["-"] * 4
+    return [
+        f"{_signed(found.value, row.measure)}{space}{_interval(found.interval, row.measure)}",
+        f"{found.p:.2g}",
+        f"{found.wins}/{found.ties}/{found.losses}",
+        "-" if found.effect_size is None else f"{found.effect_size:.2f}",
+    ]
