@@ -142,11 +142,11 @@ def test_the_module_runs_as_the_command_does():
 # Listings
 
 ROWS = [
-    ["cldr-facts", "mono, cross, multi", "20", "3,640", "3,640"],
-    ["mlqa-r-context", "mono, cross, multi", "7", "4,199", "20,534"],
-    ["mlqa-r", "mono, cross, multi", "7", "4,199", "20,534"],
-    ["xquad-r-context", "mono, cross, multi", "11", "13,090", "13,014"],
-    ["xquad-r", "mono, cross, multi", "11", "13,090", "13,014"],
+    ["cldr-facts", "mono, cross, multi", "20", "3640", "3640"],
+    ["mlqa-r", "mono, cross, multi", "7", "4199", "20534"],
+    ["mlqa-r-context", "mono, cross, multi", "7", "4199", "20534"],
+    ["xquad-r", "mono, cross, multi", "11", "13090", "13014"],
+    ["xquad-r-context", "mono, cross, multi", "11", "13090", "13014"],
 ]
 
 
@@ -172,7 +172,7 @@ def test_tasks_as_csv(hbt):
     code, out, err = hbt("tasks", "--format", "csv")
     assert (code, err) == (0, "")
     assert out.splitlines()[0] == "collection,modes,languages,queries,documents"
-    assert out.splitlines()[1] == 'cldr-facts,"mono, cross, multi",20,"3,640","3,640"'
+    assert out.splitlines()[1] == 'cldr-facts,"mono, cross, multi",20,3640,3640'
     assert len(out.splitlines()) == 1 + len(ROWS)
 
 
@@ -181,8 +181,8 @@ def test_tasks_as_json(hbt):
     assert (code, err) == (0, "")
     found = [[str(row[key]) for key in ("collection", "languages")] for row in json.loads(out)]
     assert found == [[row[0], row[2]] for row in ROWS]
-    counts = [[int(str(row[key]).replace(",", "")) for key in ("queries", "documents")] for row in json.loads(out)]
-    assert counts == [[int(cell.replace(",", "")) for cell in row[3:]] for row in ROWS]
+    counts = [[str(row[key]) for key in ("queries", "documents")] for row in json.loads(out)]
+    assert counts == [list(row[3:]) for row in ROWS]
 
 
 def test_a_task_is_shown(hbt):

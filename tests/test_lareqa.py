@@ -252,7 +252,7 @@ def test_a_small_file(read):
         ("en-00-000-000", "en", "The sky is blue."),
         ("en-00-000-001", "en", "Grass is green."),
     ]
-    assert [query.text for query in collection.queries] == ["Which colour has grass?", "What is blue?"]
+    assert [query.text for query in collection.queries] == ["Which colour has grass?", "  What is blue? "]
     assert collection.relevant(0) == {"en-00-000-001": 1}
     assert collection.relevant(1) == {"en-00-000-000": 1}
 

@@ -162,14 +162,14 @@ class Paired:
         # swapping a question that does not differ changes nothing, so such questions are not counted as ways to swap
         shares = shares[np.abs(shares) > slack / len(shares)]
         observed = float(shares.sum())
-        ways = 2 ** len(shares) if len(shares) < 63 else None
-        exact = ways is not None and ways <= samples
+        ways = 1 << len(shares)
+        exact = ways <= samples
         swaps = _all_swaps(len(shares)) if exact else _random_swaps(len(shares), samples, seed)
         extreme = 0
         for swapped in swaps:
             differences = observed - 2 * (swapped @ shares)
             extreme += int((np.abs(differences) >= abs(observed) - slack).sum())
-        if exact and ways is not None:
+        if exact:
             return extreme / ways  # the observed difference is one of the ways, so this is not 0 either
         # One is added to both because the observed difference is itself one of the possible swaps: a p-value of
         # extreme / samples can be 0, and rejects a true null too often (Phipson & Smyth 2010, arXiv 1603.05766).
@@ -231,7 +231,7 @@ def _chunks(total: int, width: int) -> Iterator[slice]:
 
 def _all_swaps(questions: int) -> Iterator[Array]:
     """Every way to swap, as rows of 0 and 1, in blocks (ways, questions)."""
-    for rows in _chunks(2**questions, questions):
+    for rows in _chunks(1 << questions, questions):
         bits = np.arange(rows.start, rows.stop)[:, None] >> np.arange(questions)
         yield (bits & 1).astype(np.float64)
 

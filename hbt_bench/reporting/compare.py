@@ -26,7 +26,7 @@ from hbt_bench.ranking.significance import (
     percentiles,
 )
 from hbt_bench.ranking.subsets import judged_subsets
-from hbt_bench.reporting.systems import Evidence, System, check_comparable, find_systems, labels, versions_note
+from hbt_bench.reporting.systems import Evidence, Source, System, check_comparable, labels, version_notes
 from hbt_bench.reporting.table import Table, number
 from hbt_bench.tasks.registry import parse_names, select_tasks
 
@@ -82,166 +82,6 @@ class Measure:
         return f"{self.name} {'↓' if self.lower_is_better else '↑'}"
 
 
-@dataclass(frozen=True)
-class Difference:
-    """A system minus the baseline: `wins`, `ties` and `losses` count questions, `p` is `p_raw` after Holm."""
-
-    value: float
-    interval: tuple[float, float]
-    p: float
-    p_raw: float
-    wins: int
-    ties: int
-    losses: int
-    effect_size: float | None
-
-
-@dataclass(frozen=True)
-class Row:
-    """One system on one task by one measure: all query languages, or the one in `language`.
-
-    `difference` is None for the baseline.
-    """
-
-    task: str
-    measure: str
-    language: str | None
-    system: str
-    value: float
-    interval: tuple[float, float]
-    difference: Difference | None
-
-    @property
-    def lower_is_better(self) -> bool:
-        """Whether small values are good."""
-        return self.measure in LOWER_IS_BETTER
-
-    @property
-    def verdict(self) -> str:
-        """``better``, ``worse`` or ``undecided``, against the baseline; ``baseline`` for itself."""
-        if self.difference is None:
-            return "baseline"
-        if self.difference.p >= LEVEL:
-            return "undecided"
-        return "better" if (self.difference.value > 0) != self.lower_is_better else "worse"
-
-    def conclusion(self, baseline: str, comparisons: int) -> str:
-        """The verdict in a sentence; empty for the baseline."""
-        if self.difference is None:
-            return ""
-        where = f"{self.task} {self.measure}" + (f" for queries in {self.language}" if self.language else "")
-        verdict = (
-            f"{self.system} and {baseline} cannot be told apart on {where}"
-            if self.verdict == "undecided"
-            else f"{self.system} is {self.verdict} than {baseline} on {where}"
-        )
-        found, plural = self.difference, "" if comparisons == 1 else "s"
-        return (
-            f"{verdict}: {_signed(found.value, self.measure)} {_interval(found.interval, self.measure)}, "
-            f"p = {found.p:.2g} (Holm, {comparisons} comparison{plural})"
-        )
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Models compared with a baseline. `rows` are over all query languages, `language_rows` over each, if asked for.
-
-    Rows go by task, then measure, then language, then system as named. `notes` are what a reader must know.
-    """
-
-    systems: tuple[System, ...]
-    baseline: str
-    rows: tuple[Row, ...]
-    language_rows: tuple[Row, ...]
-    notes: tuple[str, ...]
-    samples: int
-    resamples: int
-    seed: int
-
-    @property
-    def conclusions(self) -> list[str]:
-        """A sentence a comparison over all query languages."""
-        count = _comparisons(self.rows)
-        return [row.conclusion(self.baseline, count) for row in self.rows if row.difference]
-
-    @property
-    def method(self) -> str:
-        """How the numbers were made, for a caption."""
-        text = (
-            f"Differences are from {self.baseline}. 95 % intervals: bootstrap over questions, {self.resamples:,} "
-            f"resamples. p: randomization test by question, {self.samples:,} samples, Holm-corrected over "
-            f"{_comparisons(self.rows):,} comparisons"
-        )
-        if self.language_rows:
-            text += f" (over {_comparisons(self.language_rows):,} in the tables by language)"
-        return text + (
-            ". W/T/L: questions won, tied, lost. d: mean difference of a question over its standard deviation. "
-            f"Seed {self.seed}."
-        )
-
-    def tables(self) -> list[Table]:
-        """For a terminal, one table a task and measure, 80 columns wide; intervals stand below what they are of."""
-        found = []
-        for rows in (self.rows, self.language_rows):
-            for key in dict.fromkeys((row.task, row.measure) for row in rows):
-                group = [row for row in rows if (row.task, row.measure) == key]
-                title = f"{key[0]}, {Measure.parse(key[1]).title}" + (" by query language" if group[0].language else "")
-                found.append(_by_language(group, title) if group[0].language else _overall(group, title))
-        return found
-
-    def table(self) -> Table:
-        """One table to paste: a row a task, measure, language and system; differences that hold are bold."""
-        header = ["task", "measure", "language", "system", "value [95 %]", "difference [95 %]", "p", "W/T/L", "d"]
-        rows = [
-            [
-                row.task,
-                Measure.parse(row.measure).title,
-                row.language or "all",
-                row.system,
-                f"{number(row.value, row.measure)} {_interval(row.interval, row.measure)}",
-                *_cells(row, " "),
-            ]
-            for row in self._all
-        ]
-        holds = frozenset((at, 5) for at, row in enumerate(self._all) if row.verdict in ("better", "worse"))
-        if self.language_rows:
-            return Table(header, rows, self.method, names=4, bold=holds)
-        narrow = [[cell for place, cell in enumerate(row) if place != 2] for row in (header, *rows)]
-        bold = frozenset((at, place - 1) for at, place in holds)
-        return Table(narrow[0], narrow[1:], self.method, names=3, bold=bold)
-
-    def csv(self) -> str:
-        """One row a task, measure, language and system, with numbers in full; empty where there is none."""
-        rows = [_flat(row, self.baseline) for row in self._all]
-        return Table(
-            list(rows[0]), [["" if cell is None else str(cell) for cell in row.values()] for row in rows]
-        ).csv()
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything as values that JSON has."""
-        return {
-            "baseline": self.baseline,
-            "systems": [asdict(system) | {"folder": str(system.folder)} for system in self.systems],
-            "correction": "holm",
-            "comparisons": _comparisons(self.rows),
-            "language_comparisons": _comparisons(self.language_rows),
-            "samples": self.samples,
-            "resamples": self.resamples,
-            "seed": self.seed,
-            "rows": [_flat(row, self.baseline) for row in self._all],
-            "conclusions": self.conclusions,
-            "notes": list(self.notes),
-        }
-
-    def json(self) -> str:
-        """`as_json` as text."""
-        return json.dumps(self.as_json(), ensure_ascii=False, indent=2)
-
-    @property
-    def _all(self) -> tuple[Row, ...]:
-        return (*self.rows, *self.language_rows)
-
-
 def compare(
     models: Sequence[str | Path],
     tasks: str | Iterable[str],
@@ -293,7 +133,14 @@ def compare(
         raise UsageError(f"{wanted[0].name} is a measure of the multilingual mode: name a task such as xquad-r-multi")
     notes = dict.fromkeys(note for task in evidence for note in version_notes(task))
     return Comparison(
-        systems, systems[base].label, _corrected(rows), _corrected(language_rows), tuple(notes), samples, resamples, seed
+        systems,
+        systems[base].label,
+        _corrected(rows),
+        _corrected(language_rows),
+        tuple(notes),
+        samples,
+        resamples,
+        seed,
     )
 
 
@@ -329,7 +176,10 @@ class _Design:
             row
             for language in (dict.fromkeys(languages) if by_language else ())
             for row in self._group(
-                (task, measure, language), clusters, draws, [at for at, code in enumerate(languages) if code == language]
+                (task, measure, language),
+                clusters,
+                draws,
+                [at for at, code in enumerate(languages) if code == language],
             )
         ]
         return self._group((task, measure, None), clusters, draws, range(len(languages))), single
@@ -370,7 +220,9 @@ def _clusters(evidence: Evidence, measure: Measure) -> Clusters:
 def _check_score(evidence: Evidence, measure: Measure, value: float) -> None:
     """Raise `DataError` when the ranks do not give the score in the result, so that one of the files is stale."""
     written = evidence.result.scores.get(measure.name)
-    if written is not None and abs(written - value) > 1e-4 * max(1.0, abs(value)):
+    if measure.name in MULTILINGUAL or written is None:
+        return
+    if abs(written - value) > 1e-4 * max(1.0, abs(value)):
         raise DataError(
             f"{evidence.result.path} says {measure.name} {written:.6g} where its ranks give {value:.6g}: "
             "evaluate again with --overwrite"
@@ -384,29 +236,3 @@ def _corrected(rows: Sequence[Row]) -> tuple[Row, ...]:
     return tuple(
         replace(row, difference=replace(row.difference, p=next(adjusted))) if row.difference else row for row in rows
     )
-
-
-def _comparisons(rows: Iterable[Row]) -> int:
-    return sum(row.difference is not None for row in rows)
-
-
-def _signed(value: float, measure: str) -> str:
-    text = number(value, measure)
-    return text if text.startswith("-") else f"+{text}"
-
-
-def _interval(interval: tuple[float, float], measure: str) -> str:
-    return f"[{', '.join(number(bound, measure) for bound in interval)}]"
-
-
-def _cells(row: Row, space: str) -> list[str]:
-    """Difference with interval, p, outcomes and effect size as text; dashes for the baseline."""
-    found = row.difference
-    if found is None:
-        return ["-"] * 4
-    return [
-        f"{_signed(found.value, row.measure)}{space}{_interval(found.interval, row.measure)}",
-        f"{found.p:.2g}",
-        f"{found.wins}/{found.ties}/{found.losses}",
-        "-" if found.effect_size is None else f"{found.effect_size:.2f}",
-    ]

@@ -92,8 +92,8 @@ class Source:
         if not path.is_file():
             raise self._missing(spec, mode, task, again)
         result = Result.read(path)
-        if result.task != task:  # long lists of languages are not spelled out in the name of the file
-            raise DataError(f"{path} is of other languages: {result.task}, where {task} was expected")
+        if result.task != task:
+            raise DataError(f"{path} is of {result.task}, where {task} was expected: run `{again}`")
         if not result.complete:
             found = f"{len(result.subsets)} of {result.expected_subsets} subsets"
             raise DataError(
@@ -158,6 +158,26 @@ def _only(given: str, folders: Sequence[Path]) -> Path:
         names = ", ".join(model_label(folder.parent.name.replace("__", "/", 1), folder.name) for folder in folders)
         raise UsageError(f"'{given}' has several sets of results: name one of {names}")
     return folders[0]
+
+
+@dataclass(frozen=True)
+class System:
+    """A model in a comparison: `label` in its tables, `signatures` of its results by task."""
+
+    label: str
+    model: str
+    revision: str
+    prompt: str
+    folder: str
+    signatures: dict[str, str]
+
+    @classmethod
+    def of(cls, label: str, evidence: Sequence[Evidence]) -> System:
+        """Describe the model of these results, one a task."""
+        result = evidence[0].result
+        signatures = {one.result.task: one.result.signature for one in evidence}
+        prompt = evidence[0].signature.get("prompt", "")
+        return cls(label, result.model, result.revision, prompt, str(result.path.parent), signatures)
 
 
 def check_comparable(evidence: Sequence[Evidence]) -> None:

@@ -45,7 +45,7 @@ def definitions() -> dict[str, TaskSpec]:
     folder = next((folder for folder in _FOLDERS if folder.is_dir()), None)
     if folder is None:
         raise DataError("the task definitions are missing from this installation: install hbt-bench again")
-    raw = {path.stem: _load(path) for path in sorted(folder.glob("*.yaml"))}
+    raw = {path.stem: _load(path) for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
     return {name: _spec(folder / f"{name}.yaml", _extended(name, raw)) for name in raw}
 
 
