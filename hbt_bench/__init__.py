@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hbt_bench.errors import DataError, HbtBenchError, ModelError, OutputError, UsageError
     from hbt_bench.ranking.measures import Ranking
     from hbt_bench.ranking.ranks import Ranks, rank
+    from hbt_bench.reporting.compare import compare
     from hbt_bench.reporting.evaluation import Evaluation
     from hbt_bench.reporting.results import Result
     from hbt_bench.tasks.mteb_model import ModelRequest
@@ -32,6 +33,7 @@ _MODULES = {
     "Ranks": "ranking.ranks",
     "Result": "reporting.results",
     "UsageError": "errors",
+    "compare": "reporting.compare",
     "get_tasks": "tasks.mteb_task",
     "rank": "ranking.ranks",
     "select_tasks": "tasks.registry",
@@ -52,6 +54,7 @@ __all__ = [
     "Result",
     "UsageError",
     "__version__",
+    "compare",
     "get_tasks",
     "rank",
     "select_tasks",

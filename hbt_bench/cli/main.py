@@ -18,6 +18,7 @@ INTERRUPTED = 130
 _COMMANDS = {
     "run": "Evaluate a model on tasks.",
     "bias": "Show the language bias of a model.",
+    "compare": "Compare models: differences, intervals, tests.",
     "tasks": "List the tasks, or show one.",
     "data": "Fetch or verify the data of a task.",
     "leaderboard": "Compare the models in a folder of results.",

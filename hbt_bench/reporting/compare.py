@@ -5,29 +5,18 @@ Nothing is evaluated: the results of `hbt-bench run` and the ranks beside them a
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from hbt_bench.errors import UsageError, did_you_mean
+from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.ranking.measures import Array, Ranking
-from hbt_bench.ranking.significance import (
-    RANDOMIZATIONS,
-    RESAMPLES,
-    Clusters,
-    Paired,
-    bootstrap,
-    holm,
-    percentiles,
-)
-from hbt_bench.ranking.subsets import judged_subsets
+from hbt_bench.ranking.significance import RANDOMIZATIONS, RESAMPLES, Clusters, Paired, bootstrap, holm, percentiles
+from hbt_bench.reporting.comparison import LEVEL, Comparison, Difference, Row
 from hbt_bench.reporting.systems import Evidence, Source, System, check_comparable, labels, version_notes
-from hbt_bench.reporting.table import Table, number
 from hbt_bench.tasks.registry import parse_names, select_tasks
 
 #: What gives each query of a subset its value: the place to add a measure.
@@ -47,8 +36,6 @@ CUT_MEASURES: dict[str, Callable[[Ranking, int], Array]] = {
 #: Measures that exist in the multilingual mode alone, where a question has answers in several languages.
 MULTILINGUAL = {"rank_distance"}
 LOWER_IS_BETTER = {"rank_distance"}
-#: Adjusted p-values below this are a difference.
-LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -69,17 +56,8 @@ class Measure:
             values, depth = CUT_MEASURES[base], int(cut)
             return cls(name, lambda ranking: values(ranking, depth))
         known = [*MEASURES, *(f"{base}@{cut or 10}" for base in CUT_MEASURES)]
-        raise UsageError(f"unknown measure '{name}'{did_you_mean(name, known) or f': there are {", ".join(known)}'}")
-
-    @property
-    def lower_is_better(self) -> bool:
-        """Whether small values are good."""
-        return self.name in LOWER_IS_BETTER
-
-    @property
-    def title(self) -> str:
-        """The name with an arrow that points to where it is better."""
-        return f"{self.name} {'↓' if self.lower_is_better else '↑'}"
+        near = did_you_mean(name, known) or f" (there are {', '.join(known)})"
+        raise UsageError(f"unknown measure '{name}'{near}")
 
 
 def compare(
@@ -131,13 +109,16 @@ def compare(
                 language_rows += single
     if not rows:
         raise UsageError(f"{wanted[0].name} is a measure of the multilingual mode: name a task such as xquad-r-multi")
-    notes = dict.fromkeys(note for task in evidence for note in version_notes(task))
+    notes = [note for task in evidence for note in version_notes(task)]
+    compared = sum(row.difference is not None for row in rows)
+    if compared / (samples + 1) >= LEVEL:
+        notes.append(f"no difference can hold with {samples} samples and {compared} comparisons: ask for more samples")
     return Comparison(
         systems,
         systems[base].label,
         _corrected(rows),
         _corrected(language_rows),
-        tuple(notes),
+        tuple(dict.fromkeys(notes)),
         samples,
         resamples,
         seed,
@@ -193,6 +174,7 @@ class _Design:
     ) -> list[Row]:
         """The rows of all systems over the subsets `columns`; `draws` are (systems, resamples, subsets)."""
         task, measure, language = about
+        lower = measure.name in LOWER_IS_BETTER
         parts = [one.take(columns) for one in clusters]
         found = []
         for at, (label, part) in enumerate(zip(self.labels, parts, strict=True)):
@@ -201,10 +183,10 @@ class _Design:
                 paired = Paired(part, parts[self.base])
                 p = paired.p_value(self.samples, self.seed)
                 between = percentiles((draws[at] - draws[self.base])[:, columns])
-                outcomes = paired.outcomes(measure.lower_is_better)
+                outcomes = paired.outcomes(lower)
                 difference = Difference(paired.difference, between, p, p, *outcomes, paired.effect_size)
             interval = percentiles(draws[at][:, columns])
-            found.append(Row(task, measure.name, language, label, part.average, interval, difference))
+            found.append(Row(task, measure.name, lower, language, label, part.average, interval, difference))
         return found
 
 

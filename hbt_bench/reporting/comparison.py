@@ -37,6 +37,7 @@ class Row:
 
     task: str
     measure: str
+    lower_is_better: bool
     language: str | None
     system: str
     value: float
@@ -44,9 +45,9 @@ class Row:
     difference: Difference | None
 
     @property
-    def lower_is_better(self) -> bool:
-        """Whether small values are good."""
-        return self.measure in LOWER_IS_BETTER
+    def title(self) -> str:
+        """The measure with an arrow that points to where it is better."""
+        return f"{self.measure} {'↓' if self.lower_is_better else '↑'}"
 
     @property
     def verdict(self) -> str:
@@ -117,8 +118,7 @@ class Comparison:
         for rows in (self.rows, self.language_rows):
             for key in dict.fromkeys((row.task, row.measure) for row in rows):
                 group = [row for row in rows if (row.task, row.measure) == key]
-                title = f"{key[0]}, {Measure.parse(key[1]).title}" + (" by query language" if group[0].language else "")
-                found.append(_by_language(group, title) if group[0].language else _overall(group, title))
+                found.append(_by_language(group) if group[0].language else _overall(group))
         return found
 
     def table(self) -> Table:
@@ -127,7 +127,7 @@ class Comparison:
         rows = [
             [
                 row.task,
-                Measure.parse(row.measure).title,
+                row.title,
                 row.language or "all",
                 row.system,
                 f"{number(row.value, row.measure)} {_interval(row.interval, row.measure)}",
@@ -187,16 +187,17 @@ def _interval(interval: tuple[float, float], measure: str) -> str:
     return f"[{', '.join(number(bound, measure) for bound in interval)}]"
 
 
-def _overall(rows: Sequence[Row], title: str) -> Table:
+def _overall(rows: Sequence[Row]) -> Table:
     cells = [
         [row.system, f"{number(row.value, row.measure)}\n{_interval(row.interval, row.measure)}", *_cells(row, "\n")]
         for row in rows
     ]
-    return Table(("system", "value", "difference", "p", "W/T/L", "d"), cells, title)
+    return Table(("system", "value", "difference", "p", "W/T/L", "d"), cells, f"{rows[0].task}, {rows[0].title}")
 
 
-def _by_language(rows: Sequence[Row], title: str) -> Table:
+def _by_language(rows: Sequence[Row]) -> Table:
     cells = [[row.language or "", row.system, number(row.value, row.measure), *_cells(row, " ")[:3]] for row in rows]
+    title = f"{rows[0].task}, {rows[0].title} by query language"
     return Table(("query", "system", "value", "difference [95 %]", "p", "W/T/L"), cells, title, names=2)
 
 

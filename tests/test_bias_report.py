@@ -1,0 +1,137 @@
+"""The bias report: what it says, in every format, and where it gets it from."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from hbt_bench.cli.main import run as command
+from hbt_bench.ranking.bias import Bias
+from hbt_bench.ranking.ranks import rank
+from hbt_bench.reporting.bias_report import BiasReport
+from tests.encoders import torch_random_model
+from tests.test_bias import aligned, parallel
+from tests.test_ranks import Matrix
+
+
+def report(bias, collection=None):
+    return BiasReport.of(bias, "toy-multi", "local/toy@1", "task:toy-multi", collection)
+
+
+def preferring(language=None, avoid=False, boost=9):
+    """Rankings that put the query's own language first (or last), or always one language."""
+    collection = parallel(12, extra=30)
+    generator = np.random.default_rng(1)
+    scores = generator.standard_normal((len(collection.queries), len(collection.documents)))
+    for row, query in enumerate(collection.queries):
+        block = collection.document_blocks[language or query.language]
+        scores[row, block] += -boost if avoid else boost
+    return collection, Bias(collection, rank(collection, Matrix(scores.astype(np.float32)), confidences=False)[0])
+
+
+def test_the_diagnosis_names_what_is_preferred():
+    assert report(preferring()[1]).diagnosis.startswith(
+        "It prefers documents in the query's language: 100% of the top 10 where 33% would be fair; "
+    )
+    assert report(preferring("sw")[1]).diagnosis.startswith(
+        "It prefers documents in Swahili, whatever the query's language: 100% of the top 10 where 33% would be fair; "
+    )
+    assert report(preferring(avoid=True)[1]).diagnosis.startswith(
+        "It avoids documents in the query's language: 0% of the top 10 where 33% would be fair; "
+    )
+    neutral = report(preferring(boost=0)[1]).diagnosis
+    assert neutral.startswith("It shows no preference for a language in the top 10; a question's answers lie ")
+    assert report(aligned()).diagnosis.endswith("a question's answers lie 2 ranks apart, 12% of a random ranking's.")
+
+
+def test_figures_have_intervals_over_questions_and_a_worst_language():
+    found = report(preferring()[1])
+    distance = found.figure("rank_distance")
+    assert distance.low < distance.value < distance.high
+    assert distance.value == pytest.approx(np.mean(list(distance.languages.values())))
+    assert distance.worst == max(distance.languages, key=distance.languages.get)
+    recall = found.figure("TLR@10")
+    assert recall.worst == min(recall.languages, key=recall.languages.get)
+    constant = report(aligned()).figure("rank_distance")
+    assert (constant.value, constant.low, constant.high) == (2, 2, 2)
+    assert found.notes[0].startswith("PEER is left out. PEER needs several relevant documents in a language")
+
+
+def test_the_worst_questions_have_texts_and_ranks():
+    collection, bias = preferring()
+    found = report(bias, collection).worst
+    assert len(found) == 10
+    distances = bias.rank_distance()
+    assert found[0].rank_distance == distances.max()
+    assert len({query.text.split()[-1] for query in found}) == 10  # each question once, in its worst language
+    row = [query.id for query in collection.queries].index(found[0].query)
+    pairs = slice(collection.qrels.offsets[row], collection.qrels.offsets[row + 1])
+    assert sorted(found[0].ranks.values()) == sorted(bias.ranks.pool[pairs].tolist())
+    assert found[0].first_text == collection.documents[bias.ranks.top[row, 0]].text
+    assert report(bias).worst == ()
+
+
+def test_every_format_says_the_same():
+    collection, bias = preferring()
+    found = report(bias, collection)
+    parsed = json.loads(found.json())
+    assert parsed["diagnosis"] == found.diagnosis
+    assert parsed["measures"]["rank_distance"]["value"] == found.figure("rank_distance").value
+    assert parsed["top10_shares"] == np.eye(3).tolist()
+    rows = list(csv.DictReader(io.StringIO(found.by_language().csv())))
+    everywhere = {(row["measure"], row["language"]): float(row["value"]) for row in rows}
+    assert everywhere["rank_distance", "all"] == found.figure("rank_distance").value
+    assert everywhere["rank_distance", "sw"] == found.figure("rank_distance").languages["sw"]
+    markdown = found.markdown()
+    assert found.diagnosis in markdown
+    assert "| de | 100 | 0 | 0 |" in markdown
+    assert "| fair | 33 | 33 | 33 |" in markdown
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return torch_random_model(tmp_path_factory.mktemp("models") / "tiny", seed=5)
+
+
+def test_the_command_evaluates_what_is_not_there_and_reads_what_is(checkpoint, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    arguments = ["--task", "cldr-facts-multi", "--languages", "de,en,sw", "--results", str(tmp_path)]
+    assert command(["bias", str(checkpoint), *arguments]) == 0
+    first = capsys.readouterr().out
+    assert max(len(line) for line in first.splitlines()) <= 80
+    assert "% of the top 10, by language of the document" in first
+    assert "The 10 worst questions" in first
+    result = next(tmp_path.rglob("CldrFactsMultilingualRetrieval_de_en_sw.json"))
+    assert command(["bias", str(result)]) == 0
+    assert capsys.readouterr().out == first
+    # what MTEB's readers find in the result is what the report says
+    entries = json.loads(result.read_text())["scores"]["test"]
+    assert command(["bias", str(result), "--format", "json"]) == 0
+    measures = json.loads(capsys.readouterr().out)["measures"]
+    for entry in entries:
+        code = entry["hf_subset"].removesuffix("-multi")
+        assert entry["MRC@20"] == pytest.approx(measures["MRC@20"]["languages"][code], abs=1e-5)
+        assert entry["remove_same_language"] == pytest.approx(
+            measures["remove_same_language"]["languages"][code], abs=1e-5
+        )
+
+
+@pytest.mark.parametrize("ending", ["png", "svg"])
+def test_plots_are_written(checkpoint, tmp_path, capsys, ending):
+    pytest.importorskip("matplotlib")
+    plot = tmp_path / f"bias.{ending}"
+    arguments = ["--task", "cldr-facts-multi", "--languages", "de,en", "--results", str(tmp_path), "--plot", str(plot)]
+    assert command(["bias", str(checkpoint), *arguments, "--format", "csv"]) == 0
+    start = plot.read_bytes()[:200]
+    assert start.startswith(b"\x89PNG") if ending == "png" else b"<?xml" in start
+
+
+def test_wrong_requests_are_told(checkpoint, tmp_path, capsys):
+    assert command(["bias", str(checkpoint), "--task", "cldr-facts-mono", "--results", str(tmp_path)]) == 2
+    assert "is no multilingual task" in capsys.readouterr().err
+    assert command(["bias", str(checkpoint), "--plot", str(tmp_path / "bias.gif")]) == 2
+    assert "a plot is written as .png or .svg" in capsys.readouterr().err
