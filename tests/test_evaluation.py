@@ -19,7 +19,7 @@ from hbt_bench.ranking.store import EmbeddingStore
 from hbt_bench.reporting.evaluation import Evaluation
 from hbt_bench.reporting.results import Result, StoredRanks
 from hbt_bench.tasks.mteb_model import ModelRequest
-from hbt_bench.tasks.registry import definitions, select_tasks
+from hbt_bench.tasks.registry import Selection, definitions, select_tasks
 from tests.encoders import torch_random_model
 
 LANGUAGES = ("de", "en", "sw")
@@ -310,3 +310,23 @@ def test_a_plain_transformers_folder_is_mean_pooled_and_said(tmp_path, capsys):
     result = evaluation.run()[0]
     assert 0 < result.scores["AP"] <= 1
     assert any("mean pooling" in message for message in said)
+
+
+@pytest.mark.parametrize("model", ["checkpoint", "bm25"])
+def test_a_stock_task_of_mteb_runs_beside_ours(checkpoints, tmp_path, monkeypatch, model):
+    """MTEB's own mock of a retrieval task stands for any task that it loads from the hub."""
+    import mteb
+    from mteb.mocks.mock_tasks.retrieval import MockRetrievalTask
+
+    name = MockRetrievalTask.metadata.name
+    monkeypatch.setattr(mteb, "get_task", lambda asked: MockRetrievalTask() if asked == name else None)
+    selections = [*select_tasks("cldr-facts-mono"), Selection(None, stock=name)]
+    request = ModelRequest(str(checkpoints[0]) if model == "checkpoint" else "bm25")
+    ours, stock = Evaluation(request, selections, tmp_path, ("en",)).run()
+    assert (ours.task, stock.task, stock.mteb_name) == ("cldr-facts-mono[en]", name, name)
+    assert stock.scores["main_score"] == pytest.approx(stock.scores["ndcg_at_10"])
+    assert stock.signature.startswith(f"task:{name}|text:mteb|data:")
+    assert "AP" not in stock.scores
+    monkeypatch.setattr(mteb, "evaluate", lambda *rest, **named: pytest.fail("evaluated again"))
+    again = Evaluation(request, selections, tmp_path, ("en",)).run()
+    assert same(again, [ours, stock])

@@ -96,5 +96,7 @@ def _show(found: Comparison) -> None:
     console = Console(highlight=False)
     for table in found.tables():
         console.print(table.rich())
-    for sentence in (*found.conclusions, "", found.method, *(f"Note: {note}." for note in found.notes)):
-        console.print(Text(sentence))
+    for sentence in found.conclusions:
+        console.print(Text(f"- {sentence}"))
+    for sentence in (found.method, *(f"Note: {note}." for note in found.notes)):
+        console.print(Text(f"\n{sentence}"))

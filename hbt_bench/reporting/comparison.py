@@ -188,11 +188,12 @@ def _interval(interval: tuple[float, float], measure: str) -> str:
 
 
 def _overall(rows: Sequence[Row]) -> Table:
-    cells = [
-        [row.system, f"{number(row.value, row.measure)}\n{_interval(row.interval, row.measure)}", *_cells(row, "\n")]
-        for row in rows
-    ]
-    return Table(("system", "value", "difference", "p", "W/T/L", "d"), cells, f"{rows[0].task}, {rows[0].title}")
+    cells = []
+    for row in rows:
+        value = f"{number(row.value, row.measure)}\n{_interval(row.interval, row.measure)}"
+        difference, p, outcomes, effect = _cells(row, "\n")
+        cells.append([row.system, value, difference, p, outcomes if effect == "-" else f"{outcomes}\nd {effect}"])
+    return Table(("system", "value", "difference", "p", "W/T/L"), cells, f"{rows[0].task}, {rows[0].title}")
 
 
 def _by_language(rows: Sequence[Row]) -> Table:

@@ -57,7 +57,10 @@ class Table:
             padding=(0, 1),
         )
         for column, name in enumerate(self.header):
-            table.add_column(name, justify="left" if column < self.names else "right", overflow="fold")
+            if column < self.names:
+                table.add_column(name, overflow="fold")
+            else:  # where there is no room for a number, it ends in an ellipsis: it must not look like another one
+                table.add_column(name, justify="right", no_wrap=True, overflow="ellipsis")
         for row in self.rows:
             table.add_row(*(Text(cell) for cell in row))
         return table
