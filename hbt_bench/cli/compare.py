@@ -13,6 +13,9 @@ from hbt_bench.ranking.significance import RANDOMIZATIONS, RESAMPLES
 if TYPE_CHECKING:
     from hbt_bench.reporting.comparison import Comparison
 
+#: What is left of the names of models, at least, where the terminal is narrow.
+_NAME = 8
+
 
 @click.command("compare")
 @click.argument("models", nargs=-1, required=True)
@@ -95,7 +98,15 @@ def _show(found: Comparison) -> None:
 
     console = Console(highlight=False)
     for table in found.tables():
-        console.print(table.rich())
+        drawn = table.rich()
+        widths = [max(len(line) for cell in column.cells for line in str(cell).split("\n")) for column in drawn.columns]
+        for place, column in enumerate(drawn.columns):
+            # names give way, for a number that is cut looks like another number
+            column.no_wrap = place >= table.names
+            column.min_width = widths[place] if column.no_wrap else min(widths[place], _NAME)
+        # where the terminal is too narrow for that, it wraps the lines itself
+        needed = sum(column.min_width or 0 for column in drawn.columns) + 3 * len(drawn.columns)
+        Console(highlight=False, width=max(console.width, needed)).print(drawn)
     for sentence in found.conclusions:
         console.print(Text(f"- {sentence}"))
     for sentence in (found.method, *(f"Note: {note}." for note in found.notes)):

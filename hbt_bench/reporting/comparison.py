@@ -68,10 +68,10 @@ class Row:
             if self.verdict == "undecided"
             else f"{self.system} is {self.verdict} than {baseline} on {where}"
         )
-        found, plural = self.difference, "" if comparisons == 1 else "s"
+        found = self.difference
         return (
             f"{verdict}: {_signed(found.value, self.measure)} {_interval(found.interval, self.measure)}, "
-            f"p = {found.p:.2g} (Holm, {comparisons} comparison{plural})"
+            f"p = {found.p:.2g} (Holm, {_counted(comparisons)})"
         )
 
 
@@ -103,7 +103,7 @@ class Comparison:
         text = (
             f"Differences are from {self.baseline}. 95 % intervals: bootstrap over questions, {self.resamples:,} "
             f"resamples. p: randomization test by question, {self.samples:,} samples, Holm-corrected over "
-            f"{_comparisons(self.rows):,} comparisons"
+            f"{_counted(_comparisons(self.rows))}"
         )
         if self.language_rows:
             text += f" (over {_comparisons(self.language_rows):,} in the tables by language)"
@@ -176,6 +176,10 @@ class Comparison:
 
 def _comparisons(rows: Iterable[Row]) -> int:
     return sum(row.difference is not None for row in rows)
+
+
+def _counted(comparisons: int) -> str:
+    return "1 comparison" if comparisons == 1 else f"{comparisons:,} comparisons"
 
 
 def _signed(value: float, measure: str) -> str:

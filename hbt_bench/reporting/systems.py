@@ -134,10 +134,13 @@ class Source:
 
     def _command(self, task: str, languages: Sequence[str] | None) -> str:
         """The command that makes a result of this model."""
-        model, path = self.given.partition("@")[0], _folder(self.given)
-        if path is not None:
-            named_by_results = self.folder.is_relative_to(path)
-            model = self.folder.parent.name.replace("__", "/", 1) if named_by_results else self.given
+        path, name = _folder(self.given), self.folder.parent.name
+        if path is not None and not self.folder.is_relative_to(path):
+            model = self.given  # a model, not a folder of results
+        elif name.startswith("local__"):
+            model = f"path/to/{name.removeprefix('local__')}"
+        else:
+            model = name.replace("__", "/", 1)
         command = f"hbt-bench run --model {shlex.quote(model.removeprefix('hbt-bench/'))} --tasks {task}"
         if languages is not None:
             command += f" --languages {','.join(languages)}"

@@ -57,10 +57,7 @@ class Table:
             padding=(0, 1),
         )
         for column, name in enumerate(self.header):
-            if column < self.names:
-                table.add_column(name, overflow="fold")
-            else:  # where there is no room for a number, it ends in an ellipsis: it must not look like another one
-                table.add_column(name, justify="right", no_wrap=True, overflow="ellipsis")
+            table.add_column(name, justify="left" if column < self.names else "right", overflow="fold")
         for row in self.rows:
             table.add_row(*(Text(cell) for cell in row))
         return table

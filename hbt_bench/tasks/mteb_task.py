@@ -1,142 +1,29 @@
-"""MTEB retrieval tasks made from definitions: the only module that subclasses MTEB.
-
-`mteb.evaluate` runs a task subset by subset. Here all subsets of all modes of a collection share one pass, which is
-made at the first subset and remembered, so that every text is encoded once.
-"""
+"""MTEB retrieval tasks made from definitions: the only module that subclasses MTEB."""
 
 from __future__ import annotations
 
 import logging
 import warnings
-import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset, concatenate_datasets
 from mteb.abstasks.retrieval import AbsTaskRetrieval
 from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.models import CrossEncoderProtocol, EncoderProtocol, SearchProtocol, SparseEncoderWrapper
-from mteb.types import PromptType
-from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
 from hbt_bench.corpus.collection import Collection
 from hbt_bench.languages import get_language
-from hbt_bench.ranking import bias
-from hbt_bench.ranking.encoders import DenseScorer, Role, Vectors
 from hbt_bench.ranking.measures import Ranking, mteb_scores, own_scores
-from hbt_bench.ranking.ranks import Confidences, Ranks, ScoringModel, rank
+from hbt_bench.ranking.ranks import ScoringModel
 from hbt_bench.ranking.signature import Signature
-from hbt_bench.ranking.store import EmbeddingStore
-from hbt_bench.ranking.subsets import Judged, Mode, judged_subsets
+from hbt_bench.ranking.subsets import Judged, Mode
+from hbt_bench.tasks.mteb_pass import SPLIT, MtebEncoder, SharedPass
 from hbt_bench.tasks.registry import select_tasks
-from hbt_bench.tasks.spec import TaskSpec
 
-SPLIT = "test"
-
-
-@dataclass(frozen=True, eq=False)
-class MtebEncoder:
-    """An MTEB encoder seen as an `Encoder`."""
-
-    model: EncoderProtocol
-    metadata: TaskMetadata
-    encode_kwargs: Mapping[str, Any]
-
-    def encode(self, texts: Sequence[str], role: Role, language: str) -> Vectors:
-        """Encode with the prompt that the model has for the role; the subset tells the language."""
-        if role == "query":
-            columns, kind = {"text": list(texts), "query": list(texts)}, PromptType.query
-        else:
-            columns, kind = {"text": list(texts), "body": list(texts)}, PromptType.document
-        inputs: Any = DataLoader(
-            Dataset.from_dict({"id": [str(row) for row in range(len(texts))], **columns}),
-            batch_size=int(self.encode_kwargs.get("batch_size", 32)),
-        )
-        with torch.inference_mode():
-            vectors = self.model.encode(
-                inputs,
-                task_metadata=self.metadata,
-                hf_split=SPLIT,
-                hf_subset=language,
-                prompt_type=kind,
-                **{**self.encode_kwargs, "show_progress_bar": False},
-            )
-        if isinstance(vectors, torch.Tensor):
-            if vectors.is_sparse:
-                vectors = vectors.to_dense()
-            vectors = vectors.detach().float().cpu().numpy()
-        return np.asarray(vectors, dtype=np.float32)
-
-    def similarity(self, queries: Vectors, documents: Vectors) -> NDArray[np.float32]:
-        """The model's own similarity: cosine, dot product, or what its configuration names."""
-        scores = self.model.similarity(torch.from_numpy(queries), torch.from_numpy(documents))
-        return torch.as_tensor(scores).detach().float().cpu().numpy()
-
-
-class SharedPass:
-    """One collection and the ranks of the model that was last evaluated on it, shared by the tasks of all modes.
-
-    `store` keeps vectors on disk; `progress` is told "encode" or "rank", how many items a step covered, and how
-    many there are.
-    """
-
-    def __init__(self, spec: TaskSpec, collection: Collection) -> None:
-        self.spec = spec
-        self.collection = collection
-        self.store: EmbeddingStore | None = None
-        self.prompt_label = "model"
-        self.progress: Callable[[str, int], object] = lambda stage, count: None
-        self._judged: dict[Mode, dict[str, Judged]] = {}
-        self._ranked: tuple[weakref.ref[Any], str, Ranks, Confidences | None] | None = None
-        self._bias: dict[str, dict[str, float]] | None = None
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """The languages of the collection, which may be a part of the definition's."""
-        return self.collection.languages
-
-    def judged(self, mode: Mode) -> dict[str, Judged]:
-        """The subsets of a mode that have something to judge, by name; cut out of the collection once."""
-        if mode not in self._judged:
-            self._judged[mode] = {judged.subset.name: judged for judged in judged_subsets(self.collection, mode)}
-        return self._judged[mode]
-
-    @property
-    def ranks(self) -> Ranks | None:
-        """The ranks of the last model, None before the first evaluation."""
-        return self._ranked[2] if self._ranked else None
-
-    def evaluate(
-        self, model: Any, metadata: TaskMetadata, encode_kwargs: Mapping[str, Any]
-    ) -> tuple[Ranks, Confidences | None]:
-        """Rank with `model`, or return the ranks of this very model and settings when they were the last."""
-        settings = repr(sorted((key, value) for key, value in encode_kwargs.items() if key != "show_progress_bar"))
-        if self._ranked and self._ranked[0]() is model and self._ranked[1] == settings:
-            return self._ranked[2], self._ranked[3]
-        collection = self.collection
-        if isinstance(model, ScoringModel):
-            ranked = rank(collection, *model.scorers(collection), progress=self._report("rank"))
-        else:
-            encoder = MtebEncoder(model, metadata, encode_kwargs)
-            scorer = DenseScorer.of(collection, encoder, self.store, self._report("encode"))
-            ranked = rank(collection, scorer, progress=self._report("rank"))
-        self._ranked = (weakref.ref(model), settings, *ranked)
-        self._bias = None
-        return ranked
-
-    def bias(self, ranks: Ranks) -> dict[str, dict[str, float]]:
-        """The bias measures of the last ranks by query language, computed once."""
-        if self._bias is None:
-            self._bias = bias.scores(bias.Bias(self.collection, ranks))
-        return self._bias
-
-    def _report(self, stage: str) -> Callable[[int], object]:
-        return lambda count: self.progress(stage, count)
+__all__ = ["SPLIT", "MtebEncoder", "ParallelRetrieval", "SharedPass", "get_tasks", "quiet_libraries"]
 
 
 class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not followed by mypy
