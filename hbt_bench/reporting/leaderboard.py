@@ -72,16 +72,19 @@ class Leaderboard:
 
     def tables(self) -> list[Table]:
         """One table a collection, narrow enough for a terminal."""
-        header = ("model", "mono", "cross", "multi", "rank dist.", "source")
         found = []
-        for name in dict.fromkeys((row.collection, row.data) for row in self.rows if row.data):
-            rows = [row for row in self.rows if row.collection == name[0] and row.data in ("", name[1])]
-            cells = [[_name(row), *row.cells(), "measured" if row.data else "reported"] for row in rows]
-            found.append(Table(header, cells, f"{name[0]} (AP; data {name[1]})"))
-        only_reported = {row.collection for row in self.rows} - {row.collection for row in self.rows if row.data}
-        for collection in sorted(only_reported):
-            cells = [[_name(row), *row.cells(), "reported"] for row in self.rows if row.collection == collection]
-            found.append(Table(header, cells, f"{collection} (AP)"))
+        collections = dict.fromkeys((row.collection, row.data) for row in self.rows if row.data)
+        measured = {collection for collection, _ in collections}
+        collections |= dict.fromkeys((row.collection, "") for row in self.rows if row.collection not in measured)
+        marked = any(not row.data for row in self.rows)  # without reported figures there is nothing to tell apart
+        header = ("model", "mono", "cross", "multi", "rank dist.", *(("source",) if marked else ()))
+        for name, data in collections:
+            rows = [row for row in self.rows if row.collection == name and row.data in ("", data)]
+            cells = [
+                [_name(row), *row.cells(), *(("measured" if row.data else "reported",) if marked else ())]
+                for row in rows
+            ]
+            found.append(Table(header, cells, f"{name} (AP{f'; data {data}' if data else ''})"))
         return found
 
     def table(self) -> Table:
