@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -102,7 +103,8 @@ def load_minilm() -> Any:
 def _minilm(collection: Collection, role: Literal["query", "document"]) -> Table:
     texts = collection.queries if role == "query" else collection.documents
     rows = _rows(texts)
-    path = _cached(f"minilm-{collection.fingerprint}-{role}.npy")
+    digest = hashlib.sha256("\0".join(rows).encode()).hexdigest()[:16]
+    path = cache_dir() / "benchmarks" / f"minilm-{digest}-{role}.npy"
     if not path.is_file():
         vectors = load_minilm().encode(list(rows), batch_size=32, show_progress_bar=True, convert_to_numpy=True)
         write_bytes(path, _npy(np.asarray(vectors, dtype=np.float32)))
@@ -132,13 +134,7 @@ def _rows(texts: tuple[Query, ...] | tuple[Document, ...]) -> dict[str, int]:
     return {text: row for row, text in enumerate(dict.fromkeys(text.text for text in texts))}
 
 
-def _cached(name: str) -> Path:
-    return cache_dir() / "benchmarks" / name
-
-
 def _npy(array: Vectors) -> bytes:
-    import io
-
     buffer = io.BytesIO()
     np.save(buffer, array)
     return buffer.getvalue()

@@ -14,7 +14,8 @@ from hbt_bench.reporting.results import Result
 
 
 def result(tmp_path, task, subsets, model="local/a", revision="0123456789abcdef", expected=None, data="d1"):
-    signature = f"task:{task}|text:sentence|data:{data}|model:{model.replace('|', '/')}@{revision}|prompt:none|ties:docid-desc"
+    name = model.replace("|", "/")
+    signature = f"task:{task}|text:sentence|data:{data}|model:{name}@{revision}|prompt:none|ties:docid-desc"
     folder = tmp_path / model.replace("/", "__") / revision
     return Result(task, task, model, revision, signature, subsets, folder / f"{task}.json", expected or len(subsets))
 

@@ -37,7 +37,7 @@ def command(
     style: str,
     plot: Path | None,
 ) -> None:
-    r"""Show the language bias of a model: summary, who finds what, worst questions, a plain sentence.
+    """Show the language bias of a model: summary, who finds what, worst questions, a plain sentence.
 
     RESULT is the JSON file of a multilingual task. A MODEL is looked up in the folder of results, and evaluated first
     when it is not there.
@@ -45,7 +45,7 @@ def command(
     \b
     hbt-bench bias results/local__ckpt/9285d5c87e2fe26e/XQuADRMultilingualRetrieval.json
     hbt-bench bias ckpt/ --task xquad-r-multi --plot bias.png
-    """
+    """  # noqa: D301
     from hbt_bench.reporting import plots
     from hbt_bench.reporting.bias_report import BiasReport
     from hbt_bench.reporting.results import Result, StoredRanks

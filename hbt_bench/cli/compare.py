@@ -99,7 +99,11 @@ def _show(found: Comparison) -> None:
     console = Console(highlight=False)
     for table in found.tables():
         drawn = table.rich()
-        widths = [max(len(line) for cell in column.cells for line in str(cell).split("\n")) for column in drawn.columns]
+        lines = [
+            [line for cell in cells for line in cell.split("\n")]
+            for cells in zip(table.header, *table.rows, strict=True)
+        ]
+        widths = [max(map(len, column)) for column in lines]
         for place, column in enumerate(drawn.columns):
             # names give way, for a number that is cut looks like another number
             column.no_wrap = place >= table.names

@@ -27,6 +27,7 @@ MEASURES: dict[str, Callable[[Ranking], Array]] = {
 }
 #: The measures with a cut-off, as in ``nDCG@10``.
 CUT_MEASURES: dict[str, Callable[[Ranking, int], Array]] = {
+    "AP": lambda ranking, depth: ranking.average_precision(depth, capped=True),  # XTREME-R's divisor
     "nDCG": Ranking.ndcg,
     "R": Ranking.recall,
     "P": Ranking.precision,
@@ -108,7 +109,10 @@ def compare(
                 rows += overall
                 language_rows += single
     if not rows:
-        raise UsageError(f"{wanted[0].name} is a measure of the multilingual mode: name a task such as xquad-r-multi")
+        raise UsageError(
+            f"nothing is left to compare: {', '.join(MULTILINGUAL)} is for multilingual tasks, such as xquad-r-multi, "
+            "where questions have several answers, and a cross-lingual task needs two languages"
+        )
     notes = [note for task in evidence for note in version_notes(task)]
     compared = sum(row.difference is not None for row in rows)
     if compared / (samples + 1) >= LEVEL:
@@ -147,22 +151,21 @@ class _Design:
 
     def rows(self, evidence: Sequence[Evidence], measure: Measure, by_language: bool) -> tuple[list[Row], list[Row]]:
         """The rows of one task over all languages, and, if asked for, of each query language; p not yet corrected."""
-        clusters = [_clusters(one, measure) for one in evidence]
-        for one, values in zip(evidence, clusters, strict=True):
-            _check_score(one, measure, values.average)
+        values = [_values(one, measure) for one in evidence]
+        # a question with one answer has no rank distance, and a language may have such questions alone
+        usable = [at for at, part in enumerate(values[0]) if np.isfinite(part).any()]
+        if not usable:
+            return [], []
+        clusters = [_clusters(one, part) for one, part in zip(evidence, values, strict=True)]
+        for one, part in zip(evidence, clusters, strict=True):
+            _check_score(one, measure, part.average)
         draws = bootstrap(clusters, self.resamples, self.seed)
         task = evidence[0].result.task
-        languages = [judged.subset.queries for judged in evidence[0].judged]
-        single = [
-            row
-            for language in (dict.fromkeys(languages) if by_language else ())
-            for row in self._group(
-                (task, measure, language),
-                clusters,
-                draws,
-                [at for at, code in enumerate(languages) if code == language],
-            )
-        ]
+        languages = [evidence[0].judged[at].subset.queries for at in usable]
+        single = []
+        for language in dict.fromkeys(languages) if by_language else ():
+            columns = [at for at, code in enumerate(languages) if code == language]
+            single += self._group((task, measure, language), clusters, draws, columns)
         return self._group((task, measure, None), clusters, draws, range(len(languages))), single
 
     def _group(
@@ -190,11 +193,15 @@ class _Design:
         return found
 
 
-def _clusters(evidence: Evidence, measure: Measure) -> Clusters:
-    """The values of all queries of a task, by question and subset."""
+def _values(evidence: Evidence, measure: Measure) -> list[Array]:
+    """The value of each query of each subset, NaN where there is none."""
     judgements, ranks = evidence.stored.judgements, evidence.stored.ranks
-    values = [measure.values(Ranking.of(judgements, ranks, judged)) for judged in evidence.judged]
-    questions = [judgements.questions[judged.rows] for judged in evidence.judged]
+    return [measure.values(Ranking.of(judgements, ranks, judged)) for judged in evidence.judged]
+
+
+def _clusters(evidence: Evidence, values: Sequence[Array]) -> Clusters:
+    """The values of all subsets by question."""
+    questions = [evidence.stored.judgements.questions[judged.rows] for judged in evidence.judged]
     subsets = np.repeat(np.arange(len(values)), [len(part) for part in values])
     return Clusters.of(np.concatenate(values), np.concatenate(questions), subsets)
 
@@ -202,9 +209,7 @@ def _clusters(evidence: Evidence, measure: Measure) -> Clusters:
 def _check_score(evidence: Evidence, measure: Measure, value: float) -> None:
     """Raise `DataError` when the ranks do not give the score in the result, so that one of the files is stale."""
     written = evidence.result.scores.get(measure.name)
-    if measure.name in MULTILINGUAL or written is None:
-        return
-    if abs(written - value) > 1e-4 * max(1.0, abs(value)):
+    if written is not None and abs(written - value) > 1e-4 * max(1.0, abs(value)):
         raise DataError(
             f"{evidence.result.path} says {measure.name} {written:.6g} where its ranks give {value:.6g}: "
             "evaluate again with --overwrite"

@@ -242,5 +242,5 @@ def _cells(row: Row, space: str) -> list[str]:
         f"{_signed(found.value, row.measure)}{space}{_interval(found.interval, row.measure)}",
         f"{found.p:.2g}",
         f"{found.wins}/{found.ties}/{found.losses}",
-        "-" if found.effect_size is None else f"{found.effect_size:.2f}",
+        "-" if found.effect_size is None else f"{found.effect_size:z.2f}",
     ]

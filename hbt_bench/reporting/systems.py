@@ -128,13 +128,18 @@ class Source:
         return DataError(f"{text}: run `{command}`")
 
     @property
+    def _place(self) -> Path:
+        """``<output>/<model>/<revision>``, above the folder of an experiment."""
+        folder = self.folder if len(self.folder.parts) > 2 else self.folder.resolve()
+        return folder.parent.parent if folder.parent.name == "experiments" else folder
+
+    @property
     def _output(self) -> Path:
-        folder = self.folder.parents[1] if self.folder.parent.name == "experiments" else self.folder
-        return folder.parents[1]
+        return self._place.parent.parent
 
     def _command(self, task: str, languages: Sequence[str] | None) -> str:
         """The command that makes a result of this model."""
-        path, name = _folder(self.given), self.folder.parent.name
+        path, name = _folder(self.given), self._place.parent.name
         if path is not None and not self.folder.is_relative_to(path):
             model = self.given  # a model, not a folder of results
         elif name.startswith("local__"):

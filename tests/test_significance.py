@@ -1,0 +1,289 @@
+"""Statistics by question: literals worked out by hand, full enumeration, and how often a true null is rejected."""
+
+from __future__ import annotations
+
+import itertools
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import ttest_rel
+
+from hbt_bench.errors import DataError
+from hbt_bench.ranking.significance import Clusters, Paired, bootstrap, holm, percentiles
+
+NAN = float("nan")
+
+
+def matrix(*rows):
+    return Clusters.of_matrix(np.array(rows, dtype=float))
+
+
+def column(*values):
+    return matrix(*([value] for value in values))
+
+
+# Clusters
+
+
+def test_queries_are_gathered_by_question_and_subset():
+    values = np.array([0.5, 1.0, 0.25, 0.75, NAN, 0.1])
+    clusters = Clusters.of(values, np.array([7, 3, 7, 7, 9, 3]), np.array([0, 0, 2, 2, 2, 2]))
+    assert clusters.counts.tolist() == [[1, 1], [1, 2]]  # question 9 has no value, and subset 1 no query
+    assert clusters.values.tolist() == [[1.0, 0.1], [0.5, 0.5]]
+
+
+def test_the_average_is_over_the_queries_of_each_subset_then_over_subsets():
+    clusters = matrix([1, 0.5], [0, NAN], [0.5, NAN])
+    assert clusters.average == pytest.approx((0.5 + 0.5) / 2)
+    assert clusters.shares.tolist() == pytest.approx([1 / 6 + 0.25, 0, 0.5 / 6])
+    assert clusters.by_question.tolist() == [0.75, 0, 0.5]
+
+
+def test_a_question_with_two_queries_in_a_subset_counts_twice_in_its_mean():
+    clusters = Clusters.of(np.array([0.0, 1.0, 0.8]), np.array([1, 1, 2]), np.zeros(3, np.int64))
+    assert clusters.average == pytest.approx(0.6)  # as the score is, and not (0.5 + 0.8) / 2
+    assert clusters.by_question.tolist() == [0.5, 0.8]
+
+
+def test_taking_subsets_drops_the_questions_that_are_in_none():
+    part = matrix([1, 2, NAN], [NAN, NAN, 3], [4, NAN, 5]).take([0, 1])
+    assert part.counts.tolist() == [[1, 1], [1, 0]]
+    assert part.average == pytest.approx((2.5 + 2) / 2)
+
+
+@pytest.mark.parametrize("values", [np.empty((0, 1)), np.empty((2, 0)), np.array([[1.0, NAN], [1.0, NAN]])])
+def test_a_subset_without_queries_is_refused(values):
+    with pytest.raises(DataError, match="a subset without queries"):
+        Clusters.of_matrix(values)
+
+
+def test_other_queries_are_refused():
+    with pytest.raises(DataError, match="did not answer the same queries"):
+        Paired(matrix([1, 2], [3, 4]), matrix([1, 2], [3, NAN]))
+    with pytest.raises(DataError, match="did not answer the same queries"):
+        bootstrap([matrix([1, 2], [3, 4]), matrix([1, 2], [3, NAN])])
+
+
+# Randomization test
+
+
+def test_three_questions_by_hand():
+    # of +-3 +-2 +-1, the sums 6, 4, -4 and -6 are as far from 0 as 3 + 2 - 1
+    paired = Paired(column(3, 2, 0), column(0, 0, 1))
+    assert paired.difference == pytest.approx(4 / 3)
+    assert paired.p_value() == 4 / 8
+
+
+def test_a_question_is_swapped_in_all_its_subsets_at_once():
+    # the questions add (1/2 + 0.5/1)/2 = 0.5 and (1/2)/2 = 0.25; swapped query by query there would be 8 ways, not 4
+    paired = Paired(matrix([1, 0.5], [1, NAN]), matrix([0, 0], [0, NAN]))
+    assert paired.difference == 0.75
+    assert paired.p_value() == 2 / 4
+
+
+def test_questions_that_do_not_differ_leave_the_p_value_as_it_is():
+    system, baseline = column(3, 2, 0, *[0.5] * 50), column(0, 0, 1, *[0.5] * 50)
+    assert Paired(system, baseline).p_value() == 4 / 8
+
+
+def test_the_p_value_is_exact_where_all_ways_can_be_counted_and_never_zero():
+    ones, zeros = column(*[1] * 13), column(*[0] * 13)
+    assert Paired(ones, zeros).p_value() == 2 / 2**13
+    assert Paired(ones, zeros).p_value(samples=2**13 - 1) == pytest.approx(2 / 2**13, abs=1e-3)  # drawn
+    ones, zeros = column(*[1] * 60), column(*[0] * 60)
+    assert Paired(ones, zeros).p_value() == 1 / 10_001  # (0 + 1) / (10,000 + 1)
+    assert Paired(ones, zeros).p_value(samples=99) == 1 / 100
+
+
+def swapped_by_brute_force(system, baseline):
+    """The share of all ways to swap rows whose difference of macro averages is at least the observed one."""
+
+    def difference(one, two):
+        return abs(np.nanmean(one, axis=0).mean() - np.nanmean(two, axis=0).mean())
+
+    observed, extreme = difference(system, baseline), 0
+    for swaps in itertools.product([False, True], repeat=len(system)):
+        swap = np.array(swaps)[:, None]
+        found = difference(np.where(swap, baseline, system), np.where(swap, system, baseline))
+        extreme += found >= observed - 1e-9
+    return extreme / 2 ** len(system)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_test_equals_a_full_enumeration_over_macro_averages(seed):
+    generator = np.random.default_rng(seed)
+    system, baseline = generator.random((2, 8, 4))
+    absent = generator.random((8, 4)) < 0.3
+    absent[0] = False
+    system[absent] = baseline[absent] = NAN
+    paired = Paired(Clusters.of_matrix(system), Clusters.of_matrix(baseline))
+    assert paired.p_value() == swapped_by_brute_force(system, baseline)
+    assert paired.p_value(samples=255) == pytest.approx(paired.p_value(), abs=0.12)  # drawn, no longer enumerated
+
+
+def test_same_seed_same_p():
+    generator = np.random.default_rng(5)
+    paired = Paired(*(Clusters.of_matrix(generator.random((300, 3))) for _ in range(2)))
+    assert paired.p_value(seed=1) == paired.p_value(seed=1)
+    assert paired.p_value(seed=1) != paired.p_value(seed=2)
+    assert paired.p_value(seed=1) == pytest.approx(paired.p_value(seed=2), abs=0.03)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.permutations(range(7)), st.permutations(range(3)))
+def test_the_order_of_questions_and_subsets_changes_nothing(seed, questions, subsets):
+    values = np.random.default_rng(seed).integers(0, 4, (2, 7, 3)) / 4
+    values[:, np.random.default_rng(seed).random((7, 3)) < 0.2] = NAN
+    if np.isnan(values).all(axis=(0, 2)).any() or np.isnan(values).all(axis=(0, 1)).any():
+        return
+    plain = Paired(*(Clusters.of_matrix(one) for one in values))
+    mixed = Paired(*(Clusters.of_matrix(one[questions][:, subsets]) for one in values))
+    assert mixed.p_value() == plain.p_value()
+    assert mixed.outcomes() == plain.outcomes()
+    assert mixed.difference == pytest.approx(plain.difference, abs=1e-12)
+    turned = Paired(plain.baseline, plain.system)
+    assert turned.p_value() == plain.p_value()
+    assert turned.outcomes() == plain.outcomes(lower_is_better=True)
+
+
+def test_a_system_does_not_differ_from_itself():
+    values = np.random.default_rng(6).random((400, 3))
+    paired = Paired(Clusters.of_matrix(values), Clusters.of_matrix(values.copy()))
+    assert (paired.difference, paired.p_value(), paired.outcomes(), paired.effect_size) == (0, 1, (0, 400, 0), 0)
+    draws = bootstrap([paired.system, paired.baseline])
+    assert percentiles(draws[0] - draws[1]) == (0, 0)
+
+
+def correlated(generator, correlation, questions, languages):
+    """Scores of a system: what a question adds in all languages, and what a language adds to it; variance 1."""
+    shared = generator.standard_normal((questions, 1)) * correlation**0.5
+    return shared + generator.standard_normal((questions, languages)) * (1 - correlation) ** 0.5
+
+
+@pytest.mark.parametrize(("correlation", "plain"), [(0.0, (0.03, 0.07)), (0.25, (0.25, 0.35)), (0.5, (0.35, 0.5))])
+def test_a_true_null_is_rejected_as_often_as_the_level_says(correlation, plain):
+    """Two systems of equal quality, 50 questions in 11 languages, 1,000 times; a plain t-test takes 550 samples."""
+    generator = np.random.default_rng(2010)
+    clustered_rejections = plain_rejections = 0
+    for seed in range(1000):
+        one, two = (correlated(generator, correlation, 50, 11) for _ in range(2))
+        paired = Paired(Clusters.of_matrix(one), Clusters.of_matrix(two))
+        clustered_rejections += paired.p_value(samples=499, seed=seed) <= 0.05
+        plain_rejections += ttest_rel(one.ravel(), two.ravel()).pvalue <= 0.05
+    assert 0.035 <= clustered_rejections / 1000 <= 0.065
+    assert plain[0] < plain_rejections / 1000 < plain[1]
+
+
+# Holm
+
+
+def test_holm():
+    # in order .005 x 4, .01 x 3, .03 x 2, and .04 x 1, which may not be below .06
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
+    assert holm([0.5, 0.9]) == (1, 1)
+    assert holm([0.02, 0.02, 0.02]) == pytest.approx((0.06, 0.06, 0.06))
+    assert holm([0.03]) == (0.03,)
+    assert holm([]) == ()
+
+
+@given(st.lists(st.floats(0.0001, 1), min_size=1, max_size=12))
+def test_holm_keeps_the_order_of_the_p_values(p_values):
+    adjusted = holm(p_values)
+    assert all(raw <= corrected <= 1 for raw, corrected in zip(p_values, adjusted, strict=True))
+    order = np.argsort(p_values, kind="stable")
+    assert (np.diff(np.array(adjusted)[order]) >= 0).all()
+
+
+# Intervals
+
+
+def test_the_draws_of_two_questions_are_those_of_two_coins():
+    draws = bootstrap([column(0, 1)], resamples=20_000)[0, :, 0]
+    values, counts = np.unique(draws, return_counts=True)
+    assert values.tolist() == [0, 0.5, 1]
+    assert (counts / 20_000).tolist() == pytest.approx([0.25, 0.5, 0.25], abs=0.015)
+    assert column(0, 1).interval() == (0, 1)
+
+
+def test_the_interval_of_a_mean_is_that_of_the_central_limit():
+    values = np.random.default_rng(8).exponential(size=2000)
+    low, high = column(*values).interval(resamples=10_000)
+    reach = 1.959964 * values.std() / 2000**0.5
+    assert (values.mean() - low, high - values.mean()) == pytest.approx((reach, reach), rel=0.06)
+
+
+def test_versions_of_a_question_are_no_more_evidence_than_one():
+    values = np.random.default_rng(9).random((200, 1))
+    once, often = (Clusters.of_matrix(np.repeat(values, languages, axis=1)) for languages in (1, 11))
+    assert often.interval() == pytest.approx(once.interval())
+
+
+def test_systems_see_the_same_draws():
+    values = np.random.default_rng(10).random((100, 2))
+    draws = bootstrap([Clusters.of_matrix(values), Clusters.of_matrix(values + 0.25)])
+    assert percentiles(draws[1] - draws[0]) == pytest.approx((0.25, 0.25))
+    assert np.array_equal(draws, bootstrap([Clusters.of_matrix(values), Clusters.of_matrix(values + 0.25)]))
+    assert not np.array_equal(draws, bootstrap([Clusters.of_matrix(values), Clusters.of_matrix(values + 0.25)], seed=1))
+
+
+def test_draws_do_not_depend_on_how_many_fit_in_memory(monkeypatch):
+    clusters = Clusters.of_matrix(np.random.default_rng(11).random((50, 3)))
+    whole = bootstrap([clusters], resamples=100)
+    monkeypatch.setattr("hbt_bench.ranking.significance._CHUNK_BYTES", 8 * 50 * 7)
+    assert bootstrap([clusters], resamples=100) == pytest.approx(whole)
+
+
+def test_a_subset_of_one_question_may_be_missing_from_a_resample():
+    clusters = matrix([1, 0], [0, NAN], [1, NAN], [0, NAN])
+    draws = bootstrap([clusters])[0]
+    assert 0.2 < np.isnan(draws[:, 1]).mean() < 0.45  # (3/4)^4 = .316
+    low, high = percentiles(draws)
+    assert 0 <= low < high <= 1
+
+
+# Outcomes and effect size
+
+
+def test_outcomes_and_effect_size_by_hand():
+    paired = Paired(column(1, 0.5, 0.5, 0), column(0, 0.5, 0, 0.5))
+    assert paired.outcomes() == (2, 1, 1)
+    assert paired.outcomes(lower_is_better=True) == (1, 1, 2)
+    assert paired.effect_size == pytest.approx(0.25 / (1.25 / 3) ** 0.5)
+
+
+def test_outcomes_are_by_question_over_its_subsets():
+    # the first question wins 0.2 and loses 0.1; the second is in one subset; the third ties but for rounding
+    paired = Paired(
+        matrix([0.7, 0.5, NAN], [NAN, 0.1, NAN], [0.1, 0.2, 0.3]),
+        matrix([0.5, 0.6, NAN], [NAN, 0.2, NAN], [0.3, 0.2, 0.1]),
+    )
+    assert paired.system.by_question[2] != paired.baseline.by_question[2]
+    assert paired.outcomes() == (1, 1, 1)
+
+
+def test_an_effect_size_that_is_not_defined():
+    assert Paired(column(0.5, 0.7), column(0.4, 0.6)).effect_size is None  # the same difference everywhere
+    assert Paired(column(0.5), column(0.4)).effect_size is None
+    assert Paired(column(0.5), column(0.5)).effect_size == 0
+
+
+# Cost
+
+
+def test_the_110_cross_lingual_subsets_of_xquad_r_take_little_time_and_memory():
+    generator = np.random.default_rng(12)
+    paired = Paired(*(Clusters.of_matrix(generator.random((1190, 110))) for _ in range(2)))
+    tracemalloc.start()
+    started = time.process_time()
+    draws = bootstrap([paired.system, paired.baseline])
+    assert percentiles(draws[1] - draws[0])[0] < 0 < percentiles(draws[1] - draws[0])[1]
+    assert 0 < paired.p_value() <= 1
+    elapsed = time.process_time() - started
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert elapsed < 2
+    assert peak < 100e6
