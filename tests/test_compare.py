@@ -695,3 +695,10 @@ def test_the_golden_table(evaluated):
     table = compare(models, "cldr-facts", results=results, languages=("de", "en", "sw")).table()
     found = "\n".join(" | ".join(row) for row in table.rows).replace("cldr-facts-", "").replace("[de,en,sw]", "")
     assert found == GOLDEN.strip()
+
+
+def test_ap_with_a_cut_has_the_divisor_of_xtreme_r():
+    """AP@20 as XTREME-R reports LAReQA: divided by min(|relevant|, 20), so that a full top is a full score."""
+    ranking = Ranking(np.array([1, 2, 5]), np.ones(3, int), np.zeros(3, int), 1)
+    assert Measure.parse("AP@2").values(ranking).tolist() == [1]
+    assert Measure.parse("AP@20").values(ranking).tolist() == pytest.approx([(1 + 1 + 3 / 5) / 3])
