@@ -16,10 +16,10 @@ _PACKAGES = ("hbt-bench", "mteb", "sentence-transformers", "transformers", "torc
 
 
 def environment() -> dict[str, Any]:
-    """Hardware, versions, the load of the machine, and the command; folders are left out of the command."""
-    words = [Path(word).name if "/" in word else word for word in sys.argv]
+    """Hardware, versions, the load of the machine, and the command; of an absolute path only the name is told."""
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
     return {
-        "command": " ".join(["python", f"benchmarks/{words[0]}", *words[1:]]),
+        "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words]),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
