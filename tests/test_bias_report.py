@@ -135,3 +135,21 @@ def test_wrong_requests_are_told(checkpoint, tmp_path, capsys):
     assert "is no multilingual task" in capsys.readouterr().err
     assert command(["bias", str(checkpoint), "--plot", str(tmp_path / "bias.gif")]) == 2
     assert "a plot is written as .png or .svg" in capsys.readouterr().err
+
+
+def test_ranks_of_another_model_are_not_reported(checkpoint, tmp_path, capsys):
+    arguments = ["--task", "cldr-facts-multi", "--languages", "de,en", "--results", str(tmp_path), "--format", "csv"]
+    assert command(["bias", str(checkpoint), *arguments]) == 0
+    other = torch_random_model(tmp_path / "other", seed=6)
+    assert command(["bias", str(other), *arguments]) == 0
+    mine, theirs = sorted(tmp_path.rglob("*.ranks.npz"))
+    mine.write_bytes(theirs.read_bytes())
+    capsys.readouterr()
+    assert command(["bias", str(next(mine.parent.glob("Cldr*.json"))), "--format", "csv"]) == 3
+    assert "is not what CldrFactsMultilingualRetrieval_de_en.json was made from" in capsys.readouterr().err
+
+
+def test_one_language_has_no_bias(checkpoint, tmp_path, capsys):
+    arguments = ["--task", "cldr-facts-multi", "--languages", "en", "--results", str(tmp_path)]
+    assert command(["bias", str(checkpoint), *arguments]) == 2
+    assert "language bias needs two languages" in capsys.readouterr().err

@@ -310,3 +310,29 @@ def test_a_folder_without_a_model(tmp_path):
         f"{tmp_path} holds no model: a sentence-transformers folder has a modules.json, a transformers folder "
         "a config.json"
     )
+
+
+def test_folders_behind_links_are_part_of_the_model(tmp_path):
+    revisions = set()
+    for name in ("one", "two"):
+        (tmp_path / f"base-{name}").mkdir()
+        (tmp_path / f"base-{name}" / "model.safetensors").write_text(f"weights {name}")
+        folder = tmp_path / name / "ckpt"
+        folder.mkdir(parents=True)
+        (folder / "modules.json").write_text("[]")
+        (folder / "0_Transformer").symlink_to(tmp_path / f"base-{name}")
+        (folder / "loop").symlink_to(folder)
+        revisions.add(Checkpoint.at(folder).revision)
+    assert len(revisions) == 2
+
+
+def test_an_adapter_is_told_apart_by_its_local_base(tmp_path):
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    base.mkdir()
+    adapter.mkdir()
+    (base / "config.json").write_text("{}")
+    (base / "model.safetensors").write_text("before")
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}))
+    before = Checkpoint.at(adapter).revision
+    (base / "model.safetensors").write_text("after")
+    assert Checkpoint.at(adapter).revision != before

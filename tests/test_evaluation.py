@@ -330,3 +330,80 @@ def test_a_stock_task_of_mteb_runs_beside_ours(checkpoints, tmp_path, monkeypatc
     monkeypatch.setattr(mteb, "evaluate", lambda *rest, **named: pytest.fail("evaluated again"))
     again = Evaluation(request, selections, tmp_path, ("en",)).run()
     assert same(again, [ours, stock])
+
+
+def configured(base, folder, prompts):
+    """A copy of a model with other prompts in its configuration."""
+    shutil.copytree(base, folder)
+    path = folder / "config_sentence_transformers.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "prompts": prompts}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("prompts", "options", "used"),
+    [
+        ({}, {}, ("", "")),
+        ({"query": "q: ", "passage": "p: "}, {}, ("q: ", "p: ")),
+        ({"query": "q: ", "passage": "p: "}, {"query_prompt": "Q: "}, ("Q: ", "p: ")),
+        ({"Retrieval-query": "r: ", "query": "q: "}, {}, ("r: ", "")),
+        ({"Retrieval-query": "r: "}, {"query_prompt": "Q: ", "document_prompt": "D: "}, ("Q: ", "D: ")),
+        ({"Retrieval": "both: "}, {}, ("both: ", "both: ")),
+    ],
+)
+def test_the_prompts_of_the_signature_are_those_that_are_encoded(checkpoints, tmp_path, prompts, options, used):
+    """What the model is given, text by text, starts with the prompts that the result names."""
+    from hbt_bench.ranking.signature import Prompts
+
+    folder = configured(checkpoints[0], tmp_path / "model", prompts)
+    request = ModelRequest(str(folder), **options)
+    assert request.prompts == Prompts(*used)
+    seen = {"query": set(), "document": set()}
+    model = request.load()
+    encode = type(model.model).encode
+
+    def spy(self, *texts, **named):
+        seen[named["task"]].add(named.get("prompt") or "")
+        return encode(self, *texts, **named)
+
+    from hbt_bench.tasks.mteb_task import get_tasks
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(model.model), "encode", spy)
+        task = get_tasks("cldr-facts-mono", languages=["en"])[0]
+        task.evaluate(model, encode_kwargs={})
+    assert seen == {"query": {used[0]}, "document": {used[1]}}
+
+
+def test_prompts_that_look_alike_in_a_path_do_not_meet(checkpoints, tmp_path):
+    selections = select_tasks("cldr-facts-mono")
+    paths = set()
+    for prompt in ("query: ", "query/ "):
+        request = ModelRequest(str(checkpoints[0]), query_prompt=prompt)
+        paths.add(Evaluation(request, selections, tmp_path, ("en",)).run()[0].path)
+    assert len(paths) == 2
+
+
+def test_ranks_that_are_gone_or_damaged_are_made_anew(checkpoints, tmp_path):
+    result = run(checkpoints[0], tmp_path)[2]
+    good = result.ranks.read_bytes()
+    for damage in (lambda: result.ranks.unlink(), lambda: result.ranks.write_bytes(good[:-50])):
+        damage()
+        run(checkpoints[0], tmp_path)
+        assert result.ranks.read_bytes() == good
+
+
+def test_a_cross_encoder_is_refused_before_it_loads(tmp_path, monkeypatch):
+    monkeypatch.setattr(ModelRequest, "load", lambda self: pytest.fail("the model was loaded for nothing"))
+    (tmp_path / "reranker").mkdir()
+    (tmp_path / "reranker" / "config.json").write_text('{"architectures": ["BertForSequenceClassification"]}')
+    with pytest.raises(ModelError, match="is a cross-encoder, which re-ranks candidates"):
+        run(tmp_path / "reranker", tmp_path / "results")
+
+
+def test_a_cache_that_cannot_be_written_is_told_before_the_model_loads(checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setattr(ModelRequest, "load", lambda self: pytest.fail("the model was loaded for nothing"))
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HBT_BENCH_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(OutputError, match="set HBT_BENCH_CACHE to another folder"):
+        run(checkpoints[0], tmp_path / "results")

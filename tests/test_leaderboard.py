@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 
@@ -110,3 +111,19 @@ def test_a_cell_is_no_formula_and_no_column(tmp_path):
     board = Leaderboard.of([result(tmp_path, "xquad-r-mono", {"en": {"AP": 0.5}}, model="=cmd|x")])
     assert board.table().csv().splitlines()[1].startswith("'=cmd|x")
     assert board.table().markdown().splitlines()[2].startswith("| =cmd\\|x@")
+
+
+def test_json_of_others_is_passed_over_in_silence(tmp_path, capsys):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "Theirs.json").write_text('{"task_name": "SciFact", "scores": {}}')
+    assert command(["leaderboard", str(tmp_path)]) == 5
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_prompts_tell_rows_apart(tmp_path):
+    one = result(tmp_path, "xquad-r-mono", {"en": {"AP": 0.5}})
+    other = dataclasses.replace(
+        one, signature=one.signature.replace("prompt:none", "prompt:ab12cd34"), path=tmp_path / "e" / "x.json"
+    )
+    names = [row[0] for row in Leaderboard.of([one, other]).table().rows]
+    assert sorted(names) == ["local/a@01234567", "local/a@01234567 prompt:ab12cd34"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console, Group
 
     from hbt_bench.reporting.bias_report import BiasReport, WorstQuery
-    from hbt_bench.reporting.results import Result
+    from hbt_bench.reporting.results import Result, StoredRanks
 
 
 @click.command("bias")
@@ -57,6 +57,9 @@ def command(
     if result.ranks is None or "-multi" not in result.task:
         raise UsageError(f"{result.path} is of {result.task}: language bias is read from a multilingual task's result")
     stored = StoredRanks.read(result.ranks)
+    if len(stored.judgements.languages) < 2:
+        raise UsageError(f"{result.path} is of one language alone: language bias needs two")
+    _check(result, stored)
     collection = None
     try:
         name = result.task.partition("-multi")[0]
@@ -79,6 +82,16 @@ def command(
         click.echo({"json": report.json, "md": report.markdown, "csv": report.by_language().csv}[style]())
 
 
+def _check(result: Result, stored: StoredRanks) -> None:
+    """Raise `DataError` when the ranks beside a result are not those that it was made from."""
+    from hbt_bench.ranking.bias import Bias
+
+    bias = Bias(stored.judgements, stored.ranks)
+    found, written = float(np.nanmean(bias.by_language(bias.rank_distance()))), result.scores["rank_distance"]
+    if f"|data:{stored.data}|" not in result.signature or abs(found - written) > 1e-4 * max(1.0, written):
+        raise DataError(f"{result.ranks} is not what {result.path.name} was made from: run again with --overwrite")
+
+
 def _evaluated(model: str, task: str, languages: tuple[str, ...] | None, output: Path, data_dir: Path | None) -> Result:
     """The result of a model, from disk or evaluated now."""
     from hbt_bench.cli.progress import Bars
@@ -88,6 +101,8 @@ def _evaluated(model: str, task: str, languages: tuple[str, ...] | None, output:
     selections = select_tasks(task)
     if len(selections) != 1 or selections[0].spec is None or selections[0].modes != ("multi",):
         raise UsageError(f"--task {task} is no multilingual task: name one, as in --task xquad-r-multi")
+    if len(selections[0].spec.select(languages)) < 2:
+        raise UsageError("language bias needs two languages: name another one with --languages")
     with Bars() as bars:
         request = ModelRequest(model)
         return Evaluation(request, selections, output, languages, data_dir, say=bars.say, progress=bars.update).run()[0]

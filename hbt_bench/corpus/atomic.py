@@ -62,7 +62,7 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, otherwise: str = "choose another --output") -> None:
     """Make `folder` if need be and prove that it takes a file, so that a run fails early; raises `OutputError`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -70,4 +70,4 @@ def check_writable(folder: Path) -> None:
             probe.write(bytes(4096))  # a full disk still makes an empty file
             probe.flush()
     except OSError as error:
-        raise output_error(folder, error) from error
+        raise output_error(folder, error, otherwise) from error

@@ -8,7 +8,7 @@ documents, L(d) is the language of a document and r(d) its rank in the pool of a
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -114,11 +114,12 @@ class Bias:
         excess: Array = self.top_shares(depth)[np.arange(len(own)), own] - self.pool_shares[own]
         return excess
 
-    def peer(self) -> Array:
-        """PEER: p of Kruskal-Wallis over the ranks of G_q by language (arXiv 2405.00978); relevance levels count alike.
+    def peer(self, weights: Mapping[int, float] | None = None) -> Array:
+        """PEER: p of Kruskal-Wallis over the ranks of G_q by language, a mean over relevance levels (arXiv 2405.00978).
 
-        High means that no language is ranked otherwise than another. A query counts where a language has several
-        relevant documents of a level. Raises `DataError` where no query has: the statistic is then the same for
+        High means that no language is ranked otherwise than another. `weights` are those of the levels (grades), alike
+        if not given. A level of a query counts where it is in several languages and has several documents in one of
+        """PEER: Kruskal-Wallis p over the ranks of G_q by language (arXiv 2405.00978), a mean over relevance levels.
         every ranking, the number of documents minus 1.
         """
         grades = self.judgements.qrels.grades
@@ -133,8 +134,11 @@ class Bias:
         usable = (tests.largest > 1) & (tests.groups > 1)
         query = np.zeros(len(usable), np.int64)
         query[level] = self._query[order]
-        count = np.bincount(query[usable], minlength=len(self._relevant))
-        return ratio(np.bincount(query[usable], weights=tests.p[usable], minlength=len(self._relevant)), count)
+        grade = np.zeros(len(usable), np.int64)
+        grade[level] = grades[order]
+        weight = np.array([1.0 if weights is None else weights.get(int(value), 0.0) for value in grade]) * usable
+        total = np.bincount(query, weights=weight * np.where(usable, tests.p, 0), minlength=len(self._relevant))
+        return ratio(total, np.bincount(query, weights=weight, minlength=len(self._relevant)))
 
     def rank_consistency(self, depth: int = TOP_K) -> Array:
         """MRC@k x 100: mean Spearman correlation with the rankings of q's versions (arXiv 2509.06195).

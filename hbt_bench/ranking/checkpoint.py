@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -75,22 +76,42 @@ class Checkpoint:
             raise ModelError(f"{self.path} is damaged (its prompts are not a mapping): save the model again")
         return Prompts.of(prompts)
 
+    @property
+    def dense(self) -> bool:
+        """Whether it gives one vector a text."""
+        return self.kind in ("SentenceTransformer", "transformers")
+
     @cached_property
     def revision(self) -> str:
-        """SHA-256 over all files that the model is made of, names and contents, as 16 hexadecimal digits."""
+        """SHA-256 over all files that the model is made of, names and contents, as 16 hexadecimal digits.
+
+        An adapter is its own files and those of the local model that it adapts. Raises `ModelError` for a file that
+        cannot be read.
+        """
         digest = hashlib.sha256(b"hbt-bench checkpoint 1")
-        for path in self._files():
-            name = path.relative_to(self.path).as_posix().encode()
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256")
-            digest.update(len(name).to_bytes(4, "little") + name + content.digest())
+        try:
+            for path in self._files():
+                name = path.relative_to(self.path).as_posix().encode()
+                with path.open("rb") as file:
+                    content = hashlib.file_digest(file, "sha256")
+                digest.update(len(name).to_bytes(4, "little") + name + content.digest())
+        except OSError as error:
+            raise ModelError(f"cannot read {error.filename or self.path}: {error.strerror}") from error
+        base = self._json("adapter_config.json").get("base_model_name_or_path")
+        if isinstance(base, str) and Path(base).is_dir() and Path(base).resolve() != self.path:
+            digest.update(Checkpoint.at(Path(base)).revision.encode())
         return digest.hexdigest()[:16]
 
     def _files(self) -> Iterator[Path]:
-        for path in sorted(self.path.rglob("*")):
-            *folders, name = path.relative_to(self.path).parts
-            if path.is_file() and not _NOT_THE_MODEL.match(name) and not any(map(_NOT_MODEL_FOLDERS.match, folders)):
-                yield path
+        """The model's files in a fixed order, through linked folders too, each real folder once."""
+        found, seen = [], set()
+        for folder, folders, names in os.walk(self.path, followlinks=True):
+            real = os.path.realpath(folder)
+            folders[:] = [] if real in seen else [name for name in folders if not _NOT_MODEL_FOLDERS.match(name)]
+            if real not in seen:
+                found += [Path(folder, name) for name in names if not _NOT_THE_MODEL.match(name)]
+            seen.add(real)
+        yield from sorted(path for path in found if path.is_file())
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.path / name

@@ -19,15 +19,20 @@ class Prompts:
     query: str = ""
     document: str = ""
 
-    #: Names that sentence-transformers configurations use for the document prompt, the current one first.
-    DOCUMENT_NAMES: ClassVar = ("document", "passage", "corpus")
+    #: Names of the prompts in sentence-transformers configurations, in the order in which MTEB prefers them for a
+    #: retrieval task; "passage" and "corpus" are older words for "document".
+    QUERY_NAMES: ClassVar = ("Retrieval-query", "Retrieval", "query")
+    DOCUMENT_NAMES: ClassVar = ("Retrieval-document", "Retrieval", "document", "passage", "corpus")
 
     @classmethod
     def of(cls, prompts: Mapping[str, str | None] | None) -> Prompts:
         """Read the prompts of a sentence-transformers configuration."""
         prompts = prompts or {}
-        documents = [text for name in cls.DOCUMENT_NAMES if (text := prompts.get(name))]
-        return cls(prompts.get("query") or "", documents[0] if documents else "")
+        query, document = (
+            next((text for name in names if (text := prompts.get(name))), "")
+            for names in (cls.QUERY_NAMES, cls.DOCUMENT_NAMES)
+        )
+        return cls(query, document)
 
     @property
     def label(self) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.corpus.atomic import write_bytes
+from hbt_bench.errors import OutputError
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,11 @@ class EmbeddingStore:
     def put(self, texts: Sequence[str], role: str, language: str, vectors: NDArray[np.float32]) -> None:
         """Store vectors atomically; raises `OutputError` when they cannot be written."""
         body = vectors.astype("<f4").tobytes()
-        write_bytes(self._path(texts, role, language), hashlib.sha256(body).digest() + body)
+        try:
+            write_bytes(self._path(texts, role, language), hashlib.sha256(body).digest() + body)
+        except OutputError as error:
+            cause = str(error).partition("; ")[0]
+            raise OutputError(f"{cause}; free some space, or set HBT_BENCH_CACHE to another folder") from error
 
     def clear(self) -> None:
         """Remove this model's vectors."""

@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class Evaluation:
         Everything that can be checked without the model is checked first. Raises the errors of `hbt_bench.errors`.
         """
         check_writable(self.output)
+        check_writable(cache_dir(), "set HBT_BENCH_CACHE to another folder")
         ours = [selection.spec for selection in self.selections if selection.spec]
         for spec in ours:
             spec.select(self.languages)
@@ -61,15 +63,31 @@ class Evaluation:
         from hbt_bench.tasks.mteb_task import quiet_libraries
 
         quiet_libraries()
+        if ours and self.model.checkpoint and self.model.checkpoint.kind == "CrossEncoder":
+            raise ModelError(
+                f"{self.model.name} is a cross-encoder, which re-ranks candidates it is given: {ours[0].name} ranks "
+                "whole collections, so evaluate it on a reranking task of MTEB's"
+            )
+        if self.languages and len(ours) < len(self.selections):
+            self.say("--languages does not restrict MTEB's own tasks")
         if self.model.checkpoint and self.model.checkpoint.kind == "transformers":
             self.say(f"{self.model.name} is a plain transformers model: its vectors are made by mean pooling")
         model = self.model.load()
         meta = model.mteb_model_meta
-        store = EmbeddingStore(cache_dir() / "embeddings", f"{meta.name}@{meta.revision}|{self.model.prompt_label}")
+        store = EmbeddingStore(cache_dir() / "embeddings", self._vectors_depend_on(meta))
+        if self.overwrite:
+            store.clear()
         found = [result for one in self.selections for result in self._select(one, collections, model, store)]
         if not self.keep_embeddings:
             store.clear()
         return found
+
+    def _vectors_depend_on(self, meta: Any) -> str:
+        """What makes vectors of equal texts differ: model, prompts, device, batches and the libraries that encode."""
+        libraries = ("torch", "transformers", "sentence-transformers", "mteb", "hbt-bench")
+        versions = " ".join(f"{name} {version(name)}" for name in libraries)
+        settings = f"{self.model.prompt_label}|{meta.experiment_kwargs}|{self.model.device}|{self.batch_size}"
+        return f"{meta.name}@{meta.revision}|{settings}|{versions}"
 
     def _known_results(self, collections: Mapping[str, Collection]) -> list[Result] | None:
         """All results from disk, when the model's identity is known and nothing is missing: then nothing is loaded."""
@@ -132,6 +150,7 @@ class Evaluation:
                 encode_kwargs={"batch_size": self.batch_size},
                 show_progress_bar=False,
             ).task_results[0]
+            content = _mteb_json(evaluated)
         except HbtBenchError:
             raise
         except MemoryError:
@@ -152,7 +171,7 @@ class Evaluation:
             "prompts": None if self.model.prompts is None else vars(self.model.prompts),
             "ranks": ranks.name if shared and shared.ranks is not None else None,
         }
-        return results.write(path, _mteb_json(evaluated), about, meta.to_dict())
+        return results.write(path, content, about, meta.to_dict())
 
 
 def _mteb_json(task_result: Any) -> dict[str, Any]:

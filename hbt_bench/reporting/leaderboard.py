@@ -29,6 +29,7 @@ class Row:
     model: str
     revision: str
     source: str
+    prompt: str = "none"
     scores: dict[tuple[str, str], float] = field(default_factory=dict)
     incomplete: set[str] = field(default_factory=set)
 
@@ -61,7 +62,7 @@ class Leaderboard:
                 continue
             parts = dict(field.split(":", 1) for field in result.signature.split("|"))
             key = (name + part, parts["data"], result.model, result.revision, str(result.path.parent))
-            row = rows.setdefault(key, Row(*key[:4], source="measured"))
+            row = rows.setdefault(key, Row(*key[:4], "measured", parts.get("prompt", "none")))
             for column in COLUMNS:
                 if column[0] == mode and column[1] in result.scores:
                     row.scores[column] = result.scores[column[1]]
@@ -101,6 +102,7 @@ class Leaderboard:
                     "data": row.data or None,
                     "model": row.model,
                     "revision": row.revision or None,
+                    "prompt": row.prompt if row.data else None,
                     "source": row.source,
                     "incomplete": sorted(row.incomplete),
                     **{f"{mode} {measure}": row.scores.get((mode, measure)) for mode, measure in COLUMNS},
@@ -118,7 +120,8 @@ class Leaderboard:
 
 
 def _name(row: Row) -> str:
-    return model_label(row.model, row.revision)
+    given = "" if row.prompt in ("none", "model") else f" prompt:{row.prompt}"
+    return model_label(row.model, row.revision) + given
 
 
 def _split(task: str) -> tuple[str, str | None, str]:

@@ -125,14 +125,18 @@ def model_folder(output: Path, model: str, revision: str, experiment: str | None
 
 
 def find(path: Path, signature: str) -> Result | None:
-    """The result at `path` if it is there, complete and has this very signature; else None."""
+    """The result at `path` if it is there with its ranks, complete, and has this very signature; else None."""
     if not path.is_file():
         return None
     try:
         result = Result.read(path)
+        if result.signature != signature or not result.complete:
+            return None
+        if result.ranks and f"|data:{StoredRanks.read(result.ranks).data}|" not in signature:
+            return None
     except OutputError:
-        return None  # damaged: it is written anew
-    return result if result.signature == signature and result.complete else None
+        return None  # the result or its ranks are damaged or gone: they are written anew
+    return result
 
 
 def write(
@@ -154,7 +158,17 @@ def read_all(output: Path) -> Iterator[Result | OutputError]:
         try:
             yield Result.read(path)
         except OutputError as error:
-            yield error
+            if not _is_foreign(path):
+                yield error
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether a JSON file is whole and not of this program, such as a result of MTEB's own."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return not isinstance(content, dict) or "hbt_bench" not in content
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -54,13 +57,25 @@ class ModelRequest:
             if self.query_prompt or self.document_prompt:
                 raise UsageError("bm25 takes no prompts: leave --query-prompt and --document-prompt out")
         elif self.checkpoint is None:
-            folders = [str(path) for path in Path(self.name).parent.glob("*") if path.is_dir()]
-            near = did_you_mean(self.name.rstrip("/"), [BM25, *folders])
-            if near or not _HUB_NAME.match(self.name):
-                raise UsageError(
-                    f"no model '{self.name}': there is no such folder, and a hub name has the form organisation/model"
-                    f"{near}"
-                )
+            self._check_name()
+        elif self.revision:
+            raise UsageError(f"--revision is for hub models: {self.name} is a folder, whose revision is its content")
+        elif (self.query_prompt or self.document_prompt) and not self.checkpoint.dense:
+            raise UsageError(f"prompts by hand are for models that give one vector a text: {self.name} does not")
+
+    def _check_name(self) -> None:
+        """Tell a mistyped folder from a hub name; one that looks like both is a hub name if it has a revision."""
+        if self.revision and _HUB_NAME.match(self.name):
+            return
+        parents = {Path(self.name).parent, *(path for path in Path().glob("*") if path.is_dir())}
+        folders = [str(path) for parent in sorted(parents) for path in islice(parent.glob("*"), 500) if path.is_dir()]
+        near = did_you_mean(self.name.rstrip("/"), [BM25, *folders])
+        if near or not _HUB_NAME.match(self.name):
+            hint = " (a hub model of that name is meant with --revision main)" if _HUB_NAME.match(self.name) else ""
+            raise UsageError(
+                f"no model '{self.name}': there is no such folder, and a hub name has the form organisation/model"
+                f"{near}{hint}"
+            )
 
     @cached_property
     def checkpoint(self) -> Checkpoint | None:
@@ -73,15 +88,15 @@ class ModelRequest:
 
     @property
     def prompts(self) -> Prompts | None:
-        """The prompts in force; None when they are up to MTEB's own loader."""
-        if self.checkpoint is not None:
-            own = self.checkpoint.prompts
-        elif self.name == BM25:
-            own = Prompts()
-        elif self.query_prompt is None and self.document_prompt is None:
+        """The prompts in force, where they are known without loading the model; else None."""
+        if self.name == BM25:
+            return Prompts()
+        if self.checkpoint is None or not self.checkpoint.dense:
             return None
-        else:
-            own = Prompts()
+        return self._over(self.checkpoint.prompts)
+
+    def _over(self, own: Prompts) -> Prompts:
+        """A model's own prompts, replaced by those given by hand."""
         return Prompts(
             own.query if self.query_prompt is None else self.query_prompt,
             own.document if self.document_prompt is None else self.document_prompt,
@@ -89,8 +104,11 @@ class ModelRequest:
 
     @property
     def prompt_label(self) -> str:
-        """The label of the prompts for the signature."""
-        return "model" if self.prompts is None else self.prompts.label
+        """The label of the prompts for the signature: ``model`` stands for those that a named model comes with."""
+        if self.prompts is not None:
+            return self.prompts.label
+        given = [self.query_prompt, self.document_prompt]
+        return "model" if given == [None, None] else hashlib.sha256(json.dumps(given).encode()).hexdigest()[:8]
 
     @cached_property
     def identity(self) -> tuple[str, str] | None:
@@ -98,14 +116,21 @@ class ModelRequest:
         if self.name == BM25:
             return f"hbt-bench/{BM25}", f"k{bm25.K1}-b{bm25.B}"
         if self.checkpoint is not None:
-            return self.checkpoint.name, self.checkpoint.revision
+            return self.checkpoint.name, self.checkpoint.revision + self._code
         return None
+
+    @property
+    def _code(self) -> str:
+        """The mark of a revision that ran its own code, which may compute something else than without."""
+        return "-remote-code" if self.trust_remote_code else ""
 
     @property
     def experiment(self) -> dict[str, str] | None:
         """What MTEB calls experiment settings: prompts given by hand keep their results in a folder of their own."""
         given = {"query_prompt": self.query_prompt, "document_prompt": self.document_prompt}
-        return {key: value for key, value in given.items() if value is not None} or None
+        known = {key: value for key, value in given.items() if value is not None}
+        # MTEB makes a folder name of these, in which different punctuation looks alike; the label does not
+        return {**known, "prompts": self.prompt_label} if known else None
 
     def spare_retries(self) -> None:
         """Set the hub client offline when its host has no address, or it would retry for minutes; call it early."""
@@ -146,9 +171,11 @@ class ModelRequest:
             local_files_only=True,
         )
         if kind == "SentenceTransformer":
-            model.prompts = self._prompts_for(model)
+            model.prompts = self._prompts_over(model.prompts)
         wrapped = getattr(wrappers, _WRAPPERS[kind])(model)
-        wrapped.mteb_model_meta = _meta(checkpoint.name, checkpoint.revision, wrapped.mteb_model_meta, self.experiment)
+        wrapped.mteb_model_meta = _meta(
+            checkpoint.name, checkpoint.revision + self._code, wrapped.mteb_model_meta, self.experiment
+        )
         return wrapped
 
     def _load_name(self) -> Any:
@@ -161,27 +188,29 @@ class ModelRequest:
             mteb.get_model_meta(self.name, fetch_from_hf=False)
         except KeyError:  # not one of MTEB's: any sentence-transformers or transformers model on the hub
             loaded = SentenceTransformer(self.name, revision=self.revision, device=self.device, **options)
-            loaded.prompts = self._prompts_for(loaded)
+            loaded.prompts = self._prompts_over(loaded.prompts)
             model: Any = SentenceTransformerEncoderWrapper(loaded)
             name, revision = self.name, _commit(self.name, self.revision)
         else:
             if self.experiment:
-                prompts = self.prompts or Prompts()
-                options["model_prompts"] = {"query": prompts.query, "document": prompts.document}
+                own = mteb.get_model_meta(self.name).loader_kwargs.get("model_prompts")
+                options["model_prompts"] = self._prompts_over(own or {})
             model = mteb.get_model(self.name, revision=self.revision, device=self.device, **options)
             name, revision = model.mteb_model_meta.name or self.name, model.mteb_model_meta.revision
         if not revision:
             raise ModelError(f"the revision of {self.name} is not known, so its scores could not be told apart later")
-        model.mteb_model_meta = _meta(name, revision, model.mteb_model_meta, self.experiment)
+        model.mteb_model_meta = _meta(name, revision + self._code, model.mteb_model_meta, self.experiment)
         return model
 
-    def _prompts_for(self, model: Any) -> dict[str, str]:
-        """The model's prompts under the two names that MTEB looks up; it ignores "passage" and other older ones."""
-        own = Prompts.of(model.prompts)
-        query = own.query if self.query_prompt is None else self.query_prompt
-        document = own.document if self.document_prompt is None else self.document_prompt
-        others = {name: text for name, text in model.prompts.items() if text and name not in Prompts.DOCUMENT_NAMES}
-        return {**others, "query": query, "document": document}
+    def _prompts_over(self, own: Mapping[str, str | None]) -> dict[str, str]:
+        """A model's prompts with the pair in force under the two names that MTEB looks up last.
+
+        What MTEB would prefer to them for a retrieval task is taken out, so that the pair is what is encoded with.
+        """
+        pair = self._over(Prompts.of(own))
+        names = {*Prompts.QUERY_NAMES, *Prompts.DOCUMENT_NAMES}
+        others = {name: text for name, text in own.items() if text and name not in names}
+        return {**others, "query": pair.query, "document": pair.document}
 
 
 class Bm25Model:
