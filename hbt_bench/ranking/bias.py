@@ -115,12 +115,12 @@ class Bias:
         return excess
 
     def peer(self, weights: Mapping[int, float] | None = None) -> Array:
-        """PEER: p of Kruskal-Wallis over the ranks of G_q by language, a mean over relevance levels (arXiv 2405.00978).
+        """PEER: p of Kruskal-Wallis over the ranks of G_q by language (arXiv 2405.00978), a mean over grades.
 
-        High means that no language is ranked otherwise than another. `weights` are those of the levels (grades), alike
-        if not given. A level of a query counts where it is in several languages and has several documents in one of
-        """PEER: Kruskal-Wallis p over the ranks of G_q by language (arXiv 2405.00978), a mean over relevance levels.
-        every ranking, the number of documents minus 1.
+        High means that no language is ranked otherwise than another. `weights` are those of the grades, alike if not
+        given. A grade of a query counts where it is in several languages and has several documents in one of them:
+        elsewhere the statistic says nothing. Raises `DataError` where no query has such a grade: the statistic is then
+        the same for every ranking, the number of documents minus 1.
         """
         grades = self.judgements.qrels.grades
         order = np.lexsort((self._rank, grades, self._query))
