@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
+_UNKNOWN = "[UNK]"
+
+
 @dataclass(frozen=True)
 class Lsi:
     """What to fit: with `parallel`, a context spans all languages of a question, else one.
@@ -61,9 +64,9 @@ class Lsi:
         return list(contexts.values())
 
     def _term_vectors(self, tokenizer: Tokenizer, contexts: list[list[str]]) -> NDArray[np.float32]:
-        """Left singular vectors of the tf-idf matrix, each times its term's idf, shape (terms, dimensions)."""
-        from scipy.sparse import csr_array
-        from scipy.sparse.linalg import svds
+        """Singular vectors of the tf-idf matrix, each times its term's idf, shape (terms, dimensions)."""
+        from scipy.sparse import csr_matrix
+        from sklearn.decomposition import TruncatedSVD
 
         counts = [Counter(token for text in context for token in tokenizer.encode(text).ids) for context in contexts]
         rows = np.array([term for count in counts for term in count])
@@ -71,12 +74,11 @@ class Lsi:
         values = np.log1p(np.array([times for count in counts for times in count.values()], dtype=np.float64))
         size = tokenizer.get_vocab_size()
         idf = np.log((1 + len(contexts)) / (1 + np.bincount(rows, minlength=size)))
-        matrix = csr_array((values * idf[rows], (rows, columns)), shape=(size, len(contexts)))
-        rank = min(self.dimensions, min(matrix.shape) - 1)
-        # a fixed start vector, since the default is random and results must repeat
-        left, strength, _ = svds(matrix, k=rank, v0=np.ones(min(matrix.shape)))
-        order = np.argsort(-strength)
-        vectors: NDArray[np.float32] = np.ascontiguousarray(idf[:, None] * left[:, order], dtype=np.float32)
+        matrix = csr_matrix((values * idf[rows], (columns, rows)), shape=(len(contexts), size))
+        svd = TruncatedSVD(min(self.dimensions, min(matrix.shape) - 1), n_iter=10, random_state=0).fit(matrix)
+        vectors: NDArray[np.float32] = np.ascontiguousarray(idf[:, None] * svd.components_.T, dtype=np.float32)
+        # what is not in the vocabulary says nothing; a vector of its own would make texts alike that share nothing else
+        vectors[tokenizer.token_to_id(_UNKNOWN)] = 0
         return vectors
 
 
@@ -84,11 +86,11 @@ def _tokenizer(texts: list[str], vocabulary: int) -> Tokenizer:
     """Subwords by byte-pair merges inside runs of one script, learned from `texts`."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.BPE(unk_token=_UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Whitespace(), pre_tokenizers.Punctuation("removed"), pre_tokenizers.UnicodeScripts()]
     )
-    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=["[UNK]"], show_progress=False)
+    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=[_UNKNOWN], show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
