@@ -100,7 +100,9 @@ def show(results: Sequence[Result]) -> None:
     ]
     title = f"{results[0].model} ({results[0].revision[:12]})"
     Console().print(
-        Table(("task", *(measure.replace("_", " ") for measure in measures), "subsets"), rows, title).rich()
+        Table(
+            ("task", *(measure.replace("_distance", " dist.") for measure in measures), "subsets"), rows, title
+        ).rich()
     )
     for result in results:
         click.echo(f"{result.path}")
