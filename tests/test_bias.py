@@ -134,6 +134,21 @@ def test_removal_by_hand(six):
     assert [same[1], other[1]] == pytest.approx([0, 0])
 
 
+def test_language_gap_by_hand(six):
+    # ranks of the answers: de 1, 4, 9 and 1, 2, 3; en 1, 2, 3 and 5, 7, 9; sw 1, 2, 9 and 1, 2, 3
+    means = {
+        "de": ((1 + 2 / 4 + 3 / 9) / 3 + 1) / 2,
+        "en": (1 + (1 / 5 + 2 / 7 + 3 / 9) / 3) / 2,
+        "sw": ((1 + 1 + 3 / 9) / 3 + 1) / 2,
+    }
+    gap = six.gap()
+    assert gap.languages == pytest.approx(means)
+    assert (gap.best, gap.worst) == ("sw", "en")
+    assert gap.gap == pytest.approx(means["sw"] - means["en"])
+    assert gap.deviation == pytest.approx(np.std(list(means.values())))
+    assert scores(six)["de"]["AP_below_best"] == pytest.approx(means["sw"] - means["de"])
+
+
 def test_a_summary_has_every_measure_but_peer(six):
     found = scores(six)
     assert set(found) == set(LANGUAGES)

@@ -79,6 +79,8 @@ def test_every_format_says_the_same():
     collection, bias = preferring()
     found = report(bias, collection)
     parsed = json.loads(found.json())
+    assert parsed["AP"]["gap"] == found.gap.gap
+    assert found.gap_sentence in found.markdown()
     assert parsed["diagnosis"] == found.diagnosis
     assert parsed["measures"]["rank_distance"]["value"] == found.figure("rank_distance").value
     assert parsed["top10_shares"] == np.eye(3).tolist()

@@ -116,6 +116,7 @@ def show(report: BiasReport) -> None:
     console = Console(highlight=False)
     console.print(Text(f"{report.model} on {report.task}", style="bold"))
     console.print(Text(report.diagnosis))
+    console.print(Text(report.gap_sentence))
     console.print(report.summary().rich())
     shares, ranks = report.matrices()
     fair = np.vstack([report.top_shares / report.pool_shares, np.ones(len(report.languages))])

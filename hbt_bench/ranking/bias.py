@@ -27,6 +27,33 @@ Ints = NDArray[np.int64]
 DEPTH = 10
 
 
+@dataclass(frozen=True)
+class LanguageGap:
+    """The mean AP of each query language: NaN for a language without queries."""
+
+    languages: dict[str, float]
+
+    @property
+    def best(self) -> str:
+        """The language with the highest mean."""
+        return max((code for code, mean in self.languages.items() if mean == mean), key=self.languages.__getitem__)
+
+    @property
+    def worst(self) -> str:
+        """The language with the lowest mean."""
+        return min((code for code, mean in self.languages.items() if mean == mean), key=self.languages.__getitem__)
+
+    @property
+    def gap(self) -> float:
+        """Best minus worst."""
+        return self.languages[self.best] - self.languages[self.worst]
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation over the languages."""
+        return float(np.nanstd(list(self.languages.values())))
+
+
 @dataclass(frozen=True, eq=False)
 class Bias:
     """The measures of one model on one collection."""
@@ -198,6 +225,18 @@ class Bias:
         )
         return same, other
 
+    def average_precision(self) -> Array:
+        """AP in the pool, of which `gap` tells how it differs between languages."""
+        order = np.lexsort((self._rank, self._query))
+        query, rank = self._query[order], self._rank[order]
+        found = np.arange(len(order)) - self.judgements.qrels.offsets[:-1][query] + 1
+        return np.bincount(query, weights=found / rank) / self._relevant
+
+    def gap(self) -> LanguageGap:
+        """How far apart the query languages are in AP."""
+        means = self.by_language(self.average_precision())
+        return LanguageGap({code: float(mean) for code, mean in zip(self.judgements.languages, means, strict=True)})
+
     def mean_ranks(self) -> Array:
         """Mean rank of the relevant documents, (query languages, document languages); NaN where there are none."""
         shape = (len(self.judgements.languages),) * 2
@@ -241,8 +280,9 @@ MEASURES: dict[str, Callable[[Bias], Array]] = {
 def scores(bias: Bias) -> dict[str, dict[str, float]]:
     """All measures as means, by query language: what goes into the results of the multilingual mode.
 
-    ``top10_share_<language>`` and ``mean_rank_<language>`` are the row of the matrices query language x document
-    language. A measure that does not apply to a language, or to the collection, is left out.
+    ``AP_below_best`` is how far a language's AP lies below that of the best; ``top10_share_<language>`` and
+    ``mean_rank_<language>`` are the row of the matrices query language x document language. A measure that does not
+    apply to a language, or to the collection, is left out.
     """
     columns: dict[str, Array] = {}
     for name, measure in MEASURES.items():
@@ -250,6 +290,8 @@ def scores(bias: Bias) -> dict[str, dict[str, float]]:
             columns[name] = bias.by_language(measure(bias))
         except DataError:  # PEER where it cannot be had
             continue
+    gap = bias.gap()
+    columns["AP_below_best"] = gap.languages[gap.best] - np.array(list(gap.languages.values()))
     shares, ranks = bias.by_language(bias.top_shares()), bias.mean_ranks()
     for place, language in enumerate(bias.judgements.languages):
         columns[f"top10_share_{language}"] = shares[:, place]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hbt_bench.corpus.collection import Collection
 from hbt_bench.errors import DataError
 from hbt_bench.languages import LANGUAGES
-from hbt_bench.ranking.bias import DEPTH, MEASURES, Bias
+from hbt_bench.ranking.bias import DEPTH, MEASURES, Bias, LanguageGap
 from hbt_bench.ranking.significance import Clusters
 from hbt_bench.reporting.table import Table
 
@@ -77,6 +77,7 @@ class BiasReport:
     mean_ranks: NDArray[np.float64]
     pool_shares: NDArray[np.float64]
     rank_distances: NDArray[np.float64]
+    gap: LanguageGap
     worst: tuple[WorstQuery, ...]
     notes: tuple[str, ...]
 
@@ -99,6 +100,7 @@ class BiasReport:
             bias.mean_ranks(),
             bias.pool_shares,
             bias.rank_distance(),
+            bias.gap(),
             _worst(bias, collection) if collection else (),
             tuple(notes),
         )
@@ -130,6 +132,13 @@ class BiasReport:
         apart = self.figure("rank_distance")
         relative = self.figure("rank_distance_relative").value
         return f"{text}; a question's answers lie {apart.value:,.0f} ranks apart, {relative:.0%} of a random ranking's."
+
+    @property
+    def gap_sentence(self) -> str:
+        """How AP differs between the query languages."""
+        gap = self.gap
+        best, worst = (f"{code} {gap.languages[code]:.4f}" for code in (gap.best, gap.worst))
+        return f"AP by query language: best {best}, worst {worst}, gap {gap.gap:.4f}, deviation {gap.deviation:.4f}."
 
     def summary(self) -> Table:
         """The figures with intervals and the worst language of each; an arrow says which way is better."""
@@ -181,6 +190,13 @@ class BiasReport:
                 }
                 for figure in self.figures
             },
+            "AP": {
+                "languages": self.gap.languages,
+                "best": self.gap.best,
+                "worst": self.gap.worst,
+                "gap": self.gap.gap,
+                "deviation": self.gap.deviation,
+            },
             "languages": list(self.languages),
             f"top{DEPTH}_shares": _nested(self.top_shares),
             "mean_ranks": _nested(self.mean_ranks),
@@ -193,7 +209,12 @@ class BiasReport:
     def markdown(self) -> str:
         """The whole report in Markdown."""
         shares, ranks = self.matrices()
-        parts = [f"# Language bias of {self.model} on {self.task}", self.diagnosis, self.summary().markdown()]
+        parts = [
+            f"# Language bias of {self.model} on {self.task}",
+            self.diagnosis,
+            self.gap_sentence,
+            self.summary().markdown(),
+        ]
         parts += [part for table in (shares, ranks) for part in (f"**{table.title}**", table.markdown())]
         if self.worst:
             parts += [f"**The {len(self.worst)} worst questions**", worst_table(self.worst).markdown()]
