@@ -21,9 +21,8 @@ benchmarks: .venv/dev
 
 .venv/torch: constraints.txt
 	$(PYTHON) -m venv .venv
-	if command -v nvidia-smi >/dev/null 2>&1; then $(BIN)/pip install -q torch==$(TORCH); else \
-	  $(BIN)/pip install -q --retries 0 --index-url https://download.pytorch.org/whl/cpu torch==$(TORCH) \
-	  || $(BIN)/pip install -q torch==$(TORCH); fi
+	$(BIN)/pip install -q --retries 0 torch==$(TORCH) \
+	  $$(command -v nvidia-smi >/dev/null 2>&1 || echo --extra-index-url https://download.pytorch.org/whl/cpu)
 	touch $@
 
 .venv/runtime: .venv/torch pyproject.toml
