@@ -21,7 +21,7 @@ benchmarks: .venv/dev
 
 .venv/torch: constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --retries 0 torch==$(TORCH) \
+	$(BIN)/pip install -q --retries 1 torch==$(TORCH) \
 	  $$(command -v nvidia-smi >/dev/null 2>&1 || echo --extra-index-url https://download.pytorch.org/whl/cpu)
 	touch $@
 
