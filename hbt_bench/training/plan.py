@@ -128,6 +128,10 @@ class Plan:
             self._parallel_queries(source, step, items, query),
         )
 
+    def kind_at(self, step: int) -> str:
+        """The kind of one step's batch, without its items."""
+        return self._supply_and_kind(step)[1].name
+
     def shares(self) -> dict[tuple[str, str, str, str], float]:
         """The planned share of rows by source, kind, query language and passage language."""
         found: dict[tuple[str, str, str, str], float] = {}
@@ -139,6 +143,22 @@ class Plan:
                     key = (self.supplies[index].source.name, kind.name, codes[query], codes[passage])
                     found[key] = found.get(key, 0.0) + share * kind_share * float(pairs[query, passage])
         return found
+
+    def drawn(self, steps: int) -> dict[tuple[str, str, str, str], float]:
+        """The share of rows that the first steps drew, by the same keys as `shares`."""
+        counts: dict[tuple[int, str], NDArray[np.int64]] = {}
+        for step in range(steps):
+            draw = self._drawn(step)
+            codes = len(self.supplies[draw.supply].source.languages)
+            found = counts.setdefault((draw.supply, draw.kind.name), np.zeros((codes, codes), dtype=np.int64))
+            np.add.at(found, (draw.pairs[:, 0], draw.pairs[:, 1]), 1)
+        shares = {}
+        for (index, kind), found in counts.items():
+            source = self.supplies[index].source
+            for query, passage in np.argwhere(found):
+                key = (source.name, kind, source.languages[query], source.languages[passage])
+                shares[key] = float(found[query, passage]) / (steps * self.batch_size)
+        return shares
 
     @cached_property
     def fingerprint(self) -> str:
@@ -169,17 +189,20 @@ class Plan:
         return shares
 
     def _drawn(self, step: int) -> _Draw:
+        index, kind = self._supply_and_kind(step)
+        rows = np.arange(self.batch_size if kind.per_row else 1)
+        pairs = self._pairs(index, kind, draws.uniform(self.seed, _PAIR, step, rows))
+        return _Draw(index, kind, np.broadcast_to(pairs, (self.batch_size, 2)))
+
+    def _supply_and_kind(self, step: int) -> tuple[int, Kind]:
         phase = self._phase_at(step)
         weights = np.array(
             [supply.weight if supply.phase == phase else 0.0 for supply in self.supplies], dtype=np.float64
         )
         index = int(_pick(np.cumsum(weights), draws.uniform(self.seed, _SOURCE, step))[0])
-        supply = self.supplies[index]
-        shares = np.cumsum([share for share, _ in supply.mixture.kinds])
-        kind = supply.mixture.kinds[_pick(shares, draws.uniform(self.seed, _KIND, step))[0]][1]
-        rows = np.arange(self.batch_size if kind.per_row else 1)
-        pairs = self._pairs(index, kind, draws.uniform(self.seed, _PAIR, step, rows))
-        return _Draw(index, kind, np.broadcast_to(pairs, (self.batch_size, 2)))
+        kinds = self.supplies[index].mixture.kinds
+        shares = np.cumsum([share for share, _ in kinds])
+        return index, kinds[_pick(shares, draws.uniform(self.seed, _KIND, step))[0]][1]
 
     def _pairs(self, supply: int, kind: Kind, wishes: NDArray[np.float64]) -> NDArray[np.int64]:
         """The language pairs that numbers in [0, 1) fall into, shape (wishes, 2)."""
