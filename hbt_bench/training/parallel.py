@@ -105,7 +105,7 @@ class ParallelText:
 
     @cached_property
     def shared(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """The texts of each item that another item has too, in any language, as query or as passage.
+        """The texts of each item, in any language, that another item has as query, passage or hard negative.
 
         Compressed rows: item `i` owns ``texts[offsets[i]:offsets[i + 1]]``. Most items own none.
         """
@@ -114,6 +114,7 @@ class ParallelText:
         present = columns != MISSING
         pairs = np.unique(np.stack([columns[present], items[present]], axis=1), axis=0)
         used = np.bincount(pairs[:, 0], minlength=len(self.texts))
+        used[np.unique(self.negatives[self.negatives != MISSING])] += 1
         pairs = pairs[used[pairs[:, 0]] > 1]
         pairs = pairs[np.argsort(pairs[:, 1], kind="stable")]
         offsets = np.searchsorted(pairs[:, 1], np.arange(len(self) + 1))

@@ -79,13 +79,13 @@ class Plan:
 
     def __post_init__(self) -> None:
         for index, supply in enumerate(self.supplies):
-            for _, kind in supply.mixture.kinds:
-                self._cumulative(index, kind)  # raises what a batch would
             if len(supply.source) < self.batch_size:
                 raise DataError(
                     f"{supply.source.name} has {len(supply.source)} items, fewer than a batch of {self.batch_size}: "
                     "lower the batch size or add data"
                 )
+            for _, kind in supply.mixture.kinds:
+                self._cumulative(index, kind)  # raises what a batch would
 
     def __len__(self) -> int:
         return self.steps
@@ -165,7 +165,8 @@ class Plan:
         """A hash of the sources, the settings and some batches: a resumed run must find the same plan."""
         digest = hashlib.sha256(b"hbt-bench plan 1")
         for supply in self.supplies:
-            digest.update(supply.source.fingerprint.encode())
+            drawn_by = (supply.weight, supply.mixture, supply.language_weights, supply.phase)
+            digest.update(f"{supply.source.fingerprint} {drawn_by}".encode())
         settings = (self.batch_size, self.steps, self.seed, self.instruction_share, self.when, self.pivot)
         digest.update(repr(settings).encode())
         for step in sorted({0, self.steps // 3, self.steps - 1}):
