@@ -309,8 +309,8 @@ def test_too_little_data():
         DataError, match=r"^full has 8 items, fewer than a batch of 12: lower the batch size or add data$"
     ):
         plan("hybrid", parallel(8), steps=5)
-    with pytest.raises(DataError, match="ragged has no language pair with 50 items for a mono batch"):
-        plan("monolingual", ragged().restricted(["ar", "hi", "es"]), rows=50, steps=5, language_weights={"es": 1e-9})
+    with pytest.raises(DataError, match="ragged has no language pair with 45 items for a cross batch"):
+        plan("cross-lingual", ragged(), pairs="one", rows=45, steps=5)
     same = ParallelText.from_items("same", [Item(str(n), {"en": f"q{n}"}, {"en": f"p{n % 3}"}) for n in range(20)])
     with pytest.raises(DataError, match="same has too few different items in en-en for a batch of 12 without false"):
         list(plan("monolingual", same, steps=2).batches())

@@ -22,6 +22,9 @@ _SPECIAL = {
     "sep_token": "[SEP]",
     "mask_token": "[MASK]",
 }
+_TOKENIZERS = frozenset(
+    {"tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model"}
+)
 _HEAD = 32
 _LONGEST = 128
 
@@ -80,14 +83,11 @@ def _loaded(recipe: Recipe) -> SentenceTransformer:
             model = _model(modules=[transformer, Pooling(transformer.get_embedding_dimension(), recipe.pooling)])
         else:
             model = _model(model_name_or_path=recipe.init)
-        tokenizer = model.tokenizer
     except Exception as error:  # libraries and the hub raise anything
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
             f"the init {recipe.init} cannot be loaded ({type(error).__name__}: {reason}): check name and network"
         ) from error
-    if tokenizer is None:
-        raise ModelError(f"the init {recipe.init} has no tokenizer: save one beside its weights")
     return model
 
 
@@ -104,12 +104,12 @@ def _static(tokenizer: Tokenizer, dimensions: int) -> list[Any]:
 
 
 def _tiny(tokenizer: Tokenizer, recipe: Recipe, layers: int, dimensions: int) -> list[Any]:
-    """A BERT of random weights; saved and loaded again, so that it is made as any other transformer is."""
+    """A DistilBERT of random weights, which has no part that goes unused; saved and loaded, as others are."""
     import tempfile
 
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     from tokenizers.processors import TemplateProcessing
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+    from transformers import DistilBertConfig, DistilBertModel, PreTrainedTokenizerFast
 
     ends = [(_SPECIAL[name], tokenizer.token_to_id(_SPECIAL[name])) for name in ("cls_token", "sep_token")]
     tokenizer.post_processor = TemplateProcessing(
@@ -119,17 +119,17 @@ def _tiny(tokenizer: Tokenizer, recipe: Recipe, layers: int, dimensions: int) ->
     )
     longest = recipe.max_length or _LONGEST
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=longest, **_SPECIAL)
-    configuration = BertConfig(
+    configuration = DistilBertConfig(
         vocab_size=len(fast),
-        hidden_size=dimensions,
-        num_hidden_layers=layers,
-        num_attention_heads=dimensions // _HEAD,
-        intermediate_size=4 * dimensions,
+        dim=dimensions,
+        hidden_dim=4 * dimensions,
+        n_layers=layers,
+        n_heads=dimensions // _HEAD,
         max_position_embeddings=longest,
         pad_token_id=fast.pad_token_id,
     )
     with tempfile.TemporaryDirectory() as folder:
-        BertModel(configuration, add_pooling_layer=False).save_pretrained(folder)
+        DistilBertModel(configuration).save_pretrained(folder)
         fast.save_pretrained(folder)
         transformer: Any = Transformer(folder, max_seq_length=longest)
     return [transformer, Pooling(dimensions, recipe.pooling)]

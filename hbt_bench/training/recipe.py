@@ -167,6 +167,9 @@ class Recipe(BaseModel):
             return cls.model_validate(content)
         except ValidationError as error:
             first = error.errors()[0]
+            # of the alternatives that a key has, the one that was meant got furthest
+            alike = [one for one in error.errors() if one["loc"][:1] == first["loc"][:1]]
+            first = max(alike, key=lambda one: len(one["loc"]))
             place = first["loc"]
             if document and not (place and place[0] in (changes or {})):
                 raise document.invalid(error, cls.model_fields) from None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -216,18 +218,22 @@ class HubData(_Records):
                     found = {self.id: found.get(self.id, str(row)), **found, _RESERVED: {language: record}}
                 yield f"{self.label}, row {row} of {config or split}", found
 
-    def _load(self, name: str, config: str | None, split: str) -> Iterable[Mapping[str, Any]]:
+    def _load(self, name: str, config: str | None, split: str) -> Iterator[Mapping[str, Any]]:
         from datasets import load_dataset
 
-        try:
-            loaded: Iterable[Mapping[str, Any]] = load_dataset(name, config, split=split, revision=self.revision)
-        except Exception as error:  # the library and its file formats raise anything
-            reason = " ".join(str(error).split())[:200]
-            raise DataError(
-                f"the data set {self.dataset} cannot be loaded ({type(error).__name__}: {reason}): check its name, "
-                "configuration and split, and the network"
-            ) from error
-        return loaded
+        local = Path(name).is_dir()
+        # the library's cache tells local folders apart by their last name only, so they get one that is thrown away
+        with tempfile.TemporaryDirectory() if local else contextlib.nullcontext() as cache:
+            try:
+                yield from load_dataset(
+                    name, config, split=split, revision=self.revision, streaming=local, cache_dir=cache
+                )
+            except Exception as error:  # the library and its file formats raise anything
+                reason = " ".join(str(error).split())[:200]
+                raise DataError(
+                    f"the data set {self.dataset} cannot be loaded ({type(error).__name__}: {reason}): check its name, "
+                    "configuration and split, and the network"
+                ) from error
 
 
 SourceSpec = Annotated[CldrFacts | FileData | HubData, Field(discriminator="kind")]

@@ -92,11 +92,12 @@ class Training:
 
     def _train(self, material: Material, dev: Collection | None) -> Path:
         from transformers import set_seed
+        from transformers.utils import logging
 
-        from hbt_bench.tasks.mteb_task import quiet_libraries
         from hbt_bench.training.loop import last_complete
 
-        quiet_libraries()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
         started = time.monotonic()
         checkpoints = self.output / _CHECKPOINTS
         if self.overwrite or not self.resume:
@@ -160,7 +161,6 @@ class Training:
             metric_for_best_model=f"eval_{recipe.dev_measure}" if looks else None,
             greater_is_better=DEV_MEASURES[recipe.dev_measure] if looks else None,
             disable_tqdm=True,
-            ddp_find_unused_parameters=False if processes > 1 else None,
         )
         loss = losses.build(recipe, model, gather=processes > 1)
         watch = Watch(material.plan)
