@@ -39,6 +39,9 @@ def check(init: str) -> None:
             raise ModelError(
                 f"{init} is a {checkpoint.kind}: training starts from a model that gives one vector a text"
             )
+        # without one, transformers would quietly make an empty tokenizer that knows no word
+        if not any(path.name in _TOKENIZERS for path in Path(init).rglob("*")):
+            raise ModelError(f"the init {init} has no tokenizer: save one beside its weights")
     elif init.count("/") > 1 or init.startswith((".", "/", "~")):
         raise UsageError(f"there is no folder {init}: give --init a folder, a hub name, static:DIM or tiny:LAYERSxDIM")
 
@@ -46,7 +49,7 @@ def check(init: str) -> None:
 def load(recipe: Recipe, texts: Iterable[str]) -> SentenceTransformer:
     """The model to train, with the recipe's prefixes as its prompts; `texts` are for a tokenizer made here.
 
-    Weights depend on torch's seed. Raises `ModelError` for a model that cannot be loaded or has no tokenizer.
+    Weights depend on torch's seed. Raises `ModelError` for a model that cannot be loaded.
     """
     kind, _, size = recipe.init.partition(":")
     if _built(recipe.init):

@@ -126,6 +126,7 @@ class Training:
         return self.output
 
     def _trainer(self, model: SentenceTransformer, material: Material, dev: Collection | None) -> PlanTrainer:
+        import torch
         from sentence_transformers import SentenceTransformerTrainingArguments
         from transformers import EarlyStoppingCallback
         from transformers.trainer_callback import PrinterCallback
@@ -161,6 +162,9 @@ class Training:
             metric_for_best_model=f"eval_{recipe.dev_measure}" if looks else None,
             greater_is_better=DEV_MEASURES[recipe.dev_measure] if looks else None,
             disable_tqdm=True,
+            # on the processor, processes find one another only when they are told that it is the device
+            use_cpu=not torch.accelerator.is_available(),
+            ddp_backend="gloo" if processes > 1 and not torch.accelerator.is_available() else None,
         )
         loss = losses.build(recipe, model, gather=processes > 1)
         watch = Watch(material.plan)
