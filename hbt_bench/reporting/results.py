@@ -269,8 +269,9 @@ def write(
     # the format comes first, as what tells a reader of heads that this is one
     head = {"format": FORMAT, **about, "mteb_name": task_result["task_name"], "values": values, **means}
     rest = {key: value for key, value in task_result.items() if key not in ("hbt_bench", "hbt_bench_intervals")}
-    body = json.dumps({**rest, "hbt_bench_intervals": subset_intervals}, indent=2, ensure_ascii=False)
-    write_text(path, f"{{\n{_HEAD.decode()}{json.dumps(head, ensure_ascii=False)},{body[1:]}\n")
+    body = json.dumps(rest, indent=2, ensure_ascii=False)[1:-2]
+    tail = f'"hbt_bench_intervals": {json.dumps(subset_intervals)}'
+    write_text(path, f"{{\n{_HEAD.decode()}{json.dumps(head, ensure_ascii=False)},{body},\n  {tail}\n}}\n")
     return Result.read(path)
 
 
