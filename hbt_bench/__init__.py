@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hbt_bench.ranking.ranks import Ranks, rank
     from hbt_bench.reporting.compare import compare
     from hbt_bench.reporting.evaluation import Evaluation
-    from hbt_bench.reporting.results import Result
+    from hbt_bench.reporting.result import Result
     from hbt_bench.tasks.mteb_model import ModelRequest
     from hbt_bench.tasks.mteb_task import get_tasks
     from hbt_bench.tasks.registry import select_tasks
@@ -31,7 +31,7 @@ _MODULES = {
     "Query": "corpus.collection",
     "Ranking": "ranking.measures",
     "Ranks": "ranking.ranks",
-    "Result": "reporting.results",
+    "Result": "reporting.result",
     "UsageError": "errors",
     "compare": "reporting.compare",
     "get_tasks": "tasks.mteb_task",

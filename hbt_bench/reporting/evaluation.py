@@ -194,7 +194,7 @@ def _parameters(model: Any) -> int | None:
     """How many parameters a model has, from its metadata or counted."""
     known: int | None = model.mteb_model_meta.n_parameters
     module = getattr(model, "model", None)
-    if known is None and hasattr(module, "parameters"):
+    if known is None and module is not None and hasattr(module, "parameters"):
         return sum(parameter.numel() for parameter in module.parameters()) or None
     return known
 

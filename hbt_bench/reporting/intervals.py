@@ -55,12 +55,11 @@ class Intervals:
         ranks: Ranks,
         mode: Mode,
         names: Collection[str] | None = None,
-        measures: Collection[str] | None = None,
     ) -> Intervals:
-        """Resample the questions of a task, or of those of its subsets that are in `names`; all measures by default."""
+        """Resample the questions of a task, or of those of its subsets that are in `names`."""
         judged = [one for one in judged_subsets(judgements, mode) if names is None or one.subset.name in names]
         found: dict[str, tuple[Clusters, list[str]]] = {}
-        for measure, values in _values(judgements, ranks, judged, mode, measures).items():
+        for measure, values in _values(judgements, ranks, judged, mode).items():
             # a question with one answer has no rank distance, and a language may have such questions alone
             usable = [at for at, part in enumerate(values) if np.isfinite(part).any()]
             if usable:
@@ -73,14 +72,15 @@ class Intervals:
             means[measure] = percentiles(draws)
             columns = zip(found[measure][1], draws.T, strict=True)
             subsets[measure] = {name: percentiles(column[:, None]) for name, column in columns}
-        shares = {measure: found[measure][0].shares for measure in found if measure in (measures or _SHARED)}
+        shares = {measure: found[measure][0].shares for measure in found if measure in _SHARED}
         return cls(means, subsets, shares)
 
     def as_json(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """What the leaderboard reads (means and shares, as base64 of little-endian float32), and the subsets."""
         means = {measure: _rounded(interval) for measure, interval in self.means.items()}
         shares = {
-            measure: base64.b64encode(values.astype("<f4").tobytes()).decode() for measure, values in self.shares.items()
+            measure: base64.b64encode(values.astype("<f4").tobytes()).decode()
+            for measure, values in self.shares.items()
         }
         subsets = {
             measure: {name: _rounded(interval) for name, interval in intervals.items()}
@@ -98,15 +98,12 @@ def _rounded(interval: Interval) -> list[float]:
     return [round(bound, 6) for bound in interval]
 
 
-def _values(
-    judgements: Judgements, ranks: Ranks, judged: list[Judged], mode: Mode, measures: Collection[str] | None
-) -> dict[str, list[Array]]:
+def _values(judgements: Judgements, ranks: Ranks, judged: list[Judged], mode: Mode) -> dict[str, list[Array]]:
     """The value of each query of each subset, by measure."""
     rankings = [Ranking.of(judgements, ranks, one) for one in judged]
     functions = dict(_RANKING) | ({"rank_distance": Ranking.span} if mode == "multi" else {})
-    chosen = {name: function for name, function in functions.items() if measures is None or name in measures}
-    found = {name: [function(ranking) for ranking in rankings] for name, function in chosen.items()}
-    if mode == "multi" and (measures is None or EXCESS in measures):
+    found = {name: [function(ranking) for ranking in rankings] for name, function in functions.items()}
+    if mode == "multi":
         excess = Bias(judgements, ranks).same_language_excess()
         found[EXCESS] = [excess[one.rows] for one in judged]
     return found
