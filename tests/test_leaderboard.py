@@ -96,12 +96,8 @@ def test_all_formats_come_from_the_same_rows(two_models):
     assert parsed[1]["mono AP"] == pytest.approx(0.6)
     assert parsed[1]["revision"] == "0123456789abcdef"
     latex = render(tables, "latex").splitlines()
-    assert latex[
-        4
-    ] == r"model & mono AP $\uparrow$ & cross AP $\uparrow$ & multi AP $\uparrow$ & worst language \\" or (
-        latex[3].startswith("model & mono AP")
-    )
-    assert r"local/a@01234567 & \textbf{0.6000} & \textbf{0.2500} & 0.2000 & en 0.2000 \\" in latex
+    assert latex[3] == r"model & mono AP $\uparrow$ & cross AP $\uparrow$ & multi AP $\uparrow$ & worst language \\"
+    assert latex[6] == r"local/a@01234567 & \textbf{0.6000} & \textbf{0.2500} & 0.2000 & en 0.2000 \\"
     html = render(tables, "html")
     assert '<tr><th scope="row">org/b@cccccccc</th><td>-</td><td>-</td><td><strong>0.4000</strong></td>' in html
     assert html.count('scope="col"') == 5
