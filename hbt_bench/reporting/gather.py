@@ -96,7 +96,7 @@ class Gathered:
         fields = result.fields
         key = (collection, fields["data"], result.model, result.revision, str(result.path.parent))
         if key not in self.rows:
-            self.rows[key] = Standing(*key[:4], "measured", fields.get("prompt", "none"))
+            self.rows[key] = Standing(*key[:4], "measured", fields.get("prompt", "none"), folder=key[4])
         return self.rows[key]
 
 

@@ -65,7 +65,7 @@ class Leaderboard:
         column = columns.parse([by], board.known)[0]
         rows.sort(key=lambda row: (row.collection, row.data, column.order(row), _order(row), row.label))
         if column.key:
-            for collection, data in board._collections():
+            for collection, data in board.collections:
                 assign_ranks([row for row in rows if (row.collection, row.data) == (collection, data)], column.key)
         return cls(tuple(rows), choice, board.notes)
 
@@ -96,16 +96,18 @@ class Leaderboard:
     def tables(self, chosen: Sequence[Column] | None = None) -> list[Table]:
         """One table a collection; reported figures stand in each table of theirs."""
         chosen = self.columns() if chosen is None else chosen
-        return [self._table(name, data, chosen) for name, data in self._collections()]
+        return [self.table(name, data, chosen) for name, data in self.collections]
 
-    def _collections(self) -> list[tuple[str, str]]:
+    @property
+    def collections(self) -> list[tuple[str, str]]:
         """Collections with the data they were measured on; empty data where all is reported."""
         found = dict.fromkeys((row.collection, row.data) for row in self.rows if row.measured)
         measured = {collection for collection, _ in found}
         found |= dict.fromkeys((row.collection, "") for row in self.rows if row.collection not in measured)
         return sorted(found)
 
-    def _table(self, name: str, data: str, chosen: Sequence[Column]) -> Table:
+    def table(self, name: str, data: str, chosen: Sequence[Column]) -> Table:
+        """The table of one collection, with the figures that are reported on it."""
         rows = [row for row in self.rows if row.collection == name and row.data in ("", data)]
         cells = [[column.text(row) for column in chosen] for row in rows]
         part = f"; languages {' '.join(self.choice.languages)}" if self.choice.languages else ""

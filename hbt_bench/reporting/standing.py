@@ -27,7 +27,8 @@ class Standing:
 
     `source` is "measured", or where a figure was reported that nobody measured here. `missing` are the modes that lack
     subsets, with how many there are and should be. `languages` are the values by query language of the multilingual
-    mode, or of the monolingual where there is no other. `shares` are what each question adds to a value.
+    mode, or of the monolingual where there is no other. `shares` are what each question adds to a value. `folder` is
+    that of its results.
     """
 
     collection: str
@@ -45,6 +46,7 @@ class Standing:
     parameters: int | None = None
     speed: float | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
+    folder: str = ""
     rank: int | None = None
 
     @property
