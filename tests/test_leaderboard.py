@@ -7,6 +7,8 @@ import csv
 import dataclasses
 import io
 import json
+import shutil
+import subprocess
 import time
 
 import numpy as np
@@ -290,6 +292,18 @@ def test_prompts_tell_rows_apart(tmp_path):
     )
     [rows] = cells(Leaderboard.of([one, other]), ("model",))
     assert sorted(row[0] for row in rows) == ["local/a@01234567", "local/a@01234567 prompt:ab12cd34"]
+
+
+def test_latex_compiles(two_models, tmp_path):
+    pdflatex = shutil.which("pdflatex")
+    if pdflatex is None:
+        pytest.skip("there is no pdflatex here")
+    board = Leaderboard.of([*two_models, result(tmp_path, "x-mono", {"en": {"AP": 0.5}}, "a_b%$&#^~{}")], reported=True)
+    text = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\tiny\n"
+    (tmp_path / "board.tex").write_text(text + render(board.tables(), "latex") + "\n\\end{document}\n")
+    arguments = [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "board.tex"]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 # Blocks in Markdown files

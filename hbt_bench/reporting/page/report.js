@@ -23,7 +23,7 @@
   function enhance(section, number) {
     const table = section.querySelector(".leaderboard");
     const heading = table.tHead.rows[0];
-    heading.prepend(make("th", { scope: "col", class: "pick" }, make("span", { class: "visually-hidden" }, "pick")));
+    heading.prepend(make("th", { scope: "col", class: "pick" }, "pick"));
     for (const row of table.tBodies[0].rows) {
       const place = Number(row.dataset.row);
       const box = make("input", { type: "checkbox", "aria-label": `pick ${data.boards[number].rows[place].label}` });
@@ -36,6 +36,8 @@
       button.addEventListener("click", () => sort(table, number, column, cell));
       cell.replaceChildren(button);
     }
+    const first = data.boards[number].columns.findIndex((column) => column.name === "multi:AP");
+    heading.querySelector(`th[data-column="${first}"]`)?.setAttribute("aria-sort", "descending");
     data.boards[number].rows.forEach((row, place) => {
       if (state.picks[number].size < 3 && row.measured) {
         state.picks[number].add(place);
@@ -103,7 +105,7 @@
   function plot(id, values) {
     const spec = { ...data.specs[id], datasets: { values } };
     // ast: Vega interprets its expressions, as the page's policy forbids to compile them
-    const options = { ast: true, actions: false, renderer: "svg", defaultStyle: false, config: colours(), tooltip: { theme: "custom" } };
+    const options = { mode: "vega-lite", ast: true, actions: false, renderer: "svg", defaultStyle: false, config: colours(), tooltip: { theme: "custom" } };
     return vegaEmbed(at(id), spec, options).catch((error) => { at(id).textContent = `This plot failed: ${error.message}`; throw error; });
   }
 
