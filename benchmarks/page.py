@@ -1,6 +1,6 @@
 """How large the report of 50 models is, how long it takes to write, and how soon a browser has drawn it.
 
-    python -m benchmarks.page --output results/benchmarks/page.json
+    PYTHONPATH=. python benchmarks/page.py --output results/benchmarks/page.json
 
 The published results are copied under other names, with their ranks, so that every matrix and question is there. The
 data of XQuAD-R and MLQA-R must be in the cache or below HBT_BENCH_DATA.
@@ -9,9 +9,6 @@ data of XQuAD-R and MLQA-R must be in the cache or below HBT_BENCH_DATA.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -19,6 +16,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+import report
 
 from tests.browser import chromium, open_report
 
@@ -41,10 +40,11 @@ def main() -> None:
     """Plant, write, open, tell."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=int, default=50)
-    parser.add_argument("--output", type=Path)
-    arguments = parser.parse_args()
+    parser.add_argument("--output", default="", help="write this path with .md and .json")
+    options = parser.parse_args()
+    about = report.environment()
     with tempfile.TemporaryDirectory() as temporary:
-        plant(Path(temporary, "results"), arguments.models)
+        plant(Path(temporary, "results"), options.models)
         page = Path(temporary, "report.html")
         command = [sys.executable, "-m", "hbt_bench", "report", str(Path(temporary, "results")), "--output", str(page)]
         started = time.perf_counter()
@@ -56,19 +56,24 @@ def main() -> None:
                 open_report(driver, page)
                 script = "return performance.getEntriesByName('report-ready')[0].startTime"
                 drawn.append(driver.execute_script(script) / 1000)
-        found = {
-            "command": "python -m benchmarks.page",
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-            "models": arguments.models,
-            "collections": 2,
-            "bytes": page.stat().st_size,
-            "write_s": round(seconds, 1),
-            "drawn_s": {"median": round(statistics.median(drawn), 2), "max": round(max(drawn), 2)},
-        }
-    text = json.dumps(found, indent=2) + "\n"
-    sys.stdout.write(text)
-    if arguments.output:
-        arguments.output.write_text(text)
+        size = page.stat().st_size
+    rows = [
+        ["the file, MB", size / 1e6, "< 5", report.verdict(size, 4_999_999, at_least=False)],
+        [
+            "drawn in Chromium after, s (median of 5)",
+            statistics.median(drawn),
+            "<= 1",
+            report.verdict(max(drawn), 1, False),
+        ],
+        ["drawn in Chromium after, s (slowest)", max(drawn), "<= 1", report.verdict(max(drawn), 1, False)],
+        ["written in, s", seconds, "", ""],
+    ]
+    text = [
+        f"{options.models} models on XQuAD-R and MLQA-R, each with its matrices and worst questions.",
+        report.table(["", "figure", "required", ""], rows),
+    ]
+    data = {"bytes": size, "write_s": seconds, "drawn_s": drawn}
+    report.publish("Report of many models", text, data, about, options.output)
 
 
 if __name__ == "__main__":

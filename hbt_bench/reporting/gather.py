@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 from importlib.resources import files
 
 from hbt_bench.errors import OutputError, did_you_mean
@@ -100,12 +101,14 @@ class Gathered:
         return self.rows[key]
 
 
-def _uncertainty(result: Result, names: Sequence[str], measure: str) -> tuple[Mapping[str, Interval], Array | None]:
+def _uncertainty(
+    result: Result, names: Sequence[str], measure: str
+) -> tuple[Mapping[str, Interval], Callable[[], Array] | None]:
     """Intervals and what questions add to `measure`: as stored, or from the ranks for some of the subsets alone."""
     if len(names) == len(result.subsets) and result.intervals:
-        return result.intervals, result.shares(measure)
+        return result.intervals, partial(result.shares, measure) if measure in result.encoded_shares else None
     made = result.computed_intervals(names)
-    return made.means, made.shares.get(measure)
+    return made.means, partial(made.shares.__getitem__, measure) if measure in made.shares else None
 
 
 def reported_standings() -> list[Standing]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from hbt_bench.errors import UsageError
@@ -69,29 +70,25 @@ class Leaderboard:
                 assign_ranks([row for row in rows if (row.collection, row.data) == (collection, data)], column.key)
         return cls(tuple(rows), choice, board.notes)
 
-    @property
+    @cached_property
     def known(self) -> list[Key]:
         """Every mode and measure that there is."""
-        found = dict.fromkeys(key for row in self.rows for key in row.values)
-        return sorted(found, key=lambda key: MODES.index(key[0]))
+        found = {key for row in self.rows for key in row.values}
+        first = {key: place for row in self.rows[:1] for place, key in enumerate(row.values)}
+        return sorted(found, key=lambda key: (MODES.index(key[0]), first.get(key, len(first)), key[1]))
 
     def columns(self, names: Sequence[str] = ()) -> list[Column]:
         """Columns by name; by default those of `columns.DEFAULT` that are not empty."""
         if names:
             return columns.parse(names, self.known)
-        known = {":".join(key) for key in self.known}
+        there = {":".join(key) for key in self.known} | set(columns.PLAIN)
+        wanted = [name for name in columns.DEFAULT.split(",") if columns.full_name(name) in there]
         marked = any(not row.measured for row in self.rows)  # else there is nothing to tell apart
-        default = [
-            columns.parse([name], self.known)[0] for name in columns.DEFAULT.split(",") if self._there(name, known)
-        ]
         return [
             column
-            for column in default
+            for column in columns.parse(wanted, self.known)
             if (marked if column.name == "source" else any(column.text(row) != "-" for row in self.rows))
         ]
-
-    def _there(self, name: str, known: set[str]) -> bool:
-        return name in columns.PLAIN or columns.full_name(name) in known
 
     def tables(self, chosen: Sequence[Column] | None = None) -> list[Table]:
         """One table a collection; reported figures stand in each table of theirs."""

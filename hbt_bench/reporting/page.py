@@ -36,7 +36,8 @@ def render(content: Mapping[str, Any], title: str) -> str:
     import vl_convert
 
     specs = {name: make() for name, make in CHARTS.items()}
-    scripts = [_script_safe(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")), _script_safe(_read("report.js"))]
+    vega = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    scripts = [_script_safe(vega), _script_safe(_read("report.js"))]
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()}'" for one in scripts)
     policy = f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     return Template(_read("report.html")).substitute(

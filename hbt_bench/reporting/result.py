@@ -60,12 +60,8 @@ class Result:
     def means(self, names: Collection[str]) -> dict[str, float]:
         """Each measure averaged over the subsets in `names`; a measure that one of them lacks is left out."""
         chosen = [self.subsets[name] for name in names]
-        means = {}
-        for measure in dict.fromkeys(measure for scores in chosen for measure in scores):
-            values = [scores[measure] for scores in chosen if measure in scores]
-            if len(values) == len(chosen):
-                means[measure] = math.fsum(values) / len(values)
-        return means
+        shared = [measure for measure in chosen[0] if all(measure in scores for scores in chosen)] if chosen else []
+        return {measure: math.fsum(scores[measure] for scores in chosen) / len(chosen) for measure in shared}
 
     @property
     def label(self) -> str:
@@ -90,10 +86,9 @@ class Result:
         found = next((known for known in MODES if known == mode), None)
         return (collection + bracket + part, found) if found else (self.task, None)
 
-    def shares(self, measure: str) -> Array | None:
-        """What each question adds to the mean of `measure`, (questions,), where it is stored."""
-        text = self.encoded_shares.get(measure)
-        return None if text is None else decode_shares(text)
+    def shares(self, measure: str) -> Array:
+        """What each question adds to the mean of `measure`, (questions,); `encoded_shares` says which are stored."""
+        return decode_shares(self.encoded_shares[measure])
 
     def computed_intervals(self, names: Collection[str] | None = None) -> Intervals:
         """Intervals from the ranks, of all subsets or those in `names`; empty for a result without ranks.
@@ -119,10 +114,11 @@ class Result:
                 about = _head(path)
                 if about is not None:
                     names = about["values"]["subsets"]
-                    columns = [(key, value) for key, value in about["values"].items() if key != "subsets"]
+                    keys = [key for key in about["values"] if key != "subsets"]
+                    columns = [about["values"][key] for key in keys]
                     subsets: dict[str, dict[str, float]] = {
-                        name: {key: column[row] for key, column in columns if column[row] is not None}
-                        for row, name in enumerate(names)
+                        name: {key: value for key, value in zip(keys, row, strict=True) if value is not None}
+                        for name, row in zip(names, zip(*columns, strict=True), strict=True)
                     }
                     return cls._of(path, about["mteb_name"], about, subsets, {})
             content = json.loads(path.read_bytes())

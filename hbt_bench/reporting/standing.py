@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,8 +27,8 @@ class Standing:
 
     `source` is "measured", or where a figure was reported that nobody measured here. `missing` are the modes that lack
     subsets, with how many there are and should be. `languages` are the values by query language of the multilingual
-    mode, or of the monolingual where there is no other. `shares` are what each question adds to a value. `folder` is
-    that of its results.
+    mode, or of the monolingual where there is no other. `shares` give what each question adds to a value, decoded
+    when they are called. `folder` is that of its results.
     """
 
     collection: str
@@ -41,7 +41,7 @@ class Standing:
     intervals: dict[Key, Interval] = field(default_factory=dict)
     missing: dict[Mode, tuple[int, int]] = field(default_factory=dict)
     languages: dict[str, float] = field(default_factory=dict)
-    shares: dict[Key, Array] = field(default_factory=dict)
+    shares: dict[Key, Callable[[], Array]] = field(default_factory=dict)
     signatures: dict[Mode, str] = field(default_factory=dict)
     parameters: int | None = None
     speed: float | None = None
@@ -100,7 +100,7 @@ def assign_ranks(standings: Sequence[Standing], key: Key) -> None:
     level = LEVEL / max(1, len(ranked) - 1)
     best, rank = None, 1
     for place, one in enumerate(ranked, 1):
-        shares = one.shares[key]
+        shares = one.shares[key]()
         if best is None or differ(best, shares, level):
             best, rank = shares, place
         one.rank = rank

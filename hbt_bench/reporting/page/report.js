@@ -128,8 +128,11 @@
 
   function alpha() {
     const titles = { "mono:AP": "mono AP", "cross:AP": "cross AP", "multi:AP": "multi AP", "multi:rank_distance": "rank distance" };
-    const rows = board().rows.filter((row) => typeof row.training.alpha === "number");
-    const sweep = new Set(rows.map((row) => row.training.alpha)).size > 1;
+    const trained = board().rows.filter((row) => typeof row.training.alpha === "number");
+    // a recipe names an alpha even where its strategy does not use it: only what was varied is a sweep
+    const alphas = (strategy) => new Set(trained.filter((row) => row.training.strategy === strategy).map((row) => row.training.alpha));
+    const rows = trained.filter((row) => alphas(row.training.strategy).size > 1);
+    const sweep = rows.length > 0;
     at("alpha-figure").hidden = !sweep;
     if (!sweep) return null;
     return plot("alpha", rows.flatMap((row) => Object.entries(titles).map(([name, measure]) => ({
