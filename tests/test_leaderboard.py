@@ -9,7 +9,6 @@ import io
 import json
 import shutil
 import subprocess
-import time
 
 import numpy as np
 import pytest
@@ -355,10 +354,7 @@ def test_a_thousand_models_are_read_by_their_heads(tmp_path, capsys):
                 (folder / f"{collection}{mode}.json").write_text(
                     '{\n  "hbt_bench": ' + json.dumps(about) + ",\n..\n}\n"
                 )
-    started = time.perf_counter()
     assert command(["leaderboard", str(tmp_path), "--format", "json"]) == 0
-    seconds = time.perf_counter() - started
     rows = json.loads(capsys.readouterr().out)
     assert len(rows) == 2000
     assert (rows[0]["model"], rows[0]["rank"], rows[999]["rank"] > 1) == ("org/m999", 1, True)
-    assert seconds < 6  # 0.8 s where nothing else runs

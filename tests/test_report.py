@@ -224,8 +224,6 @@ def test_nothing_goes_wrong_and_nothing_leaves(driver, report):
     assert problems == []
     addresses = browser.requests(driver)
     assert addresses == [report.resolve().as_uri()]
-    milliseconds = driver.execute_script("return performance.getEntriesByName('report-ready')[0].startTime")
-    assert milliseconds < 5000  # half a second on two quiet cores
 
 
 def test_text_stays_text(driver, content):

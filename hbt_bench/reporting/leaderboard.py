@@ -137,7 +137,7 @@ class Leaderboard:
             lines.append(f"† figures of {' and '.join(sources)}, not measured here and without a rank")
         if any(row.rank for row in self.rows):
             lines.append(
-                "a model that cannot be told apart from the best of a rank shares it (randomization test by question, "
+                "A model that cannot be told apart from the best of a rank shares it (randomization test by question, "
                 "p < 0.05, Bonferroni); ± is the wider half of the 95 % interval"
             )
         return lines
