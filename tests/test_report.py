@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ import pytest
 
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import UsageError
+from hbt_bench.ranking.ranks import Ranks
 from hbt_bench.reporting import page
 from hbt_bench.reporting.charts import CHARTS
 from hbt_bench.reporting.gather import Choice
+from hbt_bench.reporting.intervals import Intervals
 from hbt_bench.reporting.report import ReportRequest
-from hbt_bench.reporting.results import Result, StoredRanks, read_all
+from hbt_bench.reporting.results import Result, StoredRanks, read_all, write
 from tests import browser
 
 FIXTURE = Path(__file__).parent / "fixtures" / "format-2"
@@ -24,43 +27,40 @@ EVIL = "<img src=x onerror=alert(1)>"
 QUESTION = "</script><script>alert(2)</script><b onclick=alert(3)>متى ولدت؟</b> &amp; ${1}"
 
 
-def plant(output, model, revision, change=lambda ranks: ranks, training=None):
-    """Write the fixture's results under another name, with other ranks and the scores that follow from them."""
-    from hbt_bench.ranking.ranks import Ranks
-    from hbt_bench.reporting.results import write
-
+@cache
+def moved(by):
+    """The fixture with every rank lower by some places: the file of ranks, and each task with its intervals."""
     source = next(FIXTURE.glob("*/*"))
+    path = next(source.glob("*.npz"))
+    stored = StoredRanks.read(path)
+    pool = np.minimum(stored.ranks.pool + by, 364).astype(np.int32)
+    ranks = Ranks(pool, stored.ranks.block, stored.ranks.top)
+    found = []
+    for task in sorted(source.glob("*Retrieval_de_en.json")):
+        content = json.loads(task.read_text())
+        about = {key: value for key, value in content.pop("hbt_bench").items() if key not in DERIVED}
+        result = Result.read(task)
+        made = Intervals.of(stored.judgements, ranks, result.place[1])
+        for measure in ("AP", "rank_distance") if result.place[1] == "multi" else ():
+            for entry in content["scores"]["test"]:
+                entry[measure] *= float(made.shares[measure].sum()) / result.scores[measure]
+        found.append((task.name, content, about, made))
+    return path.name, StoredRanks(stored.data, stored.judgements, ranks), found
+
+
+DERIVED = ("format", "values", "intervals", "shares", "mteb_name")
+
+
+def plant(output, model, revision, by, training=None):
+    """Write the fixture's results under another name, with other ranks and the scores that follow from them."""
     folder = output / re.sub(r"\W", "_", model) / revision
     folder.mkdir(parents=True)
-    stored = StoredRanks.read(next(source.glob("*.npz")))
-    pool = change(stored.ranks.pool)
-    StoredRanks(stored.data, stored.judgements, Ranks(pool, stored.ranks.block, stored.ranks.top)).write(
-        folder / next(source.glob("*.npz")).name
-    )
-    for path in source.glob("*Retrieval_de_en.json"):
-        content = json.loads(path.read_text())
-        about = content.pop("hbt_bench")
-        about |= {"model": model, "revision": revision, "training": training or {}}
-        about["signature"] = re.sub("model:[^|]*", f"model:{model}@{revision}", about["signature"])
-        about = {
-            key: about[key] for key in about if key not in ("format", "values", "intervals", "shares", "mteb_name")
-        }
-        result = Result.read(path)
-        (folder / path.name).write_text(json.dumps({**content, "hbt_bench": {**about}}))
-        made = Result.read(folder / path.name).computed_intervals()
-        if "Multilingual" in path.name:
-            shift = float(made.shares["AP"].sum()) / result.scores["AP"]
-            distance = float(made.shares["rank_distance"].sum()) / result.scores["rank_distance"]
-            for entry in content["scores"]["test"]:
-                entry["AP"] *= shift
-                entry["rank_distance"] *= distance
-        write(folder / path.name, content, about, {"name": model, "revision": revision}, made)
-    return folder
-
-
-def worse(by):
-    """Ranks that are lower by a number of places."""
-    return lambda pool: np.minimum(pool + by, 364).astype(np.int32)
+    name, stored, tasks = moved(by)
+    stored.write(folder / name)
+    for task, content, about, made in tasks:
+        signature = re.sub("model:[^|]*", f"model:{model}@{revision}", about["signature"])
+        about = {**about, "model": model, "revision": revision, "signature": signature, "training": training or {}}
+        write(folder / task, content, about, {"name": model, "revision": revision}, made)
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +68,13 @@ def results(tmp_path_factory):
     """50 models: BM25, one with a name that is markup, and a sweep over alpha with four seeds, and one more."""
     output = tmp_path_factory.mktemp("results")
     shutil.copytree(FIXTURE, output, dirs_exist_ok=True)
-    plant(output, EVIL, "0000000000000001", worse(3))
+    plant(output, EVIL, "0000000000000001", 3)
     for number in range(48):
         strategy, alpha = ("hybrid", "mixed")[number % 2], (number // 2 % 6) / 5
         recipe = {"strategy": strategy, "alpha": alpha, "seed": number // 12}
         if number == 47:
             recipe = {"strategy": "monolingual", "alpha": 0.5, "seed": 1}  # alone, so no sweep
-        plant(output, f"local/{strategy}-{number:02}", f"{number + 16:016x}", worse(number % 12), recipe)
+        plant(output, f"local/{strategy}-{number:02}", f"{number + 16:016x}", number % 12, recipe)
     return output
 
 

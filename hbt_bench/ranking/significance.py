@@ -232,6 +232,8 @@ def sign_flip_p(differences: Array) -> float:
         return sum(int(extreme.sum()) for extreme in found) / ways
     if observed >= most - slack:  # all differences have the same sign: of all ways, this and its opposite
         return 2.0 ** (1 - len(scaled))
+    # sums are steps apart where differences repeat: half a step is the correction for it, and errs to a larger p
+    observed = max(0.0, observed - float(scaled.min()))
     deviation = math.sqrt(float((scaled**2).sum()))
     if observed / deviation < 1e-3:  # where the approximation is 0/0, and p is near 1
         return math.erfc(observed / deviation / math.sqrt(2))

@@ -12,8 +12,19 @@ _DASHES = [[1, 0], [6, 3], [2, 2], [8, 2, 2, 2], [4, 4], [10, 4], [1, 3], [12, 2
 _SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left"]
 
 
+#: The panels of a sweep in their order, named as the page names them.
+_MEASURES = ["mono AP", "cross AP", "multi AP", "rank distance"]
+
+
 def _legend(columns: int) -> dict[str, Any]:
-    return {"title": None, "orient": "bottom", "columns": columns, "labelLimit": 420, "symbolSize": 90}
+    return {
+        "title": None,
+        "orient": "bottom",
+        "columns": columns,
+        "labelLimit": 420,
+        "symbolSize": 90,
+        "symbolOpacity": 1,
+    }
 
 
 def _scatter(x: tuple[str, str], y: tuple[str, str]) -> dict[str, Any]:
@@ -121,7 +132,7 @@ def alpha() -> dict[str, Any]:
         "description": "Lines, one a strategy: mean score over seeds against alpha, with a band from least to most",
         "data": {"name": "values"},
         "columns": 2,
-        "facet": {"field": "measure", "type": "nominal", "title": None},
+        "facet": {"field": "measure", "type": "nominal", "title": None, "sort": _MEASURES},
         "resolve": {"scale": {"y": "independent"}},
         "spec": {
             "width": 270,

@@ -21,6 +21,8 @@ FORMAT = 2
 #: The measures whose values, subset by subset, are in the head of a result.
 HEAD_MEASURES = ("AP", "R@1", "R@10", "rank_distance", EXCESS)
 HEAD = b'  "hbt_bench": '
+#: How the head itself begins.
+_MARK = f'{{"format": {FORMAT},'.encode()
 #: Not scores, though they stand among them in MTEB's JSON.
 _NO_SCORES = {"hf_subset", "languages", "mteb_version", "signature", "main_score", "queries"}
 
@@ -186,7 +188,7 @@ def _head(path: Path) -> dict[str, Any] | None:
         if file.readline() != b"{\n":
             return None
         line = file.readline()
-        if not line.startswith(HEAD) or b'"format": 2,' not in line[:40]:
+        if not line.startswith(HEAD + _MARK):
             return None
         file.seek(-2, 2)
         if file.read() != b"}\n":

@@ -105,7 +105,7 @@
   function plot(id, values) {
     const spec = { ...data.specs[id], datasets: { values } };
     // ast: Vega interprets its expressions, as the page's policy forbids to compile them
-    const options = { mode: "vega-lite", ast: true, actions: false, renderer: "svg", defaultStyle: false, config: colours(), tooltip: { theme: "custom" } };
+    const options = { mode: "vega-lite", ast: true, actions: false, renderer: "svg", defaultStyle: false, config: colours(), tooltip: { theme: dark() ? "dark" : "light" } };
     return vegaEmbed(at(id), spec, options).catch((error) => { at(id).textContent = `This plot failed: ${error.message}`; throw error; });
   }
 
