@@ -319,10 +319,10 @@ def test_the_saddlepoint_is_the_test_that_draws(questions, shift):
 
 
 def test_the_saddlepoint_is_right_far_out():
-    """Twenty equal differences, 19 of one sign: exactly 2 (1 + 20) of 2^20 ways."""
+    """Twenty equal differences, 19 of one sign: exactly 2 (1 + 20) of 2^20 ways; and twenty uneven ones."""
     differences = np.ones(20)
     differences[0] = -1
-    assert sign_flip_p(differences) == pytest.approx(42 / 2**20, rel=0.1)  # though sums are 2 apart
+    assert 1 <= sign_flip_p(differences) / (42 / 2**20) < 1.35  # sums are 2 apart, and the error is to a larger p
     uneven = np.random.default_rng(1).random(20) + 0.5
     ways = uneven @ (1 - 2 * (np.arange(1 << 20) >> np.arange(20)[:, None] & 1))
     signs = np.ones(20)

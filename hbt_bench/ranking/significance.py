@@ -28,6 +28,8 @@ CONFIDENCE = 0.95
 _CHUNK_BYTES = 1 << 24
 #: Differences of this part of the values are rounding, since a sum depends on the order of what it adds.
 _ROUNDING = 1e-12
+#: Ways to change signs that are counted one by one, rather than approximated.
+_COUNTED = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,13 +229,14 @@ def sign_flip_p(differences: Array) -> float:
     scaled = np.abs(differences) / np.abs(differences).max()
     observed, most = abs(float((scaled * np.sign(differences)).sum())), float(scaled.sum())
     slack = _ROUNDING * most
-    if ways <= RANDOMIZATIONS:
+    if ways <= _COUNTED:
         found = (np.abs(most - 2 * (swapped @ scaled)) >= observed - slack for swapped in _all_swaps(len(scaled)))
         return sum(int(extreme.sum()) for extreme in found) / ways
     if observed >= most - slack:  # all differences have the same sign: of all ways, this and its opposite
         return 2.0 ** (1 - len(scaled))
-    # sums are steps apart where differences repeat: half a step is the correction for it, and errs to a larger p
-    observed = max(0.0, observed - float(scaled.min()))
+    steps = scaled / scaled.min()
+    if np.abs(steps - np.rint(steps)).max() < 1e-4:  # the sums are steps apart: half of one for continuity
+        observed = max(0.0, observed - float(scaled.min()))
     deviation = math.sqrt(float((scaled**2).sum()))
     if observed / deviation < 1e-3:  # where the approximation is 0/0, and p is near 1
         return math.erfc(observed / deviation / math.sqrt(2))
