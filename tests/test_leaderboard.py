@@ -212,6 +212,16 @@ def test_reported_figures_are_those_of_the_papers_and_marked(two_models):
     assert any(line.startswith("† figures of arXiv 2408.10536") for line in board.legend)
 
 
+def test_reported_figures_are_chosen_as_others_are(two_models):
+    board = Leaderboard.of(two_models, reported=True, choice=Choice(tasks=("xquad-r-multi",)))
+    reported = {row.model: row for row in board.rows if not row.measured}
+    assert {mode for row in board.rows for mode, _ in row.values} == {"multi"}
+    assert reported["XLM-R, hybrid"].values[("multi", "AP")] == 0.5927
+    board = Leaderboard.of(two_models, reported=True, choice=Choice(models=("LaBSE*", "b")))
+    assert {row.model.split(",")[0] for row in board.rows} == {"LaBSE", "org/b"}
+    assert all(row.measured for row in Leaderboard.of(two_models, True, Choice(languages=("en",))).rows)
+
+
 @pytest.mark.parametrize(
     ("choice", "models"),
     [

@@ -14,6 +14,10 @@ from hbt_bench.reporting.results import Result, read_all
 ROOT = Path(__file__).resolve().parent.parent
 
 
+if not (ROOT / "results").is_dir():
+    pytest.skip("the published results are not here", allow_module_level=True)
+
+
 def recipes():
     """The commands of `make results`: the options, and the file that each rewrites."""
     lines = re.findall(r"hbt-bench (leaderboard results .*--update (\S+))", (ROOT / "Makefile").read_text())

@@ -10,6 +10,9 @@ from hbt_bench.cli import options
 from hbt_bench.cli.leaderboard import readable
 from hbt_bench.tasks.registry import parse_names
 
+#: Bytes from which a page is slow to send and to open.
+_LARGE = 5_000_000
+
 
 def _names(option: str, metavar: str, text: str) -> options.Decorator:
     return click.option(
@@ -52,13 +55,16 @@ def command(
     from hbt_bench.reporting import page
     from hbt_bench.reporting.gather import Choice
     from hbt_bench.reporting.report import ReportRequest
+    from hbt_bench.reporting.result import HEAD_MEASURES
 
     page.require()
     check_writable(output.resolve().parent)
     with Bars() as bars:
         request = ReportRequest(Choice(tasks, models), reported, baseline, data_dir, say=bars.say, progress=bars.update)
-        content = request.content(readable(folder))
+        content = request.content(readable(folder, HEAD_MEASURES))
     text = page.render(content, title)
     write_text(output, text)
     click.echo(f"{output}")
-    click.echo(f"hbt-bench: {len(text.encode()) / 1e6:.1f} MB, one file: open it in a browser", err=True)
+    size = len(text.encode())
+    advice = "open it in a browser" if size < _LARGE else "leave models out with --models or --tasks to make it small"
+    click.echo(f"hbt-bench: {size / 1e6:.1f} MB, one file: {advice}", err=True)

@@ -111,15 +111,17 @@ def _uncertainty(
     return made.means, partial(made.shares.__getitem__, measure) if measure in made.shares else None
 
 
-def reported_standings() -> list[Standing]:
-    """The figures of papers, in the package's ``reported.csv``."""
+def reported_standings(choice: Choice) -> list[Standing]:
+    """The figures of papers, in the package's ``reported.csv``, as far as they are chosen."""
     rows: dict[tuple[str, str], Standing] = {}
     text = files("hbt_bench.reporting").joinpath("reported.csv").read_text(encoding="utf-8")
     for line in csv.DictReader(text.splitlines()):
+        mode = next(mode for mode in MODES if mode == line["mode"])
+        if not choice.takes_task(line["collection"], mode):
+            continue
         source = f"reported: {line['source'].split(',')[0]}"
         row = rows.setdefault(
             (line["collection"], line["model"]), Standing(line["collection"], "", line["model"], "", source)
         )
-        mode = next(mode for mode in MODES if mode == line["mode"])
         row.values[mode, line["measure"]] = float(line["value"])
     return list(rows.values())

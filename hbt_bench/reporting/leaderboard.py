@@ -51,11 +51,8 @@ class Leaderboard:
         for result in results:
             gathered.add(result)
         rows = [*gathered.rows.values()]
-        if reported:
-            rows += [
-                row for row in reported_standings() if choice.takes_model(row.model, row.label) and not choice.languages
-            ]
-            rows = [row for row in rows if row.measured or choice.takes_task(row.collection, "")]
+        if reported and not choice.languages:
+            rows += [row for row in reported_standings(choice) if choice.takes_model(row.model, row.label)]
         if not rows and gathered.seen:
             raise UsageError(choice.nothing_left(gathered.seen))
         board = cls(tuple(rows), choice, tuple(dict.fromkeys(gathered.notes)))

@@ -113,7 +113,7 @@ def _cell(number: int, at: int, place: int, column: Mapping[str, Any], row: Mapp
         inner = f'<a href="#s-{number}-{at}-{column["mode"]}" title="the signature of this number">{inner}</a>'
     inner += f" <small>{escape(note)}</small>" if note else ""
     if column["name"] == "model":
-        return f'<th scope="row"><span class="name">{inner}</span></th>'
+        return f'<th scope="row"><bdi>{inner}</bdi></th>'
     return f"<td{_NUMBER if column['measure'] else ''}>{inner}</td>"
 
 

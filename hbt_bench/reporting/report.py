@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hbt_bench.corpus.collection import Collection
-from hbt_bench.errors import DataError, OutputError, UsageError, did_you_mean
+from hbt_bench.errors import DataError, HbtBenchError, OutputError, UsageError, did_you_mean
 from hbt_bench.languages import LANGUAGES
 from hbt_bench.reporting.closeup import BINS, Closeup
 from hbt_bench.reporting.columns import Column
@@ -73,9 +73,9 @@ class ReportRequest:
         collection = self._collection(name, data, results)
         closeups: list[dict[str, Any] | None] = []
         measured = [row for row in rows if row.measured]
+        close = {id(row) for row in measured[:CLOSEUPS]}
         for row in rows:
-            there = row.measured and len([one for one in closeups if one]) < CLOSEUPS
-            closeups.append(self._closeup(row, modes, collection) if there else None)
+            closeups.append(self._closeup(row, modes, collection) if id(row) in close else None)
             self.progress(f"reading {name}", 1, len(rows))
         if len(measured) > CLOSEUPS:
             self.say(f"matrices and questions on {name} are of the best {CLOSEUPS} of {len(measured)} models")
@@ -143,7 +143,7 @@ class ReportRequest:
         self.progress(f"comparing on {name}", 0, 1)
         try:
             found = compare([row.folder for row in compared], short, languages=codes)
-        except (DataError, OutputError, UsageError) as error:
+        except HbtBenchError as error:
             self.say(f"no comparison on {name}: {error}")
             return None
         finally:
