@@ -367,9 +367,13 @@ def test_a_phone_scrolls_inside_tables_only(driver):
 def test_it_prints(driver):
     """Paper has light colours, all numbers and no controls."""
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    a4 = {"width": 1046, "height": 718, "deviceScaleFactor": 1, "mobile": False}  # landscape, without its margins
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", a4)
     try:
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= 1046
         assert driver.execute_script("return getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
         assert not driver.find_element("id", "find").is_displayed()
         assert driver.find_element("css selector", ".leaderboard td.number").is_displayed()
     finally:
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
