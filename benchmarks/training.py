@@ -1,0 +1,155 @@
+"""Training with a plan against sentence-transformers' own trainer on the same texts, side by side in one run.
+
+python benchmarks/training.py --data-dir DATA --output results/benchmarks/training
+
+Both train the same model on XQuAD-R's questions and answers in 11 languages, 121 language pairs: one draws hybrid
+batches, the other has the same rows in one data set and its default sampler. Runs alternate. Then plans over 2, 11
+and 100 languages, fully parallel, are drawn from: what they take to start, a batch, and in memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import tempfile
+import time
+import tracemalloc
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import report
+from transformers.utils import logging
+
+from hbt_bench.tasks.registry import definitions
+from hbt_bench.training import inits, losses
+from hbt_bench.training.loop import PlanTrainer, Rows
+from hbt_bench.training.parallel import Item, ParallelText
+from hbt_bench.training.plan import Plan
+from hbt_bench.training.recipe import Recipe
+from hbt_bench.training.sources import from_collection
+from hbt_bench.training.strategies import Mixture, Supply
+
+_WARM = 5
+_REQUIRED = 0.97
+
+
+def arguments(folder: str, steps: int, batch: int) -> Any:
+    """The same for both."""
+    from sentence_transformers import SentenceTransformerTrainingArguments
+
+    return SentenceTransformerTrainingArguments(
+        output_dir=folder, max_steps=steps, per_device_train_batch_size=batch, save_strategy="no",
+        logging_strategy="no", report_to=[], disable_tqdm=True, use_cpu=True, seed=0,
+    )  # fmt: skip
+
+
+def seconds(trainer: Any) -> tuple[float, float]:
+    """Wall and processor seconds of `train`."""
+    wall, processor = time.perf_counter(), time.process_time()
+    trainer.train()
+    return time.perf_counter() - wall, time.process_time() - processor
+
+
+def plain(rows: Rows, model: Any, loss: Any, folder: str, steps: int, batch: int) -> Any:
+    """sentence-transformers' trainer with its default sampler on the rows of the plan."""
+    from datasets import Dataset
+    from sentence_transformers import SentenceTransformerTrainer
+
+    texts = [rows[row] for row in range(steps * batch)]
+    data = Dataset.from_dict({name: [row[name] for row in texts] for name in rows.columns})
+    return SentenceTransformerTrainer(model=model, args=arguments(folder, steps, batch), train_dataset=data, loss=loss)
+
+
+def throughput(source: ParallelText, init: str, batch: int, steps: int, rounds: int) -> list[object]:
+    """Steps a second of both, in alternation."""
+    recipe = Recipe(init=init, guard=())
+    plan = Plan((Supply(source, 1.0, Mixture.of("hybrid", 0.5, "one", source)),), batch, steps, 0)
+    rows = Rows(plan, recipe.query_prefix, recipe.passage_prefix, parallel=False)
+    found: dict[str, list[tuple[float, float]]] = {"plain": [], "plan": []}
+    for turn in range(rounds + 1):
+        for name in found if turn % 2 else reversed(found):
+            model = inits.load(recipe, source.texts)
+            loss = losses.build(recipe, model, gather=False)
+            with tempfile.TemporaryDirectory() as folder:
+                count = _WARM if turn == 0 else steps
+                if name == "plain":
+                    trainer = plain(rows, model, loss, folder, count, batch)
+                else:
+                    trainer = PlanTrainer(rows=rows, model=model, args=arguments(folder, count, batch), loss=loss)
+                spent = seconds(trainer)
+            if turn:
+                found[name].append(spent)
+            gc.collect()
+    rate = {name: [steps / median(column) for column in zip(*spent, strict=True)] for name, spent in found.items()}
+    ratio = rate["plan"][0] / rate["plain"][0]
+    row = [f"{init}, batches of {batch}", rate["plain"][0], rate["plan"][0], ratio]
+    return [*row, rate["plan"][1] / rate["plain"][1], f">= {_REQUIRED}", report.verdict(ratio, _REQUIRED, True)]
+
+
+def growth(languages: int, items: int = 2000, batches: int = 200) -> list[object]:
+    """Start-up, a batch, and memory of a plan over so many languages."""
+    codes = [f"l{number:02d}" for number in range(languages)]
+    source = ParallelText.from_items(
+        "made",
+        [
+            Item(
+                str(n),
+                {code: f"{code} question {n}" for code in codes},
+                {code: f"{code} passage {n}" for code in codes},
+            )
+            for n in range(items)
+        ],
+    )
+    gc.collect()
+    tracemalloc.start()
+    start = time.perf_counter()
+    plan = Plan((Supply(source, 1.0, Mixture.of("hybrid", 0.5, "one", source)),), 128, 100_000, 0)
+    plan.batch_at(0)
+    started = time.perf_counter() - start
+    tracemalloc.stop()
+    start = time.perf_counter()
+    for step in range(1, batches):
+        plan.batch_at(step)
+    drawn = (time.perf_counter() - start) / (batches - 1)
+    fresh = Plan(plan.supplies, 128, 100_000, 0)
+    tracemalloc.start()
+    for step in range(batches):
+        fresh.batch_at(step)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    texts = sum(array.nbytes for array in (source.queries, source.passages))
+    pairs = languages * (languages - 1)
+    return [languages, pairs, started * 1e3, drawn * 1e3, peak / 2**20, texts / 2**20]
+
+
+def main() -> None:
+    """Measure and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--output", default="", help="Where the report goes, without an ending.")
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    about = report.environment()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    source = from_collection(definitions()["xquad-r"].load(None, options.data_dir))
+    rates = []
+    for init, batch in (("tiny:4x256", 32), ("static:256", 128)):
+        steps = options.steps if init.startswith("tiny") else 5 * options.steps
+        rates.append(throughput(source, init, batch, steps, options.rounds))
+    grown = [growth(languages) for languages in (2, 11, 100)]
+    parts = [
+        "Steps a second on XQuAD-R's texts, 11 languages and 121 pairs; both trainers take turns.",
+        report.table(
+            ["model", "plain trainer", "with a plan", "ratio", "ratio of processor time", "required", ""], rates
+        ),
+        "A plan of 100,000 steps of 128 rows over 2,000 fully parallel items.",
+        report.table(["languages", "pairs", "start, ms", "a batch, ms", "memory, MiB", "index of texts, MiB"], grown),
+    ]
+    report.publish("Training with a plan", parts, {"rates": rates, "growth": grown}, about, options.output)
+
+
+if __name__ == "__main__":
+    main()
