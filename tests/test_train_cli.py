@@ -1,0 +1,118 @@
+"""``hbt-bench train`` and ``quickstart`` at the command line."""
+
+import json
+
+import pytest
+import yaml
+
+from hbt_bench.cli.main import run
+from hbt_bench.training.recipe import Recipe
+
+SMALL = ["--init", "static:16", "--steps", "4", "--batch-size", "8", "--languages", "de,en,sw", "--guard", "cldr-facts"]
+
+
+@pytest.fixture
+def hbt(capsys, monkeypatch, tmp_path):
+    """Run a command line in an empty folder, 80 columns wide; returns its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def hbt(*arguments):
+        code = run([str(argument) for argument in arguments])
+        return (code, *capsys.readouterr())
+
+    return hbt
+
+
+def test_every_field_is_a_flag(hbt):
+    code, out, _ = hbt("train", "--help")
+    assert code == 0
+    for name in Recipe.model_fields:
+        assert f"  --{name.replace('_', '-')} " in out or f"  --{name.replace('_', '-')}\n" in out, name
+
+
+def test_show_recipe_is_a_recipe(hbt, tmp_path):
+    code, out, err = hbt(
+        "train", *SMALL, "--alpha", "0.3", "--language-weights", "en=2,de=1", "--symmetric", "--show-recipe"
+    )
+    assert (code, err) == (0, "")
+    (tmp_path / "r.yaml").write_text(out)
+    recipe = Recipe.read(tmp_path / "r.yaml")
+    assert (recipe.alpha, recipe.language_weights, recipe.symmetric, recipe.steps) == (0.3, {"en": 2, "de": 1}, True, 4)
+    assert hbt("train", "r.yaml", "--show-recipe")[1] == out
+
+
+def test_the_preview_shows_whole_batches_and_the_shares(hbt):
+    code, out, _ = hbt("train", *SMALL, "--preview", "2", "--strategy", "monolingual")
+    assert code == 0
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert "batch 1: mono, cldr-facts" in out
+    assert "batch 2: mono, cldr-facts" in out
+    assert "batch 3" not in out
+    assert "planned shares of 4 batches of 8, 32 rows" in out
+    for code in ("de", "en", "sw"):
+        assert f"queries in {code}" in out
+    rows = [line for line in out.splitlines() if line.startswith("│ ") and "-" in line[2:8]]
+    assert len(rows) == 16
+
+
+def test_train_then_run(hbt, tmp_path):
+    code, out, err = hbt("train", *SMALL, "--output", "ckpt")
+    assert (code, out) == (0, "ckpt\n")
+    assert "hbt-bench run --model ckpt" in err
+    code, out, err = hbt(
+        "run", "--model", "ckpt", "--tasks", "cldr-facts-multi", "--languages", "de,en", "--format", "json"
+    )
+    assert code == 0, err
+    assert "cldr-facts-multi" in out
+    code, out, err = hbt("train", *SMALL, "--output", "ckpt")
+    assert (code, err.splitlines()[0]) == (0, "hbt-bench: ckpt has this model already")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--alpha", "1.5"], 2, "--alpha: must be less than or equal to 1"),
+        (["--strategy", "hybird"], 2, "'hybird' is not one of"),
+        (["--data", "{path: [}"], 2, "--data: '{path: [}' is no YAML"),
+        (["--batch-size", "5000"], 3, "fewer than a batch of 5000"),
+        (["missing.yaml"], 2, "'missing.yaml' does not exist"),
+        (["--languages", "xx"], 2, "--languages: unknown language code 'xx'"),
+        (["--init", "./none"], 2, "there is no folder ./none"),
+        (["--output", __file__], 5, "a file is where a folder should be"),
+        (["--data-dir", "none"], 2, "'none' does not exist"),
+    ],
+)
+def test_mistakes_are_one_sentence(hbt, arguments, code, message):
+    found, out, err = hbt("train", "--guard", "cldr-facts", *arguments)
+    assert (found, out) == (code, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+
+
+def test_a_misspelt_key_has_its_line(hbt, tmp_path):
+    (tmp_path / "r.yaml").write_text("init: static:16\nstrateggy: hybrid\n")
+    code, _, err = hbt("train", "r.yaml")
+    assert code == 3
+    assert err == "hbt-bench: r.yaml:2:1: unknown key 'strateggy' in the file; did you mean 'strategy'?\n"
+
+
+def test_quickstart(hbt, tmp_path, monkeypatch):
+    """The whole of it, with less training."""
+    from hbt_bench.cli import quickstart
+
+    monkeypatch.setitem(quickstart._RECIPE, "steps", 20)
+    code, out, err = hbt("quickstart")
+    assert code == 0, err
+    for strategy in quickstart.STRATEGIES:
+        about = json.loads((tmp_path / "quickstart" / "models" / strategy / "hbt_bench_recipe.json").read_text())
+        assert (about["strategy"], about["pairs_seen"]) == (strategy, 20 * 128)
+        assert f"local/{strategy}" in out
+        recipe = yaml.safe_load(yaml.safe_dump(about["recipe"]))
+        assert recipe["init"] == "static:128"
+    words = " ".join(out.split())
+    assert "than hybrid on cldr-facts-multi AP" in words or "and hybrid cannot be told apart" in words
+    assert "- Greek: monolingual 0." in out
+    assert "- Vietnamese: monolingual 0." in out
+    assert all(len(line) <= 82 for line in out.splitlines())
