@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +189,7 @@ class StoredRanks:
             **{name: getattr(self.ranks, name) for name in _RANKS},
             **{name: getattr(judgements.qrels, name) for name in _QRELS},
             **{name: getattr(judgements, name) for name in _JUDGEMENTS},
+            **({} if judgements.parallel else {"parallel": np.array(False)}),
         )
         write_bytes(path, buffer.getvalue())
 
@@ -200,6 +201,8 @@ class StoredRanks:
                 languages = tuple(str(code) for code in arrays["languages"])
                 qrels = Qrels(*(arrays[name] for name in _QRELS))
                 judgements = Judgements(languages, qrels, *(arrays[name] for name in _JUDGEMENTS))
+                if "parallel" in arrays:
+                    judgements = replace(judgements, parallel=bool(arrays["parallel"]))
                 return cls(str(arrays["data"]), judgements, Ranks(*(arrays[name] for name in _RANKS)))
         except Exception as error:  # numpy and zipfile raise many kinds for a damaged file
             raise OutputError(f"cannot read the ranks in {path} ({error}): delete it and run again") from error
