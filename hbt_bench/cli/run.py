@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @click.option("--model", "name", required=True, help="Local folder, hub name, a name MTEB knows, or bm25.")
-@click.option("--tasks", multiple=True, required=True, metavar="NAMES", help="Task names, with commas or repeated.")
-@options.languages()
+@click.option(
+    "--tasks", multiple=True, required=True, metavar="NAMES", help="Tasks, suite:NAME or task files, with commas."
+)
+@options.language_choice
+@options.task_dir
 @click.option("--output", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @options.data_dir
 @options.formats("table", "json")
@@ -35,6 +39,10 @@ def command(
     name: str,
     tasks: tuple[str, ...],
     languages: tuple[str, ...] | None,
+    query_languages: tuple[str, ...] | None,
+    document_languages: tuple[str, ...] | None,
+    script: tuple[str, ...] | None,
+    family: tuple[str, ...] | None,
     output: Path,
     data_dir: Path | None,
     style: str,
@@ -54,22 +62,26 @@ def command(
     \b
     hbt-bench run --model ckpt/ --tasks xquad-r-multi
     hbt-bench run --model bm25 --tasks xquad-r,mlqa-r --languages en,de --format json
+    hbt-bench run --model ckpt/ --tasks ./my-task.yaml,xquad-r-multi+typos,suite:mlir
     """  # noqa: D301 -- click wants the character
     from hbt_bench.cli.progress import Bars
     from hbt_bench.reporting.evaluation import Evaluation
     from hbt_bench.tasks.mteb_model import ModelRequest
 
-    selections = select_tasks(tasks)
-    for selection in selections:
-        if selection.spec:
-            selection.spec.select(languages)
+    wanted = (languages, query_languages, document_languages, script, family)
+    selections = [
+        replace(selection, spec=options.narrowed(selection.spec, *wanted)) if selection.spec else selection
+        for selection in select_tasks(tasks)
+    ]
     model = ModelRequest(name, revision, query_prompt, document_prompt, device, trust_remote_code)
     with Bars() as bars:
+        if any(wanted) and any(selection.spec is None for selection in selections):
+            bars.say("the choice of languages does not restrict MTEB's own tasks")
         evaluation = Evaluation(
             model,
             selections,
             output,
-            languages,
+            None,
             data_dir,
             batch_size,
             keep_embeddings,

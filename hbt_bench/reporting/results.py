@@ -182,14 +182,15 @@ class StoredRanks:
     def write(self, path: Path) -> None:
         """Write everything into one file, atomically; equal ranks give equal bytes."""
         judgements, buffer = self.judgements, io.BytesIO()
+        flags: dict[str, Any] = {} if judgements.parallel else {"parallel": np.array(False)}
         np.savez_compressed(
             buffer,
             data=np.array(self.data),
             languages=np.array(judgements.languages),
             **{name: getattr(self.ranks, name) for name in _RANKS},
+            **flags,
             **{name: getattr(judgements.qrels, name) for name in _QRELS},
             **{name: getattr(judgements, name) for name in _JUDGEMENTS},
-            **({} if judgements.parallel else {"parallel": np.array(False)}),
         )
         write_bytes(path, buffer.getvalue())
 
