@@ -69,7 +69,7 @@ def show(name: str) -> None:
     about = spec.metadata
     click.echo(f"{spec.name}: {spec.title}\n{spec.description}\n")
     for mode in modes or spec.modes:
-        click.echo(f"  {f'{spec.name}-{mode}':24} {spec.mteb_name}")
+        click.echo(f"  {spec.task_name(mode):24} {spec.mteb_task_name(mode)}")
     rows = [
         ("licence", about.license),
         ("reference", about.reference),

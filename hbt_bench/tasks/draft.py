@@ -89,7 +89,12 @@ class Draft:
             {"expect": self.expect.model_dump(exclude_none=True)}, width=10**6, sort_keys=False, default_flow_style=None
         )
         head = {"name": self.content["name"], "title": self.content["name"], "description": "What is asked and found."}
-        parts = [_dump(head), _dump({"source": self.content["source"]}), _ABOUT, counts]
+        parts = [
+            *(_dump({key: value}) for key, value in head.items()),
+            _dump({"source": self.content["source"]}),
+            _ABOUT,
+            counts,
+        ]
         return _HEAD + "".join(parts)
 
 

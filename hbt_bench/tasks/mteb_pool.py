@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hbt_bench.corpus import columns, hub
@@ -145,8 +146,19 @@ def _retrieval(name: str, task: Any, source: MtebSource, chosen: Mapping[str, st
     for subset, (query_language, document_language) in subsets.items():
         data = task.dataset[subset][split]
         queries = dict(zip(map(str, data["queries"]["id"]), data["queries"]["text"], strict=True))
+        _check_ids(source, queries)
         pool.add((query_language, queries), (document_language, _documents(data["corpus"])), data["relevant_docs"])
     return pool.collection()
+
+
+def _check_ids(source: MtebSource, ids: Iterable[str]) -> None:
+    """Raise `DataError` for ids that are not those by which the languages are parallel."""
+    odd = [one for one in ids if source.id_digits and not re.fullmatch(f"[0-9a-f]{{{source.id_digits}}}", one)]
+    if odd:
+        raise DataError(
+            f"{source.task} has the query id '{odd[0]}', not one of {source.id_digits} hexadecimal digits: its languages "
+            "cannot be matched by id; say `parallel: none` in a definition of your own"
+        )
 
 
 def _documents(corpus: Any) -> Iterator[tuple[str, str]]:

@@ -41,8 +41,15 @@ def add(path: Path) -> None:
         raise UsageError(f"the folder {path} has no task files (*.yaml)")
     if path not in _named:
         _named[path] = None
-        definitions.cache_clear()
-        _catalogue.cache_clear()
+        forget(named=False)
+
+
+def forget(*, named: bool = True) -> None:
+    """Read all definitions anew at the next use, and without the folders and files that were added."""
+    if named:
+        _named.clear()
+    definitions.cache_clear()
+    _catalogue.cache_clear()
 
 
 @cache

@@ -347,7 +347,8 @@ class MtebSource(Source):
 
     `languages` maps our codes to the names of subsets, or to MTEB's codes where a subset has two languages; a list, or
     nothing, leaves that to MTEB's metadata. `pairs` says which of two languages is the query's. `parallel` says what
-    equal ids in several subsets mean. `revision` is MTEB's own if not given.
+    equal ids in several subsets mean, and `id_digits`, of how many hexadecimal digits the ids are that it holds for: a
+    data set that numbers its queries anew in each language is then refused. `revision` is MTEB's own if not given.
     """
 
     kind: Literal["mteb"]
@@ -356,6 +357,7 @@ class MtebSource(Source):
     split: str | None = None
     pairs: Literal["query-document", "document-query"] | None = None
     parallel: Parallel | None = None
+    id_digits: Annotated[int, Field(gt=0, le=64)] | None = None
     revision: Commit | None = None
 
     @property

@@ -253,6 +253,8 @@ class TaskSpec(Strict):
 
     def _parts(self, languages: Sequence[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The languages of queries and of documents, empty where they are all of the collection."""
+        if languages is None and self._queries is None:
+            return (), ()
         whole = self.source.languages
         chosen = tuple(self.languages if languages is None else languages)
         queries = tuple(code for code in chosen if self._queries is None or code in self._queries)
@@ -260,8 +262,6 @@ class TaskSpec(Strict):
         return ((), ()) if queries == documents == whole else (queries, documents)
 
     def _bracket(self, languages: Sequence[str] | None) -> str:
-        if languages is None and self._queries is None:
-            return ""
         queries, documents = self._parts(languages)
         if queries == documents:
             return f"[{','.join(queries)}]" if queries else ""
