@@ -18,7 +18,29 @@ from hbt_bench.tasks import registry
 from hbt_bench.tasks.registry import definitions, mteb_task_names, parse_names, select_tasks, task_names
 
 ALL = ("mono", "cross", "multi")
-SHIPPED = ("cldr-facts", "mlqa-r", "mlqa-r-context", "xquad-r", "xquad-r-context")
+#: Each with its modes: no sentence is its own translation, and without parallel ids there is no cross-lingual mode.
+MODES = {
+    "belebele": ALL,
+    "ciral": ("cross", "multi"),
+    "cldr-facts": ALL,
+    "flores": ("cross", "multi"),
+    "mintaka": ("mono", "multi"),
+    "miracl": ("mono", "multi"),
+    "miracl-hard": ("mono", "multi"),
+    "mkqa": ("mono", "multi"),
+    "mlqa-passages": ALL,
+    "mlqa-r": ALL,
+    "mlqa-r-context": ALL,
+    "neuclir": ALL,
+    "neuclir-2022": ALL,
+    "ntrex": ("cross", "multi"),
+    "tatoeba": ("cross", "multi"),
+    "xm3600-captions": ("cross", "multi"),
+    "xquad-passages": ALL,
+    "xquad-r": ALL,
+    "xquad-r-context": ALL,
+}
+SHIPPED = tuple(MODES)
 
 
 def selected(names):
@@ -63,14 +85,14 @@ def test_selection(names, expected):
 
 
 def test_every_name():
-    expected = {name for one in SHIPPED for name in (one, *(f"{one}-{mode}" for mode in ALL))}
+    expected = {name for one in SHIPPED for name in (one, *(f"{one}-{mode}" for mode in MODES[one]))}
     assert set(task_names()) == expected
     assert {name: modes for name, (_, modes) in task_names().items()}["mlqa-r-context-cross"] == ("cross",)
 
 
 def test_no_name_is_also_mtebs():
     ours = {spec.mteb_task_name(mode) for spec in definitions().values() for mode in spec.modes}
-    assert len(ours) == 3 * len(SHIPPED)
+    assert len(ours) == sum(map(len, MODES.values()))
     assert not ours & mteb_task_names()
 
 
@@ -181,11 +203,15 @@ def test_mtebs_tasks_are_those_that_mteb_registers():
 
 def test_all_definitions_are_valid():
     assert tuple(sorted(definitions())) == SHIPPED
-    for spec in definitions().values():
-        assert spec.modes == ALL
-        assert spec.expect is not None
-        assert tuple(sorted(spec.expect.queries)) == tuple(sorted(spec.expect.documents)) == spec.languages
+    for name, spec in definitions().items():
+        assert spec.modes == MODES[name]
         assert set(spec.languages) <= set(LANGUAGES)
+        assert spec.metadata.license
+        assert "@" in spec.metadata.citation
+        if spec.expect is not None:
+            assert tuple(sorted(spec.expect.queries)) == tuple(sorted(spec.expect.documents)) == spec.languages
+        else:  # the data are those of a commit, or there is no copy of them to count
+            assert getattr(spec.source, "revision", None) or spec.name == "ciral"
 
 
 def test_a_definition_extends_another():
@@ -380,7 +406,11 @@ def test_one_language_has_one_mode(define):
             "licence",
             "unknown key 'licence' in metadata; did you mean 'license'",
         ),
-        (edited("source", "files", "en", "sha256", value=None), "en:", "the key 'sha256' is missing in source.files.en"),
+        (
+            edited("source", "files", "en", "sha256", value=None),
+            "en:",
+            "the key 'sha256' is missing in source.files.en",
+        ),
         (edited("source", "files", "en", "sha256", value="0" * 63), "sha256: '", "source.files.en.sha256: String"),
         (edited("source", "files", "en", "sha256", value="F" * 64), "sha256: F", "source.files.en.sha256: String"),
         (edited("source", "files", "en", "size", value=0), "size: 0", "source.files.en.size: must be greater than 0"),

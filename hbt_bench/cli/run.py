@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,9 @@ from hbt_bench.tasks.registry import select_tasks
 
 if TYPE_CHECKING:
     from hbt_bench.reporting.results import Result
+
+#: Characters of a task's name that leave room for its numbers in 80 columns.
+_NAME_WIDTH = 28
 
 
 @click.command("run")
@@ -107,7 +111,11 @@ def show(results: Sequence[Result]) -> None:
         measures = ["main_score", *measures]
     measures = [measure for measure in measures if any(measure in result.scores for result in results)]
     rows = [
-        [result.task, *(number(result.scores.get(measure), measure) for measure in measures), str(len(result.subsets))]
+        [
+            _short(result.task),
+            *(number(result.scores.get(measure), measure) for measure in measures),
+            str(len(result.subsets)),
+        ]
         for result in results
     ]
     title = f"{results[0].model} ({results[0].revision[:12]})"
@@ -118,3 +126,13 @@ def show(results: Sequence[Result]) -> None:
     )
     for result in results:
         click.echo(f"{result.path}")
+
+
+def _short(task: str) -> str:
+    """A task's name with a long list of languages counted, so that the table fits a terminal."""
+    found = re.search(r"\[([^\]]*)\]", task)
+    if found is None or len(task) <= _NAME_WIDTH:
+        return task
+    queries, _, documents = found[1].partition(">")
+    counts = [str(part.count(",") + 1) for part in (queries, documents) if part]
+    return task.replace(found[0], f"[{' > '.join(counts)} languages]")

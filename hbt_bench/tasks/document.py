@@ -110,7 +110,7 @@ class Document:
         name = place[-1] if place else ""
         inside = ".".join(str(part) for part in place[:-1] if part in _keys(self.content)) or "the file"
         if kind == "extra_forbidden":
-            return self.error(place, f"unknown key '{name}' in {inside}{did_you_mean(str(name), known)}")
+            return self.error(place, f"unknown key '{name}' in {inside}{did_you_mean(str(name), set(known) - {name})}")
         if kind == "missing":
             return self.error(place, f"the key '{name}' is missing in {inside}")
         if kind == "union_tag_invalid":

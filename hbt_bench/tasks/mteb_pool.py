@@ -156,8 +156,8 @@ def _check_ids(source: MtebSource, ids: Iterable[str]) -> None:
     odd = [one for one in ids if source.id_digits and not re.fullmatch(f"[0-9a-f]{{{source.id_digits}}}", one)]
     if odd:
         raise DataError(
-            f"{source.task} has the query id '{odd[0]}', not one of {source.id_digits} hexadecimal digits: its languages "
-            "cannot be matched by id; say `parallel: none` in a definition of your own"
+            f"{source.task} has the query id '{odd[0]}', not one of {source.id_digits} hexadecimal digits: its "
+            "languages cannot be matched by id; say `parallel: none` in a definition of your own"
         )
 
 
