@@ -95,7 +95,10 @@ def command(
         )
         results = evaluation.run()
     if style == "json":
-        click.echo(json.dumps({"results": [result.as_json() for result in results]}, ensure_ascii=False))
+        from hbt_bench.reporting.drop import drop
+
+        entries = [result.as_json() | ({"drop": fall} if (fall := drop(result)) else {}) for result in results]
+        click.echo(json.dumps({"results": entries}, ensure_ascii=False))
     else:
         show(results)
 
@@ -104,8 +107,11 @@ def show(results: Sequence[Result]) -> None:
     """Print results as a table, the means of each task in one row."""
     from rich.console import Console
 
+    from hbt_bench.reporting.drop import drop
     from hbt_bench.reporting.table import Table, number
 
+    drops = {result.task: drop(result) for result in results}
+    dropped = any(drops.values())  # the clean task's result is there too
     measures = ["AP", "R@1", "R@10", "nDCG@10", "rank_distance"]
     if any("AP" not in result.scores for result in results):
         measures = ["main_score", *measures]
@@ -114,16 +120,14 @@ def show(results: Sequence[Result]) -> None:
         [
             _short(result.task),
             *(number(result.scores.get(measure), measure) for measure in measures),
+            *([number(drops[result.task].get("AP"), "AP")] if dropped else []),
             str(len(result.subsets)),
         ]
         for result in results
     ]
+    header = [*(measure.replace("_distance", " dist.") for measure in measures), *(["AP drop"] if dropped else [])]
     title = f"{results[0].model} ({results[0].revision[:12]})"
-    Console().print(
-        Table(
-            ("task", *(measure.replace("_distance", " dist.") for measure in measures), "subsets"), rows, title
-        ).rich()
-    )
+    Console().print(Table(("task", *header, "subsets"), rows, title).rich())
     for result in results:
         click.echo(f"{result.path}")
 
@@ -135,4 +139,4 @@ def _short(task: str) -> str:
         return task
     queries, _, documents = found[1].partition(">")
     counts = [str(part.count(",") + 1) for part in (queries, documents) if part]
-    return task.replace(found[0], f"[{' > '.join(counts)} languages]")
+    return task.replace(found[0], f"[{' > '.join(counts)} lang.]")

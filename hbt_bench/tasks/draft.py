@@ -88,13 +88,9 @@ class Draft:
         counts = yaml.safe_dump(
             {"expect": self.expect.model_dump(exclude_none=True)}, width=10**6, sort_keys=False, default_flow_style=None
         )
-        head = {"name": self.content["name"], "title": self.content["name"], "description": "What is asked and found."}
-        parts = [
-            *(_dump({key: value}) for key, value in head.items()),
-            _dump({"source": self.content["source"]}),
-            _ABOUT,
-            counts,
-        ]
+        name = self.content["name"]
+        head = f"name: {name}\ntitle: {name}\ndescription: What is asked, and what is to be found.\n"
+        parts = [head, _dump({"source": self.content["source"]}), _ABOUT, counts]
         return _HEAD + "".join(parts)
 
 

@@ -90,18 +90,19 @@ def _labels(task: Any, codes: Mapping[str, str] | None = None) -> dict[str, str]
     A code that is given as itself is looked up too.
     """
     found: dict[str, str] = {}
-    for subset, pair in task.metadata.hf_subsets_to_langscripts.items():
-        for label in pair if _is_pairs(task) else pair[:1]:
+    subsets = task.metadata.hf_subsets_to_langscripts  # FLORES has 41,000
+    pairs = _is_pairs(task)
+    for subset, pair in subsets.items():
+        for label in pair if pairs else pair[:1]:
             code = from_mteb(label)
             if code is not None:
                 # the first of several variants of a language stays, an exact subset name wins
-                name = label if _is_pairs(task) else subset
+                name = label if pairs else subset
                 found[code] = code if name == code else found.get(code, name)
     if codes is None:
         return found
     chosen = {code: found.get(code, label) if label == code else label for code, label in codes.items()}
-    known = {*found.values(), *task.metadata.hf_subsets_to_langscripts}
-    known |= {label for pair in task.metadata.hf_subsets_to_langscripts.values() for label in pair}
+    known = {*found.values(), *subsets, *(label for pair in subsets.values() for label in pair)}
     for code, label in chosen.items():
         if label not in known:
             raise DataError(f"{task.metadata.name} has no subset or language '{label}' for '{code}'")
@@ -129,8 +130,9 @@ def _load(task: Any, subsets: list[str], split: str) -> None:
 def _retrieval(name: str, task: Any, source: MtebSource, chosen: Mapping[str, str], split: str) -> Collection:
     own = {label: code for code, label in chosen.items()}
     subsets: dict[str, tuple[str, str]] = {}  # subset -> languages of queries and documents
+    pairs = _is_pairs(task)
     for subset, pair in task.metadata.hf_subsets_to_langscripts.items():
-        if not _is_pairs(task):
+        if not pairs:
             if subset in own:
                 subsets[subset] = (own[subset], own[subset])
         elif all(label in own for label in pair):
@@ -142,7 +144,7 @@ def _retrieval(name: str, task: Any, source: MtebSource, chosen: Mapping[str, st
             first, second = own[pair[0]], own[pair[1]]
             subsets[subset] = (first, second) if source.pairs == "query-document" else (second, first)
     _load(task, list(subsets), split)
-    pool = Pool(name, source.parallel or "none", by_text=_is_pairs(task))
+    pool = Pool(name, source.parallel or "none", by_text=pairs)
     for subset, (query_language, document_language) in subsets.items():
         data = task.dataset[subset][split]
         queries = dict(zip(map(str, data["queries"]["id"]), data["queries"]["text"], strict=True))
