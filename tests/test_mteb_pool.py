@@ -19,6 +19,7 @@ from tests.encoders import TestEncoder, hashed
 
 def data_set(folder, configs):
     """A data set with configurations as on the hub: {config: {split: rows}}."""
+    folder.mkdir()
     card = ["---", "configs:"]
     for config, splits in configs.items():
         card += [f"- config_name: {config}", "  data_files:"]

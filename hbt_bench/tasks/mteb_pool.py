@@ -149,7 +149,10 @@ def _retrieval(name: str, task: Any, source: MtebSource, chosen: Mapping[str, st
         data = task.dataset[subset][split]
         queries = dict(zip(map(str, data["queries"]["id"]), data["queries"]["text"], strict=True))
         _check_ids(source, queries)
-        pool.add((query_language, queries), (document_language, _documents(data["corpus"])), data["relevant_docs"])
+        # MTEB gives the judgements in an order that changes from run to run
+        order = {query: place for place, query in enumerate(queries)}
+        relevant = dict(sorted(data["relevant_docs"].items(), key=lambda item: (order.get(item[0], -1), item[0])))
+        pool.add((query_language, queries), (document_language, _documents(data["corpus"])), relevant)
     return pool.collection()
 
 
