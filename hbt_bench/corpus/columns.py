@@ -196,12 +196,12 @@ def _one(row: Row, path: str, label: str = "") -> str:
 
 def _texts(row: Row, path: str, label: str, *, required: bool) -> list[tuple[int, str]]:
     """The texts at `path` in one language with their places in a list; a language that is not there has none."""
-    values = enumerate(_values(row.fields, path.split("."), label))
-    found = [(place, value) for place, value in values if value is not None]
+    values = list(_values(row.fields, path.split("."), label))
+    found = [(place, value) for place, value in enumerate(values) if value is not None]
     for _, value in found:
         if not isinstance(value, str):
             raise DataError(f"{row.where}: '{path.replace(PLACEHOLDER, label)}' must be a text, not {value!r:.40}")
-    if required and not found:
+    if required and not values:
         raise _missing(row, path, f"no field '{path}'")
     return [(place, _clean(value, row, path)) for place, value in found]
 
