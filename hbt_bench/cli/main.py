@@ -17,6 +17,7 @@ INTERRUPTED = 130
 #: Each command with its line in the overview, which must not load the module.
 _COMMANDS = {
     "run": "Evaluate a model on tasks.",
+    "train": "Train a dual encoder with hybrid or other batches.",
     "bias": "Show the language bias of a model.",
     "compare": "Compare models: differences, intervals, tests.",
     "tasks": "List the tasks, or show one.",

@@ -45,3 +45,26 @@ class Bars:
         self._bar.update(count)
         if self._bar.disable:
             self._bar.n += count
+
+    def train(self, step: int, steps: int, line: str) -> None:
+        """Show the step of a training run that was reached, with a line about it."""
+        from tqdm import tqdm
+
+        if self._bar is None or self._stage != "train":
+            if self._bar is not None:
+                self._bar.close()
+            self._stage = "train"
+            self._bar = tqdm(
+                total=steps,
+                initial=step - 1,
+                desc="training",
+                unit="",
+                leave=False,
+                file=sys.stderr,
+                disable=not sys.stderr.isatty(),
+            )
+        self._bar.set_postfix_str(line, refresh=False)
+        self._bar.update(step - self._bar.n)
+        if step == steps:
+            self._bar.close()
+            self._bar = None

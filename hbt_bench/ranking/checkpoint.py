@@ -20,10 +20,10 @@ Kind = Literal["SentenceTransformer", "SparseEncoder", "MultiVectorEncoder", "Cr
 #: Files of a training run that do not change what the model computes.
 _NOT_THE_MODEL = re.compile(
     r"^(readme\.md|\..*|.*\.(md|log|csv|png|ckpt-state|lock|tmp)|training_args\.bin|optimizer\.(pt|bin)|scheduler\.pt"
-    r"|scaler\.pt|rng_state.*\.pth|trainer_state\.json|events\.out\..*|model_index\.json)$",
+    r"|scaler\.pt|rng_state.*\.pth|trainer_state\.json|hbt_bench_recipe\.json|events\.out\..*|model_index\.json)$",
     re.IGNORECASE,
 )
-_NOT_MODEL_FOLDERS = re.compile(r"^(\..*|checkpoint-\d+|eval|logs|runs|onnx|openvino)$", re.IGNORECASE)
+_NOT_MODEL_FOLDERS = re.compile(r"^(\..*|checkpoint-\d+|checkpoints|eval|logs|runs|onnx|openvino)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

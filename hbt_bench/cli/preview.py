@@ -1,0 +1,69 @@
+"""What ``hbt-bench train --preview`` shows: whole batches as they will be, and the planned shares."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from hbt_bench.training.material import Material
+from hbt_bench.training.plan import Batch, Plan
+
+_PAIRS_SHOWN = 12
+
+
+def show(material: Material, batches: int) -> None:
+    """Write the first batches and the shares to stdout."""
+    console = Console(soft_wrap=False)
+    plan = material.plan
+    for step in range(min(batches, plan.steps)):
+        _batch(console, plan.batch_at(step))
+    _shares(console, plan)
+    for (source, language, reason), count in sorted(material.dropped.items()):
+        console.print(Text(f"left out of {source}: {count} texts in {language} ({reason})"))
+
+
+def _batch(console: Console, batch: Batch) -> None:
+    codes = batch.source.languages
+    console.print(Text(f"batch {batch.step + 1}: {batch.kind}, {batch.source.name}"))
+    table = Table()
+    table.add_column("pair", no_wrap=True, min_width=5)
+    table.add_column("query", ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column("passage", ratio=1, no_wrap=True, overflow="ellipsis")
+    if batch.negatives.shape[1]:
+        table.add_column("hard negative", ratio=1, no_wrap=True, overflow="ellipsis")
+    texts = batch.source.texts
+    for row, (query, passage) in enumerate(batch.pairs.tolist()):
+        cells = [texts[batch.queries[row]], texts[batch.passages[row]]]
+        if batch.negatives.shape[1]:
+            cells.append(texts[batch.negatives[row, 0]])
+        table.add_row(f"{codes[query]}-{codes[passage]}", *(Text(cell) for cell in cells))
+    console.print(table)
+
+
+def _shares(console: Console, plan: Plan) -> None:
+    shares = plan.shares()
+    kinds: dict[str, float] = defaultdict(float)
+    queries: dict[str, float] = defaultdict(float)
+    pairs: dict[str, float] = defaultdict(float)
+    for (source, kind, query, passage), share in shares.items():
+        kinds[f"{source}, {kind}"] += share
+        queries[f"queries in {query}"] += share
+        pairs[f"pair {query}-{passage}"] += share
+    rows = plan.steps * plan.batch_size
+    console.print(Text(f"planned shares of {plan.steps} batches of {plan.batch_size}, {rows:,} rows"))
+    table = Table()
+    table.add_column("of what")
+    table.add_column("share", justify="right")
+    for part, digits in ((kinds, 1), (queries, 1), (pairs, 2)):
+        ordered = sorted(part.items(), key=lambda item: (-item[1], item[0]))
+        shown = ordered if part is not pairs else ordered[:_PAIRS_SHOWN]
+        for name, share in shown:
+            table.add_row(Text(name), f"{share:.{digits}%}")
+        if len(shown) < len(ordered):
+            rest = sum(share for _, share in ordered[len(shown) :])
+            table.add_row(f"{len(ordered) - len(shown)} other pairs", f"{rest:.1%}")
+        table.add_section()
+    console.print(table)

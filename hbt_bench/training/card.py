@@ -1,0 +1,91 @@
+"""What a trained model says of itself: everything it was made from, as JSON and as a model card."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import yaml
+
+from hbt_bench.training.material import Material
+from hbt_bench.training.recipe import Recipe
+
+_LIBRARIES = ("hbt-bench", "sentence-transformers", "transformers", "torch", "numpy")
+
+
+def about(
+    recipe: Recipe, material: Material, steps: int, seconds: float, history: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """All that the model depends on, and what training it took; `history` is the trainer's log."""
+    looks = [entry for entry in history if any(key.startswith("eval_") for key in entry)]
+    return {
+        "name": recipe.name,
+        "strategy": recipe.strategy,
+        "alpha": recipe.alpha,
+        "seed": recipe.seed,
+        "init": recipe.init,
+        "recipe": recipe.resolved(),
+        "plan": material.plan.fingerprint,
+        "data": {supply.source.name: supply.source.fingerprint for supply in material.plan.supplies},
+        "languages": sorted({code for supply in material.plan.supplies for code in supply.source.languages}),
+        "dropped": [[*key, count] for key, count in sorted(material.dropped.items())],
+        "steps": steps,
+        "pairs_seen": steps * recipe.batch_size,
+        "seconds": round(seconds, 1),
+        "batches": dict(sorted(Counter(material.plan.kind_at(step) for step in range(steps)).items())),
+        "shares": [[*key, round(share, 6)] for key, share in sorted(Counter(material.plan.drawn(steps)).items())],
+        "losses": [[entry["step"], entry["loss"]] for entry in history if "loss" in entry],
+        "dev": [{key: value for key, value in entry.items() if not _is_speed(key)} for entry in looks],
+        "versions": {name: version(name) for name in _LIBRARIES},
+        "machine": f"{platform.machine()} {platform.system()}, Python {platform.python_version()}",
+    }
+
+
+def readme(folder: str, facts: Mapping[str, Any]) -> str:
+    """A model card: what the model is, how to use it, and how it came about."""
+    name = facts["name"] or folder
+    head = {
+        "language": facts["languages"],
+        "library_name": "sentence-transformers",
+        "pipeline_tag": "sentence-similarity",
+        "tags": ["sentence-transformers", "feature-extraction", "retrieval", "multilingual", "hbt-bench"],
+    }
+    if ":" not in facts["init"]:
+        head["base_model"] = facts["init"]
+    recipe = {key: value for key, value in facts["recipe"].items() if value is not None}
+    rows = ["| kind of batch | batches |", "|---|---:|", *(f"| {k} | {n} |" for k, n in facts["batches"].items())]
+    sources = [f"- {source}: data hash `{digest}`" for source, digest in facts["data"].items()]
+    dropped = sum(entry[-1] for entry in facts["dropped"])
+    if dropped:
+        sources.append(f"- {dropped} texts were left out because evaluation data has them too")
+    looks = [
+        f"- step {entry.get('step')}: "
+        + ", ".join(f"{key.removeprefix('eval_')} {entry[key]:.4f}" for key in sorted(entry) if key.startswith("eval_"))
+        for entry in facts["dev"]
+    ]
+    parts = [
+        "---\n" + yaml.safe_dump(head, allow_unicode=True, sort_keys=False) + "---",
+        f"# {name}",
+        f"A dual encoder for multilingual retrieval, trained with {facts['strategy']} batches"
+        + (f" (alpha {facts['alpha']})" if facts["strategy"] in ("hybrid", "pair-per-row") else "")
+        + f" from `{facts['init']}`: {facts['steps']} steps, {facts['pairs_seen']:,} pairs, {facts['seconds']:.0f} s.",
+        "```python\nfrom sentence_transformers import SentenceTransformer\n\n"
+        f'model = SentenceTransformer("{folder}")\n'
+        'queries = model.encode(["..."], prompt_name="query")\n'
+        'documents = model.encode(["..."], prompt_name="document")\n```',
+        "## Training",
+        *(["\n".join(sources)] if sources else []),
+        "\n".join(rows),
+        *(["### Development data\n\n" + "\n".join(looks)] if looks else []),
+        "### Recipe",
+        "```yaml\n" + yaml.safe_dump(recipe, allow_unicode=True, sort_keys=False) + "```",
+        "Made with " + ", ".join(f"{key} {value}" for key, value in facts["versions"].items()) + ".",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _is_speed(key: str) -> bool:
+    return key.endswith(("_runtime", "_per_second"))

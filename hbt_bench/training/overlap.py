@@ -1,0 +1,77 @@
+"""The leakage guard: training texts that evaluation collections have too."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+from hbt_bench.corpus.collection import Collection
+from hbt_bench.languages import LANGUAGES
+from hbt_bench.training.parallel import ParallelText
+
+#: Length of a run that counts as copied, in words; in characters where a script has no spaces between words.
+WORDS = 10
+CHARACTERS = 24
+_WITHOUT_SPACES = frozenset({"Thai", "Hans", "Hant", "Jpan", "Laoo", "Khmr", "Mymr"})
+
+
+class Overlap:
+    """The texts of some collections, by language, to compare training texts with.
+
+    Two texts of one language overlap when they are equal, or share a run of `WORDS` words (`CHARACTERS` characters in
+    scripts without spaces); case, punctuation and spacing do not count.
+    """
+
+    def __init__(self, collections: Iterable[Collection]) -> None:
+        self._whole: set[tuple[str, int]] = set()
+        self._runs: set[tuple[str, int]] = set()
+        for collection in collections:
+            queries = ((query.language, query.text) for query in collection.queries)
+            documents = ((document.language, document.text) for document in collection.documents)
+            for language, text in chain(queries, documents):
+                words = _words(text)
+                self._whole.add((language, hash(" ".join(words))))
+                self._runs.update((language, hash(run)) for run in _runs(language, words))
+
+    def reason(self, language: str, text: str) -> str | None:
+        """How a text overlaps with the collections, None when it does not."""
+        words = _words(text)
+        if (language, hash(" ".join(words))) in self._whole:
+            return "same text"
+        if any((language, hash(run)) in self._runs for run in _runs(language, words)):
+            return "shared run"
+        return None
+
+    def count(self, source: ParallelText) -> Counter[tuple[str, str]]:
+        """How many texts of a source overlap, by language and reason."""
+        found = ((language, self.reason(language, text)) for language, text in source.occurrences())
+        return Counter((language, reason) for language, reason in found if reason)
+
+    def dropped(self, source: ParallelText) -> ParallelText:
+        """The source without the texts that overlap; raises `DataError` when nothing is left."""
+        return source.without(lambda language, text: self.reason(language, text) is not None)
+
+
+class _Spaced(dict[int, str]):
+    """A table for `str.translate` that puts a space for punctuation and symbols."""
+
+    def __missing__(self, character: int) -> str:
+        letter = chr(character)
+        self[character] = " " if unicodedata.category(letter)[0] in "PSZ" else letter
+        return self[character]
+
+
+_TABLE = _Spaced()
+
+
+def _words(text: str) -> list[str]:
+    return unicodedata.normalize("NFKC", text).casefold().translate(_TABLE).split()
+
+
+def _runs(language: str, words: list[str]) -> Iterator[str]:
+    if LANGUAGES[language].script in _WITHOUT_SPACES:
+        text = "".join(words)
+        return (text[start : start + CHARACTERS] for start in range(len(text) - CHARACTERS + 1))
+    return (" ".join(words[start : start + WORDS]) for start in range(len(words) - WORDS + 1))

@@ -1,0 +1,260 @@
+"""One training run: a recipe in, a sentence-transformers model out; what a killed run had done is not done again."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hbt_bench.corpus.atomic import check_writable, output_error, write_text
+from hbt_bench.corpus.collection import Collection
+from hbt_bench.errors import HbtBenchError, ModelError, OutputError, UsageError
+from hbt_bench.training import card, inits
+from hbt_bench.training.material import Material, dev_collection
+from hbt_bench.training.recipe import DEV_MEASURES, Recipe
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from hbt_bench.training.loop import PlanTrainer, Rows
+
+#: What a model was trained from, beside its weights; written last, so a model that has it is complete.
+RECIPE_FILE = "hbt_bench_recipe.json"
+_CHECKPOINTS = "checkpoints"
+
+#: Called with the steps done, the steps of the run, and a line about them.
+Progress = Callable[[int, int, str], object]
+
+
+@dataclass(frozen=True)
+class Training:
+    """A run of `recipe` into the folder `output`, its data looked for in `folders`."""
+
+    recipe: Recipe
+    output: Path
+    folders: Sequence[Path] = (Path(),)
+    drop_overlap: bool = False
+    resume: bool = True
+    overwrite: bool = False
+    say: Callable[[str], object] = field(default=lambda message: None, compare=False)
+    progress: Progress = field(default=lambda step, steps, line: None, compare=False)
+
+    def run(self) -> Path:
+        """Train and return `output`; a complete model of the same recipe is returned as it is.
+
+        Everything that can be checked without the model is checked first. Raises the errors of `hbt_bench.errors`.
+        """
+        check_writable(self.output)
+        inits.check(self.recipe.init)
+        if self._is_done():
+            self.say(f"{self.output} has this model already")
+            return self.output
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        if self.recipe.batch_size % (processes * self.recipe.accumulation):
+            raise UsageError(
+                f"a batch of {self.recipe.batch_size} cannot be shared out evenly to {processes} processes of "
+                f"{self.recipe.accumulation} parts: change --batch-size"
+            )
+        material = Material.load(self.recipe, self.folders, drop_overlap=self.drop_overlap, say=self.say)
+        if self.recipe.loss == "paper":
+            for supply in material.plan.supplies:
+                if not supply.source.negatives.shape[2]:
+                    raise UsageError(f"the loss `paper` needs hard negatives, and {supply.source.name} has none")
+        dev = dev_collection(self.recipe, self.folders)
+        with _writing(self.output):
+            return self._train(material, dev)
+
+    def _is_done(self) -> bool:
+        """Whether the model is there; raises `UsageError` when it is another one's place."""
+        path = self.output / RECIPE_FILE
+        if self.overwrite or not path.is_file():
+            return False
+        try:
+            known = json.loads(path.read_bytes())
+            other = {key for key, value in self.recipe.resolved().items() if known["recipe"].get(key) != value}
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise OutputError(f"{path} is damaged: train again with --overwrite") from error
+        other -= {"name", "workers"}
+        if other:
+            raise UsageError(
+                f"{self.output} has a model of another recipe (it differs in {', '.join(sorted(other))}): choose "
+                "another --output, or --overwrite"
+            )
+        return True
+
+    def _train(self, material: Material, dev: Collection | None) -> Path:
+        from transformers import set_seed
+        from transformers.utils import logging
+
+        from hbt_bench.training.loop import last_complete
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        started = time.monotonic()
+        checkpoints = self.output / _CHECKPOINTS
+        if self.overwrite or not self.resume:
+            shutil.rmtree(checkpoints, ignore_errors=True)
+        newest, torn = last_complete(checkpoints, material.plan)
+        set_seed(self.recipe.seed)
+        model = inits.load(self.recipe, _texts(material))
+        trainer = self._trainer(model, material, dev)
+        if trainer.is_world_process_zero():
+            for path in torn:
+                shutil.rmtree(path)
+        if newest is not None:
+            self.say(f"continuing from {newest.name}")
+        try:
+            trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+        except (HbtBenchError, OSError):
+            raise
+        except RuntimeError as error:
+            _raise_for_memory_or_disk(error, self.output)
+            raise
+        if trainer.is_world_process_zero():
+            done = trainer.state.global_step
+            about = card.about(self.recipe, material, done, time.monotonic() - started, trainer.state.log_history)
+            self._save(model, about)
+        trainer.accelerator.wait_for_everyone()
+        return self.output
+
+    def _trainer(self, model: SentenceTransformer, material: Material, dev: Collection | None) -> PlanTrainer:
+        import torch
+        from sentence_transformers import SentenceTransformerTrainingArguments
+        from transformers import EarlyStoppingCallback
+        from transformers.trainer_callback import PrinterCallback
+
+        from hbt_bench.training import losses
+        from hbt_bench.training.loop import Bar, PlanTrainer, Watch
+
+        recipe, processes = self.recipe, int(os.environ.get("WORLD_SIZE", "1"))
+        looks = recipe.dev is not None or bool(recipe.dev_share)
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(self.output / "runs")
+        arguments = SentenceTransformerTrainingArguments(
+            output_dir=str(self.output / _CHECKPOINTS),
+            max_steps=recipe.steps,
+            per_device_train_batch_size=recipe.batch_size // (processes * recipe.accumulation),
+            gradient_accumulation_steps=recipe.accumulation,
+            learning_rate=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            warmup_steps=round(recipe.warmup * recipe.steps),
+            lr_scheduler_type="constant_with_warmup" if recipe.schedule == "constant" else recipe.schedule,
+            bf16=_use_bf16(recipe.precision),
+            gradient_checkpointing=recipe.gradient_checkpointing,
+            seed=recipe.seed,
+            dataloader_num_workers=recipe.workers,
+            logging_steps=max(1, recipe.steps // 100),
+            logging_nan_inf_filter=False,
+            report_to=["tensorboard"] if _installed("tensorboard") else [],
+            save_strategy="steps",
+            save_steps=min(recipe.save_steps, recipe.steps),
+            save_total_limit=2,
+            eval_strategy="steps" if looks else "no",
+            eval_steps=recipe.dev_every if looks else None,
+            load_best_model_at_end=looks,
+            metric_for_best_model=f"eval_{recipe.dev_measure}" if looks else None,
+            greater_is_better=DEV_MEASURES[recipe.dev_measure] if looks else None,
+            disable_tqdm=True,
+            # on the processor, processes find one another only when they are told that it is the device
+            use_cpu=not torch.accelerator.is_available(),
+            ddp_backend="gloo" if processes > 1 and not torch.accelerator.is_available() else None,
+        )
+        loss = losses.build(recipe, model, gather=processes > 1)
+        watch = Watch(material.plan)
+        callbacks = [watch, Bar(material.plan, self.progress)]
+        if recipe.patience:
+            callbacks.append(EarlyStoppingCallback(recipe.patience))
+        trainer = PlanTrainer(
+            rows=self._rows(material.plan),
+            model=model,
+            args=arguments,
+            loss=loss,
+            evaluator=self._evaluator(model, material, dev, loss),
+            callbacks=callbacks,
+        )
+        trainer.remove_callback(PrinterCallback)
+        watch.trainer = trainer
+        return trainer
+
+    def _rows(self, plan: Any) -> Rows:
+        from hbt_bench.training.loop import Rows
+
+        recipe = self.recipe
+        return Rows(plan, recipe.query_prefix, recipe.passage_prefix, parallel=recipe.distillation > 0)
+
+    def _evaluator(self, model: SentenceTransformer, material: Material, dev: Collection | None, loss: Any) -> Any:
+        from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
+
+        from hbt_bench.training.dev import CollectionEvaluator, LossEvaluator
+
+        if dev is not None:
+            return CollectionEvaluator(dev, self.recipe.batch_size)
+        if material.held_out is None:
+            return None
+        return LossEvaluator(
+            self._rows(material.held_out), SentenceTransformerDataCollator(preprocess_fn=model.preprocess), loss
+        )
+
+    def _save(self, model: SentenceTransformer, about: dict[str, Any]) -> None:
+        """Write the model beside, then move its files in place, the one that makes the folder complete last."""
+        with tempfile.TemporaryDirectory(prefix=".saving-", dir=self.output) as folder:
+            model.save(folder, create_model_card=False)
+            for path in sorted(Path(folder).iterdir(), key=lambda path: path.name == "modules.json"):
+                target = self.output / path.name
+                if target.is_dir():
+                    shutil.rmtree(target)
+                path.replace(target)
+        write_text(self.output / "README.md", card.readme(self.output.name, about))
+        write_text(self.output / RECIPE_FILE, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+        shutil.rmtree(self.output / _CHECKPOINTS, ignore_errors=True)
+
+
+def _texts(material: Material) -> Iterator[str]:
+    """Every training text once a source, for a tokenizer."""
+    for supply in material.plan.supplies:
+        yield from supply.source.texts
+
+
+def _use_bf16(precision: str) -> bool:
+    import torch
+
+    if precision == "bf16" and torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
+        raise UsageError("this GPU has no bf16: leave --precision out")
+    return precision == "bf16" or (
+        precision == "auto" and torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    )
+
+
+def _installed(package: str) -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec(package) is not None
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Put a failure to write, which the libraries leave to the system, in words."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT):
+            raise output_error(folder, error) from error
+        raise
+
+
+def _raise_for_memory_or_disk(error: RuntimeError, folder: Path) -> None:
+    """Torch tells a full disk and a full memory as plain runtime errors."""
+    text = str(error)
+    if "No space left" in text or "iostream error" in text or "unexpected pos" in text:
+        raise output_error(folder, OSError(errno.ENOSPC, "no space left")) from error
+    if "out of memory" in text or "can't allocate memory" in text:
+        raise ModelError(
+            "there is not enough memory for this batch: lower --batch-size, or use --cached or --accumulation"
+        ) from error

@@ -1,0 +1,128 @@
+import math
+
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from torch import nn
+
+from hbt_bench.training import inits, losses
+from hbt_bench.training.recipe import Recipe
+
+# three queries in the plane, their passages, and a hard negative each; all of length 1
+QUERIES = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+PASSAGES = torch.tensor([[0.8, 0.6], [0.0, 1.0], [1.0, 0.0]])
+NEGATIVES = torch.tensor([[0.0, 1.0], [1.0, 0.0], [-1.0, 0.0]])
+COSINES = [[0.8, 0.0, 1.0], [0.6, 1.0, 0.0], [0.96, 0.8, 0.6]]
+NEGATIVE_COSINES = [[0.0, 1.0, -1.0], [1.0, 0.0, 0.0], [0.8, 0.6, -0.6]]
+
+
+class Given(nn.Module):
+    """A model whose features are the embeddings themselves."""
+
+    device = torch.device("cpu")
+
+    def forward(self, features):
+        return {"sentence_embedding": features["x"]}
+
+
+def value(recipe, *columns):
+    loss = losses.build(recipe, Given(), gather=False)
+    found = loss([{"x": column} for column in columns], None)
+    return float(sum(found.values()) if isinstance(found, dict) else found)
+
+
+def log_sum(*cosines, temperature):
+    return math.log(sum(math.exp(cosine / temperature) for cosine in cosines))
+
+
+def test_in_batch_loss_by_hand():
+    expected = sum(log_sum(*row, temperature=0.5) - row[n] / 0.5 for n, row in enumerate(COSINES)) / 3
+    assert value(Recipe(temperature=0.5), QUERIES, PASSAGES) == pytest.approx(expected, abs=1e-6)
+
+
+def test_in_batch_loss_with_hard_negatives_by_hand():
+    rows = [one + two for one, two in zip(COSINES, NEGATIVE_COSINES, strict=True)]
+    expected = sum(log_sum(*row, temperature=0.5) - row[n] / 0.5 for n, row in enumerate(rows)) / 3
+    assert value(Recipe(temperature=0.5), QUERIES, PASSAGES, NEGATIVES) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_papers_equation_by_hand():
+    """Own passage and all negatives of the batch in the denominator, no other query's passage."""
+    expected = 0.0
+    for n in range(3):
+        expected += log_sum(COSINES[n][n], *NEGATIVE_COSINES[n], temperature=0.1) - COSINES[n][n] / 0.1
+    assert value(Recipe(loss="paper", temperature=0.1), QUERIES, PASSAGES, NEGATIVES) == pytest.approx(
+        expected / 3, abs=1e-6
+    )
+
+
+def test_symmetric_by_hand():
+    columns = list(zip(*COSINES, strict=True))
+    forth = sum(log_sum(*row, temperature=0.5) - row[n] / 0.5 for n, row in enumerate(COSINES)) / 3
+    back = sum(log_sum(*column, temperature=0.5) - column[n] / 0.5 for n, column in enumerate(columns)) / 3
+    found = value(Recipe(temperature=0.5, symmetric=True), QUERIES, PASSAGES)
+    assert found == pytest.approx((forth + back) / 2, abs=1e-6)
+
+
+def test_the_divergence_from_the_parallel_query_by_hand():
+    parallel = QUERIES[[1, 0, 2]]
+    recipe = Recipe(temperature=0.5, distillation=2.0)
+    divergence = 0.0
+    for n, other in enumerate((1, 0, 2)):
+        own_total, other_total = (log_sum(*COSINES[row], temperature=0.5) for row in (n, other))
+        for place in range(3):
+            log_other = COSINES[other][place] / 0.5 - other_total
+            log_own = COSINES[n][place] / 0.5 - own_total
+            divergence += math.exp(log_other) * (log_other - log_own)
+    plain = value(Recipe(temperature=0.5), QUERIES, PASSAGES)
+    assert value(recipe, QUERIES, PASSAGES, parallel) == pytest.approx(plain + 2 * divergence / 3, abs=1e-5)
+    assert value(recipe, QUERIES, PASSAGES, QUERIES) == pytest.approx(plain, abs=1e-6)
+
+
+def test_the_parallel_query_is_not_trained_by_the_divergence():
+    queries, parallel = QUERIES.clone().requires_grad_(), QUERIES[[1, 0, 2]].clone().requires_grad_()
+    loss = losses.build(Recipe(distillation=1.0), Given(), gather=False)
+    loss([{"x": queries}, {"x": PASSAGES}, {"x": parallel}], None)["divergence"].backward()
+    assert parallel.grad is None
+    assert queries.grad.abs().sum() > 0
+
+
+TEXTS = [f"{word} {number}" for number in range(8) for word in ("river", "mountain", "city")]
+
+
+def gradients(recipe):
+    torch.manual_seed(0)
+    model = inits.load(recipe, TEXTS)
+    model.eval()  # without dropout, which the cached loss draws anew
+    loss = losses.build(recipe, model, gather=False)
+    features = [model.preprocess([f"{word} {n}" for n in range(8)]) for word in ("river", "city")]
+    found = loss(features, None)
+    found.backward()
+    return float(found.detach()), {name: part.grad.clone() for name, part in model.named_parameters()}
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_the_cached_loss_has_the_plain_ones_gradients(symmetric):
+    base = {"init": "tiny:1x32", "vocabulary": 300, "symmetric": symmetric}
+    plain, gradient = gradients(Recipe(**base))
+    cached, other = gradients(Recipe(cached=3, **base))
+    assert cached == pytest.approx(plain, abs=1e-6)
+    assert any(part.abs().max() > 1e-3 for part in gradient.values())
+    for name, part in gradient.items():
+        assert (part - other[name]).abs().max() < 1e-5, name
+
+
+def test_matryoshka_is_the_sum_over_the_leading_dimensions():
+    base = {"init": "tiny:1x32", "vocabulary": 300}
+    torch.manual_seed(0)
+    model = inits.load(Recipe(**base), TEXTS)
+    assert isinstance(model, SentenceTransformer)
+    model.eval()
+    features = [model.preprocess(TEXTS[start:8:2]) for start in (0, 1)]
+    whole = losses.build(Recipe(matryoshka=(32, 8), **base), model, gather=False)(features, None)
+    vectors = [model(dict(one))["sentence_embedding"].detach() for one in features]
+    given = [
+        losses.build(Recipe(**base), Given(), gather=False)([{"x": v[:, :size]} for v in vectors], None)
+        for size in (32, 8)
+    ]
+    assert float(whole) == pytest.approx(float(sum(given)), abs=1e-5)

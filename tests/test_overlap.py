@@ -1,0 +1,54 @@
+import pytest
+
+from hbt_bench.corpus.collection import Collection, Document, Query
+from hbt_bench.errors import DataError
+from hbt_bench.training.overlap import Overlap
+from hbt_bench.training.parallel import Item, ParallelText
+
+LONG = "The quick brown fox jumps over the lazy dog near the old river bank"
+THAI = "ประเทศไทยตั้งอยู่ในเอเชียตะวันออกเฉียงใต้และมีประชากรมาก"
+
+
+@pytest.fixture(scope="module")
+def overlap():
+    queries = [Query("q1", "en", "Who is Ann?", "1"), Query("q2", "th", "ใคร", "2")]
+    documents = [Document("d1", "en", LONG), Document("d2", "th", THAI)]
+    return Overlap([Collection.from_records("c", queries, documents, {"q1": {"d1": 1}, "q2": {"d2": 1}})])
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "reason"),
+    [
+        ("en", "who is ANN", "same text"),
+        ("en", " Who  is Ann?! ", "same text"),
+        ("de", "Who is Ann?", None),  # another language
+        ("en", "Who is Anna?", None),
+        ("en", "Then " + " ".join(LONG.split()[2:12]) + " and more", "shared run"),
+        ("en", "Then " + " ".join(LONG.split()[2:11]) + " and more", None),  # nine words
+        ("th", "ก" + THAI[3:27] + "ข", "shared run"),  # 24 characters
+        ("th", "ก" + THAI[3:26] + "ข", None),
+    ],
+)
+def test_reasons(overlap, language, text, reason):
+    assert overlap.reason(language, text) == reason
+
+
+def test_counting_and_dropping(overlap):
+    source = ParallelText.from_items(
+        "train",
+        [
+            Item("1", {"en": "Who is Ann?", "de": "Wer?"}, {"en": "A girl.", "de": "Ein Kind."}),
+            Item("2", {"en": "Which fox?"}, {"en": f"Once {LONG}"}),
+        ],
+    )
+    assert dict(overlap.count(source)) == {("en", "same text"): 1, ("en", "shared run"): 1}
+    left = overlap.dropped(source)
+    assert left.ids == ("1",)
+    assert left.counts.tolist() == [[1, 1], [0, 0]]
+    assert not overlap.count(left)
+
+
+def test_nothing_left(overlap):
+    source = ParallelText.from_items("train", [Item("1", {"en": "Who is Ann?"}, {"en": "A girl."})])
+    with pytest.raises(DataError, match="nothing is left to train on of train"):
+        overlap.dropped(source)

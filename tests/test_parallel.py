@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+
+from hbt_bench.errors import DataError
+from hbt_bench.training.parallel import MISSING, Item, ParallelText
+
+ITEMS = [
+    Item("1", {"en": "who?", "de": "wer?"}, {"en": "Ann did.", "de": "Anna war es."}),
+    Item("2", {"en": "what?"}, {"en": "Ann  did.", "fr": "Quoi."}),
+    Item("3", {"de": "wo?"}, {"de": "Hier."}),
+]
+
+
+@pytest.fixture
+def source():
+    return ParallelText.from_items("small", ITEMS)
+
+
+def test_equal_texts_have_one_number_and_white_space_does_not_count(source):
+    assert source.languages == ("de", "en", "fr")
+    en = source.languages.index("en")
+    assert source.passages[en, 0] == source.passages[en, 1]
+    assert source.texts[source.passages[en, 1]] == "Ann did."
+    assert source.queries[en, 2] == MISSING
+
+
+def test_counts_are_those_of_items_with_both_texts(source):
+    # query language in rows, passage language in columns
+    assert source.counts.tolist() == [[2, 1, 0], [1, 2, 1], [0, 0, 0]]
+
+
+def test_items_of_a_pair(source):
+    de, en, fr = range(3)
+    assert source.items(de, de).tolist() == [0, 2]
+    assert source.items(en, fr).tolist() == [1]
+    complete = ParallelText.from_items("full", [Item(str(n), {"en": f"q{n}"}, {"en": f"p{n}"}) for n in range(3)])
+    assert complete.items(0, 0) is None
+
+
+def test_shared_texts(source):
+    offsets, texts = source.shared
+    shared = [set(texts[offsets[item] : offsets[item + 1]].tolist()) for item in range(3)]
+    number = source.texts.index("Ann did.")
+    assert shared == [{number}, {number}, set()]
+
+
+def test_a_bitext_has_no_pair_of_one_language():
+    source = ParallelText.from_items("bi", [Item("1", {"en": "a", "de": "b"}, {"en": "a", "de": "b"})], bitext=True)
+    assert source.counts.tolist() == [[0, 1], [1, 0]]
+
+
+def test_hard_negatives_are_repeated_to_the_largest_number_and_needed():
+    source = ParallelText.from_items(
+        "hard",
+        [
+            Item("1", {"en": "q1"}, {"en": "p1"}, {"en": ["n1", "n2"]}),
+            Item("2", {"en": "q2"}, {"en": "p2"}, {"en": ["n3"]}),
+            Item("3", {"en": "q3"}, {"en": "p3"}),
+        ],
+    )
+    assert [[source.texts[number] for number in row] for row in source.negatives[0, :2]] == [["n1", "n2"], ["n3", "n3"]]
+    assert source.items(0, 0).tolist() == [0, 1]
+
+
+def test_restricted_and_without(source):
+    german = source.restricted(["de"])
+    assert german.ids == ("1", "3")
+    assert german.languages == ("de",)
+    left = source.without(lambda language, text: text == "Ann did.")
+    assert left.ids == ("1", "2", "3")
+    assert left.counts.tolist() == [[2, 0, 0], [1, 0, 1], [0, 0, 0]]
+
+
+def test_halves_are_a_partition(source):
+    one, two = source.halved(np.array([False, False, True]))
+    assert (one.ids, two.ids) == (("1", "2"), ("3",))
+
+
+def test_the_fingerprint_depends_on_texts_and_ids(source):
+    assert source.fingerprint == ParallelText.from_items("small", ITEMS).fingerprint
+    changed = [*ITEMS[:2], Item("3", {"de": "wo?"}, {"de": "Dort."})]
+    assert source.fingerprint != ParallelText.from_items("small", changed).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        ([ITEMS[0], ITEMS[0]], "small has two items with the id '1'"),
+        ([Item("x", {"en": " "}, {"en": "p"})], "small has an empty text in item 'x': leave the item out"),
+        ([Item("x", {"en": "q"}, {})], "small has no item with a query and a passage to train on"),
+        (
+            [Item("x", {"en": "q"}, {"en": "p"}, {"en": ["p"]})],
+            "small has a hard negative in item 'x' that is its passage: take it out",
+        ),
+    ],
+)
+def test_bad_items(items, message):
+    with pytest.raises(DataError) as error:
+        ParallelText.from_items("small", items)
+    assert str(error.value) == message
+
+
+def test_nothing_left_is_an_error(source):
+    with pytest.raises(DataError, match=r"^nothing is left to train on of small \(fr\)$"):
+        source.restricted(["fr"])

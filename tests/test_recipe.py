@@ -1,0 +1,93 @@
+import pytest
+
+from hbt_bench.errors import DataError, UsageError
+from hbt_bench.training.recipe import Recipe
+
+GOOD = """\
+init: static:64
+strategy: hybrid
+alpha: 0.25
+data:
+  - cldr-facts
+  - {path: a.jsonl, query: question, passage: context, weight: 2}
+languages: [en, no]
+"""
+
+
+def write(tmp_path, text):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_recipe(tmp_path):
+    recipe = Recipe.read(write(tmp_path, GOOD))
+    assert (recipe.init, recipe.alpha, recipe.languages) == ("static:64", 0.25, ("en", "no"))
+    assert [source.kind for source in recipe.data] == ["cldr-facts", "file"]
+    assert recipe.data[1].weight == 2
+
+
+def test_the_defaults_are_the_papers():
+    recipe = Recipe()
+    assert (recipe.alpha, recipe.batch_size, recipe.learning_rate, recipe.weight_decay) == (0.5, 100, 3e-5, 1e-2)
+    assert (recipe.query_prefix, recipe.passage_prefix, recipe.pairs) == ("Query: ", "Passage: ", "mixed")
+
+
+def test_flags_replace_keys(tmp_path):
+    recipe = Recipe.read(write(tmp_path, GOOD), {"alpha": "0.75", "steps": "7", "language_weights": {"en": "2"}})
+    assert (recipe.alpha, recipe.steps, recipe.language_weights) == (0.75, 7, {"en": 2.0})
+
+
+def test_the_digest_tells_recipes_apart_but_not_their_names(tmp_path):
+    recipe = Recipe.read(write(tmp_path, GOOD))
+    assert recipe.digest == recipe.model_copy(update={"name": "x", "workers": 3}).digest
+    assert recipe.digest != recipe.model_copy(update={"alpha": 0.26}).digest
+    assert Recipe.model_validate(recipe.resolved()).digest == recipe.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stratgy: hybrid\n", ":1:1: unknown key 'stratgy' in the file; did you mean 'strategy'?"),
+        ("init: static:64\nalpha: 1.5\n", ":2:1: alpha: must be less than or equal to 1"),
+        ("alpha: nan\n", ":1:1: alpha: "),
+        ("alpha: -0.1\n", ":1:1: alpha: must be greater than or equal to 0"),
+        ("steps: 0\n", ":1:1: steps: must be greater than 0"),
+        ("strategy: hybird\n", ":1:1: strategy: must be 'monolingual', 'cross-lingual', 'hybrid'"),
+        ("languages: [xx]\n", ":1:1: languages: unknown language code 'xx'"),
+        ("init: static:big\n", ":1:1: init: 'static:big' is no init: write static:DIM as in static:256"),
+        ("init: tiny:2x100\n", ":1:1: init: the dimensions of 'tiny:2x100' must be a multiple of 32"),
+        ("data:\n  - {path: a, query: q, passage: p, quary: x}\n", ":2:"),
+        ("data: []\n", ":1:1: data: "),
+        ("strategy: language-specific\n", "needs exactly one language in `languages`"),
+        ("cached: 8\ndistillation: 1\n", "`cached` and `distillation` do not go together"),
+        ("loss: paper\nsymmetric: true\n", "the loss `paper` takes neither"),
+        ("patience: 3\n", "`patience` needs development data"),
+        ("dev: cldr-facts\ndev_measure: loss\n", "that of held-out training items"),
+        ("dev_share: 0.1\n", "`dev_share` goes with `dev_measure: loss`"),
+        ("batch_size: 10\naccumulation: 3\n", "`accumulation` must divide `batch_size`"),
+        ("steps: 2\ninstruction: {data: [cldr-facts], share: 0.1}\n", "the instruction stage has no step"),
+        ("alpha: 0.5\nalpha: 0.6\n", ":2:1: no YAML: the key 'alpha' is there twice"),
+        ("a: &x 1\nb: *x\n", "anchors and aliases"),
+        ("a: !!python/name:os.system\n", "is not allowed"),
+    ],
+)
+def test_mistakes_in_a_file_have_their_place(tmp_path, text, message):
+    with pytest.raises(DataError) as error:
+        Recipe.read(write(tmp_path, text))
+    assert message in str(error.value)
+    assert str(error.value).startswith(str(tmp_path / "recipe.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"alpha": "2"}, "--alpha: must be less than or equal to 1"),
+        ({"batch_size": "many"}, "--batch-size: must be a valid integer, unable to parse string as an integer"),
+        ({"language_weights": {"en": "-1"}}, "--language-weights: must be greater than 0"),
+    ],
+)
+def test_mistakes_in_flags(flags, message):
+    with pytest.raises(UsageError) as error:
+        Recipe.read(None, flags)
+    assert str(error.value).startswith(message)

@@ -1,0 +1,207 @@
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from hbt_bench.corpus import cldr
+from hbt_bench.errors import DataError, UsageError
+from hbt_bench.training.parallel import MISSING
+from hbt_bench.training.sources import CldrFacts, FileData, HubData, Part, SourceSpec, check_folders, expand
+
+RECORDS = [
+    {"id": "a", "doc": "1", "kind": "x", "texts": {"en": {"q": "who?", "p": "Ann."}, "de": {"q": "wer?"}}},
+    {"id": "b", "doc": "1", "kind": "y", "texts": {"en": {"q": "what?", "p": "Tea.", "n": ["Milk.", "Rum."]}}},
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    with gzip.open(tmp_path / "a.jsonl.gz", "wt") as file:
+        file.writelines(json.dumps(record) + "\n" for record in RECORDS)
+    return tmp_path
+
+
+def texts(source, column="queries"):
+    rows = getattr(source, column)
+    return {
+        code: [source.texts[number] if number != MISSING else None for number in rows[row]]
+        for row, code in enumerate(source.languages)
+    }
+
+
+def file(path="a.jsonl.gz", **options):
+    return FileData(kind="file", path=path, **{"query": "q", "passage": "p", **options})
+
+
+def test_parallel_records(folder):
+    source = file().read([folder])
+    assert source.name == "a"
+    assert texts(source) == {"de": ["wer?", None], "en": ["who?", "what?"]}
+    assert texts(source, "passages") == {"de": [None, None], "en": ["Ann.", "Tea."]}
+
+
+def test_where_and_names_and_negatives(folder):
+    source = file(where={"kind": "y"}, name="other", negative="n").read([folder])
+    assert (source.name, source.ids) == ("other", ("b",))
+    assert [source.texts[number] for number in source.negatives[0, 0]] == ["Milk.", "Rum."]
+
+
+def test_several_fields_are_joined(folder):
+    source = file(query=("q", "p")).read([folder])
+    assert texts(source)["en"] == ["who? Ann.", "what? Tea."]
+
+
+def test_plain_sentences_and_their_successors(tmp_path):
+    lines = [{"id": str(n), "doc": "d1" if n < 3 else "d2", "texts": {"en": f"s{n}", "de": f"t{n}"}} for n in range(5)]
+    (tmp_path / "s.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    bitext = file("s.jsonl", query="text", passage="text").read([tmp_path])
+    assert bitext.bitext
+    assert bitext.counts.tolist() == [[0, 5], [5, 0]]
+    following = file("s.jsonl", query="text", passage="text", next_in="doc").read([tmp_path])
+    assert not following.bitext
+    assert texts(following)["en"] == [f"s{n}" for n in range(5)]
+    assert texts(following, "passages")["en"] == ["s1", "s2", None, "s4", None]
+
+
+def test_flat_records_with_a_language_each(tmp_path):
+    (tmp_path / "t.csv").write_text("id,lang,q,p\n1,en,who?,Ann.\n1,de,wer?,Anna.\n2,en,what?,Tea.\n")
+    source = file("t.csv", language_field="lang").read([tmp_path])
+    assert source.ids == ("1", "2")
+    assert texts(source)["de"] == ["wer?", None]
+    one = file("t.csv", language="en", id="none").read([tmp_path])
+    assert len(one) == 3
+
+
+def test_columns_for_languages(tmp_path):
+    (tmp_path / "m.jsonl").write_text(json.dumps({"queries": {"en": "who?", "de": "wer?"}, "answers": {"en": ["Ann"]}}))
+    source = file("m.jsonl", query="queries.{language}", passage="answers.{language}.0", languages=("en", "de")).read(
+        [tmp_path]
+    )
+    assert texts(source) == {"de": ["wer?"], "en": ["who?"]}
+    assert texts(source, "passages") == {"de": [None], "en": ["Ann"]}
+
+
+def test_parts_are_a_partition(tmp_path):
+    lines = [{"id": str(n), "doc": f"d{n // 5}", "texts": {"en": {"q": f"q{n}", "p": f"p{n}"}}} for n in range(200)]
+    (tmp_path / "s.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    halves = [file("s.jsonl", part=Part(by="doc", start=a, end=b)).read([tmp_path]) for a, b in ((0, 0.5), (0.5, 1))]
+    ids = [set(half.ids) for half in halves]
+    assert not ids[0] & ids[1]
+    assert len(ids[0] | ids[1]) == 200
+    assert 50 < len(ids[0]) < 150
+    assert len({int(one) // 5 for one in ids[0]} & {int(one) // 5 for one in ids[1]}) == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("[1]", {}, "s.jsonl:1: a line must be an object"),
+        ("{", {}, "s.jsonl:1: no JSON"),
+        ('{"q": "x", "p": "y"}', {}, "does not say its language: give `language` or `language_field` in the recipe"),
+        ('{"texts": {"xx": {"q": "x"}}}', {}, "has the unknown language code 'xx'"),
+        ('{"texts": {"en": {"q": 3, "p": "y"}}}', {}, "has no text but int in q"),
+        ('{"texts": {"en": {"q": "x", "p": "y", "n": [1]}}}', {"negative": "n"}, "something other than texts in n"),
+        ('{"texts": {"en": {"q": "x", "p": "y"}}}', {"where": {"a": 1}}, "s has no record that fits: check `where`"),
+    ],
+)
+def test_bad_files(tmp_path, content, options, message):
+    (tmp_path / "s.jsonl").write_text(content)
+    with pytest.raises(DataError) as error:
+        file("s.jsonl", **options).read([tmp_path])
+    assert message in str(error.value)
+
+
+def test_a_missing_file_says_where_it_was_looked_for(tmp_path):
+    with pytest.raises(
+        DataError, match=r"there is no nowhere\.jsonl in .*: give the folder that has it with --data-dir"
+    ):
+        file("nowhere.jsonl").read([tmp_path])
+
+
+def test_a_truncated_archive(folder):
+    path = folder / "a.jsonl.gz"
+    path.write_bytes(path.read_bytes()[:-12])
+    with pytest.raises(DataError, match=r"a\.jsonl\.gz"):
+        file().read([folder])
+
+
+def hub_folder(tmp_path, rows_by_config):
+    """A data set in the hub's form: a folder with a card that names its configurations."""
+    configs = []
+    for config, rows in rows_by_config.items():
+        (tmp_path / "hub" / config).mkdir(parents=True)
+        (tmp_path / "hub" / config / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        configs.append({"config_name": config, "data_files": [{"split": "train", "path": f"{config}/train.jsonl"}]})
+    (tmp_path / "hub" / "README.md").write_text("---\n" + json.dumps({"configs": configs}) + "\n---\n")
+    return tmp_path
+
+
+def test_a_hub_data_set_aligned_by_row(tmp_path):
+    """The form of mMARCO: a configuration a language, translations in the same order."""
+    folder = hub_folder(
+        tmp_path,
+        {
+            "english": [{"query": f"q{n}", "positive": f"p{n}", "negative": f"n{n}"} for n in range(3)],
+            "german": [{"query": f"f{n}", "positive": f"a{n}", "negative": f"m{n}"} for n in range(3)],
+        },
+    )
+    spec = HubData(
+        kind="hub", dataset="hub", configs={"en": "english", "de": "german"}, align="row",
+        query="query", passage="positive", negative="negative", limit=2,
+    )  # fmt: skip
+    source = spec.read([folder])
+    assert source.ids == ("0", "1")
+    assert texts(source) == {"de": ["f0", "f1"], "en": ["q0", "q1"]}
+    assert source.counts.tolist() == [[2, 2], [2, 2]]
+
+
+def test_hub_data_sets_by_id_and_by_column(tmp_path):
+    """The forms of XM3600 (a list of captions), Dolly (one language) and MKQA (a column of languages)."""
+    captions = hub_folder(tmp_path / "c", {"en": [{"image_id": "i", "captions": ["one", "two"]}],
+                                           "sw": [{"image_id": "i", "captions": ["moja", "mbili"]}]})  # fmt: skip
+    spec = HubData(kind="hub", dataset="hub", configs={"en": "en", "sw": "sw"}, id="image_id",
+                   query="captions.0", passage="captions.1")  # fmt: skip
+    source = spec.read([captions])
+    assert texts(source, "passages") == {"en": ["two"], "sw": ["mbili"]}
+    dolly = hub_folder(tmp_path / "d", {"default": [{"instruction": "Say", "context": "", "response": "Yes"}]})
+    spec = HubData(kind="hub", dataset="hub", language="en", query=("instruction", "context"), passage="response")
+    assert texts(spec.read([dolly])) == {"en": ["Say"]}
+    mkqa = hub_folder(tmp_path / "m", {"default": [{"queries": {"en": "a", "de": "b"}, "example_id": 7}]})
+    spec = HubData(kind="hub", dataset="hub", languages=("en", "de"), id="example_id",
+                   query="queries.{language}", passage="queries.{language}")  # fmt: skip
+    source = spec.read([mkqa])
+    assert (source.ids, source.bitext) == (("7",), True)
+
+
+def test_a_hub_data_set_that_cannot_be_loaded(tmp_path):
+    (tmp_path / "hub").mkdir()
+    with pytest.raises(DataError, match=r"^the data set hub cannot be loaded"):
+        HubData(kind="hub", dataset="hub", query="q", passage="p").read([tmp_path])
+
+
+def test_cldr_facts_have_nothing_of_the_held_out_languages():
+    source = CldrFacts(kind="cldr-facts").read([])
+    assert not set(cldr.HELD_OUT) & set(source.languages)
+    row = source.ids.index("currency-CH")
+    en = source.languages.index("en")
+    assert "Switzerland" in source.texts[source.queries[en, row]]
+    assert "Swiss Franc" in source.texts[source.passages[en, row]]
+
+
+def test_abbreviations():
+    adapter = TypeAdapter(SourceSpec)
+    assert isinstance(adapter.validate_python(expand("cldr-facts")), CldrFacts)
+    assert isinstance(adapter.validate_python(expand({"path": "a", "query": "q", "passage": "p"})), FileData)
+    with pytest.raises(ValidationError):
+        adapter.validate_python(expand({"kind": "file", "path": "a", "query": "q", "passage": "p", "quary": "x"}))
+    with pytest.raises(ValidationError, match="not both"):
+        HubData(kind="hub", dataset="d", query="q", passage="p", configs={"en": "a"}, splits={"en": "b"})
+
+
+def test_folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("HBT_BENCH_DATA", str(tmp_path))
+    assert check_folders(None, Path("x")) == (tmp_path, Path("x"), Path())
+    with pytest.raises(UsageError, match="does not exist"):
+        check_folders(tmp_path / "none", None)

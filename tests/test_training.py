@@ -1,0 +1,340 @@
+"""Training runs: what they leave behind, and that nothing but the recipe decides it."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from hbt_bench.corpus import cldr
+from hbt_bench.errors import DataError, ModelError, OutputError, UsageError
+from hbt_bench.ranking.checkpoint import Checkpoint
+from hbt_bench.training.loop import COMPLETE, PlanTrainer
+from hbt_bench.training.recipe import Recipe
+from hbt_bench.training.training import RECIPE_FILE, Training
+
+SMALL = {
+    "init": "tiny:1x32",
+    "vocabulary": 600,
+    "languages": ("de", "en", "sw"),
+    "batch_size": 16,
+    "steps": 12,
+    "learning_rate": 1e-3,
+    "save_every": 4,
+    "guard": (),
+}
+
+
+def weights_hash(folder):
+    return hashlib.sha256((Path(folder) / "model.safetensors").read_bytes()).hexdigest()
+
+
+def train(output, **changes):
+    options = {key: changes.pop(key) for key in ("resume", "overwrite", "say", "folders", "progress") if key in changes}
+    return Training(Recipe(**{**SMALL, **changes}), Path(output), **options).run()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("trained") / "model")
+
+
+def test_what_a_run_leaves(trained):
+    names = {path.name for path in trained.iterdir()}
+    assert {"modules.json", "model.safetensors", "tokenizer.json", "README.md", RECIPE_FILE} <= names
+    assert "checkpoints" not in names
+    assert not [name for name in names if name.startswith(".")]
+    about = json.loads((trained / RECIPE_FILE).read_text())
+    assert (about["strategy"], about["alpha"], about["seed"], about["init"]) == ("hybrid", 0.5, 0, "tiny:1x32")
+    assert (about["steps"], about["pairs_seen"]) == (12, 192)
+    assert sum(about["batches"].values()) == 12
+    assert sum(share for *_, share in about["shares"]) == pytest.approx(1, abs=1e-4)
+    assert about["languages"] == ["de", "en", "sw"]
+    assert Recipe.model_validate(about["recipe"]).steps == 12
+
+
+def test_it_is_a_plain_sentence_transformers_model(trained):
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(trained), device="cpu")
+    assert model.prompts["query"] == "Query: "
+    assert model.prompts["document"] == "Passage: "
+    assert model.encode(["one", "two"]).shape == (2, 32)
+
+
+def test_the_model_card_is_one(trained):
+    from huggingface_hub import ModelCard
+
+    card = ModelCard.load(trained / "README.md")
+    assert card.data.library_name == "sentence-transformers"
+    assert card.data.language == ["de", "en", "sw"]
+    block = card.text.split("```yaml\n")[1].split("```")[0]
+    assert Recipe.model_validate(yaml.safe_load(block)).digest == Recipe(**SMALL).digest
+
+
+def test_the_same_seed_gives_the_same_weights(trained, tmp_path):
+    again = train(tmp_path / "again")
+    assert weights_hash(again) == weights_hash(trained)
+    assert Checkpoint.at(again).revision == Checkpoint.at(trained).revision
+    assert weights_hash(train(tmp_path / "other", seed=1)) != weights_hash(trained)
+
+
+def test_a_second_run_does_nothing_and_another_recipe_is_refused(trained):
+    said = []
+    before = (trained / "model.safetensors").stat().st_mtime_ns
+    train(trained, say=said.append)
+    assert said == [f"{trained} has this model already"]
+    assert (trained / "model.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(UsageError, match=r"has a model of another recipe \(it differs in alpha\)"):
+        train(trained, alpha=0.7)
+
+
+class StoppedError(Exception):
+    pass
+
+
+def stop_after(step):
+    def progress(done, steps, line):
+        if done == step:
+            raise StoppedError
+
+    return progress
+
+
+@pytest.mark.parametrize("changes", [{}, {"accumulation": 2}, {"init": "static:32"}])
+def test_a_stopped_run_continues_to_the_same_weights(tmp_path, changes):
+    with pytest.raises(StoppedError):
+        train(tmp_path / "stopped", progress=stop_after(10), **changes)
+    kept = sorted(path.name for path in (tmp_path / "stopped" / "checkpoints").iterdir())
+    assert kept == ["checkpoint-4", "checkpoint-8"]
+    said = []
+    resumed = train(tmp_path / "stopped", say=said.append, **changes)
+    assert "continuing from checkpoint-8" in said
+    undisturbed = train(tmp_path / "undisturbed", **changes)
+    assert weights_hash(resumed) == weights_hash(undisturbed)
+
+
+def test_an_unfinished_checkpoint_is_not_continued_from(tmp_path):
+    with pytest.raises(StoppedError):
+        train(tmp_path / "m", progress=stop_after(10))
+    (tmp_path / "m" / "checkpoints" / "checkpoint-8" / COMPLETE).unlink()
+    said = []
+    train(tmp_path / "m", say=said.append)
+    assert "continuing from checkpoint-4" in said
+    assert weights_hash(tmp_path / "m") == weights_hash(train(tmp_path / "n"))
+
+
+def test_a_checkpoint_of_other_batches_is_refused(tmp_path):
+    with pytest.raises(StoppedError):
+        train(tmp_path / "m", progress=stop_after(10))
+    with pytest.raises(ModelError, match="is of a run with other batches"):
+        train(tmp_path / "m", seed=3)
+    train(tmp_path / "m", seed=3, resume=False)
+
+
+def test_killed_in_mid_epoch(tmp_path):
+    """A real kill, of a real process; then the same command."""
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        yaml.safe_dump({**SMALL, "languages": list(SMALL["languages"]), "guard": [], "steps": 150, "save_every": 10})
+    )
+    command = [sys.executable, "-m", "hbt_bench", "train", str(recipe), "--output", str(tmp_path / "m")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoints = tmp_path / "m" / "checkpoints"
+    deadline = time.monotonic() + 120
+    while not list(checkpoints.glob(f"checkpoint-*/{COMPLETE}")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "m" / RECIPE_FILE).exists()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "continuing from checkpoint-" in done.stderr
+    other = [*command[:-1], str(tmp_path / "n")]
+    assert subprocess.run(other, capture_output=True, check=False).returncode == 0
+    assert weights_hash(tmp_path / "m") == weights_hash(tmp_path / "n")
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+    compute = PlanTrainer.compute_loss
+
+    def broken(self, *arguments, **options):
+        loss = compute(self, *arguments, **options)
+        if self.state.global_step == 9:
+            with torch.no_grad():
+                self._finite = torch.tensor(False)
+        return loss
+
+    monkeypatch.setattr(PlanTrainer, "compute_loss", broken)
+    with pytest.raises(ModelError, match="the loss became NaN or infinite at or before step"):
+        train(tmp_path / "m")
+    assert sorted(path.name for path in (tmp_path / "m" / "checkpoints").iterdir()) == ["checkpoint-4", "checkpoint-8"]
+    assert not (tmp_path / "m" / RECIPE_FILE).exists()
+
+
+def test_a_real_overflow_is_noticed(tmp_path):
+    with pytest.raises(ModelError, match="lower the learning rate"):
+        train(tmp_path / "m", init="static:32", learning_rate=1e38, steps=30, warmup=0, temperature=1e-30)
+
+
+def test_a_full_disk(tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(PlanTrainer, "_save", full)
+    with pytest.raises(OutputError, match="no space left on the disk"):
+        train(tmp_path / "m")
+
+
+def test_early_stopping_keeps_the_best(tmp_path):
+    folder = train(tmp_path / "m", dev="cldr-facts", dev_every=3, patience=1, steps=60, learning_rate=3e-3)
+    about = json.loads((folder / RECIPE_FILE).read_text())
+    scores = [entry["eval_AP"] for entry in about["dev"]]
+    assert all("eval_rank_distance" in entry and "eval_AP_mono" in entry for entry in about["dev"])
+    assert about["steps"] == 60 or scores[-1] <= max(scores[:-1])
+    from sentence_transformers import SentenceTransformer
+
+    from hbt_bench.training.dev import CollectionEvaluator
+
+    evaluator = CollectionEvaluator(cldr.read("dev", ["de", "en", "sw"]), 32)
+    assert evaluator(SentenceTransformer(str(folder), device="cpu"))["AP"] == pytest.approx(max(scores), abs=1e-6)
+
+
+def test_the_development_loss(tmp_path):
+    folder = train(tmp_path / "m", dev_share=0.2, dev_measure="loss", dev_every=4)
+    about = json.loads((folder / RECIPE_FILE).read_text())
+    assert [entry["step"] for entry in about["dev"]] == [4, 8, 12]
+    assert about["dev"][-1]["eval_loss"] < about["dev"][0]["eval_loss"] + 0.5
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cached": 4},
+        {"symmetric": True},
+        {"matryoshka": (32, 16)},
+        {"distillation": 1.0},
+        {"strategy": "pair-per-row", "schedule": "cosine"},
+        {"strategy": "mixed", "gradient_checkpointing": True},
+        {
+            "instruction": {"data": ["cldr-facts"], "when": "before", "share": 0.5},
+            "data": [{"path": "a.jsonl", "query": "q", "passage": "p"}],
+            "languages": None,
+        },
+        {"loss": "paper", "data": [{"path": "a.jsonl", "query": "q", "passage": "p", "negative": "n"}]},
+    ],
+)  # fmt: skip
+def test_variants_train(tmp_path, changes):
+    lines = [
+        {"id": str(n), "texts": {code: {key: f"{code} {key} {n}" for key in "qpn"} for code in ("de", "en", "sw")}}
+        for n in range(60)
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    folder = train(tmp_path / "m", steps=4, folders=(tmp_path,), **changes)
+    about = json.loads((folder / RECIPE_FILE).read_text())
+    assert about["steps"] == 4
+    assert all(loss > 0 for _, loss in about["losses"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"init": "./nowhere"}, UsageError, "there is no folder ./nowhere: give --init a folder"),
+        ({"batch_size": 4000}, DataError, "fewer than a batch of 4000: lower the batch size"),
+        ({"languages": ("fr",)}, DataError, "cldr-facts has none of the languages fr: it has"),
+        ({"loss": "paper"}, UsageError, "the loss `paper` needs hard negatives, and cldr-facts has none"),
+        ({"guard": ("xquad",)}, UsageError, "--guard: unknown collection 'xquad'; did you mean 'xquad-r'"),
+        ({"dev": "mlqa"}, UsageError, "--dev: unknown collection 'mlqa'; did you mean 'mlqa-r'"),
+        ({"strategy": "cross-lingual", "languages": ("en",)}, UsageError, "cldr-facts has no pairs of two languages"),
+        ({"data": ["cldr-facts", "cldr-facts"]}, UsageError, "two sources are called cldr-facts"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_loaded(tmp_path, monkeypatch, changes, error, message):
+    monkeypatch.setattr("hbt_bench.training.inits.load", None)
+    with pytest.raises(error) as caught:
+        train(tmp_path / "m", **changes)
+    assert message in str(caught.value)
+
+
+def test_an_init_without_a_tokenizer(tmp_path, trained):
+    bare = shutil.copytree(trained, tmp_path / "bare")
+    for path in bare.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(ModelError, match="has no tokenizer: save one beside its weights"):
+        train(tmp_path / "m", init=str(bare))
+
+
+def test_a_trained_model_is_an_init_and_keeps_what_it_learned(tmp_path, trained):
+    folder = train(tmp_path / "m", init=str(trained), steps=1, learning_rate=1e-12)
+    assert weights_hash(folder) != ""
+    from safetensors.torch import load_file
+
+    one, two = load_file(trained / "model.safetensors"), load_file(folder / "model.safetensors")
+    assert one.keys() == two.keys()
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-6
+
+
+def test_the_guard(tmp_path, data_dir):
+    leak = {"id": "1", "texts": {"en": {"q": "How many points did the Panthers defense surrender?", "p": "308"}}}
+    clean = [{"id": str(n), "texts": {"en": {"q": f"q{n}", "p": f"p{n}"}}} for n in range(2, 40)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, [leak, *clean])))
+    recipe = Recipe(
+        **{**SMALL, "languages": None, "guard": ("xquad-r",), "strategy": "monolingual", "steps": 2,
+           "data": [{"path": "a.jsonl", "query": "q", "passage": "p"}]}
+    )  # fmt: skip
+    run = Training(recipe, tmp_path / "m", (data_dir, tmp_path))
+    with pytest.raises(
+        DataError, match=r"a shares 1 texts with the evaluation collection xquad-r: 1 in en \(same text\)"
+    ):
+        run.run()
+    Training(recipe, tmp_path / "m", (data_dir, tmp_path), drop_overlap=True).run()
+    about = json.loads((tmp_path / "m" / RECIPE_FILE).read_text())
+    assert about["dropped"] == [["a", "en", "same text, xquad-r", 1]]
+
+
+WORKER = """
+import json, os, sys
+from pathlib import Path
+from hbt_bench.training.recipe import Recipe
+from hbt_bench.training.training import Training
+from hbt_bench.training import loop
+seen = []
+get = loop.Rows.__getitem__
+def spy(self, row):
+    seen.append(row)
+    return get(self, row)
+loop.Rows.__getitem__ = spy
+recipe = Recipe(**json.loads(sys.argv[1]))
+Training(recipe, Path(sys.argv[2])).run()
+Path(sys.argv[2] + f"-rows-{os.environ.get('RANK', 0)}.json").write_text(json.dumps(seen))
+"""
+
+
+def test_two_processes_see_the_batches_of_one_and_learn_the_same(tmp_path):
+    """Two gloo processes with half a batch each, against one process; static, so that no dropout differs."""
+    recipe = json.dumps({**SMALL, "init": "static:32", "steps": 8, "learning_rate": 1e-2})
+    (tmp_path / "worker.py").write_text(WORKER)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29519"]
+    for command, output in (([sys.executable], "one"), (launch, "two")):
+        done = subprocess.run(
+            [*command, str(tmp_path / "worker.py"), recipe, str(tmp_path / output)],
+            capture_output=True, text=True, env=environment, check=False, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+    rows = [json.loads((tmp_path / f"two-rows-{rank}.json").read_text()) for rank in range(2)]
+    for step in range(8):
+        halves = [rows[rank][step * 8 : step * 8 + 8] for rank in range(2)]
+        assert halves[0] + halves[1] == list(range(step * 16, step * 16 + 16))
+    losses = [json.loads((tmp_path / name / RECIPE_FILE).read_text())["losses"] for name in ("one", "two")]
+    assert [step for step, _ in losses[0]] == [step for step, _ in losses[1]]
+    for (_, one), (_, two) in zip(*losses, strict=True):
+        assert two == pytest.approx(one, abs=1e-4)
