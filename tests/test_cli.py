@@ -165,7 +165,7 @@ def test_tasks_as_markdown(hbt):
     header, rule, *rows = out.splitlines()
     assert header == "| collection | modes | languages | queries | documents |"
     assert rule == "| --- | ---: | ---: | ---: | ---: |"
-    assert len(rows) == len(definitions())
+    assert len(rows) == len(registry.definitions())
     # those that are read from the hub are not counted before they are there
     assert [row for row in rows if "| - |" not in row] == ["| " + " | ".join(row) + " |" for row in ROWS]
 
@@ -176,7 +176,7 @@ def test_tasks_as_csv(hbt):
     assert out.splitlines()[0] == "collection,modes,languages,queries,documents"
     assert 'cldr-facts,"mono, cross, multi",20,3640,3640' in out.splitlines()
     assert 'miracl,"mono, multi",18,-,-' in out.splitlines()
-    assert len(out.splitlines()) == 1 + len(definitions())
+    assert len(out.splitlines()) == 1 + len(registry.definitions())
 
 
 def test_tasks_as_json(hbt):

@@ -113,6 +113,8 @@ def show(results: Sequence[Result]) -> None:
     drops = {result.task: drop(result) for result in results}
     dropped = any(drops.values())  # the clean task's result is there too
     measures = ["AP", "R@1", "R@10", "nDCG@10", "rank_distance"]
+    if dropped:
+        measures.remove("R@1")  # for the width of a terminal
     if any("AP" not in result.scores for result in results):
         measures = ["main_score", *measures]
     measures = [measure for measure in measures if any(measure in result.scores for result in results)]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from hbt_bench.corpus.rows import Row
 from hbt_bench.errors import DataError
@@ -25,8 +28,23 @@ def read_rows(
         yield Row(fields_of_row, f"{where}:{number}", language)
 
 
+def spare_retries() -> None:
+    """Set the hub's client offline when its host has no address, or it would retry for minutes.
+
+    To be called before anything imports the client, which reads the setting then.
+    """
+    host = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co").hostname
+    if any(name.lower() == "https_proxy" for name in os.environ):
+        return
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+
+
 def load(path: str, revision: str, config: str | None, split: str) -> Any:
     """One split as a `datasets.Dataset`."""
+    spare_retries()
     import datasets
 
     try:

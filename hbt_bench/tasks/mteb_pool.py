@@ -76,6 +76,7 @@ def read(name: str, source: MtebSource, wanted: Sequence[str]) -> Collection:
 
 
 def _task(name: str) -> Any:
+    hub.spare_retries()
     import mteb
 
     try:
