@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hbt_bench.reporting.results import Result
 
 #: Characters of a task's name that leave room for its numbers in 80 columns.
-_NAME_WIDTH = 28
+_NAME_WIDTH = 19
 
 
 @click.command("run")
@@ -135,10 +135,10 @@ def show(results: Sequence[Result]) -> None:
 
 
 def _short(task: str) -> str:
-    """A task's name with a long list of languages counted, so that the table fits a terminal."""
+    """A task's name with its languages counted where it is long, so that the table fits a terminal."""
     found = re.search(r"\[([^\]]*)\]", task)
     if found is None or len(task) <= _NAME_WIDTH:
         return task
     queries, _, documents = found[1].partition(">")
     counts = [str(part.count(",") + 1) for part in (queries, documents) if part]
-    return task.replace(found[0], f"[{' > '.join(counts)} lang.]")
+    return task.replace(found[0], f"[{'>'.join(counts)}]")
