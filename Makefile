@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
-.PHONY: quickstart test lint benchmarks clean
+.PHONY: quickstart test lint benchmarks results screenshots clean
 quickstart: .venv/runtime
 	$(BIN)/hbt-bench quickstart
 
@@ -17,7 +17,17 @@ lint: .venv/dev
 	$(BIN)/mypy
 
 benchmarks: .venv/dev
-	for name in startup scoring end_to_end; do $(BIN)/python benchmarks/$$name.py --output results/benchmarks/$$name.json || exit 1; done
+	for name in startup scoring end_to_end leaderboard page; do PYTHONPATH=. $(BIN)/python benchmarks/$$name.py --output results/benchmarks/$$name.json || exit 1; done
+
+# The leaderboards in README.md and results/README.md, which a test compares byte for byte.
+results: .venv/dev
+	$(BIN)/hbt-bench leaderboard results --columns rank,model,AP,rank_distance,bias,worst --update README.md
+	$(BIN)/hbt-bench leaderboard results --update results/README.md
+
+# The pictures of the report; needs chromium, chromium-driver and the data.
+screenshots: .venv/dev
+	$(BIN)/hbt-bench report results --reported --output build/report.html
+	$(BIN)/python -m docs.screenshots build/report.html
 
 .venv/torch: constraints.txt
 	$(PYTHON) -m venv .venv

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from hbt_bench.ranking.ranks import Ranks, rank
     from hbt_bench.reporting.compare import compare
     from hbt_bench.reporting.evaluation import Evaluation
-    from hbt_bench.reporting.results import Result
+    from hbt_bench.reporting.frame import load_results
+    from hbt_bench.reporting.result import Result
     from hbt_bench.tasks.mteb_model import ModelRequest
     from hbt_bench.tasks.mteb_task import get_tasks
     from hbt_bench.tasks.registry import select_tasks
@@ -31,10 +32,11 @@ _MODULES = {
     "Query": "corpus.collection",
     "Ranking": "ranking.measures",
     "Ranks": "ranking.ranks",
-    "Result": "reporting.results",
+    "Result": "reporting.result",
     "UsageError": "errors",
     "compare": "reporting.compare",
     "get_tasks": "tasks.mteb_task",
+    "load_results": "reporting.frame",
     "rank": "ranking.ranks",
     "select_tasks": "tasks.registry",
 }
@@ -56,6 +58,7 @@ __all__ = [
     "__version__",
     "compare",
     "get_tasks",
+    "load_results",
     "rank",
     "select_tasks",
 ]

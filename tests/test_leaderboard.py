@@ -1,29 +1,52 @@
-"""The leaderboard: literals, marks, order, every format from the same numbers."""
+"""The leaderboard: literals, marks, order, ranks, choices, every format from the same rows."""
 
 from __future__ import annotations
 
+import base64
 import csv
 import dataclasses
 import io
 import json
+import shutil
+import subprocess
 
+import numpy as np
 import pytest
 
 from hbt_bench.cli.main import run as command
+from hbt_bench.errors import UsageError
+from hbt_bench.reporting.gather import Choice
 from hbt_bench.reporting.leaderboard import Leaderboard
+from hbt_bench.reporting.markdown import replaced
 from hbt_bench.reporting.results import Result
+from hbt_bench.reporting.standing import differ
+from hbt_bench.reporting.table import render
 
 
-def result(tmp_path, task, subsets, model="local/a", revision="0123456789abcdef", expected=None, data="d1"):
+def result(
+    tmp_path, task, subsets, model="local/a", revision="0123456789abcdef", expected=None, data="d1", shares=None
+):
     name = model.replace("|", "/")
     signature = f"task:{task}|text:sentence|data:{data}|model:{name}@{revision}|prompt:none|ties:docid-desc"
     folder = tmp_path / model.replace("/", "__") / revision
-    return Result(task, task, model, revision, signature, subsets, folder / f"{task}.json", expected or len(subsets))
+    encoded = {"AP": base64.b64encode(np.asarray(shares, "<f4").tobytes()).decode()} if shares is not None else {}
+    return Result(
+        task,
+        task,
+        model,
+        revision,
+        signature,
+        subsets,
+        folder / f"{task}.json",
+        expected or len(subsets),
+        encoded_shares=encoded,
+        intervals={"AP": (0.1, 0.5)} if shares is not None else {},
+    )
 
 
 @pytest.fixture
 def two_models(tmp_path):
-    good = {"en": {"AP": 0.5}, "de": {"AP": 0.7}}
+    good = {"en": {"AP": 0.5, "R@1": 0.25}, "de": {"AP": 0.7, "R@1": 0.75}}
     return [
         result(tmp_path, "xquad-r-mono", good),
         result(tmp_path, "xquad-r-cross", {"en-de": {"AP": 0.25}}),
@@ -33,52 +56,141 @@ def two_models(tmp_path):
     ]
 
 
+def cells(board, names=("model", "mono:AP", "cross:AP", "multi:AP", "rank_distance")):
+    return [[list(row) for row in table.rows] for table in board.tables(board.columns(names))]
+
+
 def test_one_row_a_model_with_means_over_subsets(two_models):
     board = Leaderboard.of(two_models)
     assert [(row.model, row.collection) for row in board.rows] == [("org/b", "xquad-r"), ("local/a", "xquad-r")]
-    assert board.rows[1].scores == {
+    assert board.rows[1].values == {
         ("mono", "AP"): pytest.approx(0.6),
+        ("mono", "R@1"): 0.5,
         ("cross", "AP"): 0.25,
         ("multi", "AP"): 0.2,
         ("multi", "rank_distance"): 100.0,
     }
-    assert board.rows[0].cells() == ["-", "-", "0.4000", "50.0"]
+    assert cells(board) == [
+        [["org/b@cccccccc", "-", "-", "0.4000", "50.0"], ["local/a@01234567", "0.6000", "0.2500", "0.2000", "100.0"]]
+    ]
 
 
-def test_all_formats_have_the_same_numbers(two_models):
+def test_all_formats_come_from_the_same_rows(two_models):
     board = Leaderboard.of(two_models)
-    markdown = board.table().markdown().splitlines()
-    assert markdown[2] == "| org/b@cccccccc | xquad-r | - | - | 0.4000 | 50.0 | measured |"
-    assert markdown[3] == "| local/a@01234567 | xquad-r | 0.6000 | 0.2500 | 0.2000 | 100.0 | measured |"
-    rows = list(csv.reader(io.StringIO(board.table().csv())))
-    assert rows[2] == ["local/a@01234567", "xquad-r", "0.6000", "0.2500", "0.2000", "100.0", "measured"]
-    parsed = json.loads(board.json())
+    tables = board.tables(board.columns(["model", "AP", "worst"]))
+    markdown = render(tables, "md").splitlines()
+    assert markdown[:4] == [
+        "**xquad-r (data d1)**",
+        "",
+        "| model | mono AP ↑ | cross AP ↑ | multi AP ↑ | worst language |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    assert markdown[4:] == [
+        "| org/b@cccccccc | - | - | **0.4000** | en 0.4000 |",
+        "| local/a@01234567 | **0.6000** | **0.2500** | 0.2000 | en 0.2000 |",
+    ]
+    rows = list(csv.DictReader(io.StringIO(render(tables, "csv"))))
+    assert rows[0]["mono AP"] == ""
+    assert (float(rows[1]["mono AP"]), rows[1]["model"], rows[1]["worst language"]) == (0.6, "local/a", "en")
+    parsed = json.loads(render(tables, "json"))
     assert parsed[0]["mono AP"] is None
     assert parsed[1]["mono AP"] == pytest.approx(0.6)
-    assert board.tables()[0].rows[1] == ["local/a@01234567", "0.6000", "0.2500", "0.2000", "100.0"]
+    assert parsed[1]["revision"] == "0123456789abcdef"
+    latex = render(tables, "latex").splitlines()
+    assert latex[3] == r"model & mono AP $\uparrow$ & cross AP $\uparrow$ & multi AP $\uparrow$ & worst language \\"
+    assert latex[6] == r"local/a@01234567 & \textbf{0.6000} & \textbf{0.2500} & 0.2000 & en 0.2000 \\"
+    html = render(tables, "html")
+    assert '<tr><th scope="row">org/b@cccccccc</th><td>-</td><td>-</td><td><strong>0.4000</strong></td>' in html
+    assert html.count('scope="col"') == 5
+    text = tables[0].text([16, 9, 10, 10, 14]).splitlines()
+    assert text[-1] == "local/a@01234567     0.6000      0.2500      0.2000       en 0.2000"
 
 
-def test_a_mean_over_fewer_subsets_is_marked(tmp_path):
-    board = Leaderboard.of([result(tmp_path, "xquad-r-mono", {"en": {"AP": 0.5}}, expected=11)])
-    assert board.rows[0].cells()[0] == "0.5000*"
-    assert board.incomplete
-    assert json.loads(board.json())[0]["incomplete"] == ["mono"]
+def test_a_table_on_a_terminal_has_lines_of_one_width(two_models):
+    table = Leaderboard.of(two_models).tables()[0]
+    widths = [8 if name == "model" else 9 for name in table.header]
+    lines = table.text(widths).splitlines()[2:]
+    assert max(map(len, lines)) == sum(widths) + 2 * (len(widths) - 1)
+    evil = dataclasses.replace(table, rows=[["\x1b[31mred\a", *row[1:]] for row in table.rows])
+    assert "\x1b" not in evil.text(widths)
+    assert "\a" not in evil.text(widths)
+
+
+def test_a_mean_over_fewer_subsets_is_marked_unranked_and_last(tmp_path):
+    shares = np.full(30, 0.01)
+    part = result(tmp_path, "xquad-r-multi", {"en-multi": {"AP": 0.9}}, expected=11, shares=shares * 3)
+    whole = result(tmp_path, "xquad-r-multi", {"en-multi": {"AP": 0.3}}, "org/b", shares=shares)
+    board = Leaderboard.of([part, whole])
+    [rows] = cells(board, ("rank", "model", "multi:AP"))
+    assert rows == [["1", "org/b@01234567", "0.3000\n±0.2000"], ["-", "local/a@01234567", "0.9000*\n±0.8000"]]
+    assert board.tables()[0].bold == {(0, 2)}
+    assert board.legend[0] == (
+        "* mean over fewer languages than the task has, without a rank: "
+        "local/a@01234567 has 1 of 11 subsets of xquad-r-multi"
+    )
+    assert json.loads(board.tables()[0].json())[1]["incomplete"] == ["multi"]
+
+
+def test_bold_is_every_tie_after_rounding(tmp_path):
+    values = {"local/a": 0.50004, "local/b": 0.49996, "local/c": 0.4999}
+    board = Leaderboard.of(
+        [result(tmp_path, "xquad-r-mono", {"en": {"AP": value}}, model) for model, value in values.items()]
+    )
+    table = board.tables(board.columns(["model", "mono:AP"]))[0]
+    assert [row[1] for row in table.rows] == ["0.5000", "0.5000", "0.4999"]
+    assert table.bold == {(0, 1), (1, 1)}
+
+
+def test_models_that_cannot_be_told_apart_share_a_rank(tmp_path):
+    generator = np.random.default_rng(3)
+    base = generator.random(200) / 200
+    noise = generator.standard_normal(200) / 2000
+    planted = {
+        "best": base + 0.002,
+        "close": base + 0.002 + noise - noise.mean() - 1e-6,
+        "next": base + 0.001,
+        "last": base,
+    }
+    found = [
+        result(tmp_path, "xquad-r-multi", {"en-multi": {"AP": float(shares.sum())}}, f"local/{name}", shares=shares)
+        for name, shares in planted.items()
+    ]
+    board = Leaderboard.of(found)
+    assert [(row.model, row.rank) for row in board.rows] == [
+        ("local/best", 1),
+        ("local/close", 1),
+        ("local/next", 3),
+        ("local/last", 4),
+    ]
+    assert "Bonferroni" in board.legend[-1]
+    # there is no rank by what is not kept question by question, nor without intervals
+    assert {row.rank for row in Leaderboard.of(found, intervals=False).rows} == {None}
+    assert {row.rank for row in Leaderboard.of(found, sort="model").rows} == {None}
+
+
+def test_told_apart_by_the_test_of_compare():
+    """Ten questions won by the same amount: p is 2 of 1,024 ways, of which 0.0019 is below 0.002 alone."""
+    one, other = np.full(10, 0.1), np.full(10, 0.05)
+    assert differ(one, other, 0.002)
+    assert not differ(one, other, 0.0019)
+    assert not differ(one, one.copy(), 0.05)
+    assert not differ(one, other[:9], 0.05)
 
 
 def test_other_data_are_another_table(tmp_path):
     one = result(tmp_path, "xquad-r-mono", {"en": {"AP": 0.5}}, data="d1")
     part = result(tmp_path, "xquad-r-mono[de,en]", {"en": {"AP": 0.5}}, data="d2")
     assert [table.title for table in Leaderboard.of([one, part]).tables()] == [
-        "xquad-r (AP; data d1)",
-        "xquad-r[de,en] (AP; data d2)",
+        "xquad-r (data d1)",
+        "xquad-r[de,en] (data d2)",
     ]
 
 
 def test_reported_figures_are_those_of_the_papers_and_marked(two_models):
     board = Leaderboard.of(two_models, reported=True)
-    reported = {row.model: row for row in board.rows if not row.data and row.collection == "xquad-r"}
+    reported = {row.model: row for row in board.rows if not row.measured and row.collection == "xquad-r"}
     # arXiv 2408.10536, Tables 3, 5 and 7
-    assert reported["XLM-R, hybrid"].scores == {
+    assert reported["XLM-R, hybrid"].values == {
         ("mono", "AP"): 0.7977,
         ("cross", "AP"): 0.7053,
         ("multi", "AP"): 0.5927,
@@ -88,14 +200,74 @@ def test_reported_figures_are_those_of_the_papers_and_marked(two_models):
         ("multi", "rank_distance"): 286.6,
     }
     assert reported["XLM-R, hybrid"].source == "reported: arXiv 2408.10536"
-    assert reported["mBERT, X-Y"].scores == {("multi", "AP"): 0.66}
-    table = board.tables()[0]
+    assert reported["mBERT, X-Y"].values == {("multi", "AP"): 0.66}
+    table = next(table for table in board.tables() if table.title == "xquad-r (data d1)")
     assert table.header[-1] == "source"
     assert {row[-1] for row in table.rows} == {"measured", "reported"}
-    assert [row.model for row in board.rows if row.collection == "xquad-r"][:2] == [
-        "LaBSE, hybrid",
-        "LaBSE, cross-lingual",
-    ]
+    names = [row[table.header.index("model")] for row in table.rows]
+    assert names[:2] == ["LaBSE, hybrid †", "LaBSE, cross-lingual †"]
+    # what was measured is in bold, though what was reported is higher
+    at = names.index("org/b@cccccccc")
+    assert (at, list(table.header).index("multi AP ↑")) in table.bold
+    assert any(line.startswith("† figures of arXiv 2408.10536") for line in board.legend)
+
+
+def test_reported_figures_are_chosen_as_others_are(two_models):
+    board = Leaderboard.of(two_models, reported=True, choice=Choice(tasks=("xquad-r-multi",)))
+    reported = {row.model: row for row in board.rows if not row.measured}
+    assert {mode for row in board.rows for mode, _ in row.values} == {"multi"}
+    assert reported["XLM-R, hybrid"].values[("multi", "AP")] == 0.5927
+    board = Leaderboard.of(two_models, reported=True, choice=Choice(models=("LaBSE*", "b")))
+    assert {row.model.split(",")[0] for row in board.rows} == {"LaBSE", "org/b"}
+    assert all(row.measured for row in Leaderboard.of(two_models, True, Choice(languages=("en",))).rows)
+
+
+@pytest.mark.parametrize(
+    ("choice", "models"),
+    [
+        (Choice(), {"local/a", "org/b"}),
+        (Choice(tasks=("xquad-r",)), {"local/a", "org/b"}),
+        (Choice(tasks=("xquad-r-mono",)), {"local/a"}),
+        (Choice(models=("ORG/*",)), {"org/b"}),
+        (Choice(models=("b",)), {"org/b"}),
+        (Choice(models=("*@01234567",)), {"local/a"}),
+        (Choice(languages=("en",)), {"local/a", "org/b"}),
+    ],
+)
+def test_choices(two_models, choice, models):
+    assert {row.model for row in Leaderboard.of(two_models, choice=choice).rows} == models
+
+
+def test_languages_leave_subsets_not_whole_tasks(two_models):
+    board = Leaderboard.of(two_models, choice=Choice(languages=("de",)))
+    assert cells(board, ("model", "mono:AP")) == [[["local/a@01234567", "0.7000"]]]
+    assert board.tables()[0].title == "xquad-r (data d1; languages de)"
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        (Choice(tasks=("xquad-q",)), "there are no results of xquad-q; did you mean 'xquad-r'"),
+        (Choice(models=("x*",)), r"no model's name fits x\*: a pattern is such as 'local/\*'"),
+        (Choice(languages=("sw",)), "no result has subsets of the languages sw alone"),
+    ],
+)
+def test_a_choice_that_leaves_nothing_is_told(two_models, choice, message):
+    with pytest.raises(UsageError, match=message):
+        Leaderboard.of(two_models, choice=choice)
+
+
+def test_columns_by_name_and_order_by_any(two_models):
+    board = Leaderboard.of(two_models, sort="rank_distance")
+    assert [row.model for row in board.rows] == ["org/b", "local/a"]
+    board = Leaderboard.of(two_models, sort="model")
+    assert [row.model for row in board.rows] == ["local/a", "org/b"]
+    assert [column.name for column in board.columns(["AP", "R@1"])] == ["mono:AP", "cross:AP", "multi:AP", "mono:R@1"]
+    assert [column.name for column in board.columns(["all"])][-1] == "multi:rank_distance"
+    with pytest.raises(UsageError, match="unknown column 'multi:R@1'"):
+        board.columns(["multi:R@1"])
+    with pytest.raises(UsageError, match="unknown column 'modle'; did you mean 'model'"):
+        board.columns(["modle"])
 
 
 def test_damaged_files_are_told_and_the_rest_is_shown(tmp_path, capsys):
@@ -107,10 +279,12 @@ def test_damaged_files_are_told_and_the_rest_is_shown(tmp_path, capsys):
     assert told[1].startswith("hbt-bench: there are no results of multilingual collections in")
 
 
-def test_a_cell_is_no_formula_and_no_column(tmp_path):
-    board = Leaderboard.of([result(tmp_path, "xquad-r-mono", {"en": {"AP": 0.5}}, model="=cmd|x")])
-    assert board.table().csv().splitlines()[1].startswith("'=cmd|x")
-    assert board.table().markdown().splitlines()[2].startswith("| =cmd\\|x@")
+def test_a_cell_is_no_formula_no_column_and_no_markup(tmp_path):
+    board = Leaderboard.of([result(tmp_path, "xquad-r-mono", {"en": {"AP": 0.5}}, model="=cmd|x<img src=x>")])
+    table = board.tables(board.columns(["model", "mono:AP"]))[0]
+    assert "'=cmd|x<img src=x>" in table.csv().splitlines()[1]
+    assert table.markdown().splitlines()[2].startswith("| =cmd\\|x\\<img src=x>@")
+    assert '<th scope="row">=cmd|x&lt;img src=x&gt;@01234567</th>' in table.html()
 
 
 def test_json_of_others_is_passed_over_in_silence(tmp_path, capsys):
@@ -125,5 +299,72 @@ def test_prompts_tell_rows_apart(tmp_path):
     other = dataclasses.replace(
         one, signature=one.signature.replace("prompt:none", "prompt:ab12cd34"), path=tmp_path / "e" / "x.json"
     )
-    names = [row[0] for row in Leaderboard.of([one, other]).table().rows]
-    assert sorted(names) == ["local/a@01234567", "local/a@01234567 prompt:ab12cd34"]
+    [rows] = cells(Leaderboard.of([one, other]), ("model",))
+    assert sorted(row[0] for row in rows) == ["local/a@01234567", "local/a@01234567 prompt:ab12cd34"]
+
+
+def test_latex_compiles(two_models, tmp_path):
+    pdflatex = shutil.which("pdflatex")
+    if pdflatex is None:
+        pytest.skip("there is no pdflatex here")
+    board = Leaderboard.of([*two_models, result(tmp_path, "x-mono", {"en": {"AP": 0.5}}, "a_b%$&#^~{}")], reported=True)
+    text = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\tiny\n"
+    (tmp_path / "board.tex").write_text(text + render(board.tables(), "latex") + "\n\\end{document}\n")
+    arguments = [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "board.tex"]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+# Blocks in Markdown files
+
+
+def test_a_block_is_replaced_and_the_rest_stays():
+    text = "a\r\n<!-- leaderboard -->\r\nold\r\n<!-- /leaderboard -->\r\nb"
+    found = replaced(text, "leaderboard", "one\ntwo")
+    assert found == "a\r\n<!-- leaderboard -->\r\n\r\none\r\ntwo\r\n\r\n<!-- /leaderboard -->\r\nb"
+    assert replaced(found, "leaderboard", "one\ntwo") == found
+    assert replaced("no block", "leaderboard", "x") is None
+    with pytest.raises(ValueError, match="one <!-- leaderboard -->, and one"):
+        replaced("<!-- /leaderboard --><!-- leaderboard -->", "leaderboard", "x")
+
+
+def test_update_wants_a_block(tmp_path, capsys):
+    (tmp_path / "x.md").write_text("nothing")
+    assert command(["leaderboard", "tests/fixtures/format-2", "--update", str(tmp_path / "x.md")]) == 5
+    assert "has no block to update: put <!-- leaderboard --> and <!-- /leaderboard -->" in capsys.readouterr().err
+
+
+# A thousand models
+
+
+def test_a_thousand_models_are_read_by_their_heads(tmp_path, capsys):
+    """The whole command on 6,000 results; benchmarks/leaderboard.py times it with files of real size."""
+    generator = np.random.default_rng(0)
+    for number in range(1000):
+        for collection in ("aa", "bb"):
+            for mode, names in (("mono", ["en"]), ("cross", ["en-de"]), ("multi", ["en-multi"])):
+                value = number / 1000
+                shares = ((value + 0.05 * generator.random(200)) / 200).astype("<f4")
+                about = {
+                    "format": 2,
+                    "task": f"{collection}-{mode}",
+                    "model": f"org/m{number}",
+                    "revision": "1",
+                    "signature": f"task:{collection}-{mode}|text:sentence|data:d|model:org/m{number}@1|prompt:none",
+                    "subsets": 1,
+                    "stock": False,
+                    "mteb_name": mode,
+                    "values": {"subsets": names, "AP": [value]},
+                    "intervals": {"AP": [value, value]},
+                    "shares": {"AP": base64.b64encode(shares.tobytes()).decode()},
+                }
+                folder = tmp_path / f"org__m{number}" / "1"
+                folder.mkdir(parents=True, exist_ok=True)
+                # the rest of the file would not parse, which shows that it is not read
+                (folder / f"{collection}{mode}.json").write_text(
+                    '{\n  "hbt_bench": ' + json.dumps(about) + ",\n..\n}\n"
+                )
+    assert command(["leaderboard", str(tmp_path), "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 2000
+    assert (rows[0]["model"], rows[0]["rank"], rows[999]["rank"] > 1) == ("org/m999", 1, True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
 from hbt_bench.errors import DataError
-from hbt_bench.ranking.significance import Clusters, Paired, bootstrap, holm, percentiles
+from hbt_bench.ranking.significance import Clusters, Paired, bootstrap, holm, percentiles, sign_flip_p
 
 NAN = float("nan")
 
@@ -283,3 +283,50 @@ def test_the_110_cross_lingual_subsets_of_xquad_r_take_little_time_and_memory():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 100e6
+
+
+# The same test without drawing
+
+
+def test_sign_flips_of_few_questions_are_counted():
+    # of the 8 ways to change signs, 2 give a sum as far from 0 as 6, and 6 as far as 2 or 0
+    assert sign_flip_p(np.array([1.0, 2.0, 3.0])) == 2 / 8
+    # 1 + 2 - 3 = 0: every way is as extreme
+    assert sign_flip_p(np.array([1.0, 2.0, -3.0])) == 1
+    # 3 + 2 - 1 = 4 is reached or passed on both sides in 4 of 8 ways
+    assert sign_flip_p(np.array([-1.0, 2.0, 3.0])) == 4 / 8
+    assert sign_flip_p(np.zeros(50)) == 1
+    assert sign_flip_p(np.r_[np.zeros(50), 1.0, 2.0, 3.0]) == 2 / 8
+
+
+def test_all_questions_won_is_as_rare_as_it_gets():
+    assert sign_flip_p(np.linspace(1, 2, 40)) == 2.0**-39
+
+
+@pytest.mark.parametrize("questions", [15, 60, 400])
+@pytest.mark.parametrize("shift", [0.0, 0.1, 0.25, 0.5])
+def test_the_saddlepoint_is_the_test_that_draws(questions, shift):
+    generator = np.random.default_rng(questions)
+    differences = (generator.standard_t(3, questions) * (generator.random(questions) < 0.7) + shift) / questions
+    drawn = Paired(Clusters.of_matrix(differences[:, None]), Clusters.of_matrix(np.zeros((questions, 1)))).p_value(
+        40_000
+    )
+    found = sign_flip_p(differences)
+    error = 4 * np.sqrt(drawn * (1 - drawn) / 40_000) + 1e-4
+    assert found == pytest.approx(drawn, abs=error + 0.03 * drawn)
+    assert sign_flip_p(-differences) == pytest.approx(found, rel=1e-9)
+    assert sign_flip_p(1e-6 * differences) == pytest.approx(found, rel=1e-6)
+
+
+def test_the_saddlepoint_is_right_far_out():
+    """Twenty equal differences, 19 of one sign: exactly 2 (1 + 20) of 2^20 ways; and twenty uneven ones."""
+    differences = np.ones(20)
+    differences[0] = -1
+    assert 1 <= sign_flip_p(differences) / (42 / 2**20) < 1.35  # sums are 2 apart, and the error is to a larger p
+    uneven = np.random.default_rng(1).random(20) + 0.5
+    ways = uneven @ (1 - 2 * (np.arange(1 << 20) >> np.arange(20)[:, None] & 1))
+    signs = np.ones(20)
+    signs[3] = -1
+    exact = np.mean(np.abs(ways) >= abs(uneven @ signs) - 1e-12)
+    assert exact < 1e-4
+    assert sign_flip_p(uneven * signs) == pytest.approx(exact, rel=0.15)

@@ -94,7 +94,6 @@ def command(
 
 def _show(found: Comparison) -> None:
     from rich.console import Console
-    from rich.text import Text
 
     console = Console(highlight=False)
     for table in found.tables():
@@ -111,6 +110,15 @@ def _show(found: Comparison) -> None:
         # where the terminal is too narrow for that, it wraps the lines itself
         needed = sum(column.min_width or 0 for column in drawn.columns) + 3 * len(drawn.columns)
         Console(highlight=False, width=max(console.width, needed)).print(drawn)
+    conclude(found)
+
+
+def conclude(found: Comparison) -> None:
+    """Write what was found, in sentences, and how."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
     for sentence in found.conclusions:
         console.print(Text(f"- {sentence}"))
     for sentence in (found.method, *(f"Note: {note}." for note in found.notes)):

@@ -2,53 +2,147 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from hbt_bench.cli import options
 from hbt_bench.errors import OutputError
-from hbt_bench.reporting import results
+from hbt_bench.reporting import columns, results
+from hbt_bench.reporting.gather import Choice
 from hbt_bench.reporting.leaderboard import Leaderboard
+from hbt_bench.reporting.table import Table, render
+from hbt_bench.tasks.registry import parse_names
+
+#: What is left of the names of models, at least, where the terminal is narrow.
+_NAME = 20
+
+
+def _names(option: str, metavar: str, text: str) -> options.Decorator:
+    return click.option(
+        option, multiple=True, metavar=metavar, callback=lambda context, given, value: parse_names(value), help=text
+    )
 
 
 @click.command("leaderboard")
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("results"))
-@options.formats("table", "md", "csv", "json")
+@options.formats("table", "md", "csv", "json", "latex", "html")
 @click.option("--reported", is_flag=True, help="Add the figures that papers report, marked as reported.")
-def command(folder: Path, style: str, reported: bool) -> None:
-    """Compare the models in FOLDER (results by default): one row a model, the three modes and rank distance."""
-    report(folder, style, reported)
+@_names("--columns", "NAMES", "Such as model, multi:AP, R@1 (in each mode), bias, worst, parameters, speed; or all.")
+@click.option("--sort", metavar="NAME", help="The column to sort and rank by.  [default: multi:AP]")
+@_names("--tasks", "NAMES", "Only these collections or modes, as in xquad-r,mlqa-r-multi.")
+@_names("--languages", "CODES", "Only these languages of queries and documents; the multilingual pool stays whole.")
+@_names("--models", "PATTERNS", "Only models whose names fit, as in 'local/*'.")
+@click.option("--intervals/--no-intervals", default=True, show_default=True, help="95 % intervals, and ranks.")
+@click.option(
+    "--update",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    multiple=True,
+    help="Rewrite the leaderboard block of this Markdown file instead.",
+)
+def command(
+    folder: Path,
+    style: str,
+    reported: bool,
+    columns: tuple[str, ...],  # noqa: A002, RUF100
+    sort: str | None,
+    tasks: tuple[str, ...],
+    languages: tuple[str, ...],
+    models: tuple[str, ...],
+    intervals: bool,
+    update: tuple[Path, ...],
+) -> None:
+    """Compare the models in FOLDER (results by default): one row a model, best first.
+
+    Models that the test clustered by question cannot tell apart from the best of their group share a rank.
+
+    \b
+    hbt-bench leaderboard --reported --sort rank_distance
+    hbt-bench leaderboard --columns model,AP,multi:nDCG@10 --tasks xquad-r --format latex
+    hbt-bench leaderboard --update README.md     # between <!-- leaderboard --> and <!-- /leaderboard -->
+    """  # noqa: D301 -- click wants the character
+    report(folder, style, reported, columns, sort, Choice(tasks, models, languages), intervals, update)
 
 
-def report(folder: Path, style: str, reported: bool = False) -> None:
-    """Write the leaderboard of a folder to stdout."""
-    board = Leaderboard.of(_readable(folder), reported)
+def report(
+    folder: Path,
+    style: str,
+    reported: bool = False,
+    names: tuple[str, ...] = (),
+    sort: str | None = None,
+    choice: Choice | None = None,
+    intervals: bool = True,
+    update: tuple[Path, ...] = (),
+) -> None:
+    """Write the leaderboard of a folder to stdout, or into the block of Markdown files."""
+    needed = columns.measures([*(names or columns.DEFAULT.split(",")), *([sort] if sort else [])])
+    board = Leaderboard.of(readable(folder, needed), reported, choice, sort, intervals)
     if not board.rows:
         raise OutputError(f"there are no results of multilingual collections in {folder}: run `hbt-bench run` first")
-    if style == "table":
-        _show(board)
+    chosen = board.columns(names)
+    for note in board.notes:
+        click.echo(f"hbt-bench: {note}", err=True)
+    if update:
+        from hbt_bench.reporting.markdown import update_block
+
+        text = "\n\n".join([render(board.tables(chosen), "md"), *(f"{line}." for line in board.legend)])
+        for path in update:
+            update_block(path, "leaderboard", text)
+            click.echo(f"{path}")
+    elif style == "table":
+        _show(board, chosen, bool(names))
     else:
-        click.echo(
-            board.json() if style == "json" else {"md": board.table().markdown, "csv": board.table().csv}[style]()
-        )
+        click.echo(render(board.tables(chosen), style))
+        if style in ("md", "latex", "html"):  # the others say the same in fields of their own
+            for line in board.legend:
+                click.echo(f"hbt-bench: {line}", err=True)
 
 
-def _show(board: Leaderboard) -> None:
+def _show(board: Leaderboard, chosen: list[columns.Column], all_of_them: bool) -> None:
     from rich.console import Console
 
-    console = Console()
-    for table in board.tables():
-        console.print(table.rich())
-    if board.incomplete:
-        click.echo("* mean over fewer languages than the task has: the run is not complete")
-    if any(not row.data for row in board.rows):
-        click.echo("reported: figures of arXiv 2408.10536 and arXiv 2004.05484, not measured here")
+    console = Console(highlight=False)
+    left: list[str] = []
+    for table in board.tables(chosen):
+        widths = [_width(table, column) for column in range(len(table.header))]
+        model = next((place for place, column in enumerate(chosen) if column.name == "model"), None)
+        count = len(widths) if all_of_them else _fitting(widths, console.width, model)
+        left = left or [column.name for column in chosen[count:]]
+        widths = widths[:count]
+        if model is not None and model < count:  # names give way, for a number that is cut looks like another number
+            over = max(0, sum(widths) + 2 * count - 2 - console.width)
+            widths[model] = max(min(widths[model], _NAME), widths[model] - over)
+        part = replace(table, header=table.header[:count], rows=[row[:count] for row in table.rows])
+        click.echo(part.text(widths, lambda text: click.style(text, bold=True)) + "\n")
+    for line in board.legend:
+        console.print(line, markup=False)
+    if left:
+        console.print(f"No room for {', '.join(left)}: a wider terminal, --columns or --format csv shows them.")
 
 
-def _readable(folder: Path) -> Iterator[results.Result]:
-    for found in results.read_all(folder):
+def _width(table: Table, column: int) -> int:
+    """What a column needs: its cells whole, its heading a word a line."""
+    from rich.cells import cell_len
+
+    words = table.header[column].replace(" ↑", "_↑").replace(" ↓", "_↓").split()
+    return max(map(cell_len, [*words, *(line for row in table.rows for line in row[column].split("\n"))]))
+
+
+def _fitting(widths: list[int], room: int, model: int | None) -> int:
+    """How many columns fit, with the names of models folded if need be."""
+    used = -2
+    for place, width in enumerate(widths):
+        used += min(width, _NAME if place == model else width) + 2
+        if used > room:
+            return max(place, 2)
+    return len(widths)
+
+
+def readable(folder: Path, measures: Collection[str] | None = None) -> Iterator[results.Result]:
+    """The results in a folder; what cannot be read is told on stderr."""
+    for found in results.read_all(folder, measures):
         if isinstance(found, OutputError):
             click.echo(f"hbt-bench: left out: {found}", err=True)
         else:

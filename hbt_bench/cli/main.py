@@ -23,6 +23,10 @@ _COMMANDS = {
     "tasks": "List the tasks, or show one.",
     "data": "Fetch or verify the data of a task.",
     "leaderboard": "Compare the models in a folder of results.",
+    "report": "Write one HTML page on the results.",
+    "show": "Explain a signature, and how to make its number again.",
+    "card": "Write the evaluation block of a checkpoint's model card.",
+    "export": "Lay results out for MTEB's repository or the hub.",
     "quickstart": "Run the main job on built-in data, without network.",
 }
 

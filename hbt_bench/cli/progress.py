@@ -40,7 +40,12 @@ class Bars:
                 self._bar.close()
             self._stage = stage
             self._bar = tqdm(
-                total=total, desc=_LABELS[stage], unit="", leave=False, file=sys.stderr, disable=not sys.stderr.isatty()
+                total=total,
+                desc=_LABELS.get(stage, stage),
+                unit="",
+                leave=False,
+                file=sys.stderr,
+                disable=not sys.stderr.isatty(),
             )
         self._bar.update(count)
         if self._bar.disable:

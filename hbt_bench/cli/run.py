@@ -15,7 +15,7 @@ from hbt_bench.cli import options
 from hbt_bench.tasks.registry import select_tasks
 
 if TYPE_CHECKING:
-    from hbt_bench.reporting.results import Result
+    from hbt_bench.reporting.result import Result
 
 #: Characters of a task's name that leave room for its numbers in 80 columns.
 _NAME_WIDTH = 19

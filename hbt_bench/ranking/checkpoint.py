@@ -17,6 +17,8 @@ from hbt_bench.ranking.signature import Prompts
 
 Kind = Literal["SentenceTransformer", "SparseEncoder", "MultiVectorEncoder", "CrossEncoder", "transformers"]
 
+#: In a checkpoint that was trained here: strategy, alpha, seed, init, name.
+RECIPE = "hbt_bench_recipe.json"
 #: Files of a training run that do not change what the model computes.
 _NOT_THE_MODEL = re.compile(
     r"^(readme\.md|\..*|.*\.(md|log|csv|png|ckpt-state|lock|tmp)|training_args\.bin|optimizer\.(pt|bin)|scheduler\.pt"
@@ -75,6 +77,11 @@ class Checkpoint:
         if not isinstance(prompts, dict | None):
             raise ModelError(f"{self.path} is damaged (its prompts are not a mapping): save the model again")
         return Prompts.of(prompts)
+
+    @property
+    def recipe(self) -> dict[str, str | int | float]:
+        """How it was trained, where it says so: the single values of its ``hbt_bench_recipe.json``."""
+        return {key: value for key, value in self._json(RECIPE).items() if isinstance(value, str | int | float)}
 
     @property
     def dense(self) -> bool:

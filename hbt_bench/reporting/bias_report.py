@@ -101,7 +101,7 @@ class BiasReport:
             bias.pool_shares,
             bias.rank_distance(),
             bias.gap(),
-            _worst(bias, collection) if collection else (),
+            worst_questions(bias, collection) if collection else (),
             tuple(notes),
         )
 
@@ -245,7 +245,7 @@ def _figure(bias: Bias, name: str, values: NDArray[np.float64]) -> Figure:
     return Figure(name, float(np.mean(list(languages.values()))), low, high, languages)
 
 
-def _worst(bias: Bias, collection: Collection) -> tuple[WorstQuery, ...]:
+def worst_questions(bias: Bias, collection: Collection) -> tuple[WorstQuery, ...]:
     """The questions with the largest rank distance, each in the language where it is largest."""
     distances = bias.rank_distance()
     found: dict[int, WorstQuery] = {}

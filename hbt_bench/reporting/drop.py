@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hbt_bench.corpus.shift import Shift
 from hbt_bench.errors import OutputError
-from hbt_bench.reporting.results import Result
+from hbt_bench.reporting.result import Result
 
 
 def drop(result: Result) -> dict[str, float]:

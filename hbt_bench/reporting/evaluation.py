@@ -18,6 +18,7 @@ from hbt_bench.ranking.encoders import distinct_texts
 from hbt_bench.ranking.signature import Signature
 from hbt_bench.ranking.store import EmbeddingStore
 from hbt_bench.reporting import results
+from hbt_bench.reporting.intervals import Intervals
 from hbt_bench.reporting.results import Result
 from hbt_bench.tasks.mteb_model import ModelRequest
 from hbt_bench.tasks.registry import Selection
@@ -157,7 +158,9 @@ class Evaluation:
             raise
         except Exception as error:  # MTEB and the model's own code may raise anything
             raise ModelError(f"{meta.name} failed on {name}: {type(error).__name__}: {_one_line(error)}") from error
+        intervals = None
         if shared and shared.ranks is not None:
+            intervals = Intervals.of(shared.collection, shared.ranks, task.mode)
             ranks = folder / shared.spec.ranks_name(shared.languages)
             collection = shared.collection
             results.StoredRanks(collection.fingerprint, collection, shared.ranks).write(ranks)
@@ -170,8 +173,12 @@ class Evaluation:
             "stock": shared is None,
             "prompts": None if self.model.prompts is None else vars(self.model.prompts),
             "ranks": ranks.name if shared and shared.ranks is not None else None,
+            "parameters": _parameters(model),
+            "speed": shared.speed if shared else None,
+            "device": _device(model),
+            "training": self.model.checkpoint.recipe if self.model.checkpoint else {},
         }
-        return results.write(path, content, about, meta.to_dict())
+        return results.write(path, content, about, meta.to_dict(), intervals)
 
 
 def _mteb_json(task_result: Any) -> dict[str, Any]:
@@ -181,6 +188,25 @@ def _mteb_json(task_result: Any) -> dict[str, Any]:
         task_result.to_disk(path)
         content: dict[str, Any] = json.loads(path.read_bytes())
     return content
+
+
+def _parameters(model: Any) -> int | None:
+    """How many parameters a model has, from its metadata or counted."""
+    known: int | None = model.mteb_model_meta.n_parameters
+    module = getattr(model, "model", None)
+    if known is None and module is not None and hasattr(module, "parameters"):
+        return sum(parameter.numel() for parameter in module.parameters()) or None
+    return known
+
+
+def _device(model: Any) -> str:
+    """What a model ran on, without which its speed says little."""
+    import torch
+
+    device = torch.device(getattr(getattr(model, "model", None), "device", "cpu"))
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return f"{device.type}, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
 
 
 def _experiment_name(experiment: dict[str, str] | None) -> str | None:

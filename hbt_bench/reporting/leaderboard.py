@@ -1,143 +1,185 @@
-"""The leaderboard: one row a model and collection, from the results in a folder."""
+"""The leaderboard: one row a model on each collection, from the results in a folder."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
+from functools import cached_property
+from typing import Any
 
+from hbt_bench.errors import UsageError
 from hbt_bench.ranking.subsets import MODES
-from hbt_bench.reporting.results import Result, model_label
-from hbt_bench.reporting.table import Table, number
+from hbt_bench.reporting import columns
+from hbt_bench.reporting.columns import Column
+from hbt_bench.reporting.gather import Choice, Gathered, reported_standings
+from hbt_bench.reporting.results import Result
+from hbt_bench.reporting.standing import Key, Standing, assign_ranks
+from hbt_bench.reporting.table import Table
 
-#: The columns of scores: mode and measure.
-COLUMNS = (("mono", "AP"), ("cross", "AP"), ("multi", "AP"), ("multi", "rank_distance"))
-
-
-@dataclass(frozen=True)
-class Row:
-    """One model on one collection. `scores` maps (mode, measure) to a mean over the subsets of the mode.
-
-    `source` is "measured", or where a figure was reported that nobody measured here. `incomplete` are the modes
-    that lack subsets.
-    """
-
-    collection: str
-    data: str
-    model: str
-    revision: str
-    source: str
-    prompt: str = "none"
-    scores: dict[tuple[str, str], float] = field(default_factory=dict)
-    incomplete: set[str] = field(default_factory=set)
-
-    @property
-    def order(self) -> tuple[float, ...]:
-        """Best first: by AP in the pool of all languages, then across, then within languages."""
-        return tuple(-self.scores.get((mode, "AP"), -1.0) for mode in reversed(MODES))
-
-    def cells(self) -> list[str]:
-        """The scores as text; an asterisk marks a mean over fewer subsets than the task has."""
-        return [
-            number(self.scores.get(column), column[1]) + ("*" if column[0] in self.incomplete else "")
-            for column in COLUMNS
-        ]
+#: The order of models when nothing is asked for: the first of these that there is. Of what is equal, the AP decides.
+SORT = ("multi:AP", "cross:AP", "mono:AP", "model")
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Rows of all collections, the collections by name and the models from best to worst."""
+    """Standings on all collections, the collections by name and the models from best to worst.
 
-    rows: tuple[Row, ...]
+    `notes` are what a reader must know.
+    """
+
+    rows: tuple[Standing, ...]
+    choice: Choice = field(default_factory=Choice)
+    notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, results: Iterable[Result], reported: bool = False) -> Leaderboard:
-        """Gather the modes of each model; with `reported`, add the figures of the papers, marked as such."""
-        rows: dict[tuple[str, ...], Row] = {}
+    def of(
+        cls,
+        results: Iterable[Result],
+        reported: bool = False,
+        choice: Choice | None = None,
+        sort: str | None = None,
+        intervals: bool = True,
+    ) -> Leaderboard:
+        """Gather the modes of each model; with `reported`, add the figures of the papers, marked as such.
+
+        Intervals and ranks come with a result; where they do not, or are asked for of some languages, they are made
+        from its ranks, unless `intervals` is False. Raises `UsageError` for an unknown column, and for a choice that
+        leaves nothing though there are results.
+        """
+        choice = choice or Choice()
+        gathered = Gathered(choice, columns.full_name(sort or SORT[0]).rpartition(":")[2], intervals)
         for result in results:
-            name, mode, part = _split(result.task)
-            if mode is None:
-                continue
-            parts = dict(field.split(":", 1) for field in result.signature.split("|"))
-            key = (name + part, parts["data"], result.model, result.revision, str(result.path.parent))
-            row = rows.setdefault(key, Row(*key[:4], "measured", parts.get("prompt", "none")))
-            for column in COLUMNS:
-                if column[0] == mode and column[1] in result.scores:
-                    row.scores[column] = result.scores[column[1]]
-            if not result.complete:
-                row.incomplete.add(mode)
-        everything = [*rows.values(), *(_reported() if reported else ())]
-        return cls(tuple(sorted(everything, key=lambda row: (row.collection, row.data, row.order, row.model))))
+            gathered.add(result)
+        rows = [*gathered.rows.values()]
+        if reported and not choice.languages:
+            rows += [row for row in reported_standings(choice) if choice.takes_model(row.model, row.label)]
+        if not rows and gathered.seen:
+            raise UsageError(choice.nothing_left(gathered.seen))
+        board = cls(tuple(rows), choice, tuple(dict.fromkeys(gathered.notes)))
+        if not rows:
+            return board
+        known = {":".join(key) for key in board.known}
+        by = sort or next(name for name in SORT if name in known or name in columns.PLAIN)
+        column = columns.parse([by], board.known)[0]
+        rows.sort(key=lambda row: (row.collection, row.data, column.order(row), _order(row), row.label))
+        if column.key:
+            for collection, data in board.collections:
+                assign_ranks([row for row in rows if (row.collection, row.data) == (collection, data)], column.key)
+        return cls(tuple(rows), choice, board.notes)
 
-    def tables(self) -> list[Table]:
-        """One table a collection, narrow enough for a terminal."""
-        found = []
-        collections = dict.fromkeys((row.collection, row.data) for row in self.rows if row.data)
-        measured = {collection for collection, _ in collections}
-        collections |= dict.fromkeys((row.collection, "") for row in self.rows if row.collection not in measured)
-        marked = any(not row.data for row in self.rows)  # without reported figures there is nothing to tell apart
-        header = ("model", "mono", "cross", "multi", "rank dist.", *(("source",) if marked else ()))
-        for name, data in collections:
-            rows = [row for row in self.rows if row.collection == name and row.data in ("", data)]
-            cells = [
-                [_name(row), *row.cells(), *(("measured" if row.data else "reported",) if marked else ())]
-                for row in rows
-            ]
-            found.append(Table(header, cells, f"{name} (AP{f'; data {data}' if data else ''})"))
-        return found
+    @cached_property
+    def known(self) -> list[Key]:
+        """Every mode and measure that there is."""
+        found = {key for row in self.rows for key in row.values}
+        first = {key: place for row in self.rows[:1] for place, key in enumerate(row.values)}
+        return sorted(found, key=lambda key: (MODES.index(key[0]), first.get(key, len(first)), key[1]))
 
-    def table(self) -> Table:
-        """One table of all collections."""
-        header = ("model", "collection", "mono AP", "cross AP", "multi AP", "rank distance", "source")
-        return Table(header, [[_name(row), row.collection, *row.cells(), row.source] for row in self.rows])
+    def columns(self, names: Sequence[str] = ()) -> list[Column]:
+        """Columns by name; by default those of `columns.DEFAULT` that are not empty."""
+        if names:
+            return columns.parse(names, self.known)
+        there = {":".join(key) for key in self.known} | set(columns.PLAIN)
+        wanted = [name for name in columns.DEFAULT.split(",") if columns.full_name(name) in there]
+        marked = any(not row.measured for row in self.rows)  # else there is nothing to tell apart
+        return [
+            column
+            for column in columns.parse(wanted, self.known)
+            if (marked if column.name == "source" else any(column.text(row) != "-" for row in self.rows))
+        ]
 
-    def json(self) -> str:
-        """A list of objects with numbers; null for what was not measured."""
-        return json.dumps(
-            [
-                {
-                    "collection": row.collection,
-                    "data": row.data or None,
-                    "model": row.model,
-                    "revision": row.revision or None,
-                    "prompt": row.prompt if row.data else None,
-                    "source": row.source,
-                    "incomplete": sorted(row.incomplete),
-                    **{f"{mode} {measure}": row.scores.get((mode, measure)) for mode, measure in COLUMNS},
-                }
-                for row in self.rows
-            ],
-            ensure_ascii=False,
-            indent=2,
+    def tables(self, chosen: Sequence[Column] | None = None) -> list[Table]:
+        """One table a collection; reported figures stand in each table of theirs."""
+        chosen = self.columns() if chosen is None else chosen
+        return [self.table(name, data, chosen) for name, data in self.collections]
+
+    @property
+    def collections(self) -> list[tuple[str, str]]:
+        """Collections with the data they were measured on; empty data where all is reported."""
+        found = dict.fromkeys((row.collection, row.data) for row in self.rows if row.measured)
+        measured = {collection for collection, _ in found}
+        found |= dict.fromkeys((row.collection, "") for row in self.rows if row.collection not in measured)
+        return sorted(found)
+
+    def table(self, name: str, data: str, chosen: Sequence[Column]) -> Table:
+        """The table of one collection, with the figures that are reported on it."""
+        rows = [row for row in self.rows if row.collection == name and row.data in ("", data)]
+        cells = [[column.text(row) for column in chosen] for row in rows]
+        part = f"; languages {' '.join(self.choice.languages)}" if self.choice.languages else ""
+        title = f"{name} ({f'data {data}' if data else 'reported'}{part})"
+        names = [column.name for column in chosen]
+        left = next((at for at, column in enumerate(chosen) if column.key), len(chosen))
+        return Table(
+            [column.header for column in chosen],
+            cells,
+            title,
+            names=left,
+            bold=_bold(rows, cells, chosen),
+            heading=names.index("model") if "model" in names else 0,
+            records=[_record(row, chosen) for row in rows],
         )
 
     @property
-    def incomplete(self) -> bool:
-        """Whether a row lacks subsets, and the asterisk wants explaining."""
-        return any(row.incomplete for row in self.rows)
+    def legend(self) -> list[str]:
+        """What the marks in the tables mean."""
+        lines = []
+        for row in self.rows:
+            for mode, (found, expected) in row.missing.items():
+                lines.append(f"{row.label} has {found} of {expected} subsets of {row.collection}-{mode}")
+        if len(lines) > _EXAMPLES:
+            lines[_EXAMPLES:] = [f"{len(lines) - _EXAMPLES} more such results"]
+        if lines:
+            lines = ["* mean over fewer languages than the task has, without a rank: " + "; ".join(lines)]
+        if any(not row.measured for row in self.rows):
+            sources = dict.fromkeys(row.source.removeprefix("reported: ") for row in self.rows if not row.measured)
+            lines.append(f"† figures of {' and '.join(sources)}, not measured here and without a rank")
+        if any(row.rank for row in self.rows):
+            lines.append(
+                "A model that cannot be told apart from the best of a rank shares it (randomization test by question, "
+                "p < 0.05, Bonferroni); ± is the wider half of the 95 % interval"
+            )
+        return lines
 
 
-def _name(row: Row) -> str:
-    given = "" if row.prompt in ("none", "model") else f" prompt:{row.prompt}"
-    return model_label(row.model, row.revision) + given
+#: Incomplete results that are told one by one.
+_EXAMPLES = 5
 
 
-def _split(task: str) -> tuple[str, str | None, str]:
-    """``xquad-r-multi[de,en]`` as collection, mode and part; the mode is None for a task that has none."""
-    name, bracket, part = task.partition("[")
-    collection, _, mode = name.rpartition("-")
-    return (collection, mode, bracket + part) if mode in MODES else (name, None, "")
+def _record(row: Standing, chosen: Sequence[Column]) -> dict[str, Any]:
+    """A row in full: what it is of, then the columns as values."""
+    about: dict[str, Any] = {
+        "collection": row.collection,
+        "data": row.data or None,
+        "model": row.model,
+        "revision": row.revision or None,
+        "prompt": row.prompt if row.measured else None,
+        "source": row.source,
+        "incomplete": sorted(row.missing),
+    }
+    for column in chosen:
+        about |= {key: value for key, value in column.record(row).items() if key not in about}
+    return about
 
 
-def _reported() -> list[Row]:
-    rows: dict[tuple[str, str], Row] = {}
-    text = files("hbt_bench.reporting").joinpath("reported.csv").read_text(encoding="utf-8")
-    for line in csv.DictReader(text.splitlines()):
-        source = f"reported: {line['source'].split(',')[0]}"
-        row = rows.setdefault(
-            (line["collection"], line["model"]), Row(line["collection"], "", line["model"], "", source)
-        )
-        row.scores[line["mode"], line["measure"]] = float(line["value"])
-    return list(rows.values())
+def _bold(
+    rows: Sequence[Standing], cells: Sequence[Sequence[str]], chosen: Sequence[Column]
+) -> frozenset[tuple[int, int]]:
+    """The best of each column of scores and all that print the same; only measured and complete ones compete."""
+    found = set()
+    for place, column in enumerate(chosen):
+        if column.key is None:
+            continue
+        mode = column.key[0]
+        there = [
+            at
+            for at, row in enumerate(rows)
+            if row.measured and mode not in row.missing and row.value(column.key) is not None
+        ]
+        if there:
+            best = cells[min(there, key=lambda at: column.order(rows[at]))][place].partition("\n")[0]
+            found |= {(at, place) for at in there if cells[at][place].partition("\n")[0] == best}
+    return frozenset(found)
+
+
+def _order(row: Standing) -> tuple[float, ...]:
+    """Best first by AP: in the pool of all languages, then across, then within languages."""
+    return tuple(-(row.value((mode, "AP")) or 0.0) for mode in reversed(MODES))

@@ -1,121 +1,29 @@
 """Results on disk: MTEB's layout and JSON, with the ranks beside it.
 
-``<output>/<model>/<revision>/<Task>.json`` is an MTEB `TaskResult`, with one more key, ``hbt_bench``. A file is
+``<output>/<model>/<revision>/<Task>.json`` is an MTEB `TaskResult`, with two more keys. ``hbt_bench`` is the first and
+stands on a line of its own, the second of the file: the identity of the result and all that a leaderboard shows, so
+that a thousand results are read by their heads. ``hbt_bench_intervals`` are the intervals of single subsets. A file is
 written whole or not at all, and it is the last that is written of a task, so that a file that is there is complete.
+
+Format 2 is this one. Format 1 has no ``format``, its ``hbt_bench`` comes last, and intervals are made from
+its ranks.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import math
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from hbt_bench.corpus.atomic import write_bytes, write_text
-from hbt_bench.corpus.collection import Judgements, Qrels
+from hbt_bench.corpus.atomic import write_text
 from hbt_bench.errors import OutputError
-from hbt_bench.ranking.ranks import Ranks
+from hbt_bench.reporting.intervals import Intervals
+from hbt_bench.reporting.result import FORMAT, HEAD, HEAD_MEASURES, Result, finite, model_label, subset_scores
+from hbt_bench.reporting.stored_ranks import StoredRanks
 
-#: Not scores, though they stand among them in MTEB's JSON.
-_NO_SCORES = {"hf_subset", "languages", "mteb_version", "signature", "main_score", "queries"}
-
-
-@dataclass(frozen=True)
-class Result:
-    """The scores of one model on one task: per subset, and as means over the subsets."""
-
-    task: str
-    mteb_name: str
-    model: str
-    revision: str
-    signature: str
-    subsets: Mapping[str, Mapping[str, float]]
-    path: Path
-    expected_subsets: int
-    ranks: Path | None = None
-
-    @property
-    def scores(self) -> dict[str, float]:
-        """Each measure averaged over the subsets, every subset counting the same (the paper's macro average)."""
-        measures = list(dict.fromkeys(measure for scores in self.subsets.values() for measure in scores))
-        means = {}
-        for measure in measures:
-            values = [scores[measure] for scores in self.subsets.values() if measure in scores]
-            if len(values) == len(self.subsets):
-                means[measure] = math.fsum(values) / len(values)
-        return means
-
-    @property
-    def label(self) -> str:
-        """Model and revision, a content hash shortened to 8 digits."""
-        return model_label(self.model, self.revision)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every subset of the task is there."""
-        return len(self.subsets) >= self.expected_subsets
-
-    @classmethod
-    def read(cls, path: Path) -> Result:
-        """Read one file; raises `OutputError` when it is damaged or no result of this program."""
-        try:
-            content = json.loads(path.read_bytes())
-            about = content["hbt_bench"]
-            subsets = {
-                f"{entry['hf_subset']}" if len(content["scores"]) == 1 else f"{entry['hf_subset']}/{split}": {
-                    key: float(value)
-                    for key, value in entry.items()
-                    if key not in _NO_SCORES and isinstance(value, int | float) and not isinstance(value, bool)
-                }
-                | ({"main_score": float(entry["main_score"])} if about["stock"] else {})
-                for split, entries in content["scores"].items()
-                for entry in entries
-            }
-            return cls(
-                task=about["task"],
-                mteb_name=content["task_name"],
-                model=about["model"],
-                revision=about["revision"],
-                signature=about["signature"],
-                subsets=subsets,
-                path=path,
-                expected_subsets=about["subsets"],
-                ranks=path.parent / str(about["ranks"]) if about.get("ranks") else None,
-            )
-        except OSError as error:
-            raise OutputError(f"cannot read {path}: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise OutputError(
-                f"{path} is no result of hbt-bench, or damaged ({error!r}): delete it and run again"
-            ) from error
-
-    def as_json(self) -> dict[str, Any]:
-        """The entry of ``hbt-bench run --format json``; NaN, which JSON does not have, becomes null."""
-        return {
-            "task": self.task,
-            "mteb_name": self.mteb_name,
-            "model": self.model,
-            "revision": self.revision,
-            "scores": _finite(self.scores),
-            "subsets": {name: _finite(scores) for name, scores in self.subsets.items()},
-            "signature": self.signature,
-            "path": str(self.path),
-        }
-
-
-def _finite(scores: Mapping[str, float]) -> dict[str, float | None]:
-    return {key: value if math.isfinite(value) else None for key, value in scores.items()}
-
-
-def model_label(model: str, revision: str) -> str:
-    """``local/ckpt@9285d5c8``: enough to tell models apart in a table."""
-    return f"{model}@{revision[:8] if re.fullmatch('[0-9a-f]{9,}', revision) else revision}" if revision else model
+__all__ = ["Result", "StoredRanks", "find", "model_folder", "model_label", "read_all", "write"]
 
 
 def model_folder(output: Path, model: str, revision: str, experiment: str | None = None) -> Path:
@@ -140,23 +48,44 @@ def find(path: Path, signature: str) -> Result | None:
 
 
 def write(
-    path: Path, task_result: Mapping[str, Any], about: Mapping[str, Any], model_meta: Mapping[str, Any]
+    path: Path,
+    task_result: Mapping[str, Any],
+    about: Mapping[str, Any],
+    model_meta: Mapping[str, Any],
+    intervals: Intervals | None = None,
 ) -> Result:
-    """Write MTEB's task result with `about` under ``hbt_bench``, and the model's metadata beside it."""
+    """Write MTEB's task result with `about` as its head, and the model's metadata beside it."""
     write_text(path.parent / "model_meta.json", json.dumps(model_meta, default=str, indent=4) + "\n")
-    write_text(path, json.dumps({**task_result, "hbt_bench": about}, indent=2, ensure_ascii=False) + "\n")
+    means, subset_intervals = (intervals or Intervals()).as_json()
+    subsets = subset_scores(task_result["scores"], bool(about["stock"]))
+    values: dict[str, list[Any]] = {"subsets": list(subsets)}
+    for measure in HEAD_MEASURES:
+        if any(measure in scores for scores in subsets.values()):
+            values[measure] = [finite(scores).get(measure) for scores in subsets.values()]
+    # the format comes first, as what tells a reader of heads that this is one
+    head = {"format": FORMAT, **about, "mteb_name": task_result["task_name"], "values": values, **means}
+    rest = {key: value for key, value in task_result.items() if key not in ("hbt_bench", "hbt_bench_intervals")}
+    body = json.dumps(rest, indent=2, ensure_ascii=False)[1:-2]
+    tail = f'"hbt_bench_intervals": {json.dumps(subset_intervals)}'
+    write_text(path, f"{{\n{HEAD.decode()}{json.dumps(head, ensure_ascii=False)},{body},\n  {tail}\n}}\n")
     return Result.read(path)
 
 
-def read_all(output: Path) -> Iterator[Result | OutputError]:
-    """All results below a folder, ordered by path; a damaged one comes as its error, for the caller to tell."""
+def read_all(output: Path, measures: Collection[str] | None = None) -> Iterator[Result | OutputError]:
+    """All results below a folder, ordered by path; a damaged one comes as its error, for the caller to tell.
+
+    With `measures`, only these are promised to be among the scores, and much less may be read.
+    """
     if not output.is_dir():
         raise OutputError(f"there is no folder {output}: run `hbt-bench run` first, or name the folder of the results")
-    for path in sorted(output.rglob("*.json")):
-        if path.name == "model_meta.json" or path.name.startswith("."):
+    found = [os.path.join(folder, name) for folder, _, names in os.walk(output) for name in names]  # noqa: PTH118
+    for file in sorted(found):
+        name = os.path.basename(file)  # noqa: PTH119 -- a thousand models are many files, and Path is slow
+        if not name.endswith(".json") or name == "model_meta.json" or name.startswith("."):
             continue
+        path = Path(file)
         try:
-            yield Result.read(path)
+            yield Result.read(path, measures)
         except OutputError as error:
             if not _is_foreign(path):
                 yield error
@@ -169,46 +98,3 @@ def _is_foreign(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return not isinstance(content, dict) or "hbt_bench" not in content
-
-
-@dataclass(frozen=True, eq=False)
-class StoredRanks:
-    """Ranks with the judgements they are read with; `data` is the fingerprint of the collection."""
-
-    data: str
-    judgements: Judgements
-    ranks: Ranks
-
-    def write(self, path: Path) -> None:
-        """Write everything into one file, atomically; equal ranks give equal bytes."""
-        judgements, buffer = self.judgements, io.BytesIO()
-        flags: dict[str, Any] = {} if judgements.parallel else {"parallel": np.array(False)}
-        np.savez_compressed(
-            buffer,
-            data=np.array(self.data),
-            languages=np.array(judgements.languages),
-            **{name: getattr(self.ranks, name) for name in _RANKS},
-            **flags,
-            **{name: getattr(judgements.qrels, name) for name in _QRELS},
-            **{name: getattr(judgements, name) for name in _JUDGEMENTS},
-        )
-        write_bytes(path, buffer.getvalue())
-
-    @classmethod
-    def read(cls, path: Path) -> StoredRanks:
-        """Read a file back; raises `OutputError` when it is missing or damaged."""
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                languages = tuple(str(code) for code in arrays["languages"])
-                qrels = Qrels(*(arrays[name] for name in _QRELS))
-                judgements = Judgements(languages, qrels, *(arrays[name] for name in _JUDGEMENTS))
-                if "parallel" in arrays:
-                    judgements = replace(judgements, parallel=bool(arrays["parallel"]))
-                return cls(str(arrays["data"]), judgements, Ranks(*(arrays[name] for name in _RANKS)))
-        except Exception as error:  # numpy and zipfile raise many kinds for a damaged file
-            raise OutputError(f"cannot read the ranks in {path} ({error}): delete it and run again") from error
-
-
-_RANKS = ("pool", "block", "top")
-_QRELS = ("offsets", "documents", "grades")
-_JUDGEMENTS = ("query_languages", "questions", "document_languages")

@@ -1,4 +1,4 @@
-"""One table, every format: terminal, Markdown, CSV, LaTeX and JSON come from the same cells."""
+"""One table, every format: terminal, Markdown, CSV, LaTeX, HTML and JSON come from the same rows."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import csv
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from html import escape
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import rich.table
@@ -19,7 +20,7 @@ _LATEX = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
     | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
-    | {"↑": r"$\uparrow$", "↓": r"$\downarrow$"}
+    | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "†": r"$\dagger$"}
 )
 
 
@@ -34,7 +35,9 @@ def number(value: float | None, measure: str) -> str:
 class Table:
     """Cells as text, the first `names` columns being names and the others numbers.
 
-    `bold` are cells, as (row, column), that Markdown and LaTeX set in bold.
+    A second line of a cell is a note to it, such as an interval. `bold` are cells, as (row, column), that Markdown,
+    LaTeX and HTML set in bold; `heading` is the column that names a row. `records` are the rows as values in full,
+    which CSV and JSON take instead of the text where they are given.
     """
 
     header: Sequence[str]
@@ -42,6 +45,8 @@ class Table:
     title: str = ""
     names: int = 1
     bold: frozenset[tuple[int, int]] = frozenset()
+    heading: int = 0
+    records: Sequence[Mapping[str, Any]] = ()
 
     def rich(self) -> rich.table.Table:
         """For a terminal; long names are folded, numbers are not."""
@@ -62,9 +67,39 @@ class Table:
             table.add_row(*(Text(cell) for cell in row))
         return table
 
+    def text(self, widths: Sequence[int], strong: Callable[[str], str] = lambda text: text) -> str:
+        """Plain text with columns of these widths, in cells of a terminal, many times as fast as `rich`.
+
+        What does not fit is folded; `strong` marks the bold cells.
+        """
+        from rich.cells import cell_len, chop_cells
+
+        def folded(cell: str, width: int) -> list[str]:
+            cell = "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in cell)  # no escape codes
+            return [part for line in cell.split("\n") for part in (chop_cells(line, width) or [""])]
+
+        def drawn(cells: Sequence[list[str]], row: int) -> Iterator[str]:
+            for line in range(max(map(len, cells))):
+                parts = []
+                for column, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+                    part = cell[line] if line < len(cell) else ""
+                    space = " " * (width - cell_len(part))
+                    part = strong(part) if line == 0 and (row, column) in self.bold else part
+                    parts.append(part + space if column < self.names else space + part)
+                yield "  ".join(parts).rstrip()
+
+        header = [_heading(name, width) for name, width in zip(self.header, widths, strict=True)]
+        deepest = max(map(len, header))
+        lines = [self.title, ""] if self.title else []
+        lines += drawn([[""] * (deepest - len(cell)) + cell for cell in header], -1)
+        lines.append("─" * (sum(widths) + 2 * len(widths) - 2))
+        for row, cells in enumerate(self.rows):
+            lines += drawn([folded(cell, width) for cell, width in zip(cells, widths, strict=True)], row)
+        return "\n".join(lines)
+
     def markdown(self) -> str:
         """A GitHub table."""
-        header, *rows = ([cell.replace("|", "\\|") for cell in row] for row in (self.header, *self.rows))
+        header, *rows = ([_markdown(cell) for cell in row] for row in (self.header, *self.rows))
         for row, column in self.bold:
             rows[row][column] = f"**{rows[row][column]}**"
         rule = ["---" if column < self.names else "---:" for column in range(len(self.header))]
@@ -81,17 +116,81 @@ class Table:
         lines += [*map(_latex_row, rows), r"\bottomrule", r"\end{tabular}"]
         return "\n".join([*comment, *lines])
 
+    def html(self) -> str:
+        """A table to paste into a page, everything escaped, with a caption and headings for screen readers."""
+        caption = [f"<caption>{escape(self.title)}</caption>"] if self.title else []
+        header = "".join(f'<th scope="col">{escape(name)}</th>' for name in self.header)
+        lines = ["<table>", *caption, f"<thead><tr>{header}</tr></thead>", "<tbody>"]
+        for place, row in enumerate(self.rows):
+            cells = []
+            for column, cell in enumerate(row):
+                text, _, note = cell.partition("\n")
+                inner = f"<strong>{escape(text)}</strong>" if (place, column) in self.bold else escape(text)
+                inner += f" <small>{escape(note)}</small>" if note else ""
+                tag, end = ('th scope="row"', "th") if column == self.heading else ("td", "td")
+                cells.append(f"<{tag}>{inner}</{end}>")
+            lines.append(f"<tr>{''.join(cells)}</tr>")
+        return "\n".join([*lines, "</tbody>", "</table>"])
+
     def csv(self) -> str:
         """RFC 4180, with a quote before a cell that a spreadsheet would take for a formula."""
-        buffer = io.StringIO()
-        safe = [["'" + cell if cell[:1] in "=+@" and cell else cell for cell in row] for row in self.rows]
-        csv.writer(buffer, lineterminator="\n").writerows([self.header, *safe])
-        return buffer.getvalue().rstrip("\n")
+        return _csv([self])
 
     def json(self) -> str:
         """A list of objects, one a row."""
-        rows = [dict(zip(self.header, row, strict=True)) for row in self.rows]
-        return json.dumps(rows, ensure_ascii=False, indent=2)
+        return _json([self])
+
+    @property
+    def _records(self) -> Sequence[Mapping[str, Any]]:
+        return self.records or [dict(zip(self.header, row, strict=True)) for row in self.rows]
+
+
+def render(tables: Sequence[Table], style: str) -> str:
+    """Several tables as one text: ``md``, ``latex``, ``html``, or all rows in one ``csv`` or ``json``."""
+    if style in ("csv", "json"):
+        return _csv(tables) if style == "csv" else _json(tables)
+    if style == "md":
+        parts = [f"**{_markdown(table.title)}**\n\n{table.markdown()}" for table in tables]
+    else:
+        parts = [table.latex() if style == "latex" else table.html() for table in tables]
+    return "\n\n".join(parts)
+
+
+def _csv(tables: Sequence[Table]) -> str:
+    records = [record for table in tables for record in table._records]
+    header = list(dict.fromkeys(key for record in records for key in record)) or list(tables[0].header)
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([_csv_cell(record.get(key)) for key in header] for record in records)
+    return buffer.getvalue().rstrip("\n")
+
+
+def _csv_cell(value: Any) -> str:
+    if value is None:
+        return ""
+    text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return "'" + text if text[:1] in "=+@" and text else text
+
+
+def _json(tables: Sequence[Table]) -> str:
+    return json.dumps([record for table in tables for record in table._records], ensure_ascii=False, indent=2)
+
+
+def _markdown(cell: str) -> str:
+    """A cell on one line, with everything escaped that Markdown or HTML would take for markup."""
+    return re.sub(r"([\\|<*`]|(?<=])\()", r"\\\1", " ".join(cell.split("\n")))
+
+
+def _heading(name: str, width: int) -> list[str]:
+    """A heading on as many lines as it needs, its arrow on the line of its last word."""
+    lines: list[str] = []
+    for word in re.findall(r"\S+(?: [↑↓])?", name):
+        if lines and len(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines or [""]
 
 
 def _latex(cell: str) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from hbt_bench.corpus.collection import Collection
 from hbt_bench.ranking import bias
-from hbt_bench.ranking.encoders import DenseScorer, Role, Vectors
+from hbt_bench.ranking.encoders import DenseScorer, Role, Vectors, distinct_texts
 from hbt_bench.ranking.ranks import Confidences, Ranks, ScoringModel, rank
 from hbt_bench.ranking.store import EmbeddingStore
 from hbt_bench.ranking.subsets import Judged, Mode, judged_subsets
@@ -34,14 +35,16 @@ SPLIT = "test"
 
 @dataclass(frozen=True, eq=False)
 class MtebEncoder:
-    """An MTEB encoder seen as an `Encoder`."""
+    """An MTEB encoder seen as an `Encoder`; `asked` are the numbers of texts that it was given."""
 
     model: EncoderProtocol
     metadata: TaskMetadata
     encode_kwargs: Mapping[str, Any]
+    asked: list[int] = field(default_factory=list)
 
     def encode(self, texts: Sequence[str], role: Role, language: str) -> Vectors:
         """Encode with the prompt that the model has for the role; the subset tells the language."""
+        self.asked.append(len(texts))
         if role == "query":
             columns, kind = {"text": list(texts), "query": list(texts)}, PromptType.query
         else:
@@ -75,7 +78,8 @@ class SharedPass:
     """One collection and the ranks of the model that was last evaluated on it, shared by the tasks of all modes.
 
     `store` keeps vectors on disk; `progress` is told "encode" or "rank", how many items a step covered, and how
-    many there are.
+    many there are. `speed` is how many distinct texts a second the last pass encoded and ranked, None when some of
+    their vectors were on disk.
     """
 
     def __init__(self, spec: TaskSpec, collection: Collection) -> None:
@@ -83,6 +87,7 @@ class SharedPass:
         self.collection = collection
         self.store: EmbeddingStore | None = None
         self.prompt_label = "model"
+        self.speed: float | None = None
         self.progress: Callable[[str, int], object] = lambda stage, count: None
         self._judged: dict[Mode, dict[str, Judged]] = {}
         self._ranked: tuple[weakref.ref[Any], str, Ranks, Confidences | None] | None = None
@@ -111,13 +116,16 @@ class SharedPass:
         settings = repr(sorted((key, value) for key, value in encode_kwargs.items() if key != "show_progress_bar"))
         if self._ranked and self._ranked[0]() is model and self._ranked[1] == settings:
             return self._ranked[2], self._ranked[3]
-        collection = self.collection
+        collection, texts = self.collection, distinct_texts(self.collection)
+        asked, started = [texts], perf_counter()
         if isinstance(model, ScoringModel):
             ranked = rank(collection, *model.scorers(collection), progress=self._report("rank"))
         else:
             encoder = MtebEncoder(model, metadata, encode_kwargs)
             scorer = DenseScorer.of(collection, encoder, self.store, self._report("encode"))
             ranked = rank(collection, scorer, progress=self._report("rank"))
+            asked = encoder.asked
+        self.speed = texts / (perf_counter() - started) if sum(asked) == texts else None
         self._ranked = (weakref.ref(model), settings, *ranked)
         self._bias = None
         return ranked

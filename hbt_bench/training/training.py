@@ -136,6 +136,8 @@ class Training:
 
         recipe, processes = self.recipe, int(os.environ.get("WORLD_SIZE", "1"))
         looks = recipe.dev is not None or bool(recipe.dev_share)
+        # given only where it is asked for: its name changes with transformers' next major release
+        less_memory: dict[str, Any] = {"gradient_checkpointing": True} if recipe.gradient_checkpointing else {}
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(self.output / "runs")
         arguments = SentenceTransformerTrainingArguments(
             output_dir=str(self.output / _CHECKPOINTS),
@@ -147,7 +149,6 @@ class Training:
             warmup_steps=round(recipe.warmup * recipe.steps),
             lr_scheduler_type="constant_with_warmup" if recipe.schedule == "constant" else recipe.schedule,
             bf16=_use_bf16(recipe.precision),
-            gradient_checkpointing=recipe.gradient_checkpointing,
             seed=recipe.seed,
             dataloader_num_workers=recipe.workers,
             logging_steps=max(1, recipe.steps // 100),
@@ -162,6 +163,7 @@ class Training:
             metric_for_best_model=f"eval_{recipe.dev_measure}" if looks else None,
             greater_is_better=DEV_MEASURES[recipe.dev_measure] if looks else None,
             disable_tqdm=True,
+            **less_memory,
             # on the processor, processes find one another only when they are told that it is the device
             use_cpu=not torch.accelerator.is_available(),
             ddp_backend="gloo" if processes > 1 and not torch.accelerator.is_available() else None,

@@ -1,0 +1,24 @@
+"""``hbt-bench card``: the evaluation block of a checkpoint's model card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("card")
+@click.argument("checkpoint", metavar="CKPT", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+def command(checkpoint: Path, results: Path) -> None:
+    """Write or update the evaluation block of CKPT's README.md from its results.
+
+    The hub's metadata (model-index), a table and the signatures; the rest of the file stays as it is.
+
+    \b
+    hbt-bench run --model ckpt/ --tasks xquad-r && hbt-bench card ckpt/
+    """  # noqa: D301 -- click wants the character
+    from hbt_bench.ranking.checkpoint import Checkpoint
+    from hbt_bench.reporting.card import write_card
+
+    click.echo(f"{write_card(Checkpoint.at(checkpoint), results)}")

@@ -1,0 +1,70 @@
+"""``hbt-bench report``: one HTML page on the results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hbt_bench.cli import options
+from hbt_bench.cli.leaderboard import readable
+from hbt_bench.tasks.registry import parse_names
+
+#: Bytes from which a page is slow to send and to open.
+_LARGE = 5_000_000
+
+
+def _names(option: str, metavar: str, text: str) -> options.Decorator:
+    return click.option(
+        option, multiple=True, metavar=metavar, callback=lambda context, given, value: parse_names(value), help=text
+    )
+
+
+@click.command("report")
+@click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default=Path("results"))
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("report.html"), show_default=True
+)
+@click.option("--title", default="Multilingual retrieval", show_default=True)
+@_names("--tasks", "NAMES", "Only these collections, as in xquad-r,mlqa-r.")
+@_names("--models", "PATTERNS", "Only models whose names fit, as in 'local/*'.")
+@click.option("--baseline", metavar="NAME", help="The model that others are compared with; the best if not given.")
+@click.option("--reported", is_flag=True, help="Add the figures that papers report, marked as reported.")
+@options.data_dir
+def command(
+    folder: Path,
+    output: Path,
+    title: str,
+    tasks: tuple[str, ...],
+    models: tuple[str, ...],
+    baseline: str | None,
+    reported: bool,
+    data_dir: Path | None,
+) -> None:
+    """Write one HTML page on the results in DIR (results by default), which needs no network to be read.
+
+    The leaderboard to sort and filter, the trade-off between the modes, rank distances, heat maps by language, the
+    worst questions, the comparison with a baseline, and the signature of every number.
+
+    \b
+    hbt-bench report --output report.html
+    hbt-bench report sweep/ --tasks xquad-r --baseline bm25 --output sweep.html
+    """  # noqa: D301 -- click wants the character
+    from hbt_bench.cli.progress import Bars
+    from hbt_bench.corpus.atomic import check_writable, write_text
+    from hbt_bench.reporting import page
+    from hbt_bench.reporting.gather import Choice
+    from hbt_bench.reporting.report import ReportRequest
+    from hbt_bench.reporting.result import HEAD_MEASURES
+
+    page.require()
+    check_writable(output.resolve().parent)
+    with Bars() as bars:
+        request = ReportRequest(Choice(tasks, models), reported, baseline, data_dir, say=bars.say, progress=bars.update)
+        content = request.content(readable(folder, HEAD_MEASURES))
+    text = page.render(content, title)
+    write_text(output, text)
+    click.echo(f"{output}")
+    size = len(text.encode())
+    advice = "open it in a browser" if size < _LARGE else "leave models out with --models or --tasks to make it small"
+    click.echo(f"hbt-bench: {size / 1e6:.1f} MB, one file: {advice}", err=True)

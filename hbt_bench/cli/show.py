@@ -1,0 +1,58 @@
+"""``hbt-bench show``: what a number depends on, and how to make it again."""
+
+from __future__ import annotations
+
+import click
+
+from hbt_bench.cli import options
+
+
+@click.command("show")
+@click.argument("given", metavar="SIGNATURE-or-FILE")
+@options.formats("table", "json")
+def command(given: str, style: str) -> None:
+    """Explain a signature, or that of a result's file, and print the command that makes the number again.
+
+    \b
+    hbt-bench show 'task:xquad-r-multi|text:sentence|data:...|model:...|prompt:none|ties:docid-desc'
+    hbt-bench show results/local__ckpt/9285d5c87e2fe26e/XQuADRMultilingualRetrieval.json
+    """  # noqa: D301 -- click wants the character
+    import json
+
+    from hbt_bench.reporting.explain import explain, find
+
+    fields, result = find(given)
+    found = explain(fields, result)
+    if style == "json":
+        content = {
+            "parts": [dict(zip(("field", "value", "meaning"), part, strict=True)) for part in found.parts],
+            "setup": found.setup,
+            "command": found.command,
+            "notes": list(found.notes),
+        }
+        click.echo(json.dumps(content, ensure_ascii=False, indent=2))
+        return
+    for field, value, meaning in found.parts:
+        click.echo(f"{click.style(f'{field:7}', bold=True)}{value}\n       {meaning}")
+    if result is not None:
+        _scores(result)
+    click.echo("\nTo make it again:")
+    for line in (found.setup, found.command):
+        if line:
+            click.echo(f"  $ {line}")
+    for note in found.notes:
+        click.echo(f"Note: {note}.")
+
+
+def _scores(result: object) -> None:
+    from hbt_bench.reporting.result import Result
+    from hbt_bench.reporting.table import number
+
+    assert isinstance(result, Result)
+    scores = result.scores
+    wanted = [name for name in ("main_score", "AP", "R@1", "R@10", "nDCG@10", "rank_distance") if name in scores]
+    click.echo(f"\nMeans over {len(result.subsets)} of {result.expected_subsets} subsets, with 95 % intervals:")
+    for name in wanted:
+        interval = result.intervals.get(name)
+        bounds = f"  [{', '.join(number(bound, name) for bound in interval)}]" if interval else ""
+        click.echo(f"  {name:14}{number(scores[name], name):>9}{bounds}")

@@ -1,0 +1,73 @@
+"""Results as a data frame, for notebooks and studies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hbt_bench.errors import OutputError
+from hbt_bench.reporting.intervals import Interval
+from hbt_bench.reporting.results import Result, read_all
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("model", "task", "mode", "subset", "measure", "value", "low", "high")
+
+
+def load_results(folder: str | Path = "results", intervals: bool = True) -> pd.DataFrame:
+    """All results below a folder in long form: one row a model, task, subset and measure.
+
+    The columns are ``model`` (name and revision, with the prompts where they were given by hand), ``task``, ``mode``
+    ("mono", "cross", "multi", or "" for a task of MTEB's own), ``subset`` ("all" for the mean over the subsets, only
+    where none is missing), ``measure``, ``value``, and the 95 % interval ``low`` and ``high``, NaN where there is
+    none. Intervals that a result does not have are made from its ranks, unless `intervals` is False.
+
+    ``frame.attrs["signatures"]`` has the signatures by model and task, and ``frame.attrs["damaged"]`` a sentence
+    for each file that could not be read. Raises `OutputError` when there is no such folder.
+    """
+    import pandas as pd
+
+    rows: list[tuple[Any, ...]] = []
+    signatures: dict[str, dict[str, str]] = {}
+    damaged: list[str] = []
+    for found in read_all(Path(folder)):
+        if isinstance(found, OutputError):
+            damaged.append(str(found))
+            continue
+        prompt = found.fields.get("prompt", "none")
+        model = found.label + ("" if prompt in ("none", "model") else f" prompt:{prompt}")
+        signatures.setdefault(model, {})[found.task] = found.signature
+        means, subsets = _intervals(found, intervals, damaged)
+        mode = found.place[1] or ""
+        rows += [(model, found.task, mode, *row) for row in _rows(found, means, subsets)]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    frame.attrs |= {"signatures": signatures, "damaged": damaged}
+    return frame
+
+
+def _intervals(
+    result: Result, wanted: bool, damaged: list[str]
+) -> tuple[Mapping[str, Interval], Mapping[str, Mapping[str, Interval]]]:
+    if not result.intervals and wanted:
+        try:
+            made = result.computed_intervals()
+        except OutputError as error:
+            damaged.append(str(error))
+        else:
+            return made.means, made.subsets
+    return result.intervals, result.subset_intervals
+
+
+def _rows(
+    result: Result, means: Mapping[str, Interval], subsets: Mapping[str, Mapping[str, Interval]]
+) -> Iterator[tuple[str, str, float, float, float]]:
+    none = (math.nan, math.nan)
+    if result.complete:
+        for measure, value in result.scores.items():
+            yield ("all", measure, value, *means.get(measure, none))
+    for subset, scores in result.subsets.items():
+        for measure, value in scores.items():
+            yield (subset, measure, value, *subsets.get(measure, {}).get(subset, none))

@@ -1,0 +1,252 @@
+"use strict";
+// All text from results goes through textContent, so that a model's name or a question is never markup.
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const at = (id) => document.getElementById(id);
+  const root = document.documentElement;
+  const MOST = 8;
+  const sections = [...document.querySelectorAll(".board")];
+  const state = { board: 0, picks: data.boards.map(() => new Set()), model: data.boards.map(() => null) };
+
+  function make(tag, attributes = {}, ...children) {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.append(...children.filter((child) => child !== null));
+    return element;
+  }
+  const say = (text) => { at("status").textContent = text; };
+  const board = () => data.boards[state.board];
+  const picked = () => board().rows.filter((row, place) => state.picks[state.board].has(place));
+
+  // Leaderboards: a column to pick models, headings that sort
+
+  function enhance(section, number) {
+    const table = section.querySelector(".leaderboard");
+    const heading = table.tHead.rows[0];
+    heading.prepend(make("th", { scope: "col", class: "pick" }, "pick"));
+    for (const row of table.tBodies[0].rows) {
+      const place = Number(row.dataset.row);
+      const box = make("input", { type: "checkbox", "aria-label": `pick ${data.boards[number].rows[place].label}` });
+      box.addEventListener("change", () => pick(number, place, box));
+      row.prepend(make("td", { class: "pick" }, box));
+    }
+    for (const cell of heading.querySelectorAll("th[data-column]")) {
+      const column = Number(cell.dataset.column);
+      const button = make("button", { type: "button" }, cell.textContent);
+      button.addEventListener("click", () => sort(table, number, column, cell));
+      cell.replaceChildren(button);
+    }
+    const first = data.boards[number].columns.findIndex((column) => column.name === "multi:AP");
+    heading.querySelector(`th[data-column="${first}"]`)?.setAttribute("aria-sort", "descending");
+    data.boards[number].rows.forEach((row, place) => {
+      if (state.picks[number].size < 3 && row.measured) {
+        state.picks[number].add(place);
+        table.querySelector(`tr[data-row="${place}"] input`).checked = true;
+      }
+    });
+    state.model[number] = data.boards[number].rows.findIndex((row) => row.closeup);
+  }
+
+  function pick(number, place, box) {
+    const picks = state.picks[number];
+    if (box.checked && picks.size >= MOST) {
+      box.checked = false;
+      say(`No more than ${MOST} models can be picked: unpick one first.`);
+      return;
+    }
+    if (box.checked) picks.add(place); else picks.delete(place);
+    say(`${picks.size} models picked.`);
+    draw();
+  }
+
+  function sort(table, number, column, heading) {
+    const about = data.boards[number].columns[column];
+    const best = about.measure && !about.lower ? "descending" : "ascending";
+    const now = heading.getAttribute("aria-sort");
+    const direction = now === null ? best : now === "ascending" ? "descending" : "ascending";
+    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+    heading.setAttribute("aria-sort", direction);
+    const sign = direction === "ascending" ? 1 : -1;
+    const value = (row) => data.boards[number].rows[Number(row.dataset.row)].cells[column][2];
+    const rows = [...table.tBodies[0].rows].sort((one, other) => {
+      const [a, b] = [value(one), value(other)];
+      if (a === null || b === null) return (a === null) - (b === null);
+      return sign * (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b)));
+    });
+    table.tBodies[0].append(...rows);
+    say(`Sorted by ${about.header}, ${direction}.`);
+  }
+
+  function find() {
+    const wanted = at("find").value.trim().toLowerCase();
+    let left = 0;
+    for (const row of sections[state.board].querySelectorAll(".leaderboard tbody tr")) {
+      row.hidden = !board().rows[Number(row.dataset.row)].label.toLowerCase().includes(wanted);
+      left += row.hidden ? 0 : 1;
+    }
+    say(`${left} of ${board().rows.length} models.`);
+  }
+
+  // Plots
+
+  function colours() {
+    const style = getComputedStyle(root);
+    const [ink, soft, line] = ["--ink", "--soft", "--line"].map((name) => style.getPropertyValue(name).trim());
+    return {
+      background: "transparent",
+      font: "system-ui, sans-serif",
+      axis: { labelColor: soft, titleColor: ink, gridColor: line, domainColor: line, tickColor: line, titleFontWeight: 500 },
+      legend: { labelColor: ink, titleColor: ink },
+      header: { labelColor: ink, labelFontSize: 13 },
+      view: { stroke: line },
+    };
+  }
+
+  function plot(id, values) {
+    const spec = { ...data.specs[id], datasets: { values } };
+    // ast: Vega interprets its expressions, as the page's policy forbids to compile them
+    const options = { mode: "vega-lite", ast: true, actions: false, renderer: "svg", defaultStyle: false, config: colours(), tooltip: { theme: dark() ? "dark" : "light" } };
+    return vegaEmbed(at(id), spec, options).catch((error) => { at(id).textContent = `This plot failed: ${error.message}`; throw error; });
+  }
+
+  function tradeoff() {
+    const values = board().rows.map((row, place) => ({
+      model: row.label, picked: state.picks[state.board].has(place),
+      mono: row.values["mono:AP"], cross: row.values["cross:AP"], multi: row.values["multi:AP"],
+    }));
+    return plot("tradeoff", values);
+  }
+
+  function distances() {
+    const rows = picked().filter((row) => row.closeup && row.closeup.distances.length);
+    at("distances-figure").hidden = !rows.length;
+    if (!rows.length) return null;
+    return plot("distances", rows.flatMap((row) => row.closeup.distances.map((share, bar) => ({
+      model: row.label, share, distance: ((bar + 0.5) * row.closeup.pool) / data.bins, random: row.closeup.random,
+    }))));
+  }
+
+  function alpha() {
+    const titles = { "mono:AP": "mono AP", "cross:AP": "cross AP", "multi:AP": "multi AP", "multi:rank_distance": "rank distance" };
+    const trained = board().rows.filter((row) => typeof row.training.alpha === "number");
+    // a recipe names an alpha even where its strategy does not use it: only what was varied is a sweep
+    const alphas = (strategy) => new Set(trained.filter((row) => row.training.strategy === strategy).map((row) => row.training.alpha));
+    const rows = trained.filter((row) => alphas(row.training.strategy).size > 1);
+    const sweep = rows.length > 0;
+    at("alpha-figure").hidden = !sweep;
+    if (!sweep) return null;
+    return plot("alpha", rows.flatMap((row) => Object.entries(titles).map(([name, measure]) => ({
+      strategy: String(row.training.strategy ?? "-"), alpha: row.training.alpha, seed: row.training.seed ?? null,
+      measure, value: row.values[name],
+    }))).filter((point) => point.value !== null));
+  }
+
+  // One model: heat map and worst questions
+
+  const MEASURES = {
+    ap: { title: "AP", text: (value) => value.toFixed(2), scale: (value, most) => value / most },
+    // ranks differ by orders of magnitude, and a low one is good
+    ranks: { title: "Mean rank of the answers", text: (value) => value.toFixed(0), scale: (value, most) => 1 - Math.log(value) / Math.log(most) },
+    shares: { title: "% of the top 10", text: (value) => value.toFixed(0), scale: (value, most) => value / most },
+  };
+
+  // cividis, which colour-blind readers see as others do, at ten places (Nuñez, Anderton and Renslow 2018)
+  const CIVIDIS = ["00204d", "00336f", "39486b", "575d6d", "707173", "8a8779", "a69d75", "c4b56c", "e4cf5b", "ffea46"]
+    .map((hex) => [0, 2, 4].map((from) => parseInt(hex.slice(from, from + 2), 16)));
+
+  function shade(share) {
+    const place = Math.min(1, Math.max(0, share)) * (CIVIDIS.length - 1);
+    const low = Math.min(Math.floor(place), CIVIDIS.length - 2);
+    const [red, green, blue] = CIVIDIS[low].map((part, at) => Math.round(part + (place - low) * (CIVIDIS[low + 1][at] - part)));
+    const linear = [red, green, blue].map((part) => { const s = part / 255; return s <= 0.04045 ? s / 12.92 : ((s + 0.055) / 1.055) ** 2.4; });
+    const luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+    return [`rgb(${red}, ${green}, ${blue})`, luminance > 0.18 ? "#000" : "#fff"];
+  }
+
+  const language = (code) => (data.names[code] ? make("abbr", { title: data.names[code] }, code) : code);
+
+  function heat() {
+    const row = board().rows[state.model[state.board]];
+    const name = at("measure").value;
+    const measure = MEASURES[name];
+    const matrix = row?.closeup?.[name] ?? [];
+    if (!matrix.length) {
+      at("heat").replaceChildren(make("p", {}, "There are no ranks of this model, or no such mode."));
+      return;
+    }
+    const languages = row.closeup.languages;
+    const most = Math.max(...matrix.flat().filter((value) => value !== null), name === "ap" ? 0.01 : 2);
+    const body = matrix.map((values, place) => make("tr", {}, make("th", { scope: "row" }, language(languages[place])),
+      ...values.map((value) => {
+        const cell = make("td", {}, value === null ? "-" : measure.text(value));
+        if (value !== null) [cell.style.backgroundColor, cell.style.color] = shade(measure.scale(value, most));
+        return cell;
+      })));
+    const heading = make("tr", {}, make("th", { scope: "col" }, "query"), ...languages.map((code) => make("th", { scope: "col" }, language(code))));
+    const caption = `${measure.title} of ${row.label}: a row is the language of the query, a column that of the document`;
+    at("heat").replaceChildren(make("table", { class: "heat" }, make("caption", {}, caption), make("thead", {}, heading), make("tbody", {}, ...body)));
+  }
+
+  function worst() {
+    const row = board().rows[state.model[state.board]];
+    const questions = row?.closeup?.worst ?? [];
+    if (!questions.length) {
+      at("worst").replaceChildren(make("p", {}, board().texts ? "There are none." : "The texts of this collection were not there when the page was made."));
+      return;
+    }
+    const code = (text) => make("span", { class: "code" }, text);
+    at("worst").replaceChildren(make("ol", {}, ...questions.map((one) => make("li", {},
+      make("p", { class: "text", dir: "auto", lang: one.language }, one.text),
+      make("p", {}, code(one.language), ` rank distance ${one.rank_distance.toLocaleString("en")}; ranks of the answers: `,
+        Object.entries(one.ranks).sort((a, b) => a[1] - b[1]).map(([name, rank]) => `${name} ${rank.toLocaleString("en")}`).join(", ")),
+      make("p", { class: "first" }, "First stood ", code(one.first_language)),
+      make("p", { class: "first", dir: "auto", lang: one.first_language }, one.first_text)))));
+  }
+
+  function models() {
+    const options = board().rows.map((row, place) => (row.closeup ? make("option", { value: place }, row.label) : null));
+    at("model").replaceChildren(...options.filter((option) => option));
+    at("model").value = String(state.model[state.board]);
+  }
+
+  function draw() { return Promise.all([tradeoff(), distances(), alpha()]); }
+  function show(number) {
+    state.board = number;
+    sections.forEach((section, place) => { section.hidden = place !== number; });
+    models();
+    heat();
+    worst();
+    find();
+    return draw();
+  }
+
+  // Theme: the reader's, or the system's
+
+  function dark() {
+    const chosen = root.dataset.theme;
+    return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  }
+  function themed() {
+    at("theme").textContent = dark() ? "Light" : "Dark";
+    at("theme").setAttribute("aria-label", dark() ? "Light colours" : "Dark colours");
+  }
+  at("theme").removeAttribute("aria-pressed");
+  at("theme").addEventListener("click", () => { root.dataset.theme = dark() ? "light" : "dark"; themed(); draw(); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { themed(); draw(); });
+
+  // A link to a signature opens the list it stands in
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.('a[href^="#s-"]');
+    const target = link && document.getElementById(link.getAttribute("href").slice(1));
+    if (target) target.closest("details").open = true;
+  });
+
+  sections.forEach(enhance);
+  at("collection").addEventListener("change", (event) => show(Number(event.target.value)));
+  at("collection").closest("label").hidden = data.boards.length < 2;
+  at("find").addEventListener("input", find);
+  at("model").addEventListener("change", (event) => { state.model[state.board] = Number(event.target.value); heat(); worst(); });
+  at("measure").addEventListener("change", heat);
+  themed();
+  show(0).then(() => { performance.mark("report-ready"); root.dataset.ready = "true"; });
+})();

@@ -1,0 +1,214 @@
+"""The report: what a page on a folder of results shows, as one document of values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hbt_bench.corpus.collection import Collection
+from hbt_bench.errors import DataError, HbtBenchError, OutputError, UsageError, did_you_mean
+from hbt_bench.languages import LANGUAGES
+from hbt_bench.reporting.closeup import BINS, Closeup
+from hbt_bench.reporting.columns import Column
+from hbt_bench.reporting.compare import compare
+from hbt_bench.reporting.gather import Choice
+from hbt_bench.reporting.leaderboard import Leaderboard
+from hbt_bench.reporting.results import Result
+from hbt_bench.reporting.standing import Key, Standing
+from hbt_bench.tasks.registry import definitions
+
+#: Models whose matrices and questions are in the page, the best of each collection: all there is of a page's size.
+CLOSEUPS = 60
+#: Models that are compared, the best of each collection.
+COMPARED = 10
+
+
+@dataclass(frozen=True)
+class ReportRequest:
+    """What the page is to show; `say` gets notices, `progress` the stage, the items done and how many there are."""
+
+    choice: Choice = field(default_factory=Choice)
+    reported: bool = False
+    baseline: str | None = None
+    data_dir: Path | None = None
+    say: Callable[[str], object] = field(default=lambda message: None, compare=False)
+    progress: Callable[[str, int, int], object] = field(default=lambda stage, count, total: None, compare=False)
+
+    def content(self, results: Iterable[Result]) -> dict[str, Any]:
+        """Everything that the page shows, as values that JSON has.
+
+        Raises `OutputError` where there is nothing to show, `UsageError` for a baseline that is not there.
+        """
+        everything = list(results)
+        board = Leaderboard.of(everything, self.reported, self.choice)
+        if not board.rows:
+            raise OutputError("there are no results of multilingual collections: run `hbt-bench run` first")
+        for note in board.notes:
+            self.say(note)
+        self._check_baseline(board)
+        boards = [self._board(board, everything, name, data) for name, data in board.collections if data]
+        used = {code for one in boards for code in one["languages"]}
+        return {
+            "boards": boards,
+            "legend": board.legend,
+            "names": {code: LANGUAGES[code].name for code in sorted(used) if code in LANGUAGES},
+            "bins": BINS,
+        }
+
+    def _check_baseline(self, board: Leaderboard) -> None:
+        if self.baseline is not None:
+            names = [row.label for row in board.rows if row.measured]
+            if not any(_is_called(row, self.baseline) for row in board.rows):
+                near = did_you_mean(self.baseline, names) or f" (there are {', '.join(names[:5])})"
+                raise UsageError(f"the baseline '{self.baseline}' is none of the models{near}")
+
+    def _board(self, board: Leaderboard, results: Sequence[Result], name: str, data: str) -> dict[str, Any]:
+        """One collection: its leaderboard, the closer looks and the comparison."""
+        rows = [row for row in board.rows if row.collection == name and row.data in ("", data)]
+        chosen = board.columns()
+        modes = _by_model(results, name, data)
+        collection = self._collection(name, data, results)
+        closeups: list[dict[str, Any] | None] = []
+        measured = [row for row in rows if row.measured]
+        close = {id(row) for row in measured[:CLOSEUPS]}
+        for row in rows:
+            closeups.append(self._closeup(row, modes, collection) if id(row) in close else None)
+            self.progress(f"reading {name}", 1, len(rows))
+        if len(measured) > CLOSEUPS:
+            self.say(f"matrices and questions on {name} are of the best {CLOSEUPS} of {len(measured)} models")
+        languages = next((list(one["languages"]) for one in closeups if one), [])
+        return {
+            "collection": name,
+            "data": data,
+            "languages": languages,
+            "columns": [_column(column) for column in chosen],
+            "rows": [_row(row, chosen, closeup) for row, closeup in zip(rows, closeups, strict=True)],
+            "bold": sorted(board.table(name, data, chosen).bold),
+            "comparison": self._comparison(measured, modes, name),
+            "texts": collection is not None,
+        }
+
+    def _closeup(
+        self, row: Standing, modes: Mapping[str, Mapping[str, Result]], collection: Collection | None
+    ) -> dict[str, Any] | None:
+        try:
+            closeup = Closeup.of(modes.get(row.folder, {}), collection)
+        except OutputError as error:
+            self.say(f"no closer look at {row.label}: {error}")
+            return None
+        return closeup.as_json() if closeup else None
+
+    def _collection(self, name: str, data: str, results: Sequence[Result]) -> Collection | None:
+        """The texts of a collection, None with a notice where they are not here."""
+        short, codes = _parts(name)
+        spec = definitions().get(short)
+        if spec is None:
+            self.say(f"the questions of {name} are left out: this installation has no such task")
+            return None
+        try:
+            collection = spec.load(codes, self.data_dir)
+        except (DataError, UsageError) as error:
+            self.say(f"the questions of {name} are left out: {error}")
+            return None
+        if collection.fingerprint != data:
+            self.say(f"the questions of {name} are left out: the data here are not those of the results")
+            return None
+        return collection
+
+    def _comparison(
+        self, rows: Sequence[Standing], modes: Mapping[str, Mapping[str, Result]], name: str
+    ) -> dict[str, Any] | None:
+        """The best models against the baseline, or the best of them; only those that have all modes."""
+        short, codes = _parts(name)
+        spec = definitions().get(short)
+        if spec is None or self.choice.languages:
+            return None
+        wanted = {mode for mode in spec.modes if codes is None or len(codes) > 1 or mode == "mono"}
+        whole = [
+            row
+            for row in rows
+            if not row.missing
+            and wanted <= set(row.signatures)
+            and all(one.ranks for one in modes[row.folder].values())
+        ]
+        base = next(
+            (row for row in whole if self.baseline and _is_called(row, self.baseline)), whole[0] if whole else None
+        )
+        if base is None or len(whole) < 2:
+            return None
+        compared = [base, *(row for row in whole if row is not base)][:COMPARED]
+        self.progress(f"comparing on {name}", 0, 1)
+        try:
+            found = compare([row.folder for row in compared], short, languages=codes)
+        except HbtBenchError as error:
+            self.say(f"no comparison on {name}: {error}")
+            return None
+        finally:
+            self.progress(f"comparing on {name}", 1, 1)
+        table = found.table()
+        left = f" Only the best {COMPARED} of {len(whole)} models are compared." if len(whole) > COMPARED else ""
+        return {
+            "html": table.html(),
+            "conclusions": found.conclusions,
+            "notes": list(found.notes),
+            "left": left.strip(),
+        }
+
+
+def _by_model(results: Iterable[Result], name: str, data: str) -> dict[str, dict[str, Result]]:
+    """The results of a collection by folder and mode."""
+    found: dict[str, dict[str, Result]] = {}
+    for result in results:
+        collection, mode = result.place
+        if collection == name and mode and result.fields.get("data") == data:
+            found.setdefault(str(result.path.parent), {})[mode] = result
+    return found
+
+
+def _parts(name: str) -> tuple[str, tuple[str, ...] | None]:
+    """``xquad-r[de,en]`` as the name and its languages; None for all."""
+    match = re.fullmatch(r"([^\[]+)(?:\[(.*)\])?", name)
+    short, codes = match.groups() if match else (name, None)
+    return short, tuple(codes.split(",")) if codes else None
+
+
+def _is_called(row: Standing, name: str) -> bool:
+    return row.measured and name in (row.label, row.model, row.model.rpartition("/")[2])
+
+
+def _column(column: Column) -> dict[str, Any]:
+    mode, measure = column.key or (None, None)
+    return {
+        "name": column.name,
+        "header": column.header,
+        "mode": mode,
+        "measure": measure,
+        "lower": column.lower_is_better,
+    }
+
+
+def _row(row: Standing, chosen: Sequence[Column], closeup: dict[str, Any] | None) -> dict[str, Any]:
+    cells = []
+    for column in chosen:
+        text, _, note = column.text(row).partition("\n")
+        value: Any = row.value(column.key) if column.key else next(iter(reversed(column.record(row).values())))
+        cells.append([text, note, value if isinstance(value, int | float | str) else None])
+    return {
+        "label": row.label,
+        "measured": row.measured,
+        "source": row.source,
+        "rank": row.rank,
+        "incomplete": sorted(row.missing),
+        "cells": cells,
+        "values": {f"{mode}:{measure}": row.value((mode, measure)) for mode, measure in _PLOTTED},
+        "languages": {code: round(value, 4) for code, value in row.languages.items()},
+        "signatures": dict(row.signatures),
+        "training": {key: row.training[key] for key in ("strategy", "alpha", "seed", "init") if key in row.training},
+        "closeup": closeup,
+    }
+
+
+_PLOTTED: tuple[Key, ...] = (("mono", "AP"), ("cross", "AP"), ("multi", "AP"), ("multi", "rank_distance"))

@@ -1,0 +1,221 @@
+"""One result: a file in which MTEB's scores of a task stand with what they depend on and how sure they are."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hbt_bench.errors import OutputError
+from hbt_bench.ranking.measures import Array
+from hbt_bench.ranking.subsets import MODES, Mode
+from hbt_bench.reporting.intervals import EXCESS, Interval, Intervals, decode_shares
+from hbt_bench.reporting.stored_ranks import StoredRanks
+
+#: The format that is written.
+FORMAT = 2
+#: The measures whose values, subset by subset, are in the head of a result.
+HEAD_MEASURES = ("AP", "R@1", "R@10", "rank_distance", EXCESS)
+HEAD = b'  "hbt_bench": '
+#: How the head itself begins.
+_MARK = f'{{"format": {FORMAT},'.encode()
+#: Not scores, though they stand among them in MTEB's JSON.
+_NO_SCORES = {"hf_subset", "languages", "mteb_version", "signature", "main_score", "queries"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """The scores of one model on one task: per subset, and as means over the subsets.
+
+    `intervals` are those of the means and `subset_intervals` those of each subset, by measure, empty where they are
+    not stored; `encoded_shares` are for `shares`. `parameters` is the number of the model's, `speed` the texts it
+    encoded and ranked a second, `training` what its recipe says; None or empty where it is not known.
+    """
+
+    task: str
+    mteb_name: str
+    model: str
+    revision: str
+    signature: str
+    subsets: Mapping[str, Mapping[str, float]]
+    path: Path
+    expected_subsets: int
+    ranks: Path | None = None
+    format: int = FORMAT
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    subset_intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
+    encoded_shares: Mapping[str, str] = field(default_factory=dict)
+    parameters: int | None = None
+    speed: float | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
+    prompts: Mapping[str, str] | None = None
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Each measure averaged over the subsets, every subset counting the same (the paper's macro average)."""
+        return self.means(self.subsets)
+
+    def means(self, names: Collection[str]) -> dict[str, float]:
+        """Each measure averaged over the subsets in `names`; a measure that one of them lacks is left out."""
+        chosen = [self.subsets[name] for name in names]
+        shared = [measure for measure in chosen[0] if all(measure in scores for scores in chosen)] if chosen else []
+        return {measure: math.fsum(scores[measure] for scores in chosen) / len(chosen) for measure in shared}
+
+    @property
+    def label(self) -> str:
+        """Model and revision, a content hash shortened to 8 digits."""
+        return model_label(self.model, self.revision)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every subset of the task is there."""
+        return len(self.subsets) >= self.expected_subsets
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The fields of the signature."""
+        return {name: value for name, _, value in (part.partition(":") for part in self.signature.split("|"))}
+
+    @property
+    def place(self) -> tuple[str, Mode | None]:
+        """``xquad-r[de,en]`` and ``multi`` for ``xquad-r-multi[de,en]``; the mode is None for a task that has none."""
+        name, bracket, part = self.task.partition("[")
+        collection, _, mode = name.rpartition("-")
+        found = next((known for known in MODES if known == mode), None)
+        return (collection + bracket + part, found) if found else (self.task, None)
+
+    def shares(self, measure: str) -> Array:
+        """What each question adds to the mean of `measure`, (questions,); `encoded_shares` says which are stored."""
+        return decode_shares(self.encoded_shares[measure])
+
+    def computed_intervals(self, names: Collection[str] | None = None) -> Intervals:
+        """Intervals from the ranks, of all subsets or those in `names`; empty for a result without ranks.
+
+        Raises `OutputError` when the ranks cannot be read or are of other data.
+        """
+        mode = self.place[1]
+        if self.ranks is None or mode is None:
+            return Intervals()
+        stored = StoredRanks.read(self.ranks)
+        if stored.data != self.fields.get("data"):
+            raise OutputError(f"{self.ranks} is of other data than {self.path.name}: run again with --overwrite")
+        return Intervals.of(stored.judgements, stored.ranks, mode, names)
+
+    @classmethod
+    def read(cls, path: Path, measures: Collection[str] | None = None) -> Result:
+        """Read one file; raises `OutputError` when it is damaged or no result of this program.
+
+        With `measures`, only these are promised to be among the scores; if the head has them, no more is read.
+        """
+        try:
+            if measures is not None and set(measures) <= set(HEAD_MEASURES):
+                about = _head(path)
+                if about is not None:
+                    names = about["values"]["subsets"]
+                    keys = [key for key in about["values"] if key != "subsets"]
+                    columns = [about["values"][key] for key in keys]
+                    subsets: dict[str, dict[str, float]] = {
+                        name: {key: value for key, value in zip(keys, row, strict=True) if value is not None}
+                        for name, row in zip(names, zip(*columns, strict=True), strict=True)
+                    }
+                    return cls._of(path, about["mteb_name"], about, subsets, {})
+            content = json.loads(path.read_bytes())
+            about = content["hbt_bench"]
+            if about.get("format", 1) > FORMAT:
+                raise OutputError(f"{path} was written by a newer hbt-bench: upgrade to read it")
+            subsets = subset_scores(content["scores"], about["stock"])
+            return cls._of(path, content["task_name"], about, subsets, content.get("hbt_bench_intervals", {}))
+        except OSError as error:
+            raise OutputError(f"cannot read {path}: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise OutputError(
+                f"{path} is no result of hbt-bench, or damaged ({error!r}): delete it and run again"
+            ) from error
+
+    @classmethod
+    def _of(
+        cls,
+        path: Path,
+        mteb_name: str,
+        about: Mapping[str, Any],
+        subsets: Mapping[str, Mapping[str, float]],
+        intervals: Mapping[str, Any],
+    ) -> Result:
+        return cls(
+            task=about["task"],
+            mteb_name=mteb_name,
+            model=about["model"],
+            revision=about["revision"],
+            signature=about["signature"],
+            subsets=subsets,
+            path=path,
+            expected_subsets=about["subsets"],
+            ranks=path.parent / str(about["ranks"]) if about.get("ranks") else None,
+            format=about.get("format", 1),
+            intervals={measure: (low, high) for measure, (low, high) in about.get("intervals", {}).items()},
+            subset_intervals={
+                measure: {name: (low, high) for name, (low, high) in found.items()}
+                for measure, found in intervals.items()
+            },
+            encoded_shares=about.get("shares", {}),
+            parameters=about.get("parameters"),
+            speed=about.get("speed"),
+            training=about.get("training") or {},
+            prompts=about.get("prompts"),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry of ``hbt-bench run --format json``; NaN, which JSON does not have, becomes null."""
+        return {
+            "task": self.task,
+            "mteb_name": self.mteb_name,
+            "model": self.model,
+            "revision": self.revision,
+            "scores": finite(self.scores),
+            "subsets": {name: finite(scores) for name, scores in self.subsets.items()},
+            "signature": self.signature,
+            "path": str(self.path),
+        }
+
+
+def _head(path: Path) -> dict[str, Any] | None:
+    """What stands under ``hbt_bench`` in a file of format 2, without reading the rest; None for another format."""
+    with path.open("rb") as file:
+        if file.readline() != b"{\n":
+            return None
+        line = file.readline()
+        if not line.startswith(HEAD + _MARK):
+            return None
+        file.seek(-2, 2)
+        if file.read() != b"}\n":
+            raise ValueError("it has no end")
+    about: dict[str, Any] = json.loads(line[len(HEAD) :].rstrip(b",\n"))
+    return about
+
+
+def subset_scores(splits: Mapping[str, Any], stock: bool) -> dict[str, dict[str, float]]:
+    """The scores of each subset in MTEB's JSON, the split told where there are several."""
+    return {
+        f"{entry['hf_subset']}" if len(splits) == 1 else f"{entry['hf_subset']}/{split}": {
+            key: float(value)
+            for key, value in entry.items()
+            if key not in _NO_SCORES and isinstance(value, int | float) and not isinstance(value, bool)
+        }
+        | ({"main_score": float(entry["main_score"])} if stock else {})
+        for split, entries in splits.items()
+        for entry in entries
+    }
+
+
+def finite(scores: Mapping[str, float]) -> dict[str, float | None]:
+    """Scores for JSON, which has no NaN."""
+    return {key: value if math.isfinite(value) else None for key, value in scores.items()}
+
+
+def model_label(model: str, revision: str) -> str:
+    """``local/ckpt@9285d5c8``: enough to tell models apart in a table."""
+    return f"{model}@{revision[:8] if re.fullmatch('[0-9a-f]{9,}', revision) else revision}" if revision else model

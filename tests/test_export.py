@@ -1,0 +1,219 @@
+"""Exports and model cards: read back by the programs they are for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hbt_bench.cli.main import run as command
+from hbt_bench.ranking.checkpoint import Checkpoint
+from hbt_bench.reporting.card import updated
+from hbt_bench.reporting.results import Result, read_all
+from tests.encoders import torch_random_model
+
+NEW = Path(__file__).parent / "fixtures" / "format-2"
+
+
+def results(folder=NEW):
+    return [one for one in read_all(folder) if isinstance(one, Result)]
+
+
+# MTEB's repository of results
+
+
+def test_mteb_loads_what_is_exported(tmp_path, capsys, monkeypatch):
+    import mteb
+    from mteb.results import TaskResult
+
+    output = tmp_path / "submission"
+    assert command(["export", str(NEW), "--for", "mteb-results", "--output", str(output)]) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{output}\n"
+    assert "3 files" in told.err
+    folder = output / "results" / "hbt-bench__bm25" / "k0.9-b0.4"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "CldrFactsCrossLingualRetrieval_de_en.json",
+        "CldrFactsMonolingualRetrieval_de_en.json",
+        "CldrFactsMultilingualRetrieval_de_en.json",
+        "model_meta.json",
+    ]
+    expected = {result.mteb_name: result.scores["AP"] for result in results()}
+    for name, score in expected.items():
+        assert TaskResult.from_disk(folder / f"{name}.json").get_score() == pytest.approx(score, abs=1e-5)
+    monkeypatch.setenv("MTEB_CACHE", str(output))
+    loaded = mteb.load_results(download_latest=False, validate_and_filter=False)
+    assert [model.model_name for model in loaded.model_results] == ["hbt-bench/bm25"]
+    found = {task.task_name: task.get_score() for task in loaded.model_results[0].task_results}
+    assert found == pytest.approx(expected, abs=1e-5)
+    # and hbt-bench itself reads them again
+    assert {one.task for one in results(output)} == {one.task for one in results()}
+
+
+def test_incomplete_and_damaged_results_stay_behind(tmp_path, capsys):
+    shutil.copytree(NEW, tmp_path / "r")
+    mono, cross = (next((tmp_path / "r").rglob(f"*{mode}*.json")) for mode in ("Mono", "Cross"))
+    mono.write_text(mono.read_text().replace('"subsets": 2,', '"subsets": 3,', 1))
+    cross.write_text(cross.read_text()[:500])
+    arguments = ["export", str(tmp_path / "r"), "--for", "mteb-results", "--output", str(tmp_path / "out")]
+    assert command(arguments) == 0
+    assert [path.name for path in (tmp_path / "out").rglob("*Retrieval*.json")] == [
+        "CldrFactsMultilingualRetrieval_de_en.json"
+    ]
+    told = capsys.readouterr().err
+    assert "is incomplete (2 of 3 subsets)" in told
+    assert "or damaged" in told
+    assert command(["export", str(tmp_path), "--for", "hub", "--output", str(tmp_path / "x")]) == 0
+    assert command(["export", str(tmp_path / "none"), "--for", "hub"]) == 5
+
+
+def test_the_hub_folder_is_a_data_set(tmp_path, monkeypatch):
+    from huggingface_hub import DatasetCard
+
+    output = tmp_path / "hub"
+    assert command(["export", str(NEW), "--for", "hub", "--output", str(output)]) == 0
+    card = DatasetCard.load(output / "README.md")
+    [config] = card.data.to_dict()["configs"]
+    assert config["data_files"] == [{"split": "train", "path": "data/results.parquet"}]
+    import pandas as pd
+
+    frame = pd.read_parquet(output / "data" / "results.parquet")
+    assert list(frame.columns) == ["model", "task", "mode", "subset", "measure", "value", "low", "high"]
+    assert f"{len(frame):,} rows" in card.text
+    assert "| 1 | hbt-bench/bm25@k0.9-b0.4 |" in card.text
+    copied = next(output.rglob("*Multilingual*.json"))
+    assert copied.read_bytes() == next(NEW.rglob("*Multilingual*.json")).read_bytes()
+    assert next(output.rglob("*.npz"))
+
+
+# Model cards
+
+
+def entries(text):
+    from huggingface_hub import ModelCard
+
+    return ModelCard(text).data.eval_results
+
+
+def test_a_new_card(tmp_path):
+    from huggingface_hub import ModelCard
+
+    text = updated("", "ckpt", results())
+    found = {(one.dataset_name, one.metric_type): one for one in entries(text)}
+    assert len(found) == 3 * 3 + 1
+    multi = found["cldr-facts-multi[de,en]", "rank_distance"]
+    assert multi.metric_value == pytest.approx(137.6, abs=0.05)
+    assert (multi.dataset_type, multi.dataset_config, multi.dataset_split) == ("hbt-bench/cldr-facts", "multi", "test")
+    assert multi.metric_args["signature"].startswith("task:cldr-facts-multi[de,en]|")
+    assert ModelCard(text).data.model_name == "ckpt"
+    assert "| cldr-facts-mono[de,en] | 0.9547 [" in text
+    assert "\ntask:cldr-facts-cross[de,en]|text:sentence|" in text
+    assert updated(text, "ckpt", results()) == text
+
+
+CARD = """---
+license: mit      # a comment
+tags:
+- a
+model-index:
+- name: theirs
+  results:
+  - task:
+      type: text-classification
+    dataset:
+      name: Other
+      type: other/set
+    metrics:
+    - type: accuracy
+      value: 0.5
+language: [de, en]
+---
+
+# A model
+
+Text before.
+<!-- hbt-bench -->
+old
+<!-- /hbt-bench -->
+Text after.
+"""
+
+
+def test_the_rest_of_a_card_stays_byte_for_byte():
+    text = updated(CARD, "ckpt", results())
+    assert text.startswith("---\nlicense: mit      # a comment\ntags:\n- a\nmodel-index:\n- name: theirs\n")
+    assert "\nlanguage: [de, en]\n---\n\n# A model\n\nText before.\n<!-- hbt-bench -->\n\n## Evaluation" in text
+    assert text.endswith("<!-- /hbt-bench -->\nText after.\n")
+    assert "\nold\n" not in text
+    found = entries(text)
+    assert found[0].dataset_name == "Other"
+    assert len(found) == 1 + 10
+    assert updated(text, "ckpt", results()) == text
+    fewer = updated(text, "ckpt", results()[:1])
+    assert len(entries(fewer)) == 1 + 3
+
+
+def test_a_card_without_metadata_and_one_without_block():
+    text = updated("# Only text\n", "ckpt", results())
+    assert text.startswith("---\nmodel-index:\n- name: ckpt\n")
+    assert "\n---\n\n# Only text\n\n<!-- hbt-bench -->\n" in text
+    windows = updated("---\r\nlicense: mit\r\n---\r\n# M\r\n", "ckpt", results())
+    assert windows.startswith("---\r\nlicense: mit\r\nmodel-index:\r\n")
+    assert "\n" not in windows.replace("\r\n", "")
+    assert len(entries(windows)) == 10
+    assert updated(windows, "ckpt", results()) == windows
+
+
+@pytest.mark.parametrize(
+    "front", ["license: mit\n", "model-index: []\n", "model-index:\n", "a: 1\n\nmodel-index:\n\nb: 2\n"]
+)
+def test_front_matter_of_every_kind(front):
+    text = updated(f"---\n{front}---\nbody\n", "ckpt", results())
+    metadata = yaml.safe_load(text.split("---\n")[1])
+    assert {key: value for key, value in metadata.items() if key != "model-index"} == {
+        key: value for key, value in yaml.safe_load(front).items() if key != "model-index"
+    }
+    assert len(metadata["model-index"][0]["results"]) >= 3
+    assert "---\nbody\n" in text
+    assert updated(text, "ckpt", results()) == text
+
+
+def test_the_command_finds_a_checkpoint_by_its_content(tmp_path, capsys):
+    checkpoint = torch_random_model(tmp_path / "renamed", seed=5)
+    (checkpoint / "README.md").unlink(missing_ok=True)
+    assert command(["card", str(checkpoint), "--results", str(NEW)]) == 3
+    assert f"there are no complete results of {checkpoint}" in capsys.readouterr().err
+    revision = Checkpoint.at(checkpoint).revision
+    shutil.copytree(next(NEW.glob("*/*")), tmp_path / "r" / "local__ckpt" / revision)
+    for path in (tmp_path / "r").rglob("*Retrieval*.json"):
+        path.write_text(path.read_text().replace('"revision": "k0.9-b0.4"', f'"revision": "{revision}"', 1))
+    assert command(["card", str(checkpoint), "--results", str(tmp_path / "r")]) == 0
+    card = checkpoint / "README.md"
+    assert capsys.readouterr().out == f"{card}\n"
+    assert len(entries(card.read_text())) == 10
+    assert Checkpoint.at(checkpoint).revision == revision
+    before = card.stat().st_mtime_ns
+    assert command(["card", str(checkpoint), "--results", str(tmp_path / "r")]) == 0
+    assert card.stat().st_mtime_ns == before
+    card.write_text("---\na: [\n---\n")
+    assert command(["card", str(checkpoint), "--results", str(tmp_path / "r")]) == 5
+    assert "whose metadata or block is damaged" in capsys.readouterr().err
+
+
+def test_a_recipe_reaches_the_result(tmp_path):
+    """How a checkpoint was trained is in its results, for the report to draw a sweep."""
+    from hbt_bench.reporting.evaluation import Evaluation
+    from hbt_bench.tasks.mteb_model import ModelRequest
+    from hbt_bench.tasks.registry import select_tasks
+
+    checkpoint = torch_random_model(tmp_path / "ckpt", seed=6)
+    recipe = {"strategy": "hybrid", "alpha": 0.5, "seed": 3, "init": "x", "name": "y", "long": {"left": "out"}}
+    (checkpoint / "hbt_bench_recipe.json").write_text(json.dumps(recipe))
+    [result] = Evaluation(ModelRequest(str(checkpoint)), select_tasks("cldr-facts-mono"), tmp_path / "r", ("sw",)).run()
+    assert dict(result.training) == {key: recipe[key] for key in ("strategy", "alpha", "seed", "init", "name")}
+    assert result.parameters == (1200 - 32 + 1) * 16
+    assert result.speed > 0
+    assert json.loads(result.path.read_text())["hbt_bench"]["device"].startswith("cpu")

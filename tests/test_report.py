@@ -1,0 +1,379 @@
+"""The report: its values, its file, and the page in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hbt_bench.cli.main import run as command
+from hbt_bench.errors import UsageError
+from hbt_bench.ranking.ranks import Ranks
+from hbt_bench.reporting import page
+from hbt_bench.reporting.charts import CHARTS
+from hbt_bench.reporting.gather import Choice
+from hbt_bench.reporting.intervals import Intervals
+from hbt_bench.reporting.report import ReportRequest
+from hbt_bench.reporting.results import Result, StoredRanks, read_all, write
+from tests import browser
+
+FIXTURE = Path(__file__).parent / "fixtures" / "format-2"
+EVIL = "<img src=x onerror=alert(1)>"
+QUESTION = "</script><script>alert(2)</script><b onclick=alert(3)>متى ولدت؟</b> &amp; ${1}"
+
+
+@cache
+def moved(by):
+    """The fixture with every rank lower by some places: the file of ranks, and each task with its intervals."""
+    source = next(FIXTURE.glob("*/*"))
+    path = next(source.glob("*.npz"))
+    stored = StoredRanks.read(path)
+    pool = np.minimum(stored.ranks.pool + by, 364).astype(np.int32)
+    ranks = Ranks(pool, stored.ranks.block, stored.ranks.top)
+    found = []
+    for task in sorted(source.glob("*Retrieval_de_en.json")):
+        content = json.loads(task.read_text())
+        about = {key: value for key, value in content.pop("hbt_bench").items() if key not in DERIVED}
+        result = Result.read(task)
+        made = Intervals.of(stored.judgements, ranks, result.place[1])
+        for measure in ("AP", "rank_distance") if result.place[1] == "multi" else ():
+            for entry in content["scores"]["test"]:
+                entry[measure] *= float(made.shares[measure].sum()) / result.scores[measure]
+        found.append((task.name, content, about, made))
+    return path.name, StoredRanks(stored.data, stored.judgements, ranks), found
+
+
+DERIVED = ("format", "values", "intervals", "shares", "mteb_name")
+
+
+def plant(output, model, revision, by, training=None):
+    """Write the fixture's results under another name, with other ranks and the scores that follow from them."""
+    folder = output / re.sub(r"\W", "_", model) / revision
+    folder.mkdir(parents=True)
+    name, stored, tasks = moved(by)
+    stored.write(folder / name)
+    for task, content, about, made in tasks:
+        signature = re.sub("model:[^|]*", f"model:{model}@{revision}", about["signature"])
+        about = {**about, "model": model, "revision": revision, "signature": signature, "training": training or {}}
+        write(folder / task, content, about, {"name": model, "revision": revision}, made)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """50 models: BM25, one with a name that is markup, and a sweep over alpha with four seeds, and one more."""
+    output = tmp_path_factory.mktemp("results")
+    shutil.copytree(FIXTURE, output, dirs_exist_ok=True)
+    plant(output, EVIL, "0000000000000001", 3)
+    for number in range(48):
+        strategy, alpha = ("hybrid", "mixed")[number % 2], (number // 2 % 6) / 5
+        recipe = {"strategy": strategy, "alpha": alpha, "seed": number // 12}
+        if number == 47:
+            recipe = {"strategy": "monolingual", "alpha": 0.5, "seed": 1}  # alone, so no sweep
+        plant(output, f"local/{strategy}-{number:02}", f"{number + 16:016x}", number % 12, recipe)
+    return output
+
+
+@pytest.fixture(scope="module")
+def content(results):
+    return ReportRequest(baseline="bm25").content(one for one in read_all(results) if isinstance(one, Result))
+
+
+@pytest.fixture(scope="module")
+def report(content, tmp_path_factory):
+    pytest.importorskip("vl_convert", reason="the extra report is not installed")
+    changed = json.loads(json.dumps(content))
+    rows = changed["boards"][0]["rows"]
+    evil = next(row for row in rows if row["label"].startswith(EVIL))
+    evil["closeup"]["worst"][0]["text"] = QUESTION
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(page.render(changed, f"Report of {EVIL}"), encoding="utf-8")
+    return path
+
+
+# Values
+
+
+def test_values_are_those_of_the_results(content):
+    [board] = content["boards"]
+    assert (board["collection"], board["languages"], len(board["rows"])) == ("cldr-facts[de,en]", ["de", "en"], 50)
+    row = next(row for row in board["rows"] if row["label"] == "hbt-bench/bm25@k0.9-b0.4")
+    result = Result.read(next(FIXTURE.rglob("*Multilingual*.json")))
+    mono = Result.read(next(FIXTURE.rglob("*Monolingual*.json")))
+    cross = Result.read(next(FIXTURE.rglob("*CrossLingual*.json")))
+    assert row["values"]["multi:AP"] == pytest.approx(result.scores["AP"])
+    assert row["signatures"]["multi"] == result.signature
+    assert row["closeup"]["ap"] == [
+        [mono.subsets["de"]["AP"], cross.subsets["de-en"]["AP"]],
+        [cross.subsets["en-de"]["AP"], mono.subsets["en"]["AP"]],
+    ]
+    # what `bias` wrote into the result when it was evaluated
+    de, en = (result.subsets[f"{code}-multi"] for code in ("de", "en"))
+    assert row["closeup"]["ranks"] == [[round(one["mean_rank_de"]), round(one["mean_rank_en"])] for one in (de, en)]
+    assert row["closeup"]["shares"] == [
+        [round(100 * one["top10_share_de"]), round(100 * one["top10_share_en"])] for one in (de, en)
+    ]
+    assert sum(row["closeup"]["distances"]) == pytest.approx(1, abs=0.005)
+    assert row["closeup"]["mean"] == pytest.approx(result.scores["rank_distance"], abs=0.01)
+    assert row["closeup"]["random"] == pytest.approx((364 + 1) * (2 - 1) / (2 + 1))
+    assert len(row["closeup"]["worst"]) == 10
+    assert row["closeup"]["worst"][0]["rank_distance"] == max(one["rank_distance"] for one in row["closeup"]["worst"])
+
+
+def test_the_comparison_is_with_the_baseline(content):
+    found = content["boards"][0]["comparison"]
+    assert found["html"].startswith("<table>\n<caption>Differences are from bm25.")
+    assert found["left"] == "Only the best 10 of 50 models are compared."
+
+
+def test_a_baseline_that_is_not_there(results):
+    found = [one for one in read_all(results) if isinstance(one, Result)]
+    with pytest.raises(UsageError, match="the baseline 'bm26' is none of the models"):
+        ReportRequest(baseline="bm26").content(found)
+    with pytest.raises(UsageError, match="no model's name fits x"):
+        ReportRequest(Choice(models=("x",))).content(found)
+
+
+def test_every_plot_is_vega_lite():
+    """Compiled and drawn by Vega outside of a browser, with a mark for each value."""
+    vl_convert = pytest.importorskip("vl_convert", reason="the extra report is not installed")
+    values = {
+        "tradeoff": [{"model": name, "picked": name < "c", "mono": 0.5, "cross": 0.2, "multi": 0.1} for name in "abc"],
+        "distances": [{"model": name, "distance": bar, "share": 0.5, "random": 1} for name in "ab" for bar in (0, 1)],
+        "alpha": [
+            {"strategy": "hybrid", "alpha": alpha, "seed": seed, "measure": "mono AP", "value": 0.1 * seed}
+            for alpha in (0, 0.5, 1)
+            for seed in (1, 2)
+        ],
+    }
+    marks = {"tradeoff": 6, "distances": 3, "alpha": 6 + 2}
+    for name, make in CHARTS.items():
+        spec = {
+            "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+            **make(),
+            "datasets": {"values": values[name]},
+        }
+        if spec.get("width") == "container":
+            spec["width"] = 300
+        svg = vl_convert.vegalite_to_svg(spec)
+        drawn = re.findall(r'aria-roledescription="(?:point|rule|line mark|area mark|rule mark)"', svg)
+        assert len(drawn) == marks[name], name
+
+
+# The file
+
+
+def test_the_file_holds_all_it_shows(report, content):
+    text = report.read_text()
+    assert report.stat().st_size < 5_000_000
+    assert "default-src 'none'; script-src 'sha256-" in text
+    outside = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
+    assert not re.findall(r"(?:src|href)=[\"']?(?:https?:)?//", outside)
+    assert EVIL not in outside
+    assert "&lt;img src=x onerror=alert(1)&gt;" in outside
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1]
+    assert "<" not in data
+    assert json.loads(data)["boards"][0]["data"] == content["boards"][0]["data"]
+
+
+def test_the_command(tmp_path, capsys):
+    pytest.importorskip("vl_convert", reason="the extra report is not installed")
+    output = tmp_path / "report.html"
+    assert command(["report", str(FIXTURE), "--output", str(output), "--title", "A & B"]) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{output}\n"
+    assert "<title>A &amp; B</title>" in output.read_text()
+    assert command(["report", str(tmp_path), "--output", str(output)]) == 5
+    assert "there are no results" in capsys.readouterr().err
+
+
+# A real browser
+
+
+@pytest.fixture(scope="module")
+def driver(report):
+    browser.require()
+    with browser.chromium() as driver:
+        browser.open_report(driver, report)
+        yield driver
+
+
+def names(driver):
+    """The models of the leaderboard as they stand, without those that are filtered out."""
+    return driver.execute_script(
+        "return [...document.querySelectorAll('.leaderboard tbody tr')].filter(row => !row.hidden)"
+        ".map(row => row.querySelector('th').textContent)"
+    )
+
+
+def select(driver, name, value):
+    driver.execute_script(
+        "const one = document.getElementById(arguments[0]); one.value = arguments[1];"
+        "one.dispatchEvent(new Event('change'))",
+        name,
+        value,
+    )
+
+
+def test_nothing_goes_wrong_and_nothing_leaves(driver, report):
+    problems = [entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+    assert problems == []
+    addresses = browser.requests(driver)
+    assert addresses == [report.resolve().as_uri()]
+
+
+def test_text_stays_text(driver, content):
+    assert driver.execute_script("return document.querySelectorAll('#main img, #main script, #main b').length") == 0
+    assert any(name.startswith(EVIL) for name in names(driver))
+    place = next(at for at, row in enumerate(content["boards"][0]["rows"]) if row["label"].startswith(EVIL))
+    select(driver, "model", str(place))
+    assert driver.execute_script("return document.querySelector('#worst .text').textContent") == QUESTION
+    assert driver.execute_script("return document.querySelector('#worst .text').dir") == "auto"
+    assert driver.title == f"Report of {EVIL}"
+
+
+def test_columns_sort_both_ways(driver, content):
+    columns = content["boards"][0]["columns"]
+    at = next(place for place, column in enumerate(columns) if column["name"] == "multi:rank_distance")
+    values = {row["label"]: row["values"]["multi:rank_distance"] for row in content["boards"][0]["rows"]}
+    button = driver.find_element("css selector", f'th[data-column="{at}"] button')
+    button.click()
+    low_first = [values[name] for name in names(driver)]
+    assert low_first == sorted(values.values())
+    assert button.find_element("xpath", "..").get_attribute("aria-sort") == "ascending"
+    button.send_keys("\n")  # by keyboard
+    assert [values[name] for name in names(driver)] == sorted(values.values(), reverse=True)
+    assert driver.execute_script("return document.querySelectorAll('th[aria-sort]').length") == 1
+
+
+def test_models_are_found_by_name(driver):
+    field = driver.find_element("id", "find")
+    field.send_keys("HYBRID-0")
+    assert sorted(name[:15] for name in names(driver)) == [f"local/hybrid-0{number}" for number in (0, 2, 4, 6, 8)]
+    assert driver.execute_script("return document.getElementById('status').textContent") == "5 of 50 models."
+    driver.execute_script(
+        "const one = document.getElementById('find'); one.value = ''; one.dispatchEvent(new Event('input'))"
+    )
+    assert len(names(driver)) == 50
+
+
+def test_the_heat_map_has_the_numbers(driver, content):
+    place, row = next((at, row) for at, row in enumerate(content["boards"][0]["rows"]) if "bm25" in row["label"])
+    select(driver, "model", str(place))
+    for measure, digits in (("ap", 2), ("ranks", 0), ("shares", 0)):
+        select(driver, "measure", measure)
+        shown = driver.execute_script(
+            "return [...document.querySelectorAll('.heat tbody tr')].map(row => "
+            "[...row.querySelectorAll('td')].map(cell => cell.textContent))"
+        )
+        assert shown == [[f"{value:.{digits}f}" for value in line] for line in row["closeup"][measure]]
+    colours = driver.execute_script(
+        "return [...document.querySelectorAll('.heat td')].map(cell => cell.style.backgroundColor)"
+    )
+    assert len(set(colours)) > 1
+    assert "hbt-bench/bm25" in driver.execute_script("return document.querySelector('.heat caption').textContent")
+
+
+def marks(driver, chart, role):
+    return driver.execute_script(
+        "return document.querySelectorAll(`#${arguments[0]} [aria-roledescription='${arguments[1]}']`).length",
+        chart,
+        role,
+    )
+
+
+def test_plots_follow_what_is_picked(driver):
+    assert marks(driver, "tradeoff", "point") == 2 * 50
+    assert marks(driver, "distances", "line mark") == 3
+    assert marks(driver, "alpha", "point") == 4 * 47
+    boxes = driver.find_elements("css selector", ".leaderboard .pick input")
+    chosen = [box for box in boxes if box.is_selected()]
+    assert len(chosen) == 3
+    chosen[0].click()
+    wait(driver, lambda: marks(driver, "distances", "line mark") == 2)
+    others = [box for box in boxes if not box.is_selected()][:7]
+    for box in others:
+        box.click()
+    assert [box.is_selected() for box in others] == [True] * 6 + [False]  # eight at most
+    wait(driver, lambda: marks(driver, "distances", "line mark") == 8)
+
+
+def wait(driver, condition):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    WebDriverWait(driver, 20).until(lambda one: condition())
+
+
+def test_a_number_leads_to_its_signature(driver, content):
+    link = driver.find_element("css selector", '.leaderboard a[href$="-multi"]')
+    driver.execute_script("arguments[0].click()", link)
+    target = driver.find_element("id", link.get_attribute("href").partition("#")[2])
+    assert target.is_displayed()
+    assert target.text.split()[-1].startswith("task:cldr-facts-multi[de,en]|")
+
+
+def test_both_themes_are_readable(driver):
+    """Text on its ground has a contrast of 4.5 at least (WCAG 2.2, 1.4.3), in the cells of the heat map too."""
+    contrast = """
+    const linear = (part) => (part /= 255) <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+    const light = (colour) => { const [r, g, b] = colour.match(/[0-9.]+/g).map(Number).map(linear);
+      return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+    const ground = (one) => { for (; one; one = one.parentElement) {
+      const colour = getComputedStyle(one).backgroundColor;
+      if (!/, 0\\)$|transparent/.test(colour)) return colour; } return 'rgb(255, 255, 255)'; };
+    return [...document.querySelectorAll('td, th, p, figcaption, li, summary, button, select, small, caption')]
+      .filter((one) => one.checkVisibility() && one.textContent.trim()).map((one) => {
+        const [a, b] = [light(getComputedStyle(one).color), light(ground(one))];
+        return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05); });
+    """
+    seen = set()
+    for _ in range(2):
+        driver.find_element("id", "theme").click()
+        seen.add(driver.execute_script("return getComputedStyle(document.body).backgroundColor"))
+        assert min(driver.execute_script(contrast)) >= 4.5
+    assert len(seen) == 2
+
+
+def test_controls_have_names_and_tables_have_captions(driver):
+    unnamed = """
+    return [...document.querySelectorAll('button, select, input')].filter((one) => one.checkVisibility() &&
+      !one.labels?.length && !one.getAttribute('aria-label') && !one.textContent.trim()).length
+    """
+    assert driver.execute_script(unnamed) == 0
+    for missing in (
+        "table:not(:has(caption))",
+        "th:not([scope])",
+        "html:not([lang])",
+        "#main > section:not([aria-labelledby])",
+    ):
+        assert driver.execute_script("return document.querySelectorAll(arguments[0]).length", missing) == 0, missing
+    drawn = "return document.querySelectorAll('.chart[role=graphics-document][aria-label]').length"
+    assert driver.execute_script(drawn) == 3
+
+
+def test_a_phone_scrolls_inside_tables_only(driver):
+    metrics = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= 390
+    finally:
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_it_prints(driver):
+    """Paper has light colours, all numbers and no controls."""
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    a4 = {"width": 1046, "height": 718, "deviceScaleFactor": 1, "mobile": False}  # landscape, without its margins
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", a4)
+    try:
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= 1046
+        assert driver.execute_script("return getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+        assert not driver.find_element("id", "find").is_displayed()
+        assert driver.find_element("css selector", ".leaderboard td.number").is_displayed()
+    finally:
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

@@ -1,0 +1,228 @@
+"""Results of every format that was ever written: the same scores, intervals and shares, whole or by their heads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hbt_bench
+from hbt_bench.cli.main import run as command
+from hbt_bench.errors import OutputError
+from hbt_bench.reporting.intervals import EXCESS, Intervals
+from hbt_bench.reporting.results import Result, StoredRanks, read_all, write
+
+FIXTURES = Path(__file__).parent / "fixtures"
+OLD, NEW = FIXTURES / "format-1", FIXTURES / "format-2"
+
+
+def files(folder):
+    return [one for one in read_all(folder) if isinstance(one, Result)]
+
+
+def test_both_formats_say_the_same():
+    """BM25 on cldr-facts in German and English, evaluated by the version of each format."""
+    for old, new in zip(files(OLD), files(NEW), strict=True):
+        assert (old.format, new.format) == (1, 2)
+        assert old.task == new.task
+        assert old.signature == new.signature
+        assert old.complete
+        assert {name: scores["AP"] for name, scores in old.subsets.items()} == {
+            name: scores["AP"] for name, scores in new.subsets.items()
+        }
+        made = old.computed_intervals()
+        assert set(made.means) == set(new.intervals)
+        for measure, interval in new.intervals.items():
+            assert made.means[measure] == pytest.approx(interval, abs=1e-6)
+            for name, bounds in new.subset_intervals[measure].items():
+                assert made.subsets[measure][name] == pytest.approx(bounds, abs=1e-6)
+        for measure, shares in made.shares.items():
+            assert new.shares(measure) == pytest.approx(shares, rel=1e-6)
+            assert shares.sum() == pytest.approx(new.scores[measure], rel=1e-5)
+
+
+def test_known_numbers():
+    """As the first version of this program printed them."""
+    for folder in (OLD, NEW):
+        scores = {one.place[1]: one.scores for one in files(folder)}
+        assert scores["mono"]["AP"] == pytest.approx(0.9547, abs=5e-5)
+        assert scores["cross"]["R@1"] == pytest.approx(0.4148, abs=5e-5)
+        assert scores["multi"]["rank_distance"] == pytest.approx(137.6, abs=0.05)
+
+
+def test_a_head_is_enough_for_what_it_has():
+    path = next(NEW.rglob("*Multilingual*.json"))
+    whole, head = Result.read(path), Result.read(path, ("AP", "rank_distance"))
+    assert set(head.scores) == {"AP", "R@1", "R@10", "rank_distance", EXCESS}
+    assert all(head.scores[measure] == whole.scores[measure] for measure in head.scores)
+    assert (head.intervals, head.speed, head.signature) == (whole.intervals, whole.speed, whole.signature)
+    assert "ndcg_at_10" in Result.read(path, ("ndcg_at_10",)).scores
+    assert Result.read(next(OLD.rglob("*Multilingual*.json")), ("AP",)).scores["R@100"] > 0
+
+
+@pytest.mark.parametrize("length", [0.2, 0.9, 0.999])
+def test_a_file_that_was_cut_is_damaged_for_every_reader(tmp_path, length):
+    path = tmp_path / "x.json"
+    content = next(NEW.rglob("*Multilingual*.json")).read_bytes()
+    path.write_bytes(content[: int(len(content) * length)])
+    for measures in (None, ("AP",)):
+        with pytest.raises(OutputError, match="is no result of hbt-bench, or damaged"):
+            Result.read(path, measures)
+
+
+def test_a_newer_format_is_told(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text(next(NEW.rglob("*Mono*.json")).read_text().replace('"format": 2,', '"format": 9,', 1))
+    for measures in (None, ("AP",)):
+        with pytest.raises(OutputError, match="written by a newer hbt-bench: upgrade"):
+            Result.read(path, measures)
+
+
+def test_mteb_reads_both():
+    from mteb.results import TaskResult
+
+    for result in (*files(OLD), *files(NEW)):
+        assert TaskResult.from_disk(result.path).get_score() == pytest.approx(result.scores["AP"], abs=1e-5)
+
+
+def test_writing_twice_gives_the_same_bytes(tmp_path):
+    path = next(NEW.rglob("*Multilingual*.json"))
+    content = json.loads(path.read_text())
+    about = {
+        key: value
+        for key, value in content["hbt_bench"].items()
+        if key not in ("format", "values", "intervals", "shares", "mteb_name")
+    }
+    write(tmp_path / "x.json", content, about, {}, Result.read(path).computed_intervals())
+    assert (tmp_path / "x.json").read_bytes() == path.read_bytes()
+
+
+def test_intervals_of_some_subsets_are_those_of_these_alone():
+    result = next(one for one in files(NEW) if one.place[1] == "multi")
+    part = result.computed_intervals(["de-multi"])
+    assert set(part.subsets["AP"]) == {"de-multi"}
+    assert part.shares["AP"].sum() == pytest.approx(result.subsets["de-multi"]["AP"], abs=1e-5)
+    low, high = part.means["AP"]
+    assert low < result.subsets["de-multi"]["AP"] < high
+    assert part.means["AP"] == pytest.approx(result.subset_intervals["AP"]["de-multi"], abs=0.01)
+
+
+def test_an_interval_has_the_width_of_theory():
+    """The standard error of a mean over questions, times 1.96 on each side."""
+    result = next(one for one in files(NEW) if one.place[1] == "mono")
+    shares = result.shares("AP")
+    error = np.sqrt(len(shares)) * shares.std()
+    low, high = result.intervals["AP"]
+    assert high - low == pytest.approx(2 * 1.96 * error, rel=0.06)
+
+
+def test_ranks_of_other_data_make_no_intervals(tmp_path):
+    shutil.copytree(OLD, tmp_path / "r")
+    stored = next((tmp_path / "r").rglob("*.npz"))
+    ranks = StoredRanks.read(stored)
+    StoredRanks("other", ranks.judgements, ranks.ranks).write(stored)
+    result = files(tmp_path / "r")[0]
+    with pytest.raises(OutputError, match="is of other data than"):
+        result.computed_intervals()
+    frame = hbt_bench.load_results(tmp_path / "r")
+    assert len(frame.attrs["damaged"]) == 3
+    assert frame["low"].isna().all()
+    assert Intervals().means == {}
+
+
+# The data frame
+
+
+def test_the_frame_is_long(tmp_path):
+    new, old = hbt_bench.load_results(NEW), hbt_bench.load_results(str(OLD))
+    for frame in (new, old):
+        assert list(frame.columns) == ["model", "task", "mode", "subset", "measure", "value", "low", "high"]
+        row = frame[(frame["mode"] == "multi") & (frame["subset"] == "all") & (frame["measure"] == "AP")].iloc[0]
+        assert row["model"] == "hbt-bench/bm25@k0.9-b0.4"
+        assert row["task"] == "cldr-facts-multi[de,en]"
+        assert row["value"] == pytest.approx(0.6839, abs=5e-5)
+        assert row["low"] < row["value"] < row["high"]
+    part = new[(new["subset"] == "de-en") & (new["measure"] == "R@1")].iloc[0]
+    assert part["low"] <= part["value"] <= part["high"]
+    assert new[new["measure"] == "ndcg_at_10"]["low"].isna().all()
+    assert new.attrs["signatures"]["hbt-bench/bm25@k0.9-b0.4"]["cldr-facts-multi[de,en]"].startswith("task:cldr-facts")
+    assert hbt_bench.load_results(OLD, intervals=False)["low"].isna().all()
+    with pytest.raises(OutputError, match="there is no folder"):
+        hbt_bench.load_results(tmp_path / "none")
+
+
+def test_an_incomplete_result_has_no_mean(tmp_path):
+    shutil.copytree(NEW, tmp_path / "r")
+    path = next((tmp_path / "r").rglob("*Mono*.json"))
+    path.write_text(path.read_text().replace('"subsets": 2,', '"subsets": 3,', 1))
+    frame = hbt_bench.load_results(tmp_path / "r")
+    assert not len(frame[(frame["mode"] == "mono") & (frame["subset"] == "all")])
+    assert len(frame[(frame["mode"] == "mono") & (frame["subset"] == "de")])
+
+
+# Signatures explained
+
+
+def test_show_a_file_and_its_signature(capsys):
+    path = next(NEW.rglob("*Multilingual*.json"))
+    assert command(["show", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "  $ hbt-bench run --model bm25 --tasks cldr-facts-multi --languages de,en\n" in out
+    assert "  $ pip install hbt-bench==0.1.0 mteb==" in out
+    assert "rank_distance     137.6  [" in out
+    assert command(["show", Result.read(path).signature, "--format", "json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["command"] == "hbt-bench run --model bm25 --tasks cldr-facts-multi --languages de,en"
+    assert [part["field"] for part in content["parts"]] == [
+        "task",
+        "text",
+        "data",
+        "model",
+        "prompt",
+        "ties",
+        "hbt",
+        "mteb",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"model": "local/my-ckpt@0123456789abcdef"}, "hbt-bench run --model path/to/my-ckpt --tasks xquad-r-cross"),
+        (
+            {"model": "intfloat/multilingual-e5-base@d13f1b2", "prompt": "model"},
+            "hbt-bench run --model intfloat/multilingual-e5-base --revision d13f1b2 --tasks xquad-r-cross",
+        ),
+        ({"task": "SciFact", "text": "mteb"}, "hbt-bench run --model bm25 --tasks SciFact"),
+    ],
+)
+def test_commands_of_signatures(changes, expected, capsys):
+    fields = {"task": "xquad-r-cross", "text": "sentence", "data": "be30", "model": "hbt-bench/bm25@k0.9-b0.4"}
+    fields |= {"prompt": "none", "ties": "docid-desc", "hbt": "0.1.0", "mteb": "2.26.24"} | changes
+    assert command(["show", "|".join(f"{key}:{value}" for key, value in fields.items())]) == 0
+    assert f"  $ {expected}\n" in capsys.readouterr().out
+
+
+def test_prompts_by_hand_are_in_the_command(tmp_path, capsys):
+    folder = tmp_path / "local__m" / "1" / "experiments" / "x"
+    folder.mkdir(parents=True)
+    source = next(NEW.rglob("*Mono*.json")).read_text().replace("prompt:none", "prompt:ab12cd34")
+    (folder / "T.json").write_text(source.replace('"query": ""', '"query": "query: "', 1))
+    assert command(["show", str(folder / "T.json")]) == 0
+    assert "--languages de,en --query-prompt 'query: '\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("nonsense", "'nonsense' is no file, and no signature"),
+        ("task:xquad-r-multi|text:sentence", "the signature has no data and no model and no prompt and no ties"),
+        ("missing.json", "there is no file missing.json"),
+    ],
+)
+def test_what_cannot_be_explained_is_told(given, message, capsys):
+    assert command(["show", given]) == 2
+    assert message in capsys.readouterr().err
