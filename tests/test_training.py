@@ -74,7 +74,7 @@ def test_the_model_card_is_one(trained):
     from huggingface_hub import ModelCard
 
     card = ModelCard.load(trained / "README.md")
-    assert card.data.library_name == "sentence-transformers"
+    assert card.data.to_dict()["library_name"] == "sentence-transformers"
     assert card.data.language == ["de", "en", "sw"]
     block = card.text.split("```yaml\n")[1].split("```")[0]
     assert Recipe.model_validate(yaml.safe_load(block)).digest == Recipe(**SMALL).digest

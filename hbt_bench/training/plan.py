@@ -7,9 +7,9 @@ same batches.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.training import draws
 from hbt_bench.training.clashes import Clashes
+from hbt_bench.training.cursor import Cursor, Draw, Items, pick
 from hbt_bench.training.parallel import MISSING, ParallelText
 from hbt_bench.training.strategies import Kind, Phase, Supply
 
 When = Literal["before", "after", "mixed"]
 
-#: Memory for the lists of items that a language pair has, in bytes; fully parallel sources need none.
-_ITEM_LISTS = 64 << 20
 #: How many items are tried at random in place of one that clashes, before all are tried in order.
 _RANDOM_TRIES = 32
 #: How many other language pairs a row may try when its own has no item left that clashes with none.
@@ -51,14 +50,6 @@ class Batch(NamedTuple):
     passages: NDArray[np.int32]
     negatives: NDArray[np.int32]
     parallel: NDArray[np.int32]
-
-
-class _Draw(NamedTuple):
-    """What a step draws before any item: which supply, which kind, and the language pair of each row."""
-
-    supply: int
-    kind: Kind
-    pairs: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,15 +96,11 @@ class Plan:
         would be a false negative of an earlier row gives way to another one of its pair: one that has the same id,
         or shares a text with it (in the languages of the batch where that is of one pair, else in any language).
         """
-        cursor: _Cursor = self._cursor
-        if step != cursor.step:
-            cursor.move(step)
+        cursor: Cursor = self._cursor
+        cursor.move(step)
         draw = cursor.draw
-        supply = self.supplies[draw.supply]
-        source = supply.source
-        flat = draw.pairs[:, 0] * len(source.languages) + draw.pairs[:, 1]
-        places = cursor.places(flat)
-        items = self._ordered(draw.supply, draw.pairs, places)
+        source = self.supplies[draw.supply].source
+        items = self._ordered(draw.supply, draw.pairs, cursor.places())
         items, pairs = self._without_clashes(draw, step, items)
         query, passage = pairs.T
         return Batch(
@@ -176,8 +163,8 @@ class Plan:
         return digest.hexdigest()[:16]
 
     @cached_property
-    def _cursor(self) -> _Cursor:
-        return _Cursor(self)
+    def _cursor(self) -> Cursor:
+        return Cursor([supply.source for supply in self.supplies], self.steps, self._drawn)
 
     @cached_property
     def _supply_shares(self) -> NDArray[np.float64]:
@@ -189,25 +176,25 @@ class Plan:
             shares[members] *= share / shares[members].sum() if share > 0 else 0.0
         return shares
 
-    def _drawn(self, step: int) -> _Draw:
+    def _drawn(self, step: int) -> Draw:
         index, kind = self._supply_and_kind(step)
         rows = np.arange(self.batch_size if kind.per_row else 1)
         pairs = self._pairs(index, kind, draws.uniform(self.seed, _PAIR, step, rows))
-        return _Draw(index, kind, np.broadcast_to(pairs, (self.batch_size, 2)))
+        return Draw(index, kind, np.broadcast_to(pairs, (self.batch_size, 2)))
 
     def _supply_and_kind(self, step: int) -> tuple[int, Kind]:
         phase = self._phase_at(step)
         weights = np.array(
             [supply.weight if supply.phase == phase else 0.0 for supply in self.supplies], dtype=np.float64
         )
-        index = int(_pick(np.cumsum(weights), draws.uniform(self.seed, _SOURCE, step))[0])
+        index = int(pick(np.cumsum(weights), draws.uniform(self.seed, _SOURCE, step))[0])
         kinds = self.supplies[index].mixture.kinds
         shares = np.cumsum([share for share, _ in kinds])
-        return index, kinds[_pick(shares, draws.uniform(self.seed, _KIND, step))[0]][1]
+        return index, kinds[pick(shares, draws.uniform(self.seed, _KIND, step))[0]][1]
 
     def _pairs(self, supply: int, kind: Kind, wishes: NDArray[np.float64]) -> NDArray[np.int64]:
         """The language pairs that numbers in [0, 1) fall into, shape (wishes, 2)."""
-        flat = _pick(self._cumulative(supply, kind), wishes)
+        flat = pick(self._cumulative(supply, kind), wishes)
         return np.stack(np.divmod(flat, len(self.supplies[supply].source.languages)), axis=1)
 
     def _phase_at(self, step: int) -> Phase:
@@ -231,8 +218,8 @@ class Plan:
         return {}
 
     @cached_property
-    def _items(self) -> _Items:
-        return _Items([supply.source for supply in self.supplies])
+    def _items(self) -> Items:
+        return Items([supply.source for supply in self.supplies])
 
     def _ordered(self, supply: int, pairs: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int32]:
         """The items at these places of the endless random orders of language pairs."""
@@ -250,7 +237,7 @@ class Plan:
         return items
 
     def _without_clashes(
-        self, draw: _Draw, step: int, items: NDArray[np.int32]
+        self, draw: Draw, step: int, items: NDArray[np.int32]
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Exchange the items that clash with an earlier row of their batch."""
         source = self.supplies[draw.supply].source
@@ -273,7 +260,7 @@ class Plan:
                 )
         return items, pairs
 
-    def _substitutes(self, draw: _Draw, step: int, row: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    def _substitutes(self, draw: Draw, step: int, row: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """Random items of a row's language pair, then all of them; where rows draw pairs, then of other pairs."""
         own = draw.pairs[row]
         some = self._listed(draw.supply, own)
@@ -305,53 +292,3 @@ class Plan:
             pivot = source.languages.index(self.pivot)
             other = np.where(present[pivot], pivot, other)
         return np.where(present.any(axis=0), source.queries[other, items], own)
-
-
-class _Cursor:
-    """How many rows of each language pair were drawn before a step: where each pair's order goes on."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._start()
-
-    def _start(self) -> None:
-        self._drawn = [np.zeros(supply.source.counts.size, dtype=np.int64) for supply in self._plan.supplies]
-        self.step = 0
-        self.draw = self._plan._drawn(0)
-
-    def move(self, step: int) -> None:
-        """Go to a step: on from here, or from the start when it lies behind."""
-        if not 0 <= step < self._plan.steps:
-            raise IndexError(f"the plan has {self._plan.steps} steps, so none at {step}")
-        if step < self.step:
-            self._start()
-        while self.step < step:
-            languages = len(self._plan.supplies[self.draw.supply].source.languages)
-            flat = self.draw.pairs[:, 0] * languages + self.draw.pairs[:, 1]
-            np.add.at(self._drawn[self.draw.supply], flat, 1)
-            self.step += 1
-            self.draw = self._plan._drawn(self.step)
-
-    def places(self, flat: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The place of each row in its pair's order: after the earlier steps, and the earlier rows of this one."""
-        order = np.argsort(flat, kind="stable")
-        starts = np.searchsorted(flat[order], flat[order])
-        within = np.empty(len(flat), dtype=np.int64)
-        within[order] = np.arange(len(flat)) - starts
-        return self._drawn[self.draw.supply][flat] + within
-
-
-class _Items:
-    """The items of language pairs, kept while there is room."""
-
-    def __init__(self, sources: Sequence[ParallelText]) -> None:
-        largest = max(len(source) for source in sources)
-        self.of = lru_cache(maxsize=max(1, _ITEM_LISTS // (4 * largest)))(
-            lambda supply, query, passage: sources[supply].items(query, passage)
-        )
-
-
-def _pick(cumulative: NDArray[np.float64], wish: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The index whose share of the whole a number in [0, 1) falls into."""
-    found: NDArray[np.int64] = np.searchsorted(cumulative, wish * cumulative[-1], side="right").astype(np.int64)
-    return found

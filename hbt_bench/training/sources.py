@@ -93,10 +93,9 @@ class _Records(_Source):
         """Whether query and passage are the same text, so that a pair of one language teaches nothing."""
         return self.query == self.passage and self.next_in is None
 
-    def items(self, records: Iterable[tuple[str, Mapping[str, Any]]]) -> ParallelText:
+    def items(self, name: str, records: Iterable[tuple[str, Mapping[str, Any]]]) -> ParallelText:
         """Gather records, each with its place for messages, into parallel items; raises `DataError`."""
         found: dict[str, Item] = {}
-        name = self.name or self.label
         last: Item | None = None
         group: object = None
         for place, record in records:
@@ -116,11 +115,6 @@ class _Records(_Source):
         if not found:
             raise DataError(f"{name} has no record that fits: check `where` and `part`")
         return ParallelText.from_items(name, found.values(), bitext=self.bitext)
-
-    @property
-    def label(self) -> str:
-        """The name in previews and counts."""
-        raise NotImplementedError
 
     def _by_language(self, record: Mapping[str, Any], place: str) -> dict[str, Any]:
         if isinstance(record.get(_RESERVED), Mapping):
@@ -169,7 +163,7 @@ class FileData(_Records):
         if path is None:
             looked = ", ".join(str(folder) for folder in folders)
             raise DataError(f"there is no {self.path} in {looked}: give the folder that has it with --data-dir")
-        return self.items((row.where, row.fields) for row in read_rows(path))
+        return self.items(self.label, ((row.where, row.fields) for row in read_rows(path)))
 
 
 class HubData(_Records):
@@ -201,7 +195,7 @@ class HubData(_Records):
 
     def read(self, folders: Sequence[Path]) -> ParallelText:
         """Load it with the `datasets` library; raises `DataError` when it cannot be had or is of another form."""
-        return self.items(self._records(folders))
+        return self.items(self.label, self._records(folders))
 
     def _records(self, folders: Sequence[Path]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         local = next((folder / self.dataset for folder in folders if (folder / self.dataset).is_dir()), None)
