@@ -128,7 +128,9 @@ def test_restriction_to_an_unknown_language(toy):
 
 def test_restriction_that_leaves_no_query():
     collection = build(queries=QUERIES[:1], relevant={"q1": {"d2": 1}})
-    with pytest.raises(DataError, match="demo has no query: its source is empty"):
+    with pytest.raises(
+        DataError, match="demo has no query in en with a relevant document in en: choose other languages"
+    ):
         collection.restrict(["en"])
 
 

@@ -34,6 +34,8 @@ ADAPTORS = {
     "tasks/mteb_task.py": "",
     "tasks/mteb_pass.py": "",
     "tasks/mteb_model.py": "",
+    "tasks/mteb_pool.py": "lazy",
+    "tasks/smoke.py": "lazy",
     "reporting/evaluation.py": "lazy",
     "reporting/export.py": "lazy",
 }

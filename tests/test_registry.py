@@ -18,7 +18,29 @@ from hbt_bench.tasks import registry
 from hbt_bench.tasks.registry import definitions, mteb_task_names, parse_names, select_tasks, task_names
 
 ALL = ("mono", "cross", "multi")
-SHIPPED = ("cldr-facts", "mlqa-r", "mlqa-r-context", "xquad-r", "xquad-r-context")
+#: Each with its modes: no sentence is its own translation, and without parallel ids there is no cross-lingual mode.
+MODES = {
+    "belebele": ALL,
+    "ciral": ("cross", "multi"),
+    "cldr-facts": ALL,
+    "flores": ("cross", "multi"),
+    "mintaka": ("mono", "multi"),
+    "miracl": ("mono", "multi"),
+    "miracl-hard": ("mono", "multi"),
+    "mkqa": ("mono", "multi"),
+    "mlqa-passages": ALL,
+    "mlqa-r": ALL,
+    "mlqa-r-context": ALL,
+    "neuclir": ALL,
+    "neuclir-2022": ALL,
+    "ntrex": ("cross", "multi"),
+    "tatoeba": ("cross", "multi"),
+    "xm3600-captions": ("cross", "multi"),
+    "xquad-passages": ALL,
+    "xquad-r": ALL,
+    "xquad-r-context": ALL,
+}
+SHIPPED = tuple(MODES)
 
 
 def selected(names):
@@ -63,14 +85,14 @@ def test_selection(names, expected):
 
 
 def test_every_name():
-    expected = {name for one in SHIPPED for name in (one, *(f"{one}-{mode}" for mode in ALL))}
+    expected = {name for one in SHIPPED for name in (one, *(f"{one}-{mode}" for mode in MODES[one]))}
     assert set(task_names()) == expected
     assert {name: modes for name, (_, modes) in task_names().items()}["mlqa-r-context-cross"] == ("cross",)
 
 
 def test_no_name_is_also_mtebs():
     ours = {spec.mteb_task_name(mode) for spec in definitions().values() for mode in spec.modes}
-    assert len(ours) == 3 * len(SHIPPED)
+    assert len(ours) == sum(map(len, MODES.values()))
     assert not ours & mteb_task_names()
 
 
@@ -181,11 +203,15 @@ def test_mtebs_tasks_are_those_that_mteb_registers():
 
 def test_all_definitions_are_valid():
     assert tuple(sorted(definitions())) == SHIPPED
-    for spec in definitions().values():
-        assert spec.modes == ALL
-        assert spec.expect is not None
-        assert tuple(sorted(spec.expect.queries)) == tuple(sorted(spec.expect.documents)) == spec.languages
+    for name, spec in definitions().items():
+        assert spec.modes == MODES[name]
         assert set(spec.languages) <= set(LANGUAGES)
+        assert spec.metadata.license
+        assert "@" in spec.metadata.citation
+        if spec.expect is not None:
+            assert tuple(sorted(spec.expect.queries)) == tuple(sorted(spec.expect.documents)) == spec.languages
+        else:  # the data are those of a commit, or there is no copy of them to count
+            assert getattr(spec.source, "revision", None) or spec.name == "ciral"
 
 
 def test_a_definition_extends_another():
@@ -325,7 +351,7 @@ def define(tmp_path, monkeypatch):
     folder = tmp_path / "definitions"
     folder.mkdir()
     monkeypatch.setattr(registry, "_FOLDERS", (tmp_path / "missing", folder))
-    definitions.cache_clear()
+    registry.forget()
 
     def define(**contents):
         for name, content in contents.items():
@@ -334,7 +360,7 @@ def define(tmp_path, monkeypatch):
         return folder
 
     yield define
-    definitions.cache_clear()
+    registry.forget()
 
 
 def edited(*keys, value):
@@ -371,76 +397,85 @@ def test_one_language_has_one_mode(define):
 
 
 @pytest.mark.parametrize(
-    ("content", "field", "reason"),
+    ("content", "place", "reason"),
     [
-        (edited("colour", value="red"), "colour", "Extra inputs are not permitted"),
-        (edited("source", "mirror", value="x"), "source.lareqa.mirror", "Extra inputs are not permitted"),
-        (edited("metadata", "licence", value="x"), "metadata.licence", "Extra inputs are not permitted"),
-        (edited("title", value=None), "title", "Field required"),
-        (edited("source", "files", "en", "sha256", value=None), "source.lareqa.files.en.sha256", "Field required"),
-        (edited("source", "files", "en", "sha256", value="0" * 63), "source.lareqa.files.en.sha256", "String should"),
-        (edited("source", "files", "en", "sha256", value="F" * 64), "source.lareqa.files.en.sha256", "String should"),
-        (edited("source", "files", "en", "size", value=0), "source.lareqa.files.en.size", "Input should be greater"),
-        (edited("source", "path", value="../{language}.json"), "source.lareqa.path", "Value error, must be relative"),
-        (edited("source", "path", value="/etc/{language}"), "source.lareqa.path", "Value error, must be relative"),
-        (edited("source", "path", value="a/../../{language}"), "source.lareqa.path", "Value error, must be relative"),
-        (edited("source", "path", value="demo/en.json"), "source.lareqa.path", "Value error, must be relative"),
+        (edited("colour", value="red"), "colour", "unknown key 'colour' in the file"),
+        (edited("source", "mirror", value="x"), "mirror", "unknown key 'mirror' in source"),
+        (
+            edited("metadata", "licence", value="x"),
+            "licence",
+            "unknown key 'licence' in metadata; did you mean 'license'",
+        ),
+        (
+            edited("source", "files", "en", "sha256", value=None),
+            "en:",
+            "the key 'sha256' is missing in source.files.en",
+        ),
+        (edited("source", "files", "en", "sha256", value="0" * 63), "sha256: '", "source.files.en.sha256: String"),
+        (edited("source", "files", "en", "sha256", value="F" * 64), "sha256: F", "source.files.en.sha256: String"),
+        (edited("source", "files", "en", "size", value=0), "size: 0", "source.files.en.size: must be greater than 0"),
+        (edited("source", "path", value="../{language}.json"), "path", "source.path: must be relative"),
+        (edited("source", "path", value="/etc/{language}"), "path", "source.path: must be relative"),
+        (edited("source", "path", value="a/../../{language}"), "path", "source.path: must be relative"),
+        (edited("source", "path", value="demo/en.json"), "path", "source.path: must be relative"),
         (
             edited("source", "path", value="{language}/{name}"),
-            "source.lareqa.path",
-            "Value error, must have no placeholder but {language}",
+            "path",
+            "source.path: must have no placeholder but {language}",
         ),
-        (edited("source", "url", value="https://example.org/"), "source.lareqa.url", "Value error, must be relative"),
-        (edited("source", "candidate", value="word"), "source.lareqa.candidate", "Input should be 'sentence' or"),
-        (edited("source", "kind", value="csv"), "source", "Input tag 'csv' found using 'kind' does not match"),
+        (edited("source", "url", value="https://example.org/"), "url", "source.url: must be relative"),
+        (edited("source", "candidate", value="word"), "candidate", "source.candidate: must be 'sentence' or"),
+        (edited("source", "kind", value="csw"), "kind", "unknown kind 'csw'; did you mean 'csv'"),
+        (edited("source", "kind", value=None), "source", "the key 'kind' is missing in source"),
         (
             edited("source", "files", value={"xx": DEMO["source"]["files"]["en"]}),
-            "source.lareqa.files",
-            "Value error, unknown language code 'xx'",
+            "files",
+            "source.files: unknown language code 'xx'",
         ),
-        (edited("mteb_name", value="De mo"), "mteb_name", "String should match pattern"),
-        (edited("metadata", "date", value=["2020"]), "metadata.date", "Field required"),
-        (edited("expect", value={"queries": {"en": "many"}, "documents": {}, "relevant": {}}), "expect.queries.en", ""),
+        (edited("mteb_name", value="De mo"), "mteb_name", "mteb_name: String should match pattern"),
+        (edited("metadata", "date", value=["2020"]), "date", "the key '1' is missing in metadata.date"),
+        (edited("expect", value={"queries": {"en": "many"}, "documents": {}, "relevant": {}}), "en: many", "expect"),
     ],
 )
-def test_a_mistake_is_told_with_its_file_and_field(define, content, field, reason):
-    folder = define(demo=content)
+def test_a_mistake_is_told_with_its_line(define, content, place, reason):
+    path = define(demo=content) / "demo.yaml"
     with pytest.raises(DataError) as caught:
         definitions()
     message = str(caught.value)
     assert "\n" not in message
-    prefix = f"{folder / 'demo.yaml'} does not fit the task schema: {field}"
-    assert message.startswith(prefix)
-    assert reason in message.removeprefix(prefix)
+    lines = path.read_text().splitlines()
+    number, column = next((n, line.index(place)) for n, line in enumerate(lines, 1) if place in line)
+    assert message.startswith(f"{path}:{number}:{column + 1}: {reason}")
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("name: [demo", "is no readable YAML: while parsing a flow sequence"),
-        ("name: !!python/object/apply:os.system [echo]", "is no readable YAML: could not determine a constructor"),
-        ("- name: demo", "must be a mapping whose name is 'demo', like the file's"),
-        ("", "must be a mapping whose name is 'demo', like the file's"),
-        ("name: other", "must be a mapping whose name is 'demo', like the file's"),
+        ("name: [demo", "2:1: no YAML: did not find expected ',' or ']'"),
+        ("name: !!python/object/apply:os.system [echo]", "1:7: the tag 'python/object/apply:os.system' is not allowed"),
+        ("- name: demo", "1:1: a task file must be a mapping"),
+        ("", "1:1: a task file must be a mapping"),
+        ("name: other", "1:1: the name is 'other': it must be 'demo', like the file's"),
     ],
 )
 def test_no_definition(define, text, reason):
     folder = define(demo=text)
     with pytest.raises(DataError) as caught:
         definitions()
-    assert str(caught.value).startswith(f"{folder / 'demo.yaml'} {reason}")
+    assert str(caught.value).startswith(f"{folder / 'demo.yaml'}:{reason}")
     assert "\n" not in str(caught.value)
 
 
 def test_a_yaml_error_names_the_line(define):
-    define(demo="name: demo\ntitle: Demo\nsource:\n  kind: lareqa\n   path: x\n")
-    with pytest.raises(DataError, match="line 5, column"):
+    folder = define(demo="name: demo\ntitle: Demo\nsource:\n  kind: lareqa\n   path: x\n")
+    with pytest.raises(DataError) as caught:
         definitions()
+    assert str(caught.value).startswith(f"{folder / 'demo.yaml'}:5:")
 
 
 def test_a_file_that_is_no_text(define):
-    (define() / "demo.yaml").write_bytes(b"name: \xff\xfe")
-    with pytest.raises(DataError, match=r"demo\.yaml is no readable YAML"):
+    (define() / "demo.yaml").write_bytes(b"name: demo\ntitle: \xff\xfe")
+    with pytest.raises(DataError, match=r"demo\.yaml:2: not UTF-8"):
         definitions()
 
 
@@ -449,15 +484,15 @@ def test_what_cannot_be_extended(define, parent):
     define(demo=DEMO, part={"extends": parent, "name": "part"}, other={"extends": "demo", "name": "other"})
     with pytest.raises(DataError) as caught:
         definitions()
-    assert str(caught.value) == f"the task 'part' extends '{parent}', which is no complete definition"
+    assert str(caught.value).endswith(f": '{parent}' is no complete definition that could be extended")
 
 
 def test_an_installation_without_definitions(monkeypatch, tmp_path):
     monkeypatch.setattr(registry, "_FOLDERS", (tmp_path / "a", tmp_path / "b"))
-    definitions.cache_clear()
+    registry.forget()
     try:
         with pytest.raises(DataError, match="the task definitions are missing from this installation"):
             definitions()
     finally:
         monkeypatch.undo()
-        definitions.cache_clear()
+        registry.forget()

@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
+from hbt_bench.tasks import registry
 from hbt_bench.tasks.registry import parse_names
+from hbt_bench.tasks.spec import TaskSpec
 
 #: What a click option is, to the function of a command.
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -27,8 +29,70 @@ def languages() -> Decorator:
         multiple=True,
         metavar="CODES",
         callback=lambda context, option, value: parse_names(value) or None,
-        help="Only these languages, as in en,de,zh; the multilingual pool shrinks with them.",
+        help="Only these languages, as in en,de,zh or low-resource; the multilingual pool shrinks with them.",
     )
+
+
+def language_choice(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--languages``, and the options that choose languages for one role or by what they have in common."""
+    for option in reversed(
+        (
+            languages(),
+            _codes("--query-languages", "Languages of the queries, where not all are meant."),
+            _codes("--document-languages", "Languages of the documents, where not all are meant."),
+            _codes("--script", "Only languages in these scripts, as in Arab or Deva."),
+            _codes("--family", "Only languages of these families or branches, as in Bantu or Turkic."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _codes(name: str, text: str) -> Decorator:
+    return click.option(
+        name,
+        multiple=True,
+        metavar="NAMES",
+        callback=lambda context, option, value: parse_names(value) or None,
+        help=text,
+    )
+
+
+def narrowed(
+    spec: TaskSpec,
+    languages: tuple[str, ...] | None,
+    query_languages: tuple[str, ...] | None,
+    document_languages: tuple[str, ...] | None,
+    script: tuple[str, ...] | None,
+    family: tuple[str, ...] | None,
+) -> TaskSpec:
+    """The part of a task that the options of `language_choice` ask for; languages must be in all groups that are given.
+
+    Raises `UsageError` for a language or group that the task does not have.
+    """
+    for names, kind in ((script, "script"), (family, "family")):
+        if names is not None:
+            spec = spec.narrowed([f"{kind}:{name}" for name in names])
+    if languages is None and query_languages is None and document_languages is None:
+        return spec
+    return spec.narrowed(languages, query_languages, document_languages)
+
+
+def _add(context: click.Context, option: click.Parameter, value: tuple[Path, ...]) -> tuple[Path, ...]:
+    for path in value:
+        registry.add(path)
+    return value
+
+
+task_dir = click.option(
+    "--task-dir",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    expose_value=False,
+    is_eager=True,
+    callback=_add,
+    help="Folder with task files of your own. [env: HBT_BENCH_TASKS]",
+)
 
 
 def formats(*names: str) -> Decorator:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +15,19 @@ from hbt_bench.cli import options
 from hbt_bench.tasks.registry import select_tasks
 
 if TYPE_CHECKING:
-    from hbt_bench.reporting.results import Result
+    from hbt_bench.reporting.result import Result
+
+#: Characters of a task's name that leave room for its numbers in 80 columns.
+_NAME_WIDTH = 19
 
 
 @click.command("run")
 @click.option("--model", "name", required=True, help="Local folder, hub name, a name MTEB knows, or bm25.")
-@click.option("--tasks", multiple=True, required=True, metavar="NAMES", help="Task names, with commas or repeated.")
-@options.languages()
+@click.option(
+    "--tasks", multiple=True, required=True, metavar="NAMES", help="Tasks, suite:NAME or task files, with commas."
+)
+@options.language_choice
+@options.task_dir
 @click.option("--output", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @options.data_dir
 @options.formats("table", "json")
@@ -35,6 +43,10 @@ def command(
     name: str,
     tasks: tuple[str, ...],
     languages: tuple[str, ...] | None,
+    query_languages: tuple[str, ...] | None,
+    document_languages: tuple[str, ...] | None,
+    script: tuple[str, ...] | None,
+    family: tuple[str, ...] | None,
     output: Path,
     data_dir: Path | None,
     style: str,
@@ -54,22 +66,26 @@ def command(
     \b
     hbt-bench run --model ckpt/ --tasks xquad-r-multi
     hbt-bench run --model bm25 --tasks xquad-r,mlqa-r --languages en,de --format json
+    hbt-bench run --model ckpt/ --tasks ./my-task.yaml,xquad-r-multi+typos,suite:mlir
     """  # noqa: D301 -- click wants the character
     from hbt_bench.cli.progress import Bars
     from hbt_bench.reporting.evaluation import Evaluation
     from hbt_bench.tasks.mteb_model import ModelRequest
 
-    selections = select_tasks(tasks)
-    for selection in selections:
-        if selection.spec:
-            selection.spec.select(languages)
+    wanted = (languages, query_languages, document_languages, script, family)
+    selections = [
+        replace(selection, spec=options.narrowed(selection.spec, *wanted)) if selection.spec else selection
+        for selection in select_tasks(tasks)
+    ]
     model = ModelRequest(name, revision, query_prompt, document_prompt, device, trust_remote_code)
     with Bars() as bars:
+        if any(wanted) and any(selection.spec is None for selection in selections):
+            bars.say("the choice of languages does not restrict MTEB's own tasks")
         evaluation = Evaluation(
             model,
             selections,
             output,
-            languages,
+            None,
             data_dir,
             batch_size,
             keep_embeddings,
@@ -79,7 +95,10 @@ def command(
         )
         results = evaluation.run()
     if style == "json":
-        click.echo(json.dumps({"results": [result.as_json() for result in results]}, ensure_ascii=False))
+        from hbt_bench.reporting.drop import drop
+
+        entries = [result.as_json() | ({"drop": fall} if (fall := drop(result)) else {}) for result in results]
+        click.echo(json.dumps({"results": entries}, ensure_ascii=False))
     else:
         show(results)
 
@@ -88,21 +107,38 @@ def show(results: Sequence[Result]) -> None:
     """Print results as a table, the means of each task in one row."""
     from rich.console import Console
 
+    from hbt_bench.reporting.drop import drop
     from hbt_bench.reporting.table import Table, number
 
+    drops = {result.task: drop(result) for result in results}
+    dropped = any(drops.values())  # the clean task's result is there too
     measures = ["AP", "R@1", "R@10", "nDCG@10", "rank_distance"]
+    if dropped:
+        measures.remove("R@1")  # for the width of a terminal
     if any("AP" not in result.scores for result in results):
         measures = ["main_score", *measures]
     measures = [measure for measure in measures if any(measure in result.scores for result in results)]
     rows = [
-        [result.task, *(number(result.scores.get(measure), measure) for measure in measures), str(len(result.subsets))]
+        [
+            _short(result.task),
+            *(number(result.scores.get(measure), measure) for measure in measures),
+            *([number(drops[result.task].get("AP"), "AP")] if dropped else []),
+            str(len(result.subsets)),
+        ]
         for result in results
     ]
+    header = [*(measure.replace("_distance", " dist.") for measure in measures), *(["AP drop"] if dropped else [])]
     title = f"{results[0].model} ({results[0].revision[:12]})"
-    Console().print(
-        Table(
-            ("task", *(measure.replace("_distance", " dist.") for measure in measures), "subsets"), rows, title
-        ).rich()
-    )
+    Console().print(Table(("task", *header, "subsets"), rows, title).rich())
     for result in results:
         click.echo(f"{result.path}")
+
+
+def _short(task: str) -> str:
+    """A task's name with its languages counted where it is long, so that the table fits a terminal."""
+    found = re.search(r"\[([^\]]*)\]", task)
+    if found is None or len(task) <= _NAME_WIDTH:
+        return task
+    queries, _, documents = found[1].partition(">")
+    counts = [str(part.count(",") + 1) for part in (queries, documents) if part]
+    return task.replace(found[0], f"[{'>'.join(counts)}]")

@@ -1,17 +1,24 @@
-"""``hbt-bench tasks``: what can be run."""
+"""``hbt-bench tasks``: what can be run, and making and checking tasks of one's own."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
 from hbt_bench.cli import options
-from hbt_bench.errors import UsageError, did_you_mean
+from hbt_bench.errors import DataError, UsageError, did_you_mean
+from hbt_bench.ranking.subsets import Mode
 from hbt_bench.reporting.table import Table
-from hbt_bench.tasks.registry import definitions, task_names
+from hbt_bench.tasks import registry
+from hbt_bench.tasks.registry import definitions, select_tasks, task_names
+from hbt_bench.tasks.spec import TaskSpec
 
 
 @click.group("tasks", invoke_without_command=True)
 @options.formats("table", "md", "csv", "json")
+@options.task_dir
 @click.pass_context
 def command(context: click.Context, style: str) -> None:
     """List the tasks, or show one with `hbt-bench tasks show NAME`.
@@ -26,12 +33,15 @@ def command(context: click.Context, style: str) -> None:
         if spec.expect:
             queries = str(sum(spec.expect.queries.values()))
             documents = str(sum(spec.expect.documents.values()))
-        rows.append([name, ", ".join(spec.modes), str(len(spec.languages)), queries, documents])
+        declared = spec.source.declared
+        rows.append([name, ", ".join(spec.modes), "-" if declared is None else str(len(declared)), queries, documents])
     table = Table(("collection", "modes", "languages", "queries", "documents"), rows)
     if style == "table":
         from rich.console import Console
 
         Console().print(table.rich())
+        for suite in registry.suites().values():
+            click.echo(f"suite:{suite.name:14} {suite.description}")
         click.echo("Run one with --tasks xquad-r (all modes) or --tasks xquad-r-multi (one mode).")
     else:
         click.echo({"md": table.markdown, "csv": table.csv, "json": table.json}[style]())
@@ -39,24 +49,104 @@ def command(context: click.Context, style: str) -> None:
 
 @command.command("show")
 @click.argument("name")
+@options.task_dir
 def show(name: str) -> None:
-    """Show the definition of a task: languages, counts, source, licence and citation."""
+    """Show the definition of a task or the tasks of a suite: languages, counts, source, licence and citation."""
+    if name.startswith("suite:"):
+        for selection in select_tasks(name):
+            spec = selection.spec
+            names = [spec.task_name(mode) for mode in selection.modes] if spec else [selection.stock]
+            click.echo(", ".join(names))
+        return
     known = task_names()
-    if name not in known:
+    modes: Sequence[Mode] = ()
+    if name in known:
+        spec, modes = known[name]
+    elif name.endswith((".yaml", ".yml")):
+        spec = _file(Path(name))
+    else:
         raise UsageError(f"unknown task '{name}'{did_you_mean(name, known) or '; `hbt-bench tasks` lists all'}")
-    spec, modes = known[name]
     about = spec.metadata
     click.echo(f"{spec.name}: {spec.title}\n{spec.description}\n")
-    for mode in modes:
+    for mode in modes or spec.modes:
         click.echo(f"  {spec.task_name(mode):24} {spec.mteb_task_name(mode)}")
-    rows = [("licence", about.license), ("reference", about.reference), ("candidate", spec.source.text)]
-    click.echo("\n" + "\n".join(f"  {key:24} {value}" for key, value in rows))
-    if spec.expect:
-        click.echo("\n  language           queries  documents")
-        for code in spec.languages:
-            click.echo(f"  {code:16} {spec.expect.queries[code]:9,}  {spec.expect.documents[code]:9,}")
-        for count, questions in sorted(spec.expect.relevant.items()):
-            click.echo(f"  {questions:,} questions have {count} relevant documents")
+    rows = [
+        ("licence", about.license),
+        ("reference", about.reference),
+        ("candidate", spec.source.text),
+        ("main score", spec.main_score),
+        ("languages", " ".join(spec.source.declared or ("those of MTEB",))),
+    ]
+    click.echo("\n" + "\n".join(f"  {key:24} {value or '-'}" for key, value in rows))
+    _show_counts(spec)
     for file in spec.source.remote_files().values():
         click.echo(f"  {file.path}  {file.size:,} bytes  sha256 {file.sha256[:16]}…")
-    click.echo("\n" + about.citation.rstrip())
+    click.echo("\n" + (about.citation or "no citation").rstrip())
+
+
+def _show_counts(spec: TaskSpec) -> None:
+    if not spec.expect:
+        return
+    click.echo("\n  language           queries  documents")
+    for code in sorted({*spec.expect.queries, *spec.expect.documents}):
+        queries, documents = (counts.get(code, 0) for counts in (spec.expect.queries, spec.expect.documents))
+        click.echo(f"  {code:16} {queries:9,}  {documents:9,}")
+    for count, questions in sorted(spec.expect.relevant.items()):
+        click.echo(f"  {questions:,} questions have {count} relevant documents")
+
+
+def _file(path: Path) -> TaskSpec:
+    spec = select_tasks(str(path))[0].spec
+    if spec is None:
+        raise UsageError(f"{path} is no task file")
+    return spec
+
+
+@command.command("validate")
+@click.argument("file", type=click.Path(path_type=Path))
+@options.data_dir
+@click.option("--strict", is_flag=True, help="Take warnings, such as a missing licence, for errors.")
+def validate(file: Path, data_dir: Path | None, strict: bool) -> None:
+    """Check a task file and its data, and say what was checked.
+
+    Exit code 3 when a check fails. Warnings (?) leave the task usable; with --strict they fail too.
+    """
+    from hbt_bench.tasks.validation import Validation
+
+    failed = False
+    for check in Validation(file, data_dir).run():
+        click.echo(f" {check.mark}  {check.name:22} {check.message}")
+        failed = failed or check.status == "failed" or (strict and check.status == "warning")
+    if failed:
+        raise DataError(f"{file} did not pass: mend what is marked and validate again")
+
+
+@command.command("new")
+@click.argument("name")
+@click.option("--from", "data", required=True, type=click.Path(path_type=Path), help="Data file or BEIR folder.")
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Folder of the task file.")
+@click.option("--columns", metavar="KEY=FIELD,...", default="", help="Such as query=title,document=body,language=lang.")
+@click.option("--language", help="Code of the language, where the data are in one and do not say so.")
+@click.option("--overwrite", is_flag=True, help="Replace a task file that is there.")
+@options.data_dir
+def new(
+    name: str,
+    data: Path,
+    output: Path | None,
+    columns: str,
+    language: str | None,
+    overwrite: bool,
+    data_dir: Path | None,
+) -> None:
+    """Write a task file for a data file: what holds what is found out, and can be said with --columns.
+
+    \b
+    hbt-bench tasks new my-task --from data.jsonl
+    hbt-bench tasks validate my-task.yaml
+    hbt-bench run --model bm25 --tasks ./my-task.yaml
+    """  # noqa: D301 -- click wants the character
+    from hbt_bench.tasks.draft import Draft
+
+    path = Draft.of(name, data, output, columns, language, data_dir).write(overwrite)
+    click.echo(f"{path}")
+    click.echo(f"hbt-bench: check it with `hbt-bench tasks validate {path}`", err=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -56,7 +56,8 @@ class Judgements:
 
     `query_languages` (queries,) and `document_languages` (documents,) are indexes into `languages`, ascending, so
     that a language is one contiguous block. `questions` (queries,) numbers the questions: the versions of a question
-    in several languages have the same number.
+    in several languages have the same number. `parallel` says whether the relevant documents of a question are
+    translations of one another: only then does it mean anything how far apart they rank.
     """
 
     languages: tuple[str, ...]
@@ -64,6 +65,7 @@ class Judgements:
     query_languages: NDArray[np.int16]
     questions: NDArray[np.int32]
     document_languages: NDArray[np.int16]
+    parallel: bool = field(default=True, kw_only=True)
 
     @cached_property
     def query_blocks(self) -> dict[str, slice]:
@@ -84,12 +86,14 @@ class Judgements:
 class Collection(Judgements):
     """Queries and documents, each sorted so that a language is one contiguous block, and their judgements.
 
-    Build one with `from_records`, which checks it; the fields are then consistent by construction.
+    Build one with `from_records`, which checks it; the fields are then consistent by construction. `copies`
+    (queries,) is the column of the document that is the query itself, -1 where there is none: it is no candidate.
     """
 
     name: str
     queries: tuple[Query, ...]
     documents: tuple[Document, ...]
+    copies: NDArray[np.int32] | None = field(default=None, kw_only=True)
 
     @classmethod
     def from_records(
@@ -98,13 +102,17 @@ class Collection(Judgements):
         queries: Iterable[Query],
         documents: Iterable[Document],
         relevant: Mapping[str, Mapping[str, int]],
+        *,
+        parallel: bool = True,
+        own_copies: bool = False,
     ) -> Collection:
         """Check the records and order them by language; within a language their order is kept.
 
-        `relevant` maps a query id to its relevant document ids with their grades.
+        `relevant` maps a query id to its relevant document ids with their grades. With `own_copies` the document
+        that has the id of a query is that query's own text, and no candidate for it.
 
         Raises `DataError` for a repeated id, an empty text, an unknown language, a judgement of an unknown
-        document or query, a grade below 1, or a query without a relevant document.
+        document or query, a grade below 1, a query without a relevant document, or one that is its own.
         """
         queries, documents = tuple(queries), tuple(documents)
         languages = tuple(sorted({query.language for query in queries} | {one.language for one in documents}))
@@ -126,6 +134,8 @@ class Collection(Judgements):
             name,
             queries,
             documents,
+            parallel=parallel,
+            copies=_copies(name, queries, documents, relevant) if own_copies else None,
         )
 
     @cached_property
@@ -133,9 +143,9 @@ class Collection(Judgements):
         """SHA-256 over languages, ids, texts and judgements, as 16 hexadecimal digits: the identity of the data."""
         digest = hashlib.sha256()
 
-        def add(*fields: str) -> None:
-            for field in fields:
-                encoded = field.encode()
+        def add(*parts: str) -> None:
+            for part in parts:
+                encoded = part.encode()
                 digest.update(len(encoded).to_bytes(8, "little") + encoded)
 
         add("hbt-bench collection 1", *self.languages)
@@ -145,6 +155,10 @@ class Collection(Judgements):
             add(*document)
         for array, kind in ((self.qrels.offsets, "<i8"), (self.qrels.documents, "<i4"), (self.qrels.grades, "<i2")):
             digest.update(array.astype(kind).tobytes())
+        if not self.parallel:
+            digest.update(b"not parallel")
+        if self.copies is not None:
+            digest.update(b"own copies" + self.copies.astype("<i4").tobytes())
         return digest.hexdigest()[:16]
 
     def relevant(self, query: int) -> dict[str, int]:
@@ -162,7 +176,15 @@ class Collection(Judgements):
         language that the collection does not have.
         """
         kept = select(languages, self.languages, self.name)
-        documents = [document for document in self.documents if document.language in kept]
+        return self.narrow(kept, kept)
+
+    def narrow(self, query_languages: Iterable[str], document_languages: Iterable[str]) -> Collection:
+        """Keep queries in some languages and documents in some, as `restrict` does for one list.
+
+        Raises `DataError` when no query has a relevant document left.
+        """
+        kept, searched = set(query_languages), set(document_languages)
+        documents = [document for document in self.documents if document.language in searched]
         ids = {document.id for document in documents}
         relevant = {
             query.id: {document: grade for document, grade in self.relevant(row).items() if document in ids}
@@ -171,7 +193,30 @@ class Collection(Judgements):
         }
         relevant = {query: judged for query, judged in relevant.items() if judged}
         queries = [query for query in self.queries if query.id in relevant]
-        return Collection.from_records(self.name, queries, documents, relevant)
+        if not queries:
+            raise DataError(
+                f"{self.name} has no query in {' '.join(sorted(kept))} with a relevant document in "
+                f"{' '.join(sorted(searched))}: choose other languages"
+            )
+        return self._rebuilt(queries, documents, relevant)
+
+    def with_queries(self, texts: Mapping[str, str]) -> Collection:
+        """The same collection with other texts for the queries, by id."""
+        queries = [query._replace(text=texts.get(query.id, query.text)) for query in self.queries]
+        relevant = {query.id: self.relevant(row) for row, query in enumerate(self.queries)}
+        return self._rebuilt(queries, self.documents, relevant)
+
+    def _rebuilt(
+        self, queries: Iterable[Query], documents: Iterable[Document], relevant: Mapping[str, Mapping[str, int]]
+    ) -> Collection:
+        return Collection.from_records(
+            self.name,
+            queries,
+            documents,
+            relevant,
+            parallel=self.parallel,
+            own_copies=self.copies is not None,
+        )
 
 
 def _check_texts(name: str, kind: str, texts: tuple[Query, ...] | tuple[Document, ...]) -> None:
@@ -210,3 +255,14 @@ def _qrels(
         np.array([document for document, _ in pairs], dtype=np.int32),
         np.array([grade for _, grade in pairs], dtype=np.int16),
     )
+
+
+def _copies(
+    name: str, queries: tuple[Query, ...], documents: tuple[Document, ...], relevant: Mapping[str, Mapping[str, int]]
+) -> NDArray[np.int32]:
+    """The column of each query's own text, -1 where it is no document."""
+    for query, judged in relevant.items():
+        if query in judged:
+            raise DataError(f"{name}: query '{query}' names itself as relevant")
+    column = {document.id: index for index, document in enumerate(documents)}
+    return np.array([column.get(query.id, -1) for query in queries], dtype=np.int32)

@@ -109,6 +109,11 @@ def _by_hand(file: RemoteFile, path: Path) -> str:
     return f"save {file.url} as {path} yourself, or let HBT_BENCH_DATA (--data-dir) name a folder with {file.path}"
 
 
+def problem_of(path: Path, sha256: str, size: int | None) -> str:
+    """Say what keeps the file at `path` from having this hash and, if given, this size; or nothing."""
+    return _problem(RemoteFile("file", "", sha256, path.stat().st_size if size is None else size), path)
+
+
 def _problem(file: RemoteFile, path: Path, name: str = "") -> str:
     """Say what keeps the file at `path` from being `file`, or nothing."""
     try:

@@ -90,11 +90,20 @@ class Bias:
         found: Ints = reduce.reduceat(self._rank, self.judgements.qrels.offsets[:-1])
         return found
 
+    def _need_parallel(self, measure: str) -> None:
+        if not self.judgements.parallel:
+            raise DataError(
+                f"{measure} compares the translations of an answer, and here the relevant documents of a question are "
+                "no translations of one another"
+            )
+
     def rank_distance(self) -> Array:
         """Max r(d) - min r(d) over G_q (arXiv 2408.10536); not for a query with one relevant document.
 
-        From |G_q| - 1 (all together) to the size of the pool minus 1.
+        From |G_q| - 1 (all together) to the size of the pool minus 1. Raises `DataError` where the relevant documents
+        are no translations of one another.
         """
+        self._need_parallel("rank distance")
         distance = self._extreme(np.maximum) - self._extreme(np.minimum)
         return np.where(self._relevant > 1, distance, np.nan)
 
@@ -201,8 +210,10 @@ class Bias:
         """AP minus AP with one relevant document taken out of the pool (LAReQA): of l(q), and of another language.
 
         The documents below the one that is taken out move up by one, so the ranks without it are exact. Several of a
-        kind are taken out one at a time and averaged. Not for a query with one relevant document.
+        kind are taken out one at a time and averaged. Not for a query with one relevant document. Raises `DataError`
+        as `rank_distance` does.
         """
+        self._need_parallel("taking one answer out")
         order = np.lexsort((self._rank, self._query))
         query, rank = self._query[order], self._rank[order]
         first = self.judgements.qrels.offsets[:-1][query]
@@ -288,7 +299,7 @@ def scores(bias: Bias) -> dict[str, dict[str, float]]:
     for name, measure in MEASURES.items():
         try:
             columns[name] = bias.by_language(measure(bias))
-        except DataError:  # PEER where it cannot be had
+        except DataError:  # PEER and rank distance where they cannot be had
             continue
     gap = bias.gap()
     columns["AP_below_best"] = gap.languages[gap.best] - np.array(list(gap.languages.values()))

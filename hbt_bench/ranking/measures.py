@@ -29,13 +29,15 @@ class Ranking:
     """The relevant documents of each query of a subset, best rank first.
 
     `ranks`, `grades`, `owner` (pairs,): rank from 1, relevance level, and position of the query; sorted by owner,
-    then rank. `queries` is the number of queries. Every property and method returns one value a query, (queries,).
+    then rank. `queries` is the number of queries, `parallel` whether the documents are translations.
+    Every property and method returns one value a query, (queries,).
     """
 
     ranks: NDArray[np.int64]
     grades: NDArray[np.int64]
     owner: NDArray[np.int64]
     queries: int
+    parallel: bool = True
 
     @classmethod
     def of(cls, judgements: Judgements, ranks: Ranks, judged: Judged) -> Ranking:
@@ -47,6 +49,7 @@ class Ranking:
             judgements.qrels.grades[judged.pairs][order].astype(np.int64),
             judged.owner[order],
             len(judged.rows),
+            judgements.parallel,
         )
 
     @cached_property
@@ -107,10 +110,11 @@ class Ranking:
     def span(self) -> Array:
         """The rank of the last relevant document minus that of the first: rank distance (arXiv 2408.10536).
 
-        NaN for a query with one relevant document, which has no distance.
+        NaN for a query with one relevant document, which has no distance, and for all where the documents are no
+        translations of one another.
         """
         last = self._first + self.relevant - 1
-        return np.where(self.relevant > 1, self.ranks[last] - self.ranks[self._first], np.nan)
+        return np.where(self.parallel & (self.relevant > 1), self.ranks[last] - self.ranks[self._first], np.nan)
 
 
 def own_scores(ranking: Ranking, multilingual: bool) -> dict[str, float]:
@@ -123,7 +127,7 @@ def own_scores(ranking: Ranking, multilingual: bool) -> dict[str, float]:
         "R@10": ranking.recall(10),
         "R@100": ranking.recall(100),
     }
-    if multilingual and (ranking.relevant > 1).any():
+    if multilingual and ranking.parallel and (ranking.relevant > 1).any():
         scores["rank_distance"] = ranking.span()
     return {measure: float(np.nanmean(values)) for measure, values in scores.items()}
 

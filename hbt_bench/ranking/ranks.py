@@ -119,10 +119,11 @@ class _Work:
         id_order = np.empty(documents, dtype=np.int32)
         id_order[sorted(range(documents), key=lambda column: collection.documents[column].id)] = np.arange(documents)
         pairs = len(collection.qrels.documents)
+        candidates = documents if collection.copies is None else documents - 1
         ranks = Ranks(
             np.zeros(pairs, np.int32),
             np.zeros(pairs, np.int32),
-            np.zeros((queries, min(TOP_K, documents)), np.int32),
+            np.zeros((queries, min(TOP_K, candidates)), np.int32),
         )
         shape = (queries, len(collection.languages) + 1)
         return cls(
@@ -143,6 +144,8 @@ class _Work:
             for start in range(0, queries, height):
                 rows = slice(start, min(start + height, queries))
                 scores = _checked(scorer.scores(rows), (rows.stop - rows.start, width))
+                if self.collection.copies is not None:
+                    scores = _without_copies(scores, self.collection.copies[rows] - first)
                 step = max(1, _SLICE_SCORES // width)
                 slices = [slice(at, min(at + step, rows.stop)) for at in range(rows.start, rows.stop, step)]
                 # list() so that an exception of a thread is raised here
@@ -196,6 +199,12 @@ class _Work:
     def _confidences(scores: NDArray[np.float32], rows: slice, place: int, confidences: Confidences) -> None:
         if scores.shape[1] > CONFIDENCE_DEPTH:
             scores = np.partition(scores, scores.shape[1] - CONFIDENCE_DEPTH, axis=1)[:, -CONFIDENCE_DEPTH:]
+        if np.isneginf(scores).any():  # a query's own text: rows of a small pool are done one by one
+            for row, ranking in enumerate(scores):
+                kept = ranking[~np.isneginf(ranking)][None, :]
+                if kept.size:
+                    _Work._confidences(kept, slice(rows.start + row, rows.start + row + 1), place, confidences)
+            return
         highest = scores.max(axis=1).astype(np.float64)
         confidences.highest[rows, place] = highest
         confidences.spread[rows, place] = scores.std(axis=1, dtype=np.float64)
@@ -208,6 +217,14 @@ def _count_true(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Count along the last axis; ten times faster than ``count_nonzero(axis=1)``, which widens every bool first."""
     counts: NDArray[np.int64] = np.bitwise_count(np.packbits(mask, axis=1)).sum(axis=1, dtype=np.int64)
     return counts
+
+
+def _without_copies(scores: NDArray[np.float32], columns: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Put each query's own text below everything: it is no candidate."""
+    rows = np.flatnonzero((columns >= 0) & (columns < scores.shape[1]))
+    scores = scores.copy()
+    scores[rows, columns[rows]] = -np.inf
+    return scores
 
 
 def _checked(scores: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:

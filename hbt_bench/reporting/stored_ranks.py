@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,11 +30,13 @@ class StoredRanks:
     def write(self, path: Path) -> None:
         """Write everything into one file, atomically; equal ranks give equal bytes."""
         judgements, buffer = self.judgements, io.BytesIO()
+        flags: dict[str, Any] = {} if judgements.parallel else {"parallel": np.array(False)}
         np.savez_compressed(
             buffer,
             data=np.array(self.data),
             languages=np.array(judgements.languages),
             **{name: getattr(self.ranks, name) for name in _RANKS},
+            **flags,
             **{name: getattr(judgements.qrels, name) for name in _QRELS},
             **{name: getattr(judgements, name) for name in _JUDGEMENTS},
         )
@@ -47,6 +50,8 @@ class StoredRanks:
                 languages = tuple(str(code) for code in arrays["languages"])
                 qrels = Qrels(*(arrays[name] for name in _QRELS))
                 judgements = Judgements(languages, qrels, *(arrays[name] for name in _JUDGEMENTS))
+                if "parallel" in arrays:
+                    judgements = replace(judgements, parallel=bool(arrays["parallel"]))
                 return cls(str(arrays["data"]), judgements, Ranks(*(arrays[name] for name in _RANKS)))
         except Exception as error:  # numpy and zipfile raise many kinds for a damaged file
             raise OutputError(f"cannot read the ranks in {path} ({error}): delete it and run again") from error

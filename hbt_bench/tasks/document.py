@@ -34,7 +34,7 @@ class _Loader(_Base):
         for first, resolvers in _Base.yaml_implicit_resolvers.items()
     }
 
-    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Hashable, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Refuse a key that is there twice, of which YAML would silently take the last."""
         seen: set[Any] = set()
         for key, _ in node.value:
@@ -91,7 +91,7 @@ class Document:
 
     def position(self, place: Iterable[object]) -> tuple[int, int]:
         """Line and column, from 1, of the deepest key or item on the way to `place` that the file has."""
-        node = yaml.compose(self.text, Loader=_Loader)
+        node: Any = yaml.compose(self.text, Loader=_Loader)
         mark = node.start_mark
         for part in place:
             if isinstance(node, yaml.MappingNode):
@@ -110,7 +110,7 @@ class Document:
         name = place[-1] if place else ""
         inside = ".".join(str(part) for part in place[:-1] if part in _keys(self.content)) or "the file"
         if kind == "extra_forbidden":
-            return self.error(place, f"unknown key '{name}' in {inside}{did_you_mean(str(name), known)}")
+            return self.error(place, f"unknown key '{name}' in {inside}{did_you_mean(str(name), set(known) - {name})}")
         if kind == "missing":
             return self.error(place, f"the key '{name}' is missing in {inside}")
         if kind == "union_tag_invalid":
@@ -137,6 +137,7 @@ def _keys(content: Any) -> set[object]:
 def _scan(path: Path, text: str) -> None:
     """Refuse anchors, aliases and deep nesting before anything is built of them."""
     depth = 0
+    event: Any
     for event in yaml.parse(text, Loader=_Base):
         place = f"{path}:{event.start_mark.line + 1}:{event.start_mark.column + 1}"
         if getattr(event, "anchor", None) is not None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from hbt_bench.corpus import hub
 from hbt_bench.errors import ModelError, UsageError, did_you_mean
 from hbt_bench.ranking import bm25
 from hbt_bench.ranking.checkpoint import Checkpoint
@@ -134,13 +132,8 @@ class ModelRequest:
 
     def spare_retries(self) -> None:
         """Set the hub client offline when its host has no address, or it would retry for minutes; call it early."""
-        host = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co").hostname
-        if self.identity is not None or any(name.lower() == "https_proxy" for name in os.environ):
-            return
-        try:
-            socket.getaddrinfo(host, 443)
-        except OSError:
-            os.environ["HF_HUB_OFFLINE"] = "1"
+        if self.identity is None:
+            hub.spare_retries()
 
     def load(self) -> Any:
         """Load the model; its `mteb_model_meta` carries the identity.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
         self.mode = mode
         self.metadata = _metadata(shared, mode)
         self.dataset: dict[str, dict[str, Any]] = {}
+        self.ignore_identical_ids = shared.collection.copies is not None  # MTEB's words for a query's own text
         super().__init__(**kwargs)
 
     @property
@@ -107,7 +109,11 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
                 entry |= own_scores(ranking, self.mode == "multi")
                 if self.mode == "multi":
                     entry |= self.shared.bias(ranks)[judged.subset.queries]
-                scores[name] = entry | {"queries": len(judged.rows), "main_score": entry["AP"], "signature": signature}
+                scores[name] = entry | {
+                    "queries": len(judged.rows),
+                    "main_score": entry[self.metadata.main_score],
+                    "signature": signature,
+                }
         return scores
 
     def signature(self, model: str) -> Signature:
@@ -123,7 +129,8 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
         hf_subset: str,
     ) -> dict[str, float]:
         """The measures that MTEB lacks, where MTEB's own path was taken; documents it did not return rank last."""
-        return own_scores(_ranking_of_run(qrels, results, self._top_k), self.mode == "multi")
+        ranking = _ranking_of_run(qrels, results, self._top_k)
+        return own_scores(replace(ranking, parallel=self.shared.collection.parallel), self.mode == "multi")
 
 
 def get_tasks(
@@ -175,21 +182,21 @@ def _metadata(shared: SharedPass, mode: Mode) -> TaskMetadata:
         "cross": "Queries of each language search the candidates of one other language.",
         "multi": "Queries of each language search the candidates of all languages in one pool.",
     }
-    about = spec.metadata
+    about = spec.about
     return TaskMetadata(
         name=spec.mteb_task_name(mode, languages),
         description=f"{spec.description} {words[mode]}",
-        dataset={"path": f"hbt-bench/{spec.name}", "revision": shared.collection.fingerprint},
+        dataset={"path": f"hbt-bench/{spec.base}", "revision": shared.collection.fingerprint},
         type="Retrieval",
         category="t2t",
         modalities=["text"],
         eval_splits=[SPLIT],
         eval_langs=eval_langs,
-        main_score="AP",
+        main_score=spec.main_score,
         reference=about.reference,
         license=about.license,
         date=about.date,
-        domains=list(about.domains),
+        domains=list(about.domains) or None,
         task_subtypes=list(about.task_subtypes),
         annotations_creators=about.annotations_creators,
         dialect=[],

@@ -1,30 +1,27 @@
-"""Finds tasks by name: the definitions that the package ships, and any task that MTEB knows."""
+"""Finds tasks by name: shipped ones, those of plug-ins, of folders and files that were named, and those of MTEB."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import yaml
-from pydantic import ValidationError
-
+from hbt_bench.corpus.shift import Shift
 from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.ranking.subsets import Mode
+from hbt_bench.tasks import folders
+from hbt_bench.tasks.folders import Folder
 from hbt_bench.tasks.spec import TaskSpec
-
-try:
-    from yaml import CSafeLoader as _Loader
-except ImportError:  # PyYAML without libyaml
-    from yaml import SafeLoader as _Loader  # type: ignore[assignment]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 #: In a wheel the definitions lie inside the package, in a checkout beside it.
 _FOLDERS = (_PACKAGE / "definitions", _PACKAGE.parent / "tasks")
+#: Folders and files that were named in this process.
+_named: dict[Path, None] = {}
 
 
 @dataclass(frozen=True)
@@ -36,44 +33,80 @@ class Selection:
     stock: str = ""
 
 
+def add(path: Path) -> None:
+    """Make the tasks of a folder, or of one file, known by name; raises `UsageError` where there is none."""
+    if not path.exists():
+        raise UsageError(f"there is no task file or folder {path}")
+    if path.is_dir() and not folders.files(path):
+        raise UsageError(f"the folder {path} has no task files (*.yaml)")
+    if path not in _named:
+        _named[path] = None
+        forget(named=False)
+
+
+def forget(*, named: bool = True) -> None:
+    """Read all definitions anew at the next use, and without the folders and files that were added."""
+    if named:
+        _named.clear()
+    definitions.cache_clear()
+    _catalogue.cache_clear()
+
+
+@cache
+def _catalogue() -> tuple[Folder, ...]:
+    """All sources of definitions, in the order in which they are named; a name belongs to the first that has it."""
+    named = [Path(part) for part in os.environ.get("HBT_BENCH_TASKS", "").split(os.pathsep) if part]
+    return folders.together(shipped(), [*named, *_named])
+
+
+def shipped() -> Folder:
+    """The definitions that come with the package; raises `DataError` when one is broken or all are missing."""
+    path = next((folder for folder in _FOLDERS if folder.is_dir()), None)
+    if path is None:
+        raise DataError("the task definitions are missing from this installation: install hbt-bench again")
+    folder = Folder.read(path)
+    for problem in folder.problems.values():
+        raise problem
+    return folder
+
+
 @cache
 def definitions() -> dict[str, TaskSpec]:
-    """All shipped definitions by name.
+    """All definitions by name: shipped, of plug-ins, and of the folders in HBT_BENCH_TASKS and those added.
 
-    Raises `DataError` for a file that does not fit the schema.
+    A broken file of a folder or plug-in is told on stderr, and the rest work. Raises `DataError` for a broken shipped
+    one.
     """
-    folder = next((folder for folder in _FOLDERS if folder.is_dir()), None)
-    if folder is None:
-        raise DataError("the task definitions are missing from this installation: install hbt-bench again")
-    raw = {path.stem: _load(path) for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
-    return {name: _spec(folder / f"{name}.yaml", _extended(name, raw)) for name in raw}
+    return {name: spec for folder in _catalogue() for name, spec in folder.specs.items()}
 
 
 def parse_names(names: str | Iterable[str]) -> tuple[str, ...]:
-    """Split ``"a,b"`` and ``["a,b", "c"]`` into single names."""
+    """Split ``"a,b"`` and ``["a,b", "c"]`` into single names; a comma in brackets belongs to the name."""
     parts = [names] if isinstance(names, str) else list(names)
-    return tuple(name.strip() for part in parts for name in part.split(",") if name.strip())
+    split = (name.strip() for part in parts for name in re.split(r",(?![^\[\],]*(?:,[^\[\],]*)*\])", part))
+    return tuple(name for name in split if name)
 
 
 def select_tasks(names: str | Iterable[str]) -> list[Selection]:
     """Resolve names without importing MTEB; the modes of one collection are gathered, so that they share a pass.
 
-    Raises `UsageError` with a suggestion for a name that neither this package nor the installed MTEB knows.
+    A name is that of a collection, of one of its modes, of an MTEB task, ``suite:NAME``, or the path of a task file.
+    After it may stand languages, ``[de,en]`` or ``[de>en]``, and query shifts, ``+typos@0.2``. Raises `UsageError` with
+    a suggestion for a name that neither this package nor the installed MTEB knows.
     """
-    known = task_names()
+    specs: dict[str, TaskSpec] = {}
     modes: dict[str, list[Mode]] = {}  # keeps the order in which collections were asked for
-    for name in parse_names(names):
-        if name in known:
-            spec, wanted = known[name]
-            gathered = modes.setdefault(spec.name, [])
-            gathered.extend(mode for mode in wanted if mode not in gathered)
-        elif name in mteb_task_names():
+    for name in _without_suites(parse_names(names)):
+        found = _find(name)
+        if found is None:
             modes.setdefault(name, [])
-        else:
-            raise UsageError(f"unknown task '{name}'{did_you_mean(name, [*known, *mteb_task_names()]) or _ALL}")
+            continue
+        spec, wanted = found
+        specs[spec.name] = spec
+        gathered = modes.setdefault(spec.name, [])
+        gathered.extend(mode for mode in wanted if mode not in gathered)
     if not modes:
         raise UsageError("no task given: name one, as in --tasks xquad-r-multi")
-    specs = definitions()
     return [
         Selection(specs[name], tuple(mode for mode in specs[name].modes if mode in wanted))
         if name in specs
@@ -90,8 +123,74 @@ def task_names() -> dict[str, tuple[TaskSpec, Sequence[Mode]]]:
     names: dict[str, tuple[TaskSpec, Sequence[Mode]]] = {}
     for name, spec in definitions().items():
         names[name] = (spec, spec.modes)
-        names |= {spec.task_name(mode): (spec, (mode,)) for mode in spec.modes}
+        names |= {f"{name}-{mode}": (spec, (mode,)) for mode in spec.modes}
     return names
+
+
+def suites() -> dict[str, folders.Suite]:
+    """Every suite by its name."""
+    return {name: suite for folder in _catalogue() for name, suite in folder.suites.items()}
+
+
+def _without_suites(names: Iterable[str]) -> list[str]:
+    """Suites replaced by their tasks."""
+    plain: list[str] = []
+    for name in names:
+        if not name.startswith("suite:"):
+            plain.append(name)
+            continue
+        known = suites()
+        suite = name.removeprefix("suite:")
+        if suite not in known:
+            near = did_you_mean(suite, known) or f" (there are {', '.join(known)})"
+            raise UsageError(f"unknown suite '{suite}'{near}")
+        plain.extend(known[suite].tasks)
+    return plain
+
+
+def _find(name: str) -> tuple[TaskSpec, Sequence[Mode]] | None:
+    """The spec and modes that a name stands for, None for a task of MTEB's."""
+    match = re.fullmatch(r"(?P<base>[^\[\]+]+)(?:\[(?P<part>[^\[\]]*)\])?(?P<shifts>(?:\+[^+]*)*)", name)
+    base = match["base"] if match and not Path(name).is_file() else name
+    if base.endswith((".yaml", ".yml")) or os.sep in base:
+        spec, modes = _file(Path(base))
+    elif base in (known := task_names()):
+        spec, modes = known[base]
+    else:
+        _raise_problem(base)
+        if name in mteb_task_names():
+            return None
+        raise UsageError(f"unknown task '{name}'{did_you_mean(base, [*known, *mteb_task_names()]) or _ALL}")
+    if match and base != name:
+        if match["part"] is not None:
+            queries, arrow, documents = match["part"].partition(">")
+            pair = (parse_names(queries), parse_names(documents))
+            spec = spec.narrowed(None, *pair) if arrow else spec.narrowed(pair[0])
+        if match["shifts"]:
+            spec = spec.shifted(Shift.parse(part) for part in match["shifts"][1:].split("+"))
+    return spec, modes
+
+
+def _file(path: Path) -> tuple[TaskSpec, Sequence[Mode]]:
+    """The task in one file."""
+    if not path.is_file():
+        near = did_you_mean(str(path), [str(one) for one in path.parent.glob("*.yaml")])
+        raise UsageError(f"there is no task file {path}{near}")
+    add(path)
+    name = path.stem
+    _raise_problem(name)
+    spec = definitions().get(name)
+    if spec is None:
+        raise UsageError(f"{path} is no task file")
+    return spec, spec.modes
+
+
+def _raise_problem(name: str) -> None:
+    """Raise what is wrong with the definition of a task, if its file is broken."""
+    for folder in _catalogue():
+        for broken, problem in folder.problems.items():
+            if name in (broken, *(f"{broken}-{mode}" for mode in ("mono", "cross", "multi"))):
+                raise problem
 
 
 @cache
@@ -106,37 +205,3 @@ def mteb_task_names() -> frozenset[str]:
     for path in Path(package.submodule_search_locations[0], "tasks").rglob("*.py"):
         found.update(pattern.findall(path.read_text(encoding="utf-8")))
     return frozenset(found)
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path} is no readable YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict) or content.get("name") != path.stem:
-        raise DataError(f"{path} must be a mapping whose name is '{path.stem}', like the file's")
-    return content
-
-
-def _extended(name: str, raw: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Fill a definition that `extends` another; mappings are merged one level deep."""
-    own = dict(raw[name])
-    parent = own.pop("extends", None)
-    if parent is None:
-        return own
-    if not isinstance(parent, str) or parent not in raw or "extends" in raw[parent]:
-        raise DataError(f"the task '{name}' extends '{parent}', which is no complete definition")
-    merged = {**raw[parent], **own}
-    for key, value in own.items():
-        if isinstance(value, dict) and isinstance(raw[parent].get(key), dict):
-            merged[key] = {**raw[parent][key], **value}
-    return merged
-
-
-def _spec(path: Path, content: dict[str, Any]) -> TaskSpec:
-    try:
-        return TaskSpec.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{path} does not fit the task schema: {where}: {first['msg']}") from error

@@ -1,0 +1,84 @@
+"""Where the files of a task lie: in the data folder, beside the task file, or in the cache; never outside of these."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from hbt_bench.corpus import download
+from hbt_bench.corpus.download import RemoteFile
+from hbt_bench.errors import DataError
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folders in which the files of the task `owner` are looked for.
+
+    `data_dir` (or HBT_BENCH_DATA) is the user's choice, `folder` that of the task file. What neither has is fetched
+    into the cache when it has an address and a hash.
+    """
+
+    owner: str
+    folder: Path | None = None
+    data_dir: Path | None = None
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """The folders, in the order in which they are searched."""
+        chosen = os.environ.get("HBT_BENCH_DATA")
+        data = self.data_dir or (Path(chosen).expanduser() if chosen else None)
+        return tuple(root for root in (data, self.folder) if root is not None)
+
+    def find(self, path: str, pin: Pin | None = None, url: str | None = None) -> Path:
+        """The local file at the relative `path`, verified against `pin` if there is one.
+
+        Raises `DataError` for a path that leaves its folder, by dots or by a symbolic link, and for a file that is
+        missing or not the pinned one.
+        """
+        check_relative(path)
+        for root in self.roots:
+            found = root / path
+            if not os.path.lexists(found):
+                continue
+            if not found.resolve().is_relative_to(root.resolve()):
+                raise DataError(f"{found} leads out of {root}: a task reads files of its own folder only")
+            if not found.is_file():
+                raise DataError(f"{found} is no file")
+            if pin is not None:
+                problem = download.problem_of(found, pin.sha256, pin.size)
+                if problem:
+                    raise DataError(f"{problem}: it is not the file that the task '{self.owner}' is made for")
+            return found
+        if url is not None and pin is not None and pin.size is not None:
+            return download.fetch(RemoteFile(path, url, pin.sha256, pin.size), owner=self.owner)
+        searched = " or ".join(str(root / path) for root in self.roots) or path
+        way = "put it there, or name the folder that has it" if self.roots else "name the folder that has it"
+        raise DataError(f"{searched} is missing: {way} with --data-dir or HBT_BENCH_DATA")
+
+    def first(self, names: tuple[str, ...]) -> str:
+        """The first of `names` that a folder has, else the first of all, for which `find` will have the message."""
+        for root in self.roots:
+            for name in names:
+                if os.path.lexists(root / name):
+                    return name
+        return names[0]
+
+
+@dataclass(frozen=True)
+class Pin:
+    """SHA-256 of a file, and its size in bytes where it can be downloaded."""
+
+    sha256: str
+    size: int | None = None
+
+
+def check_relative(path: str) -> None:
+    """Raise `DataError` unless `path` is a plain relative path with forward slashes that stays in its folder."""
+    parts = path.split("/")
+    if not path or path.startswith("/") or not {"", ".", ".."}.isdisjoint(parts) or _odd(path):
+        raise DataError(f"'{path[:80]}' is no path inside a folder: write it like folder/file.jsonl")
+
+
+def _odd(path: str) -> bool:
+    return any(character in '\\:*?"<>|' or ord(character) < 32 for character in path) or path.startswith("~")

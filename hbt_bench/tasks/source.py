@@ -1,0 +1,59 @@
+"""What every kind of source has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from hbt_bench.corpus import download
+from hbt_bench.corpus.collection import Collection
+from hbt_bench.corpus.places import Places
+from hbt_bench.ranking.subsets import MODES, Mode
+from hbt_bench.tasks.schema import Strict
+
+#: A commit of a data set on the hub.
+Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+
+
+class Source(Strict):
+    """What every kind has; the answers here are those of a parallel collection in local files."""
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages of the collection, sorted."""
+        raise NotImplementedError
+
+    @property
+    def declared(self) -> tuple[str, ...] | None:
+        """`languages` where they are known without loading MTEB, else None."""
+        return self.languages
+
+    @property
+    def text(self) -> str:
+        """What a document's text is, for the signature."""
+        return "document"
+
+    @property
+    def version(self) -> str | None:
+        """What the counts of a definition hold for, where the data come in versions."""
+        return None
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """The modes that have something to judge, when there are several languages."""
+        return MODES
+
+    @property
+    def apart(self) -> bool:
+        """Whether a language has the same queries with and without the others."""
+        return False
+
+    def remote_files(self) -> dict[str, download.RemoteFile]:
+        """Pinned files to download, by language."""
+        return {}
+
+    def read(self, name: str, languages: Sequence[str], places: Places) -> Collection:
+        """Read the data of `languages` and nothing else, where the source lets them be read apart."""
+        raise NotImplementedError

@@ -1,0 +1,189 @@
+"""`hbt-bench tasks new` and `validate`: from data to a task that runs, and what they say when it cannot be."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from hbt_bench.cli.main import run
+from hbt_bench.tasks import registry
+from hbt_bench.tasks.folders import Folder
+from hbt_bench.tasks.validation import Validation
+
+WIDE = [
+    {"id": f"r{n}", "x": {c: {"question": f"{c} q{n}?", "answer": f"{c} a{n}."} for c in ("en", "sw")}} for n in (1, 2)
+]
+FLAT = [
+    {"qid": n, "lang": code, "question": f"{code} q{n}?", "passage": f"{code} p{n}."}
+    for n in (1, 2)
+    for code in ("eng_Latn", "swh_Latn")
+]
+BITEXT = [{"id": n, "texts": {"en": f"one {n}", "de": f"eins {n}"}} for n in (1, 2, 3)]
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    registry.forget()
+    monkeypatch.chdir(tmp_path)
+    yield
+    registry.forget()
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind", "columns", "languages", "counts"),
+    [
+        (
+            WIDE,
+            "jsonl",
+            {"id": "id", "query": "x.{language}.question", "document": "x.{language}.answer"},
+            ["en", "sw"],
+            (4, 4),
+        ),
+        (
+            FLAT,
+            "jsonl",
+            {"id": "qid", "language": "lang", "query": "question", "document": "passage"},
+            {"en": "eng_Latn", "sw": "swh_Latn"},
+            (4, 4),
+        ),
+        (BITEXT, "bitext", {"id": "id", "text": "texts.{language}"}, ["de", "en"], (6, 6)),
+    ],
+)
+def test_the_form_is_found_out(tmp_path, capsys, rows, kind, columns, languages, counts):
+    write(tmp_path / "data.jsonl", rows)
+    assert run(["tasks", "new", "demo", "--from", "data.jsonl"]) == 0
+    content = yaml.safe_load((tmp_path / "demo.yaml").read_text())
+    assert content["source"]["kind"] == kind
+    assert content["source"]["columns"] == columns
+    assert content["source"]["languages"] == languages
+    assert content["source"]["pins"]["data.jsonl"]["size"] == (tmp_path / "data.jsonl").stat().st_size
+    assert content["source"].get("parallel") == (True if rows is FLAT else None)
+    collection = Folder.read(tmp_path / "demo.yaml").specs["demo"].load()
+    assert (len(collection.queries), len(collection.documents)) == counts
+    assert {len(collection.relevant(row)) for row in range(counts[0])} == {1 if kind == "bitext" else 2}
+
+
+def test_csv_in_one_language(tmp_path, capsys):
+    (tmp_path / "data.csv").write_text('question,text\n"Who, then?",She.\n')
+    assert run(["tasks", "new", "demo", "--from", "data.csv"]) == 2
+    assert "say in which language data.csv is, as in --language en" in capsys.readouterr().err
+    assert run(["tasks", "new", "demo", "--from", "data.csv", "--language", "en"]) == 0
+    spec = Folder.read(tmp_path / "demo.yaml").specs["demo"]
+    assert spec.modes == ("mono",)
+    assert [query.text for query in spec.load().queries] == ["Who, then?"]
+    assert run(["tasks", "new", "demo", "--from", "data.csv", "--language", "en"]) == 2
+    assert "demo.yaml is there already" in capsys.readouterr().err
+
+
+def test_what_cannot_be_told_is_asked_for(tmp_path, capsys):
+    write(tmp_path / "data.jsonl", [{"lang": "en", "a": "Who?", "b": "She."}])
+    assert run(["tasks", "new", "demo", "--from", "data.jsonl"]) == 2
+    said = capsys.readouterr().err
+    assert "cannot tell which field is the query (there are a, b, lang): say it with --columns query=FIELD" in said
+    assert run(["tasks", "new", "demo", "--from", "data.jsonl", "--columns", "query=a,document=b"]) == 0
+    assert not (tmp_path / "x.yaml").exists()
+
+
+def test_beir_folders(tmp_path, capsys):
+    for code in ("en", "sw"):
+        folder = tmp_path / "b" / code / "qrels"
+        folder.mkdir(parents=True)
+        write(folder.parent / "corpus.jsonl", [{"_id": "1", "title": "T", "text": code}, {"_id": "2", "text": "no"}])
+        write(folder.parent / "queries.jsonl", [{"_id": "1", "text": f"{code}?"}])
+        (folder / "dev.tsv").write_text("query-id\tcorpus-id\tscore\n1\t1\t2\n")
+    assert run(["tasks", "new", "demo", "--from", "b"]) == 0
+    spec = Folder.read(tmp_path / "demo.yaml").specs["demo"]
+    assert (spec.source.path, spec.source.split, spec.modes) == ("b/{language}", "dev", ("mono", "multi"))
+    collection = spec.load()
+    assert [document.text for document in collection.documents] == ["T en", "no", "T sw", "no"]
+    assert collection.relevant(0) == {"en-d-1": 2}
+    assert not collection.parallel
+
+
+def checks(path):
+    return {check.name: check for check in Validation(path).run()}
+
+
+def test_every_check_is_made(tmp_path, capsys):
+    write(
+        tmp_path / "data.jsonl",
+        [{"id": n, "x": {c: {"question": f"{c} {n}?", "answer": f"{c} {n}!"} for c in ("en", "sw")}} for n in range(3)],
+    )
+    assert run(["tasks", "new", "demo", "--from", "data.jsonl"]) == 0
+    capsys.readouterr()
+    path = tmp_path / "demo.yaml"
+    assert run(["tasks", "validate", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:3] for line in lines] == [" ✓ "] * 2 + [" ? "] + [" ✓ "] * 7
+    assert "6 queries, each with a relevant document; 6 documents, none empty" in lines[4]
+    assert "mono 0." in lines[-1] or "mono 1.0" in lines[-1]
+    assert run(["tasks", "validate", "--strict", str(path)]) == 3
+    assert "did not pass" in capsys.readouterr().err
+
+    good = path.read_text()
+    path.write_text(good.replace("relevant: {2: 3}", "relevant: {2: 4}"))
+    assert checks(path)["counts"].message.startswith("demo has 3 questions with a number of relevant documents of 2")
+    path.write_text(
+        good.replace("license:  ", "license: cc0-1.0 #")
+        .replace("reference:  #", "reference: https://x.org #")
+        .replace("citation:   #", "citation: '@misc{x}' #")
+    )
+    assert checks(path)["licence and citation"].status == "passed"
+    path.write_text(good)
+    (tmp_path / "data.jsonl").write_text((tmp_path / "data.jsonl").read_text().replace("sw 1!", "sw 2!"))
+    found = checks(path)
+    assert found["data and judgements"].status == "failed"
+    assert "checksum mismatch" in found["data and judgements"].message
+    assert found["run"].status == "skipped"
+    path.write_text(good[: good.index("  pins")] + good[good.index("metadata") :])
+    assert checks(path)["repeated texts"].message == "1 documents repeat another's text, as 'sw 2!' in sw"
+    assert checks(path)["hashes"].status == "warning"
+
+
+def test_ids_that_are_no_translations_are_noticed(tmp_path):
+    import random
+
+    chance = random.Random(1)
+    rows = [
+        {"id": n, "lang": code, "question": f"{code} {n}?", "passage": "word " * chance.randrange(1, 60) + f"{n}"}
+        for n in range(80)
+        for code in ("en", "de")
+    ]
+    write(tmp_path / "data.jsonl", rows)
+    assert run(["tasks", "new", "demo", "--from", "data.jsonl"]) == 0
+    check = checks(tmp_path / "demo.yaml")["parallel ids"]
+    assert check.status == "warning"
+    assert check.message == "documents with the same id in de and en are of unrelated length: translations?"
+
+
+@pytest.mark.parametrize("name", ["xcopa", "exams"])
+def test_training_data_become_tasks_at_once(tmp_path, data_dir, capsys, name):
+    data = data_dir / "train" / f"{name}.jsonl.gz"
+    assert run(["tasks", "new", name, "--from", str(data), "--data-dir", str(data_dir)]) == 0
+    spec = Folder.read(tmp_path / f"{name}.yaml").specs[name]
+    assert spec.source.columns.query == "texts.{language}.question"
+    assert len(spec.languages) == {"xcopa": 12, "exams": 10}[name]
+    part = spec.load(list(spec.languages[:2]), data_dir)
+    assert part.languages == spec.languages[:2]
+
+
+def test_the_local_copies_are_what_their_definitions_say(data_dir):
+    registry.add(registry._PACKAGE.parent / "tasks" / "ood")
+    specs = registry.definitions()
+    counts = {name: sum(specs[name].expect.queries.values()) for name in specs if name.endswith(("-ood", "-beir"))}
+    assert counts == {
+        "belebele-ood": 1800,
+        "flores-ood": 55620,
+        "ntrex-ood": 59910,
+        "scifact-beir": 300,
+        "tatoeba-ood": 42486,
+    }
+    scifact = specs["scifact-beir"].load(data_dir=data_dir)
+    assert scifact.fingerprint == "7bc1a275692d5fe1"
+    assert specs["belebele-ood"].load(["de", "en", "sw"], data_dir).languages == ("de", "en", "sw")

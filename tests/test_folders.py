@@ -1,0 +1,161 @@
+"""Folders of task files, plug-ins and suites: the broken ones are told, and the rest work."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from hbt_bench.cli.main import run
+from hbt_bench.errors import DataError, UsageError
+from hbt_bench.tasks import folders, registry
+from hbt_bench.tasks.registry import definitions, select_tasks
+
+TASK = """name: {name}
+source:
+  kind: jsonl
+  path: data.jsonl
+  languages: [en, de, sw]
+  columns: {{id: id, query: 'x.{{language}}.q', document: 'x.{{language}}.d'}}
+"""
+ROWS = [
+    {
+        "id": 1,
+        "x": {"en": {"q": "Who?", "d": "She."}, "de": {"q": "Wer?", "d": "Sie."}, "sw": {"q": "Nani?", "d": "Yeye."}},
+    },
+    {"id": 2, "x": {"en": {"q": "Where?", "d": "Here."}, "de": {"q": "Wo?", "d": "Hier."}}},
+]
+
+
+@pytest.fixture(autouse=True)
+def _forget():
+    registry.forget()
+    yield
+    registry.forget()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "mine.yaml").write_text(TASK.format(name="mine"))
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+    return tmp_path
+
+
+def test_a_task_file_by_its_path(folder):
+    (selection,) = select_tasks(f"{folder}/mine.yaml")
+    assert (selection.spec.name, selection.modes) == ("mine", ("mono", "cross", "multi"))
+    collection = selection.spec.load()
+    assert (len(collection.queries), len(collection.documents)) == (5, 5)
+    assert collection.relevant(0) == {"de-d-1": 1, "en-d-1": 1, "sw-d-1": 1}
+    part = select_tasks(f"{folder}/mine.yaml[en>de]")[0].spec
+    assert part.task_name("cross") == "mine-cross[en>de]"
+    assert part.mteb_task_name("cross") == "MineCrossLingualRetrieval_from_en_to_de"
+    assert {query.language for query in part.load().queries} == {"en"}
+    assert {document.language for document in part.load().documents} == {"de"}
+
+
+def test_a_folder_with_a_broken_file(folder, capsys):
+    (folder / "broken.yaml").write_text("name: broken\nsource: {kind: jsom}")
+    (folder / "xquad-r.yaml").write_text(TASK.format(name="xquad-r"))
+    registry.add(folder)
+    assert "mine" in definitions()
+    assert definitions()["xquad-r"].title == "XQuAD-R"
+    said = capsys.readouterr().err
+    assert f"{folder}/broken.yaml:2:10: unknown kind 'jsom'" in said
+    assert f"{folder}/xquad-r.yaml: the name 'xquad-r' is taken by" in said
+    with pytest.raises(DataError, match="unknown kind 'jsom'"):
+        select_tasks("broken-multi")
+    assert select_tasks("mine-multi")[0].modes == ("multi",)
+
+
+def test_folders_come_from_the_environment_too(folder, monkeypatch):
+    monkeypatch.setenv("HBT_BENCH_TASKS", str(folder))
+    assert select_tasks("mine-mono")[0].spec.name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("./no.yaml", "there is no task file no.yaml"),
+        ("suite:papr", "unknown suite 'papr'; did you mean 'paper'?"),
+        ("suite:", "unknown suite ''"),
+        ("xquad-r[xx]", "xquad-r has no language 'xx'"),
+        ("xquad-r+typo", "unknown query shift 'typo'; did you mean 'typos'?"),
+        ("SciFact+typos", "unknown task 'SciFact+typos'; did you mean 'SciFact'"),
+    ],
+)
+def test_a_name_that_is_not_there(name, message):
+    with pytest.raises(UsageError) as caught:
+        select_tasks(name)
+    assert str(caught.value).startswith(message)
+
+
+def test_suites():
+    assert set(registry.suites()) >= {
+        "paper",
+        "mlir",
+        "low-resource",
+        "beir",
+        "nano-beir",
+        "beir-pl",
+        "beir-nl",
+        "mtop",
+    }
+    stock = select_tasks("suite:beir,suite:nano-beir,suite:beir-pl,suite:beir-nl,suite:mtop")
+    assert len(stock) == 15 + 13 + 13 + 15 + 2
+    assert all(selection.spec is None for selection in stock)
+    ours = {
+        selection.spec.name.split("[")[0] for selection in select_tasks("suite:paper,suite:mlir,suite:low-resource")
+    }
+    assert ours >= {"xquad-r", "mlqa-r", "miracl", "belebele", "neuclir", "flores"}
+
+
+def plugins(monkeypatch, **values):
+    entries = [EntryPoint(name, value, folders.GROUP) for name, value in values.items()]
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: entries if group == folders.GROUP else [])
+
+
+def test_a_plug_in_brings_tasks_and_a_broken_one_does_not_disturb(folder, monkeypatch, capsys):
+    package = folder / "demo_plugin_tasks"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "brought.yaml").write_text(TASK.format(name="brought"))
+    (folder / "raising_plugin.py").write_text("raise RuntimeError('no luck')")
+    monkeypatch.syspath_prepend(str(folder))
+    plugins(monkeypatch, good="demo_plugin_tasks", bad="raising_plugin", gone="no_such_module_here")
+    assert select_tasks("brought-multi")[0].spec.name == "brought"
+    assert "xquad-r" in definitions()
+    said = capsys.readouterr().err
+    assert "the plug-in 'bad' (raising_plugin) is left out: no luck" in said
+    assert "the plug-in 'gone' (no_such_module_here) is left out: No module named 'no_such_module_here'" in said
+
+
+def test_the_command_line_lists_and_shows_them(folder, capsys):
+    assert run(["tasks", "--task-dir", str(folder), "--format", "csv"]) == 0
+    assert "mine" in capsys.readouterr().out
+    assert run(["tasks", "show", str(folder / "mine.yaml")]) == 0
+    out = capsys.readouterr().out
+    assert "mine-cross" in out
+    assert "MineCrossLingualRetrieval" in out
+    assert run(["tasks", "show", "suite:mtop"]) == 0
+    assert capsys.readouterr().out == "MTOPDomainClassification\nMTOPIntentClassification\n"
+
+
+def test_five_hundred_task_files_are_listed_fast(folder):
+    text = (Path(__file__).parents[1] / "tasks" / "mlqa-r.yaml").read_text()
+    for number in range(500):
+        name = f"task{number}"
+        (folder / f"{name}.yaml").write_text(text.replace("name: mlqa-r\n", f"name: {name}\n"))
+    code = (
+        "import sys; from hbt_bench.cli.main import run; run(['tasks', '--task-dir', sys.argv[1], '--format', 'csv']);"
+        "assert not {'torch', 'mteb', 'datasets', 'pandas', 'sentence_transformers'} & set(sys.modules)"
+    )
+    start = time.process_time(), time.perf_counter()
+    out = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True).stdout
+    assert out.count("task4") == 111
+    assert time.perf_counter() - start[1] < 20  # a second or two on an idle machine

@@ -1,0 +1,82 @@
+"""The table of languages, and the choice of some of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from hbt_bench.errors import UsageError
+from hbt_bench.languages import LANGUAGES, from_mteb, select
+
+
+def test_the_table():
+    assert len(LANGUAGES) == 126
+    swahili = LANGUAGES["sw"]
+    assert (swahili.mteb, swahili.resources, swahili.family) == ("swa-Latn", 2, "Niger-Congo:Bantu")
+    assert len({language.iso639_3 for language in LANGUAGES.values()}) == len(LANGUAGES)
+    assert {language.resources for language in LANGUAGES.values()} == {0, 1, 2, 3, 4, 5}
+
+
+def test_low_resource_is_classes_0_to_2():
+    assert [code for code in ("en", "hi", "el", "sw", "yo", "te", "si") if LANGUAGES[code].low_resource] == [
+        "sw",
+        "yo",
+        "te",
+        "si",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("label", "code"),
+    [
+        ("deu-Latn", "de"),
+        ("arb_Arab", "ar"),
+        ("arb_Latn", None),
+        ("swh", "sw"),
+        ("zho-Hans", "zh"),
+        ("zho-Hant", None),
+        ("kor-Kore", "ko"),
+        ("jpn-Hira", "ja"),
+        ("xyz-Latn", None),
+        ("nob-Latn", "no"),
+    ],
+)
+def test_codes_of_mteb(label, code):
+    assert from_mteb(label) == code
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (["low-resource"], ("am", "sw", "yo", "zu")),
+        (["script:Arab"], ("ar", "fa")),
+        (["script:arab", "en"], ("ar", "en", "fa")),
+        (["family:Bantu"], ("sw", "zu")),
+        (["family:semitic"], ("am", "ar")),
+        (["family:Niger-Congo"], ("sw", "yo", "zu")),
+    ],
+)
+def test_groups(wanted, expected):
+    assert select(wanted, ("am", "ar", "en", "fa", "sw", "yo", "zu"), "demo") == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("script:Arap", "unknown script 'Arap'; did you mean 'Arab'?"),
+        ("family:Bantuu", "unknown family 'Bantuu'; did you mean 'Bantu'?"),
+        ("script:Thai", "demo has no language of 'script:Thai' (it has de en)"),
+        ("low-resource", "demo has no language of 'low-resource' (it has de en)"),
+        ("low", "demo has no language 'low' (it has de en)"),
+    ],
+)
+def test_a_group_that_is_not_there(wanted, message):
+    with pytest.raises(UsageError) as caught:
+        select([wanted], ("de", "en"), "demo")
+    assert str(caught.value) == message
+
+
+def test_every_code_is_known_to_mteb():
+    from hbt_bench.tasks.smoke import unknown_to_mteb
+
+    assert unknown_to_mteb(language.mteb for language in LANGUAGES.values()) == []
+    assert unknown_to_mteb(["xyz-Latn"]) == ["xyz-Latn"]

@@ -1,0 +1,432 @@
+"""Task files and data files with a mistake each: what is said of it, word for word."""
+
+from __future__ import annotations
+
+import gzip
+import random
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hbt_bench.corpus import rows
+from hbt_bench.errors import HbtBenchError
+from hbt_bench.tasks.folders import Folder
+
+HEAD = "name: t\n"
+FLAT = HEAD + (
+    "source:\n  kind: jsonl\n  path: d.jsonl\n  languages: [en, de]\n  parallel: true\n"
+    "  columns: {id: id, language: lang, query: q, document: d}\n"
+)
+WIDE = HEAD + (
+    "source:\n  kind: jsonl\n  path: d.jsonl\n  languages: [en, de]\n"
+    "  columns: {id: id, query: 'x.{language}.q', document: 'x.{language}.d'}\n"
+)
+BITEXT = HEAD + (
+    "source:\n  kind: bitext\n  path: d.jsonl\n  languages: [en, de]\n  columns: {id: id, text: 'x.{language}'}\n"
+)
+CSV = HEAD + ("source:\n  kind: csv\n  path: d.csv\n  languages: [en]\n  columns: {query: q, document: d}\n")
+BEIR = HEAD + "source: {kind: beir, path: b, languages: [en]}\n"
+HUB = HEAD + "source: {kind: hub, path: a/b, revision: REV, languages: [en], columns: {query: q, document: d}}\n"
+
+#: The mistake, the YAML, and what is said after the file's path.
+YAML = {
+    "no mapping": ("[]", ":1:1: a task file must be a mapping, with `name:` and `source:`"),
+    "empty": ("", ":1:1: a task file must be a mapping, with `name:` and `source:`"),
+    "only a comment": ("# x", ":1:1: a task file must be a mapping, with `name:` and `source:`"),
+    "no name": ("source: {kind: cldr}", ":1:1: the key 'name' is missing: it must be 't', like the file's"),
+    "another name": ("name: u", ":1:1: the name is 'u': it must be 't', like the file's"),
+    "no source": (HEAD, ":1:1: the key 'source' is missing in the file"),
+    "no kind": (HEAD + "source: {path: x}", ":2:1: the key 'kind' is missing in source"),
+    "an unknown kind": (
+        HEAD + "source: {kind: jsonk}",
+        ":2:10: unknown kind 'jsonk'; did you mean 'jsonl'? (there are lareqa, cldr, jsonl, csv, "
+        "bitext, beir, hub, mteb)",
+    ),
+    "an unknown key": (HEAD + "sorce: {kind: cldr}", ":1:1: the key 'source' is missing in the file"),
+    "a mistyped key": (
+        FLAT.replace("query:", "querry:"),
+        ":7:37: unknown key 'querry' in source.columns; did you mean 'query' or 'queries'?",
+    ),
+    "a key of another kind": (HEAD + "source: {kind: cldr, path: x}", ":2:22: unknown key 'path' in source"),
+    "a key twice": (HEAD + "title: a\ntitle: b\n", ":3:1: no YAML: the key 'title' is there twice"),
+    "an open list": (HEAD + "source: [", ":3:1: no YAML: did not find expected node content"),
+    "a tab": (HEAD + "source:\n\tkind: cldr", ":3:1: no YAML: found character that cannot start any token"),
+    "an alias": (
+        "name: &n t\ntitle: *n",
+        ":1:7: anchors and aliases (& and *) are not allowed: write the value out",
+    ),
+    "billion laughs": (
+        "a: &a [x,x]\nb: &b [*a,*a]\nc: [*b,*b]",
+        ":1:4: anchors and aliases (& and *) are not allowed: write the value out",
+    ),
+    "a Python object": (
+        "name: !!python/object/apply:os.system [id]",
+        ":1:7: the tag 'python/object/apply:os.system' is not allowed: a task file holds texts, numbers, lists and "
+        "mappings",
+    ),
+    "a Python name": (
+        "name: !!python/name:os.system",
+        ":1:7: the tag 'python/name:os.system' is not allowed: a task file holds texts, numbers, lists and mappings",
+    ),
+    "a tag of one's own": (
+        "name: !x t",
+        ":1:7: the tag '!x' is not allowed: a task file holds texts, numbers, lists and mappings",
+    ),
+    "two documents": ("name: t\n---\nname: t", ":2:1: no YAML: but found another document"),
+    "deep nesting": ("name: " + "[" * 60, ":1:56: lists and mappings nest more than 50 deep"),
+    "deep sequences": ("- - - " * 20, ":1:101: lists and mappings nest more than 50 deep"),
+    "a bad name": (
+        HEAD.replace("t", "t") + "source: {kind: cldr, split: tst}",
+        ":2:22: source.split: must be 'train', 'dev' or 'test'",
+    ),
+    "an unknown language": (
+        FLAT.replace("[en, de]", "[en, german]"),
+        ":5:3: source.languages: unknown language code 'german'; did you mean 'de'?",
+    ),
+    "a mistyped language": (
+        FLAT.replace("[en, de]", "{en: en, dee: de}"),
+        ":5:3: source.languages: unknown language code 'dee'; did you mean 'ee' or 'de'?",
+    ),
+    "no languages": (FLAT.replace("[en, de]", "[]"), ":5:3: source.languages: name at least one language"),
+    "one code for two": (
+        FLAT.replace("[en, de]", "{en: x, de: x}"),
+        ":5:3: source.languages: two languages have the same code in the data",
+    ),
+    "a path that leaves": (
+        FLAT.replace("d.jsonl", "../d.jsonl"),
+        ":2:1: source: '../d.jsonl' is no path inside a folder: write it like folder/file.jsonl",
+    ),
+    "an absolute path": (
+        FLAT.replace("d.jsonl", "/etc/d.jsonl"),
+        ":2:1: source: '/etc/d.jsonl' is no path inside a folder: write it like folder/file.jsonl",
+    ),
+    "a home folder": (
+        FLAT.replace("d.jsonl", "~/d.jsonl"),
+        ":2:1: source: '~/d.jsonl' is no path inside a folder: write it like folder/file.jsonl",
+    ),
+    "another placeholder": (
+        FLAT.replace("d.jsonl", "'{lang}.jsonl'"),
+        ":2:1: source: must have no placeholder but {language}",
+    ),
+    "another ending": (
+        FLAT.replace("d.jsonl", "d.json"),
+        ":2:1: source: the path of a jsonl source ends in .jsonl, with or without .gz",
+    ),
+    "no word on ids": (
+        FLAT.replace("  parallel: true\n", ""),
+        ":2:1: source: say `parallel: true` when rows with the same id are translations of each other, else "
+        "`parallel: false`",
+    ),
+    "parallel without ids": (
+        FLAT.replace("id: id, ", ""),
+        ":2:1: source: parallel rows need `id` in columns: it tells which rows are translations of each other",
+    ),
+    "no document": (
+        FLAT.replace(", document: d", ""),
+        ":7:3: source.columns: give query and document, or text for parallel sentences",
+    ),
+    "text and query": (
+        FLAT.replace("query: q", "text: q"),
+        ":7:3: source.columns: text is for parallel sentences: it stands alone, or with id and language",
+    ),
+    "language said twice": (
+        WIDE.replace("{id: id", "{id: id, language: l"),
+        ":6:3: source.columns: use either the column 'language' or the placeholder {language}, not both",
+    ),
+    "language half said": (
+        WIDE.replace("x.{language}.d", "d"),
+        ":6:3: source.columns: {language} must be in query and in document, or in neither",
+    ),
+    "no language": (
+        FLAT.replace("language: lang, ", ""),
+        ":2:1: source: say where the language is: {language} in path or in columns, or a column `language`",
+    ),
+    "url without pins": (
+        FLAT.replace("  parallel", "  url: 'https://x.org/{path}'\n  parallel"),
+        ":2:1: source: url needs pins with sha256 and size for every file",
+    ),
+    "plain http": (
+        FLAT.replace("  parallel", "  url: 'http://x.org/{path}'\n  parallel"),
+        ":2:1: source: url must start with https:// and contain {path}",
+    ),
+    "a bad hash": (
+        FLAT.replace("  parallel", "  pins: {d.jsonl: {sha256: abc}}\n  parallel"),
+        ":6:20: source.pins.d.jsonl.sha256: String should match pattern '^[0-9a-f]{64}$'",
+    ),
+    "a branch for a commit": (
+        HUB.replace("REV", "main"),
+        ":2:32: source.revision: String should match pattern '^[0-9a-f]{40}$'",
+    ),
+    "several languages in one folder": (
+        BEIR.replace("[en]", "[en, de]"),
+        ":2:1: source: several languages need {language} in path, and one language must not have it",
+    ),
+    "a mode that cannot be": (
+        FLAT.replace("true", "false") + "modes: [cross]\n",
+        ":1:1: modes: this source has mono, multi",
+    ),
+    "a measure that is not": (
+        FLAT + "main_score: MAP\n",
+        ":8:1: main_score: must be 'AP', 'RR', 'nDCG@10', 'R@1', 'R@10' or 'R@100'",
+    ),
+    "a name that ends in a mode": (
+        "MODE",
+        ":1:1: name: must not end in a mode (-mono, -cross, -multi), which is added to it",
+    ),
+}
+
+
+def message(tmp_path, text, name="t"):
+    """What is said of a task file with this text, and of its data if the file is good."""
+    path = tmp_path / f"{name}.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    folder = Folder.read(path)
+    for problem in folder.problems.values():
+        return str(problem).removeprefix(str(path))
+    with pytest.raises(HbtBenchError) as caught:
+        folder.specs[name].load()
+    return str(caught.value).replace(f"{tmp_path}/", "")
+
+
+@pytest.mark.parametrize("case", YAML)
+def test_a_malformed_task_file(tmp_path, case):
+    text, expected = YAML[case]
+    if text == "MODE":
+        assert message(tmp_path, FLAT.replace("name: t", "name: t-multi"), "t-multi") == expected
+    else:
+        assert message(tmp_path, text) == expected
+
+
+def test_there_are_forty():
+    assert len(YAML) + len(DATA) >= 40
+
+
+EN, DE = '{"id": 1, "lang": "en", "q": "Who?", "d": "She."}', '{"id": 1, "lang": "de", "q": "Wer?", "d": "Sie."}'
+NO_FIELD = '{"id": 1, "lang": "en", "qq": "Who?", "d": "She."}'
+GONE = "d.jsonl is missing: put it there, or name the folder that has it with --data-dir or HBT_BENCH_DATA"
+
+#: The mistake, the YAML, the data file with its content (None: no file), and the whole message.
+DATA = {
+    "no file": (FLAT, "d.jsonl", None, GONE),
+    "no JSON": (
+        FLAT,
+        "d.jsonl",
+        f"{EN}\n{{'id': 1}}",
+        "d.jsonl:2: no JSON: Expecting property name enclosed in double quotes at column 2",
+    ),
+    "half a line": (FLAT, "d.jsonl", EN[:20], "d.jsonl:1: no JSON: Unterminated string starting at at column 19"),
+    "a list": (FLAT, "d.jsonl", "[1]", "d.jsonl:1: a line must be an object in braces, this is a list"),
+    "NaN": (FLAT, "d.jsonl", '{"id": NaN}', "d.jsonl:1: no JSON: NaN is no JSON number"),
+    "Latin-1": (
+        FLAT,
+        "d.jsonl",
+        b'{"id": "\xe9"}',
+        "d.jsonl:1: byte 9 of the line is not UTF-8: save the file as UTF-8",
+    ),
+    "nothing": (FLAT, "d.jsonl", "\n", "t has no query: its source is empty or was read with the wrong reader"),
+    "other languages": (
+        FLAT,
+        "d.jsonl",
+        EN.replace('"en"', '"fr"'),
+        "t has no query: its source is empty or was read with the wrong reader",
+    ),
+    "a field that is not there": (FLAT, "d.jsonl", NO_FIELD, "d.jsonl:1: no field 'q'; did you mean 'qq'?"),
+    "no id": (
+        FLAT,
+        "d.jsonl",
+        EN.replace('"id": 1, ', ""),
+        "d.jsonl:1: no text or number at 'id'; did you mean 'd'?",
+    ),
+    "a number for a text": (FLAT, "d.jsonl", EN.replace('"Who?"', "7"), "d.jsonl:1: 'q' must be a text, not 7"),
+    "an empty query": (FLAT, "d.jsonl", EN.replace("Who?", " "), "d.jsonl:1: the query is empty in 'en'"),
+    "an id twice": (
+        FLAT,
+        "d.jsonl",
+        f"{EN}\n{EN.replace('Who', 'What')}",
+        "d.jsonl:2: the query '1' has another text in 'en' than in TMP/d.jsonl:1: give each its own id",
+    ),
+    "half a character": (
+        FLAT,
+        "d.jsonl",
+        EN.replace("Who?", "\\ud800"),
+        "d.jsonl:1: 'q' has half of a character (a lone surrogate)",
+    ),
+    "a question without answer": (
+        WIDE,
+        "d.jsonl",
+        '{"id": 1, "x": {"en": {"q": "Who?"}}}',
+        "d.jsonl:1: the question '1' has no document in any of the languages",
+    ),
+    "nothing parallel": (
+        BITEXT,
+        "d.jsonl",
+        '{"id": 1, "x": {"en": "a"}}\n{"id": 2, "x": {"de": "b"}}',
+        "t has no sentence in two of its languages: name languages that share rows",
+    ),
+    "a broken CSV": (CSV, "d.csv", "q,d\na,b,c\n", "d.csv:2: 3 cells where the header has 2: quote the text"),
+    "an open quote": (CSV, "d.csv", 'q,d\n"a,b\n', "d.csv:2: no CSV: unexpected end of data"),
+    "a column twice": (CSV, "d.csv", "q,q\na,b\n", "d.csv:1: the column 'q' is there twice"),
+    "an empty CSV": (CSV, "d.csv", "", "d.csv is empty: its first line must name the columns"),
+    "no gzip": (
+        FLAT.replace("d.jsonl", "d.jsonl.gz"),
+        "d.jsonl.gz",
+        "text",
+        "d.jsonl.gz is a damaged archive (Not a gzipped file (b'te')): fetch or make it again",
+    ),
+    "half a gzip": (
+        FLAT.replace("d.jsonl", "d.jsonl.gz"),
+        "d.jsonl.gz",
+        gzip.compress(EN.encode(), mtime=0)[:-9],
+        "d.jsonl.gz is a damaged archive (Compressed file ended before the end-of-stream marker was reached): fetch or "
+        "make it again",
+    ),
+    "a folder for a file": (FLAT, "d.jsonl/x", "", "d.jsonl is no file"),
+    "another file": (FLAT + "", "d.jsonl", EN, "d.jsonl has sha256"),
+}
+
+
+@pytest.mark.parametrize("case", DATA)
+def test_a_malformed_data_file(tmp_path, case):
+    text, name, content, expected = DATA[case]
+    if content is not None:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    if case == "another file":
+        text = text.replace("  parallel", f"  pins: {{d.jsonl: {{sha256: '{'0' * 64}'}}}}\n  parallel")
+        expected = (
+            "checksum mismatch: d.jsonl has sha256 e03c30ad10d7…, expected 000000000000…: it is not the file that the "
+            "task 't' is made for"
+        )
+    assert message(tmp_path, text) == expected.replace("TMP/", "")
+
+
+def beir(tmp_path, corpus='{"_id": "d1", "text": "t"}', queries='{"_id": "q1", "text": "q"}', qrels="q1\td1\t1"):
+    (tmp_path / "b" / "qrels").mkdir(parents=True)
+    (tmp_path / "b" / "corpus.jsonl").write_text(corpus)
+    (tmp_path / "b" / "queries.jsonl").write_text(queries)
+    (tmp_path / "b" / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{qrels}\n")
+    return message(tmp_path, BEIR)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"corpus": '{"text": "t"}'}, "b/corpus.jsonl:1: no '_id'"),
+        ({"corpus": '{"_id": "d1"}'}, "b/corpus.jsonl:1: no text in 'text'"),
+        ({"corpus": '{"_id": "d1", "text": "t"}\n' * 2}, "b/corpus.jsonl:2: the id 'd1' is there twice"),
+        ({"qrels": "q1\td1"}, "b/qrels/test.tsv:2: 2 columns: query, document and grade are expected"),
+        ({"qrels": "q1\td1\tyes"}, "b/qrels/test.tsv:2: the grade 'yes' is no whole number"),
+        ({"qrels": "q1\td1\t1\nq1\td1\t2"}, "b/qrels/test.tsv:3: query 'q1' and document 'd1' are judged twice"),
+        ({"qrels": "q1\td9\t1"}, "t: query 'q1' names the document 'd9', which does not exist in 'en'"),
+        ({"qrels": "q9\td1\t1"}, "t judges the query 'q9', which does not exist in 'en'"),
+        ({"qrels": "q1\td1\t0"}, "t has no query: its source is empty or was read with the wrong reader"),
+        ({"queries": '{"_id": "q1", "text": " "}'}, "t has an empty query, 'en-q-q1': remove it from the source"),
+    ],
+)
+def test_a_malformed_beir_folder(tmp_path, files, expected):
+    assert beir(tmp_path, **files) == expected
+
+
+def test_a_link_out_of_the_folder_is_refused(tmp_path):
+    inside = tmp_path / "tasks"
+    inside.mkdir()
+    (tmp_path / "secret.jsonl").write_text(EN)
+    (inside / "d.jsonl").symlink_to(tmp_path / "secret.jsonl")
+    assert message(inside, FLAT) == f"d.jsonl leads out of {inside}: a task reads files of its own folder only"
+    folder = inside / "sub"
+    folder.symlink_to(tmp_path)
+    assert "leads out of" in message(inside, FLAT.replace("d.jsonl", "sub/secret.jsonl"))
+    (inside / "real.jsonl").write_text(f"{EN}\n{DE}\n")
+    (inside / "d.jsonl").unlink()
+    (inside / "t.yaml").write_text(FLAT)
+    (inside / "d.jsonl").symlink_to("real.jsonl")  # a link inside the folder is none out of it
+    assert len(Folder.read(inside / "t.yaml").specs["t"].load().queries) == 2
+
+
+def test_a_gzip_bomb_is_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows, "FREE_BYTES", 1 << 20)
+    line = ('{"id": 1, "lang": "en", "q": "' + " " * 1000 + 'w", "d": "x"}\n').encode()
+    (tmp_path / "d.jsonl.gz").write_bytes(gzip.compress(line * 5000, mtime=0))
+    assert (tmp_path / "d.jsonl.gz").stat().st_size < 20_000  # of 5 million
+    expected = "d.jsonl.gz grows to more than 1 MiB, 100 times its size: this is no archive of texts"
+    assert message(tmp_path, FLAT.replace("d.jsonl", "d.jsonl.gz")) == expected
+
+
+def test_a_line_without_end_is_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows, "MAX_LINE", 1 << 20)
+    (tmp_path / "d.jsonl").write_text('{"id": "' + "x" * (1 << 21))
+    assert message(tmp_path, FLAT) == "d.jsonl:1: the line is longer than 1 MiB"
+
+
+def test_a_large_task_file_is_refused(tmp_path):
+    assert message(tmp_path, HEAD + "#" * (257 << 10)) == " is larger than 256 KiB: a task file holds no data"
+
+
+YAML_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=12)
+    | st.sampled_from(["en", "{language}"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(
+    ["kind", "path", "languages", "columns", "parallel", "pins", "url", "split", "revision", "task", "name", "expect"]
+)
+SLOW = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@SLOW
+@given(
+    kind=st.sampled_from(["jsonl", "csv", "bitext", "beir", "hub", "mteb", "lareqa"]),
+    source=st.dictionaries(KEYS, YAML_VALUES, max_size=5),
+    more=st.dictionaries(
+        st.sampled_from(["title", "modes", "expect", "metadata", "extends", "main_score"]), YAML_VALUES, max_size=2
+    ),
+)
+def test_any_yaml_gives_a_spec_or_our_error(tmp_path_factory, kind, source, more):
+    path = tmp_path_factory.mktemp("any") / "t.yaml"
+    path.write_text(yaml.safe_dump({"name": "t", "source": {**source, "kind": kind}, **more}))
+    folder = Folder.read(path)
+    assert len(folder.specs) + len(folder.problems) == 1
+    for problem in folder.problems.values():
+        assert str(problem).startswith(str(path))
+        assert "\n" not in str(problem)
+
+
+@SLOW
+@given(text=st.text(max_size=200) | st.text(alphabet="&*!-[]{}:,'\" \nabc", max_size=200))
+def test_any_text_gives_our_error(tmp_path_factory, text):
+    path = tmp_path_factory.mktemp("any") / "t.yaml"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    assert list(Folder.read(path).problems) == ["t"]
+
+
+@SLOW
+@given(
+    data=st.binary(max_size=300)
+    | st.lists(st.dictionaries(st.sampled_from(["id", "lang", "q", "d"]), YAML_VALUES, max_size=4), max_size=4).map(
+        lambda rows: "\n".join(yaml.safe_dump(row, default_flow_style=True).replace("\n", " ") for row in rows).encode()
+    ),
+    seed=st.integers(0, 2**32),
+)
+def test_any_data_gives_a_collection_or_our_error(tmp_path_factory, data, seed):
+    folder = tmp_path_factory.mktemp("any")
+    good = bytearray(f"{EN}\n{DE}\n".encode())
+    chance = random.Random(seed)
+    for _ in range(chance.randrange(4)):  # a good file with a few bytes changed
+        good[chance.randrange(len(good))] = chance.randrange(256)
+    (folder / "t.yaml").write_text(FLAT)
+    for content in (data, bytes(good)):
+        (folder / "d.jsonl").write_bytes(content)
+        said = ""
+        try:
+            Folder.read(folder / "t.yaml").specs["t"].load()
+        except HbtBenchError as error:
+            said = str(error)
+        assert "\n" not in said

@@ -1,0 +1,319 @@
+"""MTEB's tasks pooled, on stand-ins that have the layout of the data sets on the hub and are read by MTEB's loaders."""
+
+from __future__ import annotations
+
+import json
+
+import mteb
+import numpy as np
+import pytest
+
+from hbt_bench.corpus.collection import Collection, Document, Query
+from hbt_bench.errors import DataError, UsageError
+from hbt_bench.ranking.bias import Bias, scores
+from hbt_bench.tasks import mteb_pool
+from hbt_bench.tasks.mteb_task import ParallelRetrieval, SharedPass
+from hbt_bench.tasks.spec import TaskSpec
+from tests.encoders import TestEncoder, hashed
+
+
+def data_set(folder, configs):
+    """A data set with configurations as on the hub: {config: {split: rows}}."""
+    folder.mkdir()
+    card = ["---", "configs:"]
+    for config, splits in configs.items():
+        card += [f"- config_name: {config}", "  data_files:"]
+        for split, rows in splits.items():
+            path = folder / config / f"{split}.jsonl"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+            card += [f"  - split: {split}", f"    path: {config}/{split}.jsonl"]
+    (folder / "README.md").write_text("\n".join([*card, "---"]))
+    return folder
+
+
+def retrieval(prefix, split, queries, corpus, qrels):
+    """The three configurations of a subset in MTEB's layout."""
+    return {
+        f"{prefix}-queries": {split: [{"_id": key, "text": text} for key, text in queries.items()]},
+        f"{prefix}-corpus": {split: [{"_id": key, "title": "", "text": text} for key, text in corpus.items()]},
+        f"{prefix}-qrels": {split: [{"query-id": q, "corpus-id": d, "score": grade} for q, d, grade in qrels]},
+    }
+
+
+@pytest.fixture
+def stand_in(monkeypatch, tmp_path):
+    """Let the loaders find a task's data set in a folder."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hf")
+    found = mteb_pool._task
+
+    def put(configs):
+        folder = data_set(tmp_path / "data", configs)
+
+        def task(name):
+            one = found(name)
+            one.metadata = one.metadata.model_copy(update={"dataset": {**one.metadata.dataset, "path": str(folder)}})
+            return one
+
+        monkeypatch.setattr(mteb_pool, "_task", task)
+        return folder
+
+    return put
+
+
+def spec(**source):
+    return TaskSpec.model_validate({"name": "pool", "source": {"kind": "mteb", **source}})
+
+
+BELEBELE = {
+    "deu_Latn": [("l2", 1, "Wo?", "Zwei."), ("l1", 1, "Wer?", "Eins."), ("l1", 2, "Wie?", "Eins.")],
+    "eng_Latn": [("l1", 1, "Who?", "One."), ("l1", 2, "How?", "One."), ("l2", 1, "Where?", "Two.")],
+    "swh_Latn": [("l1", 1, "Nani?", "Moja."), ("l1", 2, "Vipi?", "Moja."), ("l2", 1, "Wapi?", "Mbili.")],
+}
+
+
+@pytest.fixture
+def belebele(stand_in):
+    def rows(label):
+        return [
+            {"link": link, "question_number": number, "question": question, "flores_passage": passage, "dialect": label}
+            for link, number, question, passage in BELEBELE[label]
+        ]
+
+    return stand_in({label: {"test": rows(label)} for label in BELEBELE})
+
+
+def test_belebele_is_pooled_by_passage_and_question_number(belebele):
+    pool = spec(task="BelebeleRetrieval", parallel="documents", languages=["de", "en", "sw"]).load()
+    names = {"de": "deu_Latn", "en": "eng_Latn", "sw": "swh_Latn"}
+    queries, documents, relevant = [], {}, {}
+    for code, label in names.items():
+        for link, number, question, passage in BELEBELE[label]:
+            queries.append(Query(f"{code}-q-{link}/{number}", code, question, f"{link}/{number}"))
+            documents[f"{code}-d-{link}"] = Document(f"{code}-d-{link}", code, passage)
+            relevant[f"{code}-q-{link}/{number}"] = {f"{other}-d-{link}": 1 for other in names}
+    by_hand = Collection.from_records("pool", queries, documents.values(), relevant)
+    assert pool.fingerprint == by_hand.fingerprint
+    # German has its rows in another order, so that MTEB's own numbers would pair other questions
+    found = {query.id: query.question for query in pool.queries}
+    assert found["de-q-l1/1"] == found["en-q-l1/1"] == found["sw-q-l1/1"] == "l1/1"
+
+
+def test_a_pool_has_the_scores_of_mtebs_subsets(belebele):
+    pool = spec(task="BelebeleRetrieval", parallel="documents", languages=["de", "en"])
+    model = TestEncoder(hashed())
+    shared = SharedPass(pool, pool.load())
+    mono = mteb.evaluate(model, ParallelRetrieval(shared, "mono"), cache=None, co2_tracker=False)
+    ours = {entry["hf_subset"]: entry for entry in mono.task_results[0].scores["test"]}
+    task = mteb_pool._task("BelebeleRetrieval")
+    task.hf_subsets = ["deu_Latn-deu_Latn", "eng_Latn-eng_Latn"]
+    theirs = {
+        entry["hf_subset"]: entry
+        for entry in mteb.evaluate(model, task, cache=None, co2_tracker=False).task_results[0].scores["test"]
+    }
+    for code, subset in (("de", "deu_Latn-deu_Latn"), ("en", "eng_Latn-eng_Latn")):
+        for key in ("ndcg_at_10", "map_at_10", "recall_at_1", "mrr_at_10"):
+            assert ours[code][key] == pytest.approx(theirs[subset][key], abs=1e-5)
+    assert 0 < ours["de"]["ndcg_at_10"] < 1
+    # what MTEB has not: one pool of all languages, with the bias
+    multi = mteb.evaluate(model, ParallelRetrieval(shared, "multi"), cache=None, co2_tracker=False)
+    assert {"rank_distance", "same_language_excess@10"} <= set(multi.task_results[0].scores["test"][0])
+
+
+def test_only_what_is_asked_for_is_loaded(belebele):
+    whole = spec(task="BelebeleRetrieval", parallel="documents", languages=["de", "en", "sw"])
+    (belebele / "swh_Latn" / "test.jsonl").unlink()
+    assert whole.load(["de", "en"]).languages == ("de", "en")
+    with pytest.raises(DataError, match="cannot load the data set"):
+        whole.load(["de", "sw"])
+
+
+def miracl(stand_in):
+    return stand_in(
+        retrieval("sw", "dev", {"1": "Nani?"}, {"1#0": "Moja.", "1#1": "Mbili."}, [("1", "1#0", 1), ("1", "1#1", 0)])
+        | retrieval("yo", "dev", {"1": "Tani?"}, {"1#0": "Kan.", "1#1": "Meji."}, [("1", "1#0", 1), ("1", "1#1", 1)])
+    )
+
+
+def test_ids_of_miracl_say_nothing_across_languages(stand_in):
+    miracl(stand_in)
+    one = spec(task="MIRACLRetrieval", split="dev", languages=["sw", "yo"])
+    assert one.modes == ("mono", "multi")
+    pool = one.load()
+    assert not pool.parallel
+    assert len(set(pool.questions.tolist())) == 2
+    assert [pool.relevant(row) for row in range(2)] == [
+        {"sw-d-1#0": 1},
+        {"yo-d-1#0": 1, "yo-d-1#1": 1},
+    ]
+    shared = SharedPass(one, pool)
+    found = mteb.evaluate(TestEncoder(hashed()), ParallelRetrieval(shared, "multi"), cache=None, co2_tracker=False)
+    entry = {entry["hf_subset"]: entry for entry in found.task_results[0].scores["test"]}["yo-multi"]
+    assert "rank_distance" not in entry
+    assert "remove_same_language" not in entry
+    assert "same_language_excess@10" in entry
+    with pytest.raises(DataError, match="rank distance compares the translations of an answer, and here"):
+        Bias(pool, shared.ranks).rank_distance()
+    assert "rank_distance" not in scores(Bias(pool, shared.ranks))["yo"]
+
+
+def test_topics_that_are_parallel_share_their_documents(stand_in):
+    stand_in(
+        retrieval("fas", "test", {"7": "A?", "8": "B?"}, {"x": "a", "y": "b"}, [("7", "x", 3), ("8", "y", 1)])
+        | retrieval("rus", "test", {"7": "C?"}, {"x": "c", "z": "d"}, [("7", "z", 1), ("7", "x", 0)])
+    )
+    pool = spec(task="NeuCLIR2023Retrieval", parallel="queries", languages={"fa": "fas", "ru": "rus"}).load()
+    assert [(query.id, query.question) for query in pool.queries] == [
+        ("fa-q-7", "7"),
+        ("fa-q-8", "8"),
+        ("ru-q-7", "7"),
+    ]
+    assert pool.relevant(0) == pool.relevant(2) == {"fa-d-x": 3, "ru-d-z": 1}
+    assert not pool.parallel  # the documents are no translations
+
+
+def mlqa(stand_in, question="a" * 40):
+    parts = {}
+    texts = {"deu": {"D1": "eins", "D2": "zwei"}, "eng": {"E1": "one", "E2": "two"}}
+    questions = {"deu": "Wer?", "eng": "Who?"}
+    answers = {"deu": "D1", "eng": "E1"}
+    for documents in texts:
+        for queries in questions:
+            numbered = dict(zip(("0", "1"), reversed(texts[documents].values()), strict=True))
+            key = next(key for key, text in numbered.items() if text == texts[documents][answers[documents]])
+            if queries != documents:  # the corpora of subsets differ, and are numbered each for itself
+                numbered, key = {"0": numbered[key]}, "0"
+            parts |= retrieval(
+                f"{documents}-{queries}", "test", {question: questions[queries]}, numbered, [(question, key, 1)]
+            )
+    return stand_in(parts)
+
+
+def test_language_pairs_of_mlqa(stand_in):
+    mlqa(stand_in)
+    source = {"task": "MLQARetrieval", "languages": ["de", "en"], "parallel": "documents", "split": "test"}
+    with pytest.raises(DataError, match="say `pairs: query-document` or `pairs: document-query` in the source"):
+        spec(**source).load()
+    pool = spec(**source, pairs="document-query", id_digits=40).load()
+    assert sorted(document.text for document in pool.documents) == ["eins", "one", "two", "zwei"]
+    for row, query in enumerate(pool.queries):
+        texts = {one.id: one.text for one in pool.documents}
+        assert {texts[key] for key in pool.relevant(row)} == {"eins", "one"}
+        assert query.text == {"de": "Wer?", "en": "Who?"}[query.language]
+
+
+def test_ids_that_are_numbered_anew_are_refused(stand_in):
+    mlqa(stand_in, question="17")
+    source = {"task": "MLQARetrieval", "languages": ["de", "en"], "parallel": "documents", "split": "test"}
+    with pytest.raises(DataError, match="MLQARetrieval has the query id '17', not one of 40 hexadecimal digits"):
+        spec(**source, pairs="document-query", id_digits=40).load()
+
+
+def test_parts_that_do_not_share_ids_are_refused(stand_in):
+    stand_in(
+        retrieval("deu-deu", "test", {"1": "Wer?"}, {"0": "eins"}, [("1", "0", 1)])
+        | retrieval("deu-eng", "test", {"1": "Who?"}, {"0": "eins"}, [("1", "0", 1)])
+        | retrieval("eng-deu", "test", {"1": "Was?"}, {"0": "one"}, [("1", "0", 1)])
+        | retrieval("eng-eng", "test", {"1": "Who?"}, {"0": "one"}, [("1", "0", 1)])
+    )
+    source = {"task": "MLQARetrieval", "languages": ["de", "en"], "parallel": "documents", "split": "test"}
+    with pytest.raises(DataError, match="pool has the query id '1' with two texts in 'de': its parts do not share ids"):
+        spec(**source, pairs="document-query").load()
+
+
+SENTENCES = {
+    "deu_Latn": ["eins", "zwei", "drei", "vier"],
+    "eng_Latn": ["one", "two", "three", "four"],
+    "swh_Latn": ["moja", "mbili", "tatu", "nne"],
+}
+
+
+def flores(stand_in):
+    rows = [dict(zip(SENTENCES, texts, strict=True)) for texts in zip(*SENTENCES.values(), strict=True)]
+    return stand_in({"default": {"devtest": rows}})
+
+
+def test_bitext_is_retrieval_of_translations(stand_in):
+    flores(stand_in)
+    pool = spec(task="FloresBitextMining", languages=["de", "en", "sw"], split="devtest").load()
+    assert (len(pool.queries), len(pool.documents)) == (12, 12)
+    assert pool.relevant(0) == {"en-0": 1, "sw-0": 1}
+    assert pool.documents[pool.copies[0]].text == pool.queries[0].text == "eins"
+
+
+def test_bitext_pool_equals_mtebs_accuracy_and_f1(stand_in):
+    flores(stand_in)
+    one = spec(task="FloresBitextMining", languages=["de", "en", "sw"], split="devtest")
+    assert one.modes == ("cross", "multi")
+    # English words point at their German neighbours, so that the predictions are a permutation: there F1 is accuracy
+    place = {text: number for texts in SENTENCES.values() for number, text in enumerate(texts)}
+    moved = {"one": 1, "two": 0, "three": 2, "four": 3, "moja": 1, "mbili": 2, "tatu": 0, "nne": 3}
+
+    def vector(text, role):
+        return np.eye(4, dtype=np.float32)[moved.get(text, place[text])]
+
+    model = TestEncoder(vector)
+    shared = SharedPass(one, one.load())
+    cross = mteb.evaluate(model, ParallelRetrieval(shared, "cross"), cache=None, co2_tracker=False)
+    ours = {entry["hf_subset"]: entry["R@1"] for entry in cross.task_results[0].scores["test"]}
+    task = mteb_pool._task("FloresBitextMining")
+    task.hf_subsets = ["eng_Latn-deu_Latn", "swh_Latn-eng_Latn", "deu_Latn-swh_Latn"]
+    encoder = TestEncoder(lambda text, role: vector(text, role))
+    encoder.encode = lambda inputs, **kwargs: np.stack([vector(text, "") for batch in inputs for text in batch["text"]])
+    theirs = mteb.evaluate(encoder, task, cache=None, co2_tracker=False).task_results[0].scores["devtest"]
+    expected = {"eng_Latn-deu_Latn": 0.5, "swh_Latn-eng_Latn": 0.5, "deu_Latn-swh_Latn": 0.25}
+    assert {entry["hf_subset"]: entry["f1"] for entry in theirs} == pytest.approx(expected)
+    assert {entry["hf_subset"]: entry["accuracy"] for entry in theirs} == pytest.approx(expected)
+    assert [ours["en-de"], ours["sw-en"], ours["de-sw"]] == list(expected.values())
+
+
+def test_pairs_with_english_share_equal_english_sentences(stand_in):
+    stand_in(
+        {
+            "deu-eng": {
+                "test": [{"sentence1": "Hallo", "sentence2": "Hello"}, {"sentence1": "Ja", "sentence2": "Yes"}]
+            },
+            "swh-eng": {"test": [{"sentence1": "Habari", "sentence2": "Hello"}]},
+        }
+    )
+    monkey = mteb_pool._task("Tatoeba")
+    monkey.fast_loading = False
+    pool = mteb_pool._bitext("pool", monkey, {"de": "deu-Latn", "en": "eng-Latn", "sw": "swh-Latn"}, "test")
+    texts = {document.id: document.text for document in pool.documents}
+    assert sorted(texts.values()) == ["Habari", "Hallo", "Hello", "Ja", "Yes"]
+    answers = {query.text: {texts[key] for key in pool.relevant(row)} for row, query in enumerate(pool.queries)}
+    assert answers["Hello"] == {"Hallo", "Habari"}
+    assert answers["Habari"] == {"Hello"}
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "text"),
+    [
+        ({"task": "NoSuchTask"}, UsageError, "'NoSuchTask' not found"),
+        ({"task": "XQuADRetrieval", "languages": ["sw"]}, DataError, "has no subset or language 'sw' for 'sw'"),
+        ({"task": "XQuADRetrieval", "split": "test"}, DataError, r"has no split 'test' \(it has validation\)"),
+        ({"task": "MTOPIntentClassification"}, DataError, "is a Classification task: retrieval and bitext"),
+    ],
+)
+def test_what_cannot_be_pooled(source, error, text):
+    with pytest.raises(error, match=text):
+        spec(**source).load()
+
+
+def test_a_data_set_out_of_reach_is_one_sentence(stand_in, tmp_path):
+    stand_in({})
+    with pytest.raises(DataError) as caught:
+        spec(task="XQuADRetrieval", languages=["de"]).load()
+    assert str(caught.value).startswith(f"cannot load the data set {tmp_path}")
+    assert str(caught.value).endswith(
+        "connect to the network once, after which the copy in the cache of `datasets` is enough"
+    )
+    assert "\n" not in str(caught.value)
+
+
+def test_languages_and_metadata_come_from_mteb():
+    one = spec(task="XQuADRetrieval")
+    assert one.languages == ("ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh")
+    assert one.about.license == "cc-by-sa-4.0"
+    assert "artetxe" in one.about.citation.lower()
