@@ -12,6 +12,8 @@ from hbt_bench.training.material import Material
 from hbt_bench.training.plan import Batch, Plan
 
 _PAIRS_SHOWN = 12
+#: Columns that the pair takes, with its borders.
+_PAIR = 11
 
 
 def show(material: Material, batches: int) -> None:
@@ -29,11 +31,12 @@ def _batch(console: Console, batch: Batch) -> None:
     codes = batch.source.languages
     console.print(Text(f"batch {batch.step + 1}: {batch.kind}, {batch.source.name}"))
     table = Table()
-    table.add_column("pair", no_wrap=True, min_width=5)
-    table.add_column("query", ratio=1, no_wrap=True, overflow="ellipsis")
-    table.add_column("passage", ratio=1, no_wrap=True, overflow="ellipsis")
-    if batch.negatives.shape[1]:
-        table.add_column("hard negative", ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column("pair", no_wrap=True)
+    headings = ["query", "passage", *(["hard negative"] if batch.negatives.shape[1] else [])]
+    # rich would take the width of the pair away for longer texts
+    width = max(8, (console.width - _PAIR - 3 * len(headings)) // len(headings))
+    for heading in headings:
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", max_width=width)
     texts = batch.source.texts
     for row, (query, passage) in enumerate(batch.pairs.tolist()):
         cells = [texts[batch.queries[row]], texts[batch.passages[row]]]
