@@ -76,11 +76,11 @@ def command(output: Path, seed: int, style: str) -> None:
 def unseen(results: Mapping[str, Sequence[Result]]) -> str:
     """How the models do in the languages that are in no training text: AP in one's own language and in the pool."""
     names = " and ".join(f"{LANGUAGES[code].name} ({code})" for code in cldr.HELD_OUT)
-    lines = [f"{names} are in no training text. AP in the language itself / in the pool:"]
+    lines = [f"{names} are in no training text; AP alone/in the pool:"]
     for code in cldr.HELD_OUT:
         scores = []
         for strategy, found in results.items():
             subsets = {name: scores for result in found for name, scores in result.subsets.items()}
-            scores.append(f"{strategy} {subsets[code]['AP']:.3f} / {subsets[f'{code}-multi']['AP']:.3f}")
+            scores.append(f"{strategy} {subsets[code]['AP']:.3f}/{subsets[f'{code}-multi']['AP']:.3f}")
         lines.append(f"- {code}: " + ", ".join(scores))
     return "\n".join(lines)
