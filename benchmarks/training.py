@@ -136,7 +136,7 @@ def main() -> None:
     logging.disable_progress_bar()
     source = from_collection(definitions()["xquad-r"].load(None, options.data_dir))
     rates = []
-    for init, batch in (("tiny:4x256", 32), ("static:256", 128)):
+    for init, batch in (("tiny:2x128", 32), ("static:256", 128)):
         steps = options.steps if init.startswith("tiny") else 5 * options.steps
         rates.append(throughput(source, init, batch, steps, options.rounds))
     grown = [growth(languages) for languages in (2, 11, 100)]
