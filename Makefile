@@ -17,7 +17,7 @@ lint: .venv/dev
 	$(BIN)/mypy
 
 benchmarks: .venv/dev
-	for name in startup scoring end_to_end leaderboard page; do PYTHONPATH=. $(BIN)/python benchmarks/$$name.py --output results/benchmarks/$$name.json || exit 1; done
+	for name in startup scoring end_to_end leaderboard page training; do PYTHONPATH=. $(BIN)/python benchmarks/$$name.py --output results/benchmarks/$$name.json || exit 1; done
 
 # The leaderboards in README.md and results/README.md, which a test compares byte for byte.
 results: .venv/dev

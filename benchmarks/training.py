@@ -126,7 +126,7 @@ def growth(languages: int, items: int = 2000, batches: int = 200) -> list[object
 def main() -> None:
     """Measure and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--data-dir", type=Path, help="the data files [env: HBT_BENCH_DATA]")
     parser.add_argument("--output", default="", help="Where the report goes, without an ending.")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=5)
