@@ -297,10 +297,17 @@ def test_json_of_others_is_passed_over_in_silence(tmp_path, capsys):
 def test_prompts_tell_rows_apart(tmp_path):
     one = result(tmp_path, "xquad-r-mono", {"en": {"AP": 0.5}})
     other = dataclasses.replace(
-        one, signature=one.signature.replace("prompt:none", "prompt:ab12cd34"), path=tmp_path / "e" / "x.json"
+        one,
+        signature=one.signature.replace("prompt:none", "prompt:ab12cd34"),
+        path=tmp_path / "experiments" / "e" / "x.json",
     )
-    [rows] = cells(Leaderboard.of([one, other]), ("model",))
-    assert sorted(row[0] for row in rows) == ["local/a@01234567", "local/a@01234567 prompt:ab12cd34"]
+    own = dataclasses.replace(other, revision="76543210", path=tmp_path / "own" / "x.json")  # the model's own prompts
+    [rows] = cells(Leaderboard.of([one, other, own]), ("model",))
+    assert sorted(row[0] for row in rows) == [
+        "local/a@01234567",
+        "local/a@01234567 prompt:ab12cd34",
+        "local/a@76543210",
+    ]
 
 
 def test_latex_compiles(two_models, tmp_path):

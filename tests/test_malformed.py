@@ -32,6 +32,18 @@ HUB = HEAD + "source: {kind: hub, path: a/b, revision: REV, languages: [en], col
 
 #: The mistake, the YAML, and what is said after the file's path.
 YAML = {
+    "a list as a key": ("? [a, b]\n", ":1:3: no YAML: a key must be a word"),
+    "a list as a key in braces": ("{[a]: b}\n", ":1:2: no YAML: a key must be a word"),
+    "a tag of YAML's own": (
+        "a: !!int ''\n",
+        ":1:4: the tag 'int' is not allowed: a task file holds texts, numbers, lists and mappings",
+    ),
+    "a time that is none": (
+        "a: !!timestamp abc\n",
+        ":1:4: the tag 'timestamp' is not allowed: a task file holds texts, numbers, lists and mappings",
+    ),
+    "keys in keys": ("? " * 100_000, ":1:101: lists and mappings nest more than 50 deep"),
+    "lists in lists": ("-  " * 80_000, ":1:151: lists and mappings nest more than 50 deep"),
     "no mapping": ("[]", ":1:1: a task file must be a mapping, with `name:` and `source:`"),
     "empty": ("", ":1:1: a task file must be a mapping, with `name:` and `source:`"),
     "only a comment": ("# x", ":1:1: a task file must be a mapping, with `name:` and `source:`"),

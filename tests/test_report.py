@@ -124,6 +124,16 @@ def test_values_are_those_of_the_results(content):
     assert row["closeup"]["worst"][0]["rank_distance"] == max(one["rank_distance"] for one in row["closeup"]["worst"])
 
 
+def test_answers_that_are_no_translations_have_no_distances():
+    """SciFact, and bitext pools, whose results have no rank distance, or no mono mode."""
+    found = [one for one in read_all(Path(__file__).parents[1] / "results") if isinstance(one, Result)]
+    boards = {board["collection"]: board for board in ReportRequest().content(iter(found))["boards"]}
+    row = boards["scifact-beir"]["rows"][0]
+    assert (row["closeup"]["distances"], list(row["closeup"]["worst"]), row["closeup"]["mean"]) == ([], [], None)
+    assert row["values"]["mono:AP"] > 0.5
+    assert all(row["values"].get("mono:AP") is None for row in boards["flores-ood[en,sw,yo]"]["rows"])
+
+
 def test_the_comparison_is_with_the_baseline(content):
     found = content["boards"][0]["comparison"]
     assert found["html"].startswith("<table>\n<caption>Differences are from bm25.")

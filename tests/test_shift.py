@@ -154,7 +154,7 @@ def test_a_shift_is_part_of_the_name_and_of_the_data():
     selection = select_tasks("cldr-facts-multi[de,en]+typos@0.2")[0]
     spec = selection.spec
     assert spec.task_name("multi") == "cldr-facts-multi[de,en]+typos@0.2"
-    assert spec.mteb_task_name("multi") == "CldrFactsMultilingualRetrieval_de_en_typos_0.2"
+    assert spec.mteb_task_name("multi") == "CldrFactsMultilingualRetrieval_de_en_typos_at0.2"
     clean = definitions()["cldr-facts"].load(["de", "en"])
     shifted = spec.load()
     assert shifted.documents == clean.documents

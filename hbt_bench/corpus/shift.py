@@ -61,7 +61,7 @@ class Shift:
     @property
     def word(self) -> str:
         """For names of MTEB tasks and files."""
-        return re.sub("[@:-]", "_", str(self))
+        return str(self).replace("@", "_at").replace(":", "_seed").replace("-", "_")
 
     def apply(self, collection: Collection) -> Collection:
         """The collection with changed queries; its documents and judgements stay.

@@ -54,15 +54,17 @@ class Closeup:
         bias = Bias(stored.judgements, stored.ranks)
         languages = stored.judgements.languages
         pool = len(stored.judgements.document_languages)
-        distance = bias.rank_distance()
-        relative = bias.relative_rank_distance()
-        there = np.isfinite(distance)
         multi = "multi" in results
+        parallel = multi and stored.judgements.parallel  # else answers are no translations, and have no distance
+        queries = len(stored.judgements.query_languages)
+        distance = bias.rank_distance() if parallel else np.full(queries, np.nan)
+        relative = bias.relative_rank_distance() if parallel else np.full(queries, np.nan)
+        there = np.isfinite(distance)
         counts = np.histogram(distance[there], bins=BINS, range=(0, pool))[0]
         mean = float(distance[there].mean()) if there.any() else None
         expected = (
             float((distance[there & (relative > 0)] / relative[there & (relative > 0)]).mean())
-            if multi and (there & (relative > 0)).any()
+            if (there & (relative > 0)).any()
             else None
         )
         return cls(
@@ -70,11 +72,11 @@ class Closeup:
             _scores(results, languages),
             _rounded(bias.mean_ranks(), 0) if multi else [],
             _rounded(100 * bias.by_language(bias.top_shares()), 0) if multi else [],
-            [round(share, 4) for share in (counts / max(1, counts.sum())).tolist()] if multi else [],
+            [round(share, 4) for share in (counts / max(1, counts.sum())).tolist()] if parallel else [],
             pool,
-            mean if multi else None,
+            mean,
             expected,
-            worst_questions(bias, collection) if collection and multi else (),
+            worst_questions(bias, collection) if collection and parallel else (),
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -37,8 +37,8 @@ def load_results(folder: str | Path = "results", intervals: bool = True) -> pd.D
         if isinstance(found, OutputError):
             damaged.append(str(found))
             continue
-        prompt = found.fields.get("prompt", "none")
-        model = found.label + ("" if prompt in ("none", "model") else f" prompt:{prompt}")
+        prompt = found.given_prompt
+        model = found.label + ("" if prompt == "none" else f" prompt:{prompt}")
         signatures.setdefault(model, {})[found.task] = found.signature
         means, subsets = _intervals(found, intervals, damaged)
         mode = found.place[1] or ""

@@ -97,7 +97,7 @@ class Gathered:
         fields = result.fields
         key = (collection, fields["data"], result.model, result.revision, str(result.path.parent))
         if key not in self.rows:
-            self.rows[key] = Standing(*key[:4], "measured", fields.get("prompt", "none"), folder=key[4])
+            self.rows[key] = Standing(*key[:4], "measured", result.given_prompt, folder=key[4])
         return self.rows[key]
 
 

@@ -66,6 +66,11 @@ class Result:
         return {measure: math.fsum(scores[measure] for scores in chosen) / len(chosen) for measure in shared}
 
     @property
+    def given_prompt(self) -> str:
+        """The hash of the prompts if they were given by hand, else ``none``: MTEB keeps such results apart."""
+        return self.fields.get("prompt", "none") if "experiments" in self.path.parts else "none"
+
+    @property
     def label(self) -> str:
         """Model and revision, a content hash shortened to 8 digits."""
         return model_label(self.model, self.revision)

@@ -57,7 +57,7 @@ class Standing:
     @property
     def label(self) -> str:
         """The name in tables: model, revision, prompts where they were given by hand, a dagger if it is reported."""
-        given = "" if self.prompt in ("none", "model") else f" prompt:{self.prompt}"
+        given = "" if self.prompt == "none" else f" prompt:{self.prompt}"
         return model_label(self.model, self.revision) + given + ("" if self.measured else " †")
 
     @property

@@ -22,6 +22,9 @@ except ImportError:  # PyYAML without libyaml
 MAX_BYTES = 256 << 10
 MAX_DEPTH = 50
 
+#: What only a look at the parts of the text can judge: anchors, aliases, tags, keys of their own line, nested lists.
+_SUSPICIOUS = re.compile(r"[&*!]|(?:^|\s)\?(?:\s|$)|-\s+-\s", re.MULTILINE)
+
 _NULL, _BOOL, _INT = "tag:yaml.org,2002:null", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:int"
 _PLAIN = {_NULL, "tag:yaml.org,2002:float"}
 
@@ -38,6 +41,8 @@ class _Loader(_Base):
         """Refuse a key that is there twice, of which YAML would silently take the last."""
         seen: set[Any] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key '{key.value}' is there twice", key.start_mark
@@ -73,7 +78,7 @@ class Document:
         except UnicodeDecodeError as error:
             raise DataError(f"{path}:{raw[: error.start].count(10) + 1}: not UTF-8") from error
         try:
-            if "&" in text or "*" in text or "- - -" in text or text.count("[") + text.count("{") > MAX_DEPTH:
+            if _SUSPICIOUS.search(text) or text.count("[") + text.count("{") > MAX_DEPTH:
                 _scan(path, text)
             content = yaml.load(text, Loader=_Loader)
         except yaml.YAMLError as error:
@@ -135,13 +140,16 @@ def _keys(content: Any) -> set[object]:
 
 
 def _scan(path: Path, text: str) -> None:
-    """Refuse anchors, aliases and deep nesting before anything is built of them."""
+    """Refuse anchors, aliases, tags and deep nesting before anything is built of them."""
     depth = 0
     event: Any
     for event in yaml.parse(text, Loader=_Base):
         place = f"{path}:{event.start_mark.line + 1}:{event.start_mark.column + 1}"
         if getattr(event, "anchor", None) is not None:
             raise DataError(f"{place}: anchors and aliases (& and *) are not allowed: write the value out")
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            raise DataError(f"{place}: {_tag_refused(tag.removeprefix('tag:yaml.org,2002:'))}")
         if isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
@@ -150,11 +158,15 @@ def _scan(path: Path, text: str) -> None:
             depth -= 1
 
 
+def _tag_refused(tag: str) -> str:
+    return f"the tag '{tag}' is not allowed: a task file holds texts, numbers, lists and mappings"
+
+
 def _sentence(path: Path, error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
     problem = str(getattr(error, "problem", None) or " ".join(str(error).split()))
     tag = re.search(r"constructor for the tag '(?:tag:yaml.org,2002:)?([^']*)'", problem)
     if tag:
-        return f"{place}: the tag '{tag[1]}' is not allowed: a task file holds texts, numbers, lists and mappings"
+        return f"{place}: {_tag_refused(tag[1])}"
     return f"{place}: no YAML: {problem}"

@@ -69,6 +69,8 @@
     const sign = direction === "ascending" ? 1 : -1;
     const value = (row) => data.boards[number].rows[Number(row.dataset.row)].cells[column][2];
     const rows = [...table.tBodies[0].rows].sort((one, other) => {
+      const [less, more] = [one, other].map((row) => data.boards[number].rows[Number(row.dataset.row)].incomplete.length > 0);
+      if (less !== more) return less - more; // a mean over fewer languages is compared with none
       const [a, b] = [value(one), value(other)];
       if (a === null || b === null) return (a === null) - (b === null);
       return sign * (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b)));
@@ -110,7 +112,12 @@
   }
 
   function tradeoff() {
-    const values = board().rows.map((row, place) => ({
+    const modes = ["mono:AP", "cross:AP", "multi:AP"];
+    const rows = board().rows.map((row, place) => [row, place]).filter(([row]) => !row.incomplete.length);
+    const drawn = rows.some(([row]) => modes.every((mode) => typeof row.values[mode] === "number"));
+    at("tradeoff-figure").hidden = !drawn; // an axis without a point breaks the whole drawing
+    if (!drawn) return null;
+    const values = rows.map(([row, place]) => ({
       model: row.label, picked: state.picks[state.board].has(place),
       mono: row.values["mono:AP"], cross: row.values["cross:AP"], multi: row.values["multi:AP"],
     }));
@@ -128,7 +135,7 @@
 
   function alpha() {
     const titles = { "mono:AP": "mono AP", "cross:AP": "cross AP", "multi:AP": "multi AP", "multi:rank_distance": "rank distance" };
-    const trained = board().rows.filter((row) => typeof row.training.alpha === "number");
+    const trained = board().rows.filter((row) => !row.incomplete.length && typeof row.training.alpha === "number");
     // a recipe names an alpha even where its strategy does not use it: only what was varied is a sweep
     const alphas = (strategy) => new Set(trained.filter((row) => row.training.strategy === strategy).map((row) => row.training.alpha));
     const rows = trained.filter((row) => alphas(row.training.strategy).size > 1);
