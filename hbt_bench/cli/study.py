@@ -66,7 +66,7 @@ def _show(name: str, scale: str) -> None:
     from hbt_bench.studies.study import find
 
     design = find(name).at(scale)  # type: ignore[arg-type]
-    click.echo(f"{design.study.title}\n\n{design.study.question}\n")
+    click.echo(f"{design.study.title}\n\n{click.wrap_text(design.study.question, 80)}\n")
     content = {
         "scale": scale,
         "inits": list(design.inits),
@@ -77,7 +77,7 @@ def _show(name: str, scale: str) -> None:
         "answer": design.answer.model_dump(mode="json"),
         "limits": design.limits,
     }
-    click.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=78), nl=False)
+    click.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=72), nl=False)
 
 
 @command.command("run")

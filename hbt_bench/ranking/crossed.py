@@ -22,6 +22,8 @@ from hbt_bench.ranking.significance import CONFIDENCE, Array
 
 #: Differences of this part of the values are rounding.
 _ROUNDING = 1e-12
+#: Below this a p-value is not told, and t quantiles are no longer exact.
+_SMALLEST = 1e-20
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +104,10 @@ class Crossed:
 
     @property
     def p_value(self) -> float:
-        """Two-sided p of the average being 0; it is below 0.05 if and only if 0 is outside of the interval."""
+        """Two-sided p of the average being 0; it is below 0.05 if and only if 0 is outside of the interval.
+
+        Not told below 1e-20; 0 where there is no variance at all.
+        """
         from scipy.optimize import brentq
 
         size = max((float(np.abs(group).max()) for group in (self.seeds, *self.questions)), default=0.0)
@@ -111,8 +116,8 @@ class Crossed:
         if self.error <= _ROUNDING * size:
             return 0.0
         wanted = abs(self.value) / self.error
+        if self._critical(_SMALLEST) <= wanted:
+            return _SMALLEST
         # in logarithms, so that small p are as exact as large ones
-        lowest = -600.0
-        if self._critical(math.exp(lowest)) <= wanted:
-            return 0.0
-        return math.exp(brentq(lambda log: self._critical(math.exp(log)) - wanted, lowest, 0.0, xtol=1e-10))
+        logarithm = brentq(lambda log: self._critical(math.exp(log)) - wanted, math.log(_SMALLEST), 0.0, xtol=1e-10)
+        return math.exp(logarithm)

@@ -23,19 +23,16 @@ def answer(question: Answer, figures: Sequence[Figure]) -> str:
     elif worse:
         verdict = f"No: this run does not show that {question.claim}."
     else:
-        verdict = f"Undecided: this run shows no difference, so neither that {question.claim} nor the opposite."
+        verdict = f"Undecided: no difference is shown, so this run says neither that {question.claim} nor the opposite."
     parts = []
-    for found, words in ((better, "better than"), (worse, "worse than")):
+    for found, words in ((better, "is better than"), (worse, "is worse than")):
         if found:
-            parts.append(f"is {words} {_listed(found)}")
-    open_ones = [one for one in figures if not _holds(one)]
-    if open_ones:
-        parts.append(f"no difference is shown from {_listed(open_ones)}")
+            parts.append(f"{words} {_listed(found)}")
+    unclear = [one for one in figures if not _holds(one)]
+    if unclear:
+        parts.append(f"does not differ with certainty from {_listed(unclear)}")
     system = " and ".join(dict.fromkeys(one.system for one in figures))
-    # a sentence of its own where nothing is said of the strategy itself
-    told = "; ".join(parts)
-    told = f"By mean AP {_WHERE[question.tasks]}, {system} {told}" if better or worse else f"For {system}, {told}"
-    return f"{verdict} {told}."
+    return f"{verdict} By mean AP {_WHERE[question.tasks]}, {system} {' and '.join(parts)}."
 
 
 _WHERE = {
@@ -51,7 +48,7 @@ def _holds(figure: Figure) -> bool:
 
 def _listed(figures: Sequence[Figure]) -> str:
     texts = [
-        f"{one.baseline} by {one.value:+.4f} (95 % from {one.low:+.4f} to {one.high:+.4f}, p = {probability(one.p)})"
+        f"{one.baseline} ({one.value:+.4f}, 95 % from {one.low:+.4f} to {one.high:+.4f}, {_p(one.p)})"
         for one in figures
     ]
     return " and ".join([", ".join(texts[:-1]), texts[-1]] if texts[1:] else texts)
@@ -62,3 +59,8 @@ def probability(p: float | None) -> str:
     if p is None:
         return "-"
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
+
+
+def _p(p: float | None) -> str:
+    text = probability(p)
+    return f"corrected p {text}" if text.startswith("<") else f"corrected p = {text}"

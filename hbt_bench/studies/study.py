@@ -225,7 +225,7 @@ class Design:
         """A drop needs the clean task too."""
         clean = {name for group in ("in-domain", "out-of-domain") for name in self._results(group)}
         for place, name in enumerate(self.tasks.shifted):
-            for _, selection in [(name, one) for one in _tasks(name)]:
+            for selection in _tasks(name):
                 if selection.spec is None:
                     raise _MistakeError(
                         ("tasks", "shifted", place), f"'{name}' has no query shift: write +typos or another"
