@@ -67,6 +67,7 @@ class Cost:
     pairs: int
     seconds: float
     models: int
+    init: str
     alpha: float | None = None
 
 
@@ -259,7 +260,15 @@ class _Table:
             about = [train.about for train in trains]
             seconds = sum(one["seconds"] for one in about) / len(about)
             alpha = trains[0].system.alpha
-            yield Cost(name, about[0]["steps"], about[0]["pairs_seen"], round(seconds, 1), len(about), alpha)
+            yield Cost(
+                name,
+                about[0]["steps"],
+                about[0]["pairs_seen"],
+                round(seconds, 1),
+                len(about),
+                trains[0].system.init,
+                alpha,
+            )
 
 
 def label(plan: Plan, train: Train) -> str:

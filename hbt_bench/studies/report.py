@@ -72,7 +72,7 @@ class Report:
         found = findings.select(kind="answer")
         sections = [
             Section("What answers it", [design.limits] if design.limits else (), [_differences(found, "The answer")]),
-            *_curve(plan, findings),
+            *_curve(findings),
             *_scores(findings),
             Section(
                 "By language", ["AP in the pool of all languages, by the language of the query."], _languages(findings)
@@ -220,22 +220,21 @@ def _differences(figures: Sequence[Figure], title: str) -> Table:
     return Table(header, rows, title, names=4)
 
 
-def _curve(plan: Plan, findings: Findings) -> Iterable[Section]:
-    points = sorted(
-        ((cost.alpha, cost.system) for cost in findings.costs if cost.alpha is not None), key=lambda point: point[0]
-    )
-    if not points:
+def _curve(findings: Findings) -> Iterable[Section]:
+    curves = curve.lines(findings)
+    if not curves:
         return
-    figures = curve.lines(findings, points)
+    header = list(curve.COLUMNS.values())
     rows = [
-        [f"{alpha:g}", system, *(_cell(line[at]) for line in figures.values())]
-        for at, (alpha, system) in enumerate(points)
+        [name, f"{alpha:g}", *(_cell(line[column][at]) if column in line else "-" for column in header)]
+        for name, (alphas, line) in curves.items()
+        for at, alpha in enumerate(alphas)
     ]
-    table = Table(("alpha", "strategy", *figures), rows, "The curve over alpha", names=2)
-    svg = curve.draw([alpha for alpha, _ in points], figures)
-    told = "Alpha is the share of batches of one language."
+    table = Table(("collection", "alpha", *header), rows, "In and out of the domain", names=1)
+    svg = curve.draw(curves)
+    told = "Alpha is the share of batches of one language: 0 is cross-lingual training, 1 monolingual."
     said = [told] if svg else [told, "The plot needs an extra: `pip install 'hbt-bench[plot]'`."]
-    text = "Scores and rank distance against alpha with 95 % intervals; the numbers are in the table"
+    text = "Scores and rank distance against alpha, and monolingual AP against both, with 95 % intervals"
     yield Section("Trade-off over alpha", said, [table], [Picture("alpha.svg", svg, text)] if svg else ())
 
 

@@ -248,13 +248,14 @@ class Design:
 
     def _check_names(self) -> None:
         """The answer and the curve are about strategies that there are."""
-        named = [("answer", "strategy", self.answer.strategy)]
-        named += [("answer", "over", name) for name in self.answer.over]
-        named += [("sweep", "zero", self.sweep.zero), ("sweep", "one", self.sweep.one)] if self.sweep else []
-        for part, key, name in named:
+        named: list[tuple[tuple[object, ...], str]] = [(("answer", "strategy"), self.answer.strategy)]
+        named += [(("answer", "over", place), name) for place, name in enumerate(self.answer.over)]
+        if self.sweep:
+            named += [(("sweep", "zero"), self.sweep.zero), (("sweep", "one"), self.sweep.one)]
+        for where, name in named:
             if name not in self.strategies:
                 near = did_you_mean(name, self.strategies) or f" (there are {', '.join(self.strategies)})"
-                raise _MistakeError((part, key), f"no strategy '{name}'{near}")
+                raise _MistakeError(where, f"no strategy '{name}'{near}")
         if not self.tasks.of(self.answer.tasks):
             raise _MistakeError(("answer", "tasks"), f"there are no {self.answer.tasks} tasks")
 
