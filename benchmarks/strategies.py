@@ -1,16 +1,30 @@
-"""Train every strategy with several seeds from one recipe and evaluate each model; a re-run does what is missing.
+"""Train every strategy with several seeds from one recipe, evaluate each model, and compare the strategies.
 
 python benchmarks/strategies.py recipes/parallel-small.yaml --data-dir DATA --tasks xquad-r,mlqa-r --output runs
+
+A re-run does what is missing. A strategy's value for a query is the mean over its seeds; strategies are compared with
+hybrid-50 by the tests of `hbt-bench compare`, clustered by question, corrected over all comparisons. These tests take
+the seeds as given: how far the seeds lie apart stands beside them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import statistics
 from pathlib import Path
 
+import numpy as np
+import report
+
+from hbt_bench.ranking.measures import Ranking
+from hbt_bench.ranking.significance import Clusters, Paired, bootstrap, holm, percentiles
+from hbt_bench.ranking.subsets import MODES, Mode
 from hbt_bench.reporting.evaluation import Evaluation
+from hbt_bench.reporting.systems import Evidence, Source
 from hbt_bench.tasks.mteb_model import ModelRequest
 from hbt_bench.tasks.registry import select_tasks
+from hbt_bench.tasks.spec import TaskSpec
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.training import Training
 
@@ -24,6 +38,85 @@ RUNS = [
     ("hybrid-75", "hybrid", 0.75),
 ]
 
+#: What the others are compared with.
+BASELINE = "hybrid-50"
+
+
+def by_question(evidence: Evidence, measure: str) -> Clusters:
+    """The values of all subsets by question."""
+    judgements, ranks = evidence.stored.judgements, evidence.stored.ranks
+    rankings = [Ranking.of(judgements, ranks, judged) for judged in evidence.judged]
+    values = [ranking.span() if measure == "rank_distance" else ranking.average_precision() for ranking in rankings]
+    questions = [judgements.questions[judged.rows] for judged in evidence.judged]
+    subsets = np.repeat(np.arange(len(values)), [len(part) for part in values])
+    return Clusters.of(np.concatenate(values), np.concatenate(questions), subsets)
+
+
+def compared(output: Path, spec: TaskSpec, mode: Mode, measure: str, seeds: int) -> list[dict[str, object]]:
+    """Every strategy on one task by one measure; the p-values are not corrected yet."""
+    means, spread = [], []
+    for name, _, _ in RUNS:
+        labels = [f"{name}-seed{seed}" for seed in range(seeds)]
+        parts = [
+            by_question(Source.find(f"local/{label}", output / "results").read(spec, mode, None), measure)
+            for label in labels
+        ]
+        means.append(Clusters(np.mean([part.values for part in parts], axis=0), parts[0].counts))
+        spread.append(statistics.stdev(part.average for part in parts) if seeds > 1 else 0.0)
+    draws = bootstrap(means, seed=0)
+    base = [name for name, _, _ in RUNS].index(BASELINE)
+    rows: list[dict[str, object]] = []
+    for at, (name, _, _) in enumerate(RUNS):
+        row: dict[str, object] = {"task": spec.task_name(mode), "measure": measure, "strategy": name}
+        row |= {"value": means[at].average, "interval": percentiles(draws[at]), "seed_deviation": spread[at]}
+        if at != base:
+            paired = Paired(means[at], means[base])
+            row |= {"difference": paired.difference, "difference_interval": percentiles(draws[at] - draws[base])}
+            row["p_raw"] = paired.p_value()
+        rows.append(row)
+    return rows
+
+
+def publish(options: argparse.Namespace, about: dict[str, object]) -> None:
+    """Compare the strategies and write the report."""
+    rows = []
+    for selection in select_tasks(options.tasks):
+        assert selection.spec is not None
+        for mode in MODES:
+            for measure in ("AP", "rank_distance") if mode == "multi" else ("AP",):
+                rows += compared(options.output, selection.spec, mode, measure, options.seeds)
+    tested = [row for row in rows if "p_raw" in row]
+    for row, p in zip(tested, holm([row["p_raw"] for row in tested]), strict=True):
+        row["p"] = p
+    parts = ["\n".join(line for line in (__doc__ or "").strip().splitlines()[4:])]
+    for task, measure in dict.fromkeys((row["task"], row["measure"]) for row in rows):
+        digits = 1 if measure == "rank_distance" else 4
+        table = []
+        for row in (row for row in rows if (row["task"], row["measure"]) == (task, measure)):
+            low, high = row["interval"]
+            cells = [row["strategy"], f"{row['value']:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"]
+            cells.append(f"{row['seed_deviation']:.{digits}f}")
+            if "p" in row:
+                low, high = row["difference_interval"]
+                cells += [f"{row['difference']:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]", f"{row['p']:.2g}"]
+            else:
+                cells += ["-", "-"]
+            table.append(cells)
+        header = ["strategy", "mean over the seeds [95 %]", "deviation of the seeds", f"minus {BASELINE} [95 %]", "p"]
+        parts += [f"## {task}, {measure}", report.table(header, table)]
+    costs = []
+    for name, _, _ in RUNS:
+        found = [
+            json.loads((options.output / "models" / f"{name}-seed{seed}" / "hbt_bench_recipe.json").read_text())
+            for seed in range(options.seeds)
+        ]
+        seconds = ", ".join(f"{one['seconds']:.0f}" for one in found)
+        costs.append([name, found[0]["steps"], found[0]["pairs_seen"], seconds])
+    header = ["strategy", "steps", "pairs seen", "seconds of the seeds"]
+    parts += ["## Cost", "Every model saw the same number of pairs.", report.table(header, costs)]
+    parts += ["## Recipe", f"```yaml\n{options.recipe.read_text(encoding='utf-8').strip()}\n```"]
+    report.publish(f"Strategies of {options.recipe.stem}", parts, {"rows": rows}, about, options.report)
+
 
 def main() -> None:
     """Train and evaluate, seed by seed, so that whatever is there is balanced."""
@@ -32,8 +125,10 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--tasks", required=True)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--output", type=Path, default=Path("runs"))
+    parser.add_argument("--output", type=Path, default=Path("runs"), help="folder of the models and results")
+    parser.add_argument("--report", default="", help="where the report goes, without an ending")
     options = parser.parse_args()
+    about = report.environment()
     for seed in range(options.seeds):
         for name, strategy, alpha in RUNS:
             label = f"{name}-seed{seed}"
@@ -46,6 +141,7 @@ def main() -> None:
             found = Evaluation(request, selections, options.output / "results", data_dir=options.data_dir).run()
             scores = ", ".join(f"{result.task} {result.scores['AP']:.4f}" for result in found)
             print(f"{label}: {scores}", flush=True)
+    publish(options, about)
 
 
 if __name__ == "__main__":

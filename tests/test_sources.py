@@ -205,3 +205,26 @@ def test_folders(tmp_path, monkeypatch):
     assert check_folders(None, Path("x")) == (tmp_path, Path("x"), Path())
     with pytest.raises(UsageError, match="does not exist"):
         check_folders(tmp_path / "none", None)
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "items", "languages", "pairs"),
+    [
+        ("train/mlqa-test.jsonl.gz", {"query": "question", "passage": "context"}, 9593, 6, 41316),
+        ("train/tydiqa-goldp-train.jsonl.gz", {"query": "question", "passage": "answer_sentence"}, 8052, 3, 8052),
+        ("train/xcopa.jsonl.gz", {"query": "question", "passage": "answer", "negative": "distractor"}, 600, 12, 86400),
+        ("train/tatoeba-multi.jsonl.gz", {"query": "text", "passage": "text"}, 13604, 11, 64184),
+        ("ood/ntrex128.jsonl.gz", {"query": "text", "passage": "text", "next_in": "doc"}, 1997, 30, 1874 * 900),
+        (
+            "seeds/dolly-15k.jsonl.gz",
+            {"query": ("instruction", "context"), "passage": "response", "language": "en"},
+            15011,
+            1,
+            15011,
+        ),
+    ],
+)
+def test_the_real_files(data_dir, path, fields, items, languages, pairs):
+    """Items, languages, and pairs of a query and a passage: counted from the files."""
+    source = file(path, **fields).read([data_dir])
+    assert (len(source), len(source.languages), int(source.counts.sum())) == (items, languages, pairs)

@@ -250,6 +250,7 @@ def test_variants_train(tmp_path, changes):
         ({"init": "./nowhere"}, UsageError, "there is no folder ./nowhere: give --init a folder"),
         ({"batch_size": 4000}, DataError, "fewer than a batch of 4000: lower the batch size"),
         ({"languages": ("fr",)}, DataError, "cldr-facts has none of the languages fr: it has"),
+        ({"languages": ("en", "fr")}, DataError, "no source has anything to train on in 'fr': leave the language out"),
         ({"loss": "paper"}, UsageError, "the loss `paper` needs hard negatives, and cldr-facts has none"),
         ({"guard": ("xquad",)}, UsageError, "--guard: unknown collection 'xquad'; did you mean 'xquad-r'"),
         ({"dev": "mlqa"}, UsageError, "--dev: unknown collection 'mlqa'; did you mean 'mlqa-r'"),

@@ -68,6 +68,7 @@ class Material:
                 source, apart = _split(source, recipe)
                 held_out.append(_supply(recipe, spec, apart, phase))
             supplies.append(_supply(recipe, spec, source, phase))
+        _check_languages(recipe, [supply.source for supply in supplies])
         share = recipe.instruction.share if recipe.instruction else 0.0
         when = recipe.instruction.when if recipe.instruction else "after"
         plan = Plan(tuple(supplies), recipe.batch_size, recipe.steps, recipe.seed, share, when, recipe.pivot)
@@ -141,6 +142,19 @@ def _restricted(source: ParallelText, recipe: Recipe) -> ParallelText:
             f"{source.name} has none of the languages {' '.join(recipe.languages)}: it has {' '.join(source.languages)}"
         )
     return source.restricted(recipe.languages)
+
+
+def _check_languages(recipe: Recipe, sources: Sequence[ParallelText]) -> None:
+    """Raise `DataError` for a language that was asked for and of which no source has anything to train on."""
+    usable = {
+        code
+        for source in sources
+        for row, code in enumerate(source.languages)
+        if source.counts[row].any() or source.counts[:, row].any()
+    }
+    for code in recipe.languages or ():
+        if code not in usable:
+            raise DataError(f"no source has anything to train on in '{code}': leave the language out, or add data")
 
 
 def _split(source: ParallelText, recipe: Recipe) -> tuple[ParallelText, ParallelText]:
