@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 from hbt_bench.tasks.registry import Selection
 from hbt_bench.training.recipe import Recipe
 
-#: Seconds of a pair in training on one core, and of a text in evaluation with the ranks that it takes part in.
-_STATIC = (6e-4, 6e-4)
+#: Seconds of a pair in training a static:64 init of 4,000 subwords on one core; it grows with the root of the weights.
+_PAIR, _WEIGHTS = 2e-4, 4000 * 64
+#: Seconds of a text in evaluation with a static init and the ranks that it takes part in, and of a start.
+_TEXT, _EVALUATION = 4e-4, 0.5
 #: Seconds to read the data, make a tokenizer and compare texts with the guarded collections, for each source of text.
-_START, _SOURCE = 2.0, 5.0
+_START, _SOURCE = 1.0, 5.0
 #: Operations a second of one core in matrix products, as a small transformer reaches them.
 _CORE = 2e10
 #: Pairs, and texts, a second of a base-sized transformer on an A100 in bf16: 6 operations a weight and token for
@@ -25,7 +29,7 @@ def training(recipe: Recipe) -> float | None:
     seconds = _START + _SOURCE * files
     kind, _, size = recipe.init.partition(":")
     if kind == "static":
-        return seconds + pairs * _STATIC[0] * max(1.0, recipe.vocabulary / 8000)
+        return seconds + pairs * _PAIR * math.sqrt(recipe.vocabulary * int(size) / _WEIGHTS)
     if kind == "tiny":
         return seconds + pairs * 3 * _tiny(size)
     return seconds + pairs / _GPU[0]
@@ -40,9 +44,9 @@ def evaluation(recipe: Recipe, selection: Selection) -> float | None:
     texts = sum(count for code, count in (*expect.queries.items(), *expect.documents.items()) if code in codes)
     kind, _, size = recipe.init.partition(":")
     if kind == "static":
-        return 1.0 + texts * _STATIC[1]
+        return _EVALUATION + texts * _TEXT
     if kind == "tiny":
-        return 1.0 + texts * _tiny(size)
+        return _EVALUATION + texts * _tiny(size)
     return 10.0 + texts / _GPU[1]
 
 
