@@ -18,9 +18,10 @@ from hbt_bench.reporting.evaluation import Evaluation
 from hbt_bench.reporting.stored_ranks import StoredRanks
 from hbt_bench.studies import report
 from hbt_bench.studies.answer import answer
+from hbt_bench.studies.design import Answer
 from hbt_bench.studies.findings import Figure, Findings, by_question
 from hbt_bench.studies.plan import Evaluate, Place, Plan, Train
-from hbt_bench.studies.study import SCALES, Answer, Study, find, names
+from hbt_bench.studies.study import SCALES, Study, find, names
 from hbt_bench.training import card
 from hbt_bench.training.training import Training
 

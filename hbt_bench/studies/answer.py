@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hbt_bench.reporting.comparison import LEVEL
+from hbt_bench.studies.design import Answer
 from hbt_bench.studies.findings import Figure
-from hbt_bench.studies.study import Answer
 
 
 def answer(question: Answer, figures: Sequence[Figure]) -> str:

@@ -24,14 +24,13 @@ from hbt_bench.errors import OutputError
 from hbt_bench.reporting.evaluation import Evaluation
 from hbt_bench.reporting.result import Result
 from hbt_bench.studies import cost
-from hbt_bench.studies.study import Design, Group, System
+from hbt_bench.studies.design import GROUPS, Design, Group, System
 from hbt_bench.tasks.mteb_model import ModelRequest
 from hbt_bench.tasks.registry import Selection
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.sources import FileData
 from hbt_bench.training.training import RECIPE_FILE, Training
 
-GROUPS: tuple[Group, ...] = ("in-domain", "out-of-domain", "shifted")
 Say = Callable[[str], object]
 
 

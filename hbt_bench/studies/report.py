@@ -12,8 +12,9 @@ from hbt_bench.errors import DataError
 from hbt_bench.reporting.table import Table, number
 from hbt_bench.studies import curve
 from hbt_bench.studies.answer import answer, probability
+from hbt_bench.studies.design import GROUPS
 from hbt_bench.studies.findings import Figure, Findings
-from hbt_bench.studies.plan import GROUPS, Plan, short
+from hbt_bench.studies.plan import Plan, short
 
 _METHOD = (
     "Every model answers every question, so seeds and questions are crossed. Values are averaged over both; intervals "
