@@ -153,7 +153,7 @@ class _Table:
 
     def _read(self, job: Evaluate) -> None:
         results = job.results
-        named = {result.place[1]: result for result in results}
+        named = {_mode(result): result for result in results}
         stored = next((StoredRanks.read(result.ranks) for result in results if result.ranks), None)
         for mode, result in named.items():
             if stored is None or mode is None:
@@ -275,6 +275,12 @@ def label(plan: Plan, train: Train) -> str:
     """The name of a system in the report: the strategy, with the init where there are several."""
     several = len(plan.design.inits) > 1
     return f"{train.system.strategy} ({train.system.init})" if several else train.system.strategy
+
+
+def _mode(result: Result) -> Mode | None:
+    """The mode of a result, shifted or not; None for a task of MTEB's own."""
+    word = result.task.partition("[")[0].partition("+")[0].rpartition("-")[2]
+    return next((mode for mode in MODES if mode == word), None)
 
 
 def _names(key: tuple[str, str, str, str]) -> dict[str, str]:
