@@ -21,7 +21,7 @@ studies-smoke: .venv/dev
 	for name in $$($(BIN)/python -c "from hbt_bench.studies.study import names; print(*names())"); do $(BIN)/hbt-bench study run $$name --scale smoke --output build/studies || exit 1; done
 
 benchmarks: .venv/dev
-	for name in startup scoring end_to_end leaderboard page; do PYTHONPATH=. $(BIN)/python benchmarks/$$name.py --output results/benchmarks/$$name.json || exit 1; done
+	for name in startup scoring end_to_end leaderboard page training; do PYTHONPATH=. $(BIN)/python benchmarks/$$name.py --output results/benchmarks/$$name.json || exit 1; done
 
 # The leaderboards in README.md and results/README.md, which a test compares byte for byte.
 results: .venv/dev

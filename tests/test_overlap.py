@@ -48,6 +48,16 @@ def test_counting_and_dropping(overlap):
     assert not overlap.count(left)
 
 
+def test_hard_negatives_are_compared_too(overlap):
+    items = [
+        Item("1", {"en": "q"}, {"en": "p"}, {"en": ["Who is Ann?"]}),
+        Item("2", {"en": "r"}, {"en": "s"}, {"en": ["t"]}),
+    ]
+    source = ParallelText.from_items("train", items)
+    assert overlap.count(source).total() == 1
+    assert overlap.dropped(source).ids == ("2",)
+
+
 def test_nothing_left(overlap):
     source = ParallelText.from_items("train", [Item("1", {"en": "Who is Ann?"}, {"en": "A girl."})])
     with pytest.raises(DataError, match="nothing is left to train on of train"):

@@ -132,6 +132,18 @@ def test_ten_thousand_batches(strategy, pairs):
     planned = drawn.shares()
     assert sum(planned.values()) == pytest.approx(1)
     assert {key[1] for key in planned} == expected_kinds
+    for kind in kinds:  # each planned share beside the share of what was drawn
+        keys = [key for key in planned if key[1] == kind]
+        total = sum(planned[key] for key in keys)
+        draws = sum(count for (name, _, _), count in pair_counts.items() if name == kind)
+        codes = source.languages
+        statistic = sum(
+            (pair_counts[kind, codes.index(q), codes.index(p)] - draws * planned[key] / total) ** 2
+            / (draws * planned[key] / total)
+            for key in keys
+            for q, p in [key[2:]]
+        )
+        assert statistic < chi2.ppf(0.999, len(keys) - 1)
 
 
 def test_language_specific():
@@ -240,6 +252,48 @@ def test_hard_negatives_are_nobodys_passage():
             items_in = set(batch.items.tolist())
             assert not any((item + 1) % 60 in items_in for item in items_in)
             assert batch.negatives.shape == (ROWS, 1)
+
+
+def met(batch):
+    """All pairs of items that stand in one batch."""
+    items = batch.items.tolist()
+    return {(one, other) for one in items for other in items if one != other}
+
+
+def test_the_other_passages_of_a_query_are_no_negatives():
+    """Item 3k and 3k + 1 ask the same, 3k + 1 and 3k + 2 have the same passage: none of the three may meet."""
+    items = []
+    for n in range(90):
+        k, turn = divmod(n, 3)
+        question, passage = (f"q{k}", f"q{k}", f"r{k}")[turn], (f"p{k}", f"s{k}", f"s{k}")[turn]
+        items.append(Item(str(n), {"en": question, "de": f"f {question}"}, {"en": passage, "de": f"a {passage}"}))
+    source = ParallelText.from_items("triplets", items)
+    for strategy in ("monolingual", "cross-lingual", "mixed"):
+        for batch in plan(strategy, source, steps=300, rows=12).batches():
+            assert all(one // 3 != other // 3 for one, other in met(batch))
+
+
+def test_case_does_not_tell_texts_apart():
+    items = [
+        Item(str(n), {"en": f"question {n}"}, {"en": ("YES %d" if n % 2 else "Yes %d") % (n // 2)}) for n in range(80)
+    ]
+    source = ParallelText.from_items("case", items)
+    for batch in plan("monolingual", source, steps=300).batches():
+        assert all(one // 2 != other // 2 for one, other in met(batch))
+
+
+def test_small_batches_whose_rows_drew_one_pair_by_chance():
+    source = ParallelText.from_items(
+        "small",
+        [
+            Item(str(n), {c: f"{c} q{n}" for c in ("en", "de")}, {c: f"{c} p{n // 2}" for c in ("en", "de")})
+            for n in range(6)
+        ],
+    )
+    for batch in plan("mixed", source, steps=400, rows=2).batches():
+        assert len(set(batch.passages.tolist())) == 2
+        assert batch.passages.min() >= 0
+        assert all(one // 2 != other // 2 for one, other in met(batch))
 
 
 def test_several_sources_take_turns_by_weight_and_never_mix():

@@ -83,6 +83,15 @@ def test_columns_for_languages(tmp_path):
     assert texts(source, "passages") == {"de": [None], "en": ["Ann"]}
 
 
+def test_records_without_an_id_are_items_of_their_own(tmp_path):
+    (tmp_path / "s.jsonl").write_text('{"id": null, "texts": {"en": {"q": "a", "p": "b"}}}\n' * 3)
+    assert len(file("s.jsonl").read([tmp_path])) == 3
+
+
+def test_only_the_languages_that_are_named(folder):
+    assert file(languages=("en",)).read([folder]).languages == ("en",)
+
+
 def test_parts_are_a_partition(tmp_path):
     lines = [{"id": str(n), "doc": f"d{n // 5}", "texts": {"en": {"q": f"q{n}", "p": f"p{n}"}}} for n in range(200)]
     (tmp_path / "s.jsonl").write_text("\n".join(map(json.dumps, lines)))
@@ -103,6 +112,14 @@ def test_parts_are_a_partition(tmp_path):
         ('{"texts": {"xx": {"q": "x"}}}', {}, "has the unknown language code 'xx'"),
         ('{"texts": {"en": {"q": 3, "p": "y"}}}', {}, "has no text but int in q"),
         ('{"texts": {"en": {"q": "x", "p": "y", "n": [1]}}}', {"negative": "n"}, "something other than texts in n"),
+        ('{"id": 1, "texts": {"en": {"q": "x", "p": "y"}}}\n' * 2, {}, "another record with the id '1' in 'en'"),
+        ('{"texts": {"en": {"q": "x", "p": "y"}}}', {"negative": "m"}, "s has no hard negative in 'm'"),
+        (
+            '{"texts": {"en": {"q": "x", "p": "y"}}}',
+            {"next_in": "doc"},
+            "s has no field 'doc': check `part` and `next_in`",
+        ),
+        ('{"texts": {"en": {"q": "x", "p": "y"}}}', {"part": {"by": "dok"}}, "s has no field 'dok'"),
         ('{"texts": {"en": {"q": "x", "p": "y"}}}', {"where": {"a": 1}}, "s has no record that fits: check `where`"),
     ],
 )

@@ -109,7 +109,7 @@ def stop_after(step):
     return progress
 
 
-@pytest.mark.parametrize("changes", [{}, {"accumulation": 2}, {"init": "static:32"}])
+@pytest.mark.parametrize("changes", [{}, {"accumulation": 2}, {"init": "static:32", "workers": 1}])
 def test_a_stopped_run_continues_to_the_same_weights(tmp_path, changes):
     with pytest.raises(StoppedError):
         train(tmp_path / "stopped", progress=stop_after(10), **changes)
@@ -132,12 +132,32 @@ def test_an_unfinished_checkpoint_is_not_continued_from(tmp_path):
     assert weights_hash(tmp_path / "m") == weights_hash(train(tmp_path / "n"))
 
 
-def test_a_checkpoint_of_other_batches_is_refused(tmp_path):
+@pytest.mark.parametrize("changes", [{"seed": 3}, {"temperature": 0.2}, {"init": "tiny:1x64"}])
+def test_a_checkpoint_of_another_run_is_refused(tmp_path, changes):
     with pytest.raises(StoppedError):
-        train(tmp_path / "m", progress=stop_after(10))
-    with pytest.raises(ModelError, match="is of a run with other batches"):
-        train(tmp_path / "m", seed=3)
-    train(tmp_path / "m", seed=3, resume=False)
+        train(tmp_path / "m", progress=stop_after(6))
+    with pytest.raises(ModelError, match="is of another run"):
+        train(tmp_path / "m", **changes)
+    train(tmp_path / "m", resume=False, **changes)
+
+
+def test_early_stopping_goes_on_after_a_stop_as_if_there_had_been_none(tmp_path):
+    changes = {
+        "init": "static:32",
+        "dev": "cldr-facts",
+        "dev_every": 2,
+        "patience": 3,
+        "steps": 80,
+        "learning_rate": 1e-9,
+    }
+    undisturbed = train(tmp_path / "a", **changes)
+    steps = json.loads((undisturbed / RECIPE_FILE).read_text())["steps"]
+    assert steps == 8  # nothing is learned, so the first look stays the best
+    with pytest.raises(StoppedError):
+        train(tmp_path / "b", progress=stop_after(7), **changes)
+    resumed = train(tmp_path / "b", **changes)
+    assert json.loads((resumed / RECIPE_FILE).read_text())["steps"] == 8
+    assert weights_hash(resumed) == weights_hash(undisturbed)
 
 
 def test_killed_in_mid_epoch(tmp_path):
@@ -182,12 +202,44 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path, 
 
 def test_a_real_overflow_is_noticed(tmp_path):
     with pytest.raises(ModelError, match="lower the learning rate"):
-        train(tmp_path / "m", init="static:32", learning_rate=1e38, steps=30, warmup=0, temperature=1e-30)
+        train(tmp_path / "m", init="static:32", learning_rate=1e38, steps=30, warmup=0, temperature=1e-30, save_every=1)
+    from safetensors.torch import load_file
+
+    for path in (tmp_path / "m" / "checkpoints").glob("*/model.safetensors"):
+        assert all(bool(torch.isfinite(part).all()) for part in load_file(path).values())
+
+
+def test_an_overwrite_that_is_killed_leaves_no_complete_model(tmp_path, monkeypatch):
+    train(tmp_path / "m")
+
+    def killed(*arguments):
+        raise StoppedError
+
+    monkeypatch.setattr("hbt_bench.training.card.readme", killed)
+    with pytest.raises(StoppedError):
+        train(tmp_path / "m", init="static:32", overwrite=True)
+    monkeypatch.undo()
+    said = []
+    folder = train(tmp_path / "m", init="static:32", say=said.append)
+    assert f"{folder} has this model already" not in said
+    assert not (folder / "1_Pooling").exists()
+    assert Checkpoint.at(folder).revision == Checkpoint.at(train(tmp_path / "n", init="static:32")).revision
 
 
 def test_a_full_disk(tmp_path, monkeypatch):
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(PlanTrainer, "_save", full)
+    with pytest.raises(OutputError, match="no space left on the disk"):
+        train(tmp_path / "m")
+
+
+def test_a_full_disk_as_the_libraries_tell_it(tmp_path, monkeypatch):
+    from safetensors import SafetensorError
+
+    def full(*arguments, **options):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(PlanTrainer, "_save", full)
     with pytest.raises(OutputError, match="no space left on the disk"):
@@ -206,6 +258,16 @@ def test_early_stopping_keeps_the_best(tmp_path):
 
     evaluator = CollectionEvaluator(cldr.read("dev", ["de", "en", "sw"]), 32)
     assert evaluator(SentenceTransformer(str(folder), device="cpu"))["AP"] == pytest.approx(max(scores), abs=1e-6)
+
+
+def test_a_short_run_is_looked_at_once(tmp_path):
+    about = json.loads((train(tmp_path / "m", dev="cldr-facts") / RECIPE_FILE).read_text())
+    assert [entry["step"] for entry in about["dev"]] == [12]
+
+
+def test_a_matryoshka_larger_than_the_model(tmp_path):
+    with pytest.raises(UsageError, match="goes up to the model's 32 dimensions"):
+        train(tmp_path / "m", matryoshka=(64, 16))
 
 
 def test_the_development_loss(tmp_path):
@@ -251,6 +313,8 @@ def test_variants_train(tmp_path, changes):
         ({"batch_size": 4000}, DataError, "fewer than a batch of 4000: lower the batch size"),
         ({"languages": ("fr",)}, DataError, "cldr-facts has none of the languages fr: it has"),
         ({"languages": ("en", "fr")}, DataError, "no source has anything to train on in 'fr': leave the language out"),
+        ({"init": "static:32", "cached": 4}, UsageError, "`cached` is of no use to a static: init"),
+        ({"pivot": "xx"}, UsageError, "unknown language code 'xx'"),
         ({"loss": "paper"}, UsageError, "the loss `paper` needs hard negatives, and cldr-facts has none"),
         ({"guard": ("xquad",)}, UsageError, "--guard: unknown collection 'xquad'; did you mean 'xquad-r'"),
         ({"dev": "mlqa"}, UsageError, "--dev: unknown collection 'mlqa'; did you mean 'mlqa-r'"),
@@ -261,7 +325,7 @@ def test_variants_train(tmp_path, changes):
 def test_mistakes_are_told_before_anything_is_loaded(tmp_path, monkeypatch, changes, error, message):
     monkeypatch.setattr("hbt_bench.training.inits.load", None)
     with pytest.raises(error) as caught:
-        train(tmp_path / "m", **changes)
+        Training(Recipe.read(None, {**SMALL, **changes}), tmp_path / "m").run()
     assert message in str(caught.value)
 
 
@@ -319,9 +383,12 @@ Path(sys.argv[2] + f"-rows-{os.environ.get('RANK', 0)}.json").write_text(json.du
 """
 
 
-def test_two_processes_see_the_batches_of_one_and_learn_the_same(tmp_path):
+@pytest.mark.parametrize(
+    "changes", [{"distillation": 1.0, "dev_share": 0.2, "dev_measure": "loss", "dev_every": 4}, {"pairs": "one"}]
+)
+def test_two_processes_see_the_batches_of_one_and_learn_the_same(tmp_path, changes):
     """Two gloo processes with half a batch each, against one process; static, so that no dropout differs."""
-    recipe = json.dumps({**SMALL, "init": "static:32", "steps": 8, "learning_rate": 1e-2})
+    recipe = json.dumps({**SMALL, "init": "static:32", "steps": 8, "learning_rate": 1e-2, **changes})
     (tmp_path / "worker.py").write_text(WORKER)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29519"]
@@ -333,6 +400,8 @@ def test_two_processes_see_the_batches_of_one_and_learn_the_same(tmp_path):
         assert done.returncode == 0, done.stderr[-3000:]
     rows = [json.loads((tmp_path / f"two-rows-{rank}.json").read_text()) for rank in range(2)]
     for step in range(8):
+        if "dev_share" in changes:  # the first process looks at the development rows in between
+            break
         halves = [rows[rank][step * 8 : step * 8 + 8] for rank in range(2)]
         assert halves[0] + halves[1] == list(range(step * 16, step * 16 + 16))
     losses = [json.loads((tmp_path / name / RECIPE_FILE).read_text())["losses"] for name in ("one", "two")]

@@ -47,7 +47,10 @@ def _value(name: str, text: Any) -> Any:
     if name in _LISTS:
         return [part.strip() for part in text.split(",") if part.strip()]
     if name == "language_weights" and "=" in text:
-        return dict(part.strip().split("=", 1) for part in text.split(",") if "=" in part)
+        parts = [part.strip().split("=", 1) for part in text.split(",") if part.strip()]
+        if any(len(part) < 2 for part in parts):
+            raise UsageError(f"--language-weights: '{text}' has a language without a weight: write CODE=WEIGHT,...")
+        return dict(parts)
     return text
 
 

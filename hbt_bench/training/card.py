@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from hbt_bench.training.material import Material
+from hbt_bench.training.plan import Plan
 from hbt_bench.training.recipe import Recipe
 
 _LIBRARIES = ("hbt-bench", "sentence-transformers", "transformers", "torch", "numpy")
@@ -37,6 +38,7 @@ def about(
         "seconds": round(seconds, 1),
         "batches": dict(sorted(Counter(material.plan.kind_at(step) for step in range(steps)).items())),
         "shares": [[*key, round(share, 6)] for key, share in sorted(Counter(material.plan.drawn(steps)).items())],
+        "queries": _languages(material.plan, steps),
         "losses": [[entry["step"], entry["loss"]] for entry in history if "loss" in entry],
         "dev": [{key: value for key, value in entry.items() if not _is_speed(key)} for entry in looks],
         "versions": {name: version(name) for name in _LIBRARIES},
@@ -57,6 +59,8 @@ def readme(folder: str, facts: Mapping[str, Any]) -> str:
         head["base_model"] = facts["init"]
     recipe = {key: value for key, value in facts["recipe"].items() if value is not None}
     rows = ["| kind of batch | batches |", "|---|---:|", *(f"| {k} | {n} |" for k, n in facts["batches"].items())]
+    rows += ["", "| queries in | share |", "|---|---:|"]
+    rows += [f"| {code} | {share:.1%} |" for code, share in facts["queries"].items()]
     sources = [f"- {source}: data hash `{digest}`" for source, digest in facts["data"].items()]
     dropped = sum(entry[-1] for entry in facts["dropped"])
     if dropped:
@@ -85,6 +89,14 @@ def readme(folder: str, facts: Mapping[str, Any]) -> str:
         "Made with " + ", ".join(f"{key} {value}" for key, value in facts["versions"].items()) + ".",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _languages(plan: Plan, steps: int) -> dict[str, float]:
+    """The share of each query language among the rows drawn, largest first."""
+    shares: Counter[str] = Counter()
+    for (_, _, query, _), share in plan.drawn(steps).items():
+        shares[query] += share  # type: ignore[assignment]
+    return {code: round(share, 6) for code, share in sorted(shares.items(), key=lambda one: (-one[1], one[0]))}
 
 
 def _is_speed(key: str) -> bool:

@@ -13,6 +13,7 @@ class Clashes:
 
     With one language pair for the batch, `pair`, items clash by their two texts and those of their hard negatives;
     with several (None), by every text that they share with another item in any language, as translations could meet.
+    The passages of other items with the same query are an item's own here. Case does not count.
     """
 
     def __init__(self, source: ParallelText, pair: tuple[int, int] | None) -> None:
@@ -49,22 +50,39 @@ class Clashes:
 
     def _texts(self, items: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """The texts by which items clash, ordered by row, and the row that owns each."""
-        rows = np.arange(len(items))
+        source, rows = self._source, np.arange(len(items))
+        others, owners = _entries(*source.companions, items)
         if self._pair is not None:
             query, passage = self._pair
-            texts = np.stack([self._source.queries[query, items], self._source.passages[passage, items]], axis=1)
-            return texts.ravel(), np.repeat(rows, 2)
-        offsets, shared = self._source.shared
-        lengths = offsets[items + 1] - offsets[items]
-        starts = np.repeat(offsets[items] - np.cumsum(lengths) + lengths, lengths)
-        return shared[starts + np.arange(lengths.sum())], np.repeat(rows, lengths)
+            numbers = np.concatenate(
+                [source.queries[query, items], source.passages[passage, items], source.passages[passage, others]]
+            )
+            owners = np.concatenate([rows, rows, owners])
+            present = numbers != MISSING
+            texts, owners = source.alike[numbers[present]], owners[present]
+        else:
+            texts, first = _entries(*source.shared, items)
+            more, second = _entries(*source.shared, others)
+            texts, owners = np.concatenate([texts, more]), np.concatenate([first, owners[second]])
+        order = np.argsort(owners, kind="stable")
+        return texts[order], owners[order]
 
     def _hard_negatives(self, items: NDArray[np.int32], passages: NDArray[np.int64]) -> NDArray[np.int32]:
         """The hard negatives of each row, shape (rows, any)."""
         if self._pair is not None:
-            return self._source.negatives[passages, items]
-        # in any language: a negative may be the translation of a positive
-        return self._source.negatives[:, items].swapaxes(0, 1).reshape(len(items), -1)
+            numbers = self._source.negatives[passages, items]
+        else:  # in any language: a negative may be the translation of a positive
+            numbers = self._source.negatives[:, items].swapaxes(0, 1).reshape(len(items), -1)
+        return np.where(numbers == MISSING, MISSING, self._source.alike[numbers])
+
+
+def _entries(
+    offsets: NDArray[np.int64], values: NDArray[np.int32], rows: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """What some rows of compressed rows own, in their order, and which of the rows owns each."""
+    lengths = offsets[rows + 1] - offsets[rows]
+    starts = np.repeat(offsets[rows] - np.cumsum(lengths) + lengths, lengths)
+    return values[starts + np.arange(lengths.sum())], np.repeat(np.arange(len(rows)), lengths)
 
 
 def _repeats(values: NDArray[np.int32], rows: NDArray[np.int64], count: int) -> NDArray[np.bool_]:

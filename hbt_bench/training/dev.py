@@ -100,6 +100,7 @@ class LossEvaluator(SentenceEvaluator):  # type: ignore[misc]
                         if key.startswith(f"{name}_")
                     }
                     for name in columns
+                    if any(key.startswith(f"{name}_") for key in batch)  # a source may have no hard negatives
                 ]
                 value = self.loss(features, None)
                 losses.append(float(sum(value.values()) if isinstance(value, dict) else value))

@@ -20,7 +20,7 @@ from hbt_bench.corpus.atomic import write_text
 from hbt_bench.errors import ModelError
 from hbt_bench.training.plan import Batch, Plan
 
-#: In a checkpoint that was written to its end; holds the fingerprint of the plan.
+#: In a checkpoint that was written to its end; holds what the run depends on.
 COMPLETE = "hbt_bench_plan.txt"
 
 
@@ -93,7 +93,7 @@ class PlanTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         self.accelerator.even_batches = False
         loader = DataLoader(
             self.rows,
-            batch_sampler=Slices(len(self.rows), self.args.train_batch_size),
+            batch_sampler=Slices(len(self.rows), self.args.per_device_train_batch_size),
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
@@ -117,6 +117,14 @@ class PlanTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
             )
         self._finite = None
 
+    def check_weights(self) -> None:
+        """Raise `ModelError` when a weight is NaN or infinite, before it is saved."""
+        if not all(bool(torch.isfinite(part).all()) for part in self.model.parameters()):
+            raise ModelError(
+                f"the weights became NaN or infinite at or before step {self.state.global_step}: lower the learning "
+                "rate; the last checkpoint before it is kept"
+            )
+
     def create_model_card(self, *arguments: Any, **options: Any) -> None:
         """Nothing: the card is written once, at the end, from the recipe."""
 
@@ -124,8 +132,8 @@ class PlanTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
 class Watch(TrainerCallback):  # type: ignore[misc]
     """Looks at the loss before anything is logged or saved, and marks checkpoints that are complete."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, identity: str) -> None:
+        self.identity = identity
         self.trainer: PlanTrainer | None = None
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
@@ -133,12 +141,15 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         if control.should_log or control.should_save or control.should_evaluate or state.global_step >= state.max_steps:
             assert self.trainer is not None
             self.trainer.check_loss()
+        if control.should_save or state.global_step >= state.max_steps:
+            assert self.trainer is not None
+            self.trainer.check_weights()
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
         """The checkpoint's files are all there now."""
         if state.is_world_process_zero:
             folder = Path(args.output_dir, f"checkpoint-{state.global_step}")
-            write_text(folder / COMPLETE, self.plan.fingerprint + "\n")
+            write_text(folder / COMPLETE, self.identity + "\n")
 
 
 class Bar(TrainerCallback):  # type: ignore[misc]
@@ -171,10 +182,10 @@ class Bar(TrainerCallback):  # type: ignore[misc]
             self._loss = f"loss {logs['loss']:.3f}, "
 
 
-def last_complete(folder: Path, plan: Plan) -> tuple[Path | None, list[Path]]:
-    """The newest complete checkpoint of this plan, and those that a killed run left unfinished.
+def last_complete(folder: Path, identity: str) -> tuple[Path | None, list[Path]]:
+    """The newest complete checkpoint of this run, and those that a killed run left unfinished.
 
-    Raises `ModelError` when a complete checkpoint is of another plan.
+    Raises `ModelError` when a complete checkpoint is of another run.
     """
     complete, torn = [], []
     for path in folder.glob("checkpoint-*"):
@@ -183,10 +194,10 @@ def last_complete(folder: Path, plan: Plan) -> tuple[Path | None, list[Path]]:
             continue
         if not marker.is_file():
             torn.append(path)
-        elif marker.read_text().strip() != plan.fingerprint:
+        elif marker.read_text().strip() != identity:
             raise ModelError(
-                f"{path} is of a run with other batches (another recipe, data or version): train with --no-resume, or "
-                "choose another --output"
+                f"{path} is of another run (another recipe, data or version): train with --no-resume, or choose "
+                "another --output"
             )
         else:
             complete.append(path)

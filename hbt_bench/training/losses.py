@@ -55,16 +55,17 @@ class ParallelQueryLoss(nn.Module):
     last the parallel query.
     """
 
-    def __init__(self, ranking: MultipleNegativesRankingLoss, weight: float) -> None:
+    def __init__(self, ranking: MultipleNegativesRankingLoss, weight: float, *, gather: bool = False) -> None:
         super().__init__()
         self.model = ranking.model
         self.ranking = ranking
         self.weight = weight
+        self.gather = gather
 
     def forward(self, features: Iterable[dict[str, Tensor]], labels: Tensor) -> dict[str, Tensor]:
         """Both terms, by name; their sum is trained."""
         *embeddings, parallel = [self.model(one)["sentence_embedding"] for one in features]
-        passages = torch.cat(embeddings[1:])
+        passages = torch.cat([all_gather_with_grad(one) if self.gather else one for one in embeddings[1:]])
         own = cos_sim(embeddings[0], passages) * self.ranking.scale
         other = cos_sim(parallel, passages).detach() * self.ranking.scale
         divergence = functional.kl_div(
@@ -89,7 +90,7 @@ def build(recipe: Recipe, model: SentenceTransformer, *, gather: bool) -> nn.Mod
         else:
             loss = MultipleNegativesRankingLoss(model, **options)
     if recipe.distillation:
-        loss = ParallelQueryLoss(loss, recipe.distillation)
+        loss = ParallelQueryLoss(loss, recipe.distillation, gather=gather)
     if recipe.matryoshka:
         loss = MatryoshkaLoss(model, loss, sorted(recipe.matryoshka, reverse=True))
     return loss

@@ -12,16 +12,19 @@ import numpy as np
 from hbt_bench.corpus.collection import Collection
 from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.tasks import registry
+from hbt_bench.tasks.spec import TaskSpec
 from hbt_bench.training import draws
 from hbt_bench.training.overlap import Overlap
 from hbt_bench.training.parallel import ParallelText
 from hbt_bench.training.plan import Plan
 from hbt_bench.training.recipe import Recipe
-from hbt_bench.training.sources import SourceSpec
+from hbt_bench.training.sources import CldrFacts, SourceSpec
 from hbt_bench.training.strategies import Mixture, Phase, Supply
 
 #: Enough items for a development loss that does not jump about.
 _HELD_OUT = 2000
+#: A difference from alpha that is told.
+_NOTICED = 0.005
 _HOLD_OUT = 101  # the purpose of the draw, apart from those of a plan
 
 
@@ -63,7 +66,8 @@ class Material:
             names[source.name] += 1
             if names[source.name] > 1:
                 raise UsageError(f"two sources are called {source.name}: give one another `name`")
-            source = _guard(source, guarded, dropped, drop=drop_overlap)
+            if not isinstance(spec, CldrFacts):  # a training split apart from the evaluation's, by fact
+                source = _guard(source, guarded, dropped, drop=drop_overlap)
             if recipe.dev_share:
                 source, apart = _split(source, recipe)
                 held_out.append(_supply(recipe, spec, apart, phase))
@@ -72,6 +76,12 @@ class Material:
         share = recipe.instruction.share if recipe.instruction else 0.0
         when = recipe.instruction.when if recipe.instruction else "after"
         plan = Plan(tuple(supplies), recipe.batch_size, recipe.steps, recipe.seed, share, when, recipe.pivot)
+        mono = sum(share for (_, kind, *_), share in plan.shares().items() if kind == "mono")
+        if recipe.strategy == "hybrid" and abs(mono - recipe.alpha) > _NOTICED:
+            say(
+                f"some sources lack one kind of batch, so {mono:.0%} of the batches, not {recipe.alpha:.0%}, are "
+                "monolingual"
+            )
         for supply in supplies:
             small = supply.left_out(recipe.batch_size)
             if small:
@@ -94,7 +104,7 @@ def dev_collection(recipe: Recipe, folders: Sequence[Path]) -> Collection | None
         raise UsageError(f"--dev: unknown collection '{recipe.dev}'{did_you_mean(recipe.dev, known)}")
     spec = known[recipe.dev]
     shared = None if recipe.languages is None else [code for code in spec.languages if code in recipe.languages]
-    return spec.load(shared, folders[0] if len(folders) > 1 else None)
+    return spec.load(shared, _folder_of(spec, folders))
 
 
 def _guarded(recipe: Recipe, folders: Sequence[Path], say: Callable[[str], object]) -> list[tuple[str, Overlap]]:
@@ -105,21 +115,24 @@ def _guarded(recipe: Recipe, folders: Sequence[Path], say: Callable[[str], objec
         if name not in known:
             raise UsageError(f"--guard: unknown collection '{name}'{did_you_mean(name, known)}")
         spec = known[name]
-        files = spec.source.remote_files().values()
-        folder = next((one for one in folders if all((one / file.path).is_file() for file in files)), None)
-        if folder is None and files:
+        folder = _folder_of(spec, folders)
+        if folder is None and spec.source.remote_files():
             say(f"the training texts are not compared with {name}: its data is in none of the data folders")
             continue
         found.append((name, Overlap([spec.load(None, folder)])))
     return found
 
 
+def _folder_of(spec: TaskSpec, folders: Sequence[Path]) -> Path | None:
+    """The folder that has all files of a task."""
+    files = spec.source.remote_files().values()
+    return next((one for one in folders if files and all((one / file.path).is_file() for file in files)), None)
+
+
 def _guard(
     source: ParallelText, guarded: list[tuple[str, Overlap]], dropped: Counter[tuple[str, str, str]], *, drop: bool
 ) -> ParallelText:
     for name, overlap in guarded:
-        if name == source.name:  # its own training split, which is split by question
-            continue
         count = overlap.count(source)
         if not count:
             continue
@@ -178,4 +191,4 @@ def _held_out_plan(recipe: Recipe, supplies: Sequence[Supply]) -> Plan:
         raise DataError("too few items are held out for a development loss: raise `dev_share`")
     steps = max(1, min(20, sum(len(supply.source) for supply in supplies) // rows))
     main = tuple(supply for supply in supplies if supply.phase == "main")
-    return Plan(main, rows, steps, 0)
+    return Plan(main, rows, steps, 0, pivot=recipe.pivot)

@@ -7,6 +7,7 @@ knows which passages must not meet as negatives.
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -104,17 +105,46 @@ class ParallelText:
         return None if both.all() else np.flatnonzero(both).astype(np.int32)
 
     @cached_property
+    def alike(self) -> NDArray[np.int32]:
+        """A number for each text that texts have in common which differ in case or in compatible characters only."""
+        numbers: dict[str, int] = {}
+        folded = (unicodedata.normalize("NFKC", text).casefold() for text in self.texts)
+        return np.array([numbers.setdefault(text, len(numbers)) for text in folded], dtype=np.int32)
+
+    @cached_property
+    def companions(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """The other items with the same query as an item, in any language: their passages answer it as well.
+
+        Compressed rows, as those of `shared`; most items have none.
+        """
+        present = self.queries != MISSING
+        items = np.broadcast_to(np.arange(len(self)), self.queries.shape)[present]
+        pairs = np.unique(np.stack([self.alike[self.queries[present]], items], axis=1), axis=0)
+        ends = np.flatnonzero(np.diff(pairs[:, 0], append=-1)) + 1
+        found = [
+            (one, other)
+            for group in np.split(pairs[:, 1], ends[:-1])
+            if len(group) > 1
+            for one in group.tolist()
+            for other in group.tolist()
+            if one != other
+        ]
+        both = np.array(sorted(set(found)), dtype=np.int64).reshape(-1, 2)
+        return np.searchsorted(both[:, 0], np.arange(len(self) + 1)), both[:, 1].astype(np.int32)
+
+    @cached_property
     def shared(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """The texts of each item, in any language, that another item has as query, passage or hard negative.
 
-        Compressed rows: item `i` owns ``texts[offsets[i]:offsets[i + 1]]``. Most items own none.
+        They are numbers of `alike`. Compressed rows: item `i` owns ``texts[offsets[i]:offsets[i + 1]]``. Most items
+        own none.
         """
         columns = np.concatenate([self.queries, self.passages])
         items = np.broadcast_to(np.arange(len(self)), columns.shape)
         present = columns != MISSING
-        pairs = np.unique(np.stack([columns[present], items[present]], axis=1), axis=0)
+        pairs = np.unique(np.stack([self.alike[columns[present]], items[present]], axis=1), axis=0)
         used = np.bincount(pairs[:, 0], minlength=len(self.texts))
-        used[np.unique(self.negatives[self.negatives != MISSING])] += 1
+        used[np.unique(self.alike[self.negatives[self.negatives != MISSING]])] += 1
         pairs = pairs[used[pairs[:, 0]] > 1]
         pairs = pairs[np.argsort(pairs[:, 1], kind="stable")]
         offsets = np.searchsorted(pairs[:, 1], np.arange(len(self) + 1))
@@ -145,7 +175,7 @@ class ParallelText:
         return left._kept((left.queries != MISSING).any(axis=0) & (left.passages != MISSING).any(axis=0))
 
     def without(self, unwanted: Callable[[str, str], bool]) -> ParallelText:
-        """Take out every query and passage of which `unwanted(language, text)` holds."""
+        """Take out the queries, passages, and passages with a hard negative, of which `unwanted(language, text)`."""
 
         def cleared(column: NDArray[np.int32]) -> NDArray[np.int32]:
             kept = column.copy()
@@ -155,7 +185,11 @@ class ParallelText:
                 kept[row, np.isin(column[row], bad)] = MISSING
             return kept
 
-        left = replace(self, queries=cleared(self.queries), passages=cleared(self.passages))
+        passages = cleared(self.passages)
+        for depth in range(self.negatives.shape[2]):
+            column = self.negatives[..., depth]
+            passages[(column != MISSING) & (cleared(column) == MISSING)] = MISSING
+        left = replace(self, queries=cleared(self.queries), passages=passages)
         return left._kept((left.queries != MISSING).any(axis=0) & (left.passages != MISSING).any(axis=0))
 
     def halved(self, held_out: NDArray[np.bool_]) -> tuple[ParallelText, ParallelText]:
@@ -175,9 +209,11 @@ class ParallelText:
         return left
 
     def occurrences(self) -> Iterator[tuple[str, str]]:
-        """Every text once for each language that has it as query or passage, as (language, text)."""
+        """Every text once for each language that has it, as query, passage or hard negative: (language, text)."""
         for row, code in enumerate(self.languages):
-            for number in np.unique(np.concatenate([self.queries[row], self.passages[row]])).tolist():
+            for number in np.unique(
+                np.concatenate([self.queries[row], self.passages[row], self.negatives[row].ravel()])
+            ).tolist():
                 if number != MISSING:
                     yield code, self.texts[number]
 

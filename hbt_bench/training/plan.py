@@ -149,14 +149,14 @@ class Plan:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the sources, the settings and some batches: a resumed run must find the same plan."""
+        """A hash of the sources, the settings and the first batches: a resumed run must find the same plan."""
         digest = hashlib.sha256(b"hbt-bench plan 1")
         for supply in self.supplies:
             drawn_by = (supply.weight, supply.mixture, supply.language_weights, supply.phase)
             digest.update(f"{supply.source.fingerprint} {drawn_by}".encode())
         settings = (self.batch_size, self.steps, self.seed, self.instruction_share, self.when, self.pivot)
         digest.update(repr(settings).encode())
-        for step in sorted({0, self.steps // 3, self.steps - 1}):
+        for step in range(min(self.steps, 3)):
             batch = Plan.batch_at(self, step)
             for array in (batch.items, batch.pairs, batch.parallel):
                 digest.update(array.astype("<i8").tobytes())
@@ -241,8 +241,8 @@ class Plan:
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Exchange the items that clash with an earlier row of their batch."""
         source = self.supplies[draw.supply].source
-        one_pair = bool((draw.pairs == draw.pairs[0]).all())
-        clashes = Clashes(source, (int(draw.pairs[0, 0]), int(draw.pairs[0, 1])) if one_pair else None)
+        # where rows draw pairs, a row may be exchanged for one of another pair
+        clashes = Clashes(source, None if draw.kind.per_row else (int(draw.pairs[0, 0]), int(draw.pairs[0, 1])))
         left = clashes.take_all(items, draw.pairs[:, 1])
         if not left.any():
             return items, draw.pairs

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from hbt_bench.errors import UsageError
 from hbt_bench.languages import get_language
 from hbt_bench.tasks.document import Document
-from hbt_bench.training.sources import Code, SourceSpec, expand
+from hbt_bench.training.sources import Code, FileData, HubData, SourceSpec, expand
 from hbt_bench.training.strategies import Strategy
 
 #: What a development collection can be measured by, and whether more of it is better.
@@ -112,15 +112,16 @@ class Recipe(BaseModel):
     def _expand(cls, entries: object) -> object:
         return _expanded(entries)
 
-    @field_validator("languages")
+    @field_validator("languages", "pivot", "language_weights")
     @classmethod
-    def _known(cls, codes: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        for code in codes or ():
+    def _known(cls, value: Any, info: ValidationInfo) -> Any:
+        named = [value] if info.field_name == "pivot" else [] if isinstance(value, str) else value or ()
+        for code in named:
             try:
                 get_language(code)
             except UsageError as error:
                 raise ValueError(str(error)) from None
-        return codes
+        return value
 
     @field_validator("init")
     @classmethod
@@ -138,24 +139,35 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.strategy == "language-specific" and len(self.languages or ()) != 1:
-            raise ValueError("the language-specific strategy needs exactly one language in `languages`")
-        if self.cached and self.distillation:
-            raise ValueError("`cached` and `distillation` do not go together: leave one out")
-        if self.loss == "paper" and (self.cached or self.symmetric or self.distillation):
-            raise ValueError("the loss `paper` takes neither `cached` nor `symmetric` nor `distillation`")
-        if self.matryoshka and self.distillation:
-            raise ValueError("`matryoshka` and `distillation` do not go together: leave one out")
-        if self.patience and not (self.dev or self.dev_share):
-            raise ValueError("`patience` needs development data: give `dev` or `dev_share`")
-        if self.dev_measure == "loss" and self.dev:
-            raise ValueError("the development loss is that of held-out training items: give `dev_share`, not `dev`")
-        if self.dev_share and self.dev_measure != "loss":
-            raise ValueError("`dev_share` goes with `dev_measure: loss`")
-        if self.batch_size % self.accumulation:
-            raise ValueError("`accumulation` must divide `batch_size`")
-        if self.instruction and round(self.steps * self.instruction.share) in (0, self.steps):
-            raise ValueError("the instruction stage has no step, or all of them: change its `share` or `steps`")
+        paper = self.loss == "paper"
+        stage = round(self.steps * self.instruction.share) if self.instruction else 1
+        mistakes = {
+            "the language-specific strategy needs exactly one language in `languages`": (
+                self.strategy == "language-specific" and len(self.languages or ()) != 1
+            ),
+            "`cached` is of no use to a static: init, which has no layers: leave it out": (
+                self.cached and self.init.startswith("static:")
+            ),
+            "`cached` and `distillation` do not go together: leave one out": self.cached and self.distillation,
+            "`matryoshka` and `distillation` do not go together: leave one out": self.matryoshka and self.distillation,
+            "the loss `paper` takes neither `cached` nor `symmetric` nor `distillation`": (
+                paper and (self.cached or self.symmetric or self.distillation)
+            ),
+            "`patience` needs development data: give `dev` or `dev_share`": (
+                self.patience and not (self.dev or self.dev_share)
+            ),
+            "the development loss is that of held-out training items: give `dev_share`, not `dev`": (
+                self.dev_measure == "loss" and self.dev
+            ),
+            "`dev_share` goes with `dev_measure: loss`": self.dev_share and self.dev_measure != "loss",
+            "`accumulation` must divide `batch_size`": self.batch_size % self.accumulation,
+            "the instruction stage has no step, or all of them: change its `share` or `steps`": (
+                stage in (0, self.steps) if self.instruction else False
+            ),
+        }
+        for message, wrong in mistakes.items():
+            if wrong:
+                raise ValueError(message)
         return self
 
     @classmethod
@@ -172,7 +184,7 @@ class Recipe(BaseModel):
             first = max(alike, key=lambda one: len(one["loc"]))
             place = first["loc"]
             if document and not (place and place[0] in (changes or {})):
-                raise document.invalid(error, cls.model_fields) from None
+                raise document.invalid(error, _known_keys(first["loc"])) from None
             flag = f"--{str(place[0]).replace('_', '-')}: " if place else ""
             message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
             raise UsageError(f"{flag}{message}") from None
@@ -193,6 +205,13 @@ class Recipe(BaseModel):
         """What tells two recipes apart, whatever they are called."""
         content = {key: value for key, value in self.resolved().items() if key not in ("name", "workers")}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _known_keys(place: Sequence[Any]) -> list[str]:
+    """The keys that there are where a mistake was made."""
+    if len(place) > 1 and place[0] in ("data", "instruction"):
+        return sorted({*FileData.model_fields, *HubData.model_fields, *Instruction.model_fields})
+    return list(Recipe.model_fields)
 
 
 def _expanded(entries: object) -> object:

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -107,14 +107,14 @@ class _Records(_Source):
     def items(self, name: str, records: Iterable[tuple[str, Mapping[str, Any]]]) -> ParallelText:
         """Gather records, each with its place for messages, into parallel items; raises `DataError`."""
         found: dict[str, Item] = {}
+        met: set[str] = set()
         last: Item | None = None
         group: object = None
         for place, record in records:
-            if any(_value(record, field) != wanted for field, wanted in self.where.items()):
+            met |= {field for field in self._needed if _value(record, field) is not None}
+            if not self._wanted(record):
                 continue
-            if self.part and _value(record, self.part.by) not in self.part:
-                continue
-            key = str(record.get(self.id, place))
+            key = place if record.get(self.id) is None else str(record[self.id])
             item = found.setdefault(key, Item(key, {}, {}, {}))
             for language, content in self._by_language(record, place).items():
                 self._add(item, language, content, place)
@@ -123,13 +123,45 @@ class _Records(_Source):
                     found[last.id] = replace(last, passages=item.passages)
                 last, group = item, _value(record, self.next_in)
                 found[key] = replace(item, passages={})
+        self._check(name, found, met)
+        return ParallelText.from_items(name, found.values(), bitext=self.bitext)
+
+    def _wanted(self, record: Mapping[str, Any]) -> bool:
+        """Whether `where` and `part` keep a record."""
+        return all(_value(record, field) == value for field, value in self.where.items()) and (
+            self.part is None or _value(record, self.part.by) in self.part
+        )
+
+    def _check(self, name: str, found: Mapping[str, Item], met: set[str]) -> None:
+        """Raise `DataError` when a field that was named is nowhere, or nothing was found."""
+        for field in self._needed:
+            if field not in met:
+                raise DataError(f"{name} has no field '{field}': check `part` and `next_in`")
         if not found:
             raise DataError(f"{name} has no record that fits: check `where` and `part`")
-        return ParallelText.from_items(name, found.values(), bitext=self.bitext)
+        if self.negative is not None and not any(item.negatives for item in found.values()):
+            raise DataError(f"{name} has no hard negative in '{self.negative}': check the name of the field")
+
+    @property
+    def _needed(self) -> list[str]:
+        """The fields that decide what is read, besides the texts."""
+        return [field for field in (self.part.by if self.part else None, self.next_in) if field is not None]
+
+    @model_validator(mode="after")
+    def _successors(self) -> Self:
+        if self.next_in and self.language_field:
+            raise ValueError(
+                "`next_in` needs all languages of a sentence in one record, so it takes no `language_field`"
+            )
+        return self
 
     def _by_language(self, record: Mapping[str, Any], place: str) -> dict[str, Any]:
         if isinstance(record.get(_RESERVED), Mapping):
-            parts = {code: {"text": part} if isinstance(part, str) else part for code, part in record["texts"].items()}
+            parts = {
+                code: {"text": part} if isinstance(part, str) else part
+                for code, part in record[_RESERVED].items()
+                if not self.languages or code in self.languages
+            }
         elif self.languages:
             parts = dict.fromkeys(self.languages, record)
         else:
@@ -146,6 +178,11 @@ class _Records(_Source):
         query, passage = _text(content, self.query, language, place), _text(content, self.passage, language, place)
         queries, passages, negatives = item.queries, item.passages, item.negatives
         assert isinstance(queries, dict) and isinstance(passages, dict) and isinstance(negatives, dict)  # noqa: PT018
+        if language in queries or language in passages:
+            raise DataError(
+                f"{place} is another record with the id '{item.id}' in '{language}': name a field that tells records "
+                "apart with `id`"
+            )
         if query:
             queries[language] = query
         if passage:
@@ -197,6 +234,8 @@ class HubData(_Records):
     def _one_way(self) -> HubData:
         if self.configs and self.splits:
             raise ValueError("give `configs` or `splits`, not both")
+        if self.next_in and (self.configs or self.splits):
+            raise ValueError("`next_in` needs all languages of a sentence in one record")
         return self
 
     @property

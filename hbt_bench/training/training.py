@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 #: What a model was trained from, beside its weights; written last, so a model that has it is complete.
 RECIPE_FILE = "hbt_bench_recipe.json"
 _CHECKPOINTS = "checkpoints"
+_MODULE = re.compile(r"^\d+_\w+$")
+_MODEL_FILE = re.compile(
+    r"^((modules|config\w*|sentence_bert_config|special_tokens_map|tokenizer\w*)\.json|vocab\..*|.*\.(model|safetensors))$"
+)
+_UNWRITABLE = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT)
 
 #: Called with the steps done, the steps of the run, and a line about them.
 Progress = Callable[[int, int, str], object]
@@ -102,22 +108,19 @@ class Training:
         checkpoints = self.output / _CHECKPOINTS
         if self.overwrite or not self.resume:
             shutil.rmtree(checkpoints, ignore_errors=True)
-        newest, torn = last_complete(checkpoints, material.plan)
+        identity = f"{material.plan.fingerprint} {self.recipe.digest}"
+        newest, torn = last_complete(checkpoints, identity)
         set_seed(self.recipe.seed)
         model = inits.load(self.recipe, _texts(material))
-        trainer = self._trainer(model, material, dev)
+        if self.recipe.matryoshka and max(self.recipe.matryoshka) > (model.get_embedding_dimension() or 0):
+            raise UsageError(f"`matryoshka` goes up to the model's {model.get_embedding_dimension()} dimensions")
+        trainer = self._trainer(model, material, dev, identity)
         if trainer.is_world_process_zero():
             for path in torn:
                 shutil.rmtree(path)
         if newest is not None:
             self.say(f"continuing from {newest.name}")
-        try:
-            trainer.train(resume_from_checkpoint=str(newest) if newest else None)
-        except (HbtBenchError, OSError):
-            raise
-        except RuntimeError as error:
-            _raise_for_memory_or_disk(error, self.output)
-            raise
+        trainer.train(resume_from_checkpoint=str(newest) if newest else None)
         if trainer.is_world_process_zero():
             done = trainer.state.global_step
             about = card.about(self.recipe, material, done, time.monotonic() - started, trainer.state.log_history)
@@ -125,7 +128,9 @@ class Training:
         trainer.accelerator.wait_for_everyone()
         return self.output
 
-    def _trainer(self, model: SentenceTransformer, material: Material, dev: Collection | None) -> PlanTrainer:
+    def _trainer(
+        self, model: SentenceTransformer, material: Material, dev: Collection | None, identity: str
+    ) -> PlanTrainer:
         import torch
         from sentence_transformers import SentenceTransformerTrainingArguments
         from transformers import EarlyStoppingCallback
@@ -158,7 +163,8 @@ class Training:
             save_steps=min(recipe.save_steps, recipe.steps),
             save_total_limit=2,
             eval_strategy="steps" if looks else "no",
-            eval_steps=recipe.dev_every if looks else None,
+            eval_steps=min(recipe.dev_every, recipe.steps) if looks else None,
+            restore_callback_states_from_checkpoint=True,  # how long early stopping has waited
             load_best_model_at_end=looks,
             metric_for_best_model=f"eval_{recipe.dev_measure}" if looks else None,
             greater_is_better=DEV_MEASURES[recipe.dev_measure] if looks else None,
@@ -168,8 +174,11 @@ class Training:
             use_cpu=not torch.accelerator.is_available(),
             ddp_backend="gloo" if processes > 1 and not torch.accelerator.is_available() else None,
         )
+        if arguments.n_gpu > 1:
+            self.say(f"one of {arguments.n_gpu} GPUs is used: start with torchrun or accelerate launch to use all")
+            arguments._n_gpu = 1  # else every step would have as many batches of the plan
         loss = losses.build(recipe, model, gather=processes > 1)
-        watch = Watch(material.plan)
+        watch = Watch(identity)
         callbacks = [watch, Bar(material.plan, self.progress)]
         if recipe.patience:
             callbacks.append(EarlyStoppingCallback(recipe.patience))
@@ -178,7 +187,7 @@ class Training:
             model=model,
             args=arguments,
             loss=loss,
-            evaluator=self._evaluator(model, material, dev, loss),
+            evaluator=self._evaluator(model, material, dev),
             callbacks=callbacks,
         )
         trainer.remove_callback(PrinterCallback)
@@ -191,15 +200,17 @@ class Training:
         recipe = self.recipe
         return Rows(plan, recipe.query_prefix, recipe.passage_prefix, parallel=recipe.distillation > 0)
 
-    def _evaluator(self, model: SentenceTransformer, material: Material, dev: Collection | None, loss: Any) -> Any:
+    def _evaluator(self, model: SentenceTransformer, material: Material, dev: Collection | None) -> Any:
         from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 
+        from hbt_bench.training import losses
         from hbt_bench.training.dev import CollectionEvaluator, LossEvaluator
 
         if dev is not None:
             return CollectionEvaluator(dev, self.recipe.batch_size)
         if material.held_out is None:
             return None
+        loss = losses.build(self.recipe, model, gather=False)  # one process looks at the development data
         return LossEvaluator(
             self._rows(material.held_out), SentenceTransformerDataCollator(preprocess_fn=model.preprocess), loss
         )
@@ -208,6 +219,9 @@ class Training:
         """Write the model beside, then move its files in place, the one that makes the folder complete last."""
         with tempfile.TemporaryDirectory(prefix=".saving-", dir=self.output) as folder:
             model.save(folder, create_model_card=False)
+            if (self.output / RECIPE_FILE).is_file():  # an older model's: from here on the folder is not complete
+                (self.output / RECIPE_FILE).unlink()
+                _remove_model(self.output)
             for path in sorted(Path(folder).iterdir(), key=lambda path: path.name == "modules.json"):
                 target = self.output / path.name
                 if target.is_dir():
@@ -240,23 +254,30 @@ def _installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
+def _remove_model(folder: Path) -> None:
+    """Take away the files of an older model, of which a new one may have fewer."""
+    for path in folder.iterdir():
+        if path.is_dir() and _MODULE.match(path.name):
+            shutil.rmtree(path)
+        elif path.is_file() and _MODEL_FILE.match(path.name):
+            path.unlink()
+
+
 @contextlib.contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Put a failure to write, which the libraries leave to the system, in words."""
+    """Put a full disk and a full memory in words, which the libraries tell by errors of many kinds."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT):
-            raise output_error(folder, error) from error
+    except HbtBenchError:
         raise
-
-
-def _raise_for_memory_or_disk(error: RuntimeError, folder: Path) -> None:
-    """Torch tells a full disk and a full memory as plain runtime errors."""
-    text = str(error)
-    if "No space left" in text or "iostream error" in text or "unexpected pos" in text:
-        raise output_error(folder, OSError(errno.ENOSPC, "no space left")) from error
-    if "out of memory" in text or "can't allocate memory" in text:
-        raise ModelError(
-            "there is not enough memory for this batch: lower --batch-size, or use --cached or --accumulation"
-        ) from error
+    except Exception as error:
+        text = str(error)
+        if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+            raise output_error(folder, error) from error
+        if any(words in text for words in ("No space left", "os error 28", "iostream error", "unexpected pos")):
+            raise output_error(folder, OSError(errno.ENOSPC, "no space left")) from error
+        if "out of memory" in text or "can't allocate memory" in text:
+            raise ModelError(
+                "there is not enough memory for this batch: lower --batch-size, or use --cached or --accumulation"
+            ) from error
+        raise
