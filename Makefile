@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
-.PHONY: quickstart test lint benchmarks results screenshots clean
+.PHONY: quickstart test lint studies-smoke benchmarks results screenshots clean
 quickstart: .venv/runtime
 	$(BIN)/hbt-bench quickstart
 
@@ -15,6 +15,10 @@ lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# All five studies on embedded data, about five minutes of one core; they share what models they can.
+studies-smoke: .venv/dev
+	for name in $$($(BIN)/python -c "from hbt_bench.studies.study import names; print(*names())"); do $(BIN)/hbt-bench study run $$name --scale smoke --output build/studies || exit 1; done
 
 benchmarks: .venv/dev
 	for name in startup scoring end_to_end leaderboard page training; do PYTHONPATH=. $(BIN)/python benchmarks/$$name.py --output results/benchmarks/$$name.json || exit 1; done
@@ -44,4 +48,4 @@ screenshots: .venv/dev
 	touch $@
 
 clean:
-	rm -rf .venv build dist quickstart .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build dist quickstart runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -245,3 +245,12 @@ def test_the_real_files(data_dir, path, fields, items, languages, pairs):
     """Items, languages, and pairs of a query and a passage: counted from the files."""
     source = file(path, **fields).read([data_dir])
     assert (len(source), len(source.languages), int(source.counts.sum())) == (items, languages, pairs)
+
+
+def test_translations_of_the_questions_of_the_facts():
+    source = CldrFacts(kind="cldr-facts", view="translations")
+    read, facts = source.read([]), CldrFacts(kind="cldr-facts").read([])
+    assert (source.label, read.name, read.bitext) == ("cldr-translations", "cldr-translations", True)
+    assert read.ids == facts.ids
+    assert texts(read) == texts(read, "passages") == texts(facts)
+    assert read.counts.diagonal().sum() == 0  # a question is no translation of itself

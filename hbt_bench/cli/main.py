@@ -27,6 +27,7 @@ _COMMANDS = {
     "show": "Explain a signature, and how to make its number again.",
     "card": "Write the evaluation block of a checkpoint's model card.",
     "export": "Lay results out for MTEB's repository or the hub.",
+    "study": "Answer a research question: train, evaluate, compare.",
     "quickstart": "Run the main job on built-in data, without network.",
 }
 

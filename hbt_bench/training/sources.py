@@ -51,18 +51,29 @@ class _Source(BaseModel):
 
 
 class CldrFacts(_Source):
-    """The training split of the embedded collection cldr-facts; its held-out languages are in none of its texts."""
+    """The training split of the embedded collection cldr-facts; its held-out languages are in none of its texts.
+
+    The view ``translations`` is a second task for the same facts: a question is the query for its translations.
+    """
 
     kind: Literal["cldr-facts"]
+    view: Literal["facts", "translations"] = "facts"
 
     @property
     def label(self) -> str:
         """The name in previews and counts."""
-        return cldr.NAME
+        return cldr.NAME if self.view == "facts" else f"cldr-{self.view}"
 
     def read(self, folders: Sequence[Path]) -> ParallelText:
         """Make the facts; no folder is looked at."""
-        return from_collection(cldr.read("train"))
+        collection = cldr.read("train")
+        if self.view == "facts":
+            return from_collection(collection)
+        texts: dict[str, dict[str, str]] = {}
+        for query in collection.queries:
+            texts.setdefault(query.question, {})[query.language] = query.text
+        items = [Item(question, versions, versions) for question, versions in texts.items()]
+        return ParallelText.from_items(self.label, items, bitext=True)
 
 
 class _Records(_Source):

@@ -1,0 +1,155 @@
+"""``hbt-bench study``: answer a research question by training, evaluating and comparing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hbt_bench.cli import options
+
+if TYPE_CHECKING:
+    from hbt_bench.studies.plan import Plan
+
+_SCALES = ("smoke", "small", "paper")
+
+
+def _scale(default: str) -> options.Decorator:
+    return click.option(
+        "--scale",
+        type=click.Choice(_SCALES),
+        default=default,
+        show_default=True,
+        help="smoke: embedded data, a minute; small: a data folder, half an hour; paper: the hub and GPUs.",
+    )
+
+
+_output = click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder of models, results and reports, which all studies share.",
+)
+
+
+@click.group("study")
+def command() -> None:
+    """Answer a research question: train what is missing, evaluate it, compare, and write one report.
+
+    \b
+    hbt-bench study list
+    hbt-bench study run ood-low-resource --scale small --data-dir ../data
+    """  # noqa: D301 -- click wants the character
+
+
+@command.command("list")
+def _list() -> None:
+    """List the studies."""
+    from rich.console import Console
+
+    from hbt_bench.reporting.table import Table
+    from hbt_bench.studies.study import find, names
+
+    rows = [[name, find(name).question] for name in names()]
+    Console().print(Table(("study", "question"), rows, names=2).rich())
+
+
+@command.command("show")
+@click.argument("name")
+@_scale("smoke")
+def _show(name: str, scale: str) -> None:
+    """Show what a study trains, evaluates and compares at a scale; NAME may be the path of a study file."""
+    import yaml
+
+    from hbt_bench.studies.study import find
+
+    design = find(name).at(scale)  # type: ignore[arg-type]
+    click.echo(f"{design.study.title}\n\n{click.wrap_text(design.study.question, 80)}\n")
+    content = {
+        "scale": scale,
+        "inits": list(design.inits),
+        "seeds": list(design.seeds),
+        "recipe": dict(design.base),
+        "strategies": {system.strategy: dict(system.changes) for system in design.systems},
+        "tasks": design.tasks.model_dump(by_alias=True, mode="json"),
+        "answer": design.answer.model_dump(mode="json"),
+        "limits": design.limits,
+    }
+    click.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=72), nl=False)
+
+
+@command.command("run")
+@click.argument("name")
+@_scale("smoke")
+@click.option("--dry-run", is_flag=True, help="Print the plan with its estimated cost; do nothing.")
+@_output
+@options.data_dir
+def _run(name: str, scale: str, dry_run: bool, output: Path, data_dir: Path | None) -> None:
+    """Run a study, or what is left of it, and write its report."""
+    from hbt_bench.cli.progress import Bars
+
+    with Bars() as bars:
+        plan = _plan(name, scale, output, data_dir, bars.say)
+        if dry_run:
+            _print(plan)
+            return
+        plan.run(bars)
+    _write(plan)
+
+
+@command.command("report")
+@click.argument("name")
+@_scale("smoke")
+@_output
+@options.data_dir
+def _report(name: str, scale: str, output: Path, data_dir: Path | None) -> None:
+    """Write the report of a study that has run once more."""
+    _write(_plan(name, scale, output, data_dir, lambda message: None))
+
+
+def _plan(name: str, scale: str, output: Path, data_dir: Path | None, say: object) -> Plan:
+    from hbt_bench.studies.plan import Place, Plan
+    from hbt_bench.studies.study import find
+    from hbt_bench.training.sources import check_folders
+
+    design = find(name).at(scale)  # type: ignore[arg-type]
+    place = Place(output, check_folders(data_dir, None), data_dir, design.drop_overlap)
+    return Plan(design, place, say)  # type: ignore[arg-type]
+
+
+def _write(plan: Plan) -> None:
+    from hbt_bench.studies import report
+
+    made = report.Report.of(plan)
+    click.echo(made.question)
+    click.echo(made.answer)
+    for path in made.write(report.folder(plan)):
+        click.echo(path)
+
+
+def _print(plan: Plan) -> None:
+    """The jobs, and what is likely left to do."""
+    from rich.console import Console
+
+    from hbt_bench.reporting.table import Table
+
+    estimates = plan.estimates()
+    rows = [
+        [
+            type(job).__name__.lower(),
+            job.label,
+            job.address[:8],
+            "-" if seconds == 0 else "?" if seconds is None else f"{seconds:,.0f} s",
+        ]
+        for job, seconds in estimates
+    ]
+    rows.append(["compare", plan.design.study.name, plan.address[:8], "-" if plan.comparison.is_file() else "10 s"])
+    title = f"{plan.design.study.name}, {plan.design.scale}: - is done, or shared with a job above"
+    Console().print(Table(("job", "of", "address", "estimate"), rows, title, names=3).rich())
+    known = sum(seconds for _, seconds in estimates if seconds)
+    unknown = sum(seconds is None for _, seconds in estimates)
+    where = "one core" if all(":" in init for init in plan.design.inits) else "one A100"
+    more = f", and {unknown} jobs whose cost is not known" if unknown else ""
+    click.echo(f"{len(rows)} jobs; about {known / 60:,.0f} minutes of {where} are left{more}")

@@ -1,0 +1,1 @@
+"""The studies: research questions as plans of training, evaluation and comparison."""

@@ -1,0 +1,104 @@
+"""Averages over seeds and questions: literals by hand, and the rate of false findings under the null."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hbt_bench.errors import DataError
+from hbt_bench.ranking.crossed import Crossed
+
+#: The t that 2.5 % exceed, from a printed table: 1, 2, 9 degrees of freedom.
+T = {1: 12.7062, 2: 4.3027, 9: 2.2622}
+
+
+def test_by_hand():
+    """Seeds have the means 2 and 4, questions 1.5 and 4.5: variances of the mean 2/2 and 4.5/2."""
+    crossed = Crossed.of(np.array([[1.0, 3.0], [2.0, 6.0]]))
+    assert crossed.value == 3.0
+    assert crossed.spread == pytest.approx(math.sqrt(2))
+    assert crossed.error == pytest.approx(math.sqrt(3.25))
+    assert crossed.interval == pytest.approx((3 - T[1] * math.sqrt(3.25), 3 + T[1] * math.sqrt(3.25)), rel=1e-5)
+    # with one degree of freedom, t is Cauchy's distribution
+    assert crossed.p_value == pytest.approx(1 - 2 / math.pi * math.atan(3 / math.sqrt(3.25)))
+
+
+def test_the_critical_value_is_weighted_by_the_variances():
+    seeds = np.array([0.0, 1.0, 2.0])  # variance 1, of the mean 1/3, 2 degrees of freedom
+    questions = np.array([1.0, 4.0, -2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])  # 18 / 9 = 2, of the mean 1/5, 9
+    crossed = Crossed(seeds, (questions,))
+    critical = (T[2] / 3 + T[9] / 5) / (1 / 3 + 1 / 5)
+    assert crossed.interval[1] - 1 == pytest.approx(critical * math.sqrt(1 / 3 + 1 / 5), rel=1e-4)
+
+
+def test_seeds_alone():
+    """A paired t-test, where no questions are known: t = 2 / (1 / sqrt 3)."""
+    from scipy.stats import ttest_1samp
+
+    assert Crossed(np.array([1.0, 2.0, 3.0])).p_value == pytest.approx(ttest_1samp([1, 2, 3], 0).pvalue)
+
+
+def test_differences_are_paired_or_apart():
+    one, two = Crossed.of(np.array([[1.0, 3.0], [2.0, 6.0]])), Crossed.of(np.array([[1.0, 2.0], [2.0, 5.0]]))
+    paired, apart = one - two, one.apart(two)
+    assert paired.value == apart.value == 0.5
+    # seeds differ by 0.5 and 0.5, questions by 0 and 1: 0/2 + 0.5/2
+    assert paired.error == pytest.approx(math.sqrt(0.25))
+    # two samples of questions: (4.5 + 4.5 with means 1.5 and 3.5: 2) / 2
+    assert apart.error == pytest.approx(math.sqrt(4.5 / 2 + 2.0 / 2))
+
+
+def test_the_mean_over_tasks():
+    one, two = Crossed.of(np.array([[1.0, 3.0], [2.0, 6.0]])), Crossed.of(np.array([[0.0, 2.0], [2.0, 4.0]]))
+    mean = Crossed.mean([one, two])
+    assert mean.value == (3 + 2) / 2
+    # seeds: (2 + 1) / 2 and (4 + 3) / 2, variance 2; questions: halves of 1.5, 4.5 and of 1, 3
+    assert mean.error == pytest.approx(math.sqrt(2 / 2 + (4.5 / 4 + 2 / 4) / 2))
+
+
+def test_no_difference_and_a_difference_without_variance():
+    assert Crossed(np.zeros(3), (np.zeros(5),)).p_value == 1.0
+    assert Crossed(np.ones(3), (np.ones(5),)).p_value == 0.0
+
+
+def test_what_cannot_be_tested():
+    with pytest.raises(DataError, match="add seeds"):
+        Crossed(np.array([1.0]), (np.ones(3),))
+    with pytest.raises(DataError, match="different seeds or answered different questions"):
+        Crossed(np.zeros(2), (np.zeros(3),)) - Crossed(np.zeros(2), (np.zeros(4),))
+
+
+values = st.floats(-1, 1).map(lambda value: round(value, 3))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(values, min_size=4, max_size=4), min_size=2, max_size=4))
+def test_test_and_interval_agree(rows):
+    crossed = Crossed.of(np.array(rows))
+    low, high = crossed.interval
+    if min(abs(low), abs(high)) > 1e-6:
+        assert (crossed.p_value < 0.05) == (low > 0 or high < 0)
+
+
+def rejections(seed_variance, effect, seeds=3, questions=60, studies=1500):
+    """How often 0 is outside of the interval; variances of the mean by seed relative to that by question."""
+    generator = np.random.default_rng(7)
+    by_seed = math.sqrt(seed_variance * seeds / questions)
+    found = 0
+    for _ in range(studies):
+        drawn = generator.normal(0, by_seed, (seeds, 1)) + generator.normal(0, 1, (1, questions))
+        low, high = Crossed.of(effect + drawn + generator.normal(0, 0.5, (seeds, questions))).interval
+        found += low > 0 or high < 0
+    return found / studies
+
+
+@pytest.mark.parametrize("seed_variance", [0, 0.3, 1, 4, 30])
+def test_a_true_null_is_rejected_at_most_one_time_in_twenty(seed_variance):
+    """1,500 draws have a standard error of 0.0056; a test by question alone rejects one in six at equal variances."""
+    assert rejections(seed_variance, 0.0) <= 0.05 + 2 * 0.0056
+
+
+def test_an_effect_is_found():
+    assert rejections(0.1, 0.7, studies=300) > 0.9

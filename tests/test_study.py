@@ -1,0 +1,433 @@
+"""Studies: their files, the plan of jobs and what it redoes, the answer, the report, and a kill in between."""
+
+import html
+import json
+import random
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from hbt_bench.cli.main import run
+from hbt_bench.errors import DataError
+from hbt_bench.ranking.measures import Ranking
+from hbt_bench.reporting.evaluation import Evaluation
+from hbt_bench.reporting.stored_ranks import StoredRanks
+from hbt_bench.studies import report
+from hbt_bench.studies.answer import answer
+from hbt_bench.studies.design import Answer
+from hbt_bench.studies.findings import Figure, Findings, by_question
+from hbt_bench.studies.plan import Evaluate, Place, Plan, Train
+from hbt_bench.studies.study import SCALES, Study, find, names
+from hbt_bench.training import card
+from hbt_bench.training.training import Training
+
+NAMES = (
+    "batches-vs-finetuning",
+    "captions-domain-shift",
+    "hybrid-vs-multitask",
+    "instruction-tuning",
+    "ood-low-resource",
+)
+
+
+def tiny(**changes):
+    """The content of a small study, the same at all scales."""
+    scale = {
+        "inits": ["static:16"],
+        "seeds": [0, 1],
+        "recipe": {"steps": 4, "batch_size": 8, "languages": ["de", "en", "sw"], "vocabulary": 500, "guard": []},
+        "tasks": {
+            "in-domain": ["cldr-facts[de,en>de,el,en]"],
+            "out-of-domain": ["cldr-facts-multi[el>de,el,en]"],
+            "shifted": ["cldr-facts-multi[de,en>de,el,en]+typos"],
+        },
+    }
+    return {
+        "name": "tiny",
+        "title": "A tiny study",
+        "question": "Is hybrid better?",
+        "answer": {"claim": "hybrid is better", "strategy": "hybrid", "over": ["monolingual"]},
+        "strategies": {
+            "monolingual": {"strategy": "monolingual"},
+            "cross-lingual": {"strategy": "cross-lingual"},
+            "hybrid": {"strategy": "hybrid"},
+        },
+        "sweep": {"zero": "cross-lingual", "one": "monolingual", "alphas": [0.5]},
+        "scales": dict.fromkeys(SCALES, scale),
+        **changes,
+    }
+
+
+def plan(folder, content=None, **place):
+    """The plan of a study, its file written first."""
+    path = folder / "tiny.yaml"
+    # aliases are not allowed in a study, and YAML would write equal scales as such
+    path.write_text(yaml.dump(json.loads(json.dumps(content or tiny())), sort_keys=False))
+    return Plan(Study.read(path).at("smoke"), Place(folder / "out", **place))
+
+
+# Files
+
+
+def test_the_five_studies():
+    assert names() == NAMES
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_study_is_valid_at_every_scale_and_spends_the_same_on_all(name, scale):
+    design = find(name).at(scale)
+    recipes = [design.recipe(system, seed) for system in design.systems for seed in design.seeds]
+    assert len({recipe.digest for recipe in recipes}) == len(recipes)
+    assert len({recipe.steps * recipe.batch_size for recipe in recipes}) == 1
+    assert len(design.seeds) == 3
+    assert design.study.question.endswith("?")
+    if scale == "paper":
+        assert {system.init for system in design.systems} == {
+            "FacebookAI/xlm-roberta-base",
+            "sentence-transformers/LaBSE",
+        }
+        stated = {(one.learning_rate, one.weight_decay, one.batch_size, one.query_prefix) for one in recipes}
+        assert stated == {(3e-5, 0.01, 100, "Query: ")}  # as arXiv 2408.10536 has them
+
+
+def test_what_studies_compare():
+    def strategies(name):
+        return {system.strategy for system in find(name).at("paper").systems}
+
+    assert strategies("ood-low-resource") == {
+        "monolingual",
+        "cross-lingual",
+        "hybrid",
+        "hybrid, alpha 0.25",
+        "hybrid, alpha 0.75",
+    }
+    assert strategies("captions-domain-shift") == {"hybrid", "language-agnostic", "language-specific"}
+    stock = [one.stock for _, one in find("batches-vs-finetuning").at("paper").selections("out-of-domain")]
+    assert stock[:2] == ["MTOPDomainClassification", "MTOPIntentClassification"]
+    when = {
+        system.strategy: recipe.instruction.when if recipe.instruction else recipe.data[0].kind
+        for design in [find("instruction-tuning").at("small")]
+        for system in design.systems
+        for recipe in [design.recipe(system, 0)]
+    }
+    assert when == {
+        "hybrid": "file",
+        "instruction only": "file",
+        "hybrid then instruction": "after",
+        "instruction then hybrid": "before",
+        "mixed": "mixed",
+    }
+
+
+def test_points_of_the_curve(tmp_path):
+    sweep = {"zero": "cross-lingual", "one": "monolingual", "alphas": [0.3, 0.5]}
+    systems = plan(tmp_path, tiny(sweep=sweep)).design.systems
+    assert [(one.strategy, one.alpha) for one in systems] == [
+        ("monolingual", 1.0),
+        ("cross-lingual", 0.0),
+        ("hybrid", 0.5),
+        ("hybrid, alpha 0.3", 0.3),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("sweep:", "sweeep:", "unknown key 'sweeep' in the file; did you mean 'sweep'?"),
+        ("strategy: monolingual", "strategy: monolinguall", "at the scale smoke: strategy: must be 'monolingual'"),
+        ("  - monolingual", "  - monolinguall", "no strategy 'monolinguall'; did you mean 'monolingual' or"),
+        ("steps: 4", "stepps: 4", "at the scale smoke: unknown key 'stepps'; did you mean 'steps'?"),
+        ("static:16", "static:x", "at the scale smoke: init: 'static:x' is no init"),
+        ("cldr-facts[de,en>de,el,en]", "cldr-fact[de,en>de,el,en]", "unknown task 'cldr-fact"),
+        ("+typos", "+tpos", "unknown query shift 'tpos'; did you mean 'typos'?"),
+        ("cldr-facts-multi[de,en>de,el,en]+typos", "cldr-facts-multi[de,en]+typos", "is among no other tasks: add it"),
+        ("name: tiny", "name: other", ":1:1: the name is 'other': it must be 'tiny', like the file's"),
+    ],
+)
+def test_mistakes_have_their_place(tmp_path, old, new, message):
+    text = yaml.dump(json.loads(json.dumps(tiny())), sort_keys=False)
+    assert old in text
+    path = tmp_path / "tiny.yaml"
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(DataError) as error:
+        Study.read(path)
+    assert message in str(error.value)
+    line = int(re.search(r"tiny\.yaml:(\d+):\d+: ", str(error.value))[1])
+    assert new.split(":")[0].strip(" -") in path.read_text().splitlines()[line - 1]
+
+
+def test_one_seed_is_too_few(tmp_path):
+    content = tiny()
+    content["scales"] = dict.fromkeys(SCALES, content["scales"]["smoke"] | {"seeds": [3]})
+    with pytest.raises(DataError, match="a test over seeds needs two of them at least"):
+        plan(tmp_path, content)
+
+
+# Plan
+
+
+def addresses(one):
+    return {f"{type(job).__name__} {job.label}": job.address for job in one.jobs}
+
+
+def test_a_changed_strategy_redoes_its_own_jobs_only(tmp_path):
+    before = addresses(plan(tmp_path))
+    content = tiny()
+    content["strategies"]["cross-lingual"]["pairs"] = "one"
+    after = addresses(plan(tmp_path, content))
+    assert before.keys() == after.keys()
+    changed = {label for label in before if before[label] != after[label]}
+    assert changed == {label for label in before if "cross-lingual" in label}
+    assert len(changed) == 2 * (1 + 3)  # seeds x (training and three tasks)
+
+
+def test_studies_share_models():
+    plans = [Plan(find(name).at("small"), Place(Path("out"))) for name in NAMES]
+    models = [{job.address for job in one.trainings} for one in plans]
+    finetuning, low = models[0], models[4]
+    assert len(finetuning & low) == 3 * 3  # monolingual, cross-lingual and hybrid, three seeds
+
+
+def test_changed_data_is_another_model(tmp_path):
+    content = tiny()
+    source = {"path": "a.jsonl", "query": "q", "passage": "p"}
+    scale = content["scales"]["smoke"]
+    content["scales"] = dict.fromkeys(SCALES, scale | {"recipe": scale["recipe"] | {"data": [source]}})
+    found = []
+    for text in ("one", "two", "one"):
+        (tmp_path / "a.jsonl").write_text(text)
+        found.append(plan(tmp_path, content, folders=(tmp_path,)).trainings[0].address)
+    assert found[0] == found[2] != found[1]
+
+
+def test_the_dry_run_says_what_is_left(tmp_path):
+    estimates = plan(tmp_path).estimates()
+    assert [type(job) for job, _ in estimates] == [Train, Evaluate, Evaluate, Evaluate] * 6
+    assert all(seconds > 0 for _, seconds in estimates)
+
+
+# Answer
+
+
+def figure(baseline, value, p):
+    names = {"kind": "answer", "group": "out-of-domain", "task": "", "measure": "AP", "system": "hybrid"}
+    bounds = {"low": value - 0.01, "high": value + 0.01, "spread": 0.0}
+    return Figure(value=value, baseline=baseline, p_raw=p, p=p, **bounds, **names)
+
+
+@pytest.mark.parametrize(
+    ("figures", "sentence"),
+    [
+        (
+            [figure("mono", 0.02, 0.01), figure("cross", 0.03, 1e-5)],
+            "Yes: in this run hybrid wins. By mean AP out of the domain, hybrid is better than mono (+0.0200, 95 % "
+            "from +0.0100 to +0.0300, corrected p = 0.0100) and cross (+0.0300, 95 % from +0.0200 to +0.0400, "
+            "corrected p < 0.0001).",
+        ),
+        (
+            [figure("mono", -0.02, 0.01), figure("cross", 0.005, 0.4)],
+            "No: this run does not show that hybrid wins. By mean AP out of the domain, hybrid is worse than mono "
+            "(-0.0200, 95 % from -0.0300 to -0.0100, corrected p = 0.0100) and does not differ with certainty from "
+            "cross (+0.0050, 95 % from -0.0050 to +0.0150, corrected p = 0.4000).",
+        ),
+        (
+            [figure("mono", 0.005, 0.05)],
+            "Undecided: no difference is shown, so this run says neither that hybrid wins nor the opposite. By mean AP "
+            "out of the domain, hybrid does not differ with certainty from mono (+0.0050, 95 % from -0.0050 to "
+            "+0.0150, corrected p = 0.0500).",
+        ),
+    ],
+)
+def test_the_sentence(figures, sentence):
+    assert answer(Answer(claim="hybrid wins", strategy="hybrid", over=("mono",)), figures) == sentence
+
+
+def test_the_sentence_in_part():
+    found = answer(
+        Answer(claim="hybrid wins", strategy="hybrid", over=("mono",)),
+        [figure("mono", 0.02, 0.01), figure("cross", -0.02, 0.02)],
+    )
+    assert found.startswith("Only in part: in this run it is not shown against all that hybrid wins.")
+    assert "hybrid is better than mono (+0.0200" in found
+    assert "and is worse than cross (-0.0200" in found
+
+
+# A whole study
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Count the jobs that ran to their end, and kill the process in those whose number is in `kill`."""
+    done, kill, started = [], set(), [0]
+    names = {
+        Training: lambda one: one.output.name,
+        Evaluation: lambda one: (one.model.name[-16:], one.selections[0].spec.name),
+    }
+    for kind, name in names.items():
+        plain = kind.run
+
+        def running(self, plain=plain, name=name):
+            started[0] += 1
+            if started[0] in kill:
+                raise KilledError
+            found = plain(self)
+            done.append(name(self))
+            return found
+
+        monkeypatch.setattr(kind, "run", running)
+    plain_about = card.about
+    # what the clock says is no part of the comparison
+    monkeypatch.setattr(card, "about", lambda *values: plain_about(*values) | {"seconds": 1.0})
+    return done, kill, started
+
+
+def written(one):
+    folder = report.folder(one)
+    return [path.read_bytes() for path in (*report.Report.of(one).write(folder), folder / "alpha.svg")]
+
+
+def test_a_study_from_end_to_end_and_killed_in_between(tmp_path, counted):
+    done, kill, started = counted
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    whole = plan(tmp_path / "a")
+    whole.run()
+    pages = written(whole)
+    assert len(done) == len(set(done)) == 24
+    check_report(whole, pages[0].decode(), pages[1].decode())
+
+    done.clear()
+    torn = plan(tmp_path / "b")
+    moments = sorted(random.Random(0).sample(range(1, 25), 4))
+    for kills, moment in enumerate(moments):
+        # the job that was killed starts once more
+        kill |= {24 + moment + kills}
+        with pytest.raises(KilledError):
+            torn.run()
+    torn.run()
+    assert len(done) == len(set(done)) == 24
+    assert started[0] == 24 + 24 + 4
+    assert written(torn) == pages
+
+    done.clear()
+    whole.run()
+    assert done == []
+    check_figures(whole)
+
+
+def check_report(one, text, page):
+    lines = text.splitlines()
+    assert lines[0] == "# A tiny study (smoke)"
+    findings = Findings.read(one.comparison.read_text())
+    [found] = findings.select(kind="answer")
+    assert found.baseline == "monolingual"
+    verdict = "Undecided" if found.p >= 0.05 else "Yes" if found.value > 0 else "No"
+    assert lines[4].startswith(f"**Answer.** {verdict}: ")
+    assert f"monolingual ({found.value:+.4f}, 95 % from {found.low:+.4f} to {found.high:+.4f}" in lines[4]
+    assert "All models have the same budget: 4 steps, 32 pairs seen." in lines
+    assert "Made by `hbt-bench study run tiny --scale smoke`" in text
+    for heading in ("Trade-off over alpha", "Scores on shifted queries", "By language", "Drops", "Cost of training"):
+        assert f"## {heading}" in lines
+        assert f"<h2>{heading}</h2>" in page
+    # both have the same numbers in their tables
+    cells = [cell.strip() for line in lines if line.startswith("| hybrid |") for cell in line.split("|")[2:-1]]
+    plain = re.sub(r"<[^>]*>", "", page)
+    assert len(cells) > 20
+    assert all(html.escape(cell) in plain for cell in cells)
+
+
+def check_figures(one):
+    """The figures are those of the results: means over seeds, and by question the same."""
+    findings = Findings.read(one.comparison.read_text())
+    jobs = [job for job in one.evaluations if job.train.system.strategy == "hybrid" and job.group == "in-domain"]
+    results = [{result.place[1]: result for result in job.results} for job in jobs]
+    assert len(results) == 2
+    for mode in ("mono", "cross", "multi"):
+        [found] = findings.select(
+            kind="score", system="hybrid", task=results[0][mode].task, measure="AP", baseline="", language=""
+        )
+        scores = [each[mode].scores["AP"] for each in results]
+        assert found.value == pytest.approx(np.mean(scores), abs=1e-5)
+        assert found.spread == pytest.approx(np.std(scores, ddof=1), abs=1e-5)
+    stored = results[0]["multi"].computed_intervals()
+    assert stored.means["AP"][0] < results[0]["multi"].scores["AP"] < stored.means["AP"][1]
+    ranks = StoredRanks.read(results[0]["multi"].ranks)
+    parts = by_question(ranks.judgements, ranks.ranks, ["mono", "cross", "multi"], Ranking.average_precision)
+    mean = np.mean([results[0][mode].scores["AP"] for mode in ("mono", "cross", "multi")])
+    assert np.nanmean(parts) == pytest.approx(mean, abs=1e-5)
+    german = by_question(ranks.judgements, ranks.ranks, ["multi"], Ranking.average_precision, "de")
+    assert np.nanmean(german) == pytest.approx(results[0]["multi"].subsets["de-multi"]["AP"], abs=1e-5)
+    # what a shift costs is the clean score minus the shifted one
+    drops = findings.select(kind="drop", group="shifted", system="hybrid", baseline="")
+    names = {"kind": "score", "system": "hybrid", "measure": "AP", "baseline": "", "language": ""}
+    shifted = findings.select(group="shifted", **names)
+    clean = findings.select(group="in-domain", task=results[0]["multi"].task, **names)
+    assert drops[0].value == pytest.approx(clean[0].value - shifted[0].value)
+    compared = [one for one in findings.figures if one.baseline and one.kind != "answer"]
+    assert all(one.p >= one.p_raw for one in compared)
+    # Holm's first step: the smallest p of all times their number
+    smallest = min(compared, key=lambda one: one.p_raw)
+    assert smallest.p == pytest.approx(min(1.0, smallest.p_raw * len(compared)))
+
+
+# Command line
+
+
+@pytest.fixture
+def hbt(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def hbt(*arguments):
+        code = run(["study", *arguments])
+        return (code, *capsys.readouterr())
+
+    return hbt
+
+
+def test_list_and_show(hbt):
+    code, out, _ = hbt("list")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines() if line.split()[:1] and line.split()[0] in NAMES] == [*NAMES]
+    code, out, _ = hbt("show", "instruction-tuning", "--scale", "small")
+    assert code == 0
+    assert "seeds/dolly-15k.jsonl.gz" in out
+    assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def test_a_dry_run_does_nothing(hbt, tmp_path):
+    code, out, _ = hbt("run", "batches-vs-finetuning", "--dry-run")
+    assert code == 0
+    assert "49 jobs; about" in out  # 4 strategies x 3 seeds x (training and 3 tasks), and the comparison
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["run", "ood-low-resorce"], 2, "unknown study 'ood-low-resorce'; did you mean 'ood-low-resource'?"),
+        (["report", "ood-low-resource"], 3, "has not run to its end: run `hbt-bench study run ood-low-resource"),
+        (["show", "none.yaml"], 3, "cannot read none.yaml"),
+        (["run", "ood-low-resource", "--scale", "large"], 2, "'large' is not one of"),
+    ],
+)
+def test_mistakes_are_one_sentence(hbt, arguments, code, message):
+    found, out, err = hbt(*arguments)
+    assert (found, out) == (code, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_figures_read_back(tmp_path):
+    found = figure("mono", 0.1 + 0.2, 1 / 3)
+    findings = Findings((found, replace(found, language="de")), (), "here", {})
+    assert Findings.read(findings.as_json()) == findings
