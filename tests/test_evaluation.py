@@ -166,9 +166,10 @@ def same(results, others):
 
 
 def content(path):
-    """A result but for its times."""
+    """A result but for its times, and the threads that it took."""
     parsed = json.loads(path.read_text(), parse_constant=str)  # NaN as text, to be equal to itself
     del parsed["hbt_bench"]["speed"]
+    parsed["hbt_bench"].pop("device", None)
     return {key: value for key, value in parsed.items() if key not in TIMES}
 
 

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -30,6 +31,8 @@ _WRAPPERS = {
     "MultiVectorEncoder": "MultiVectorWrapper",
     "CrossEncoder": "CrossEncoderWrapper",
 }
+#: How alike the last parts of two paths must be for one to be a mistyped other.
+_ALIKE = 0.7
 _HUB_NAME = re.compile(r"^\w[\w.-]*/[\w.()=, -]+$")
 
 
@@ -67,7 +70,9 @@ class ModelRequest:
             return
         parents = {Path(self.name).parent, *(path for path in Path().glob("*") if path.is_dir())}
         folders = [str(path) for parent in sorted(parents) for path in islice(parent.glob("*"), 500) if path.is_dir()]
-        near = did_you_mean(self.name.rstrip("/"), [BM25, *folders])
+        last = Path(self.name).name.lower()  # results/training is not meant by tests/tiny, much as they are alike
+        alike = [one for one in folders if SequenceMatcher(None, Path(one).name.lower(), last).ratio() >= _ALIKE]
+        near = did_you_mean(self.name.rstrip("/"), [BM25, *alike])
         if near or not _HUB_NAME.match(self.name):
             hint = " (a hub model of that name is meant with --revision main)" if _HUB_NAME.match(self.name) else ""
             raise UsageError(
