@@ -97,6 +97,7 @@ def within_99(count, total, share):
         ("hybrid", "one"),
         ("mixed", "mixed"),
         ("pair-per-row", "mixed"),
+        ("multi-task", "mixed"),
     ],
 )
 def test_ten_thousand_batches(strategy, pairs):
@@ -113,6 +114,7 @@ def test_ten_thousand_batches(strategy, pairs):
     expected_kinds = {
         "monolingual": {"mono"}, "cross-lingual": {"cross"}, "hybrid": {"mono", "cross"}, "mixed": {"mixed"},
         "pair-per-row": {"rows"},
+        "multi-task": {"mixed"},
     }[strategy]  # fmt: skip
     assert set(kinds) == expected_kinds
     if strategy == "hybrid":
@@ -148,8 +150,10 @@ def test_ten_thousand_batches(strategy, pairs):
 
 def test_language_specific():
     source = parallel().restricted(["hi"])
-    batch = next(plan("language-specific", source, steps=5).batches())
-    assert {source.languages[code] for code in batch.pairs.ravel()} == {"hi"}
+    for batch in plan("language-specific", source).batches():
+        check_clean(batch)
+        assert batch.kind == "mono"
+    assert source.languages == ("hi",)
 
 
 def test_every_item_has_its_turn_before_any_comes_again():
@@ -314,11 +318,15 @@ def test_the_instruction_phase(when):
         Supply(main, 60.0, Mixture.of("hybrid", 0.5, "mixed", main)),
         Supply(dolly, 1.0, Mixture.of("multi-task", 0.5, "mixed", dolly), phase="instruction"),
     )
-    drawn = Plan(supplies, ROWS, 1000, 0, 0.3, when)
-    names = [batch.source.name for batch in drawn.batches()]
+    steps = BATCHES if when == "mixed" else 1000
+    drawn = Plan(supplies, ROWS, steps, 0, 0.3, when)
+    names = []
+    for batch in drawn.batches():
+        check_clean(batch)
+        names.append(batch.source.name)
     stage = names.count("dolly")
     if when == "mixed":
-        assert within_99(stage, 1000, 0.3)
+        assert within_99(stage, steps, 0.3)
         assert "dolly" in names[:50]
         assert "main" in names[:50]
     else:
