@@ -165,11 +165,18 @@ def same(results, others):
     return [result.as_json() for result in results] == [result.as_json() for result in others]
 
 
+def without_device(value):
+    """Drop the note of device and threads, wherever it stands."""
+    if isinstance(value, dict):
+        return {key: without_device(part) for key, part in value.items() if key != "device"}
+    return value
+
+
 def content(path):
     """A result but for its times, and the threads that it took."""
     parsed = json.loads(path.read_text(), parse_constant=str)  # NaN as text, to be equal to itself
     del parsed["hbt_bench"]["speed"]
-    parsed["hbt_bench"].pop("device", None)
+    parsed = without_device(parsed)
     return {key: value for key, value in parsed.items() if key not in TIMES}
 
 
