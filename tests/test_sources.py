@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from hbt_bench.corpus import cldr
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.training.parallel import MISSING
-from hbt_bench.training.sources import CldrFacts, FileData, HubData, Part, SourceSpec, check_folders, expand
+from hbt_bench.training.sources import CldrFacts, FileData, HubData, Part, SourceSpec, data_folders, expand
 
 RECORDS = [
     {"id": "a", "doc": "1", "kind": "x", "texts": {"en": {"q": "who?", "p": "Ann."}, "de": {"q": "wer?"}}},
@@ -219,9 +219,9 @@ def test_abbreviations():
 
 def test_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("HBT_BENCH_DATA", str(tmp_path))
-    assert check_folders(None, Path("x")) == (tmp_path, Path("x"), Path())
+    assert data_folders(None, Path("x")) == (tmp_path, Path("x"), Path())
     with pytest.raises(UsageError, match="does not exist"):
-        check_folders(tmp_path / "none", None)
+        data_folders(tmp_path / "none", None)
 
 
 @pytest.mark.parametrize(

@@ -339,7 +339,6 @@ def test_an_init_without_a_tokenizer(tmp_path, trained):
 
 def test_a_trained_model_is_an_init_and_keeps_what_it_learned(tmp_path, trained):
     folder = train(tmp_path / "m", init=str(trained), steps=1, learning_rate=1e-12)
-    assert weights_hash(folder) != ""
     from safetensors.torch import load_file
 
     one, two = load_file(trained / "model.safetensors"), load_file(folder / "model.safetensors")

@@ -112,10 +112,10 @@ def _report(name: str, scale: str, output: Path, data_dir: Path | None) -> None:
 def _plan(name: str, scale: str, output: Path, data_dir: Path | None, say: object) -> Plan:
     from hbt_bench.studies.plan import Place, Plan
     from hbt_bench.studies.study import find
-    from hbt_bench.training.sources import check_folders
+    from hbt_bench.training.sources import data_folders
 
     design = find(name).at(scale)  # type: ignore[arg-type]
-    place = Place(output, check_folders(data_dir, None), data_dir, design.drop_overlap)
+    place = Place(output, data_folders(data_dir, None), data_dir, design.drop_overlap)
     return Plan(design, place, say)  # type: ignore[arg-type]
 
 

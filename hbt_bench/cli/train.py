@@ -11,7 +11,7 @@ import yaml
 
 from hbt_bench.cli import flags, options
 from hbt_bench.training.recipe import Recipe
-from hbt_bench.training.sources import check_folders
+from hbt_bench.training.sources import data_folders
 
 
 @click.command("train", context_settings={"max_content_width": 100})
@@ -41,7 +41,7 @@ def command(
     `hbt-bench run --model FOLDER` evaluates it.
     """
     chosen = Recipe.read(recipe, flags.values(fields))
-    folders = check_folders(data_dir, recipe.parent if recipe else None)
+    folders = data_folders(data_dir, recipe.parent if recipe else None)
     if show_recipe:
         click.echo(yaml.safe_dump(chosen.resolved(), sort_keys=False, allow_unicode=True), nl=False)
         return

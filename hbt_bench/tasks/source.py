@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -21,9 +22,9 @@ class Source(Strict):
     """What every kind has; the answers here are those of a parallel collection in local files."""
 
     @property
+    @abstractmethod
     def languages(self) -> tuple[str, ...]:
         """The languages of the collection, sorted."""
-        raise NotImplementedError
 
     @property
     def declared(self) -> tuple[str, ...] | None:
@@ -54,6 +55,6 @@ class Source(Strict):
         """Pinned files to download, by language."""
         return {}
 
+    @abstractmethod
     def read(self, name: str, languages: Sequence[str], places: Places) -> Collection:
         """Read the data of `languages` and nothing else, where the source lets them be read apart."""
-        raise NotImplementedError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import yaml
 
 from hbt_bench.training.material import Material
-from hbt_bench.training.plan import Plan
 from hbt_bench.training.recipe import Recipe
 
 _LIBRARIES = ("hbt-bench", "sentence-transformers", "transformers", "torch", "numpy")
@@ -21,6 +20,7 @@ def about(
     recipe: Recipe, material: Material, steps: int, seconds: float, history: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """All that the model depends on, and what training it took; `history` is the trainer's log."""
+    drawn = material.plan.drawn(steps)
     looks = [entry for entry in history if any(key.startswith("eval_") for key in entry)]
     return {
         "name": recipe.name,
@@ -37,8 +37,8 @@ def about(
         "pairs_seen": steps * recipe.batch_size,
         "seconds": round(seconds, 1),
         "batches": dict(sorted(Counter(material.plan.kind_at(step) for step in range(steps)).items())),
-        "shares": [[*key, round(share, 6)] for key, share in sorted(Counter(material.plan.drawn(steps)).items())],
-        "queries": _languages(material.plan, steps),
+        "shares": [[*key, round(share, 6)] for key, share in sorted(drawn.items())],
+        "queries": _languages(drawn),
         "losses": [[entry["step"], entry["loss"]] for entry in history if "loss" in entry],
         "dev": [{key: value for key, value in entry.items() if not _is_speed(key)} for entry in looks],
         "versions": {name: version(name) for name in _LIBRARIES},
@@ -91,11 +91,11 @@ def readme(folder: str, facts: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _languages(plan: Plan, steps: int) -> dict[str, float]:
+def _languages(drawn: Mapping[tuple[str, str, str, str], float]) -> dict[str, float]:
     """The share of each query language among the rows drawn, largest first."""
-    shares: Counter[str] = Counter()
-    for (_, _, query, _), share in plan.drawn(steps).items():
-        shares[query] += share  # type: ignore[assignment]
+    shares: dict[str, float] = defaultdict(float)
+    for (_, _, query, _), share in drawn.items():
+        shares[query] += share
     return {code: round(share, 6) for code, share in sorted(shares.items(), key=lambda one: (-one[1], one[0]))}
 
 

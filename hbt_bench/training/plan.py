@@ -122,12 +122,12 @@ class Plan:
     def shares(self) -> dict[tuple[str, str, str, str], float]:
         """The planned share of rows by source, kind, query language and passage language."""
         found: dict[tuple[str, str, str, str], float] = {}
-        for index, (supply, share) in enumerate(zip(self.supplies, self._supply_shares, strict=True)):
+        for supply, share in zip(self.supplies, self._supply_shares, strict=True):
             codes = supply.source.languages
             for kind_share, kind in supply.mixture.kinds:
                 pairs = supply.pair_shares(kind, self.batch_size)
                 for query, passage in np.argwhere(pairs):
-                    key = (self.supplies[index].source.name, kind.name, codes[query], codes[passage])
+                    key = (supply.source.name, kind.name, codes[query], codes[passage])
                     found[key] = found.get(key, 0.0) + share * kind_share * float(pairs[query, passage])
         return found
 

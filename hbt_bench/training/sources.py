@@ -338,7 +338,7 @@ def _texts(record: object, fields: Fields, language: str, place: str) -> list[st
     return value
 
 
-def check_folders(data_dir: Path | None, beside: Path | None) -> tuple[Path, ...]:
+def data_folders(data_dir: Path | None, beside: Path | None) -> tuple[Path, ...]:
     """Where files of sources are looked for: the data folder, then beside the recipe, then here."""
     environment = os.environ.get("HBT_BENCH_DATA")
     chosen = data_dir or (Path(environment) if environment else None)
