@@ -72,6 +72,12 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return _SCHEMA.sub(lambda match: schema_tables(match[1]), _LINK.sub(moved, markdown))
 
 
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Leave out what click says for an option without a default; a paragraph of command lines is an example."""
+    html = html.replace("<code>Sentinel.UNSET</code>", "")
+    return re.sub(r"<p>(hbt-bench [^<]+)</p>", r"<pre><code>\1</code></pre>", html)
+
+
 def schema_tables(model: str) -> str:
     """The keys of a model and of all that it is made of, a Markdown table each; `model` is ``module:Class``."""
     schema = _load(model).model_json_schema()

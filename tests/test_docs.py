@@ -232,6 +232,7 @@ def test_the_site_is_built_and_no_link_is_dead(tmp_path):
     for command in ("run", "train", "compare", "bias", "leaderboard", "study"):
         assert f"hbt-bench {command}" in cli
     assert "--drop-overlap" in cli
+    assert "Sentinel" not in cli
     recipe = json.loads((tmp_path / "site/schemas/recipe.json").read_text())
     assert set(recipe["properties"]) == set(Recipe.model_fields)
     schemas = (tmp_path / "site/reference/schemas.html").read_text()
