@@ -128,6 +128,9 @@ class Shell:
         text = line.replace(EXAMPLE_REVISION, Checkpoint.at(self.place / "ckpt").revision).replace(
             "$HBT_BENCH_DATA", str(self.place / "data")
         )
+        if line.startswith("printf "):  # writes a file
+            subprocess.run(["bash", "-c", text], check=True, cwd=self.place)
+            return
         words = shlex.split(text.replace("../data", "data"), comments=True)
         output = words[words.index(">") + 1] if ">" in words else None
         words = words[: words.index(">")] if output else words
