@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 import shlex
 import shutil
@@ -128,8 +129,11 @@ class Shell:
         text = line.replace(EXAMPLE_REVISION, Checkpoint.at(self.place / "ckpt").revision).replace(
             "$HBT_BENCH_DATA", str(self.place / "data")
         )
+        if line.startswith("cd "):
+            os.chdir(line.split()[1])
+            return
         if line.startswith("printf "):  # writes a file
-            subprocess.run(["bash", "-c", text], check=True, cwd=self.place)
+            subprocess.run(["bash", "-c", text], check=True)
             return
         words = shlex.split(text.replace("../data", "data"), comments=True)
         output = words[words.index(">") + 1] if ">" in words else None

@@ -127,7 +127,7 @@ def show(results: Sequence[Result]) -> None:
         ]
         for result in results
     ]
-    header = [*(measure.replace("_distance", " dist.") for measure in measures), *(["AP drop"] if dropped else [])]
+    header = [*(measure.replace("_distance", "\ndist.") for measure in measures), *(["AP drop"] if dropped else [])]
     title = f"{results[0].model} ({results[0].revision[:12]})"
     Console().print(Table(("task", *header, "subsets"), rows, title).rich())
     for result in results:
