@@ -129,6 +129,8 @@ class Shell:
         text = line.replace(EXAMPLE_REVISION, Checkpoint.at(self.place / "ckpt").revision).replace(
             "$HBT_BENCH_DATA", str(self.place / "data")
         )
+        if line.startswith(". "):  # an environment
+            return
         if line.startswith("cd "):
             os.chdir(line.split()[1])
             return
