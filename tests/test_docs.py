@@ -115,36 +115,39 @@ def shell(place, monkeypatch):
     monkeypatch.setitem(quickstart._RECIPE, "steps", 2)
     monkeypatch.setitem(quickstart._RECIPE, "vocabulary", 400)
     registry.forget()
-    yield Shell(place)
+    yield Shell(place, monkeypatch)
     registry.forget()
 
 
 class Shell:
     """What runs the commands."""
 
-    def __init__(self, place: Path) -> None:
-        self.place = place
+    def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.place, self.monkeypatch = place, monkeypatch
 
     def run(self, line: str) -> None:
-        text = line.replace(EXAMPLE_REVISION, Checkpoint.at(self.place / "ckpt").revision).replace(
-            "$HBT_BENCH_DATA", str(self.place / "data")
-        )
-        if line.startswith(". "):  # an environment
-            return
-        if line.startswith("cd "):
-            os.chdir(line.split()[1])
-            return
-        if line.startswith("printf "):  # writes a file
-            subprocess.run(["bash", "-c", text], check=True)
-            return
-        words = shlex.split(text.replace("../data", "data"), comments=True)
-        output = words[words.index(">") + 1] if ">" in words else None
-        words = words[: words.index(">")] if output else words
-        known = {"hbt-bench": self._hbt, "pip": self._pip, "make": self._make, "python": self._python}
+        text = line.replace(EXAMPLE_REVISION, Checkpoint.at(self.place / "ckpt").revision)
+        text = text.replace("$HBT_BENCH_DATA", str(self.place / "data")).replace("../data", "data")
+        words = shlex.split(text, comments=True)
+        known = {
+            "hbt-bench": self._hbt,
+            "pip": self._pip,
+            "make": self._make,
+            "python": self._python,
+            "export": self._export,
+            "cd": lambda words, line: os.chdir(words[0]),
+            ".": lambda words, line: None,  # an environment
+            "printf": lambda words, line: subprocess.run(["bash", "-c", text], check=True),
+        }
         assert words[0] in known, f"no test for the command {line!r}"
-        out = known[words[0]](words[1:], line)
+        output = words[words.index(">") + 1] if ">" in words and words[0] != "printf" else None
+        out = known[words[0]](words[1 : words.index(">")] if output else words[1:], line)
         if output:
             Path(output).write_text(out)
+
+    def _export(self, words: list[str], line: str) -> None:
+        self.monkeypatch.setenv(*words[0].split("="))
+        registry.forget()
 
     def _hbt(self, words: list[str], line: str) -> str:
         if words[:2] == ["tasks", "new"]:  # another page made it too
