@@ -15,7 +15,8 @@ from hbt_bench.corpus import cldr
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.languages import LANGUAGES
 from hbt_bench.tasks import registry
-from hbt_bench.tasks.registry import definitions, mteb_task_names, parse_names, select_tasks, task_names
+from hbt_bench.tasks.names import parse_names
+from hbt_bench.tasks.registry import definitions, mteb_task_names, select_tasks, task_names
 
 ALL = ("mono", "cross", "multi")
 #: Each with its modes: no sentence is its own translation, and without parallel ids there is no cross-lingual mode.

@@ -8,7 +8,7 @@ import click
 
 from hbt_bench.cli import options
 from hbt_bench.cli.leaderboard import readable
-from hbt_bench.tasks.registry import parse_names
+from hbt_bench.tasks.names import parse_names
 
 #: Bytes from which a page is slow to send and to open.
 _LARGE = 5_000_000

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import partial
 from importlib.resources import files
 
 from hbt_bench.errors import OutputError, did_you_mean
-from hbt_bench.ranking.measures import Array
 from hbt_bench.ranking.subsets import MODES
 from hbt_bench.reporting.intervals import Interval
 from hbt_bench.reporting.results import Result
@@ -58,13 +56,12 @@ class Choice:
 
 @dataclass
 class Gathered:
-    """Standings while results come in; `ranked_by` is the measure that models are told apart by.
+    """Standings while results come in, with `intervals` if they are wanted.
 
     `seen` are all collections and modes, chosen or not, and `notes` what a reader must know.
     """
 
     choice: Choice
-    ranked_by: str
     intervals: bool
     rows: dict[tuple[str, ...], Standing] = field(default_factory=dict)
     seen: set[tuple[str, str]] = field(default_factory=set)
@@ -85,13 +82,11 @@ class Gathered:
         row.add(result, mode, names)
         if self.intervals:
             try:
-                means, shares = _uncertainty(result, names, self.ranked_by)
+                means = _intervals(result, names)
             except OutputError as error:
                 self.notes.append(f"no intervals of {row.label} on {result.task}: {error}")
             else:
                 row.intervals |= {(mode, measure): interval for measure, interval in means.items()}
-                if shares is not None:
-                    row.shares[mode, self.ranked_by] = shares
 
     def _row(self, result: Result, collection: str) -> Standing:
         fields = result.fields
@@ -101,14 +96,11 @@ class Gathered:
         return self.rows[key]
 
 
-def _uncertainty(
-    result: Result, names: Sequence[str], measure: str
-) -> tuple[Mapping[str, Interval], Callable[[], Array] | None]:
-    """Intervals and what questions add to `measure`: as stored, or from the ranks for some of the subsets alone."""
+def _intervals(result: Result, names: Sequence[str]) -> Mapping[str, Interval]:
+    """As stored, or from the ranks for some of the subsets alone."""
     if len(names) == len(result.subsets) and result.intervals:
-        return result.intervals, partial(result.shares, measure) if measure in result.encoded_shares else None
-    made = result.computed_intervals(names)
-    return made.means, partial(made.shares.__getitem__, measure) if measure in made.shares else None
+        return result.intervals
+    return result.computed_intervals(names).means
 
 
 def reported_standings(choice: Choice) -> list[Standing]:
@@ -124,4 +116,5 @@ def reported_standings(choice: Choice) -> list[Standing]:
             (line["collection"], line["model"]), Standing(line["collection"], "", line["model"], "", source)
         )
         row.values[mode, line["measure"]] = float(line["value"])
+        row.decimals[mode, line["measure"]] = len(line["value"].partition(".")[2])
     return list(rows.values())

@@ -15,6 +15,7 @@ from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.ranking.subsets import Mode
 from hbt_bench.tasks import folders
 from hbt_bench.tasks.folders import Folder
+from hbt_bench.tasks.names import parse_names
 from hbt_bench.tasks.spec import TaskSpec
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -78,13 +79,6 @@ def definitions() -> dict[str, TaskSpec]:
     one.
     """
     return {name: spec for folder in _catalogue() for name, spec in folder.specs.items()}
-
-
-def parse_names(names: str | Iterable[str]) -> tuple[str, ...]:
-    """Split ``"a,b"`` and ``["a,b", "c"]`` into single names; a comma in brackets belongs to the name."""
-    parts = [names] if isinstance(names, str) else list(names)
-    split = (name.strip() for part in parts for name in re.split(r",(?![^\[\],]*(?:,[^\[\],]*)*\])", part))
-    return tuple(name for name in split if name)
 
 
 def select_tasks(names: str | Iterable[str]) -> list[Selection]:
