@@ -30,6 +30,7 @@ def _names(option: str, metavar: str, text: str) -> options.Decorator:
 @_names("--models", "PATTERNS", "Only models whose names fit, as in 'local/*'.")
 @click.option("--baseline", metavar="NAME", help="The model that others are compared with; the best if not given.")
 @click.option("--reported", is_flag=True, help="Add the figures that papers report, marked as reported.")
+@options.task_dir
 @options.data_dir
 def command(
     folder: Path,

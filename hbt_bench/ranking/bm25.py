@@ -112,9 +112,7 @@ class Bm25Scorer:
         return np.stack([self.index.scores(query) for query in self.queries[rows]])
 
 
-def scorers(
-    collection: Collection, parameters: Parameters = Parameters()
-) -> tuple[Scorer, dict[str, Scorer]]:
+def scorers(collection: Collection, parameters: Parameters = Parameters()) -> tuple[Scorer, dict[str, Scorer]]:
     """A scorer of the pool and one of each language.
 
     BM25's term statistics depend on the candidates, so a language alone is indexed on its own, and its scores do

@@ -134,7 +134,14 @@ def _plain_columns() -> dict[str, Column]:
         _plain("source", "source", lambda one: one.source, lambda value: value.partition(":")[0]),
     ]
     columns += [
-        Column("rank", "rank", lambda one: str(one.rank or "-"), lambda one: one.rank or math.inf, _rank, lambda one: one.rank),
+        Column(
+            "rank",
+            "rank",
+            lambda one: str(one.rank or "-"),
+            lambda one: one.rank or math.inf,
+            _rank,
+            lambda one: one.rank,
+        ),
         Column(
             "worst",
             "worst language",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -28,9 +29,8 @@ class Choice:
     languages: tuple[str, ...] = ()
 
     def takes_task(self, collection: str, mode: str) -> bool:
-        """Whether a mode of a collection is wanted; a collection stands for its restricted parts too."""
-        names = (collection, collection.partition("[")[0])
-        return not self.tasks or any(task in (name, f"{name}-{mode}") for task in self.tasks for name in names)
+        """Whether a mode of a collection is wanted; a collection stands for its restricted parts, not for shifts."""
+        return not self.tasks or not _names(collection, mode).isdisjoint(self.tasks)
 
     def takes_model(self, model: str, label: str) -> bool:
         """Whether a pattern fits the name with or without organisation, or with the revision; case does not matter."""
@@ -39,7 +39,7 @@ class Choice:
 
     def nothing_left(self, seen: Iterable[tuple[str, str]]) -> str:
         """Why the choice leaves nothing of the collections and modes in `seen`, and what there is."""
-        names = sorted({name for collection, mode in seen for name in (collection, f"{collection}-{mode}")})
+        names = sorted({name for one in seen for name in _names(*one)})
         for task in self.tasks:
             if task not in names and not any(self.takes_task(*one) for one in seen):
                 near = did_you_mean(task, names) or f" (there are {', '.join(names)})"
@@ -52,6 +52,12 @@ class Choice:
         """The subsets that are left."""
         wanted = {*self.languages, "multi"}
         return [name for name in names if not self.languages or wanted.issuperset(name.split("-"))]
+
+
+def _names(collection: str, mode: str) -> set[str]:
+    """What a mode of ``xquad-r[de,en]+typos`` is called: with and without the mode and the languages."""
+    base, part, shifts = re.fullmatch(r"([^\[+]*)(\[[^\]]*\])?(.*)", collection, re.DOTALL).groups("")  # type: ignore[union-attr]
+    return {f"{base}{named}{kept}{shifts}" for named in ("", f"-{mode}") for kept in (part, "")}
 
 
 @dataclass

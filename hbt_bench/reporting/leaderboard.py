@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from hbt_bench.errors import OutputError, UsageError
@@ -30,14 +30,15 @@ Progress = Callable[[str, int, int], object]
 class Board:
     """One collection, on one state of its data: the standings in order; empty `data` where all is reported.
 
-    The ranks are by the measure `ranked_by`, None where no model can be tested. Reported figures stand on every board
-    of their collection.
+    The ranks are by the score `ranked_by`, None where no model can be tested, and the order is that of `sorted_by`,
+    None where it is not by a score. Reported figures stand on every board of their collection.
     """
 
     collection: str
     data: str
     rows: tuple[Standing, ...]
     ranked_by: Key | None = None
+    sorted_by: Key | None = None
 
     @property
     def known(self) -> set[Key]:
@@ -177,8 +178,8 @@ def _collections(rows: Iterable[Standing]) -> list[tuple[str, str]]:
     found |= {(row.collection, "") for row in rows if row.collection not in measured}
 
     def place(one: tuple[str, str]) -> tuple[int, tuple[str, str]]:
-        base = one[0].partition("[")[0]
-        return (MAIN_COLLECTIONS.index(base) if base in MAIN_COLLECTIONS else len(MAIN_COLLECTIONS), one)
+        base = one[0].partition("[")[0].partition("+")[0]
+        return MAIN_COLLECTIONS.index(base) if base in MAIN_COLLECTIONS else len(MAIN_COLLECTIONS), one
 
     return sorted(found, key=place)
 
@@ -193,20 +194,21 @@ def _board(
     progress: Progress,
 ) -> Board:
     """Rank and sort the standings of one collection; `notes` are added to."""
-    board = Board(collection, data, tuple(row for row in rows if row.collection == collection and row.data in ("", data)))
-    main = next((key for mode in MAIN_MODES if (key := (mode, "AP")) in board.known), None)
+    board = Board(
+        collection, data, tuple(row for row in rows if row.collection == collection and row.data in ("", data))
+    )
+    main = next(((mode, "AP") for mode in MAIN_MODES if (mode, "AP") in board.known), None)
     wanted = main if sort is None or sort in columns.PLAIN else _key(sort, board.known) or main
     ranked_by = None
-    for key in dict.fromkeys((wanted, main)) if intervals else ():
-        best_first = sorted(board.rows, key=lambda row, key=key: _order(row, key))
-        shares = _shares(best_first, key, notes, progress) if key else []
+    for key in dict.fromkeys(one for one in (wanted, main) if one and intervals):
+        shares = _shares(sorted(board.rows, key=partial(_order, key=key)), key, notes, progress)
         if shares:
             ranked_by = key
             assign_ranks(shares, key)
             break
     plain = columns.PLAIN.get(sort or "")
     ordered = sorted(board.rows, key=lambda row: (plain.order(row) if plain else (), _order(row, wanted)))
-    return Board(collection, data, tuple(ordered), ranked_by)
+    return Board(collection, data, tuple(ordered), ranked_by, None if plain else wanted)
 
 
 def _key(name: str, known: Iterable[Key]) -> Key | None:

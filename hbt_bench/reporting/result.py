@@ -74,8 +74,9 @@ class Result:
     """The scores of one model on one task: per subset, and as means over the subsets.
 
     `intervals` are those of the means and `subset_intervals` those of each subset, by measure, empty where they are
-    not stored; `encoded_shares` are what `shares` needs no ranks for. `parameters` is the number of the model's, `speed` the texts it
-    encoded and ranked a second, `training` what its recipe says; None or empty where it is not known.
+    not stored; `encoded_shares` are what `shares` needs no ranks for. `parameters` is the number of the model's,
+    `speed` the texts it encoded and ranked a second, `training` what its recipe says; None or empty where it is not
+    known.
     """
 
     task: str
@@ -124,6 +125,20 @@ class Result:
         return self.fields.get("prompt", "none") if "experiments" in self.path.parts else "none"
 
     @property
+    def hand_prompts(self) -> dict[str, str]:
+        """The prompts that were given by hand, by MTEB's names; empty where none were."""
+        if "experiments" not in self.path.parts:
+            return {}
+        try:
+            meta = json.loads(self.path.with_name("model_meta.json").read_bytes())
+            given = meta.get("experiment_kwargs") or {}
+        except (OSError, ValueError, AttributeError):
+            given = {}
+        found = {key: str(given[key]) for key in ("query_prompt", "document_prompt") if given.get(key) is not None}
+        own = {f"{role}_prompt": text for role, text in (self.prompts or {}).items()}
+        return found or own
+
+    @property
     def label(self) -> str:
         """Model and revision, a content hash shortened to 8 digits."""
         return model_label(self.model, self.revision)
@@ -140,11 +155,11 @@ class Result:
 
     @property
     def place(self) -> tuple[str, Mode | None]:
-        """``xquad-r[de,en]`` and ``multi`` for ``xquad-r-multi[de,en]``; the mode is None for a task that has none."""
-        name, bracket, part = self.task.partition("[")
-        collection, _, mode = name.rpartition("-")
+        """``xquad-r[de,en]+typos`` and ``multi`` for ``xquad-r-multi[de,en]+typos``; for a task without modes, None."""
+        end = next((at for at, sign in enumerate(self.task) if sign in "[+"), len(self.task))
+        collection, _, mode = self.task[:end].rpartition("-")
         found = next((known for known in MODES if known == mode), None)
-        return (collection + bracket + part, found) if found else (self.task, None)
+        return (collection + self.task[end:], found) if found else (self.task, None)
 
     def shares(self, measure: str, names: Collection[str] | None = None) -> Array | None:
         """What each question adds to the mean of `measure` over all subsets or those in `names`, (questions,).

@@ -76,14 +76,14 @@ def read_all(output: Path, measures: Collection[str] | None = None) -> Iterator[
     """All results below a folder, ordered by path; a damaged one comes as its error, for the caller to tell.
 
     A result that is there several times, with the same signature, comes once, the most complete of them, and each
-    folder with others comes as an error too. With `measures`, only these are promised to be among the scores, and much less may be
-    read.
+    folder with others comes as an error too. With `measures`, only these are promised to be among the
+    scores, and much less may be read.
     """
     if not output.is_dir():
         raise OutputError(f"there is no folder {output}: run `hbt-bench run` first, or name the folder of the results")
     found = [os.path.join(folder, name) for folder, _, names in os.walk(output) for name in names]  # noqa: PTH118
     read: list[Result | OutputError] = []
-    best: dict[str, Result] = {}
+    best: dict[tuple[str, str, str], Result] = {}
     for file in sorted(found):
         name = os.path.basename(file)  # noqa: PTH119 -- a thousand models are many files, and Path is slow
         if not name.endswith(".json") or name == "model_meta.json" or name.startswith("."):

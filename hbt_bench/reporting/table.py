@@ -30,7 +30,7 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 def number(value: float | None, measure: str, decimals: int | None = None) -> str:
-    """A score in four decimals, a rank distance in one, or in as many as are given; a dash for one that is not there."""
+    """A score in four decimals, a rank distance in one, or in as many as are given; a dash where there is none."""
     if value is None:
         return "-"
     if decimals is None:

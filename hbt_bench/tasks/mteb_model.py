@@ -222,7 +222,7 @@ class ModelRequest:
 class Bm25Model:
     """BM25 as a model: scores whole candidate sets for our tasks, and searches for MTEB's own."""
 
-    def __init__(self, meta: Any, parameters: bm25.Parameters = bm25.Parameters()) -> None:
+    def __init__(self, meta: Any, parameters: bm25.Parameters) -> None:
         self.mteb_model_meta = meta
         self.parameters = parameters
         self._index: bm25.Bm25Index | None = None

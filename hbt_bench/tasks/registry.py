@@ -56,8 +56,12 @@ def forget(*, named: bool = True) -> None:
 @cache
 def _catalogue() -> tuple[Folder, ...]:
     """All sources of definitions, in the order in which they are named; a name belongs to the first that has it."""
-    named = [Path(part) for part in os.environ.get("HBT_BENCH_TASKS", "").split(os.pathsep) if part]
-    return folders.together(shipped(), [*named, *_named])
+    return folders.together(shipped(), [*_listed(), *_named])
+
+
+def _listed() -> list[Path]:
+    """The folders in HBT_BENCH_TASKS."""
+    return [Path(part) for part in os.environ.get("HBT_BENCH_TASKS", "").split(os.pathsep) if part]
 
 
 def shipped() -> Folder:
@@ -119,6 +123,35 @@ def task_names() -> dict[str, tuple[TaskSpec, Sequence[Mode]]]:
         names[name] = (spec, spec.modes)
         names |= {f"{name}-{mode}": (spec, (mode,)) for mode in spec.modes}
     return names
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a task's name leads: its definition, and the folder that ``--task-dir`` must name, None for a known one."""
+
+    spec: TaskSpec
+    modes: Sequence[Mode]
+    folder: Path | None = None
+
+
+def find_anywhere(name: str) -> Found | None:
+    """A task by a name without languages and shifts, also one that `select_tasks` does not know by its name alone.
+
+    Such lie in a folder that was added, or in one below that of the shipped definitions, as the out-of-distribution
+    tasks do. None where there is none.
+    """
+    known = task_names().get(name)
+    if known is not None:
+        added = {*_named, *_listed()}
+        folder = next((one.path for one in _catalogue() if known[0].name in one.specs), None)
+        return Found(*known, folder if folder in added else None)
+    whole = shipped()
+    for path in sorted(one for one in whole.path.iterdir() if one.is_dir() and one.name != "suites"):
+        for spec in Folder.read(path, whole.documents).specs.values():
+            modes = {f"{spec.name}-{mode}": (mode,) for mode in spec.modes} | {spec.name: spec.modes}
+            if name in modes:
+                return Found(spec, modes[name], path)
+    return None
 
 
 def suites() -> dict[str, folders.Suite]:
