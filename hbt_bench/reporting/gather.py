@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from importlib.resources import files
 
 from hbt_bench.errors import OutputError, did_you_mean
-from hbt_bench.ranking.subsets import MODES
+from hbt_bench.ranking.subsets import MODES, Mode
 from hbt_bench.reporting.intervals import Interval
 from hbt_bench.reporting.results import Result
 from hbt_bench.reporting.standing import Standing
@@ -84,7 +84,7 @@ class Gathered:
         names = self.choice.subsets(result.subsets)
         if not names:
             return
-        row = self._row(result, collection)
+        row = self._row(result, collection, mode)
         row.add(result, mode, names)
         if self.intervals:
             try:
@@ -94,11 +94,20 @@ class Gathered:
             else:
                 row.intervals |= {(mode, measure): interval for measure, interval in means.items()}
 
-    def _row(self, result: Result, collection: str) -> Standing:
-        fields = result.fields
-        key = (collection, fields["data"], result.model, result.revision, str(result.path.parent))
+    def _row(self, result: Result, collection: str, mode: Mode) -> Standing:
+        """The standing of a model, whose modes may lie in several folders; of another run of a mode, one of its own."""
+        key: tuple[str, ...] = (
+            collection,
+            result.fields["data"],
+            result.model,
+            result.revision,
+            result.given_prompt,
+        )
+        if key in self.rows and mode in self.rows[key].signatures:
+            key += (str(result.path.parent),)
         if key not in self.rows:
-            self.rows[key] = Standing(*key[:4], "measured", result.given_prompt, folder=key[4])
+            about = (collection, result.fields["data"], result.model, result.revision, "measured")
+            self.rows[key] = Standing(*about, result.given_prompt, folder=str(result.path.parent))
         return self.rows[key]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from hbt_bench.corpus.collection import Collection
 from hbt_bench.errors import DataError, HbtBenchError, OutputError, UsageError, did_you_mean
 from hbt_bench.languages import LANGUAGES
+from hbt_bench.reporting.charts import REPORTED
 from hbt_bench.reporting.closeup import BINS, Closeup
 from hbt_bench.reporting.columns import Column, key_title
 from hbt_bench.reporting.compare import compare
@@ -44,20 +45,20 @@ class ReportRequest:
 
         Raises `OutputError` where there is nothing to show, `UsageError` for a baseline that is not there.
         """
-        everything = list(results)
-        board = Leaderboard.of(everything, self.reported, self.choice)
+        board = Leaderboard.of(results, self.reported, self.choice)
         if not board.rows:
             raise OutputError("there are no results of multilingual collections: run `hbt-bench run` first")
         for note in board.notes:
             self.say(note)
         self._check_baseline(board)
-        boards = [self._board(board, everything, one) for one in board.boards if one.data]
+        boards = [self._board(board, one) for one in board.boards if one.data]
         used = {code for one in boards for code in one["languages"]}
         return {
             "boards": boards,
             "legend": board.legend,
             "names": {code: LANGUAGES[code].name for code in sorted(used) if code in LANGUAGES},
             "bins": BINS,
+            "reported_shape": REPORTED,
         }
 
     def _check_baseline(self, board: Leaderboard) -> None:
@@ -67,18 +68,17 @@ class ReportRequest:
                 near = did_you_mean(self.baseline, names) or f" (there are {', '.join(names[:5])})"
                 raise UsageError(f"the baseline '{self.baseline}' is none of the models{near}")
 
-    def _board(self, leaderboard: Leaderboard, results: Sequence[Result], board: Board) -> dict[str, Any]:
+    def _board(self, leaderboard: Leaderboard, board: Board) -> dict[str, Any]:
         """One collection: its leaderboard, the closer looks and the comparison."""
         name, data, rows = board.collection, board.data, board.rows
         chosen = leaderboard.columns()
-        modes = _by_model(results, name, data)
         spec = self._spec(name)
         collection = self._collection(spec, data)
         closeups: list[dict[str, Any] | None] = []
         measured = [row for row in rows if row.measured]
         close = {id(row) for row in measured[:CLOSEUPS]}
         for row in rows:
-            closeups.append(self._closeup(row, modes, collection) if id(row) in close else None)
+            closeups.append(self._closeup(row, collection) if id(row) in close else None)
             self.progress(f"reading {name}", 1, len(rows))
         if len(measured) > CLOSEUPS:
             self.say(f"matrices and questions on {name} are of the best {CLOSEUPS} of {len(measured)} models")
@@ -93,15 +93,13 @@ class ReportRequest:
             "ranked_by": key_title(board.ranked_by) if board.ranked_by else None,
             "sorted_by": ":".join(board.sorted_by) if board.sorted_by else None,
             "sweep": [value for point in sweep(rows) for value in point.values(rows[point.row])],
-            "comparison": self._comparison(rows, modes, spec) if spec else None,
+            "comparison": self._comparison(rows, spec) if spec else None,
             "texts": collection is not None,
         }
 
-    def _closeup(
-        self, row: Standing, modes: Mapping[str, Mapping[str, Result]], collection: Collection | None
-    ) -> dict[str, Any] | None:
+    def _closeup(self, row: Standing, collection: Collection | None) -> dict[str, Any] | None:
         try:
-            closeup = Closeup.of(modes.get(row.folder, {}), collection)
+            closeup = Closeup.of({mode: found for mode, (found, _) in row.sources.items()}, collection)
         except OutputError as error:
             self.say(f"no closer look at {row.label}: {error}")
             return None
@@ -131,9 +129,7 @@ class ReportRequest:
             return None
         return collection
 
-    def _comparison(
-        self, rows: Sequence[Standing], modes: Mapping[str, Mapping[str, Result]], spec: TaskSpec
-    ) -> dict[str, Any] | None:
+    def _comparison(self, rows: Sequence[Standing], spec: TaskSpec) -> dict[str, Any] | None:
         """The best models against the baseline, or the best of them; only those that have all modes.
 
         `places` are their rows on the board.
@@ -147,7 +143,7 @@ class ReportRequest:
             if row.measured
             and not row.missing
             and wanted <= set(row.signatures)
-            and all(one.ranks for one in modes[row.folder].values())
+            and all(found.ranks and str(found.path.parent) == row.folder for found, _ in row.sources.values())
         ]
         base = next(
             (row for row in whole if self.baseline and _is_called(row, self.baseline)), whole[0] if whole else None
@@ -172,16 +168,6 @@ class ReportRequest:
             "left": left.strip(),
             "places": [at for one in compared for at, row in enumerate(rows) if row is one],
         }
-
-
-def _by_model(results: Iterable[Result], name: str, data: str) -> dict[str, dict[str, Result]]:
-    """The results of a collection by folder and mode."""
-    found: dict[str, dict[str, Result]] = {}
-    for result in results:
-        collection, mode = result.place
-        if collection == name and mode and result.fields.get("data") == data:
-            found.setdefault(str(result.path.parent), {})[mode] = result
-    return found
 
 
 def _is_called(row: Standing, name: str) -> bool:

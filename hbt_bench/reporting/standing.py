@@ -28,8 +28,8 @@ class Standing:
     `source` is "measured", or where a figure was reported that nobody measured here. `missing` are the modes that lack
     subsets, with how many there are and should be. `languages` are the values by query language of the mode
     `languages_mode`: the multilingual, or the monolingual where there is no other. `decimals` are those that a paper
-    gives of a figure. `sources` are the results by mode, with the subsets taken from them. `folder` is that of the
-    results. `rank` is by `ranked_by`.
+    gives of a figure. `sources` are the results by mode, with the subsets taken from them. `folder` is that of
+    the first of them. `rank` is by `ranked_by`.
     """
 
     collection: str

@@ -200,8 +200,8 @@ def _json(tables: Sequence[Table]) -> str:
 def _markdown(cell: str) -> str:
     """A cell on one line, with everything escaped that GitHub would take for markup, a formula, an entity or a name.
 
-    What means nothing to it stays: an underscore inside a word, an at sign behind one, the brackets of an interval. A
-    backslash alone does not keep a name from being called, so a comment parts it from its sign.
+    What means nothing to it stays: an underscore inside a word, an at sign behind one, brackets without a letter such
+    as those of an interval. A backslash alone does not keep a name from being called: a comment parts it from its sign.
     """
     text = " ".join(cell.split())
     return _MARKUP.sub(lambda found: "\\@<!-- -->" if found[0] == "@" else _escaped(found), text)
@@ -209,7 +209,7 @@ def _markdown(cell: str) -> str:
 
 #: An interval is let through whole; the rest is escaped. Letters and digits are what parts words for an underscore.
 _MARKUP = re.compile(
-    r"(?P<interval>\[-?[\d.]+, -?[\d.]+\](?![(\[:]))|[\\|<*`~$\[\]]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)|(?<!\w)@(?=\w)"
+    r"(?P<interval>\[[^\[\]^A-Za-z|`*<~$_]+\](?![(\[:]))|[\\|<*`~$\[\]]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)|(?<!\w)@(?=\w)"
 )
 
 
