@@ -205,6 +205,11 @@ def test_the_command_finds_a_checkpoint_by_its_content(tmp_path, capsys):
     card = checkpoint / "README.md"
     assert capsys.readouterr().out == f"{card}\n"
     assert len(entries(card.read_text())) == 10
+    shutil.copytree(tmp_path / "r", tmp_path / "r" / "copy")  # the same results twice count once
+    assert command(["card", str(checkpoint), "--results", str(tmp_path / "r")]) == 0
+    assert len(entries(card.read_text())) == 10
+    assert "3 results have the signature of what" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "r" / "copy")
     assert Checkpoint.at(checkpoint).revision == revision
     before = card.stat().st_mtime_ns
     assert command(["card", str(checkpoint), "--results", str(tmp_path / "r")]) == 0

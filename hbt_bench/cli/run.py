@@ -22,7 +22,9 @@ _NAME_WIDTH = 19
 
 
 @click.command("run")
-@click.option("--model", "name", required=True, help="Local folder, hub name, a name MTEB knows, or bm25.")
+@click.option(
+    "--model", "name", required=True, help="Local folder, hub name, a name MTEB knows, bm25, or bm25@k1.2-b0.75."
+)
 @click.option(
     "--tasks", multiple=True, required=True, metavar="NAMES", help="Tasks, suite:NAME or task files, with commas."
 )

@@ -90,7 +90,7 @@ def distances() -> dict[str, Any]:
                     "x": {
                         "field": "distance",
                         "type": "quantitative",
-                        "title": "rank distance: last minus first rank of a question's answers",
+                        "title": "rank distance: last minus first rank",
                     },
                     "y": {"field": "share", "type": "quantitative", "title": "queries", "axis": {"format": ".0%"}},
                     "color": {"field": "model", "type": "nominal", "scale": scale, "legend": _legend()},
@@ -127,7 +127,7 @@ def alpha() -> dict[str, Any]:
         "title": "alpha: probability of a monolingual batch",
         "scale": {"domain": [0, 1]},
     }
-    dash = {"field": "line", "type": "nominal", "scale": {"range": _DASHES}, "legend": _legend()}
+    dash = {"field": "line", "type": "nominal", "scale": {"range": _DASHES}, "legend": None}
     colour = {"field": "line", "type": "nominal", "scale": {"range": _COLOURS}, "legend": _legend()}
 
     def y(aggregate: str | None) -> dict[str, Any]:

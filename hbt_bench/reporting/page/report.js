@@ -113,7 +113,7 @@
       background: "transparent",
       font: "system-ui, sans-serif",
       axis: { labelColor: soft, titleColor: ink, gridColor: line, domainColor: line, tickColor: line, titleFontWeight: 500, labelFontSize: TEXT, titleFontSize: TEXT },
-      legend: { labelColor: ink, titleColor: ink, labelFontSize: TEXT, labelLimit: Math.max(120, room - 60), columns: 1 },
+      legend: { labelColor: ink, titleColor: ink, labelFontSize: TEXT, labelLimit: Math.max(120, room - 60), columns: 1, layout: { bottom: { anchor: "start", direction: room >= 540 ? "horizontal" : "vertical" } } },
       header: { labelColor: ink, labelFontSize: TEXT + 1 },
       view: { stroke: line },
     };
