@@ -102,7 +102,9 @@ class Recipe(BaseModel):
     dev_measure: Literal["AP", "rank_distance", "loss"] = Field("AP", description="What stops training early.")
     dev_every: Count = Field(100, description="Steps between looks at the development data.")
     patience: Count | None = Field(None, description="Looks without improvement before training stops.")
-    save_every: Count | None = Field(None, description="Steps between checkpoints; a tenth of the run by default.")
+    save_every: Count | None = Field(
+        None, description="Steps between checkpoints; a tenth of the run by default, `dev_every` with development data."
+    )
     guard: tuple[str, ...] = Field(
         ("xquad-r", "mlqa-r", "cldr-facts"), description="Tasks whose texts must not be trained on."
     )
