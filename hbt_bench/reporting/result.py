@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -304,6 +305,7 @@ def finite(scores: Mapping[str, float]) -> dict[str, float | None]:
     return {key: value if math.isfinite(value) else None for key, value in scores.items()}
 
 
+@cache
 def model_label(model: str, revision: str) -> str:
     """``local/ckpt@9285d5c8``: enough to tell models apart in a table."""
     is_hash = len(revision) > 8 and _HEX.issuperset(revision)

@@ -99,9 +99,8 @@ class Standing:
         if not result.complete:
             self.missing[mode] = (len(result.subsets), result.expected_subsets)
         if mode == "multi" or (mode == "mono" and not self.languages):
-            found = {name: result.subsets[name].get("AP") for name in names}
             self.languages_mode = mode
-            self.languages = {name.split("-")[0]: value for name, value in found.items() if value is not None}
+            self.languages = {name.split("-")[0]: value for name, value in result.by_subset("AP", names).items()}
 
 
 def assign_ranks(standings: Sequence[tuple[Standing, Array]], key: Key) -> None:
