@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -149,12 +149,12 @@ class Result:
         """Whether every subset of the task is there."""
         return len(self.subsets) >= self.expected_subsets
 
-    @property
+    @cached_property
     def fields(self) -> dict[str, str]:
         """The fields of the signature."""
         return {name: value for name, _, value in (part.partition(":") for part in self.signature.split("|"))}
 
-    @property
+    @cached_property
     def place(self) -> tuple[str, Mode | None]:
         """``xquad-r[de,en]+typos`` and ``multi`` for ``xquad-r-multi[de,en]+typos``; for a task without modes, None."""
         end = next((at for at, sign in enumerate(self.task) if sign in "[+"), len(self.task))

@@ -99,11 +99,12 @@ def read_all(output: Path, measures: Collection[str] | None = None) -> Iterator[
         other = best.setdefault(_identity(result), result)
         if other is not result and _wholeness(result) > _wholeness(other):
             best[_identity(result)] = result
-    again = Counter(_folders(one, best) for one in read if isinstance(one, Result))
+    again = [one for one in read if isinstance(one, Result) and best[_identity(one)] is not one]
+    counts = Counter(_folders(one, best) for one in again)
     for one in read:
         if isinstance(one, OutputError) or best[_identity(one)] is one:
             yield one
-        elif count := again.pop(_folders(one, best), 0):
+        elif count := counts.pop(_folders(one, best), 0):
             folder, other_folder = _folders(one, best)
             what = f"{count} results have" if count > 1 else f"{one.path.name} has"
             yield OutputError(f"{folder}: {what} the signature of what {other_folder} has too, and counts once")
