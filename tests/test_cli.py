@@ -447,7 +447,7 @@ def test_an_interrupt_is_told_in_one_line(tmp_path):
 def test_an_interrupt_in_the_middle_of_a_task_passes_through_mteb(hbt, tmp_path, monkeypatch):
     command = ["run", "--model", "bm25", "--tasks", "cldr-facts-mono", "--languages", "de,en", "--output", tmp_path]
 
-    def interrupted(collection):
+    def interrupted(collection, parameters):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
