@@ -15,6 +15,7 @@ from hbt_bench.cli.main import run
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.tasks import folders, registry
 from hbt_bench.tasks.registry import definitions, select_tasks
+from hbt_bench.tasks.validation import Validation
 
 TASK = """name: {name}
 source:
@@ -71,6 +72,60 @@ def test_a_folder_with_a_broken_file(folder, capsys):
     with pytest.raises(DataError, match="unknown kind 'jsom'"):
         select_tasks("broken-multi")
     assert select_tasks("mine-multi")[0].modes == ("multi",)
+
+
+TAKEN = "and results would overwrite each other: give this task another `mteb_name`"
+
+
+def test_two_tasks_with_one_name_in_mteb_are_refused(folder, capsys):
+    """`x-1` and `x1` would both be X1 in MTEB, and write the same files."""
+    (folder / "x-1.yaml").write_text(TASK.format(name="x-1"))
+    (folder / "x1.yaml").write_text(TASK.format(name="x1"))
+    (folder / "y.yaml").write_text(TASK.format(name="y") + "mteb_name: xQUADr\n")
+    registry.add(folder)
+    assert {"x-1", "mine"} <= definitions().keys()
+    assert {"x1", "y"}.isdisjoint(definitions())
+    said = capsys.readouterr().err
+    assert f"hbt-bench: {folder}/x1.yaml:1:1: the MTEB name 'X1' is that of {folder}/x-1.yaml, {TAKEN}\n" in said
+    shipped = registry.shipped().documents["xquad-r"].path
+    assert f"hbt-bench: {folder}/y.yaml:7:1: the MTEB name 'xQUADr' is that of {shipped}, {TAKEN}\n" in said
+    with pytest.raises(DataError, match="the MTEB name 'X1' is that of"):
+        select_tasks("x1")
+    for name, other in (("x1", "x-1"), ("y", "xquad-r")):
+        found = {check.name: check for check in Validation(folder / f"{name}.yaml").run()}["name"]
+        mteb_name = {"x1": "X1", "y": "xQUADr"}[name]
+        assert (found.status, found.message) == (
+            "failed",
+            f"the MTEB name '{mteb_name}' is that of the task '{other}', {TAKEN}",
+        )
+
+
+def test_a_task_that_extends_another_has_a_name_of_its_own_in_mteb(folder):
+    (folder / "more.yaml").write_text("name: more\nextends: mine\n")
+    (folder / "mine.yaml").write_text(TASK.format(name="mine") + "mteb_name: Special\n")
+    registry.add(folder)
+    assert (definitions()["mine"].mteb_name, definitions()["more"].mteb_name) == ("Special", "More")
+
+
+def test_yml_is_yaml(folder, capsys):
+    (folder / "other.yml").write_text(TASK.format(name="other"))
+    (folder / "mine.yml").write_text(TASK.format(name="mine"))
+    (folder / "suites").mkdir()
+    (folder / "suites" / "two.yml").write_text("name: two\ndescription: Two.\ntasks: [mine, other]\n")
+    registry.add(folder)
+    assert {"other"} <= definitions().keys()
+    assert registry.suites()["two"].tasks == ("mine", "other")
+    assert f"{folder}/mine.yml has the name of {folder}/mine.yaml: remove one of the two\n" in capsys.readouterr().err
+
+
+def test_a_folder_of_the_environment_that_is_not_there_is_told(folder, monkeypatch, capsys):
+    (folder / "empty").mkdir()
+    monkeypatch.setenv("HBT_BENCH_TASKS", f"{folder}/gone:{folder}:{folder}/empty")
+    assert "mine" in definitions()
+    assert capsys.readouterr().err == (
+        f"hbt-bench: HBT_BENCH_TASKS names {folder}/gone, where there is no task file (*.yaml or *.yml)\n"
+        f"hbt-bench: HBT_BENCH_TASKS names {folder}/empty, where there is no task file (*.yaml or *.yml)\n"
+    )
 
 
 def test_folders_come_from_the_environment_too(folder, monkeypatch):
@@ -150,7 +205,9 @@ def test_five_hundred_task_files_are_listed_fast(folder):
     text = (Path(__file__).parents[1] / "tasks" / "mlqa-r.yaml").read_text()
     for number in range(500):
         name = f"task{number}"
-        (folder / f"{name}.yaml").write_text(text.replace("name: mlqa-r\n", f"name: {name}\n"))
+        (folder / f"{name}.yaml").write_text(
+            text.replace("name: mlqa-r\n", f"name: {name}\n").replace("MLQAR", f"T{number}")
+        )
     code = (
         "import sys; from hbt_bench.cli.main import run; run(['tasks', '--task-dir', sys.argv[1], '--format', 'csv']);"
         "assert not {'torch', 'mteb', 'datasets', 'pandas', 'sentence_transformers'} & set(sys.modules)"

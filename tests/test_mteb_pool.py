@@ -173,6 +173,39 @@ def test_topics_that_are_parallel_share_their_documents(stand_in):
     assert not pool.parallel  # the documents are no translations
 
 
+def test_a_pool_of_neuclirs_form_equals_one_made_by_hand(stand_in):
+    """All Russian documents are judged 0 for topic 8, and its Russian version searches the pool all the same."""
+    topics = {"fas": {"7": "A?", "8": "B?", "9": "C?"}, "rus": {"7": "D?", "8": "E?", "9": "F?"}, "zho": {"8": "G?"}}
+    texts = {"fas": {"x": "a", "y": "b"}, "rus": {"x": "c", "z": "d"}, "zho": {"w": "e"}}
+    grades = {
+        "fas": [("7", "x", 3), ("7", "y", 0), ("8", "y", 1), ("9", "x", 0)],
+        "rus": [("7", "z", 1), ("8", "x", 0), ("8", "z", 0), ("9", "z", 0)],
+        "zho": [("8", "w", 2)],
+    }
+    stand_in(
+        {k: v for code in topics for k, v in retrieval(code, "test", topics[code], texts[code], grades[code]).items()}
+    )
+    codes = {"fas": "fa", "rus": "ru", "zho": "zh"}
+    pool = spec(
+        task="NeuCLIR2023Retrieval", parallel="queries", languages={"fa": "fas", "ru": "rus", "zh": "zho"}
+    ).load()
+    relevant = {"7": {"fa-d-x": 3, "ru-d-z": 1}, "8": {"fa-d-y": 1, "zh-d-w": 2}}
+    queries = [
+        Query(f"{codes[label]}-q-{topic}", codes[label], text, topic)
+        for label in topics
+        for topic, text in topics[label].items()
+        if topic != "9"  # which nothing answers in any language
+    ]
+    documents = [
+        Document(f"{codes[label]}-d-{key}", codes[label], text) for label in texts for key, text in texts[label].items()
+    ]
+    by_hand = Collection.from_records(
+        "pool", queries, documents, {query.id: relevant[query.question] for query in queries}, parallel=False
+    )
+    assert [query.id for query in pool.queries] == ["fa-q-7", "fa-q-8", "ru-q-7", "ru-q-8", "zh-q-8"]
+    assert pool.fingerprint == by_hand.fingerprint
+
+
 def mlqa(stand_in, question="a" * 40):
     parts = {}
     texts = {"deu": {"D1": "eins", "D2": "zwei"}, "eng": {"E1": "one", "E2": "two"}}
@@ -284,7 +317,8 @@ def test_pairs_with_english_share_equal_english_sentences(stand_in):
     assert sorted(texts.values()) == ["Habari", "Hallo", "Hello", "Ja", "Yes"]
     answers = {query.text: {texts[key] for key in pool.relevant(row)} for row, query in enumerate(pool.queries)}
     assert answers["Hello"] == {"Hallo", "Habari"}
-    assert answers["Habari"] == {"Hello"}
+    assert answers["Habari"] == {"Hello", "Hallo"}  # by way of the English sentence that they share
+    assert answers["Ja"] == {"Yes"}
 
 
 @pytest.mark.parametrize(

@@ -258,7 +258,7 @@ def test_a_part_reads_only_its_files(data_dir, tmp_path):
     for code in ("de", "vi"):
         path = tmp_path / "lareqa" / "mlqa-r" / f"{code}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.symlink_to(data_dir / "lareqa" / "mlqa-r" / f"{code}.json")
+        path.write_bytes((data_dir / "lareqa" / "mlqa-r" / f"{code}.json").read_bytes())
     part = spec.load(["vi", "de"], tmp_path)
     assert part.languages == ("de", "vi")
     assert (len(part.queries), len(part.documents)) == (512 + 511, 2362 + 2828)

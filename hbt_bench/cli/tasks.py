@@ -75,6 +75,7 @@ def show(name: str) -> None:
         ("reference", about.reference),
         ("candidate", spec.source.text),
         ("main score", spec.main_score),
+        *([("shown too", " ".join(spec.measures))] if spec.measures else []),
         ("languages", " ".join(spec.source.declared or ("those of MTEB",))),
     ]
     click.echo("\n" + "\n".join(f"  {key:24} {value or '-'}" for key, value in rows))
@@ -147,6 +148,9 @@ def new(
     """  # noqa: D301 -- click wants the character
     from hbt_bench.tasks.draft import Draft
 
-    path = Draft.of(name, data, output, columns, language, data_dir).write(overwrite)
+    draft = Draft.of(name, data, output, columns, language, data_dir)
+    path = draft.write(overwrite)
     click.echo(f"{path}")
+    for note in draft.notes:
+        click.echo(f"hbt-bench: {note}", err=True)
     click.echo(f"hbt-bench: check it with `hbt-bench tasks validate {path}`", err=True)

@@ -172,6 +172,7 @@ class Evaluation:
             "subsets": len(task.hf_subsets) * len(task.eval_splits),
             "stock": shared is None,
             "prompts": None if self.model.prompts is None else vars(self.model.prompts),
+            "clean": shared.collection.clean if shared else None,
             "ranks": ranks.name if shared and shared.ranks is not None else None,
             "parameters": _parameters(model),
             "speed": shared.speed if shared else None,
