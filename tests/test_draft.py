@@ -202,7 +202,10 @@ def test_every_check_is_made(tmp_path, capsys):
     assert "checksum mismatch" in found["data and judgements"].message
     assert found["run"].status == "skipped"
     path.write_text(good[: good.index("  pins")] + good[good.index("metadata") :])
-    assert checks(path)["repeated texts"].message == "1 documents repeat another's text, as 'sw 2!' in sw"
+    assert (
+        checks(path)["repeated texts"].message
+        == "1 documents repeat another's text, as 'sw 2!' in sw; `merge: true` in columns takes equal ones for one"
+    )
     assert checks(path)["hashes"].status == "warning"
 
 

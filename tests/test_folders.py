@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -92,7 +92,7 @@ def test_two_tasks_with_one_name_in_mteb_are_refused(folder, capsys):
     with pytest.raises(DataError, match="the MTEB name 'X1' is that of"):
         select_tasks("x1")
     for name, other in (("x1", "x-1"), ("y", "xquad-r")):
-        found = {check.name: check for check in Validation(folder / f"{name}.yaml").run()}["name"]
+        found = next(check for check in Validation(folder / f"{name}.yaml").run() if check.name == "name")
         mteb_name = {"x1": "X1", "y": "xQUADr"}[name]
         assert (found.status, found.message) == (
             "failed",
@@ -201,18 +201,28 @@ def test_the_command_line_lists_and_shows_them(folder, capsys):
     assert capsys.readouterr().out == "MTOPDomainClassification\nMTOPIntentClassification\n"
 
 
+def _processor_seconds(*arguments):
+    """What `hbt-bench tasks` takes of the processor, which other programs disturb less than the clock."""
+    code = (
+        "import sys; from hbt_bench.cli.main import run; run(['tasks', '--format', 'csv', *sys.argv[1:]]);"
+        "assert not {'torch', 'mteb', 'datasets', 'pandas', 'sentence_transformers'} & set(sys.modules)"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return done.stdout, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def test_five_hundred_task_files_are_listed_fast(folder):
+    """1.7 times what the shipped ones alone take, when measured on an idle machine."""
     text = (Path(__file__).parents[1] / "tasks" / "mlqa-r.yaml").read_text()
     for number in range(500):
         name = f"task{number}"
         (folder / f"{name}.yaml").write_text(
             text.replace("name: mlqa-r\n", f"name: {name}\n").replace("MLQAR", f"T{number}")
         )
-    code = (
-        "import sys; from hbt_bench.cli.main import run; run(['tasks', '--task-dir', sys.argv[1], '--format', 'csv']);"
-        "assert not {'torch', 'mteb', 'datasets', 'pandas', 'sentence_transformers'} & set(sys.modules)"
-    )
-    start = time.process_time(), time.perf_counter()
-    out = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True).stdout
+    out, _ = _processor_seconds("--task-dir", str(folder))
     assert out.count("task4") == 111
-    assert time.perf_counter() - start[1] < 20  # a second or two on an idle machine
+    alone = min(_processor_seconds()[1] for _ in range(3))
+    many = min(_processor_seconds("--task-dir", str(folder))[1] for _ in range(3))
+    assert many < 3 * alone + 0.1

@@ -150,7 +150,8 @@ class Validation:
                 raise _WarningError("no file is pinned: changed data would go unnoticed; add `pins` with their sha256")
             if missing := source.unpinned():
                 raise _WarningError(f"{len(missing)} files are not pinned, as {missing[0]}: changes would go unnoticed")
-            return f"{len(source.pins)} pinned files are unchanged; data {collection.fingerprint}"
+            files = "1 pinned file is" if len(source.pins) == 1 else f"{len(source.pins)} pinned files are"
+            return f"{files} unchanged; data {collection.fingerprint}"
         if isinstance(source, MtebSource) and source.revision is None:
             raise _WarningError("no `revision`: the data are those of the installed mteb")
         return f"pinned; data {collection.fingerprint}"
@@ -197,7 +198,7 @@ class Validation:
         return ""
 
     def _repeated(self) -> str:
-        _, collection = self._need()
+        spec, collection = self._need()
         found = []
         for kind, texts in (("queries", collection.queries), ("documents", collection.documents)):
             counts = Counter((text.language, text.text) for text in texts)
@@ -206,7 +207,9 @@ class Validation:
                 (language, text), _ = counts.most_common(1)[0]
                 found.append(f"{repeated:,} {kind} repeat another's text, as '{text[:40]}' in {language}")
         if found:
-            raise _WarningError("; ".join(found))
+            columns = getattr(spec.source, "columns", None)
+            way = "; `merge: true` in columns takes equal ones for one" if columns and not columns.merge else ""
+            raise _WarningError("; ".join(found) + way)
         return "none"
 
     def _run(self) -> str:
