@@ -31,8 +31,7 @@ def command(context: click.Context, style: str) -> None:
     for name, spec in definitions().items():
         queries, documents = ("-", "-")
         if spec.expect:
-            queries = str(sum(spec.expect.queries.values()))
-            documents = str(sum(spec.expect.documents.values()))
+            queries, documents = (str(sum(one.values()) or "-") for one in (spec.expect.queries, spec.expect.documents))
         declared = spec.source.declared
         rows.append([name, ", ".join(spec.modes), "-" if declared is None else str(len(declared)), queries, documents])
     table = Table(("collection", "modes", "languages", "queries", "documents"), rows)
