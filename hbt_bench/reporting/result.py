@@ -77,7 +77,7 @@ class Result:
     `intervals` are those of the means and `subset_intervals` those of each subset, by measure, empty where they are
     not stored; `encoded_shares` are what `shares` needs no ranks for. `parameters` is the number of the model's,
     `speed` the texts it encoded and ranked a second, `training` what its recipe says; None or empty where it is not
-    known.
+    known. `clean` is the fingerprint of the data with unchanged queries, None for a task without a query shift.
     """
 
     task: str
@@ -97,6 +97,7 @@ class Result:
     speed: float | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     prompts: Mapping[str, str] | None = None
+    clean: str | None = None
 
     @property
     def scores(self) -> dict[str, float]:
@@ -255,6 +256,7 @@ class Result:
             speed=about.get("speed"),
             training=about.get("training") or {},
             prompts=about.get("prompts"),
+            clean=about.get("clean"),
         )
 
     def as_json(self) -> dict[str, Any]:

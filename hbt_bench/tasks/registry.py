@@ -39,7 +39,7 @@ def add(path: Path) -> None:
     if not path.exists():
         raise UsageError(f"there is no task file or folder {path}")
     if path.is_dir() and not folders.files(path):
-        raise UsageError(f"the folder {path} has no task files (*.yaml)")
+        raise UsageError(f"the folder {path} has no task files (*.yaml or *.yml)")
     if path not in _named:
         _named[path] = None
         forget(named=False)
@@ -56,12 +56,16 @@ def forget(*, named: bool = True) -> None:
 @cache
 def _catalogue() -> tuple[Folder, ...]:
     """All sources of definitions, in the order in which they are named; a name belongs to the first that has it."""
+    for path in _listed():
+        if not path.exists() or not folders.files(path):
+            folders.warn(f"HBT_BENCH_TASKS names {path}, where there is no task file (*.yaml or *.yml)")
     return folders.together(shipped(), [*_listed(), *_named])
 
 
 def _listed() -> list[Path]:
     """The folders in HBT_BENCH_TASKS."""
-    return [Path(part) for part in os.environ.get("HBT_BENCH_TASKS", "").split(os.pathsep) if part]
+    named = os.environ.get("HBT_BENCH_TASKS", "").split(os.pathsep)
+    return [Path(part).expanduser() for part in named if part]
 
 
 def shipped() -> Folder:
@@ -201,7 +205,7 @@ def _find(name: str) -> tuple[TaskSpec, Sequence[Mode]] | None:
 def _file(path: Path) -> tuple[TaskSpec, Sequence[Mode]]:
     """The task in one file."""
     if not path.is_file():
-        near = did_you_mean(str(path), [str(one) for one in path.parent.glob("*.yaml")])
+        near = did_you_mean(str(path), [str(one) for one in folders.files(path.parent)])
         raise UsageError(f"there is no task file {path}{near}")
     add(path)
     name = path.stem
