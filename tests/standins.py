@@ -123,7 +123,7 @@ def _pin(tasks: Path, data: Path) -> None:
         if path.parent.name == "suites":
             content["tasks"] = ["cldr-facts-multi[de,en]", "xquad-r-multi[de,en]"]
         for name, pin in (content.get("source", {}).get("pins") or {}).items():
-            pin |= _hash(data / name)
+            pin |= _hash(data / name) if (data / name).is_file() else {}
         for code, pin in (content.get("source", {}).get("files") or {}).items():
             pin |= _hash(data / content["source"]["path"].format(language=code))
         if path.stem != "cldr-facts":
