@@ -115,11 +115,11 @@ def _ranks(spec: TaskSpec, collection: Collection, encoder: PrecomputedEncoder) 
 
 
 def _product(collection: Collection, encoder: PrecomputedEncoder, library: str) -> Step:
-    from hbt_bench.ranking.ranks import _BLOCK_BYTES
+    block_bytes = 1 << 26
 
     queries = encoder.tables["query"].lookup([query.text for query in collection.queries])
     documents = encoder.tables["document"].lookup([document.text for document in collection.documents])
-    height = max(1, _BLOCK_BYTES // (4 * len(documents)))
+    height = max(1, block_bytes // (4 * len(documents)))
     starts = range(0, len(queries), height)
     if library == "numpy":
         return lambda: _discard(queries[start : start + height] @ documents.T for start in starts)

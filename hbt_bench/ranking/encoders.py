@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,11 @@ from numpy.typing import NDArray
 from hbt_bench.corpus.collection import Collection, Document, Query
 from hbt_bench.errors import ModelError
 from hbt_bench.ranking.store import EmbeddingStore
+
+if TYPE_CHECKING:
+    import torch
+
+    from hbt_bench.ranking.products import Products, VectorRows
 
 Role = Literal["query", "document"]
 Vectors = NDArray[np.float32]
@@ -32,15 +38,46 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class DenseScorer:
-    """Scores by the encoder's own similarity of vectors."""
+    """Scores by the encoder's own similarity of vectors, on the encoder's device if it has one."""
 
     encoder: Encoder
-    queries: Vectors
-    documents: Vectors
+    queries: VectorRows
+    documents: VectorRows
+
+    def blocks(self) -> Products:
+        """The scores in blocks."""
+        import torch
+
+        from hbt_bench.ranking.products import Products
+
+        similarity = _Similarity(self.encoder, self.kind)
+        device = torch.device(getattr(self.encoder, "device", "cpu") if similarity.kind else "cpu")
+        return Products(self.queries, self.documents, similarity, device)
 
     def scores(self, rows: slice) -> NDArray[np.float32]:
-        """The scores of the queries `rows` against all documents."""
-        return self.encoder.similarity(self.queries[rows], self.documents)
+        """The scores of the queries `rows` against all documents, the same that blocks have."""
+        import torch
+
+        blocks = self.blocks()
+        starts = range(rows.start - rows.start % blocks.height, rows.stop, blocks.height)
+        parts = [slice(max(start, rows.start), min(start + blocks.height, rows.stop)) for start in starts]
+        columns = [(chunk, blocks.columns(chunk)) for chunk in blocks.chunks()]
+        lines = [[torch.as_tensor(blocks.block(part, *one)).cpu() for one in columns] for part in parts]
+        found: NDArray[np.float32] = torch.cat([torch.cat(line, dim=1) for line in lines]).numpy()
+        return found
+
+    @cached_property
+    def kind(self) -> Literal["cosine", "dot"] | None:
+        """What the encoder's similarity is, where it is a product of matrices: found out with a few vectors."""
+        generator = np.random.default_rng(0)
+        queries, documents = (
+            generator.standard_normal((count, self.queries.shape[1])).astype(np.float32) * 2 for count in (3, 4)
+        )
+        found, dot = self.encoder.similarity(queries, documents), queries @ documents.T
+        lengths = np.outer(np.linalg.norm(queries, axis=1), np.linalg.norm(documents, axis=1))
+        if np.allclose(found, dot / lengths, rtol=0, atol=1e-6):
+            return "cosine"
+        return "dot" if np.allclose(found / lengths, dot / lengths, rtol=0, atol=1e-6) else None
 
     @classmethod
     def of(
@@ -63,6 +100,17 @@ class DenseScorer:
                 "they cannot be compared"
             )
         return cls(encoder, queries, documents)
+
+
+@dataclass(frozen=True, eq=False)
+class _Similarity:
+    encoder: Encoder
+    kind: str | None
+
+    def __call__(self, queries: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        return torch.from_numpy(self.encoder.similarity(queries.numpy(), documents.numpy()))
 
 
 def distinct_texts(collection: Collection) -> int:

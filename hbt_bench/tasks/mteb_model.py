@@ -21,7 +21,7 @@ from hbt_bench.ranking.signature import Prompts
 
 if TYPE_CHECKING:
     from hbt_bench.corpus.collection import Collection
-    from hbt_bench.ranking.ranks import Scorer
+    from hbt_bench.ranking.blocks import Scorer
 
 BM25 = "bm25"
 #: MTEB's wrapper of each sentence-transformers class.
