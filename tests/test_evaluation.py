@@ -134,9 +134,9 @@ def test_a_stale_signature_is_not_taken_for_this_run(checkpoints, tmp_path):
 def test_vectors_are_removed_after_success_and_kept_when_asked(checkpoints, tmp_path):
     cache = tmp_path / os.environ["HBT_BENCH_CACHE"] / "embeddings"
     run(checkpoints[0], tmp_path / "one")
-    assert not list(cache.rglob("*.f32"))
+    assert not list(cache.rglob("*.safetensors"))
     run(checkpoints[0], tmp_path / "two", keep_embeddings=True)
-    assert list(cache.rglob("*.f32"))
+    assert list(cache.rglob("*.safetensors"))
 
 
 def test_a_run_continues_with_the_vectors_it_has(checkpoints, tmp_path, monkeypatch):
