@@ -52,7 +52,8 @@ class Evaluation:
     def run(self) -> list[Result]:
         """Evaluate and return one result a task, in the order of `selections`.
 
-        Of several processes the first writes and returns results, the others return nothing. Everything that can be checked without the model is checked first. Raises the errors of `hbt_bench.errors`.
+        Of several processes the first writes and returns results, the others return nothing. Everything that can be
+        checked without the model is checked first. Raises the errors of `hbt_bench.errors`.
         """
         check_writable(self.output)
         check_writable(cache_dir(), "set HBT_BENCH_CACHE to another folder")
