@@ -68,8 +68,9 @@ class Products:
 
     @property
     def tile(self) -> tuple[int, int]:
-        """Rows and columns of a tile: the same for equal numbers of documents."""
+        """Rows and columns of a tile: the same for equal numbers of queries and documents."""
         height, widest = _HOST_TILE if self.device.type == "cpu" else _DEVICE_TILE
+        height = min(height, -(-self.queries.shape[0] // 16) * 16)
         count = self.documents.shape[0]
         parts = -(-count // widest)
         return height, max(_LEAST, -(-count // parts // _LEAST) * _LEAST)
