@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,8 +61,9 @@ def explain(fields: Mapping[str, str], result: Result | None = None) -> Explanat
     languages = part.rstrip("]")
     spec, modes = task_names().get(task, (None, ()))
     name, _, revision = fields["model"].rpartition("@")
+    revision, options_of_model = _marks(revision)
     model, revision_meaning, notes = _model(name, revision)
-    command = ["hbt-bench", "run", "--model", model]
+    command = ["hbt-bench", "run", "--model", model, *options_of_model]
     if revision_meaning == _COMMIT:
         command += ["--revision", revision]
     command += ["--tasks", task]
@@ -97,6 +99,15 @@ _COMMIT = "name on the hub, and its commit"
 
 def _title(spec: TaskSpec) -> str:
     return spec.title
+
+
+def _marks(revision: str) -> tuple[str, list[str]]:
+    """A revision without its marks, and the options that they stand for."""
+    found = re.search(r"(-remote-code)?(?:-(fp16|bf16))?$", revision)
+    assert found is not None
+    code, dtype = found.groups()
+    options = ["--trust-remote-code"] * bool(code) + (["--dtype", dtype] if dtype else [])
+    return revision[: found.start()], options
 
 
 def _model(name: str, revision: str) -> tuple[str, str, list[str]]:
