@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
-.PHONY: quickstart test lint docs package studies-smoke benchmarks results screenshots clean
+.PHONY: quickstart test lint docs package studies-smoke benchmarks benchmarks-large benchmarks-gpu results screenshots clean
 quickstart: .venv/runtime
 	$(BIN)/hbt-bench quickstart
 
@@ -29,8 +29,20 @@ package: .venv/dev
 studies-smoke: .venv/dev
 	for name in $$($(BIN)/python -c "from hbt_bench.studies.study import names; print(*names())"); do $(BIN)/hbt-bench study run $$name --scale smoke --output build/studies || exit 1; done
 
+# About 25 minutes of two cores. What is measured against what: docs/scale.md.
 benchmarks: .venv/dev
-	for name in startup scoring end_to_end leaderboard page training; do PYTHONPATH=. $(BIN)/python benchmarks/$$name.py --output results/benchmarks/$$name.json || exit 1; done
+	for name in startup "scoring --collection xquad-r,mlqa-r" tools "end_to_end --languages de,en --mteb" growth processes leaderboard page training; do \
+	  set -- $$name; script=$$1; shift; \
+	  PYTHONPATH=. $(BIN)/python benchmarks/$$script.py "$$@" --output results/benchmarks/$$script || exit 1; done
+	$(BIN)/python benchmarks/chart.py results/benchmarks/growth.json docs/images/growth.svg
+
+# 1,000,000 documents x 10,000 queries from vectors on disk: 1.5 GB of it, and some 10 minutes of two cores.
+benchmarks-large: .venv/dev
+	PYTHONPATH=. $(BIN)/python benchmarks/large.py --output results/benchmarks/large
+
+# On a machine with a GPU.
+benchmarks-gpu: .venv/dev
+	PYTHONPATH=. $(BIN)/python benchmarks/gpu.py --output results/benchmarks/gpu
 
 # The tables in README.md and in results/, which a test compares byte for byte.
 results: .venv/dev
