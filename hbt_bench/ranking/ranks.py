@@ -189,7 +189,7 @@ class _Work:
 
     def _top(self, scores: NDArray[np.float32], rows: slice) -> None:
         depth = self.ranks.top.shape[1]
-        limits = np.partition(scores, scores.shape[1] - depth, axis=1)[:, scores.shape[1] - depth]
+        limits = -np.partition(-scores, depth - 1, axis=1)[:, depth - 1]  # negated, as NaN sorts to the end
         for row, ranking, limit in zip(range(rows.start, rows.stop), scores, limits, strict=True):
             # all ties at the limit compete, so that the id decides between them and not the partition
             best = np.flatnonzero(ranking >= limit)
@@ -197,20 +197,21 @@ class _Work:
 
     @staticmethod
     def _confidences(scores: NDArray[np.float32], rows: slice, place: int, confidences: Confidences) -> None:
-        if scores.shape[1] > CONFIDENCE_DEPTH:
-            scores = np.partition(scores, scores.shape[1] - CONFIDENCE_DEPTH, axis=1)[:, -CONFIDENCE_DEPTH:]
-        if np.isneginf(scores).any():  # a query's own text: rows of a small pool are done one by one
+        if np.isnan(scores).any():  # a query's own text: rows are done one by one
             for row, ranking in enumerate(scores):
-                kept = ranking[~np.isneginf(ranking)][None, :]
+                kept = ranking[~np.isnan(ranking)][None, :]
                 if kept.size:
                     _Work._confidences(kept, slice(rows.start + row, rows.start + row + 1), place, confidences)
             return
+        if scores.shape[1] > CONFIDENCE_DEPTH:
+            scores = np.partition(scores, scores.shape[1] - CONFIDENCE_DEPTH, axis=1)[:, -CONFIDENCE_DEPTH:]
         highest = scores.max(axis=1).astype(np.float64)
         confidences.highest[rows, place] = highest
-        confidences.spread[rows, place] = scores.std(axis=1, dtype=np.float64)
-        if scores.shape[1] > 1:
-            second = np.partition(scores, scores.shape[1] - 2, axis=1)[:, -2]
-            confidences.margin[rows, place] = highest - second
+        with np.errstate(invalid="ignore"):  # infinite scores have no spread, and nAUC is then none
+            confidences.spread[rows, place] = scores.std(axis=1, dtype=np.float64)
+            if scores.shape[1] > 1:
+                second = np.partition(scores, scores.shape[1] - 2, axis=1)[:, -2]
+                confidences.margin[rows, place] = highest - second
 
 
 def _count_true(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -220,10 +221,10 @@ def _count_true(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def _without_copies(scores: NDArray[np.float32], columns: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Put each query's own text below everything: it is no candidate."""
+    """Make each query's own text NaN, which neither beats nor ties with anything: it is no candidate."""
     rows = np.flatnonzero((columns >= 0) & (columns < scores.shape[1]))
     scores = scores.copy()
-    scores[rows, columns[rows]] = -np.inf
+    scores[rows, columns[rows]] = np.nan
     return scores
 
 
