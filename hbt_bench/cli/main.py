@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -9,10 +10,16 @@ from importlib import import_module
 
 import click
 
-from hbt_bench.errors import HbtBenchError, did_you_mean
+from hbt_bench.cli.terminal import Terminal, one_line
+from hbt_bench.errors import HbtBenchError, OutputError, UsageError, did_you_mean
 
 #: Exit code of an interrupted run, as shells count it.
 INTERRUPTED = 130
+
+#: What the system says of a path that was asked for; any other `OSError` that comes this far is a defect.
+_PATHS = {errno.ENAMETOOLONG: UsageError.exit_code} | dict.fromkeys(
+    (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO), OutputError.exit_code
+)
 
 #: Each command with its line in the overview, which must not load the module.
 _COMMANDS = {
@@ -73,13 +80,15 @@ def cli() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code."""
     stdout = sys.stdout
+    guarded = Terminal(stdout) if stdout.isatty() else stdout
     try:
+        sys.stdout = guarded
         code = cli.main(args=list(arguments), prog_name="hbt-bench", standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.Exit as exit_request:
         return exit_request.exit_code
     except click.ClickException as error:
-        click.echo(f"hbt-bench: {error.format_message()}", err=True)
+        click.echo(f"hbt-bench: {one_line(error.format_message())}", err=True)
         return error.exit_code
     except (KeyboardInterrupt, click.exceptions.Abort):
         click.echo("hbt-bench: interrupted; run the same command again to continue", err=True)
@@ -87,11 +96,21 @@ def run(arguments: Sequence[str]) -> int:
     except (BrokenPipeError, SystemExit) as error:
         # click and rich make a SystemExit of a broken pipe, click after it has put another stdout in place
         broken = isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError)
-        if not broken and sys.stdout is stdout:
+        if not broken and sys.stdout is guarded:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
         return 0
     except HbtBenchError as error:
-        click.echo(f"hbt-bench: {error}", err=True)
+        click.echo(f"hbt-bench: {one_line(error)}", err=True)
         return error.exit_code
+    except OSError as error:
+        if error.errno not in _PATHS:
+            raise
+        click.echo(
+            f"hbt-bench: {one_line(error.strerror)}: {one_line(error.filename or "")[:80]}: name another path", err=True
+        )
+        return _PATHS[error.errno]
+    finally:
+        if sys.stdout is guarded:
+            sys.stdout = stdout
     return code if isinstance(code, int) else 0

@@ -66,7 +66,9 @@ class Checkpoint:
                 raise ModelError(f"{self.path} is a sentence-transformers model of an unknown type, '{declared}'")
             return known[declared]
         architectures = self._json("config.json").get("architectures") or []
-        if any(str(name).endswith("ForSequenceClassification") for name in architectures):
+        if isinstance(architectures, list) and any(
+            str(name).endswith("ForSequenceClassification") for name in architectures
+        ):
             return "CrossEncoder"
         return "transformers"
 
@@ -126,7 +128,7 @@ class Checkpoint:
             return {}
         try:
             content = json.loads(path.read_bytes())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"{path} is damaged ({error}): save the model again") from error
         if not isinstance(content, dict):
             raise ModelError(f"{path} is damaged (not a mapping): save the model again")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import operator
+import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +27,8 @@ HEAD = b'  "hbt_bench": '
 _MARK = f'{{"format": {FORMAT},'.encode()
 #: Not scores, though they stand among them in MTEB's JSON.
 _NO_SCORES = {"hf_subset", "languages", "mteb_version", "signature", "main_score", "queries"}
+#: What a file raises that is damaged, or nested or numbered beyond what Python takes.
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,14 @@ class Result:
         return (collection + bracket + part, found) if found else (self.task, None)
 
     def shares(self, measure: str) -> Array:
-        """What each question adds to the mean of `measure`, (questions,); `encoded_shares` says which are stored."""
-        return decode_shares(self.encoded_shares[measure])
+        """What each question adds to the mean of `measure`, (questions,); `encoded_shares` says which are stored.
+
+        Raises `OutputError` when they are damaged.
+        """
+        try:
+            return decode_shares(self.encoded_shares[measure])
+        except (ValueError, TypeError) as error:
+            raise OutputError(f"{self.path} is damaged (its shares of {measure}): delete it and run again") from error
 
     def computed_intervals(self, names: Collection[str] | None = None) -> Intervals:
         """Intervals from the ranks, of all subsets or those in `names`; empty for a result without ranks.
@@ -122,7 +132,7 @@ class Result:
                 if about is not None:
                     names = about["values"]["subsets"]
                     keys = [key for key in about["values"] if key != "subsets"]
-                    columns = [about["values"][key] for key in keys]
+                    columns = [_numbers(about["values"][key]) for key in keys]
                     subsets: dict[str, dict[str, float]] = {
                         name: {key: value for key, value in zip(keys, row, strict=True) if value is not None}
                         for name, row in zip(names, zip(*columns, strict=True), strict=True)
@@ -136,9 +146,10 @@ class Result:
             return cls._of(path, content["task_name"], about, subsets, content.get("hbt_bench_intervals", {}))
         except OSError as error:
             raise OutputError(f"cannot read {path}: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        except _DAMAGED as error:
+            reason = " ".join(f"{error!r}".split())[:200]
             raise OutputError(
-                f"{path} is no result of hbt-bench, or damaged ({error!r}): delete it and run again"
+                f"{path} is no result of hbt-bench, or damaged ({reason}): delete it and run again"
             ) from error
 
     @classmethod
@@ -150,6 +161,9 @@ class Result:
         subsets: Mapping[str, Mapping[str, float]],
         intervals: Mapping[str, Any],
     ) -> Result:
+        texts = [about[key] for key in ("task", "model", "revision", "signature")]
+        if not all(isinstance(text, str) for text in (mteb_name, *texts)):
+            raise TypeError("a name is no text")
         return cls(
             task=about["task"],
             mteb_name=mteb_name,
@@ -158,18 +172,18 @@ class Result:
             signature=about["signature"],
             subsets=subsets,
             path=path,
-            expected_subsets=about["subsets"],
-            ranks=path.parent / str(about["ranks"]) if about.get("ranks") else None,
+            expected_subsets=int(_number(about["subsets"])),
+            ranks=_beside(path, about["ranks"]) if about.get("ranks") else None,
             format=about.get("format", 1),
-            intervals={measure: (low, high) for measure, (low, high) in about.get("intervals", {}).items()},
+            intervals={measure: _interval(found) for measure, found in about.get("intervals", {}).items()},
             subset_intervals={
-                measure: {name: (low, high) for name, (low, high) in found.items()}
-                for measure, found in intervals.items()
+                measure: {name: _interval(found) for name, found in named.items()}
+                for measure, named in intervals.items()
             },
-            encoded_shares=about.get("shares", {}),
-            parameters=about.get("parameters"),
-            speed=about.get("speed"),
-            training=about.get("training") or {},
+            encoded_shares=dict(about.get("shares", {})),
+            parameters=operator.index(about["parameters"]) if about.get("parameters") else None,
+            speed=_numbers([about.get("speed")])[0],
+            training=dict(about.get("training") or {}),
             prompts=about.get("prompts"),
         )
 
@@ -185,6 +199,30 @@ class Result:
             "signature": self.signature,
             "path": str(self.path),
         }
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{str(value)[:40]!r} is no number")
+    return float(value)
+
+
+def _numbers(values: Any) -> list[float | None]:
+    if set(map(type, values)) <= {float, type(None)}:  # a thousand models have many
+        return list(values)
+    return [None if value is None else _number(value) for value in values]
+
+
+def _interval(bounds: Any) -> Interval:
+    low, high = bounds
+    return _number(low), _number(high)
+
+
+def _beside(path: Path, name: Any) -> Path:
+    """The file `name` in the folder of `path`: a result from elsewhere must not make any other file be read."""
+    if not isinstance(name, str) or name != os.path.basename(name) or name in ("", ".", ".."):  # noqa: PTH119
+        raise ValueError(f"{str(name)[:40]!r} is no file beside it")
+    return path.parent / name
 
 
 def _head(path: Path) -> dict[str, Any] | None:
