@@ -106,9 +106,8 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         if error.errno not in _PATHS:
             raise
-        click.echo(
-            f"hbt-bench: {one_line(error.strerror)}: {one_line(error.filename or "")[:80]}: name another path", err=True
-        )
+        path = one_line(error.filename or "")[:80]
+        click.echo(f"hbt-bench: {one_line(error.strerror)}: {path}: name another path", err=True)
         return _PATHS[error.errno]
     finally:
         if sys.stdout is guarded:
