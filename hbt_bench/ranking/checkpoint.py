@@ -63,7 +63,8 @@ class Checkpoint:
                 kind: kind for kind in ("SentenceTransformer", "SparseEncoder", "MultiVectorEncoder", "CrossEncoder")
             }
             if declared not in known:
-                raise ModelError(f"{self.path} is a sentence-transformers model of an unknown type, '{declared}'")
+                shown = " ".join(declared.split())[:80]
+                raise ModelError(f"{self.path} is a sentence-transformers model of an unknown type, '{shown}'")
             return known[declared]
         architectures = self._json("config.json").get("architectures") or []
         if isinstance(architectures, list) and any(
