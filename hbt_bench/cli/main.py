@@ -35,6 +35,7 @@ _COMMANDS = {
     "card": "Write the evaluation block of a checkpoint's model card.",
     "export": "Lay results out for MTEB's repository or the hub.",
     "study": "Answer a research question: train, evaluate, compare.",
+    "doctor": "Check this installation, and say what to do.",
     "quickstart": "Run the main job on built-in data, without network.",
 }
 
@@ -72,8 +73,8 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Multilingual retrieval benchmarks for MTEB: three modes, exact ranks, language bias.
 
-    Exit codes: 0 done, 1 a defect of the program, 2 wrong usage, 3 data missing or damaged,
-    4 no usable model, 5 output not writable, 130 interrupted.
+    Exit codes: 0 done, 1 a defect of the program (of the installation, for doctor), 2 wrong usage,
+    3 data missing or damaged, 4 no usable model, 5 output not writable, 130 interrupted.
     """
 
 

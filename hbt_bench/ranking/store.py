@@ -32,10 +32,9 @@ class EmbeddingStore:
             content = self._path(texts, role, language).read_bytes()
         except OSError:  # not there, or not readable: `put` tells why if it is not writable either
             return None
-        checksum, body = content[:32], content[32:]
-        if hashlib.sha256(body).digest() != checksum:
+        if not _is_whole(content):
             return None
-        vectors = np.frombuffer(body, dtype="<f4")
+        vectors = np.frombuffer(content[32:], dtype="<f4")
         return vectors.reshape(len(texts), -1).astype(np.float32) if len(vectors) % len(texts) == 0 else None
 
     def put(self, texts: Sequence[str], role: str, language: str, vectors: NDArray[np.float32]) -> None:
@@ -61,3 +60,15 @@ class EmbeddingStore:
             encoded = field.encode()
             digest.update(len(encoded).to_bytes(8, "little") + encoded)
         return self._root / f"{digest.hexdigest()[:40]}.f32"
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a stored file is what was written, by its checksum."""
+    try:
+        return _is_whole(path.read_bytes())
+    except OSError:
+        return False
+
+
+def _is_whole(content: bytes) -> bool:
+    return hashlib.sha256(content[32:]).digest() == content[:32]
