@@ -149,6 +149,20 @@ def test_infinite_scores_are_ranked_and_have_no_spread():
     assert np.isnan(found["nauc_ndcg_at_10_std"])  # a sort would take a NaN for the highest confidence
 
 
+def test_confidences_of_a_long_ranking():
+    chance = np.random.default_rng(3)
+    documents = [Document(f"d{number}", "en", str(number)) for number in range(1200)]
+    queries = [Query(f"q{number}", "en", "a", str(number)) for number in range(5)]
+    collection = Collection.from_records("c", queries, documents, {query.id: {"d0": 1} for query in queries})
+    scores = chance.standard_normal((5, 1200)).astype(np.float32)
+    _, found = rank(collection, Matrix(scores))
+    best = np.sort(scores.astype(np.float64), axis=1)[:, ::-1]
+    for place in (0, 1):
+        assert found.highest[:, place].tolist() == best[:, 0].tolist()
+        np.testing.assert_allclose(found.margin[:, place], best[:, 0] - best[:, 1], rtol=1e-6)
+        np.testing.assert_allclose(found.spread[:, place], best[:, :1000].std(axis=1), rtol=1e-9)
+
+
 def test_the_only_document_of_a_language_when_questions_are_documents():
     documents = [Document("en-1", "en", "one")]
     collection = Collection.from_records(
