@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
-.PHONY: quickstart test lint studies-smoke benchmarks results screenshots clean
+.PHONY: quickstart test lint fuzz mutation compat audit studies-smoke benchmarks results screenshots clean
 quickstart: .venv/runtime
 	$(BIN)/hbt-bench quickstart
 
@@ -22,6 +22,25 @@ studies-smoke: .venv/dev
 
 benchmarks: .venv/dev
 	for name in startup scoring end_to_end leaderboard page training; do PYTHONPATH=. $(BIN)/python benchmarks/$$name.py --output results/benchmarks/$$name.json || exit 1; done
+
+# What docs/reliability.md counts: an hour of one core, most of it the kills.
+fuzz: .venv/dev
+	PYTHONPATH=. $(BIN)/python benchmarks/fuzz_ranks.py --count 100000 --output results/benchmarks/fuzz_ranks
+	PYTHONPATH=. $(BIN)/python benchmarks/fuzz_readers.py --count 2000 --output results/benchmarks/fuzz_readers
+	PYTHONPATH=. $(BIN)/python benchmarks/kill.py --moments 50 --output results/benchmarks/kill
+
+# Changes of the arithmetic that no test notices; about an hour of one core. `mutmut results` lists them afterwards.
+mutation: .venv/dev
+	$(BIN)/pip install -q 'mutmut>=3.8'
+	OMP_NUM_THREADS=1 nice -n 15 $(BIN)/mutmut run --max-children 1
+
+# The tests with the oldest supported versions of the libraries whose interfaces move, and with the newest.
+compat: .venv/dev
+	sh benchmarks/compat.sh $(PYTHON)
+
+audit: .venv/dev
+	$(BIN)/pip install -q pip-audit
+	$(BIN)/pip-audit -r constraints.txt --no-deps
 
 # The leaderboards in README.md and results/README.md, which a test compares byte for byte.
 results: .venv/dev
