@@ -148,6 +148,11 @@ def test_ten_thousand_batches(strategy, pairs):
         assert statistic < chi2.ppf(0.999, len(keys) - 1)
 
 
+def test_language_specific_batches_of_several_languages_are_refused():
+    with pytest.raises(UsageError, match="has several languages, and language-specific batches have one"):
+        plan("language-specific", parallel())
+
+
 def test_language_specific():
     source = parallel().restricted(["hi"])
     for batch in plan("language-specific", source).batches():

@@ -116,10 +116,17 @@ def test_a_stopped_run_continues_to_the_same_weights(tmp_path, changes):
     kept = sorted(path.name for path in (tmp_path / "stopped" / "checkpoints").iterdir())
     assert kept == ["checkpoint-4", "checkpoint-8"]
     said = []
-    resumed = train(tmp_path / "stopped", say=said.append, **changes)
+    lines = {}
+    resumed = train(
+        tmp_path / "stopped", say=said.append, progress=lambda done, steps, line: lines.update({done: line}), **changes
+    )
     assert "continuing from checkpoint-8" in said
-    undisturbed = train(tmp_path / "undisturbed", **changes)
+    whole = {}
+    undisturbed = train(
+        tmp_path / "undisturbed", progress=lambda done, steps, line: whole.update({done: line}), **changes
+    )
     assert weights_hash(resumed) == weights_hash(undisturbed)
+    assert lines[12].split(", ")[-1] == whole[12].split(", ")[-1]  # the shares of the kinds of batch
 
 
 def test_an_unfinished_checkpoint_is_not_continued_from(tmp_path):
@@ -252,6 +259,8 @@ def test_early_stopping_keeps_the_best(tmp_path):
     scores = [entry["eval_AP"] for entry in about["dev"]]
     assert all("eval_rank_distance" in entry and "eval_AP_mono" in entry for entry in about["dev"])
     assert about["steps"] == 60 or scores[-1] <= max(scores[:-1])
+    assert about["kept_step"] == 3 * (scores.index(max(scores)) + 1)
+    assert f"the weights are those of step {about['kept_step']}" in (folder / "README.md").read_text()
     from sentence_transformers import SentenceTransformer
 
     from hbt_bench.training.dev import CollectionEvaluator
@@ -362,6 +371,8 @@ def test_the_guard(tmp_path, data_dir):
     Training(recipe, tmp_path / "m", (data_dir, tmp_path), drop_overlap=True).run()
     about = json.loads((tmp_path / "m" / RECIPE_FILE).read_text())
     assert about["dropped"] == [["a", "en", "same text, xquad-r", 1]]
+    assert about["guards"] == ["xquad-r"]
+    assert "compared with the texts of xquad-r" in (tmp_path / "m" / "README.md").read_text()
 
 
 WORKER = """

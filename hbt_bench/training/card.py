@@ -17,9 +17,12 @@ _LIBRARIES = ("hbt-bench", "sentence-transformers", "transformers", "torch", "nu
 
 
 def about(
-    recipe: Recipe, material: Material, steps: int, seconds: float, history: Sequence[Mapping[str, Any]]
+    recipe: Recipe, material: Material, steps: int, kept: int, seconds: float, history: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """All that the model depends on, and what training it took; `history` is the trainer's log."""
+    """All that the model depends on, and what training it took.
+
+    `kept` is the step whose weights the model has, `history` the trainer's log.
+    """
     drawn = material.plan.drawn(steps)
     looks = [entry for entry in history if any(key.startswith("eval_") for key in entry)]
     return {
@@ -33,7 +36,9 @@ def about(
         "data": {supply.source.name: supply.source.fingerprint for supply in material.plan.supplies},
         "languages": sorted({code for supply in material.plan.supplies for code in supply.source.languages}),
         "dropped": [[*key, count] for key, count in sorted(material.dropped.items())],
+        "guards": list(material.guards),
         "steps": steps,
+        "kept_step": kept,
         "pairs_seen": steps * recipe.batch_size,
         "seconds": round(seconds, 1),
         "batches": dict(sorted(Counter(material.plan.kind_at(step) for step in range(steps)).items())),
@@ -65,11 +70,15 @@ def readme(folder: str, facts: Mapping[str, Any]) -> str:
     dropped = sum(entry[-1] for entry in facts["dropped"])
     if dropped:
         sources.append(f"- {dropped} texts were left out because evaluation data has them too")
+    if facts["guards"]:
+        sources.append(f"- compared with the texts of {', '.join(facts['guards'])}")
     looks = [
         f"- step {entry.get('step')}: "
         + ", ".join(f"{key.removeprefix('eval_')} {entry[key]:.4f}" for key in sorted(entry) if key.startswith("eval_"))
         for entry in facts["dev"]
     ]
+    if looks:
+        looks.append(f"- the weights are those of step {facts['kept_step']}")
     parts = [
         "---\n" + yaml.safe_dump(head, allow_unicode=True, sort_keys=False) + "---",
         f"# {name}",

@@ -161,6 +161,12 @@ class Bar(TrainerCallback):  # type: ignore[misc]
         self._progress = progress
         self._loss = ""
 
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any
+    ) -> None:
+        """Count the steps that an interrupted run has done."""
+        self._kinds.update(self._plan.kind_at(step) for step in range(state.global_step))
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
         """Advance by a step."""
         if state.is_world_process_zero:

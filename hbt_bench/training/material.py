@@ -32,12 +32,13 @@ _HOLD_OUT = 101  # the purpose of the draw, apart from those of a plan
 class Material:
     """The plan of a run, the plan of its development batches if it holds some out, and what was left out.
 
-    `dropped` counts texts by source, language and reason.
+    `dropped` counts texts by source, language and reason; `guards` names the collections that were compared with.
     """
 
     plan: Plan
     held_out: Plan | None
     dropped: Counter[tuple[str, str, str]]
+    guards: tuple[str, ...]
 
     @classmethod
     def load(
@@ -69,8 +70,8 @@ class Material:
             if not isinstance(spec, CldrFacts):  # a training split apart from the evaluation's, by fact
                 source = _guard(source, guarded, dropped, drop=drop_overlap)
             if recipe.dev_share:
-                source, apart = _split(source, recipe)
-                held_out.append(_supply(recipe, spec, apart, phase))
+                source, rest = _split(source, recipe)
+                held_out.append(_supply(recipe, spec, rest, phase))
             supplies.append(_supply(recipe, spec, source, phase))
         _check_languages(recipe, [supply.source for supply in supplies])
         share = recipe.instruction.share if recipe.instruction else 0.0
@@ -87,7 +88,8 @@ class Material:
             if small:
                 listed = ", ".join(f"{pair} ({count})" for pair, count in small[:5]) + (", ..." if small[5:] else "")
                 say(f"{supply.source.name} has too few items for a whole batch in {listed}: none is drawn there")
-        return cls(plan, _held_out_plan(recipe, held_out) if held_out else None, dropped)
+        apart = _held_out_plan(recipe, held_out) if held_out else None
+        return cls(plan, apart, dropped, tuple(name for name, _ in guarded))
 
 
 def dev_collection(recipe: Recipe, folders: Sequence[Path]) -> Collection | None:

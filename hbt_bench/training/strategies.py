@@ -61,6 +61,11 @@ class Mixture:
                     f"{source.name} has no {lacks} for {strategy} batches: leave it out, or give it a strategy of its "
                     "own in the recipe"
                 )
+            if strategy == "language-specific" and np.count_nonzero(np.diag(source.counts)) > 1:
+                raise UsageError(
+                    f"{source.name} has several languages, and language-specific batches have one: name it in "
+                    "`languages`, or give the source the strategy monolingual"
+                )
             kinds = [(1.0, kind)]
         return cls(tuple((share, kind) for share, kind in kinds if share > 0))
 

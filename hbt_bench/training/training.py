@@ -121,8 +121,9 @@ class Training:
             self.say(f"continuing from {newest.name}")
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
         if trainer.is_world_process_zero():
-            done = trainer.state.global_step
-            about = card.about(self.recipe, material, done, time.monotonic() - started, trainer.state.log_history)
+            state = trainer.state
+            done, kept = state.global_step, state.best_global_step or state.global_step
+            about = card.about(self.recipe, material, done, kept, time.monotonic() - started, state.log_history)
             self._save(model, about)
         trainer.accelerator.wait_for_everyone()
         return self.output
