@@ -12,7 +12,7 @@ for kind in oldest newest; do
     own=$("$folder/bin/python" -c "import site; print(site.getsitepackages()[0])")
     echo "import site; site.addsitedir('$(cd "$(dirname "$site")" && pwd)/$(basename "$site")')" > "$own/zz-venv.pth"
     if [ $kind = oldest ]; then
-        "$folder/bin/pip" install -q --no-deps mteb==2.26.0 sentence-transformers==6.0.0 numpy==2.0.0
+        "$folder/bin/pip" install -q --no-deps mteb==2.26.0 sentence-transformers==6.0.0 numpy==2.0.2
     else
         "$folder/bin/pip" install -q --no-deps --upgrade --ignore-installed mteb sentence-transformers numpy
     fi
