@@ -129,7 +129,7 @@ def with_code(model, tmp_path):
 
 def test_code_of_a_model_is_not_run(with_code):
     folder, mark = with_code
-    with pytest.raises(ModelError, match="trust_remote_code"):
+    with pytest.raises(ModelError, match="executes third-party code"):
         ModelRequest(str(folder), device="cpu").load()
     assert not mark.exists()
 
