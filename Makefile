@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
-.PHONY: quickstart test lint docs package studies-smoke benchmarks benchmarks-large benchmarks-gpu results screenshots clean
+.PHONY: quickstart test lint docs package fuzz mutation compat audit studies-smoke benchmarks benchmarks-large benchmarks-gpu results screenshots clean
 quickstart: .venv/runtime
 	$(BIN)/hbt-bench quickstart
 
@@ -43,6 +43,25 @@ benchmarks-large: .venv/dev
 # On a machine with a GPU.
 benchmarks-gpu: .venv/dev
 	PYTHONPATH=. $(BIN)/python benchmarks/gpu.py --output results/benchmarks/gpu
+
+# What docs/reliability.md counts: an hour of one core, most of it the kills.
+fuzz: .venv/dev
+	PYTHONPATH=. $(BIN)/python benchmarks/fuzz_ranks.py --count 100000 --output results/benchmarks/fuzz_ranks
+	PYTHONPATH=. $(BIN)/python benchmarks/fuzz_readers.py --count 2000 --output results/benchmarks/fuzz_readers
+	PYTHONPATH=. $(BIN)/python benchmarks/kill.py --moments 50 --output results/benchmarks/kill
+
+# Changes of the arithmetic that no test notices; about an hour of one core. `mutmut results` lists them afterwards.
+mutation: .venv/dev
+	$(BIN)/pip install -q 'mutmut>=3.8'
+	OMP_NUM_THREADS=1 nice -n 15 $(BIN)/mutmut run --max-children 1
+
+# The tests with the oldest supported versions of the libraries whose interfaces move, and with the newest.
+compat: .venv/dev
+	sh benchmarks/compat.sh $(PYTHON)
+
+audit: .venv/dev
+	$(BIN)/pip install -q pip-audit
+	$(BIN)/pip-audit -r constraints.txt --no-deps
 
 # The tables in README.md and in results/, which a test compares byte for byte.
 results: .venv/dev

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.spatial import distance
 
 from hbt_bench.corpus.collection import Collection, Document, Query
 from hbt_bench.errors import DataError
 from hbt_bench.ranking.bias import MEASURES, Bias, scores
 from hbt_bench.ranking.measures import Ranking
 from hbt_bench.ranking.ranks import rank
-from hbt_bench.ranking.statistics import jensen_shannon, kruskal_wallis, top_k_spearman
+from hbt_bench.ranking.statistics import jensen_shannon, kruskal_wallis, ratio, top_k_spearman
 from hbt_bench.ranking.subsets import Judged, Subset
 from tests.test_ranks import Matrix, random_collection, random_scores
 
@@ -399,3 +400,48 @@ def test_bias_needs_no_texts():
     from hbt_bench.corpus.collection import Judgements
 
     assert scores(Bias(Judgements(**fields), bias.ranks)) == scores(bias)
+
+
+def two():
+    """One question in two languages, and a document in each that answers nothing; two relevant documents a query."""
+    collection = parallel(1, ("de", "en"), extra=1)
+    return ranked(
+        collection, [["de-d000", "de-x000", "en-d000", "en-x000"], ["de-d000", "en-d000", "de-x000", "en-x000"]]
+    )
+
+
+def test_two_relevant_documents_by_hand():
+    bias = two()
+    assert bias.rank_distance().tolist() == [2, 1]
+    assert bias.relative_rank_distance().tolist() == pytest.approx([2 / (5 / 3), 1 / (5 / 3)])  # (N + 1)(n - 1)/(n + 1)
+    # de: AP is (1 + 2/3)/2; without the German document the English one is second, without the other AP is 1
+    # en: AP is 1; without the English document the German one is first, and the other way round
+    assert MEASURES["remove_same_language"](bias).tolist() == pytest.approx([5 / 6 - 1 / 2, 0])
+    assert MEASURES["remove_other_language"](bias).tolist() == pytest.approx([5 / 6 - 1, 0])
+    assert bias.mean_ranks().tolist() == [[1, 3], [1, 2]]
+
+
+def test_exposure_adds_up_over_the_documents_of_a_language():
+    german, english = 1 + 1 / np.log2(3), 1 / np.log2(4) + 1 / np.log2(5)
+    shares = np.array([german, english]) / (german + english)
+    expected = 1 - distance.jensenshannon(shares, [0.5, 0.5], base=2) ** 2
+    assert two().exposure_fairness()[0] == pytest.approx(expected)
+
+
+def test_peer_weighs_grades():
+    grades = {"a": ("de", 1), "b": ("de", 1), "c": ("en", 1), "d": ("de", 2), "e": ("en", 2), "f": ("en", 2)}
+    documents = [Document(name, language, name) for name, (language, _) in grades.items()]
+    relevant = {"q": {name: grade for name, (_, grade) in grades.items()}}
+    collection = Collection.from_records("c", [Query("q", "de", "q", "q")], documents, relevant)
+    bias = ranked(collection, [["c", "a", "b", "e", "d", "f"]])
+    low, high = stats.kruskal([2, 3], [1]).pvalue, stats.kruskal([5], [4, 6]).pvalue
+    assert low != high
+    assert bias.peer().tolist() == pytest.approx([(low + high) / 2])
+    assert bias.peer({1: 1.0, 2: 3.0}).tolist() == pytest.approx([(low + 3 * high) / 4])
+    assert bias.peer({2: 2.0}).tolist() == pytest.approx([high])  # a grade without a weight has none
+
+
+def test_a_quotient_by_nothing_is_none():
+    found = ratio(np.array([1.0, 0.0, 6.0]), np.array([0, 0, 3]))
+    assert np.isnan(found[:2]).all()
+    assert found[2] == 2

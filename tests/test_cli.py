@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -410,6 +411,52 @@ def test_a_reader_that_goes_away_is_no_error(arguments):
     finally:
         os.close(write_end)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+LONG = "x" * 5000
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--model", LONG, "--tasks", "cldr-facts"],
+        ["run", "--model", "bm25", "--tasks", LONG],
+        ["run", "--model", "bm25", "--tasks", f"{LONG}.yaml"],
+        ["leaderboard", LONG],
+        ["bias", LONG],
+        ["train", "--init", LONG],
+        ["tasks", "validate", LONG],
+        ["report", LONG],
+        ["show", LONG],
+    ],
+)
+def test_a_name_that_is_too_long_for_a_file(hbt, arguments):
+    code, out, err = hbt(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("hbt-bench: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.EACCES, 5), (errno.ENOSPC, 5), (errno.ENAMETOOLONG, 2)])
+def test_what_the_system_says_of_a_path_is_one_sentence(hbt, monkeypatch, number, code):
+    def refused():
+        raise OSError(number, os.strerror(number), "a\nb")
+
+    monkeypatch.setattr(registry, "definitions", refused)
+    assert hbt("tasks", "show", "xquad-r") == (
+        code,
+        "",
+        f"hbt-bench: {os.strerror(number)}: a b: name another path\n",
+    )
+
+
+def test_another_error_of_the_system_is_a_defect(monkeypatch):
+    def broken():
+        raise OSError(errno.ENOENT, "no such file")
+
+    monkeypatch.setattr(registry, "definitions", broken)
+    with pytest.raises(FileNotFoundError):
+        run(["tasks", "show", "xquad-r"])
 
 
 def test_another_exit_is_not_taken_for_a_pipe(monkeypatch):

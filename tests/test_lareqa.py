@@ -327,7 +327,7 @@ def test_no_lareqa_file(read, tmp_path, content, reason):
         ({"data": [{"paragraphs": [paragraph(breaks=[[0]])]}]}, "not enough values to unpack (expected 2, got 1)"),
         (
             {"data": [{"paragraphs": [paragraph(breaks=[["a", "b"]])]}]},
-            "invalid literal for int() with base 10: 'a'",
+            "'str' object cannot be interpreted as an integer",
         ),
         ({"data": [{"paragraphs": [paragraph(questions=[{"id": "q1"}])]}]}, "no field 'answers'"),
         ({"data": [{"paragraphs": [paragraph(questions=[{"answers": [{"text": "a"}]}])]}]}, "no field 'id'"),

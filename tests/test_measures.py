@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -58,6 +59,38 @@ def test_own_scores_are_means_over_queries(ranking):
     assert scores["R@10"] == pytest.approx(2 / 3)
     assert scores["rank_distance"] == 3  # two queries have one relevant document, and so no distance
     assert "rank_distance" not in own_scores(ranking, multilingual=False)
+
+
+def test_own_scores_by_name(ranking):
+    gain, ideal = 1 / math.log2(3) + 3 / math.log2(6), 3 + 1 / math.log2(3)
+    assert own_scores(ranking, multilingual=False) == pytest.approx(
+        {
+            "AP": (0.45 + 1 + 1 / 12) / 3,
+            "RR": (1 / 2 + 1 + 1 / 12) / 3,
+            "nDCG@10": (gain / ideal + 1) / 3,
+            "R@1": 1 / 3,
+            "R@10": 2 / 3,
+            "R@100": 1,
+        }
+    )
+
+
+@pytest.mark.parametrize(("rank", "values"), [(10, (1 / math.log2(11), 1, 1)), (11, (0, 0, 1)), (101, (0, 0, 0))])
+def test_own_scores_are_cut_at_their_depth(rank, values):
+    one = Ranking(np.array([rank]), np.ones(1, int), np.zeros(1, int), 1)
+    found = own_scores(one, multilingual=True)
+    assert tuple(found[name] for name in ("nDCG@10", "R@10", "R@100")) == pytest.approx(values)
+    assert "rank_distance" not in found  # no query has two relevant documents
+
+
+def test_documents_that_are_no_translations_have_no_distance():
+    collection = random_collection(np.random.default_rng(2), queries=6)
+    scores = random_scores(np.random.default_rng(2), collection, None)
+    for parallel in (True, False):
+        same = replace(collection, parallel=parallel)
+        ranks, _ = rank(same, Matrix(scores), confidences=False)
+        rankings = [Ranking.of(same, ranks, judged) for judged in judged_subsets(same, "multi")]
+        assert any("rank_distance" in own_scores(one, multilingual=True) for one in rankings) == parallel
 
 
 @pytest.mark.parametrize("levels", [None, 12], ids=["random", "ties"])

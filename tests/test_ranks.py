@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -18,6 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.fuzz_ranks import Chunked
 from hbt_bench.corpus.collection import Collection, Document, Query
 from hbt_bench.errors import ModelError
 from hbt_bench.ranking import blocks, products
@@ -157,39 +157,6 @@ def test_blocks_change_nothing(monkeypatch, scores_a_block):
     done = []
     same(rank(collection, Matrix(scores), progress=done.append), expected)
     assert sum(done) == len(collection.queries)
-
-
-class Chunked:
-    """A matrix in blocks; `off` is added to scores of pairs that are asked for by themselves."""
-
-    def __init__(self, scores, width, height=3, kernel=None, off=0.0):
-        self.matrix, self.width, self.height, self.off = scores, width, height, off
-        self.kernel = kernel or HostKernel()
-        self.asked = []
-
-    def blocks(self):
-        return self
-
-    def chunks(self, part=0, parts=1):
-        starts = range(0, self.matrix.shape[1], self.width)
-        mine = starts[len(starts) * part // parts : len(starts) * (part + 1) // parts]
-        return [slice(start, min(start + self.width, self.matrix.shape[1])) for start in mine]
-
-    def threads(self):
-        return nullcontext(2 if isinstance(self.kernel, HostKernel) else 0)
-
-    def start_thread(self):
-        pass
-
-    def columns(self, chunk):
-        self.asked.append(chunk)
-        return self.matrix[:, chunk]
-
-    def block(self, rows, chunk, columns):
-        return columns[rows] if isinstance(self.kernel, HostKernel) else torch.from_numpy(columns[rows].copy())
-
-    def pairs(self, rows, columns):
-        return self.matrix[rows, columns] + np.float32(self.off)
 
 
 @settings(max_examples=40, deadline=None)

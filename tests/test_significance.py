@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import tracemalloc
 
 import numpy as np
@@ -330,3 +331,19 @@ def test_the_saddlepoint_is_right_far_out():
     exact = np.mean(np.abs(ways) >= abs(uneven @ signs) - 1e-12)
     assert exact < 1e-4
     assert sign_flip_p(uneven * signs) == pytest.approx(exact, rel=0.15)
+
+
+def test_a_question_that_is_not_asked_in_the_last_subset():
+    found = Clusters.of(np.array([1.0, 2.0, 3.0, np.nan]), np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]))
+    np.testing.assert_array_equal(found.values, [[1, 2], [3, np.nan]])
+    assert found.counts.tolist() == [[1, 1], [1, 0]]
+
+
+@pytest.mark.parametrize("wanted", [2e-4, 8e-4])
+def test_a_difference_near_0_has_the_p_of_the_central_limit(wanted):
+    differences = np.random.default_rng(5).standard_normal(60)
+    differences -= differences.mean()
+    differences += wanted * math.sqrt((differences**2).sum()) / 60
+    deviations = differences.sum() / math.sqrt((differences**2).sum())
+    assert deviations == pytest.approx(wanted, rel=1e-4)
+    assert sign_flip_p(differences) == pytest.approx(math.erfc(deviations / math.sqrt(2)), abs=1e-9)

@@ -10,6 +10,7 @@ import click
 import numpy as np
 
 from hbt_bench.cli import options
+from hbt_bench.cli.terminal import one_line
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.tasks.registry import select_tasks
 
@@ -68,7 +69,7 @@ def command(
             collection = None
             click.echo("hbt-bench: the texts are left out: the data here are not those of the result", err=True)
     except DataError as error:
-        click.echo(f"hbt-bench: the texts are left out: {error}", err=True)
+        click.echo(f"hbt-bench: the texts are left out: {one_line(error)}", err=True)
     from hbt_bench.ranking.bias import Bias
 
     report = BiasReport.of(

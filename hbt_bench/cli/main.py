@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -9,10 +10,16 @@ from importlib import import_module
 
 import click
 
-from hbt_bench.errors import HbtBenchError, did_you_mean
+from hbt_bench.cli.terminal import Terminal, one_line
+from hbt_bench.errors import HbtBenchError, OutputError, UsageError, did_you_mean
 
 #: Exit code of an interrupted run, as shells count it.
 INTERRUPTED = 130
+
+#: What the system says of a path that was asked for; any other `OSError` that comes this far is a defect.
+_PATHS = {errno.ENAMETOOLONG: UsageError.exit_code} | dict.fromkeys(
+    (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO), OutputError.exit_code
+)
 
 #: Each command with its line in the overview, which must not load the module.
 _COMMANDS = {
@@ -28,6 +35,7 @@ _COMMANDS = {
     "card": "Write the evaluation block of a checkpoint's model card.",
     "export": "Lay results out for MTEB's repository or the hub.",
     "study": "Answer a research question: train, evaluate, compare.",
+    "doctor": "Check this installation, and say what to do.",
     "quickstart": "Run the main job on built-in data, without network.",
 }
 
@@ -72,15 +80,18 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Multilingual retrieval benchmarks for MTEB: three modes, exact ranks, language bias.
 
-    Exit codes: 0 done, 1 a defect of the program, 2 wrong usage, 3 data missing or damaged,
-    4 no usable model, 5 output not writable, 6 another process was lost, 130 interrupted.
+    Exit codes: 0 done, 1 a defect of the program (of the installation, for doctor), 2 wrong usage,
+    3 data missing or damaged, 4 no usable model, 5 output not writable, 6 another process was lost,
+    130 interrupted.
     """
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code."""
     stdout = sys.stdout
+    guarded = Terminal(stdout) if stdout.isatty() else stdout
     try:
+        sys.stdout = guarded
         code = cli.main(args=list(arguments), prog_name="hbt-bench", standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.Exit as exit_request:
@@ -94,13 +105,22 @@ def run(arguments: Sequence[str]) -> int:
     except (BrokenPipeError, SystemExit) as error:
         # click and rich make a SystemExit of a broken pipe, click after it has put another stdout in place
         broken = isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError)
-        if not broken and sys.stdout is stdout:
+        if not broken and sys.stdout is guarded:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
         return 0
     except HbtBenchError as error:
         _tell(str(error))
         return error.exit_code
+    except OSError as error:
+        if error.errno not in _PATHS:
+            raise
+        path = one_line(error.filename or "")[:80]
+        _tell(f"{one_line(error.strerror)}: {path}: name another path")
+        return _PATHS[error.errno]
+    finally:
+        if sys.stdout is guarded:
+            sys.stdout = stdout
     return code if isinstance(code, int) else 0
 
 
@@ -111,4 +131,4 @@ def _tell(message: str) -> None:
 
         if not speaks():
             return
-    click.echo(f"hbt-bench: {message}", err=True)
+    click.echo(f"hbt-bench: {one_line(message)}", err=True)

@@ -8,6 +8,8 @@ from typing import Any, Self
 
 import click
 
+from hbt_bench.cli.terminal import one_line
+
 _LABELS = {"encode": "encoding texts", "rank": "ranking queries"}
 
 
@@ -31,7 +33,7 @@ class Bars:
     def say(self, message: str) -> None:
         """Print a notice without tearing a bar."""
         if self._shown:
-            click.echo(f"hbt-bench: {message}", err=True)
+            click.echo(f"hbt-bench: {one_line(message)}", err=True)
 
     def update(self, stage: str, count: int, total: int) -> None:
         """Advance the bar of `stage` by `count` of `total`."""

@@ -86,6 +86,8 @@ def command(
     ]
     model = ModelRequest(name, revision, query_prompt, document_prompt, device, trust_remote_code, dtype)
     with joined() as processes, Bars(shown=processes.rank == 0) as bars:
+        if trust_remote_code:
+            bars.say(f"code that comes with {name} will be run; its results are marked -remote-code")
         if any(wanted) and any(selection.spec is None for selection in selections):
             bars.say("the choice of languages does not restrict MTEB's own tasks")
         evaluation = Evaluation(

@@ -11,6 +11,7 @@ import click
 import yaml
 
 from hbt_bench.cli import flags, options
+from hbt_bench.cli.terminal import one_line
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.sources import data_folders
 
@@ -70,4 +71,4 @@ def train(recipe: Recipe, output: Path, folders: Iterable[Path], **options: Any)
 
 
 def _say(message: str) -> None:
-    click.echo(f"hbt-bench: {message}", err=True)
+    click.echo(f"hbt-bench: {one_line(message)}", err=True)

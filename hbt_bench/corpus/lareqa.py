@@ -7,6 +7,7 @@ candidates, as in the published counts. The relevant sentence of a question is t
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -68,11 +69,11 @@ def _paragraphs(language: str, path: Path) -> Iterator[_Paragraph]:
 
 def _paragraph(key: str, fields: Mapping[str, Any], path: Path) -> _Paragraph:
     context = fields["context"]
-    breaks = [(int(start), int(end)) for start, end in fields["sentence_breaks"]]
+    breaks = [(operator.index(start), operator.index(end)) for start, end in fields["sentence_breaks"]]
     if any(not 0 <= start < end <= len(context) for start, end in breaks):
         raise DataError(f"{path}: paragraph {key} has a sentence break outside its {len(context)} characters")
     questions = [
-        (str(question["id"]), str(question["question"]), int(answer["answer_start"]), str(answer["text"]))
+        (str(question["id"]), str(question["question"]), operator.index(answer["answer_start"]), str(answer["text"]))
         for question in fields["qas"]
         for answer in question["answers"][:1]
     ]

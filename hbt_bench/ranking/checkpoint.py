@@ -63,10 +63,13 @@ class Checkpoint:
                 kind: kind for kind in ("SentenceTransformer", "SparseEncoder", "MultiVectorEncoder", "CrossEncoder")
             }
             if declared not in known:
-                raise ModelError(f"{self.path} is a sentence-transformers model of an unknown type, '{declared}'")
+                shown = " ".join(declared.split())[:80]
+                raise ModelError(f"{self.path} is a sentence-transformers model of an unknown type, '{shown}'")
             return known[declared]
         architectures = self._json("config.json").get("architectures") or []
-        if any(str(name).endswith("ForSequenceClassification") for name in architectures):
+        if isinstance(architectures, list) and any(
+            str(name).endswith("ForSequenceClassification") for name in architectures
+        ):
             return "CrossEncoder"
         return "transformers"
 
@@ -126,7 +129,7 @@ class Checkpoint:
             return {}
         try:
             content = json.loads(path.read_bytes())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"{path} is damaged ({error}): save the model again") from error
         if not isinstance(content, dict):
             raise ModelError(f"{path} is damaged (not a mapping): save the model again")

@@ -165,7 +165,8 @@ def _nauc(confidences: Array, values: Array) -> Array:
 
     `confidences` (confidences, queries), `values` (measures, queries). NaN where a measure is the same for all
     queries, as no abstention can then change it. Written in the order of operations that MTEB uses, since the
-    normaliser is a difference of nearly equal numbers when a measure hardly varies.
+    normaliser is a difference of nearly equal numbers when a measure hardly varies. NaN also for a confidence that
+    is none (the spread of infinite scores): a sort would take it for the highest.
     """
     oracle = np.stack([_abstention_curve(value, value[None, :])[0] for value in values])
     oracle_area = np.trapezoid(oracle, _ABSTENTION, axis=1)
@@ -175,7 +176,8 @@ def _nauc(confidences: Array, values: Array) -> Array:
     )
     with np.errstate(invalid="ignore", divide="ignore"):
         normalised = (areas - flat_area[:, None]) / (oracle_area - flat_area)[:, None]
-    return np.where((oracle_area == flat_area)[:, None], np.nan, normalised)
+    unknown = (oracle_area == flat_area)[:, None] | np.isnan(confidences).any(axis=1)
+    return np.where(unknown, np.nan, normalised)
 
 
 def _abstention_curve(confidence: Array, values: Array) -> Array:

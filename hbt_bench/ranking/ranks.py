@@ -165,18 +165,28 @@ class _Pass:
                 inside = np.flatnonzero((documents >= columns.start) & (documents < columns.stop))
                 self.ranks.block[tally.pairs.start + inside] = tally.block[inside] + 1
             if self.confidences is not None and place in tally.best:
-                _confide(self.confidences, tally.rows, place, tally.best[place])
+                candidates = np.full(tally.rows.stop - tally.rows.start, columns.stop - columns.start)
+                if self.collection.copies is not None:  # a query's own text is no candidate
+                    own = self.collection.copies[tally.rows]
+                    candidates -= (own >= columns.start) & (own < columns.stop)
+                _confide(self.confidences, tally.rows, place, tally.best[place], candidates)
 
 
-def _confide(confidences: Confidences, rows: slice, place: int, best: NDArray[np.float32]) -> None:
-    """Statistics of the greatest scores of a segment; sorted first, as the order of a sum decides its last bits."""
+def _confide(
+    confidences: Confidences, rows: slice, place: int, best: NDArray[np.float32], candidates: NDArray[np.int64]
+) -> None:
+    """Statistics of the greatest scores of a segment; sorted first, as the order of a sum decides its last bits.
+
+    `candidates` (rows,) is the number of documents in the segment that compete. Infinite scores have no spread.
+    """
     best = -np.sort(-best, axis=1)
-    counts = np.count_nonzero(~np.isneginf(best), axis=1)  # a query's own text is no candidate
+    counts = np.minimum(candidates, best.shape[1])
     for count in np.unique(counts[counts > 0]):
         at = np.flatnonzero(counts == count)
         scores = np.ascontiguousarray(best[at][:, :count])
         highest = scores[:, 0].astype(np.float64)
         confidences.highest[rows.start + at, place] = highest
-        confidences.spread[rows.start + at, place] = scores.std(axis=1, dtype=np.float64)
-        if count > 1:
-            confidences.margin[rows.start + at, place] = highest - scores[:, 1]
+        with np.errstate(invalid="ignore"):
+            confidences.spread[rows.start + at, place] = scores.std(axis=1, dtype=np.float64)
+            if count > 1:
+                confidences.margin[rows.start + at, place] = highest - scores[:, 1]

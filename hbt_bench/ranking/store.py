@@ -38,18 +38,8 @@ class EmbeddingStore:
 
         What a caller changes in them is not written to the file.
         """
-        path = self._path(texts, role, language)
-        try:
-            with path.open("rb") as file:
-                head = file.read(8)
-                head += file.read(min(int.from_bytes(head, "little"), 4096))
-            size = path.stat().st_size - len(head)
-            if size <= 0 or size % (4 * len(texts)):
-                return None
-            vectors = np.memmap(path, "<f4", mode="c", offset=len(head), shape=(len(texts), size // (4 * len(texts))))
-        except (OSError, ValueError):  # not there, or not readable: `put` tells why if it is not writable either
-            return None
-        return vectors if head == _head(vectors) else None
+        vectors = _read(self._path(texts, role, language))  # `put` tells why, if it is not writable either
+        return vectors if vectors is not None and len(vectors) == len(texts) else None
 
     def put(self, texts: Sequence[str], role: str, language: str, vectors: NDArray[np.float32]) -> None:
         """Store vectors atomically; raises `OutputError` when they cannot be written."""
@@ -127,6 +117,26 @@ class EmbeddingStore:
             encoded = field.encode()
             digest.update(len(encoded).to_bytes(8, "little") + encoded)
         return self._root / f"{digest.hexdigest()[:40]}.safetensors"
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a stored file is what was written, by its hash."""
+    return _read(path) is not None
+
+
+def _read(path: Path) -> NDArray[np.float32] | None:
+    """The mapped vectors of a file, None for one that is not there, not readable or damaged."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+            head += file.read(min(int.from_bytes(head, "little"), 4096))
+        count, dimensions = json.loads(head[8:])["vectors"]["shape"]
+        if path.stat().st_size != len(head) + 4 * count * dimensions:
+            return None
+        vectors = np.memmap(path, "<f4", mode="c", offset=len(head), shape=(count, dimensions))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
+        return None
+    return vectors if head == _head(vectors) else None
 
 
 def _head(vectors: NDArray[np.float32]) -> bytes:

@@ -94,7 +94,7 @@ class Tally:
         for counts in (self.pool, self.block):
             counts[:] = processes.sum(counts)
         # most processes have nothing of a language: an empty array is sent for it
-        best = {place: scores if np.isfinite(scores).any() else scores[:, :0] for place, scores in self.best.items()}
+        best = {place: scores if (scores > -np.inf).any() else scores[:, :0] for place, scores in self.best.items()}
         everyone = processes.gather((self.seen, self.top_scores.copy(), self.top_columns.copy(), best))
         self.seen[:] = np.fmax.reduce([seen for seen, *_ in everyone])
         self.top_columns[:] = -1
@@ -146,7 +146,7 @@ class Counter:
             segment = block[:, start - chunk.start : stop - chunk.start]
             pool = place == len(self.collection.languages)
             self._count(tally, segment, slice(start, stop), columns, tally.pool if pool else tally.block)
-            if pool:
+            if pool and tally.top_scores.shape[1]:
                 self._top(tally, segment, start)
             if place in tally.best:
                 self._best(tally.best[place], segment)
@@ -176,8 +176,8 @@ class Counter:
             scores = segment if len(at) == len(segment) else segment[at]
             better, equal = self.kernel.compare(scores, tally.scores[pair])
             for place in np.flatnonzero(equal > here[now]):  # others than the document itself
-                tied = self.kernel.equal(scores, int(place), tally.scores[pair[place]])
-                ids = self.id_order[tied + columns.start]
+                tied = self.kernel.equal(scores, int(place), tally.scores[pair[place]]) + columns.start
+                ids = self.id_order[tied[self._competing(tied, tally.rows.start + at[place])]]
                 better[place] += np.count_nonzero(ids > self.id_order[documents[pair[place]]])
             into[pair] += better
 
@@ -190,9 +190,17 @@ class Counter:
                 limits[:] = -np.inf
         # all ties at the limit compete, so that the id decides between them
         rows, columns, scores = self.kernel.reaching(segment, limits)
+        columns = columns + start
+        kept = np.flatnonzero(self._competing(columns, tally.rows.start + rows))
+        rows, columns, scores = rows[kept], columns[kept], scores[kept]
         if len(rows):
-            kept = self._contenders(rows, scores, columns + start, depth)
-            tally._merge_top(rows[kept], columns[kept] + start, scores[kept], self.id_order)
+            kept = self._contenders(rows, scores, columns, depth)
+            tally._merge_top(rows[kept], columns[kept], scores[kept], self.id_order)
+
+    def _competing(self, columns: NDArray[Any], queries: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which columns are not the query's own text: a hidden score ties with one that is -inf by itself."""
+        copies = self.collection.copies
+        return np.ones(len(columns), bool) if copies is None else np.not_equal(columns, copies[queries])
 
     def _contenders(
         self, rows: NDArray[np.int64], scores: Floats, columns: NDArray[np.int64], depth: int

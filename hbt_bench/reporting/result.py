@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import operator
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -26,6 +28,8 @@ _MARK = f'{{"format": {FORMAT},'.encode()
 _HEX = frozenset("0123456789abcdef")
 #: Not scores, though they stand among them in MTEB's JSON.
 _NO_SCORES = {"hf_subset", "languages", "mteb_version", "signature", "main_score", "queries"}
+#: What a file raises that is damaged, or nested or numbered beyond what Python takes.
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +44,10 @@ class HeadScores(Mapping[str, Mapping[str, float]]):
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> HeadScores:
-        """Raises `ValueError` where a measure has not one value a subset."""
-        columns = {key: column for key, column in values.items() if key != "subsets"}
+        """Raises `ValueError` where a measure has not one value a subset, `TypeError` for one that is no number."""
+        columns = {key: _numbers(column) for key, column in values.items() if key != "subsets"}
+        if not all(isinstance(name, str) for name in values["subsets"]):
+            raise TypeError("the name of a subset is no text")
         if any(len(column) != len(values["subsets"]) for column in columns.values()):
             raise ValueError("its scores are not those of its subsets")
         return cls(values["subsets"], columns)
@@ -172,7 +178,12 @@ class Result:
         names = self.subsets if names is None else names
         mode = self.place[1]
         if len(names) == len(self.subsets) and measure in self.encoded_shares:
-            return decode_shares(self.encoded_shares[measure])
+            try:
+                return decode_shares(self.encoded_shares[measure])
+            except (ValueError, TypeError) as error:
+                raise OutputError(
+                    f"{self.path} is damaged (its shares of {measure}): delete it and run again"
+                ) from error
         if self.ranks is None or mode is None:
             return None
         stored = self._stored()
@@ -221,9 +232,10 @@ class Result:
             return cls._of(path, content["task_name"], about, subsets, content.get("hbt_bench_intervals", {}))
         except OSError as error:
             raise OutputError(f"cannot read {path}: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        except _DAMAGED as error:
+            reason = " ".join(f"{error!r}".split())[:200]
             raise OutputError(
-                f"{path} is no result of hbt-bench, or damaged ({error!r}): delete it and run again"
+                f"{path} is no result of hbt-bench, or damaged ({reason}): delete it and run again"
             ) from error
 
     @classmethod
@@ -235,6 +247,9 @@ class Result:
         subsets: Mapping[str, Mapping[str, float]],
         intervals: Mapping[str, Any],
     ) -> Result:
+        texts = [about[key] for key in ("task", "model", "revision", "signature")]
+        if not all(isinstance(text, str) for text in (mteb_name, *texts)):
+            raise TypeError("a name is no text")
         return cls(
             task=about["task"],
             mteb_name=mteb_name,
@@ -243,18 +258,18 @@ class Result:
             signature=about["signature"],
             subsets=subsets,
             path=path,
-            expected_subsets=about["subsets"],
-            ranks=path.parent / str(about["ranks"]) if about.get("ranks") else None,
+            expected_subsets=int(_number(about["subsets"])),
+            ranks=_beside(path, about["ranks"]) if about.get("ranks") else None,
             format=about.get("format", 1),
-            intervals={measure: (low, high) for measure, (low, high) in about.get("intervals", {}).items()},
+            intervals={measure: _interval(found) for measure, found in about.get("intervals", {}).items()},
             subset_intervals={
-                measure: {name: (low, high) for name, (low, high) in found.items()}
-                for measure, found in intervals.items()
+                measure: {name: _interval(found) for name, found in named.items()}
+                for measure, named in intervals.items()
             },
-            encoded_shares=about.get("shares", {}),
-            parameters=about.get("parameters"),
-            speed=about.get("speed"),
-            training=about.get("training") or {},
+            encoded_shares=dict(about.get("shares", {})),
+            parameters=operator.index(about["parameters"]) if about.get("parameters") else None,
+            speed=_numbers([about.get("speed")])[0],
+            training=dict(about.get("training") or {}),
             prompts=about.get("prompts"),
             clean=about.get("clean"),
         )
@@ -271,6 +286,30 @@ class Result:
             "signature": self.signature,
             "path": str(self.path),
         }
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{str(value)[:40]!r} is no number")
+    return float(value)
+
+
+def _numbers(values: Any) -> list[float | None]:
+    if set(map(type, values)) <= {float, type(None)}:  # a thousand models have many
+        return list(values)
+    return [None if value is None else _number(value) for value in values]
+
+
+def _interval(bounds: Any) -> Interval:
+    low, high = bounds
+    return _number(low), _number(high)
+
+
+def _beside(path: Path, name: Any) -> Path:
+    """The file `name` in the folder of `path`: a result from elsewhere must not make any other file be read."""
+    if not isinstance(name, str) or name != os.path.basename(name) or name in ("", ".", ".."):  # noqa: PTH119
+        raise ValueError(f"{str(name)[:40]!r} is no file beside it")
+    return path.parent / name
 
 
 def _head(path: Path) -> dict[str, Any] | None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hbt_bench.corpus.atomic import write_bytes
 from hbt_bench.corpus.collection import Judgements, Qrels
+from hbt_bench.corpus.rows import FREE_BYTES, MAX_RATIO
 from hbt_bench.errors import OutputError
 from hbt_bench.ranking.ranks import Ranks
 
@@ -44,14 +47,60 @@ class StoredRanks:
 
     @classmethod
     def read(cls, path: Path) -> StoredRanks:
-        """Read a file back; raises `OutputError` when it is missing or damaged."""
+        """Read a file back; raises `OutputError` when it is missing, damaged, or its parts do not fit together."""
         try:
+            _check_size(path)
             with np.load(path, allow_pickle=False) as arrays:
                 languages = tuple(str(code) for code in arrays["languages"])
                 qrels = Qrels(*(arrays[name] for name in _QRELS))
                 judgements = Judgements(languages, qrels, *(arrays[name] for name in _JUDGEMENTS))
                 if "parallel" in arrays:
                     judgements = replace(judgements, parallel=bool(arrays["parallel"]))
-                return cls(str(arrays["data"]), judgements, Ranks(*(arrays[name] for name in _RANKS)))
+                ranks = Ranks(*(arrays[name] for name in _RANKS))
+                _check(judgements, ranks)
+                return cls(str(arrays["data"]), judgements, ranks)
         except Exception as error:  # numpy and zipfile raise many kinds for a damaged file
-            raise OutputError(f"cannot read the ranks in {path} ({error}): delete it and run again") from error
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise OutputError(f"cannot read the ranks in {path} ({reason}): delete it and run again") from error
+
+
+def _check_size(path: Path) -> None:
+    """Refuse an archive that would fill the memory."""
+    with zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > max(FREE_BYTES, MAX_RATIO * path.stat().st_size):
+        raise ValueError(f"it would grow to {size >> 20} MiB, more than {MAX_RATIO} times its size")
+
+
+def _check(judgements: Judgements, ranks: Ranks) -> None:
+    """Raise `ValueError` for arrays that do not fit together, from which numbers would be wrong or not be had."""
+    qrels, languages = judgements.qrels, len(judgements.languages)
+    queries, documents, pairs = len(judgements.questions), len(judgements.document_languages), len(qrels.documents)
+    top = ranks.top
+    vectors: tuple[NDArray[Any], ...] = (qrels.offsets, qrels.documents, qrels.grades, ranks.pool, ranks.block)
+    vectors += (judgements.query_languages, judgements.document_languages, judgements.questions)
+    if not all(one.ndim == 1 and one.dtype.kind == "i" for one in vectors) or top.ndim != 2 or top.dtype.kind != "i":
+        raise ValueError("its arrays are not of whole numbers")
+    offsets, steps = qrels.offsets, np.diff(qrels.offsets)
+    blocks = [judgements.query_languages, judgements.document_languages]
+    fits = {
+        "offsets": len(offsets) == queries + 1 and offsets[0] == 0 and offsets[-1] == pairs and (steps > 0).all(),
+        "judgements": len(qrels.grades) == pairs
+        and _within(qrels.grades, 1)
+        and _within(qrels.documents, 0, documents),
+        "languages": len(blocks[0]) == queries
+        and all(_within(one, 0, languages) and bool((np.diff(one) >= 0).all()) for one in blocks),
+        "questions": _within(judgements.questions, 0, queries),
+        "ranks": len(ranks.pool) == len(ranks.block) == pairs and _within(ranks.pool, 1, documents + 1),
+        "best documents": len(top) == queries and _within(top, 0, documents),
+    }
+    wrong = [name for name, fit in fits.items() if not fit]
+    if not wrong:
+        sizes = np.bincount(judgements.document_languages)[judgements.document_languages[qrels.documents]]
+        wrong = [] if (ranks.block >= 1).all() and (ranks.block <= sizes).all() else ["ranks"]
+    if wrong:
+        raise ValueError(f"its {', '.join(wrong)} do not fit the rest")
+
+
+def _within(values: NDArray[Any], low: int, end: int | None = None) -> bool:
+    return bool((values >= low).all()) and (end is None or bool((values < end).all()))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from hbt_bench.corpus.collection import Judgements
-from hbt_bench.errors import DataError
+from hbt_bench.errors import DataError, OutputError
 from hbt_bench.ranking.crossed import Crossed
 from hbt_bench.ranking.measures import Array, Ranking
 from hbt_bench.ranking.ranks import Ranks
@@ -93,11 +93,15 @@ class Findings:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
-    def read(cls, text: str) -> Findings:
-        """Read what `as_json` wrote."""
-        content = json.loads(text)
-        figures = tuple(Figure(**one) for one in content["figures"])
-        return cls(figures, tuple(Cost(**one) for one in content["costs"]), content["machine"], content["versions"])
+    def read(cls, text: str | bytes) -> Findings:
+        """Read what `as_json` wrote; raises `OutputError` for anything else."""
+        try:
+            content = json.loads(text)
+            figures = tuple(Figure(**one) for one in content["figures"])
+            return cls(figures, tuple(Cost(**one) for one in content["costs"]), content["machine"], content["versions"])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise OutputError(f"the findings are damaged ({reason}): delete them and run the study again") from error
 
     def select(self, **wanted: str) -> tuple[Figure, ...]:
         """The figures that have these values."""

@@ -1,0 +1,227 @@
+"""SIGKILL at random moments of a command, which is run again until it is done and must end as if undisturbed.
+
+``PYTHONPATH=. python benchmarks/kill.py --moments 50 --output results/benchmarks/kill``
+The commands are run, train, study and report. After each kill every file that is there must be whole; in the end
+scores, ranks, weights, figures and page must be those of a run that nobody disturbed, but for the times in them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+_ROOT = Path(__file__).resolve().parents[1]
+_LANGUAGES = ["de", "en", "sw"]
+_RECIPE: dict[str, Any] = {
+    "init": "static:16",
+    "languages": _LANGUAGES,
+    "vocabulary": 500,
+    "batch_size": 16,
+    "steps": 400,
+    "save_every": 10,
+    "learning_rate": 0.001,
+    "guard": [],
+}
+_SCALE = {
+    "inits": ["static:16"],
+    "seeds": [0, 1],
+    "recipe": {key: _RECIPE[key] for key in ("languages", "vocabulary", "batch_size", "guard")} | {"steps": 20},
+    "tasks": {"in-domain": ["cldr-facts[de,en>de,el,en]"], "out-of-domain": ["cldr-facts-multi[el>de,el,en]"]},
+}
+_STUDY = {
+    "name": "tiny",
+    "title": "A tiny study",
+    "question": "Is hybrid better?",
+    "answer": {"claim": "hybrid is better", "strategy": "hybrid", "over": ["monolingual"]},
+    "strategies": {"monolingual": {"strategy": "monolingual"}, "hybrid": {"strategy": "hybrid"}},
+}
+#: What is loaded before the first fork, so that a kill meets the work and not the imports.
+_MODULES = (
+    "mteb", "sentence_transformers", "datasets", "pandas", "hbt_bench.cli.run", "hbt_bench.cli.train",
+    "hbt_bench.cli.study", "hbt_bench.cli.report", "hbt_bench.reporting.evaluation", "hbt_bench.training.training",
+    "hbt_bench.training.loop", "hbt_bench.studies.plan", "hbt_bench.studies.report", "hbt_bench.reporting.report",
+)  # fmt: skip
+_TIMES = {"date", "evaluation_phases", "evaluation_time", "kg_co2_emissions", "speed", "device", "seconds"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command that writes below a folder, and what of it must be the same however often it was killed."""
+
+    command: Callable[[Path], list[str]]
+    outcome: Callable[[Path], object]
+
+
+def _untimed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _untimed(part) for key, part in value.items() if key not in _TIMES}
+    return [_untimed(part) for part in value] if isinstance(value, list) else value
+
+
+def _results(folder: Path) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for path in sorted(folder.rglob("[!.]*")):
+        name = str(path.relative_to(folder))
+        if path.suffix == ".json":
+            found[name] = _untimed(json.loads(path.read_text(), parse_constant=str))
+        elif path.suffix == ".npz":
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def _weights(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*.safetensors"))
+        if "checkpoints" not in path.parts
+    }
+
+
+def _figures(folder: Path) -> object:
+    [path] = folder.glob("comparisons/*.json")
+    return json.loads(path.read_text(), parse_constant=str)["figures"], _weights(folder)
+
+
+def jobs(inputs: Path) -> dict[str, Job]:
+    """The four commands, on embedded data; what they read is written into `inputs`."""
+    (inputs / "recipe.yaml").write_text(yaml.safe_dump(_RECIPE))
+    study = _STUDY | {"scales": {scale: json.loads(json.dumps(_SCALE)) for scale in ("smoke", "small", "paper")}}
+    (inputs / "tiny.yaml").write_text(yaml.dump(json.loads(json.dumps(study)), sort_keys=False))
+    tasks = ["--tasks", "cldr-facts", "--languages", ",".join(_LANGUAGES)]
+    model, fixtures = inputs / "model", _ROOT / "tests/fixtures/format-2"
+    return {
+        "run": Job(lambda to: ["run", "--model", str(model), *tasks, "--output", str(to)], _results),
+        "train": Job(lambda to: ["train", str(inputs / "recipe.yaml"), "--output", str(to / "m")], _weights),
+        "study": Job(lambda to: ["study", "run", str(inputs / "tiny.yaml"), "--output", str(to)], _figures),
+        "report": Job(
+            lambda to: ["report", str(fixtures), "--output", str(to / "page.html")],
+            lambda to: (to / "page.html").read_bytes(),
+        ),
+    }
+
+
+def start(command: list[str], cache: Path) -> int:
+    """Run a command of ours in a child, silently; returns its process id."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        os.environ["HBT_BENCH_CACHE"] = str(cache)
+        quiet = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(quiet, stream)
+        from hbt_bench.cli.main import run
+
+        os._exit(run(command))
+    finally:
+        os._exit(99)
+
+
+def torn(folder: Path) -> list[str]:
+    """The visible files that are not whole."""
+    found = []
+    for path in sorted(folder.rglob("[!.]*")):
+        if "checkpoints" in path.parts or not path.is_file():
+            continue  # a checkpoint is complete with its marker, which comes last
+        try:
+            if path.suffix == ".json":
+                json.loads(path.read_text())
+            elif path.suffix == ".npz":
+                with np.load(path) as arrays:
+                    [arrays[name] for name in arrays]
+            elif path.suffix == ".html" and not path.read_text().rstrip().endswith("</html>"):
+                found.append(f"{path} has no end")
+        except Exception as error:  # whatever a torn file makes of its reader
+            found.append(f"{path}: {error}")
+    return found
+
+
+def disturb(job: Job, moments: int, chance: random.Random, folder: Path) -> dict[str, Any]:
+    """Kill a job at `moments` random moments; returns counts and what went wrong."""
+    began = time.monotonic()
+    assert os.waitpid(start(job.command(folder / "whole"), folder / "cache"), 0)[1] == 0, "the undisturbed run failed"
+    seconds, expected = time.monotonic() - began, job.outcome(folder / "whole")
+    kills = finished = rounds = 0
+    wrong: list[str] = []
+    while kills < moments or rounds > finished:
+        if rounds == finished:
+            rounds += 1
+        place, cache = folder / f"round-{rounds}", folder / f"cache-{rounds}"
+        child = start(job.command(place), cache)
+        if kills < moments:
+            deadline = time.monotonic() + chance.uniform(0, 0.4 * seconds)
+            while time.monotonic() < deadline and not (done := os.waitpid(child, os.WNOHANG))[0]:
+                time.sleep(0.001)
+            else:
+                done = os.waitpid(child, os.WNOHANG) if time.monotonic() >= deadline else done
+            if not done[0]:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                kills += 1
+                wrong += torn(place) if place.exists() else []
+                continue
+            status = done[1]
+        else:
+            status = os.waitpid(child, 0)[1]
+        if status:
+            wrong.append(f"round {rounds} ended with {status}")
+        elif job.outcome(place) != expected:
+            wrong.append(f"round {rounds} has another outcome")
+        wrong += torn(place)
+        finished += 1
+    return {"seconds": round(seconds, 2), "kills": kills, "completed": finished, "failures": wrong}
+
+
+def main() -> int:
+    """Kill each job and print the counts; the exit code says whether all ended as undisturbed."""
+    import report
+    import torch
+
+    from tests.encoders import torch_random_model
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--moments", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", action="append")
+    parser.add_argument("--output", default="")
+    options = parser.parse_args()
+    torch.set_num_threads(1)  # threads do not survive a fork
+    for module in _MODULES:
+        importlib.import_module(module)
+    found = {}
+    with tempfile.TemporaryDirectory() as name:
+        inputs = Path(name, "inputs")
+        inputs.mkdir()
+        torch_random_model(inputs / "model", 0)
+        for kind, job in jobs(inputs).items():
+            if not options.only or kind in options.only:
+                place = Path(name, kind)
+                place.mkdir()
+                found[kind] = disturb(job, options.moments, random.Random(f"{options.seed}/{kind}"), place)
+                print(kind, found[kind], flush=True)
+    rows = [
+        (kind, one["kills"], one["completed"], len(one["failures"]), f"{one['seconds']:.1f}")
+        for kind, one in found.items()
+    ]
+    table = report.table(("command", "kills", "runs to the end", "failures", "undisturbed, s"), rows)
+    report.publish("Killed at random moments", [table], {"commands": found}, report.environment(), options.output)
+    return int(any(one["failures"] for one in found.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

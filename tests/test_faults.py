@@ -1,0 +1,119 @@
+"""Bad days of a whole run: two at once, damaged vectors, a clock that jumps, a disk that is full or read-only."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hbt_bench.cli.main import run as command
+from hbt_bench.corpus.download import cache_dir
+from hbt_bench.ranking.store import EmbeddingStore
+from tests.encoders import torch_random_model
+from tests.test_evaluation import content, run
+
+MODES = ("Monolingual", "CrossLingual", "Multilingual")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return torch_random_model(tmp_path_factory.mktemp("models") / "m", seed=1)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(model, tmp_path_factory):
+    """What a run leaves that nothing disturbs, by the path below its output."""
+    output = tmp_path_factory.mktemp("undisturbed")
+    return {result.path.relative_to(output): content(result.path) for result in run(model, output)}
+
+
+def written(output):
+    found = {path.relative_to(output): content(path) for path in output.rglob("Cldr*.json")}
+    assert not list(output.rglob(".*.tmp"))
+    return found
+
+
+AT_ONCE = """
+import os, sys
+import torch
+from hbt_bench.cli.main import run
+import hbt_bench.reporting.evaluation, hbt_bench.tasks.mteb_model, sentence_transformers
+
+torch.set_num_threads(1)  # threads do not survive a fork
+children = []
+for _ in range(2):
+    child = os.fork()
+    if child == 0:
+        os._exit(run(sys.argv[1:]))
+    children.append(child)
+sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
+"""
+
+
+def test_two_at_once_on_the_same_output_and_cache(model, tmp_path, undisturbed):
+    arguments = ["run", "--model", str(model), "--tasks", "cldr-facts", "--languages", "de,en,sw"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "HBT_BENCH_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", AT_ONCE, *arguments, "--keep-embeddings", "--output", str(tmp_path / "out")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert written(tmp_path / "out") == undisturbed
+    assert not list((tmp_path / "cache").rglob(".*.tmp"))
+
+
+@pytest.mark.parametrize("damage", ["bit", "cut"])
+def test_damaged_vectors_are_encoded_again(model, tmp_path, undisturbed, damage):
+    run(model, tmp_path / "first", keep_embeddings=True)
+    stored = list((cache_dir() / "embeddings").rglob("*.safetensors"))
+    assert stored
+    for path in stored:
+        body = bytearray(path.read_bytes())
+        body[len(body) // 2] ^= 4
+        path.write_bytes(body if damage == "bit" else body[:-7])
+    run(model, tmp_path / "second")
+    assert written(tmp_path / "second") == undisturbed
+
+
+def test_a_clock_that_jumps(model, tmp_path, undisturbed, monkeypatch):
+    now = time.time
+    jumps = itertools.cycle([0, 86_400, -86_400 * 400, 3_600, -7])
+    monkeypatch.setattr(time, "time", lambda: now() + next(jumps))
+    run(model, tmp_path)
+    assert written(tmp_path) == undisturbed
+    os.utime(next(tmp_path.rglob("Cldr*.json")), (1, 1))  # and a date from before there were computers of this kind
+    monkeypatch.setattr(EmbeddingStore, "put", lambda *arguments: pytest.fail("what is done was done again"))
+    run(model, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.ENOSPC, "no space left on the disk"), (errno.EROFS, "Read-only file system"), (errno.EDQUOT, "quota")],
+)
+def test_a_disk_that_takes_nothing(tmp_path, monkeypatch, capsys, number, words):
+    arguments = ["run", "--model", "bm25", "--tasks", "cldr-facts-mono", "--languages", "de,en"]
+    plain = Path.open
+
+    def refusing(self, mode="r", *rest, **options):
+        if tmp_path in self.parents and ("w" in mode or "x" in mode):
+            raise OSError(number, os.strerror(number))
+        return plain(self, mode, *rest, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refusing)
+        assert command([*arguments, "--output", str(tmp_path)]) == 5
+    error = capsys.readouterr().err
+    assert error.startswith("hbt-bench: cannot write ")
+    assert words.lower() in error.lower()
+    assert error.count("\n") == 1
+    assert not list(tmp_path.rglob("*.json"))
+    assert command([*arguments, "--output", str(tmp_path)]) == 0

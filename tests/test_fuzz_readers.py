@@ -1,0 +1,164 @@
+"""Every reader on damaged and hostile files; benchmarks/fuzz_readers.py has the files, and many more of them."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from benchmarks.fuzz_readers import _RANKS, _RESULT, READERS, check, mutated
+from hbt_bench.corpus import lareqa
+from hbt_bench.errors import DataError, ModelError, OutputError
+from hbt_bench.ranking.checkpoint import Checkpoint
+from hbt_bench.reporting.result import Result
+from hbt_bench.reporting.stored_ranks import StoredRanks
+from hbt_bench.studies.findings import Findings
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_valid_file_is_read(name):
+    assert all(check(name, content) for content in READERS[name].valid)
+
+
+@pytest.mark.parametrize("name", READERS)
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(chance=st.randoms(use_true_random=False))
+def test_a_damaged_file_is_read_or_refused_in_one_line(name, chance):
+    check(name, mutated(chance, name))
+
+
+@pytest.mark.parametrize("name", READERS)
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(content=st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused_in_one_line(name, content):
+    check(name, content)
+
+
+@pytest.mark.parametrize("number", ["1e999", "0.5", '"1"'])
+def test_a_position_that_is_no_whole_number(tmp_path, number):
+    content = READERS["LAReQA JSON"].valid[0].decode().replace("[0, 19]", f"[0, {number}]")
+    (tmp_path / "en.json").write_text(content)
+    with pytest.raises(DataError, match="does not have LAReQA's layout"):
+        lareqa.read("x", {"en": tmp_path / "en.json"})
+
+
+def head_changed(tmp_path, key, value):
+    """A result whose head has another value."""
+    first, head, *rest = _RESULT.read_text().split("\n")
+    about = json.loads(head.removeprefix('  "hbt_bench": ').rstrip(","))
+    about[key] = value
+    path = tmp_path / "r.json"
+    path.write_text("\n".join([first, f'  "hbt_bench": {json.dumps(about)},', *rest]))
+    return path
+
+
+@pytest.mark.parametrize("ranks", ["../../secret.npz", "/etc/passwd", "..", "a/b.npz", 7])
+@pytest.mark.parametrize("measures", [None, ["AP"]])
+def test_a_result_names_ranks_beside_itself_only(tmp_path, ranks, measures):
+    with pytest.raises(OutputError, match="is no file beside it"):
+        Result.read(head_changed(tmp_path, "ranks", ranks), measures)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model", ["a"]),
+        ("signature", 5),
+        ("subsets", "two"),
+        ("parameters", "many"),
+        ("intervals", {"AP": ["low", "high"]}),
+        ("values", {"subsets": ["de-multi", "en-multi"], "AP": ["0.5", 0.5]}),
+        ("values", {"subsets": ["de-multi", "en-multi"], "AP": [True, 0.5]}),
+        ("values", {"subsets": ["de-multi", "en-multi"], "AP": [10**400, 0.5]}),
+        ("training", [1]),
+    ],
+)
+def test_a_head_with_a_value_of_another_kind(tmp_path, key, value):
+    with pytest.raises(OutputError, match="no result of hbt-bench, or damaged"):
+        Result.read(head_changed(tmp_path, key, value), ["AP"])
+
+
+def test_shares_that_are_none(tmp_path):
+    result = Result.read(head_changed(tmp_path, "shares", {"AP": "!"}), ["AP"])
+    with pytest.raises(OutputError, match="its shares of AP"):
+        result.shares("AP")
+
+
+def test_a_result_nested_without_end(tmp_path):
+    (tmp_path / "r.json").write_text("[" * 200_000)
+    with pytest.raises(OutputError, match="no result of hbt-bench, or damaged"):
+        Result.read(tmp_path / "r.json")
+
+
+def changed_ranks(tmp_path, **changes):
+    arrays = {**np.load(_RANKS), **changes}
+    np.savez_compressed(tmp_path / "r.npz", **arrays)
+    return tmp_path / "r.npz"
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("offsets", lambda one: one[:-1], "offsets"),
+        ("offsets", lambda one: one[::-1], "offsets"),
+        ("documents", lambda one: one + 10_000, "judgements"),
+        ("documents", lambda one: one - 1, "judgements"),
+        ("grades", lambda one: one * 0, "judgements"),
+        ("grades", lambda one: one[1:], "judgements"),
+        ("pool", lambda one: one * 0, "ranks"),
+        ("pool", lambda one: one + 10_000, "ranks"),
+        ("block", lambda one: one + 10_000, "ranks"),
+        ("block", lambda one: one * 0, "ranks"),
+        ("block", lambda one: one[1:], "ranks"),
+        ("top", lambda one: one + 10_000, "best documents"),
+        ("top", lambda one: one[0], "not of whole numbers"),
+        ("pool", lambda one: one.astype(float), "not of whole numbers"),
+        ("questions", lambda one: one - 1, "questions"),
+        ("query_languages", lambda one: one[::-1], "languages"),
+        ("document_languages", lambda one: one + 2, "languages"),
+    ],
+)
+def test_ranks_that_do_not_fit_together(tmp_path, name, change, said):
+    path = changed_ranks(tmp_path, **{name: change(np.load(_RANKS)[name])})
+    with pytest.raises(OutputError, match=said):
+        StoredRanks.read(path)
+
+
+def test_ranks_that_would_fill_the_memory(tmp_path):
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros((1 << 25,), np.int32))  # 128 MiB
+    with zipfile.ZipFile(tmp_path / "r.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        archive.writestr("pool.npy", buffer.getvalue())
+    assert (tmp_path / "r.npz").stat().st_size < 200_000
+    with pytest.raises(OutputError, match="would grow to 128 MiB"):
+        StoredRanks.read(tmp_path / "r.npz")
+
+
+def test_a_pickle_among_the_ranks_is_not_run(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (tmp_path.joinpath("run").write_text, ("",))
+
+    path = changed_ranks(tmp_path, pool=np.array([Trap()], dtype=object))
+    with pytest.raises(OutputError, match="allow_pickle=False"):
+        StoredRanks.read(path)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("content", ["[" * 200_000, "{", "[]", '{"prompts": 3}'])
+def test_a_damaged_model_configuration(tmp_path, content):
+    (tmp_path / "modules.json").write_text("[]")
+    (tmp_path / "config_sentence_transformers.json").write_text(content)
+    with pytest.raises(ModelError, match="is damaged"):
+        assert Checkpoint.at(tmp_path).prompts
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 200_000, '{"figures": [{"x": 1}]}'])
+def test_damaged_findings(text):
+    with pytest.raises(OutputError, match="the findings are damaged"):
+        Findings.read(text)

@@ -1,0 +1,172 @@
+"""``hbt-bench doctor``: every check, in the state that it is there for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hbt_bench.cli.main import run
+from hbt_bench.corpus.download import cache_dir
+from hbt_bench.ranking.store import EmbeddingStore
+from hbt_bench.tasks import installation
+from hbt_bench.tasks.installation import check_all
+
+
+def found(name, **options):
+    [check] = [check for check in check_all(**options) if check.name == name]
+    return check.status, check.message
+
+
+def test_this_installation_is_sound(capsys, monkeypatch):
+    monkeypatch.setattr(installation, "_ROOM", 0)
+    assert run(["doctor"]) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert err == ""
+    assert {line[1] for line in lines} <= {"✓", "-"}
+    assert len({line[4:26] for line in lines}) == len(lines)  # one line a check
+    for name in ("python", "mteb", "sentence-transformers", "torch", "device", "cache", "xquad-r", "disk"):
+        assert any(line[4:].startswith(f"{name} ") for line in lines), name
+
+
+def test_no_model_is_loaded_and_no_harness_imported():
+    script = (
+        "import sys; from hbt_bench.cli.main import run; run(['doctor']); "
+        "print(sorted({'mteb', 'sentence_transformers', 'transformers'} & set(sys.modules)))"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def requirements(monkeypatch, *lines):
+    monkeypatch.setattr(installation, "requires", lambda name: list(lines))
+
+
+def test_a_package_that_is_too_old_fails(monkeypatch, capsys):
+    requirements(monkeypatch, "numpy>=99")
+    status, message = found("numpy")
+    assert (status, message) == ("failed", f"{np.__version__}, supported is >=99: `pip install 'numpy>=99'`")
+    assert run(["doctor"]) == 1
+    assert capsys.readouterr().err == "hbt-bench: numpy: mend what is marked ✗ and look again\n"
+
+
+def test_packages_that_are_missing(monkeypatch):
+    requirements(
+        monkeypatch,
+        "not-there>=1",
+        'not-there-either>=1; extra == "bm25"',
+        'nor-this; extra == "dev"',
+        'nor-that; python_version < "3"',
+    )
+    checks = {check.name: (check.status, check.message) for check in check_all()}
+    assert checks["not-there"] == ("failed", "not installed: `pip install 'not-there>=1'`")
+    assert checks["not-there-either"] == ("skipped", "not installed: `pip install 'hbt-bench[bm25]'` if you need it")
+    assert not {"nor-this", "nor-that"} & set(checks)
+
+
+def test_another_python(monkeypatch):
+    monkeypatch.setattr(installation.platform, "python_version", lambda: "3.9.1")
+    assert found("python") == ("failed", "3.9.1, supported is >=3.11: make an environment of such a Python")
+
+
+def test_a_torch_that_does_not_load(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    status, message = found("device")
+    assert status == "failed"
+    assert message.startswith("torch cannot be loaded (ModuleNotFoundError: ")
+
+
+def test_graphics_cards_are_named(monkeypatch):
+    import torch
+
+    card = namedtuple("Card", "name total_memory")("H1", 8 << 30)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: card)
+    assert found("device") == ("passed", "H1 8 GiB, H1 8 GiB")
+
+
+def test_a_cache_that_is_a_file(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HBT_BENCH_CACHE", str(tmp_path / "file"))
+    status, message = found("cache")
+    assert status == "failed"
+    assert message.endswith("set HBT_BENCH_CACHE to another folder")
+
+
+def test_what_killed_runs_left():
+    cache_dir().mkdir(exist_ok=True)
+    (cache_dir() / ".x.json.0011aabb.tmp").write_bytes(bytes(1000))
+    status, message = found("cache")
+    assert status == "warning"
+    assert "1 files, 0.00 GB; 1 are left over from killed runs: delete " in message
+
+
+def test_damaged_vectors():
+    store = EmbeddingStore(cache_dir() / "embeddings", "m")
+    store.put(["a"], "query", "en", np.ones((1, 4), np.float32))
+    store.put(["b"], "query", "en", np.ones((1, 4), np.float32))
+    assert found("vectors") == ("passed", "2 of 2 stored files looked at, all whole")
+    path = store._path(["a"], "query", "en")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert found("vectors") == ("warning", f"1 of 2 files are damaged, as {path}: delete them")
+
+
+def test_data_that_are_there_missing_or_damaged(data_dir, tmp_path):
+    assert found("xquad-r", data_dir=data_dir) == ("passed", f"11 files in {data_dir}, SHA-256 as pinned")
+    folder = tmp_path / "lareqa" / "xquad-r"
+    folder.mkdir(parents=True)
+    assert found("xquad-r", data_dir=tmp_path) == ("skipped", f"no data in {tmp_path}: fetch them by hand")
+    shutil.copy(data_dir / "lareqa/xquad-r/ar.json", folder)
+    assert found("xquad-r", data_dir=tmp_path) == ("warning", f"1 of 11 files in {tmp_path}: fetch them by hand")
+    (folder / "ar.json").write_bytes(b"x" * (folder / "ar.json").stat().st_size)
+    status, message = found("xquad-r", data_dir=tmp_path)
+    assert status == "failed"
+    assert message.startswith("checksum mismatch: ")
+    assert message.endswith(": delete it and fetch them by hand")
+
+
+def test_data_in_the_cache_are_fetched_by_a_command():
+    status, message = found("xquad-r")
+    assert status == "skipped"
+    assert message.endswith("data: `hbt-bench data fetch xquad-r`")
+
+
+def test_a_data_folder_that_is_none(monkeypatch, tmp_path):
+    monkeypatch.setenv("HBT_BENCH_DATA", str(tmp_path / "no"))
+    status, message = found("data")
+    assert status == "failed"
+    assert message == f"{tmp_path / 'no'} is no folder: let HBT_BENCH_DATA (--data-dir) name the folder of the data"
+
+
+def test_a_full_disk_is_told(monkeypatch):
+    usage = namedtuple("Usage", "total used free")
+    monkeypatch.setattr(installation.shutil, "disk_usage", lambda path: usage(10, 10, 5 * 10**8))
+    status, message = found("disk")
+    assert status == "warning"
+    assert message.startswith("0.5 GB free for the cache, 0.5 GB free for this folder: free some space")
+
+
+@pytest.mark.parametrize(("value", "start"), [("1", "HF_HUB_OFFLINE is set"), ("", "not tried")])
+def test_the_network_is_not_used(monkeypatch, value, start):
+    monkeypatch.setenv("HF_HUB_OFFLINE", value)
+    status, message = found("network")
+    assert status == "passed"
+    assert message.startswith(start)
+
+
+def test_a_cache_folder_that_is_not_there_yet(monkeypatch, tmp_path):
+    monkeypatch.setenv("HBT_BENCH_CACHE", str(tmp_path / "a" / "b"))
+    assert installation._existing(tmp_path / "a" / "b") == tmp_path
+    assert found("disk")[0] in ("passed", "warning")
+    assert Path(tmp_path / "a").exists()  # the check of the cache made it
