@@ -121,7 +121,10 @@ def _guarded(recipe: Recipe, folders: Sequence[Path], say: Callable[[str], objec
         if folder is None and spec.source.remote_files():
             say(f"the training texts are not compared with {name}: its data is in none of the data folders")
             continue
-        found.append((name, Overlap([spec.load(None, folder)])))
+        # texts of other languages than those that are trained on cannot be found again
+        shared = [code for code in spec.languages if recipe.languages is None or code in recipe.languages]
+        texts = [spec.load(shared, folder or folders[0])] if shared else []
+        found.append((name, Overlap(texts)))
     return found
 
 
