@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Self
 
@@ -132,10 +132,11 @@ def by_question(
 
 @dataclass(frozen=True)
 class _Cell:
-    """One model's part of a figure: a number, and its parts by question where there are ranks."""
+    """One model's part of a figure: a number, its parts by question where there are ranks, and which questions."""
 
     value: float
     questions: Array | None
+    asked: Hashable = None
 
 
 class _Table:
@@ -181,8 +182,12 @@ class _Table:
         self, job: Evaluate, task: str, measure: str, value: float, found: Array | None, language: str = ""
     ) -> None:
         systems = self.cells.setdefault((job.group, task, measure, language), {})
-        parts = None if found is None else found[np.isfinite(found)]
-        systems.setdefault(self.labels[id(job.train)], []).append(_Cell(value, parts))
+        cell = _Cell(value, None)
+        if found is not None:
+            asked = np.isfinite(found)
+            spec = job.selection.spec
+            cell = _Cell(value, found[asked], (spec.base if spec else job.name, asked.tobytes()))
+        systems.setdefault(self.labels[id(job.train)], []).append(cell)
 
     def crossed(self, key: tuple[str, str, str, str], system: str) -> Crossed:
         """The average of a system over its seeds and the questions."""
@@ -191,9 +196,13 @@ class _Table:
         return Crossed(np.array([cell.value for cell in cells]), (np.mean(parts, axis=0),) if parts else ())
 
     def group(self, group: str, system: str) -> Crossed | None:
-        """The mean AP over the tasks of a group, all modes alike; None for a group without tasks."""
+        """The mean AP over the tasks of a group, all modes alike; None for a group without tasks.
+
+        Several shifts of one collection ask the same questions, so they are no more questions than one.
+        """
         keys = [key for key in self.cells if key[0] == group and key[2] == "mean"]
-        return Crossed.mean([self.crossed(key, system) for key in keys]) if keys else None
+        samples = [self.cells[key][system][0].asked or key for key in keys]
+        return Crossed.mean([self.crossed(key, system) for key in keys], samples) if keys else None
 
     def pairs(self) -> Iterable[tuple[str, str]]:
         """The systems that are compared: the strategy of the answer with each other one of the same init."""

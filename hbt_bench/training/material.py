@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -122,10 +123,15 @@ def _guarded(recipe: Recipe, folders: Sequence[Path], say: Callable[[str], objec
             say(f"the training texts are not compared with {name}: its data is in none of the data folders")
             continue
         # texts of other languages than those that are trained on cannot be found again
-        shared = [code for code in spec.languages if recipe.languages is None or code in recipe.languages]
-        texts = [spec.load(shared, folder or folders[0])] if shared else []
-        found.append((name, Overlap(texts)))
+        shared = tuple(code for code in spec.languages if recipe.languages is None or code in recipe.languages)
+        found.append((name, _overlap(name, spec.model_dump_json(), shared, folder or folders[0])))
     return found
+
+
+@lru_cache(maxsize=16)
+def _overlap(name: str, definition: str, languages: tuple[str, ...], folder: Path) -> Overlap:
+    """Kept for the next run of the process: a study trains many models against the same collections."""
+    return Overlap([registry.definitions()[name].load(languages, folder)] if languages else [])
 
 
 def _folder_of(spec: TaskSpec, folders: Sequence[Path]) -> Path | None:

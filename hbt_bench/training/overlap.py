@@ -27,6 +27,7 @@ class Overlap:
     def __init__(self, collections: Iterable[Collection]) -> None:
         self._whole: set[tuple[str, int]] = set()
         self._runs: set[tuple[str, int]] = set()
+        self._known: dict[int, str | None] = {}
         for collection in collections:
             queries = ((query.language, query.text) for query in collection.queries)
             documents = ((document.language, document.text) for document in collection.documents)
@@ -36,7 +37,13 @@ class Overlap:
                 self._runs.update((language, hash(run)) for run in _runs(language, words))
 
     def reason(self, language: str, text: str) -> str | None:
-        """How a text overlaps with the collections, None when it does not."""
+        """How a text overlaps with the collections, None when it does not; remembered, as texts come many times."""
+        key = hash((language, text))
+        if key not in self._known:
+            self._known[key] = self._compared(language, text)
+        return self._known[key]
+
+    def _compared(self, language: str, text: str) -> str | None:
         words = _words(text)
         if (language, hash(" ".join(words))) in self._whole:
             return "same text"
