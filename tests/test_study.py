@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from scipy.stats import ttest_1samp
 
 from hbt_bench.cli.main import run
 from hbt_bench.errors import DataError
@@ -377,6 +378,77 @@ def check_figures(one):
     # Holm's first step: the smallest p of all times their number
     smallest = min(compared, key=lambda one: one.p_raw)
     assert smallest.p == pytest.approx(min(1.0, smallest.p_raw * len(compared)))
+
+
+MTOP = ("MTOPDomainClassification", "MTOPIntentClassification")
+#: Words of each label; an utterance has three of its own label and two of any.
+WORDS = {"alarm": "wake clock ring", "music": "song play band", "weather": "rain sun cold"}
+
+
+@pytest.fixture
+def mtop(tmp_path, monkeypatch):
+    """Folders in the form that the hub has MTOP in, in place of the hub: languages are configurations, three splits."""
+    from mteb.abstasks import AbsTaskClassification, abstask
+
+    languages, rng, every = ("de", "en", "es", "fr", "hi", "th"), random.Random(0), " ".join(WORDS.values()).split()
+    for task in MTOP:
+        folder, configs = tmp_path / "hub" / "mteb" / task, []
+        for code in languages:
+            (folder / code).mkdir(parents=True)
+            files = [{"split": split, "path": f"{code}/{split}.jsonl"} for split in ("train", "validation", "test")]
+            configs.append({"config_name": code, "data_files": files})
+            for number, file in enumerate(files):
+                rows = [
+                    {"text": " ".join(rng.choices(WORDS[label].split(), k=3) + rng.choices(every, k=2)), "label": label}
+                    for _ in range(9)
+                    for label in WORDS
+                ]
+                (folder / file["path"]).write_text("\n".join(map(json.dumps, rows)))
+        (folder / "README.md").write_text("---\n" + json.dumps({"configs": configs}) + "\n---\n")
+    # ten classifiers for each of 48 scores take long
+    monkeypatch.setattr(AbsTaskClassification, "n_experiments", 2)
+    plain = abstask.load_dataset
+
+    def local(path, name=None, revision=None, **options):
+        assert len(revision) == 40
+        return plain(str(tmp_path / "hub" / path), name, cache_dir=str(tmp_path / "cache"), **options)
+
+    monkeypatch.setattr(abstask, "load_dataset", local)
+
+
+def test_tasks_of_mteb_as_in_the_study_of_finetuning(tmp_path, mtop):
+    """MTOP has accuracies and no ranks: seeds alone are tested, and nothing calls them AP."""
+    content = tiny(strategies={name: {"strategy": name} for name in ("monolingual", "hybrid")})
+    del content["sweep"]
+    scale = content["scales"]["smoke"] | {"tasks": {"in-domain": ["cldr-facts-multi[de,en]"], "out-of-domain": MTOP}}
+    scale["recipe"] = scale["recipe"] | {"learning_rate": 0.5}  # else four steps change no prediction
+    content["scales"] = dict.fromkeys(SCALES, scale)
+    one = plan(tmp_path, content)
+    one.run()
+    findings = Findings.read(one.comparison.read_text())
+    accuracy = {
+        (job.train.system.strategy, job.train.recipe.seed, job.name): job.results[0].scores["accuracy"]
+        for job in one.evaluations
+        if job.name in MTOP
+    }
+    assert len(accuracy) == 2 * 2 * 2
+    assert all(0.5 < value <= 1 for value in accuracy.values())  # of three labels; words tell them apart
+    for task in MTOP:
+        [found] = findings.select(kind="score", system="hybrid", task=task, baseline="")
+        assert found.measure == "main_score"
+        assert found.value == pytest.approx(np.mean([accuracy["hybrid", seed, task] for seed in (0, 1)]))
+    [found] = findings.select(kind="answer")
+    by_seed = [
+        np.mean([accuracy["hybrid", seed, task] - accuracy["monolingual", seed, task] for task in MTOP])
+        for seed in (0, 1)
+    ]
+    assert found.measure == "main_score"
+    assert found.value == pytest.approx(np.mean(by_seed))
+    assert found.p_raw == pytest.approx(ttest_1samp(by_seed, 0).pvalue)
+    assert not findings.select(kind="drop")  # an accuracy is no AP, so there is no drop from one to the other
+    text = report.Report.of(one).markdown()
+    assert "By mean main score out of the domain, hybrid" in text
+    assert "**main score ↑**" in text
 
 
 # Command line

@@ -32,7 +32,8 @@ def answer(question: Answer, figures: Sequence[Figure]) -> str:
     if unclear:
         parts.append(f"does not differ with certainty from {_listed(unclear)}")
     system = " and ".join(dict.fromkeys(one.system for one in figures))
-    return f"{verdict} By mean AP {_WHERE[question.tasks]}, {system} {' and '.join(parts)}."
+    measure = figures[0].measure.replace("_", " ")
+    return f"{verdict} By mean {measure} {_WHERE[question.tasks]}, {system} {' and '.join(parts)}."
 
 
 _WHERE = {

@@ -174,9 +174,9 @@ class _Table:
         if stored is not None:
             modes = [mode for mode in MODES if mode in named]
             found = by_question(stored.judgements, stored.ranks, modes, Ranking.average_precision)
-            self._add(job, "", "mean", float(np.nanmean(found)), found, job.name)
+            self._add(job, "", "mean", float(np.nanmean(found)), found, results[0].task)
         else:
-            self._add(job, "", "mean", results[0].scores[MAIN], None, job.name)
+            self._add(job, "", "mean", results[0].scores[MAIN], None, results[0].task)
 
     def _add(
         self, job: Evaluate, task: str, measure: str, value: float, found: Array | None, language: str = ""
@@ -195,14 +195,23 @@ class _Table:
         parts = [cell.questions for cell in cells if cell.questions is not None]
         return Crossed(np.array([cell.value for cell in cells]), (np.mean(parts, axis=0),) if parts else ())
 
-    def group(self, group: str, system: str) -> Crossed | None:
-        """The mean AP over the tasks of a group, all modes alike; None for a group without tasks.
+    def group(self, group: str, system: str, *, ranked: bool = False) -> Crossed | None:
+        """The mean over the tasks of a group, all modes alike: AP, and the main score of MTEB's own unless `ranked`.
 
-        Several shifts of one collection ask the same questions, so they are no more questions than one.
+        None for a group without such tasks. Several shifts of one collection ask the same questions, so they are no
+        more questions than one.
         """
-        keys = [key for key in self.cells if key[0] == group and key[2] == "mean"]
+        keys = [key for key in self._means(group) if not ranked or self.cells[key][system][0].asked]
         samples = [self.cells[key][system][0].asked or key for key in keys]
         return Crossed.mean([self.crossed(key, system) for key in keys], samples) if keys else None
+
+    def measure(self, group: str) -> str:
+        """What the mean of a group is of."""
+        ranked = {bool(self.cells[key][self.systems[0]][0].asked) for key in self._means(group)}
+        return {(True,): "AP", (False,): MAIN}.get(tuple(ranked), f"AP and {MAIN}")
+
+    def _means(self, group: str) -> list[tuple[str, str, str, str]]:
+        return [key for key in self.cells if key[0] == group and key[2] == "mean"]
 
     def pairs(self) -> Iterable[tuple[str, str]]:
         """The systems that are compared: the strategy of the answer with each other one of the same init."""
@@ -235,7 +244,8 @@ class _Table:
         """What each system loses out of domain and with shifted queries, and how that differs."""
         losses: dict[tuple[str, str], dict[str, Crossed]] = {}
         for system in self.systems:
-            inside, outside = self.group("in-domain", system), self.group("out-of-domain", system)
+            # an accuracy is not to be taken from an AP
+            inside, outside = (self.group(name, system, ranked=True) for name in ("in-domain", "out-of-domain"))
             if inside and outside:
                 losses.setdefault(("out-of-domain", "mean AP in the domain minus out of it"), {})[system] = (
                     inside.apart(outside)
@@ -259,7 +269,7 @@ class _Table:
             strategy = next(one.system.strategy for one in self.trainings if self.labels[id(one)] == other)
             one, two = self.group(answer.tasks, system), self.group(answer.tasks, other)
             if strategy in answer.over and one and two:
-                names = {"kind": "answer", "group": answer.tasks, "task": "", "measure": "AP"}
+                names = {"kind": "answer", "group": answer.tasks, "task": "", "measure": self.measure(answer.tasks)}
                 yield Figure.of(one - two, system=system, baseline=other, **names)
 
     def costs(self) -> Iterable[Cost]:
