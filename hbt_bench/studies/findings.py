@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Self
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 Values = Callable[[Ranking], Array]
 MEASURES: dict[str, Values] = {"AP": Ranking.average_precision, "rank_distance": Ranking.span}
+#: What a score can be; an interval of few seeds would go on beyond it.
+_RANGE = {"AP": (0.0, 1.0), "rank_distance": (0.0, math.inf)}
 #: Of a task of MTEB's own, which keeps no ranks.
 MAIN = "main_score"
 
@@ -230,7 +233,9 @@ class _Table:
         for key in self.cells:
             if key[2] != "mean":
                 for system in self.systems:
-                    yield Figure.of(self.crossed(key, system), kind="score", system=system, **_names(key))
+                    found = Figure.of(self.crossed(key, system), kind="score", system=system, **_names(key))
+                    least, most = _RANGE.get(key[2], (-math.inf, math.inf))
+                    yield replace(found, low=max(found.low, least), high=min(found.high, most))
 
     def differences(self) -> Iterable[Figure]:
         """Every score of the strategy of the answer against the others, over all languages."""

@@ -122,16 +122,14 @@ def _guarded(recipe: Recipe, folders: Sequence[Path], say: Callable[[str], objec
         if folder is None and spec.source.remote_files():
             say(f"the training texts are not compared with {name}: its data is in none of the data folders")
             continue
-        # texts of other languages than those that are trained on cannot be found again
-        shared = tuple(code for code in spec.languages if recipe.languages is None or code in recipe.languages)
-        found.append((name, _overlap(name, spec.model_dump_json(), shared, folder or folders[0])))
+        found.append((name, _overlap(name, spec.model_dump_json(), recipe.languages, folder or folders[0])))
     return found
 
 
 @lru_cache(maxsize=16)
-def _overlap(name: str, definition: str, languages: tuple[str, ...], folder: Path) -> Overlap:
+def _overlap(name: str, definition: str, languages: tuple[str, ...] | None, folder: Path) -> Overlap:
     """Kept for the next run of the process: a study trains many models against the same collections."""
-    return Overlap([registry.definitions()[name].load(languages, folder)] if languages else [])
+    return Overlap([registry.definitions()[name].load(None, folder)], languages)
 
 
 def _folder_of(spec: TaskSpec, folders: Sequence[Path]) -> Path | None:
