@@ -211,7 +211,7 @@ class _Table:
     def measure(self, group: str) -> str:
         """What the mean of a group is of."""
         ranked = {bool(self.cells[key][self.systems[0]][0].asked) for key in self._means(group)}
-        return {(True,): "AP", (False,): MAIN}.get(tuple(ranked), f"AP and {MAIN}")
+        return f"AP and {MAIN}" if len(ranked) > 1 else "AP" if True in ranked else MAIN
 
     def _means(self, group: str) -> list[tuple[str, str, str, str]]:
         return [key for key in self.cells if key[0] == group and key[2] == "mean"]

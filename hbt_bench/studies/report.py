@@ -73,7 +73,7 @@ class Report:
         found = findings.select(kind="answer")
         sections = [
             Section("What answers it", [design.limits] if design.limits else (), [_differences(found, "The answer")]),
-            *_curve(findings),
+            *_curve(plan, findings),
             *_scores(findings),
             Section(
                 "By language", ["AP in the pool of all languages, by the language of the query."], _languages(findings)
@@ -221,21 +221,28 @@ def _differences(figures: Sequence[Figure], title: str) -> Table:
     return Table(header, rows, title, names=4)
 
 
-def _curve(findings: Findings) -> Iterable[Section]:
-    curves = curve.lines(findings)
+def _curve(plan: Plan, findings: Findings) -> Iterable[Section]:
+    curves = curve.curves(findings)
     if not curves:
         return
     header = list(curve.COLUMNS.values())
     rows = [
-        [name, f"{alpha:g}", *(_cell(line[column][at]) if column in line else "-" for column in header)]
-        for name, (alphas, line) in curves.items()
-        for at, alpha in enumerate(alphas)
+        [name, f"{alpha:g}", *(_cell(one.scores[column][at]) if column in one.scores else "-" for column in header)]
+        for name, one in curves.items()
+        for at, alpha in enumerate(one.alphas)
     ]
     table = Table(("collection", "alpha", *header), rows, "In and out of the domain", names=1)
-    svg = curve.draw(curves)
-    told = "Alpha is the share of batches of one language: 0 is cross-lingual training, 1 monolingual."
-    said = [told] if svg else [told, "The plot needs an extra: `pip install 'hbt-bench[plot]'`."]
-    text = "Scores and rank distance against alpha, and monolingual AP against both, with 95 % intervals"
+    base = plan.design.answer.strategy
+    svg = curve.draw(curves, base)
+    said = ["Alpha is the share of batches of one language: 0 is cross-lingual training, 1 monolingual."]
+    if svg:
+        said.append(f"Above, changes against {base} are paired by seed and question; below are the scores as they are.")
+    else:
+        said.append("The plot needs an extra: `pip install 'hbt-bench[plot]'`.")
+    text = (
+        "Changes of scores and rank distance with alpha, and multilingual AP and rank distance against monolingual AP, "
+        "with 95 % intervals"
+    )
     yield Section("Trade-off over alpha", said, [table], [Picture("alpha.svg", svg, text)] if svg else ())
 
 
