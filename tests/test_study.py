@@ -96,6 +96,50 @@ def test_a_study_is_valid_at_every_scale_and_spends_the_same_on_all(name, scale)
         assert stated == {(3e-5, 0.01, 100, "Query: ")}  # as arXiv 2408.10536 has them
 
 
+def hub_sources(name):
+    """The hub's data sets that a study trains on at the scale paper."""
+    design = find(name).at("paper")
+    recipes = [design.recipe(system, 0) for system in design.systems]
+    stages = [recipe.instruction.data for recipe in recipes if recipe.instruction]
+    return {one.label: one for data in (*[recipe.data for recipe in recipes], *stages) for one in data}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_data_of_the_scale_paper_are_pinned(name):
+    sources = hub_sources(name)
+    assert {one.kind for one in sources.values()} == {"hub"}
+    assert all(re.fullmatch("[0-9a-f]{40}", one.revision) for one in sources.values())
+
+
+def test_the_data_of_the_scale_paper_are_those_that_mteb_knows():
+    """Commits, splits and languages against MTEB's own metadata, for the sets that it has."""
+    import mteb
+
+    captions = mteb.get_task("XM3600T2IRetrieval").metadata
+    xm3600 = hub_sources("captions-domain-shift")["xm3600"]
+    assert {"path": xm3600.dataset, "revision": xm3600.revision} == captions.dataset
+    assert set(xm3600.splits.values()) == set(captions.eval_langs)
+    opus = mteb.get_task("OpusSlovakEnglishBitextMining").metadata.dataset
+    bitext = [one for one in hub_sources("hybrid-vs-multitask").values() if one.dataset == opus["path"]]
+    assert len(bitext) == 6
+    assert {one.revision for one in bitext} == {opus["revision"]}
+    chosen = [one for name in NAMES for group in GROUPS for _, one in find(name).at("paper").selections(group)]
+    pooled = {one.spec.source.task: one.spec.source for one in chosen if one.spec and one.spec.source.kind == "mteb"}
+    assert {"MIRACLRetrievalHardNegatives", "BelebeleRetrieval", "SciFact"} <= set(pooled)
+    for task, source in pooled.items():
+        known = mteb.get_task(task).metadata
+        assert source.revision in (None, known.dataset["revision"])
+        assert source.split in (None, *known.eval_splits)
+
+
+def test_multi_task_learning_gives_each_task_a_third():
+    design = find("hybrid-vs-multitask").at("paper")
+    recipe = design.recipe(next(one for one in design.systems if one.strategy == "multi-task"), 0)
+    assert recipe.source_weights == "uniform"
+    weights = {one.label: one.weight or 1 for one in recipe.data}
+    assert weights["mmarco"] == weights["xnli"] == sum(w for label, w in weights.items() if label.startswith("opus"))
+
+
 def test_what_studies_compare():
     def strategies(name):
         return {system.strategy for system in find(name).at("paper").systems}
@@ -517,6 +561,21 @@ def test_smoke(hbt, shared, name):
 def test_smoke_again_does_nothing(hbt, shared):
     _, out, _ = hbt("run", NAMES[0], "--output", str(shared), "--dry-run")
     assert "about 0 minutes of one core are left" in out
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_scale_paper_is_planned_without_the_hub(hbt, tmp_path, monkeypatch, name):
+    def offline(*address):
+        pytest.fail(f"asked for {address}")
+
+    monkeypatch.setattr("socket.getaddrinfo", offline)
+    code, out, _ = hbt("show", name, "--scale", "paper")
+    assert code == 0
+    assert "sentence-transformers/LaBSE" in out
+    code, out, _ = hbt("run", name, "--scale", "paper", "--dry-run")
+    assert code == 0
+    assert re.search(r"\d+ jobs; about [\d,]+ minutes of one A100 are left", out)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_dry_run_does_nothing(hbt, tmp_path):
