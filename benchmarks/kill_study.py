@@ -102,13 +102,19 @@ def main() -> None:
     parser.add_argument("--output", default="", help="where the Markdown and the JSON go, without an ending")
     options = parser.parse_args()
     about = report.environment()
-    found = measure(options.study, options.kills, options.seed)
-    asked = {"kills": options.kills, "jobs_done_twice": 0, "jobs_missing": 0, "same_report": True}
-    rows = [(key.replace("_", " "), found[key], f"{value}", _met(found[key] == value)) for key, value in asked.items()]
+    publish(measure(options.study, options.kills, options.seed), options.kills, about, options.output)
+
+
+def publish(found: dict[str, Any], kills: int, about: dict[str, Any], output: str) -> None:
+    """Write what was found beside what is asked."""
+    asked = {"kills": kills, "jobs_done_twice": 0, "jobs_missing": 0, "same_report": True}
+    rows = [
+        (key.replace("_", " "), str(found[key]), str(value), _met(found[key] == value)) for key, value in asked.items()
+    ]
     counts = [("jobs", found["jobs"], "-", "-"), ("jobs started", found["jobs_started"], "-", "-")]
     caught = "In flight when it came: " + "; ".join(map(str, found["kills_in"])) + "."
     parts = [report.table(("", "found", "asked", ""), [*counts, *rows]), caught]
-    report.publish(f"{options.study}, killed {options.kills} times", parts, found, about, options.output)
+    report.publish(f"{found['study']}, killed {kills} times", parts, found, about, output)
     if any(found[key] != value for key, value in asked.items()):
         sys.exit("a job was done twice or left out, or the report is another")
 

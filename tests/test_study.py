@@ -18,7 +18,7 @@ from hbt_bench.ranking.measures import Ranking
 from hbt_bench.reporting.evaluation import Evaluation
 from hbt_bench.reporting.stored_ranks import StoredRanks
 from hbt_bench.studies import report
-from hbt_bench.studies.answer import answer
+from hbt_bench.studies.answer import answer, holding
 from hbt_bench.studies.design import GROUPS, Answer
 from hbt_bench.studies.findings import Figure, Findings, by_question
 from hbt_bench.studies.plan import Evaluate, Place, Plan, Train
@@ -300,6 +300,23 @@ def test_the_sentence_in_part():
     assert found.startswith("Only in part: in this run it is not shown against all that hybrid wins.")
     assert "hybrid is better than mono (+0.0200" in found
     assert "and is worse than cross (-0.0200" in found
+
+
+def test_the_single_differences_that_hold():
+    names = {"kind": "score", "group": "in-domain", "low": 0.0, "high": 0.0, "spread": 0.0, "system": "hybrid"}
+    distance = {"task": "x-multi", "measure": "rank_distance", "baseline": "mono"}
+    figures = [
+        Figure(value=0.1, p=0.01, p_raw=0.01, task="x-mono[de,en]", measure="AP", baseline="mono", **names),
+        Figure(value=0.1, p=0.05, p_raw=0.01, task="x-cross", measure="AP", baseline="mono", **names),
+        Figure(value=-9.0, p=0.01, p_raw=0.01, **distance, **names),  # less distance is better
+        Figure(value=-0.1, p=0.01, p_raw=0.01, task="x-multi", measure="AP", baseline="cross", **names),
+    ]
+    assert holding(figures) == (
+        "Of 4 single differences 3 hold after the correction over all: hybrid is better than mono in AP on "
+        "x-mono[2 languages]; hybrid is better than mono in rank distance on x-multi; hybrid is worse than cross in AP "
+        "on x-multi."
+    )
+    assert holding(figures[1:2]) == "Of 1 single differences 0 hold after the correction over all."
 
 
 # A whole study

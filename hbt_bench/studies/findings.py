@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -63,7 +63,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Cost:
-    """What the models of a system took: steps and pairs of each, seconds on average, the number of models."""
+    """What the models of a system took: steps and pairs of each, seconds on average, the number of models.
+
+    `within` is the share of pairs of one language that they saw on average. It is alpha only where every source has
+    both kinds of batches.
+    """
 
     system: str
     steps: int
@@ -72,6 +76,7 @@ class Cost:
     models: int
     init: str
     alpha: float | None = None
+    within: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -292,7 +297,13 @@ class _Table:
                 len(about),
                 trains[0].system.init,
                 alpha,
+                round(sum(_within(one) for one in about) / len(about), 4),
             )
+
+
+def _within(about: Mapping[str, Any]) -> float:
+    """The share of a model's pairs whose query and passage are of one language."""
+    return float(sum(share for _, _, query, passage, share in about["shares"] if query == passage))
 
 
 def label(plan: Plan, train: Train) -> str:

@@ -11,7 +11,7 @@ from hbt_bench.corpus.atomic import write_text
 from hbt_bench.errors import DataError
 from hbt_bench.reporting.table import Table, number
 from hbt_bench.studies import curve
-from hbt_bench.studies.answer import answer, probability
+from hbt_bench.studies.answer import answer, holding, probability
 from hbt_bench.studies.design import GROUPS
 from hbt_bench.studies.findings import Figure, Findings
 from hbt_bench.studies.plan import Plan, short
@@ -79,7 +79,7 @@ class Report:
                 "By language", ["AP in the pool of all languages, by the language of the query."], _languages(findings)
             ),
             Section("Drops", ["What a model loses; smaller is more robust."], _drops(findings)),
-            Section("Differences", (), [_differences(_plain(findings), "Against each other strategy")]),
+            Section("Differences", [holding(_plain(findings))], [_differences(_plain(findings), "Against each other")]),
             _cost(findings),
             _method(plan, findings),
         ]
@@ -234,7 +234,10 @@ def _curve(plan: Plan, findings: Findings) -> Iterable[Section]:
     table = Table(("collection", "alpha", *header), rows, "In and out of the domain", names=1)
     base = plan.design.answer.strategy
     svg = curve.draw(curves, base)
-    said = ["Alpha is the share of batches of one language: 0 is cross-lingual training, 1 monolingual."]
+    said = [
+        "Alpha is the share of batches of one language, of the sources that have both kinds: 0 is cross-lingual "
+        "training, 1 monolingual. What was drawn stands under the cost of training."
+    ]
     if svg:
         said.append(f"Above, changes against {base} are paired by seed and question; below are the scores as they are.")
     else:
@@ -248,10 +251,11 @@ def _curve(plan: Plan, findings: Findings) -> Iterable[Section]:
 
 def _cost(findings: Findings) -> Section:
     rows = [
-        [one.system, str(one.models), f"{one.steps:,}", f"{one.pairs:,}", f"{one.seconds:,.1f}"]
+        [one.system, str(one.models), f"{one.steps:,}", f"{one.pairs:,}", f"{one.within:.0%}", f"{one.seconds:,.1f}"]
         for one in findings.costs
     ]
-    table = Table(("strategy", "models", "steps", "pairs seen", "seconds"), rows, "Of each model; seconds on average")
+    header = ("strategy", "models", "steps", "pairs seen", "of one language", "seconds")
+    table = Table(header, rows, "Of each model; shares and seconds on average")
     budgets = sorted({(one.steps, one.pairs) for one in findings.costs})
     if len(budgets) == 1:
         steps, pairs = budgets[0]
