@@ -256,6 +256,16 @@ def test_the_dry_run_says_what_is_left(tmp_path):
     assert all(seconds > 0 for _, seconds in estimates)
 
 
+@pytest.mark.parametrize(
+    ("name", "minutes"),
+    [("hybrid-vs-multitask", 8.9), ("ood-low-resource", 15.6), ("captions-domain-shift", 12.2)],
+)
+def test_estimates_are_near_what_was_measured(tmp_path, name, minutes):
+    """Processor minutes of one core, of the runs that are published."""
+    plan = Plan(find(name).at("small"), Place(tmp_path))
+    assert 0.5 < sum(seconds for _, seconds in plan.estimates()) / 60 / minutes < 2
+
+
 # Answer
 
 

@@ -167,10 +167,17 @@ def _scores(findings: Findings) -> Iterable[Section]:
 _GROUP = {"in-domain": "in the domain", "out-of-domain": "out of the domain", "shifted": "on shifted queries"}
 
 
+#: Columns of scores that are read without scrolling.
+_WIDE = 4
+
+
 def _grid(figures: Sequence[Figure], columns: Sequence[str], title: str) -> Table:
-    """Systems down, `columns` (one a figure) across."""
+    """Systems down, `columns` (one a figure) across; the other way round where that is less wide."""
     systems, header = list(dict.fromkeys(one.system for one in figures)), list(dict.fromkeys(columns))
     cells = {(one.system, column): _cell(one) for one, column in zip(figures, columns, strict=True)}
+    if len(header) > max(len(systems), _WIDE):
+        turned = [[short(column), *(cells.get((system, column), "-") for system in systems)] for column in header]
+        return Table(("task", *systems), turned, title)
     rows = [[system, *(cells.get((system, column), "-") for column in header)] for system in systems]
     return Table(("strategy", *map(short, header)), rows, title)
 
