@@ -16,7 +16,8 @@ lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# All five studies on embedded data, about five minutes of one core; they share what models they can.
+# All five studies on embedded data, about a minute and a half of one core; they share what models they can. The tests
+# run the same.
 studies-smoke: .venv/dev
 	for name in $$($(BIN)/python -c "from hbt_bench.studies.study import names; print(*names())"); do $(BIN)/hbt-bench study run $$name --scale smoke --output build/studies || exit 1; done
 
@@ -28,10 +29,15 @@ results: .venv/dev
 	$(BIN)/hbt-bench leaderboard results --tasks xquad-r,mlqa-r --columns rank,model,AP,rank_distance,bias,worst --update README.md
 	$(BIN)/hbt-bench leaderboard results --update results/README.md
 
-# The pictures of the report; needs chromium, chromium-driver and the data.
+# The pictures of the report; needs chromium, chromium-driver and the data, and in SWEEP the results of a sweep over alpha
+# on XQuAD-R, such as those of recipes/parallel-small.yaml (results/training/parallel-small.md has the commands).
+SWEEP ?= runs/results
 screenshots: .venv/dev
-	$(BIN)/hbt-bench report results --reported --output build/report.html
+	mkdir -p build
+	$(BIN)/hbt-bench report results --task-dir tasks/ood --reported --output build/report.html
 	$(BIN)/python -m docs.screenshots build/report.html
+	$(BIN)/hbt-bench report $(SWEEP) --tasks xquad-r --output build/sweep.html
+	$(BIN)/python -m docs.screenshots build/sweep.html --sweep
 
 .venv/torch: constraints.txt
 	$(PYTHON) -m venv .venv

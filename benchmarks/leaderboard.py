@@ -32,9 +32,7 @@ def plant(output: Path, models: int) -> int:
     generator = np.random.default_rng(0)
     folder = next((ROOT / "results").glob("local__all-MiniLM-L6-v2/*"))
     size = 0
-    for path in sorted(folder.glob("*.json")):
-        if path.name == "model_meta.json":
-            continue
+    for path in sorted([*folder.glob("XQuADR*.json"), *folder.glob("MLQAR*.json")]):
         first, head, rest = path.read_text().split("\n", 2)
         about = json.loads(head.strip().removeprefix('"hbt_bench": ').rstrip(","))
         shares = {name: np.frombuffer(base64.b64decode(text), "<f4") for name, text in about["shares"].items()}
@@ -45,6 +43,7 @@ def plant(output: Path, models: int) -> int:
                 for key, value in shares.items()
             }
             about["shares"] = {k: base64.b64encode(v.astype("<f4").tobytes()).decode() for k, v in moved.items()}
+            about["signature"] = about["signature"].replace(f"model:{about['model']}@", f"model:{name}@")
             about["model"] = name
             about["values"]["AP"] = [round(value * (0.5 + number / models), 6) for value in about["values"]["AP"]]
             place = output / name.replace("/", "__") / about["revision"] / path.name

@@ -50,8 +50,18 @@ def cases() -> list[Case]:
         Case("hbt-bench --help", [program, "--help"], 0.3, relative=True),
         Case("hbt-bench run --help", [program, "run", "--help"]),
         Case("hbt-bench tasks", [program, "tasks"], 0.6),
+        Case("hbt-bench tasks, 500 task files more", [program, "tasks", "--task-dir", "many"], 1.0),
         *(Case(label, command, 1.0, exit_code=_USAGE) for label, command in wrong.items()),
     ]
+
+
+def many(folder: Path) -> None:
+    """Five hundred task files of usual size."""
+    text = (Path(__file__).resolve().parent.parent / "tasks" / "mlqa-r.yaml").read_text(encoding="utf-8")
+    folder.mkdir()
+    for number in range(500):
+        own = text.replace("name: mlqa-r\n", f"name: task{number}\n").replace("MLQAR", f"Task{number}")
+        (folder / f"task{number}.yaml").write_text(own, encoding="utf-8")
 
 
 def measure(all_cases: Sequence[Case], repeats: int) -> dict[str, list[tuple[float, float]]]:
@@ -62,6 +72,7 @@ def measure(all_cases: Sequence[Case], repeats: int) -> dict[str, list[tuple[flo
     """
     seconds: dict[str, list[tuple[float, float]]] = {case.label: [] for case in all_cases}
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as bytecode:
+        many(Path(folder, "many"))
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": bytecode}
         for repeat in range(repeats + 1):
             for case in all_cases:

@@ -4,24 +4,45 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
 from tests.browser import chromium, open_report
 
-#: Name, width, height, theme, and the element at the top of the picture.
-PICTURES = (
-    ("report-light", 1280, 900, "light", None),
-    ("report-dark", 1280, 900, "dark", "closer"),
-    ("report-languages", 1280, 900, "light", "languages"),
-    ("report-phone", 412, 915, "light", None),
-    ("report-phone-dark", 412, 915, "dark", "languages"),
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture by its name: its size, the theme, the element at its top, and the model whose languages it shows."""
+
+    name: str
+    width: int = 1280
+    height: int = 900
+    theme: str = "light"
+    top: str = ""
+    model: str = "MiniLM"
+
+
+#: Those of the published results.
+PUBLISHED = (
+    Picture("report-light"),
+    Picture("report-dark", theme="dark", top="closer", height=760),
+    Picture("report-languages", top="languages"),
+    Picture("report-phone", width=412, height=915),
+    Picture("report-phone-dark", width=412, height=915, theme="dark", top="languages"),
 )
-#: XQuAD-R, and the model that is not the lexical one.
+#: Those of a sweep over alpha: the curve, and worst questions whose texts run from right to left.
+SWEEP = (
+    Picture("report-alpha", top="alpha-figure", height=640),
+    Picture("report-alpha-phone", width=412, height=915, theme="dark", top="alpha-figure"),
+    Picture("report-worst", top="worst", height=760, theme="dark", model="monolingual-seed0"),
+    Picture("report-worst-phone", width=412, height=915, top="worst", model="monolingual-seed0"),
+)
+#: XQuAD-R, and one model.
 CHOOSE = """
-const done = arguments[0];
-for (const [id, wanted] of [["collection", "xquad-r"], ["model", "MiniLM"]]) {
+const [model, done] = arguments;
+for (const [id, wanted] of [["collection", "xquad-r"], ["model", model]]) {
   const select = document.getElementById(id);
   const option = [...select.options].find((one) => one.text.includes(wanted));
   if (option) { select.value = option.value; select.dispatchEvent(new Event("change")); }
@@ -30,29 +51,32 @@ setTimeout(done, 1500);
 """
 
 
-def take(page: Path, output: Path) -> None:
-    """Take every picture of a report, of 128 colours, which a page hardly has."""
+def take(page: Path, pictures: tuple[Picture, ...], output: Path) -> None:
+    """Take pictures of a report, of 256 colours, more than a page has but for the edges of its letters."""
     output.mkdir(parents=True, exist_ok=True)
-    for name, width, height, theme, top in PICTURES:
+    for one in pictures:
         with chromium() as driver:
-            metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+            metrics = {"width": one.width, "height": one.height, "deviceScaleFactor": 1, "mobile": one.width < 600}
             driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-            feature = {"name": "prefers-color-scheme", "value": theme}
+            feature = {"name": "prefers-color-scheme", "value": one.theme}
             driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
             open_report(driver, page)
-            driver.execute_async_script(CHOOSE)
-            if top:
-                driver.execute_script("document.getElementById(arguments[0]).scrollIntoView()", top)
-            path = output / f"{name}.png"
+            driver.execute_async_script(CHOOSE, one.model)
+            if one.top:
+                driver.execute_script("document.getElementById(arguments[0]).scrollIntoView()", one.top)
+            path = output / f"{one.name}.png"
             path.write_bytes(driver.get_screenshot_as_png())
         with Image.open(path) as image:
-            image.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+            image.convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+                path, optimize=True
+            )
         sys.stdout.write(f"{path}  {path.stat().st_size:,} bytes\n")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("page", type=Path)
+    parser.add_argument("--sweep", action="store_true", help="the pictures of a sweep, not those of the results")
     parser.add_argument("--output", type=Path, default=Path("docs/images"))
     arguments = parser.parse_args()
-    take(arguments.page, arguments.output)
+    take(arguments.page, SWEEP if arguments.sweep else PUBLISHED, arguments.output)

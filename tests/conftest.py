@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hbt_bench.corpus.collection import Collection, Document, Query
+from hbt_bench.tasks import registry
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +32,14 @@ def _own_cache(monkeypatch, tmp_path_factory):
     """Keep every test out of the user's cache and data."""
     monkeypatch.setenv("HBT_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("HBT_BENCH_DATA", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _own_tasks(monkeypatch):
+    """No test knows the task files that another one named."""
+    yield
+    if registry._named or "HBT_BENCH_TASKS" in os.environ:
+        registry.forget()
 
 
 #: Language, question, text; the languages do not have the same questions.

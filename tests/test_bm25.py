@@ -101,7 +101,7 @@ def test_scores_as_numbers():
 
 
 def test_the_parameters_are_lucenes_in_anserini():
-    assert (bm25.K1, bm25.B) == (0.9, 0.4)
+    assert str(bm25.Parameters()) == "k0.9-b0.4"
 
 
 @pytest.mark.filterwarnings("error")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import mteb
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hbt_bench.corpus.collection import Collection, Document, Query
 from hbt_bench.corpus.columns import Columns, collect
@@ -68,6 +72,110 @@ def test_files_that_are_aligned_by_line():
     found = collect("t", data, Columns(text="text"), {"de": "de", "en": "en"})
     assert [query.text for query in found.queries] == ["eins", "one"]
     assert [document.text for document in found.documents] == ["eins", "one", "two"]  # no translation: a candidate only
+
+
+@pytest.mark.parametrize("mapping", [Columns(text="text"), Columns(query="text", document="text")])
+def test_files_of_unlike_length_are_not_paired_by_number(mapping):
+    data = [
+        *rows({"text": "eins"}, {"text": "zwei"}, {"text": "drei"}, language="de"),
+        *rows({"text": "one"}, {"text": "three"}, language="en"),
+        *rows({"text": "moja"}, {"text": "mbili"}, {"text": "tatu"}, language="sw"),
+    ]
+    codes = {"de": "de", "en": "en", "sw": "sw"}
+    with pytest.raises(DataError) as caught:
+        collect("t", data, mapping, codes)
+    assert str(caught.value) == (
+        "t has 2 rows in 'en' and 3 in 'sw', which are paired by their number: align the files, or name the `id` that "
+        "pairs them"
+    )
+    assert len(collect("t", data, mapping, {"de": "de", "sw": "sw"}).queries) == 6
+    with pytest.raises(DataError, match="t has 0 rows in 'ha' and 3 in 'de', which are paired by their number"):
+        collect("t", data[:3], mapping, {"de": "de", "ha": "ha"})
+    apart = Columns(query="text", document="text", parallel=False)
+    assert len(collect("t", data, apart, codes).queries) == 8  # nothing is paired
+
+
+def test_equal_sentences_join_all_rows_that_share_them():
+    data = rows(
+        {"id": 1, "x": {"de": "Hallo", "en": "Hello"}},
+        {"id": 2, "x": {"en": "Hello", "sw": "Habari"}},
+        {"id": 3, "x": {"de": "Tag", "sw": "Habari"}},
+        {"id": 4, "x": {"de": "Ja", "en": "Yes"}},
+        {"id": 5, "x": {"en": "Hi", "sw": "Hujambo"}},
+        {"id": 6, "x": {"de": "Hallo", "sw": "Hujambo"}},
+    )
+    mapping = Columns(id=("id",), text="x.{language}", merge=True)
+    found = collect("t", data, mapping, {"de": "de", "en": "en", "sw": "sw"})
+    texts = {document.id: document.text for document in found.documents}
+    answers = {query.text: {texts[key] for key in found.relevant(row)} for row, query in enumerate(found.queries)}
+    assert answers == {
+        "Hallo": {"Hello", "Hi", "Habari", "Hujambo"},
+        "Tag": {"Hello", "Hi", "Habari", "Hujambo"},
+        "Hello": {"Hallo", "Tag", "Habari", "Hujambo"},
+        "Hi": {"Hallo", "Tag", "Habari", "Hujambo"},
+        "Habari": {"Hallo", "Tag", "Hello", "Hi"},
+        "Hujambo": {"Hallo", "Tag", "Hello", "Hi"},
+        "Ja": {"Yes"},
+        "Yes": {"Ja"},
+    }
+    assert {query.question for query in found.queries if query.text in ("Ja", "Yes")} == {"4"}
+    assert {query.question for query in found.queries if query.text not in ("Ja", "Yes")} == {"1"}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    pairs=st.lists(
+        st.tuples(st.sampled_from("ab"), st.integers(0, 5), st.integers(0, 5)).filter(lambda pair: pair[0]),
+        min_size=1,
+        max_size=25,
+    )
+)
+def test_translations_of_translations_are_the_connected_components(pairs):
+    codes = {"a": ("de", "en"), "b": ("en", "sw")}
+    data, edges = [], []
+    for number, (kind, one, two) in enumerate(pairs):
+        first, second = codes[kind]
+        data.append({"id": number, "x": {first: f"{first}{one}", second: f"{second}{two}"}})
+        edges.append({f"{first}{one}", f"{second}{two}"})
+    found = collect(
+        "t", rows(*data), Columns(id=("id",), text="x.{language}", merge=True), {c: c for c in ("de", "en", "sw")}
+    )
+    groups: list[set[str]] = []
+    for edge in edges:
+        groups = [group for group in groups if not group & edge] + [edge.union(*(g for g in groups if g & edge))]
+    texts = {document.id: document.text for document in found.documents}
+    for row, query in enumerate(found.queries):
+        (group,) = [group for group in groups if query.text in group]
+        assert {texts[key] for key in found.relevant(row)} == {text for text in group if text[:2] != query.text[:2]}
+
+
+def test_questions_without_an_answer_are_left_out_where_the_columns_say_so():
+    data = rows(
+        {"id": 1, "q": {"de": "Wo?", "en": "Where?"}, "a": {"de": [{"t": "Rom"}], "en": [{"t": "Rome"}]}},
+        {"id": 2, "q": {"de": "Wer?", "en": "Who?"}, "a": {"de": [{"t": None}], "en": [{"t": None}]}},
+        {
+            "id": 3,
+            "q": {"de": "Welche?", "en": "Which?"},
+            "a": {"de": [{"t": "Rom"}, {"t": "Bonn"}], "en": [7, {"t": "Bonn"}]},
+        },
+        {"id": 4, "q": {"de": "Ort?", "en": "Place?"}, "a": {"de": [{"t": "Rom"}], "en": [{"t": "City of Rome"}]}},
+    )
+    mapping = Columns(id=("id",), query="q.{language}", document="a.{language}.*.t", merge=True, unanswered=True)
+    found = collect("t", data, mapping, {"de": "de", "en": "en"})
+    texts = {document.id: document.text for document in found.documents}
+    assert sorted(texts.values()) == ["Bonn", "Bonn", "City of Rome", "Rom", "Rome"]
+    answers = {query.text: sorted(texts[key] for key in found.relevant(row)) for row, query in enumerate(found.queries)}
+    assert answers == {
+        "Wo?": ["Rom", "Rome"],
+        "Where?": ["Rom", "Rome"],
+        "Welche?": ["Bonn", "Bonn", "Rom"],
+        "Which?": ["Bonn", "Bonn", "Rom"],
+        "Ort?": ["City of Rome", "Rom"],
+        "Place?": ["City of Rome", "Rom"],
+    }
+    assert found.parallel
+    with pytest.raises(DataError, match="d:2: the question '2' has no document in any of the languages"):
+        collect("t", data, replace(mapping, unanswered=False), {"de": "de", "en": "en"})
 
 
 def test_a_part_leaves_out_what_it_cannot_answer():

@@ -442,11 +442,11 @@ def test_the_table_to_paste(planted):
     assert table.markdown().splitlines() == [
         "| task | measure | system | value [95 %] | difference [95 %] | p | W/T/L | d |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
-        "| cldr-facts-multi[de,en] | AP ↑ | worse | 0.5000 [0.5000, 0.5000] | - | - | - | - |",
-        "| cldr-facts-multi[de,en] | AP ↑ | best | 1.0000 [1.0000, 1.0000] | **+0.5000 [0.5000, 0.5000]** | 0.0039 "
+        "| cldr-facts-multi\\[de,en\\] | AP ↑ | worse | 0.5000 [0.5000, 0.5000] | - | - | - | - |",
+        "| cldr-facts-multi\\[de,en\\] | AP ↑ | best | 1.0000 [1.0000, 1.0000] | **+0.5000 [0.5000, 0.5000]** | 0.0039 "
         "| 10/0/0 | - |",
-        "| cldr-facts-multi[de,en] | rank_distance ↓ | worse | 2.0 [2.0, 2.0] | - | - | - | - |",
-        "| cldr-facts-multi[de,en] | rank_distance ↓ | best | 1.0 [1.0, 1.0] | **-1.0 [-1.0, -1.0]** | 0.0039 "
+        "| cldr-facts-multi\\[de,en\\] | rank_distance ↓ | worse | 2.0 [2.0, 2.0] | - | - | - | - |",
+        "| cldr-facts-multi\\[de,en\\] | rank_distance ↓ | best | 1.0 [1.0, 1.0] | **-1.0 [-1.0, -1.0]** | 0.0039 "
         "| 10/0/0 | - |",
     ]
     latex = table.latex().splitlines()

@@ -69,6 +69,66 @@ def test_the_form_is_found_out(tmp_path, capsys, rows, kind, columns, languages,
     assert {len(collection.relevant(row)) for row in range(counts[0])} == {1 if kind == "bitext" else 2}
 
 
+def rows_of(ids, code, start=0):
+    return [
+        {"id": n, "lang": code, "question": f"{code} q{n}?", "passage": f"{code} p{n}."}
+        for n in range(start, start + ids)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("start", "parallel", "said"),
+    [
+        (
+            9,
+            False,
+            "1 of 19 ids are there in several languages, too few for translations, so that languages are taken for "
+            "apart (parallel: false)",
+        ),
+        (
+            0,
+            True,
+            "10 of 10 ids are there in several languages, so that they are taken for translations (parallel: true): "
+            "look at some, or say false",
+        ),
+        (
+            5,
+            False,
+            "5 of 15 ids are there in several languages, too few for translations, so that languages are taken for "
+            "apart (parallel: false)",
+        ),
+        (
+            3,
+            True,
+            "7 of 13 ids are there in several languages, so that they are taken for translations (parallel: true): "
+            "look at some, or say false",
+        ),
+    ],
+)
+def test_most_ids_must_be_shared_for_translations(tmp_path, capsys, start, parallel, said):
+    write(tmp_path / "data.jsonl", rows_of(10, "en") + rows_of(10, "de", start))
+    assert run(["tasks", "new", "demo", "--from", "data.jsonl"]) == 0
+    assert f"hbt-bench: {said}\n" in capsys.readouterr().err
+    assert yaml.safe_load((tmp_path / "demo.yaml").read_text())["source"]["parallel"] is parallel
+
+
+def test_rows_of_unknown_languages_are_counted(tmp_path, capsys):
+    rows = rows_of(4, "en") + rows_of(3, "kiswahili") + rows_of(2, "eng_Latn") + rows_of(1, "tlh")
+    write(tmp_path / "data.jsonl", rows)
+    assert run(["tasks", "new", "demo", "--from", "data.jsonl", "--columns", "language=lang"]) == 0
+    assert (
+        "hbt-bench: 6 rows are left out, whose language is not known or taken: 'kiswahili' (3), 'eng_Latn' (2, as 'en' "
+        "is en), 'tlh' (1); give those that you want a code in `languages`, as in {sw: kiswahili}\n"
+    ) in capsys.readouterr().err
+    wide = [
+        {"id": n, "x": {"en": {"question": "Q?", "answer": "A."}, "sw": {"question": "S?", "answer": "B."}}}
+        for n in (1, 2)
+    ]
+    write(tmp_path / "wide.jsonl", wide)
+    assert run(["tasks", "new", "wide", "--from", "wide.jsonl"]) == 0
+    assert capsys.readouterr().err.count("\n") == 1  # nothing is left out, and nothing is said of it
+
+
 def test_csv_in_one_language(tmp_path, capsys):
     (tmp_path / "data.csv").write_text('question,text\n"Who, then?",She.\n')
     assert run(["tasks", "new", "demo", "--from", "data.csv"]) == 2
@@ -142,7 +202,10 @@ def test_every_check_is_made(tmp_path, capsys):
     assert "checksum mismatch" in found["data and judgements"].message
     assert found["run"].status == "skipped"
     path.write_text(good[: good.index("  pins")] + good[good.index("metadata") :])
-    assert checks(path)["repeated texts"].message == "1 documents repeat another's text, as 'sw 2!' in sw"
+    assert (
+        checks(path)["repeated texts"].message
+        == "1 documents repeat another's text, as 'sw 2!' in sw; `merge: true` in columns takes equal ones for one"
+    )
     assert checks(path)["hashes"].status == "warning"
 
 

@@ -34,6 +34,11 @@ def test_mteb_loads_what_is_exported(tmp_path, capsys, monkeypatch):
     told = capsys.readouterr()
     assert told.out == f"{output}\n"
     assert "3 files" in told.err
+    assert "CldrFactsCrossLingualRetrieval_de_en, CldrFactsMonolingualRetrieval_de_en, " in told.err
+    assert (
+        f": mteb {mteb.__version__} has no such task, and the repository takes results of tasks that mteb" in told.err
+    )
+    assert "so it would not accept these as they are: propose the tasks to mteb first" in told.err
     folder = output / "results" / "hbt-bench__bm25" / "k0.9-b0.4"
     assert sorted(path.name for path in folder.iterdir()) == [
         "CldrFactsCrossLingualRetrieval_de_en.json",
@@ -66,7 +71,13 @@ def test_incomplete_and_damaged_results_stay_behind(tmp_path, capsys):
     told = capsys.readouterr().err
     assert "is incomplete (2 of 3 subsets)" in told
     assert "or damaged" in told
-    assert command(["export", str(tmp_path), "--for", "hub", "--output", str(tmp_path / "x")]) == 0
+    import pandas as pd
+
+    assert command(["export", str(tmp_path / "r"), "--for", "hub", "--output", str(tmp_path / "x")]) == 0
+    assert "is incomplete (2 of 3 subsets)" in capsys.readouterr().err
+    frame = pd.read_parquet(tmp_path / "x" / "data" / "results.parquet")
+    assert set(frame["task"]) == {"cldr-facts-multi[de,en]"}  # neither the incomplete one nor the damaged
+    assert set(frame["subset"]) == {"all", "de-multi", "en-multi"}
     assert command(["export", str(tmp_path / "none"), "--for", "hub"]) == 5
 
 
@@ -109,7 +120,7 @@ def test_a_new_card(tmp_path):
     assert (multi.dataset_type, multi.dataset_config, multi.dataset_split) == ("hbt-bench/cldr-facts", "multi", "test")
     assert multi.metric_args["signature"].startswith("task:cldr-facts-multi[de,en]|")
     assert ModelCard(text).data.model_name == "ckpt"
-    assert "| cldr-facts-mono[de,en] | 0.9547 [" in text
+    assert "| cldr-facts-mono\\[de,en\\] | 0.9547 [" in text
     assert "\ntask:cldr-facts-cross[de,en]|text:sentence|" in text
     assert updated(text, "ckpt", results()) == text
 
@@ -194,6 +205,11 @@ def test_the_command_finds_a_checkpoint_by_its_content(tmp_path, capsys):
     card = checkpoint / "README.md"
     assert capsys.readouterr().out == f"{card}\n"
     assert len(entries(card.read_text())) == 10
+    shutil.copytree(tmp_path / "r", tmp_path / "r" / "copy")  # the same results twice count once
+    assert command(["card", str(checkpoint), "--results", str(tmp_path / "r")]) == 0
+    assert len(entries(card.read_text())) == 10
+    assert "3 results have the signature of what" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "r" / "copy")
     assert Checkpoint.at(checkpoint).revision == revision
     before = card.stat().st_mtime_ns
     assert command(["card", str(checkpoint), "--results", str(tmp_path / "r")]) == 0

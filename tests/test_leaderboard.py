@@ -9,18 +9,21 @@ import io
 import json
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import hbt_bench
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import UsageError
 from hbt_bench.reporting.gather import Choice
+from hbt_bench.reporting.intervals import EXCESS
 from hbt_bench.reporting.leaderboard import Leaderboard
 from hbt_bench.reporting.markdown import replaced
-from hbt_bench.reporting.results import Result
+from hbt_bench.reporting.results import Result, read_all
 from hbt_bench.reporting.standing import differ
-from hbt_bench.reporting.table import render
+from hbt_bench.reporting.table import Table, render
 
 
 def result(
@@ -86,8 +89,8 @@ def test_all_formats_come_from_the_same_rows(two_models):
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     assert markdown[4:] == [
-        "| org/b@cccccccc | - | - | **0.4000** | en 0.4000 |",
-        "| local/a@01234567 | **0.6000** | **0.2500** | 0.2000 | en 0.2000 |",
+        "| org/b@cccccccc | - | - | **0.4000** | en 0.4000 multi AP |",
+        "| local/a@01234567 | **0.6000** | **0.2500** | 0.2000 | en 0.2000 multi AP |",
     ]
     rows = list(csv.DictReader(io.StringIO(render(tables, "csv"))))
     assert rows[0]["mono AP"] == ""
@@ -98,12 +101,15 @@ def test_all_formats_come_from_the_same_rows(two_models):
     assert parsed[1]["revision"] == "0123456789abcdef"
     latex = render(tables, "latex").splitlines()
     assert latex[3] == r"model & mono AP $\uparrow$ & cross AP $\uparrow$ & multi AP $\uparrow$ & worst language \\"
-    assert latex[6] == r"local/a@01234567 & \textbf{0.6000} & \textbf{0.2500} & 0.2000 & en 0.2000 \\"
+    assert latex[6] == r"local/a@01234567 & \textbf{0.6000} & \textbf{0.2500} & 0.2000 & en 0.2000 multi AP \\"
     html = render(tables, "html")
     assert '<tr><th scope="row">org/b@cccccccc</th><td>-</td><td>-</td><td><strong>0.4000</strong></td>' in html
     assert html.count('scope="col"') == 5
     text = tables[0].text([16, 9, 10, 10, 14]).splitlines()
-    assert text[-1] == "local/a@01234567     0.6000      0.2500      0.2000       en 0.2000"
+    assert text[-2:] == [
+        "local/a@01234567     0.6000      0.2500      0.2000       en 0.2000",
+        "                                                           multi AP",
+    ]
 
 
 def test_a_table_on_a_terminal_has_lines_of_one_width(two_models):
@@ -162,10 +168,21 @@ def test_models_that_cannot_be_told_apart_share_a_rank(tmp_path):
         ("local/next", 3),
         ("local/last", 4),
     ]
-    assert "Bonferroni" in board.legend[-1]
+    assert "Bonferroni" in board.legend[-2]
     # there is no rank by what is not kept question by question, nor without intervals
     assert {row.rank for row in Leaderboard.of(found, intervals=False).rows} == {None}
-    assert {row.rank for row in Leaderboard.of(found, sort="model").rows} == {None}
+    # another order changes no rank
+    by_name = Leaderboard.of(found, sort="model")
+    assert [(row.model, row.rank) for row in by_name.rows] == [
+        ("local/best", 1),
+        ("local/close", 1),
+        ("local/last", 4),
+        ("local/next", 3),
+    ]
+    assert [row.rank for row in Leaderboard.of(found[::-1], sort="rank").rows] == [1, 1, 3, 4]
+    assert by_name.tables()[0].title == "xquad-r (data d1; ranks by multi AP)"
+    assert by_name.boards[0].sorted_by is None
+    assert json.loads(by_name.tables()[0].json())[2]["rank by"] == "multi AP"
 
 
 def test_told_apart_by_the_test_of_compare():
@@ -257,6 +274,136 @@ def test_a_choice_that_leaves_nothing_is_told(two_models, choice, message):
         Leaderboard.of(two_models, choice=choice)
 
 
+def ranked(tmp_path, model, sign, mono, data="d1", collection="xquad-r"):
+    """A result with ranks: the fixture's BM25 under another name, its measures those of its ranks."""
+    shares = np.random.default_rng(1).random(60) / 60
+    values = {"AP": float(shares.sum()) + sign * 0.1, "R@1": 0.5}
+    task, subset = (f"{collection}-mono", "en") if mono else (f"{collection}-multi", "en-multi")
+    return result(tmp_path, task, {subset: values}, model, data=data, shares=shares + sign * 0.1 / 60)
+
+
+def test_each_board_is_ranked_by_what_it_has(tmp_path):
+    found = [
+        ranked(tmp_path, "local/a", 1, mono=False),
+        ranked(tmp_path, "local/b", 0, mono=False),
+        ranked(tmp_path, "local/a", 0, mono=True, collection="scifact-beir"),
+        ranked(tmp_path, "local/b", 1, mono=True, collection="scifact-beir"),
+    ]
+    for sort in (None, "AP", "multi:AP"):
+        board = Leaderboard.of(found, sort=sort)
+        assert [one.ranked_by for one in board.boards] == [("multi", "AP"), ("mono", "AP")]
+        assert [[(row.model, row.rank) for row in one.rows] for one in board.boards] == [
+            [("local/a", 1), ("local/b", 2)],
+            [("local/b", 1), ("local/a", 2)],
+        ]
+    titles = [table.title for table in board.tables()]
+    assert titles == ["xquad-r (data d1; ranks by multi AP)", "scifact-beir (data d1; ranks by mono AP)"]
+
+
+def test_a_measure_without_a_mode_is_that_of_the_multilingual_mode(tmp_path):
+    """A is better within a language and B in the pool: a reader of --sort AP looks for the pool."""
+    found = [
+        *(ranked(tmp_path, "local/a", sign, mono) for sign, mono in ((1, True), (0, False))),
+        *(ranked(tmp_path, "local/b", sign, mono) for sign, mono in ((0, True), (1, False))),
+    ]
+    assert [row.model for row in Leaderboard.of(found, sort="AP").rows] == ["local/b", "local/a"]
+    board = Leaderboard.of(found, sort="mono:AP")
+    assert [(row.model, row.rank, row.ranked_by) for row in board.rows] == [
+        ("local/a", 1, ("mono", "AP")),
+        ("local/b", 2, ("mono", "AP")),
+    ]
+
+
+FIXTURE = Path(__file__).parent / "fixtures" / "format-2"
+
+
+def test_ranks_by_measures_that_are_made_from_the_ranks(tmp_path):
+    """Two models whose every rank differs by some places: told apart by each measure, in its own direction."""
+    from tests.test_report import plant
+
+    shutil.copytree(FIXTURE, tmp_path, dirs_exist_ok=True)
+    plant(tmp_path, "local/worse", "0123456789abcdef", 40)
+    everything = [one for one in read_all(tmp_path) if isinstance(one, Result)]
+    for sort, key in (("nDCG@10", ("multi", "nDCG@10")), ("mono:RR", ("mono", "RR")), ("bias", ("multi", EXCESS))):
+        board = Leaderboard.of(everything, sort=sort).boards[0]
+        if sort == "nDCG@10":  # the scores that were planted are of AP and rank distance alone, and that is noticed
+            assert board.ranked_by == key
+            assert [row.rank for row in board.rows] == [1, None]
+            assert any(
+                "does not say the nDCG@10 that its ranks give" in note
+                for note in Leaderboard.of(everything, sort=sort).notes
+            )
+        else:
+            assert board.ranked_by == key
+            assert {row.rank for row in board.rows} == {1}  # the ranks that decide these are the same
+    board = Leaderboard.of(everything, sort="rank_distance").boards[0]
+    assert [(row.rank, row.ranked_by) for row in board.rows] == [(at, ("multi", "rank_distance")) for at in (1, 2)]
+    assert board.rows[0].values["multi", "rank_distance"] < board.rows[1].values["multi", "rank_distance"]
+    board = Leaderboard.of(everything, sort="AP").boards[0]
+    assert [(row.model, row.rank) for row in board.rows] == [("hbt-bench/bm25", 1), ("local/worse", 2)]
+    # a figure without a value a question, and what is no figure, sort only: the ranks are by AP
+    for sort in ("AP_below_best", "parameters", "model"):
+        assert Leaderboard.of(everything, sort=sort).boards[0].ranked_by == ("multi", "AP")
+
+
+def test_shares_from_the_ranks_are_those_that_are_stored():
+    for path in FIXTURE.rglob("*Retrieval_de_en.json"):
+        found = Result.read(path)
+        without = dataclasses.replace(found, encoded_shares={})
+        for measure in found.encoded_shares:
+            assert without.shares(measure) == pytest.approx(found.shares(measure), rel=1e-6)  # float32
+        assert without.shares("R@1").sum() == pytest.approx(found.scores["R@1"])
+        assert without.shares("AP", ["de"] if found.place[1] == "mono" else None) is not None
+        assert without.shares("queries") is None
+
+
+def test_reported_figures_keep_the_digits_of_their_papers(two_models):
+    board = Leaderboard.of(two_models, reported=True)
+    shown = dict(zip(*zip(*cells(board, ("model", "multi:AP"))[0], strict=True), strict=True))
+    assert (shown["mBERT, X-Y †"], shown["XLM-R, hybrid †"]) == ("0.66", "0.5927")
+    mlqa = dict(cells(board, ("model", "cross:AP"))[1])
+    assert mlqa["XLM-R, cross-lingual †"] == "0.6200"  # four decimals in Table 4, a zero the last
+
+
+def test_main_collections_come_first_and_shifts_are_boards_of_their_own(tmp_path):
+    names = ("belebele", "mlqa-r", "xquad-r", "zz", "xquad-r")
+    found = [result(tmp_path, f"{name}-multi", {"en-multi": {"AP": 0.5}}) for name in names[:-1]]
+    found.append(result(tmp_path, "xquad-r-multi+typos", {"en-multi": {"AP": 0.4}}, data="d2"))
+    board = Leaderboard.of(found)
+    assert [one.collection for one in board.boards] == ["xquad-r", "xquad-r+typos", "mlqa-r", "belebele", "zz"]
+    for tasks, left in (
+        (("xquad-r",), ["xquad-r"]),
+        (("xquad-r+typos",), ["xquad-r+typos"]),
+        (("xquad-r-multi+typos", "zz-multi"), ["xquad-r+typos", "zz"]),
+    ):
+        assert [one.collection for one in Leaderboard.of(found, choice=Choice(tasks)).boards] == left
+
+
+def test_the_same_result_twice_counts_once(tmp_path, capsys):
+    shutil.copytree(FIXTURE, tmp_path / "a")
+    shutil.copytree(FIXTURE, tmp_path / "b")
+    whole, part = (next((tmp_path / name).rglob("*Mono*.json")) for name in "ba")
+    content = json.loads(part.read_text())
+    content["scores"]["test"] = content["scores"]["test"][:1]  # a run that was stopped
+    head = content.pop("hbt_bench")
+    del head["format"]  # as format 1, whose scores are read
+    part.write_text(json.dumps({**content, "hbt_bench": head}))
+    assert command(["leaderboard", str(tmp_path), "--format", "json"]) == 0
+    told = capsys.readouterr()
+    [row] = json.loads(told.out)
+    assert row["incomplete"] == []
+    folders = [str(path.relative_to(tmp_path).parent) for path in (whole, part)]
+    assert folders == ["b/hbt-bench__bm25/k0.9-b0.4", "a/hbt-bench__bm25/k0.9-b0.4"]
+    assert f"{tmp_path}/{folders[1]}: CldrFactsMonolingualRetrieval_de_en.json has the signature" in told.err
+    assert f"{tmp_path}/{folders[0]}: 2 results have the signature of what {tmp_path}/{folders[1]} has too" in told.err
+    assert len(told.err.splitlines()) == 2
+    with pytest.warns(UserWarning, match="2 results have the signature"):
+        frame = hbt_bench.load_results(tmp_path)
+    once = hbt_bench.load_results(FIXTURE)
+    assert len(frame) == len(once)
+    assert set(frame["subset"]) == set(once["subset"])
+
+
 def test_columns_by_name_and_order_by_any(two_models):
     board = Leaderboard.of(two_models, sort="rank_distance")
     assert [row.model for row in board.rows] == ["org/b", "local/a"]
@@ -283,8 +430,63 @@ def test_a_cell_is_no_formula_no_column_and_no_markup(tmp_path):
     board = Leaderboard.of([result(tmp_path, "xquad-r-mono", {"en": {"AP": 0.5}}, model="=cmd|x<img src=x>")])
     table = board.tables(board.columns(["model", "mono:AP"]))[0]
     assert "'=cmd|x<img src=x>" in table.csv().splitlines()[1]
-    assert table.markdown().splitlines()[2].startswith("| =cmd\\|x\\<img src=x>@")
+    assert table.markdown().splitlines()[2].startswith("| =cmd\\|x\\<img src=x>\\@<!-- -->01234567 |")
     assert '<th scope="row">=cmd|x&lt;img src=x&gt;@01234567</th>' in table.html()
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+cmd", "'+cmd"),
+        ("-cmd|x", "'-cmd|x"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\tx", "'\tx"),
+        ("\rx", "'\rx"),
+        ("-0.5", "-0.5"),
+        ("+1e-3", "+1e-3"),
+        (-0.25, "-0.25"),
+        ("-", "-"),
+        ("-0.1 [-0.2, 0.0]", '"\'-0.1 [-0.2, 0.0]"'),
+        (None, '""'),
+    ],
+)
+def test_csv_has_no_formulas_and_numbers_stay(cell, written):
+    table = Table(["a"], [], records=lambda: [{"a": cell}])
+    assert table.csv() == f"a\n{written}"
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("a_b_c 2-1 e@5", "a_b_c 2-1 e@5"),
+        ("_a_ __b__", r"\_a\_ \_\_b\_\_"),
+        ("~~gone~~ $x$ *i* `c`", r"\~\~gone\~\~ \$x\$ \*i\* \`c\`"),
+        ("a|b <br> c\\d", r"a\|b \<br> c\\d"),
+        ("[x](y) [z] [^1]", r"\[x\](y) \[z\] \[^1\]"),
+        ("0.5 [-0.1, 0.2] [95 %]", "0.5 [-0.1, 0.2] [95 %]"),
+        ("[1](y) &amp; &#64; a & b", r"\[1\](y) \&amp; \&#64; a & b"),
+        ("@user me@x.org", r"\@<!-- -->user me@x.org"),
+        ("a\nb\r\nc", "a b c"),
+    ],
+)
+def test_markdown_escapes_what_github_would_take_for_markup(cell, written):
+    assert Table(["a"], [[cell]]).markdown().splitlines()[2] == f"| {written} |"
+
+
+def test_every_format_that_is_pasted_has_its_legend(tmp_path, capsys):
+    shutil.copytree("tests/fixtures/format-2", tmp_path / "r")
+    meaning = "A model that cannot be told apart from the best of a rank shares it"
+    for style, line in (
+        ("md", f"\n\n{meaning} (randomization test by question, p \\< 0.05, Bonferroni)."),
+        ("latex", f"\\footnotesize\\noindent\n{meaning} (randomization test by question, p \\textless{{}} 0.05"),
+        ("html", f"<li>{meaning} (randomization test by question, p &lt; 0.05, Bonferroni).</li>"),
+    ):
+        assert command(["leaderboard", str(tmp_path / "r"), "--format", style]) == 0
+        told = capsys.readouterr()
+        assert line in told.out
+        assert "ranks by multi AP)" in told.out
+        assert told.err == ""
 
 
 def test_json_of_others_is_passed_over_in_silence(tmp_path, capsys):
@@ -316,7 +518,7 @@ def test_latex_compiles(two_models, tmp_path):
         pytest.skip("there is no pdflatex here")
     board = Leaderboard.of([*two_models, result(tmp_path, "x-mono", {"en": {"AP": 0.5}}, "a_b%$&#^~{}")], reported=True)
     text = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\tiny\n"
-    (tmp_path / "board.tex").write_text(text + render(board.tables(), "latex") + "\n\\end{document}\n")
+    (tmp_path / "board.tex").write_text(text + render(board.tables(), "latex", board.legend) + "\n\\end{document}\n")
     arguments = [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "board.tex"]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import zlib
+from collections import Counter
+from pathlib import Path
 
 import mteb
 import numpy as np
 import pytest
 
 from hbt_bench.corpus.collection import Collection, Document, Query
+from hbt_bench.corpus.rows import read_rows
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.ranking.bias import Bias, scores
-from hbt_bench.tasks import mteb_pool
+from hbt_bench.tasks import mteb_pool, registry
 from hbt_bench.tasks.mteb_task import ParallelRetrieval, SharedPass
 from hbt_bench.tasks.spec import TaskSpec
 from tests.encoders import TestEncoder, hashed
@@ -173,6 +177,39 @@ def test_topics_that_are_parallel_share_their_documents(stand_in):
     assert not pool.parallel  # the documents are no translations
 
 
+def test_a_pool_of_neuclirs_form_equals_one_made_by_hand(stand_in):
+    """All Russian documents are judged 0 for topic 8, and its Russian version searches the pool all the same."""
+    topics = {"fas": {"7": "A?", "8": "B?", "9": "C?"}, "rus": {"7": "D?", "8": "E?", "9": "F?"}, "zho": {"8": "G?"}}
+    texts = {"fas": {"x": "a", "y": "b"}, "rus": {"x": "c", "z": "d"}, "zho": {"w": "e"}}
+    grades = {
+        "fas": [("7", "x", 3), ("7", "y", 0), ("8", "y", 1), ("9", "x", 0)],
+        "rus": [("7", "z", 1), ("8", "x", 0), ("8", "z", 0), ("9", "z", 0)],
+        "zho": [("8", "w", 2)],
+    }
+    stand_in(
+        {k: v for code in topics for k, v in retrieval(code, "test", topics[code], texts[code], grades[code]).items()}
+    )
+    codes = {"fas": "fa", "rus": "ru", "zho": "zh"}
+    pool = spec(
+        task="NeuCLIR2023Retrieval", parallel="queries", languages={"fa": "fas", "ru": "rus", "zh": "zho"}
+    ).load()
+    relevant = {"7": {"fa-d-x": 3, "ru-d-z": 1}, "8": {"fa-d-y": 1, "zh-d-w": 2}}
+    queries = [
+        Query(f"{codes[label]}-q-{topic}", codes[label], text, topic)
+        for label in topics
+        for topic, text in topics[label].items()
+        if topic != "9"  # which nothing answers in any language
+    ]
+    documents = [
+        Document(f"{codes[label]}-d-{key}", codes[label], text) for label in texts for key, text in texts[label].items()
+    ]
+    by_hand = Collection.from_records(
+        "pool", queries, documents, {query.id: relevant[query.question] for query in queries}, parallel=False
+    )
+    assert [query.id for query in pool.queries] == ["fa-q-7", "fa-q-8", "ru-q-7", "ru-q-8", "zh-q-8"]
+    assert pool.fingerprint == by_hand.fingerprint
+
+
 def mlqa(stand_in, question="a" * 40):
     parts = {}
     texts = {"deu": {"D1": "eins", "D2": "zwei"}, "eng": {"E1": "one", "E2": "two"}}
@@ -284,7 +321,8 @@ def test_pairs_with_english_share_equal_english_sentences(stand_in):
     assert sorted(texts.values()) == ["Habari", "Hallo", "Hello", "Ja", "Yes"]
     answers = {query.text: {texts[key] for key in pool.relevant(row)} for row, query in enumerate(pool.queries)}
     assert answers["Hello"] == {"Hallo", "Habari"}
-    assert answers["Habari"] == {"Hello"}
+    assert answers["Habari"] == {"Hello", "Hallo"}  # by way of the English sentence that they share
+    assert answers["Ja"] == {"Yes"}
 
 
 @pytest.mark.parametrize(
@@ -317,3 +355,95 @@ def test_languages_and_metadata_come_from_mteb():
     assert one.languages == ("ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh")
     assert one.about.license == "cc-by-sa-4.0"
     assert "artetxe" in one.about.citation.lower()
+
+
+#: Codes of ours with those of FLORES; the data of `tasks/ood/flores-ood.yaml`.
+REAL = {"de": "deu_Latn", "en": "eng_Latn", "sw": "swh_Latn", "yo": "yor_Latn"}
+
+
+@pytest.fixture
+def real_flores(stand_in, data_dir):
+    """1,545 sentences of FLORES-200 as MTEB's data set has them, and the same from the local copy's definition."""
+    rows = [row.fields["texts"] for row in read_rows(data_dir / "ood" / "flores200-sib200.jsonl.gz")]
+    stand_in({"default": {"devtest": [{label: row[code] for code, label in REAL.items()} for row in rows]}})
+    registry.add(Path(__file__).parents[1] / "tasks" / "ood")
+    yield rows, registry.definitions()["flores-ood"].load(list(REAL), data_dir)
+    registry.forget()
+
+
+def bitext_scores(encode, pairs):
+    """What MTEB's own bitext mining says."""
+    task = mteb_pool._task("FloresBitextMining")
+    task.hf_subsets = ["-".join(REAL[code] for code in pair) for pair in pairs]
+    encoder = TestEncoder(lambda text, role: encode(text))
+    encoder.encode = lambda inputs, **kwargs: np.stack([encode(text) for batch in inputs for text in batch["text"]])
+    found = mteb.evaluate(encoder, task, cache=None, co2_tracker=False).task_results[0].scores["devtest"]
+    return {entry["hf_subset"]: entry for entry in found}
+
+
+def cross_scores(spec, collection, encode):
+    model = TestEncoder(lambda text, role: encode(text))
+    cross = mteb.evaluate(
+        model, ParallelRetrieval(SharedPass(spec, collection), "cross"), cache=None, co2_tracker=False
+    )
+    return {entry["hf_subset"]: entry["R@1"] for entry in cross.task_results[0].scores["test"]}
+
+
+def test_the_pool_of_real_sentences_is_the_local_copy(real_flores):
+    _, local = real_flores
+    pool = spec(task="FloresBitextMining", languages=list(REAL), split="devtest").load()
+    assert (len(pool.queries), len(pool.documents)) == (4 * 1545, 4 * 1545)
+    assert [query.text for query in pool.queries] == [query.text for query in local.queries]
+    assert np.array_equal(pool.qrels.documents, local.qrels.documents)
+    assert np.array_equal(pool.copies, local.copies)
+
+
+def words_of(text):
+    """Hashed words: right where a name or a number is written alike."""
+    vector = np.full(512, 1e-3, dtype=np.float32)
+    for word in text.casefold().split():
+        vector[zlib.crc32(word.encode()) % 512] += 1
+    return vector
+
+
+def test_real_bitext_has_mtebs_accuracy(real_flores):
+    """Each direction's R@1 is the accuracy of MTEB's bitext mining, for an encoder that is right now and then."""
+    _, local = real_flores
+    found = cross_scores(registry.definitions()["flores-ood"], local, words_of)
+    pairs = [("en", "de"), ("sw", "en"), ("de", "yo"), ("yo", "sw")]
+    theirs = bitext_scores(words_of, pairs)
+    for pair in pairs:
+        accuracy = theirs["-".join(REAL[code] for code in pair)]["accuracy"]
+        assert found["-".join(pair)] == pytest.approx(accuracy, abs=1e-6)
+        assert 0.01 < accuracy < 0.9
+
+
+def test_real_bitext_has_mtebs_f1_where_predictions_are_a_permutation(stand_in, data_dir):
+    """MTEB's F1 is weighted over the predicted sentences: it is the accuracy when each is predicted once."""
+    rows = [row.fields["texts"] for row in read_rows(data_dir / "ood" / "flores200-sib200.jsonl.gz")]
+    counts = Counter(row[code] for row in rows for code in REAL)
+    rows = [row for row in rows if all(counts[row[code]] == 1 for code in REAL)]  # equal sentences would tie
+    assert len(rows) == 1499
+    stand_in({"default": {"devtest": [{label: row[code] for code, label in REAL.items()} for row in rows]}})
+    flores_spec = spec(task="FloresBitextMining", languages=list(REAL), split="devtest")
+    chance = np.random.default_rng(6)
+    points = chance.standard_normal((len(rows), 128)).astype(np.float32)
+    place = {}
+    for share, code in zip((0.0, 0.1, 0.3, 0.6), REAL, strict=True):
+        order = np.arange(len(rows))
+        moved = chance.choice(len(rows), round(share * len(rows)), replace=False)
+        order[moved] = np.roll(moved, 1)
+        for number, row in enumerate(rows):
+            place[row[code]] = order[number]
+
+    def encode(text):
+        return points[place[text]]
+
+    found = cross_scores(flores_spec, flores_spec.load(), encode)
+    pairs = [("de", "en"), ("en", "sw"), ("yo", "de")]
+    theirs = bitext_scores(encode, pairs)
+    expected = {("de", "en"): 0.9, ("yo", "de"): 0.4}
+    for pair in pairs:
+        f1 = theirs["-".join(REAL[code] for code in pair)]["f1"]
+        assert found["-".join(pair)] == pytest.approx(f1, abs=1e-6)
+        assert f1 == pytest.approx(expected.get(pair, f1), abs=0.001)

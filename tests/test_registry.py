@@ -15,7 +15,8 @@ from hbt_bench.corpus import cldr
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.languages import LANGUAGES
 from hbt_bench.tasks import registry
-from hbt_bench.tasks.registry import definitions, mteb_task_names, parse_names, select_tasks, task_names
+from hbt_bench.tasks.names import parse_names
+from hbt_bench.tasks.registry import definitions, mteb_task_names, select_tasks, task_names
 
 ALL = ("mono", "cross", "multi")
 #: Each with its modes: no sentence is its own translation, and without parallel ids there is no cross-lingual mode.
@@ -31,7 +32,7 @@ MODES = {
     "mintaka": ("mono", "multi"),
     "miracl": ("mono", "multi"),
     "miracl-hard": ("mono", "multi"),
-    "mkqa": ("mono", "multi"),
+    "mkqa": ALL,
     "mlqa-passages": ALL,
     "mlqa-r": ALL,
     "mlqa-r-context": ALL,
@@ -212,10 +213,8 @@ def test_all_definitions_are_valid():
         assert set(spec.languages) <= set(LANGUAGES)
         assert spec.metadata.license
         assert "@" in spec.metadata.citation
-        if spec.expect is not None:
+        if spec.expect is not None and name != "ciral":  # whose queries are in English, and whose documents are not
             assert tuple(sorted(spec.expect.queries)) == tuple(sorted(spec.expect.documents)) == spec.languages
-        else:  # the data are those of a commit, or there is no copy of them to count
-            assert getattr(spec.source, "revision", None) or spec.name == "ciral"
 
 
 def test_a_definition_extends_another():
@@ -262,7 +261,7 @@ def test_a_part_reads_only_its_files(data_dir, tmp_path):
     for code in ("de", "vi"):
         path = tmp_path / "lareqa" / "mlqa-r" / f"{code}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.symlink_to(data_dir / "lareqa" / "mlqa-r" / f"{code}.json")
+        path.write_bytes((data_dir / "lareqa" / "mlqa-r" / f"{code}.json").read_bytes())
     part = spec.load(["vi", "de"], tmp_path)
     assert part.languages == ("de", "vi")
     assert (len(part.queries), len(part.documents)) == (512 + 511, 2362 + 2828)

@@ -20,10 +20,13 @@ from hbt_bench.reporting.gather import Choice
 from hbt_bench.reporting.intervals import Intervals
 from hbt_bench.reporting.report import ReportRequest
 from hbt_bench.reporting.results import Result, StoredRanks, read_all, write
+from hbt_bench.reporting.standing import Standing
+from hbt_bench.reporting.sweep import sweep
 from tests import browser
 
 FIXTURE = Path(__file__).parent / "fixtures" / "format-2"
 EVIL = "<img src=x onerror=alert(1)>"
+TRAINED = {"init": "xlm-r", "steps": 600, "pairs_seen": 76800}
 QUESTION = "</script><script>alert(2)</script><b onclick=alert(3)>متى ولدت؟</b> &amp; ${1}"
 
 
@@ -71,9 +74,11 @@ def results(tmp_path_factory):
     plant(output, EVIL, "0000000000000001", 3)
     for number in range(48):
         strategy, alpha = ("hybrid", "mixed")[number % 2], (number // 2 % 6) / 5
-        recipe = {"strategy": strategy, "alpha": alpha, "seed": number // 12}
+        recipe = {"strategy": strategy, "alpha": alpha, "seed": number // 12, **TRAINED}
         if number == 47:
-            recipe = {"strategy": "monolingual", "alpha": 0.5, "seed": 1}  # alone, so no sweep
+            recipe = {"strategy": "monolingual", "alpha": 0.5, "seed": 1, **TRAINED}  # an end of hybrid's, at 1
+        if number == 45:
+            recipe = {**recipe, "steps": 99}  # trained in another way, so no point of the curve
         plant(output, f"local/{strategy}-{number:02}", f"{number + 16:016x}", number % 12, recipe)
     return output
 
@@ -124,10 +129,49 @@ def test_values_are_those_of_the_results(content):
     assert row["closeup"]["worst"][0]["rank_distance"] == max(one["rank_distance"] for one in row["closeup"]["worst"])
 
 
+def test_a_sweep_has_the_pure_strategies_at_its_ends(content):
+    [board] = content["boards"]
+    points = [point for point in board["sweep"] if point["measure"] == "multi AP"]
+    lines = {name: [point for point in points if point["line"] == name] for name in {one["line"] for one in points}}
+    assert {name: len(found) for name, found in lines.items()} == {
+        "hybrid, xlm-r, 600 steps of 128": 24 + 1,
+        "mixed, xlm-r, 600 steps of 128": 22,
+    }
+    hybrid = lines["hybrid, xlm-r, 600 steps of 128"]
+    assert [(one["alpha"], one["strategy"]) for one in hybrid if one["strategy"] != "hybrid"] == [(1.0, "monolingual")]
+    assert {one["alpha"] for one in hybrid} == {0, 0.2, 0.4, 0.6, 0.8, 1}
+    for one in points:
+        assert one["value"] == board["rows"][one["row"]]["values"]["multi:AP"]
+
+
+def standing(strategy, alpha, init="a", steps=10, pairs=80):
+    training = {"strategy": strategy, "alpha": alpha, "seed": 0, "init": init, "steps": steps, "pairs_seen": pairs}
+    return Standing("x", "d", strategy, "1", "measured", values={("multi", "AP"): 0.5}, training=training)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([standing("cross-lingual", 0.5), standing("hybrid", 0.5), standing("monolingual", 0.5)], [0.5, 0.0, 1.0]),
+        ([standing("hybrid", 0.5), standing("hybrid", 0.25)], [0.5, 0.25]),
+        ([standing("hybrid", 0.5), standing("hybrid", 0.5)], []),
+        ([standing("cross-lingual", 0.0), standing("monolingual", 1.0)], []),  # two ends without a sweep between
+        ([standing("hybrid", 0.5), standing("monolingual", 1.0, init="b")], []),
+        ([standing("hybrid", 0.5), standing("hybrid", 0.25, steps=20)], []),
+        ([standing("hybrid", 0.5), standing("hybrid", 0.25, pairs=160)], []),
+        ([standing("mixed", 0.5), standing("monolingual", 1.0)], []),
+        ([Standing("x", "d", "m", "1", "measured")], []),
+    ],
+)
+def test_what_makes_a_sweep(rows, expected):
+    assert [point.alpha for point in sweep(rows)] == expected
+
+
 def test_answers_that_are_no_translations_have_no_distances():
     """SciFact, and bitext pools, whose results have no rank distance, or no mono mode."""
     found = [one for one in read_all(Path(__file__).parents[1] / "results") if isinstance(one, Result)]
-    boards = {board["collection"]: board for board in ReportRequest().content(iter(found))["boards"]}
+    choice = Choice(tasks=("scifact-beir", "flores-ood"))
+    boards = {board["collection"]: board for board in ReportRequest(choice).content(iter(found))["boards"]}
     row = boards["scifact-beir"]["rows"][0]
     assert (row["closeup"]["distances"], list(row["closeup"]["worst"]), row["closeup"]["mean"]) == ([], [], None)
     assert row["values"]["mono:AP"] > 0.5
@@ -152,10 +196,13 @@ def test_every_plot_is_vega_lite():
     """Compiled and drawn by Vega outside of a browser, with a mark for each value."""
     vl_convert = pytest.importorskip("vl_convert", reason="the extra report is not installed")
     values = {
-        "tradeoff": [{"model": name, "picked": name < "c", "mono": 0.5, "cross": 0.2, "multi": 0.1} for name in "abc"],
+        "tradeoff": [
+            {"model": name, "measured": name < "b", "picked": name < "c", "mono": 0.5, "cross": 0.2, "multi": 0.1}
+            for name in "abc"
+        ],
         "distances": [{"model": name, "distance": bar, "share": 0.5, "random": 1} for name in "ab" for bar in (0, 1)],
         "alpha": [
-            {"strategy": "hybrid", "alpha": alpha, "seed": seed, "measure": "mono AP", "value": 0.1 * seed}
+            {"line": "a", "strategy": "b", "alpha": alpha, "seed": seed, "measure": "mono AP", "value": 0.1 * seed}
             for alpha in (0, 0.5, 1)
             for seed in (1, 2)
         ],
@@ -260,6 +307,27 @@ def test_columns_sort_both_ways(driver, content):
     assert driver.execute_script("return document.querySelectorAll('th[aria-sort]').length") == 1
 
 
+def test_ranks_say_by_what_they_are_in_every_order(driver, content):
+    """The ranks stay those by AP in the pool, and the caption says so, while it tells the order that is shown."""
+    caption = "return document.querySelector('.leaderboard caption').textContent"
+    heading = driver.find_element("css selector", "th.rank button")
+    assert heading.text == "rank by multi AP"
+    ranks = {row["label"]: str(row["rank"] or "-") for row in content["boards"][0]["rows"]}
+    for name, order in (("rank", "rank, ascending"), ("mono:AP", "mono AP ↑, descending")):
+        at = next(place for place, column in enumerate(content["boards"][0]["columns"]) if column["name"] == name)
+        button = driver.find_element("css selector", f'th[data-column="{at}"] button')
+        driver.execute_script("arguments[0].click()", button)
+        shown = driver.execute_script(caption)
+        assert shown.startswith("Leaderboard of cldr-facts[de,en], sorted by ")
+        assert shown.endswith("; ranks are by multi AP")
+        assert order in shown
+        cells = driver.execute_script(
+            "return [...document.querySelectorAll('.leaderboard tbody tr')]"
+            ".map(row => [row.querySelector('th').textContent, row.querySelectorAll('td')[1].textContent])"
+        )
+        assert dict(cells) == ranks
+
+
 def test_models_are_found_by_name(driver):
     field = driver.find_element("id", "find")
     field.send_keys("HYBRID-0")
@@ -299,7 +367,8 @@ def marks(driver, chart, role):
 def test_plots_follow_what_is_picked(driver):
     assert marks(driver, "tradeoff", "point") == 2 * 50
     assert marks(driver, "distances", "line mark") == 3
-    assert marks(driver, "alpha", "point") == 4 * 47
+    assert marks(driver, "alpha", "point") == 4 * 47  # 25 of hybrid and 22 of mixed batches
+    assert marks(driver, "alpha", "line mark") == 4 * 2
     boxes = driver.find_elements("css selector", ".leaderboard .pick input")
     chosen = [box for box in boxes if box.is_selected()]
     assert len(chosen) == 3
@@ -324,6 +393,62 @@ def test_a_number_leads_to_its_signature(driver, content):
     target = driver.find_element("id", link.get_attribute("href").partition("#")[2])
     assert target.is_displayed()
     assert target.text.split()[-1].startswith("task:cldr-facts-multi[de,en]|")
+
+
+def test_every_number_leads_to_its_signature(driver, content):
+    """Cells of the leaderboard and of the heat map, the lists below plots, questions and comparison."""
+    rows = content["boards"][0]["rows"]
+    place = next(at for at, row in enumerate(rows) if "bm25" in row["label"])
+    select(driver, "model", str(place))
+    unsigned = """
+    return [...document.querySelectorAll(arguments[0])].filter((cell) => cell.checkVisibility()
+      && /[0-9]/.test(cell.textContent) && !cell.querySelector('a[href^="#s-"]')).map((cell) => cell.textContent)
+    """
+    assert driver.execute_script(unsigned, ".leaderboard tbody td") == []
+    wanted = {"ap": [["mono", "cross"], ["cross", "mono"]], "ranks": [["multi"] * 2] * 2, "shares": [["multi"] * 2] * 2}
+    for measure, modes in wanted.items():
+        select(driver, "measure", measure)
+        assert driver.execute_script(unsigned, ".heat td") == []
+        found = driver.execute_script(
+            "return [...document.querySelectorAll('.heat tbody tr')].map(row => [...row.querySelectorAll('a')]"
+            ".map(link => link.getAttribute('href')))"
+        )
+        assert found == [[f"#s-0-{place}-{mode}" for mode in line] for line in modes]
+    targets = "return [...document.querySelectorAll(arguments[0])].map(link => link.getAttribute('href').slice(1))"
+    links = {name: driver.execute_script(targets, f"{name} a") for name in SIGNED}
+    assert len(links["#tradeoff-signed"]) == 3 * len(rows)
+    assert len(links["#alpha-signed"]) == 3 * 47
+    assert links["#model-signed"] == [f"s-0-{place}-{mode}" for mode in ("mono", "cross", "multi")]
+    assert len(links[".comparison li:last-child"]) == 3 * 10
+    assert links["#distances-signed"]
+    for one in {one for found in links.values() for one in found}:
+        _, _, at, mode = one.split("-")
+        cell = driver.find_element("id", one).find_element("css selector", "code")
+        assert cell.get_attribute("textContent") == rows[int(at)]["signatures"][mode]
+
+
+SIGNED = ("#tradeoff-signed", "#distances-signed", "#alpha-signed", "#model-signed", ".comparison li:last-child")
+
+
+def test_colours_of_the_heat_map_are_the_same_for_all_models(driver, content):
+    """One value has one colour whatever the model: 0 to 1 for AP, 1 to the size of the pool for ranks."""
+    colour = {}
+    for place, row in enumerate(content["boards"][0]["rows"][:12]):
+        select(driver, "model", str(place))
+        for measure in ("ap", "ranks", "shares"):
+            select(driver, "measure", measure)
+            values = [value for line in row["closeup"][measure] for value in line]
+            painted = driver.execute_script(
+                "return [...document.querySelectorAll('.heat td')].map(cell => cell.style.backgroundColor)"
+            )
+            for value, shown in zip(values, painted, strict=True):
+                assert colour.setdefault((measure, value), shown) == shown
+    select(driver, "measure", "ap")
+    key = "return [...document.querySelectorAll('#key span')].map(one => [one.textContent, one.style.backgroundColor])"
+    ends = driver.execute_script(key)
+    assert (ends[0], ends[-1]) == (["0.00", "rgb(0, 32, 77)"], ["1.00", "rgb(255, 234, 70)"])  # those of cividis
+    select(driver, "measure", "ranks")
+    assert [driver.execute_script(key)[at][0] for at in (0, -1)] == ["364", "1"]  # a low rank is good
 
 
 def test_both_themes_are_readable(driver):
@@ -368,7 +493,17 @@ def test_controls_have_names_and_tables_have_captions(driver):
 def test_a_phone_scrolls_inside_tables_only(driver):
     metrics = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    sizes = """
+    return [...document.querySelectorAll('.chart svg text')].filter((one) => one.textContent.trim()).map((one) =>
+      parseFloat(getComputedStyle(one).fontSize) * one.ownerSVGElement.getBoundingClientRect().width
+      / one.ownerSVGElement.viewBox.baseVal.width)
+    """
+    widths = "return [...document.querySelectorAll('.chart svg')].map(one => one.getBoundingClientRect().width)"
     try:
+        wait(driver, lambda: max(driver.execute_script(widths)) <= 390)  # drawn anew for the width
+        found = driver.execute_script(sizes)
+        assert len(found) > 50
+        assert min(found) >= 12
         assert driver.execute_script("return document.documentElement.scrollWidth") <= 390
     finally:
         driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
@@ -384,6 +519,12 @@ def test_it_prints(driver):
         assert driver.execute_script("return getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
         assert not driver.find_element("id", "find").is_displayed()
         assert driver.find_element("css selector", ".leaderboard td.number").is_displayed()
+        # the leaderboards of other collections, which the screen hides, are on paper too
+        other = "const one = document.querySelector('.board').cloneNode(true); one.id = 'other'; one.hidden = true;"
+        driver.execute_script(f"{other} document.getElementById('main').append(one)")
+        assert driver.find_element("id", "other").is_displayed()
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+        assert not driver.find_element("id", "other").is_displayed()
     finally:
         driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

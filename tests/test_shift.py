@@ -54,6 +54,24 @@ def test_without_diacritics():
     assert shifted("no-diacritics", {"vi": "Ai đã xây cây cầu", "en": "x"})["vi"] == "Ai da xay cay cau"
 
 
+def test_what_has_no_marks_to_lose_stays_as_it_is_written():
+    texts = {
+        "hi": "ज\u093cमीन \u095b\u0958 \u0915\u093c",  # nukta apart and in one character, which NFC takes apart
+        "ar": "أين آخر سؤال إلى رأي شيئًا",  # hamza and madda make letters, the tanwin goes
+        "uk": "їжак йде, ўсё ќ ѓ за́мок",
+        "de": "Bru\u0308cke \u212b",  # decomposed, and a sign that NFC would replace
+        "ko": "\u1112\u1161\u11ab",
+    }
+    found = shifted("no-diacritics", texts)
+    assert found["hi"] == texts["hi"]
+    assert found["ar"] == "أين آخر سؤال إلى رأي شيئا"
+    assert found["uk"] == "їжак йде, ўсе ќ ѓ замок"
+    assert found["de"] == "Brucke A"
+    assert found["ko"] == texts["ko"]
+    one = shifted("no-diacritics@0.01", {"de": "e\u0301e\u0301e\u0301", "en": "é"})["de"]
+    assert sorted(map(len, one.split("e"))) == [0, 0, 1, 1]  # what keeps its mark keeps its form
+
+
 def test_transliterated():
     found = shifted("transliterated")
     assert found["ru"] == "Kakoy ezh postroil most?"
@@ -148,6 +166,21 @@ def test_a_mistyped_shift(text, message):
 @pytest.mark.parametrize("text", ["typos", "typos@0.2", "typos@0.2:7", "keywords:3", "no-diacritics"])
 def test_a_shift_is_written_as_it_is_read(text):
     assert str(Shift.parse(text)) == text
+
+
+def test_words_come_from_languages_that_only_documents_are_wanted_in():
+    """English queries, German documents: the other words are those of German queries that are not asked themselves."""
+    (selection,) = select_tasks("cldr-facts-multi[en>de]+code-switch@1")
+    spec = selection.spec
+    found, clean = spec.load(), spec.clean.load()
+    assert {query.language for query in found.queries} == {"en"}
+    assert {document.language for document in found.documents} == {"de"}
+    both = select_tasks("cldr-facts-multi[de,en]+code-switch@1")[0].spec.load()
+    expected = {query.id: query.text for query in both.queries if query.language == "en"}
+    assert {query.id: query.text for query in found.queries} == expected
+    assert all(query.text != before.text for query, before in zip(found.queries, clean.queries, strict=True))
+    assert found.clean == clean.fingerprint
+    assert clean.clean is None
 
 
 def test_a_shift_is_part_of_the_name_and_of_the_data():

@@ -21,4 +21,7 @@ def command(checkpoint: Path, results: Path) -> None:
     from hbt_bench.ranking.checkpoint import Checkpoint
     from hbt_bench.reporting.card import write_card
 
-    click.echo(f"{write_card(Checkpoint.at(checkpoint), results)}")
+    def say(message: str) -> None:
+        click.echo(f"hbt-bench: {message}", err=True)
+
+    click.echo(f"{write_card(Checkpoint.at(checkpoint), results, say)}")

@@ -19,7 +19,8 @@ def command(folder: Path, taker: str, output: Path | None) -> None:
     """Lay the results in DIR (results by default) out as others take them; DIR stays as it is.
 
     mteb-results is the layout of the repository embeddings-benchmark/results, read back with MTEB's own loaders; hub
-    is a folder to upload as a data set.
+    is a folder to upload as a data set. Incomplete results stay behind, and what the taker would not accept as it is,
+    such as a task that mteb does not have, is told on stderr.
 
     \b
     hbt-bench export --for mteb-results results/ --output submission/

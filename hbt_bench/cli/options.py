@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from hbt_bench.tasks import registry
-from hbt_bench.tasks.registry import parse_names
-from hbt_bench.tasks.spec import TaskSpec
+from hbt_bench.tasks.names import parse_names
+
+if TYPE_CHECKING:
+    from hbt_bench.tasks.spec import TaskSpec
 
 #: What a click option is, to the function of a command.
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -79,6 +80,8 @@ def narrowed(
 
 
 def _add(context: click.Context, option: click.Parameter, value: tuple[Path, ...]) -> tuple[Path, ...]:
+    from hbt_bench.tasks import registry  # reads definitions, which commands without tasks need not wait for
+
     for path in value:
         registry.add(path)
     return value

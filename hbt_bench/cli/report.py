@@ -8,7 +8,7 @@ import click
 
 from hbt_bench.cli import options
 from hbt_bench.cli.leaderboard import readable
-from hbt_bench.tasks.registry import parse_names
+from hbt_bench.tasks.names import parse_names
 
 #: Bytes from which a page is slow to send and to open.
 _LARGE = 5_000_000
@@ -30,6 +30,7 @@ def _names(option: str, metavar: str, text: str) -> options.Decorator:
 @_names("--models", "PATTERNS", "Only models whose names fit, as in 'local/*'.")
 @click.option("--baseline", metavar="NAME", help="The model that others are compared with; the best if not given.")
 @click.option("--reported", is_flag=True, help="Add the figures that papers report, marked as reported.")
+@options.task_dir
 @options.data_dir
 def command(
     folder: Path,

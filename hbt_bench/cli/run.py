@@ -22,7 +22,9 @@ _NAME_WIDTH = 19
 
 
 @click.command("run")
-@click.option("--model", "name", required=True, help="Local folder, hub name, a name MTEB knows, or bm25.")
+@click.option(
+    "--model", "name", required=True, help="Local folder, hub name, a name MTEB knows, bm25, or bm25@k1.2-b0.75."
+)
 @click.option(
     "--tasks", multiple=True, required=True, metavar="NAMES", help="Tasks, suite:NAME or task files, with commas."
 )
@@ -95,24 +97,31 @@ def command(
         )
         results = evaluation.run()
     if style == "json":
-        from hbt_bench.reporting.drop import drop
+        from hbt_bench.reporting.drop import Drop
+        from hbt_bench.reporting.result import finite
 
-        entries = [result.as_json() | ({"drop": fall} if (fall := drop(result)) else {}) for result in results]
+        entries = []
+        for result in results:
+            drop = Drop.of(result)
+            told = {"drop": finite(drop.values)} if drop.values else {"no_drop": drop.why} if drop.why else {}
+            entries.append(result.as_json() | told)
         click.echo(json.dumps({"results": entries}, ensure_ascii=False))
     else:
-        show(results)
+        show(results, [measure for one in selections if one.spec for measure in one.spec.measures])
 
 
-def show(results: Sequence[Result]) -> None:
-    """Print results as a table, the means of each task in one row."""
+def show(results: Sequence[Result], more: Sequence[str] = ()) -> None:
+    """Print results as a table, the means of each task in one row; `more` are measures that the tasks ask for."""
     from rich.console import Console
 
-    from hbt_bench.reporting.drop import drop
+    from hbt_bench.reporting.drop import Drop
     from hbt_bench.reporting.table import Table, number
 
-    drops = {result.task: drop(result) for result in results}
+    found = {result.task: Drop.of(result) for result in results}
+    drops = {task: drop.values for task, drop in found.items()}
     dropped = any(drops.values())  # the clean task's result is there too
     measures = ["AP", "R@1", "R@10", "nDCG@10", "rank_distance"]
+    measures[4:4] = [measure for measure in dict.fromkeys(more) if measure not in measures]
     if dropped:
         measures.remove("R@1")  # for the width of a terminal
     if any("AP" not in result.scores for result in results):
@@ -132,6 +141,8 @@ def show(results: Sequence[Result]) -> None:
     Console().print(Table(("task", *header, "subsets"), rows, title).rich())
     for result in results:
         click.echo(f"{result.path}")
+        if why := found[result.task].why:
+            click.echo(f"hbt-bench: no drop for {result.task}: {why}", err=True)
 
 
 def _short(task: str) -> str:

@@ -9,6 +9,7 @@ from hbt_bench.cli import options
 
 @click.command("show")
 @click.argument("given", metavar="SIGNATURE-or-FILE")
+@options.task_dir
 @options.formats("table", "json")
 def command(given: str, style: str) -> None:
     """Explain a signature, or that of a result's file, and print the command that makes the number again.

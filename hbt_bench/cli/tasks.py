@@ -31,8 +31,7 @@ def command(context: click.Context, style: str) -> None:
     for name, spec in definitions().items():
         queries, documents = ("-", "-")
         if spec.expect:
-            queries = str(sum(spec.expect.queries.values()))
-            documents = str(sum(spec.expect.documents.values()))
+            queries, documents = (str(sum(one.values()) or "-") for one in (spec.expect.queries, spec.expect.documents))
         declared = spec.source.declared
         rows.append([name, ", ".join(spec.modes), "-" if declared is None else str(len(declared)), queries, documents])
     table = Table(("collection", "modes", "languages", "queries", "documents"), rows)
@@ -75,6 +74,7 @@ def show(name: str) -> None:
         ("reference", about.reference),
         ("candidate", spec.source.text),
         ("main score", spec.main_score),
+        *([("shown too", " ".join(spec.measures))] if spec.measures else []),
         ("languages", " ".join(spec.source.declared or ("those of MTEB",))),
     ]
     click.echo("\n" + "\n".join(f"  {key:24} {value or '-'}" for key, value in rows))
@@ -147,6 +147,9 @@ def new(
     """  # noqa: D301 -- click wants the character
     from hbt_bench.tasks.draft import Draft
 
-    path = Draft.of(name, data, output, columns, language, data_dir).write(overwrite)
+    draft = Draft.of(name, data, output, columns, language, data_dir)
+    path = draft.write(overwrite)
     click.echo(f"{path}")
+    for note in draft.notes:
+        click.echo(f"hbt-bench: {note}", err=True)
     click.echo(f"hbt-bench: check it with `hbt-bench tasks validate {path}`", err=True)

@@ -21,6 +21,11 @@ class Files(NamedTuple):
     query_language: str
     document_language: str
 
+    @property
+    def languages(self) -> set[str]:
+        """The languages of this folder."""
+        return {self.query_language, self.document_language}
+
 
 def names(split: str) -> tuple[tuple[str, ...], ...]:
     """The file names that are looked for, best first, for corpus, queries and qrels."""
@@ -35,14 +40,18 @@ def read(name: str, folders: Iterator[Files] | list[Files], parallel: Parallel =
     """Read one folder, or one a language, into a collection.
 
     A document's text is its title, a space and its text, as BEIR and MTEB have it. Queries that are not judged are
-    left out. Raises `DataError` with the line for what does not have BEIR's layout.
+    left out. Where ids mean nothing across folders, folders with queries in one language may number them each for
+    itself. Raises `DataError` with the line for what does not have BEIR's layout.
     """
     pool = Pool(name, parallel)
     for files in folders:
         corpus = _unique((_id(row), _document(row), row.where) for row in read_rows(files.corpus))
         queries = _unique((_id(row), _text(row, "text"), row.where) for row in read_rows(files.queries))
         relevant = _qrels(files.qrels)
-        pool.add((files.query_language, dict(queries)), (files.document_language, corpus), relevant)
+        apart = f"{files.document_language}/" if parallel == "none" and len(files.languages) > 1 else ""
+        named = {f"{apart}{key}": text for key, text in queries}
+        judged = {f"{apart}{key}": grades for key, grades in relevant.items()}
+        pool.add((files.query_language, named), (files.document_language, corpus), judged)
     return pool.collection()
 
 
@@ -83,6 +92,7 @@ def _qrels(path: Path) -> Mapping[str, Mapping[str, int]]:
     """BEIR's three columns with a header, or TREC's four without one."""
     relevant: dict[str, dict[str, int]] = {}
     for number, line in read_lines(path):
+        line = line.rstrip()  # CIRAL's judgements have tabs at the end of some lines
         cells = line.split("\t") if "\t" in line else line.split()
         if not cells or (number == 1 and not cells[-1].lstrip("-").isdecimal()):
             continue

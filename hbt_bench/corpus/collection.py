@@ -88,12 +88,14 @@ class Collection(Judgements):
 
     Build one with `from_records`, which checks it; the fields are then consistent by construction. `copies`
     (queries,) is the column of the document that is the query itself, -1 where there is none: it is no candidate.
+    `clean` is the fingerprint of the same collection with unchanged queries, None where they are.
     """
 
     name: str
     queries: tuple[Query, ...]
     documents: tuple[Document, ...]
     copies: NDArray[np.int32] | None = field(default=None, kw_only=True)
+    clean: str | None = field(default=None, kw_only=True)
 
     @classmethod
     def from_records(

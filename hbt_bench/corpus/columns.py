@@ -25,8 +25,9 @@ class Columns:
 
     `id` names the question: its versions in several languages share it. Without `id` a row is a question of its own.
     `document_id` is for documents that answer several questions. `language` is the field that has the code, where no
-    path has the placeholder. `merge` takes equal sentences of one language for one. Without `parallel` an id is that
-    of one language, and equal ids in two languages have nothing to do with each other.
+    path has the placeholder. `merge` takes equal sentences, or equal documents, of one language for one. With
+    `unanswered` questions may lack a document, and are then left out. Without `parallel` an id is that of one
+    language, and equal ids in two languages have nothing to do with each other.
     """
 
     id: tuple[str, ...] = ()
@@ -37,6 +38,7 @@ class Columns:
     title: str | None = None
     text: str | None = None
     merge: bool = False
+    unanswered: bool = False
     parallel: bool = True
 
     def fields(self) -> set[str]:
@@ -53,11 +55,13 @@ def collect(
     Where they are not the `whole` of the data set, a question whose documents are all in other languages is left out.
 
     Rows in other languages are passed over. Raises `DataError` with the line for a field that is missing or no text,
-    a question or document that has two texts in one language, and what `Collection.from_records` refuses.
+    a question or document that has two texts in one language, languages that are paired by row and have unlike numbers
+    of rows, and what `Collection.from_records` refuses.
     """
     table = _Sentences(name, columns) if columns.text else _Table(name, columns, whole)
     own = {label: code for code, label in languages.items()}
     seen: Counter[str | None] = Counter()
+    others: Counter[str] = Counter()
     for row in rows:
         key = _key(row, columns.id) or f"row-{seen[row.language]}"
         seen[row.language] += 1
@@ -68,7 +72,24 @@ def collect(
         label = row.language or _one(row, columns.language or "")
         if label in own:
             table.add(row, key, own[label], label, whole=True)
+        else:
+            others[label] += 1
+    if not columns.id and columns.parallel:
+        _check_aligned(name, {own[label]: seen[label] for label in own} if seen.keys() & own.keys() else {})
+    if others and not seen.total() - others.total():
+        labels = ", ".join(label[:20] for label, _ in others.most_common(5))
+        raise DataError(f"{name} has no row in {' '.join(own)}: the codes of the data are {labels}")
     return table.collection()
+
+
+def _check_aligned(name: str, counts: Mapping[str, int]) -> None:
+    """Raise `DataError` unless the languages have the same number of rows, by which alone they are paired."""
+    if len(set(counts.values())) > 1:
+        (least, few), *_, (most, many) = sorted(counts.items(), key=lambda item: item[1])
+        raise DataError(
+            f"{name} has {few:,} rows in '{least}' and {many:,} in '{most}', which are paired by their number: align "
+            "the files, or name the `id` that pairs them"
+        )
 
 
 @dataclass
@@ -99,6 +120,8 @@ class _Table:
         self.queries = _Texts(name, "query")
         self.documents = _Texts(name, "document")
         self.answers: dict[str, dict[str, None]] = {}  # question -> documents, in the order they come
+        self.versions: dict[str, dict[str, None]] = {}  # document -> ids of its versions
+        self.known: dict[tuple[str, str], str] = {}  # language and text -> document, when equal ones are merged
 
     def add(self, row: Row, key: str, code: str, label: str, *, whole: bool) -> None:
         """Take what a row has in one language; a row that is `whole` must have both parts."""
@@ -106,12 +129,17 @@ class _Table:
         document = _key(row, columns.document_id, label) or key
         if not columns.parallel:
             key, document = f"{code}/{key}", f"{code}/{document}"
-        body = _texts(row, columns.document or "", label, required=whole)
-        if len(body) > 1:
-            raise DataError(f"{row.where}: '{columns.document}' gives {len(body)} documents: one a row and language")
+        body = _texts(row, columns.document or "", label, required=whole and not columns.unanswered)
         title = _texts(row, columns.title, label, required=False) if columns.title else []
-        for _, text in body:
-            self.documents.add(code, document, " ".join([*(part for _, part in title if part), text]), row.where)
+        listed = "*" in (columns.document or "").split(".")
+        for place, text in body:
+            if columns.unanswered and not text.strip():
+                continue
+            full = " ".join([*(part for _, part in title if part), text])
+            name = f"{document}/{place}" if listed else document
+            kept = self.known.setdefault((code, full), name) if columns.merge else name
+            self.documents.add(code, kept, full, row.where)
+            self.versions.setdefault(document, {})[f"{code}-d-{kept}"] = None
         queries = _texts(row, columns.query or "", label, required=whole)
         several = "*" in (columns.query or "").split(".")
         for place, text in queries:
@@ -121,13 +149,10 @@ class _Table:
 
     def collection(self) -> Collection:
         """Every version of a question has the versions of its documents in all languages."""
-        versions: dict[str, list[str]] = {}
-        for code, document in self.documents.texts:
-            versions.setdefault(document, []).append(f"{code}-d-{document}")
         relevant = {}
         for code, question in self.queries.texts:
-            judged = [one for document in self.answers[question] for one in versions.get(document, ())]
-            if not judged and self.whole:
+            judged = [one for document in self.answers[question] for one in self.versions.get(document, ())]
+            if not judged and self.whole and not self.columns.unanswered:
                 where = self.queries.seen[code, question]
                 raise DataError(f"{where}: the question '{question}' has no document in any of the languages")
             if judged:
@@ -146,7 +171,11 @@ class _Table:
 
 
 class _Sentences:
-    """Parallel sentences: each is the query for its translations, and no candidate for itself."""
+    """Parallel sentences: each is the query for its translations, and no candidate for itself.
+
+    Where equal sentences are merged, rows that share one are versions of the same, and so are those that share one with
+    these: what is the translation of a translation is a translation.
+    """
 
     def __init__(self, name: str, columns: Columns) -> None:
         self.name, self.columns = name, columns
@@ -163,16 +192,18 @@ class _Sentences:
 
     def collection(self) -> Collection:
         """A sentence without a translation is a candidate only."""
-        relevant: dict[str, dict[str, int]] = {}
-        for versions in self.rows.values():
-            ids = {code: f"{code}-{sentence}" for code, sentence in versions.items()}
-            for code, sentence in ids.items():
-                others = {other: 1 for language, other in ids.items() if language != code}
-                if others:
-                    relevant.setdefault(sentence, {}).update(others)
+        meanings = self._meanings()
+        members: dict[str, list[tuple[str, str]]] = {}  # meaning -> its sentences
+        for sentence, meaning in meanings.items():
+            members.setdefault(meaning, []).append(sentence)
+        relevant = {}
+        for (code, key), meaning in meanings.items():
+            others = {f"{other}-{name}": 1 for other, name in members[meaning] if other != code}
+            if others:
+                relevant[f"{code}-{key}"] = others
         if not relevant:
             raise DataError(f"{self.name} has no sentence in two of its languages: name languages that share rows")
-        texts = [(f"{code}-{key}", code, text, key) for (code, key), text in self.sentences.texts.items()]
+        texts = [(f"{one[0]}-{one[1]}", one[0], text, meanings[one]) for one, text in self.sentences.texts.items()]
         return Collection.from_records(
             self.name,
             [Query(*fields) for fields in texts if fields[0] in relevant],
@@ -180,6 +211,22 @@ class _Sentences:
             relevant,
             own_copies=True,
         )
+
+    def _meanings(self) -> dict[tuple[str, str], str]:
+        """The meaning of each sentence: the first row of all that hang together by the sentences they share."""
+        parents: dict[str, str] = {}
+
+        def root(row: str) -> str:
+            while parents.setdefault(row, row) != row:
+                parents[row] = row = parents[parents[row]]
+            return row
+
+        order = {row: place for place, row in enumerate(self.rows)}
+        for row, versions in self.rows.items():
+            for sentence in versions.values():  # a sentence bears the name of the first row that has it
+                one, two = sorted((root(row), root(sentence)), key=order.__getitem__)
+                parents[two] = one
+        return {one: root(one[1]) for one in self.sentences.texts}
 
 
 def _key(row: Row, paths: tuple[str, ...], label: str = "") -> str:

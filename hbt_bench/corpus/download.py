@@ -66,7 +66,7 @@ def locate(file: RemoteFile, data_dir: Path | None = None, *, owner: str) -> Pat
     path, in_cache = _place(file, data_dir)
     if problem := _problem(file, path):
         ask = f"{'delete it and ' if os.path.lexists(path) else ''}run `hbt-bench data fetch {owner}`, or "
-        raise DataError(f"{problem}; {ask if in_cache else ''}{_by_hand(file, path)}")
+        raise DataError(f"{problem}; {ask if in_cache else ''}{by_hand(file.path, file.url, path)}")
     return path
 
 
@@ -94,7 +94,9 @@ def fetch(
     except OSError as error:
         raise output_error(path, error, "set HBT_BENCH_CACHE to another folder") from error
     except _FailedError as error:
-        raise DataError(f"cannot download {file.url} for {owner}: {error}; {_by_hand(file, path)}") from error
+        raise DataError(
+            f"cannot download {file.url} for {owner}: {error}; {by_hand(file.path, file.url, path)}"
+        ) from error
     return locate(file, owner=owner)
 
 
@@ -105,8 +107,9 @@ def _place(file: RemoteFile, data_dir: Path | None) -> tuple[Path, bool]:
     return (data_dir or cache_dir() / "data") / file.path, data_dir is None
 
 
-def _by_hand(file: RemoteFile, path: Path) -> str:
-    return f"save {file.url} as {path} yourself, or let HBT_BENCH_DATA (--data-dir) name a folder with {file.path}"
+def by_hand(name: str, url: str, path: Path) -> str:
+    """What to do without a download: half a sentence."""
+    return f"save {url} as {path} yourself, or let HBT_BENCH_DATA (--data-dir) name a folder with {name}"
 
 
 def problem_of(path: Path, sha256: str, size: int | None) -> str:

@@ -40,9 +40,9 @@ class Pool:
     ) -> None:
         """Add a part: (language, id to text) of queries, (language, pairs of id and text) of documents, judgements.
 
-        Judgements below 1 say that a document is not relevant; a query that has no other is left out, and so is a
-        query that is not judged. Raises `DataError` for an id with two texts and for a judgement of an unknown
-        document.
+        Judgements below 1 say that a document is not relevant; a query that has no other is left out, unless it is the
+        version of a question that has one elsewhere, and so is a query that is not judged. Raises `DataError` for an id
+        with two texts and for a judgement of an unknown document.
         """
         query_language, texts = queries
         document_language, pairs = documents
@@ -53,7 +53,7 @@ class Pool:
             self._put(self.documents, "document", document_language, key, text)
         for query, grades in relevant.items():
             positive = {document: grade for document, grade in grades.items() if grade > 0}
-            if not positive:
+            if not positive and (self.parallel == "none" or query not in texts):
                 continue
             if query not in texts:
                 raise DataError(f"{self.name} judges the query '{query}', which does not exist in '{query_language}'")
@@ -83,6 +83,7 @@ class Pool:
     def collection(self) -> Collection:
         """Everything that was added; documents without text, which data sets have, are left out where not judged."""
         judged = self._shared() if self.parallel != "none" else self.judged
+        judged = {query: grades for query, grades in judged.items() if grades}
         needed = {document for grades in judged.values() for document in grades}
         documents = {key: text for key, text in self.documents.items() if text.strip() or key in needed}
         return Collection.from_records(
@@ -90,6 +91,7 @@ class Pool:
             [
                 Query(f"{code}-q-{key}", code, text, key if self.parallel != "none" else f"{code}/{key}")
                 for (code, key), text in self.queries.items()
+                if (code, key) in judged
             ],
             [Document(f"{code}-d-{key}", code, text) for (code, key), text in documents.items()],
             {

@@ -13,6 +13,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from hbt_bench.corpus.collection import Collection, Query
 from hbt_bench.errors import UsageError, did_you_mean
@@ -84,6 +85,8 @@ _WHY = {
     "transliterated": ": its languages are written in plain Latin letters",
 }
 
+#: A position in a query: of a piece, or of a cluster and a character in it.
+_Place = TypeVar("_Place", int, tuple[int, int])
 #: Changes one query; the random numbers depend on nothing but the shift and the query.
 Change = Callable[[Query, float, random.Random], str]
 
@@ -195,14 +198,24 @@ def _code_switch(queries: Sequence[Query]) -> Change:
 
 
 def _no_diacritics(queries: Sequence[Query]) -> Change:
-    """Marks that typists leave out are gone: accents and the Arabic and Hebrew vowel signs, never an Indic vowel."""
+    """Marks that typists leave out are gone: accents and the Arabic and Hebrew vowel signs, never an Indic vowel.
+
+    Letters that lose nothing stay as they are written, in whatever normal form.
+    """
 
     def change(query: Query, strength: float, chance: random.Random) -> str:
-        plain = unicodedata.normalize("NFD", query.text)
-        places = [place for place, character in enumerate(plain) if _can_go(plain, place)]
-        gone = set(_sample(places, strength, chance))
-        kept = "".join(character for place, character in enumerate(plain) if place not in gone)
-        text = unicodedata.normalize("NFC", kept)
+        import regex
+
+        clusters = regex.findall(r"\X", query.text)
+        apart = [unicodedata.normalize("NFD", cluster) for cluster in clusters]
+        places = [(row, place) for row, text in enumerate(apart) for place in range(len(text)) if _can_go(text, place)]
+        gone: dict[int, set[int]] = {}
+        for row, place in _sample(places, strength, chance):
+            gone.setdefault(row, set()).add(place)
+        for row, marks in gone.items():
+            kept = "".join(character for place, character in enumerate(apart[row]) if place not in marks)
+            clusters[row] = unicodedata.normalize("NFC", kept)
+        text = "".join(clusters)
         return text.translate(_STROKES) if strength == 1 else text
 
     return change
@@ -212,15 +225,19 @@ def _no_diacritics(queries: Sequence[Query]) -> Change:
 _STROKES = str.maketrans("đĐøØłŁħĦɓƁɗƊƙƘı", "dDoOlLhHbBdDkKi")
 
 
+#: Marks that make a letter of another one: madda and hamza (آ أ إ ؤ ئ), and those over and under kana.
+_LETTERS = frozenset("\u0653\u0654\u0655\u3099\u309a")
+_STRESS = frozenset("\u0300\u0301")
+
+
 def _can_go(text: str, place: int) -> bool:
     """Whether the character is a mark over a letter of an alphabet, where it stays readable without."""
-    return (
-        unicodedata.category(text[place]) == "Mn"
-        and unicodedata.combining(text[place]) not in (0, 7, 8, 9)
-        and not 0x0E00 <= ord(text[place]) < 0x1100
-        and not (text[place] == "\u0306" and text[place - 1] in "иИ")  # й is a letter of its own
-        and not 0x3099 <= ord(text[place]) <= 0x309A
-    )
+    mark, base = text[place], text[0]
+    if unicodedata.category(mark) != "Mn" or unicodedata.combining(mark) in (0, 7, 8, 9) or mark in _LETTERS:
+        return False
+    if "\u0400" <= base <= "\u052f":  # й, ў, ї, ѓ and ќ are letters of their own; ё and stress marks are left out
+        return (mark == "\u0308" and base in "еЕ") or (mark in _STRESS and base in "аеиоуыэюяіАЕИОУЫЭЮЯІ")
+    return not 0x0E00 <= ord(mark) < 0x1100
 
 
 def _transliterated(queries: Sequence[Query]) -> Change:
@@ -237,7 +254,7 @@ def _transliterated(queries: Sequence[Query]) -> Change:
     return change
 
 
-def _sample(places: Sequence[int], strength: float, chance: random.Random) -> list[int]:
+def _sample(places: Sequence[_Place], strength: float, chance: random.Random) -> list[_Place]:
     """A share of the places, at least one, in their order."""
     count = min(len(places), max(1, round(strength * len(places))))
     return sorted(chance.sample(list(places), count)) if places else []

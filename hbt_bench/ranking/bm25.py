@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,8 +20,6 @@ from hbt_bench.ranking.ranks import Scorer
 if TYPE_CHECKING:
     import bm25s
 
-#: Lucene's defaults, which are also those of Anserini's multilingual baselines.
-K1, B = 0.9, 0.4
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 
 
@@ -28,6 +27,29 @@ def require() -> None:
     """Raise `UsageError` with the command that installs what BM25 needs, when it is missing."""
     if not (find_spec("bm25s") and find_spec("regex")):  # importing them would be slow
         raise UsageError("the model bm25 needs an extra: run `pip install 'hbt-bench[bm25]'`")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """How soon a repeated term counts no more, and how much a document's length counts.
+
+    The defaults are Lucene's, which are also those of Anserini's multilingual baselines.
+    """
+
+    k1: float = 0.9
+    b: float = 0.4
+
+    @classmethod
+    def parse(cls, text: str) -> Parameters:
+        """Read ``k0.9-b0.4``; raises `UsageError`."""
+        match = re.fullmatch(r"k(\d+(?:\.\d+)?)-b(\d+(?:\.\d+)?)", text)
+        if match is None or float(match[2]) > 1:
+            raise UsageError(f"bm25@{text} is no BM25: write its parameters as in bm25@k1.2-b0.75, with b up to 1")
+        return cls(float(match[1]), float(match[2]))
+
+    def __str__(self) -> str:
+        """What `parse` reads, the revision of the model."""
+        return f"k{self.k1:g}-b{self.b:g}"
 
 
 def tokenize(text: str) -> list[str]:
@@ -58,13 +80,13 @@ class Bm25Index:
     size: int
 
     @classmethod
-    def of(cls, documents: Iterable[Sequence[str]]) -> Bm25Index:
+    def of(cls, documents: Iterable[Sequence[str]], parameters: Parameters = Parameters()) -> Bm25Index:
         """Index tokenized documents."""
         import bm25s
 
         vocabulary: dict[str, int] = {}
         ids = [[vocabulary.setdefault(token, len(vocabulary)) for token in document] for document in documents]
-        index = bm25s.BM25(k1=K1, b=B, method="lucene", dtype="float32")
+        index = bm25s.BM25(k1=parameters.k1, b=parameters.b, method="lucene", dtype="float32")
         with np.errstate(invalid="ignore"):  # documents without any word have a mean length of 0
             index.index(bm25s.tokenization.Tokenized(ids, vocabulary), create_empty_token=False, show_progress=False)
         return cls(index, vocabulary, len(ids))
@@ -90,7 +112,7 @@ class Bm25Scorer:
         return np.stack([self.index.scores(query) for query in self.queries[rows]])
 
 
-def scorers(collection: Collection) -> tuple[Scorer, dict[str, Scorer]]:
+def scorers(collection: Collection, parameters: Parameters = Parameters()) -> tuple[Scorer, dict[str, Scorer]]:
     """A scorer of the pool and one of each language.
 
     BM25's term statistics depend on the candidates, so a language alone is indexed on its own, and its scores do
@@ -100,9 +122,9 @@ def scorers(collection: Collection) -> tuple[Scorer, dict[str, Scorer]]:
     documents = [tokenize(document.text) for document in collection.documents]
     blocks: Iterator[tuple[str, slice]] = iter(collection.document_blocks.items())
     return (
-        Bm25Scorer(queries, Bm25Index.of(documents)),
+        Bm25Scorer(queries, Bm25Index.of(documents, parameters)),
         {
-            code: Bm25Scorer(queries, Bm25Index.of(documents[block]))
+            code: Bm25Scorer(queries, Bm25Index.of(documents[block], parameters))
             for code, block in blocks
             if block.start < block.stop
         },

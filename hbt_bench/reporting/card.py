@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,14 @@ _FRONT = re.compile(r"\A---[ \t]*(\r\n|\n)(.*?)(?<=\n)---[ \t]*(?=\r\n|\n|\Z)", 
 _INDEX = re.compile(r"^model-index:.*(?:\r\n|\n|\Z)(?:(?:[ \t-].*)?(?:\r\n|\n))*", re.MULTILINE)
 
 
-def write_card(checkpoint: Checkpoint, folder: Path) -> Path:
+def write_card(checkpoint: Checkpoint, folder: Path, say: Callable[[str], object] = lambda message: None) -> Path:
     """Write or update the evaluation block of ``README.md``; all the rest stays byte for byte.
 
     A second call with the same results changes nothing. Raises `DataError` when there are no results of this very
-    checkpoint, and `OutputError` for a card that cannot be read or whose metadata are damaged.
+    checkpoint, and `OutputError` for a card that cannot be read or whose metadata are damaged. `say` gets a sentence
+    for what is damaged or there twice.
     """
-    results = find_results(checkpoint, folder)
+    results = find_results(checkpoint, folder, say)
     path = checkpoint.path / "README.md"
     try:
         old = path.read_bytes().decode("utf-8") if path.is_file() else ""
@@ -49,9 +50,14 @@ def write_card(checkpoint: Checkpoint, folder: Path) -> Path:
     return path
 
 
-def find_results(checkpoint: Checkpoint, folder: Path) -> list[Result]:
+def find_results(checkpoint: Checkpoint, folder: Path, say: Callable[[str], object]) -> list[Result]:
     """The complete results of a checkpoint, known by the hash of its files whatever its name was."""
-    found = [one for one in read_all(folder) if isinstance(one, Result)]
+    found: list[Result] = []
+    for one in read_all(folder):
+        if isinstance(one, Result):
+            found.append(one)
+        else:
+            say(f"left out: {one}")
     own = [one for one in found if one.revision == checkpoint.revision and one.path.parent.parent.name != "experiments"]
     whole = [one for one in own if one.complete and one.place[1]]
     if not whole:

@@ -9,22 +9,18 @@ from typing import Any
 
 _COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#f0e442"]
 _DASHES = [[1, 0], [6, 3], [2, 2], [8, 2, 2, 2], [4, 4], [10, 4], [1, 3], [12, 2]]
-_SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left"]
+#: Of measured models; the cross is for what papers report.
+_SHAPES = ["circle", "square", "triangle-up", "diamond", "triangle-down", "triangle-right", "triangle-left", "wedge"]
+REPORTED = "cross"
 
 
 #: The panels of a sweep in their order, named as the page names them.
 _MEASURES = ["mono AP", "cross AP", "multi AP", "rank distance"]
 
 
-def _legend(columns: int) -> dict[str, Any]:
-    return {
-        "title": None,
-        "orient": "bottom",
-        "columns": columns,
-        "labelLimit": 420,
-        "symbolSize": 90,
-        "symbolOpacity": 1,
-    }
+def _legend() -> dict[str, Any]:
+    """Its columns and the length of its labels are the page's to choose, which knows its width."""
+    return {"title": None, "orient": "bottom", "symbolSize": 90, "symbolOpacity": 1}
 
 
 def _scatter(x: tuple[str, str], y: tuple[str, str]) -> dict[str, Any]:
@@ -38,8 +34,8 @@ def _scatter(x: tuple[str, str], y: tuple[str, str]) -> dict[str, Any]:
         ],
     }
     picked = {
-        "color": {"field": "model", "type": "nominal", "scale": {"range": _COLOURS}, "legend": _legend(1)},
-        "shape": {"field": "model", "type": "nominal", "scale": {"range": _SHAPES}, "legend": _legend(1)},
+        "color": {"field": "model", "type": "nominal", "scale": {"range": _COLOURS}, "legend": _legend()},
+        "shape": {"field": "model", "type": "nominal", "scale": {"range": _SHAPES}, "legend": _legend()},
     }
     there = f"isValid(datum['{x[0]}']) && isValid(datum['{y[0]}'])"
     return {
@@ -50,7 +46,10 @@ def _scatter(x: tuple[str, str], y: tuple[str, str]) -> dict[str, Any]:
             {
                 "transform": [{"filter": "!datum.picked"}],
                 "mark": {"type": "point", "filled": False, "size": 45, "color": "#8a8a8a"},
-                "encoding": encoding,
+                "encoding": {
+                    **encoding,
+                    "shape": {"condition": {"test": "datum.measured", "value": _SHAPES[0]}, "value": REPORTED},
+                },
             },
             {
                 "transform": [{"filter": "datum.picked"}],
@@ -62,7 +61,10 @@ def _scatter(x: tuple[str, str], y: tuple[str, str]) -> dict[str, Any]:
 
 
 def tradeoff() -> dict[str, Any]:
-    """Monolingual AP against cross-lingual and multilingual AP; values: model, picked, mono, cross, multi."""
+    """Monolingual AP against cross-lingual and multilingual AP; values: model, measured, picked, mono, cross, multi.
+
+    The page gives each picked model its shape, that of reported figures being `REPORTED`.
+    """
     mono, cross, multi = ("mono", "AP within a language"), ("cross", "AP across languages"), ("multi", "AP in the pool")
     return {
         "description": "Points, one a model: AP within a language against AP across languages and in the pool of all",
@@ -88,15 +90,15 @@ def distances() -> dict[str, Any]:
                     "x": {
                         "field": "distance",
                         "type": "quantitative",
-                        "title": "rank distance: last minus first rank of a question's answers",
+                        "title": "rank distance: last minus first rank",
                     },
                     "y": {"field": "share", "type": "quantitative", "title": "queries", "axis": {"format": ".0%"}},
-                    "color": {"field": "model", "type": "nominal", "scale": scale, "legend": _legend(2)},
+                    "color": {"field": "model", "type": "nominal", "scale": scale, "legend": _legend()},
                     "strokeDash": {
                         "field": "model",
                         "type": "nominal",
                         "scale": {"range": _DASHES},
-                        "legend": _legend(2),
+                        "legend": _legend(),
                     },
                     "tooltip": [
                         {"field": "model"},
@@ -115,21 +117,25 @@ def distances() -> dict[str, Any]:
 
 
 def alpha() -> dict[str, Any]:
-    """Scores of a sweep; values: strategy, alpha, seed, measure, value. A line is the mean, a band least to most."""
+    """Scores of a sweep; values: line, strategy, alpha, seed, measure, value, model.
+
+    A line is the mean over seeds, a band from least to most; pure strategies, its ends, have a shape of their own.
+    """
     x = {
         "field": "alpha",
         "type": "quantitative",
         "title": "alpha: probability of a monolingual batch",
         "scale": {"domain": [0, 1]},
     }
-    colour = {"field": "strategy", "type": "nominal", "scale": {"range": _COLOURS}, "legend": _legend(4)}
+    dash = {"field": "line", "type": "nominal", "scale": {"range": _DASHES}, "legend": None}
+    colour = {"field": "line", "type": "nominal", "scale": {"range": _COLOURS}, "legend": _legend()}
 
     def y(aggregate: str | None) -> dict[str, Any]:
         found = {"field": "value", "type": "quantitative", "title": None, "scale": {"zero": False}}
         return found | ({"aggregate": aggregate} if aggregate else {})
 
     return {
-        "description": "Lines, one a strategy: mean score over seeds against alpha, with a band from least to most",
+        "description": "Lines, one a way to train: mean score over seeds against alpha, with a band from least to most",
         "data": {"name": "values"},
         "columns": 2,
         "facet": {"field": "measure", "type": "nominal", "title": None, "sort": _MEASURES},
@@ -153,16 +159,23 @@ def alpha() -> dict[str, Any]:
                         "x": x,
                         "y": y("mean"),
                         "color": colour,
-                        "strokeDash": {"field": "strategy", "type": "nominal", "legend": None},
+                        "strokeDash": dash,
                     },
                 },
                 {
-                    "mark": {"type": "point", "filled": True, "size": 40},
+                    "mark": {"type": "point", "filled": True, "size": 50, "opacity": 1},
                     "encoding": {
                         "x": x,
                         "y": y(None),
                         "color": colour,
+                        "shape": {
+                            "field": "strategy",
+                            "type": "nominal",
+                            "scale": {"range": _SHAPES},
+                            "legend": _legend(),
+                        },
                         "tooltip": [
+                            {"field": "model"},
                             {"field": "strategy"},
                             {"field": "alpha"},
                             {"field": "seed"},

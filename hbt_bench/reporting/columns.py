@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from hbt_bench.errors import UsageError, did_you_mean
@@ -22,17 +24,23 @@ DEFAULT = (
 _ALIASES = {"bias": f"multi:{EXCESS}", "rank_distance": "multi:rank_distance", "rd": "multi:rank_distance"}
 #: Headings of measures that the multilingual mode alone has.
 _SHORT = {"rank_distance": "rank dist.", EXCESS: "own-lang. bias"}
+_LONG = {"rank_distance": "rank distance", EXCESS: "own-language bias"}
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: `key` is the mode and measure of a column of scores, None for another."""
+    """One column: `key` is the mode and measure of a column of scores, None for another.
+
+    Of a standing, `text` is the cell, `order` what to sort by, best first, `value` the one value of the cell, and
+    `record` all of its values by name.
+    """
 
     name: str
     header: str
     text: Callable[[Standing], str]
     order: Callable[[Standing], Any]
     record: Callable[[Standing], dict[str, Any]]
+    value: Callable[[Standing], float | str | None]
     key: Key | None = None
 
     @property
@@ -45,7 +53,9 @@ def _lower(measure: str) -> bool:
     return measure in LOWER_IS_BETTER or measure == "AP_below_best" or measure.startswith("mean_rank_")
 
 
-def _scores(mode: Mode, measure: str) -> Column:
+@cache
+def score(mode: Mode, measure: str) -> Column:
+    """The column of a mode and measure."""
     key = (mode, measure)
     lower = _lower(measure)
 
@@ -56,7 +66,7 @@ def _scores(mode: Mode, measure: str) -> Column:
         note = ""
         if value is not None and interval is not None:
             note = f"\n±{number(max(interval[1] - value, value - interval[0]), measure)}"
-        return number(value, measure) + mark + note
+        return number(value, measure, standing.decimals.get(key)) + mark + note
 
     def order(standing: Standing) -> Any:
         value = standing.value(key)
@@ -69,7 +79,7 @@ def _scores(mode: Mode, measure: str) -> Column:
         return {name: standing.value(key), f"{name} low": low, f"{name} high": high}
 
     title = f"{_SHORT.get(measure) or f'{mode} {measure}'} {'↓' if lower else '↑'}"
-    return Column(f"{mode}:{measure}", title, text, order, record, key)
+    return Column(f"{mode}:{measure}", title, text, order, record, lambda standing: standing.value(key), key)
 
 
 def _plain(name: str, header: str, value: Callable[[Standing], Any], text: Callable[[Any], str]) -> Column:
@@ -81,7 +91,7 @@ def _plain(name: str, header: str, value: Callable[[Standing], Any], text: Calla
         found = value(standing)
         return (found is None, found if found is not None else "")
 
-    return Column(name, header, shown, order, lambda standing: {header: value(standing)})
+    return Column(name, header, shown, order, lambda standing: {header: value(standing)}, value)
 
 
 def _amount(value: float) -> str:
@@ -93,12 +103,27 @@ def _amount(value: float) -> str:
 
 def _worst(standing: Standing) -> dict[str, Any]:
     code, value = standing.worst or (None, None)
-    return {"worst language": code, "worst AP": value}
+    return {"worst language": code, "worst AP": value, "worst mode": standing.languages_mode}
+
+
+def _worst_text(standing: Standing) -> str:
+    if not standing.worst:
+        return "-"
+    code, value = standing.worst
+    return f"{code} {number(value, 'AP')}\n{standing.languages_mode} AP"
+
+
+def _rank(standing: Standing) -> dict[str, Any]:
+    return {"rank": standing.rank, "rank by": key_title(standing.ranked_by) if standing.ranked_by else None}
+
+
+def key_title(key: Key) -> str:
+    """A mode and a measure as headings have them: ``multi AP``, ``rank distance`` of which there is one mode only."""
+    return _LONG.get(key[1]) or " ".join(key)
 
 
 def _plain_columns() -> dict[str, Column]:
     columns = [
-        _plain("rank", "rank", lambda one: one.rank, str),
         _plain("model", "model", lambda one: one.label, str),
         _plain("collection", "collection", lambda one: one.collection, str),
         _plain("revision", "revision", lambda one: one.revision, str),
@@ -108,15 +133,25 @@ def _plain_columns() -> dict[str, Column]:
         _plain("speed", "texts/s", lambda one: one.speed, lambda value: f"{value:,.0f}"),
         _plain("source", "source", lambda one: one.source, lambda value: value.partition(":")[0]),
     ]
-    found = {column.name: column for column in columns}
-    found["worst"] = Column(
-        "worst",
-        "worst language",
-        lambda one: f"{one.worst[0]} {number(one.worst[1], 'AP')}" if one.worst else "-",
-        lambda one: (one.worst is None, -one.worst[1] if one.worst else 0.0),
-        _worst,
-    )
-    return found
+    columns += [
+        Column(
+            "rank",
+            "rank",
+            lambda one: str(one.rank or "-"),
+            lambda one: one.rank or math.inf,
+            _rank,
+            lambda one: one.rank,
+        ),
+        Column(
+            "worst",
+            "worst language",
+            _worst_text,
+            lambda one: (one.worst is None, -one.worst[1] if one.worst else 0.0),
+            _worst,
+            lambda one: one.worst[1] if one.worst else None,
+        ),
+    ]
+    return {column.name: column for column in columns}
 
 
 #: Columns that are no scores.
@@ -147,7 +182,7 @@ def parse(names: Iterable[str], known: Sequence[Key]) -> list[Column]:
             raise UsageError(
                 f"unknown column '{name}'{near or '; name a measure as in multi:AP or R@1, or ' + ', '.join(PLAIN)}"
             )
-        found |= {":".join(key): _scores(*key) for key in keys}
+        found |= {":".join(key): score(*key) for key in keys}
     return list(found.values())
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -136,7 +138,7 @@ class Evaluation:
         if shared:
             signature = str(task.signature(f"{meta.name}@{meta.revision}"))
         else:
-            data = str(task.metadata.revision)
+            data = _data_revision(task)
             signature = str(
                 Signature(name, "mteb", data, f"{meta.name}@{meta.revision}", self.model.prompt_label, "mteb")
             )
@@ -172,6 +174,7 @@ class Evaluation:
             "subsets": len(task.hf_subsets) * len(task.eval_splits),
             "stock": shared is None,
             "prompts": None if self.model.prompts is None else vars(self.model.prompts),
+            "clean": shared.collection.clean if shared else None,
             "ranks": ranks.name if shared and shared.ranks is not None else None,
             "parameters": _parameters(model),
             "speed": shared.speed if shared else None,
@@ -187,7 +190,22 @@ def _mteb_json(task_result: Any) -> dict[str, Any]:
         path = Path(folder, "result.json")
         task_result.to_disk(path)
         content: dict[str, Any] = json.loads(path.read_bytes())
+    for key in (
+        "evaluation_time",
+        "kg_co2_emissions",
+    ):  # of a task put together of others it is NaN, which JSON has not
+        if isinstance(value := content.get(key), float) and not math.isfinite(value):
+            content[key] = None
     return content
+
+
+def _data_revision(task: Any) -> str:
+    """MTEB's commit of the data; for a task that MTEB puts together of others, a hash of theirs."""
+    parts = getattr(task.metadata, "tasks", None)
+    if not parts:
+        return str(task.metadata.revision)
+    revisions = " ".join(f"{part.metadata.name}@{part.metadata.revision}" for part in parts)
+    return hashlib.sha256(revisions.encode()).hexdigest()[:16]
 
 
 def _parameters(model: Any) -> int | None:

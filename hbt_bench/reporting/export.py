@@ -6,18 +6,24 @@ import json
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from hbt_bench.corpus.atomic import check_writable, write_bytes, write_text
 from hbt_bench.errors import OutputError
-from hbt_bench.reporting.frame import load_results
+from hbt_bench.reporting.frame import long_form
 from hbt_bench.reporting.leaderboard import Leaderboard
 from hbt_bench.reporting.results import Result, read_all
 from hbt_bench.reporting.table import render
+from hbt_bench.tasks.registry import mteb_task_names
 
 #: What is left of our own keys in MTEB's repository: enough for hbt-bench to read the file again.
 _KEPT = ("task", "model", "revision", "signature", "subsets", "stock", "prompts")
+
+
+#: Tasks that a note names, of many.
+_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -53,17 +59,25 @@ def export_mteb(folder: Path, output: Path) -> Exported:
             f"{', '.join(local)} has the name of a local folder: the repository takes models that are on the hub, so "
             "publish it and evaluate it under its name there"
         )
+    unknown = sorted({result.mteb_name for result in results} - mteb_task_names())
+    if unknown:
+        named = ", ".join(unknown[:_NAMED]) + (f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else "")
+        notes.append(
+            f"{named}: mteb {version('mteb')} has no such task, and the repository takes results of tasks that mteb "
+            "has, so it would not accept these as they are: propose the tasks to mteb first"
+        )
     return Exported(tuple(files), tuple(notes))
 
 
 def export_hub(folder: Path, output: Path) -> Exported:
     """Make a data set folder: the long form as Parquet, the files as they are, and a card with the leaderboard.
 
+    Incomplete results are in none of them, and `notes` name them.
     Raises `OutputError` when there is nothing to export.
     """
     results, notes = _complete(folder)
     check_writable(output)
-    frame = load_results(folder)
+    frame = long_form(results)
     table = output / "data" / "results.parquet"
     table.parent.mkdir(parents=True, exist_ok=True)
     temporary = table.with_name(".results.parquet.tmp")
@@ -141,7 +155,8 @@ def _dataset_card(board: Leaderboard, rows: int) -> str:
     )
     text = (
         f"# Results of hbt-bench\n\n`data/results.parquet` has {rows:,} rows: model, task, mode, subset, measure, "
-        "value, and the 95 % interval low and high. `results/` has the files as MTEB reads them, and the ranks.\n\n"
-        f"{render(board.tables(), 'md')}\n"
+        "value, and the 95 % interval low and high. Only complete results are in it. `results/` has the files as MTEB "
+        "reads them, and the ranks.\n\n"
+        f"{render(board.tables(), 'md', board.legend)}\n"
     )
     return f"---\n{data.to_yaml()}\n---\n\n{text}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,37 +26,46 @@ def load_results(folder: str | Path = "results", intervals: bool = True) -> pd.D
     where none is missing), ``measure``, ``value``, and the 95 % interval ``low`` and ``high``, NaN where there is
     none. Intervals that a result does not have are made from its ranks, unless `intervals` is False.
 
-    ``frame.attrs["signatures"]`` has the signatures by model and task, and ``frame.attrs["damaged"]`` a sentence
-    for each file that could not be read. Raises `OutputError` when there is no such folder.
+    A result that is there twice counts once. ``frame.attrs["signatures"]`` has the signatures by model and task, and
+    ``frame.attrs["left_out"]`` a sentence for each file that is damaged or the same as another; each is warned of too.
+    Raises `OutputError` when there is no such folder.
     """
+    frame = long_form(read_all(Path(folder)), intervals)
+    for sentence in frame.attrs["left_out"]:
+        warnings.warn(f"left out: {sentence}", stacklevel=2)
+    return frame
+
+
+def long_form(results: Iterable[Result | OutputError], intervals: bool = True) -> pd.DataFrame:
+    """The rows of `load_results`, of results that are read already."""
     import pandas as pd
 
     rows: list[tuple[Any, ...]] = []
     signatures: dict[str, dict[str, str]] = {}
-    damaged: list[str] = []
-    for found in read_all(Path(folder)):
+    left_out: list[str] = []
+    for found in results:
         if isinstance(found, OutputError):
-            damaged.append(str(found))
+            left_out.append(str(found))
             continue
         prompt = found.given_prompt
         model = found.label + ("" if prompt == "none" else f" prompt:{prompt}")
         signatures.setdefault(model, {})[found.task] = found.signature
-        means, subsets = _intervals(found, intervals, damaged)
+        means, subsets = _intervals(found, intervals, left_out)
         mode = found.place[1] or ""
         rows += [(model, found.task, mode, *row) for row in _rows(found, means, subsets)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    frame.attrs |= {"signatures": signatures, "damaged": damaged}
+    frame.attrs |= {"signatures": signatures, "left_out": left_out}
     return frame
 
 
 def _intervals(
-    result: Result, wanted: bool, damaged: list[str]
+    result: Result, wanted: bool, left_out: list[str]
 ) -> tuple[Mapping[str, Interval], Mapping[str, Mapping[str, Interval]]]:
     if not result.intervals and wanted:
         try:
             made = result.computed_intervals()
         except OutputError as error:
-            damaged.append(str(error))
+            left_out.append(str(error))
         else:
             return made.means, made.subsets
     return result.intervals, result.subset_intervals

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import partial
 from importlib.resources import files
 
 from hbt_bench.errors import OutputError, did_you_mean
-from hbt_bench.ranking.measures import Array
-from hbt_bench.ranking.subsets import MODES
+from hbt_bench.ranking.subsets import MODES, Mode
 from hbt_bench.reporting.intervals import Interval
 from hbt_bench.reporting.results import Result
 from hbt_bench.reporting.standing import Standing
@@ -30,9 +29,8 @@ class Choice:
     languages: tuple[str, ...] = ()
 
     def takes_task(self, collection: str, mode: str) -> bool:
-        """Whether a mode of a collection is wanted; a collection stands for its restricted parts too."""
-        names = (collection, collection.partition("[")[0])
-        return not self.tasks or any(task in (name, f"{name}-{mode}") for task in self.tasks for name in names)
+        """Whether a mode of a collection is wanted; a collection stands for its restricted parts, not for shifts."""
+        return not self.tasks or not _names(collection, mode).isdisjoint(self.tasks)
 
     def takes_model(self, model: str, label: str) -> bool:
         """Whether a pattern fits the name with or without organisation, or with the revision; case does not matter."""
@@ -41,7 +39,7 @@ class Choice:
 
     def nothing_left(self, seen: Iterable[tuple[str, str]]) -> str:
         """Why the choice leaves nothing of the collections and modes in `seen`, and what there is."""
-        names = sorted({name for collection, mode in seen for name in (collection, f"{collection}-{mode}")})
+        names = sorted({name for one in seen for name in _names(*one)})
         for task in self.tasks:
             if task not in names and not any(self.takes_task(*one) for one in seen):
                 near = did_you_mean(task, names) or f" (there are {', '.join(names)})"
@@ -56,15 +54,20 @@ class Choice:
         return [name for name in names if not self.languages or wanted.issuperset(name.split("-"))]
 
 
+def _names(collection: str, mode: str) -> set[str]:
+    """What a mode of ``xquad-r[de,en]+typos`` is called: with and without the mode and the languages."""
+    base, part, shifts = re.fullmatch(r"([^\[+]*)(\[[^\]]*\])?(.*)", collection, re.DOTALL).groups("")  # type: ignore[union-attr]
+    return {f"{base}{named}{kept}{shifts}" for named in ("", f"-{mode}") for kept in (part, "")}
+
+
 @dataclass
 class Gathered:
-    """Standings while results come in; `ranked_by` is the measure that models are told apart by.
+    """Standings while results come in, with `intervals` if they are wanted.
 
     `seen` are all collections and modes, chosen or not, and `notes` what a reader must know.
     """
 
     choice: Choice
-    ranked_by: str
     intervals: bool
     rows: dict[tuple[str, ...], Standing] = field(default_factory=dict)
     seen: set[tuple[str, str]] = field(default_factory=set)
@@ -81,34 +84,38 @@ class Gathered:
         names = self.choice.subsets(result.subsets)
         if not names:
             return
-        row = self._row(result, collection)
+        row = self._row(result, collection, mode)
         row.add(result, mode, names)
         if self.intervals:
             try:
-                means, shares = _uncertainty(result, names, self.ranked_by)
+                means = _intervals(result, names)
             except OutputError as error:
                 self.notes.append(f"no intervals of {row.label} on {result.task}: {error}")
             else:
                 row.intervals |= {(mode, measure): interval for measure, interval in means.items()}
-                if shares is not None:
-                    row.shares[mode, self.ranked_by] = shares
 
-    def _row(self, result: Result, collection: str) -> Standing:
-        fields = result.fields
-        key = (collection, fields["data"], result.model, result.revision, str(result.path.parent))
+    def _row(self, result: Result, collection: str, mode: Mode) -> Standing:
+        """The standing of a model, whose modes may lie in several folders; of another run of a mode, one of its own."""
+        key: tuple[str, ...] = (
+            collection,
+            result.fields["data"],
+            result.model,
+            result.revision,
+            result.given_prompt,
+        )
+        if key in self.rows and mode in self.rows[key].signatures:
+            key += (str(result.path.parent),)
         if key not in self.rows:
-            self.rows[key] = Standing(*key[:4], "measured", result.given_prompt, folder=key[4])
+            about = (collection, result.fields["data"], result.model, result.revision, "measured")
+            self.rows[key] = Standing(*about, result.given_prompt, folder=str(result.path.parent))
         return self.rows[key]
 
 
-def _uncertainty(
-    result: Result, names: Sequence[str], measure: str
-) -> tuple[Mapping[str, Interval], Callable[[], Array] | None]:
-    """Intervals and what questions add to `measure`: as stored, or from the ranks for some of the subsets alone."""
+def _intervals(result: Result, names: Sequence[str]) -> Mapping[str, Interval]:
+    """As stored, or from the ranks for some of the subsets alone."""
     if len(names) == len(result.subsets) and result.intervals:
-        return result.intervals, partial(result.shares, measure) if measure in result.encoded_shares else None
-    made = result.computed_intervals(names)
-    return made.means, partial(made.shares.__getitem__, measure) if measure in made.shares else None
+        return result.intervals
+    return result.computed_intervals(names).means
 
 
 def reported_standings(choice: Choice) -> list[Standing]:
@@ -124,4 +131,5 @@ def reported_standings(choice: Choice) -> list[Standing]:
             (line["collection"], line["model"]), Standing(line["collection"], "", line["model"], "", source)
         )
         row.values[mode, line["measure"]] = float(line["value"])
+        row.decimals[mode, line["measure"]] = len(line["value"].partition(".")[2])
     return list(rows.values())

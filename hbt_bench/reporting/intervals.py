@@ -14,7 +14,10 @@ from typing import Any
 import numpy as np
 
 from hbt_bench.corpus.collection import Judgements
+from hbt_bench.errors import DataError, UsageError
 from hbt_bench.ranking.bias import DEPTH, Bias
+from hbt_bench.ranking.bias import MEASURES as BIAS_MEASURES
+from hbt_bench.ranking.measure import Measure
 from hbt_bench.ranking.measures import Array, Ranking
 from hbt_bench.ranking.ranks import Ranks
 from hbt_bench.ranking.significance import Clusters, bootstrap, percentiles
@@ -87,6 +90,29 @@ class Intervals:
             for measure, intervals in self.subsets.items()
         }
         return {"intervals": means, "shares": shares}, subsets
+
+
+def question_shares(
+    judgements: Judgements, ranks: Ranks, mode: Mode, measure: str, names: Collection[str] | None = None
+) -> Array | None:
+    """What each question adds to the macro average of any measure that has one value a query, (questions,).
+
+    Of the subsets in `names`, or of all; they sum up to the average. None for another measure, and where no query has a
+    value.
+    """
+    judged = [one for one in judged_subsets(judgements, mode) if names is None or one.subset.name in names]
+    try:
+        if mode == "multi" and measure in BIAS_MEASURES:
+            bias = BIAS_MEASURES[measure](Bias(judgements, ranks))
+            values = [bias[one.rows] for one in judged]
+        else:
+            by_query = Measure.parse(measure).values
+            values = [by_query(Ranking.of(judgements, ranks, one)) for one in judged]
+        number = np.repeat(np.arange(len(values)), [len(part) for part in values])
+        questions = np.concatenate([judgements.questions[one.rows] for one in judged])
+        return Clusters.of(np.concatenate(values), questions, number).shares
+    except (UsageError, DataError, ValueError):  # no such measure, or none of this collection
+        return None
 
 
 def decode_shares(text: str) -> Array:

@@ -16,6 +16,7 @@ from hbt_bench.reporting.charts import CHARTS
 
 #: Of cells that stand at the right.
 _NUMBER = ' class="number"'
+_CLASS = {"rank": ' class="rank"'}
 _FOLDER = files("hbt_bench.reporting").joinpath("page")
 
 
@@ -80,7 +81,7 @@ def _board(number: int, board: Mapping[str, Any]) -> str:
         f'aria-label="Leaderboard of {escape(board["collection"])}, scrolls sideways">',
         _leaderboard(number, board),
         "</div>",
-        _comparison(board.get("comparison")),
+        _comparison(number, board),
         _signatures(number, board),
         "</section>",
     ]
@@ -90,27 +91,31 @@ def _board(number: int, board: Mapping[str, Any]) -> str:
 def _leaderboard(number: int, board: Mapping[str, Any]) -> str:
     bold = {tuple(cell) for cell in board["bold"]}
     columns = board["columns"]
+    ranks = f" by {board['ranked_by']}" if board["ranked_by"] else ""
     header = "".join(
-        f'<th scope="col" data-column="{at}"{_NUMBER if column["measure"] else ""}>{escape(column["header"])}</th>'
+        f'<th scope="col" data-column="{at}"{_CLASS.get(column["name"], _NUMBER if column["measure"] else "")}>'
+        f"{escape(column['header'] + (ranks if column['name'] == 'rank' else ''))}</th>"
         for at, column in enumerate(columns)
     )
+    order = next((column["header"] for column in columns if column["name"] == board["sorted_by"]), None)
     rows = []
     for at, row in enumerate(board["rows"]):
         cells = [_cell(number, at, place, column, row, (at, place) in bold) for place, column in enumerate(columns)]
         kind = "measured" if row["measured"] else "reported"
         rows.append(f'<tr class="{kind}" data-row="{at}">{"".join(cells)}</tr>')
+    name, order = escape(board["collection"]), escape(f"sorted by {order}, best first" if order else "sorted")
+    note = escape(f"; ranks are{ranks}" if ranks else "")
     return (
-        f'<table class="leaderboard"><caption>Leaderboard of {escape(board["collection"])}, '
-        f"best first</caption><thead><tr>{header}</tr></thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody></table>"
+        f'<table class="leaderboard"><caption>Leaderboard of {name}, <span class="order">{order}</span>{note}</caption>'
+        f"<thead><tr>{header}</tr></thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody></table>"
     )
 
 
 def _cell(number: int, at: int, place: int, column: Mapping[str, Any], row: Mapping[str, Any], bold: bool) -> str:
-    text, note, _ = row["cells"][place]
+    text, note, _, mode = row["cells"][place]
     inner = f"<strong>{escape(text)}</strong>" if bold else escape(text)
-    signed = column["mode"] in row["signatures"] if column["mode"] else False
-    if signed and text != "-":
-        inner = f'<a href="#s-{number}-{at}-{column["mode"]}" title="the signature of this number">{inner}</a>'
+    if mode and text != "-":
+        inner = f'<a href="#s-{number}-{at}-{mode}" title="the signature of this number">{inner}</a>'
     inner += f" <small>{escape(note)}</small>" if note else ""
     if column["name"] == "model":
         return f'<th scope="row"><bdi>{inner}</bdi></th>'
@@ -134,14 +139,20 @@ def _signatures(number: int, board: Mapping[str, Any]) -> str:
     )
 
 
-def _comparison(found: Mapping[str, Any] | None) -> str:
+def _comparison(number: int, board: Mapping[str, Any]) -> str:
+    found = board.get("comparison")
     if not found:
         return ""
+    signed = []
+    for at in found["places"]:
+        row = board["rows"][at]
+        links = ", ".join(f'<a href="#s-{number}-{at}-{mode}">{mode}</a>' for mode in row["signatures"])
+        signed.append(f"<bdi>{escape(row['label'])}</bdi>: {links}")
     lines = [*found["conclusions"], *found["notes"], *([found["left"]] if found["left"] else [])]
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
     # the table comes from `Table.html`, which escapes
     return (
         '<details class="comparison" open><summary>Comparison with a baseline</summary>'
         '<div class="scroll" tabindex="0" role="region" aria-label="Comparison, scrolls sideways">'
-        f"{found['html']}</div><ul>{items}</ul></details>"
+        f"{found['html']}</div><ul>{items}<li>Signatures: {'; '.join(signed)}</li></ul></details>"
     )

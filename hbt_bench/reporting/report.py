@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,17 @@ from typing import Any
 from hbt_bench.corpus.collection import Collection
 from hbt_bench.errors import DataError, HbtBenchError, OutputError, UsageError, did_you_mean
 from hbt_bench.languages import LANGUAGES
+from hbt_bench.reporting.charts import REPORTED
 from hbt_bench.reporting.closeup import BINS, Closeup
-from hbt_bench.reporting.columns import Column
+from hbt_bench.reporting.columns import Column, key_title
 from hbt_bench.reporting.compare import compare
 from hbt_bench.reporting.gather import Choice
-from hbt_bench.reporting.leaderboard import Leaderboard
+from hbt_bench.reporting.leaderboard import Board, Leaderboard
 from hbt_bench.reporting.results import Result
-from hbt_bench.reporting.standing import Key, Standing
-from hbt_bench.tasks.registry import definitions
+from hbt_bench.reporting.standing import Standing
+from hbt_bench.reporting.sweep import SCORES, sweep
+from hbt_bench.tasks.registry import find_anywhere, select_tasks
+from hbt_bench.tasks.spec import TaskSpec
 
 #: Models whose matrices and questions are in the page, the best of each collection: all there is of a page's size.
 CLOSEUPS = 60
@@ -42,20 +45,20 @@ class ReportRequest:
 
         Raises `OutputError` where there is nothing to show, `UsageError` for a baseline that is not there.
         """
-        everything = list(results)
-        board = Leaderboard.of(everything, self.reported, self.choice)
+        board = Leaderboard.of(results, self.reported, self.choice)
         if not board.rows:
             raise OutputError("there are no results of multilingual collections: run `hbt-bench run` first")
         for note in board.notes:
             self.say(note)
         self._check_baseline(board)
-        boards = [self._board(board, everything, name, data) for name, data in board.collections if data]
+        boards = [self._board(board, one) for one in board.boards if one.data]
         used = {code for one in boards for code in one["languages"]}
         return {
             "boards": boards,
             "legend": board.legend,
             "names": {code: LANGUAGES[code].name for code in sorted(used) if code in LANGUAGES},
             "bins": BINS,
+            "reported_shape": REPORTED,
         }
 
     def _check_baseline(self, board: Leaderboard) -> None:
@@ -65,17 +68,17 @@ class ReportRequest:
                 near = did_you_mean(self.baseline, names) or f" (there are {', '.join(names[:5])})"
                 raise UsageError(f"the baseline '{self.baseline}' is none of the models{near}")
 
-    def _board(self, board: Leaderboard, results: Sequence[Result], name: str, data: str) -> dict[str, Any]:
+    def _board(self, leaderboard: Leaderboard, board: Board) -> dict[str, Any]:
         """One collection: its leaderboard, the closer looks and the comparison."""
-        rows = [row for row in board.rows if row.collection == name and row.data in ("", data)]
-        chosen = board.columns()
-        modes = _by_model(results, name, data)
-        collection = self._collection(name, data, results)
+        name, data, rows = board.collection, board.data, board.rows
+        chosen = leaderboard.columns()
+        spec = self._spec(name)
+        collection = self._collection(spec, data)
         closeups: list[dict[str, Any] | None] = []
         measured = [row for row in rows if row.measured]
         close = {id(row) for row in measured[:CLOSEUPS]}
         for row in rows:
-            closeups.append(self._closeup(row, modes, collection) if id(row) in close else None)
+            closeups.append(self._closeup(row, collection) if id(row) in close else None)
             self.progress(f"reading {name}", 1, len(rows))
         if len(measured) > CLOSEUPS:
             self.say(f"matrices and questions on {name} are of the best {CLOSEUPS} of {len(measured)} models")
@@ -86,53 +89,61 @@ class ReportRequest:
             "languages": languages,
             "columns": [_column(column) for column in chosen],
             "rows": [_row(row, chosen, closeup) for row, closeup in zip(rows, closeups, strict=True)],
-            "bold": sorted(board.table(name, data, chosen).bold),
-            "comparison": self._comparison(measured, modes, name),
+            "bold": sorted(leaderboard.table(board, chosen).bold),
+            "ranked_by": key_title(board.ranked_by) if board.ranked_by else None,
+            "sorted_by": ":".join(board.sorted_by) if board.sorted_by else None,
+            "sweep": [value for point in sweep(rows) for value in point.values(rows[point.row])],
+            "comparison": self._comparison(rows, spec) if spec else None,
             "texts": collection is not None,
         }
 
-    def _closeup(
-        self, row: Standing, modes: Mapping[str, Mapping[str, Result]], collection: Collection | None
-    ) -> dict[str, Any] | None:
+    def _closeup(self, row: Standing, collection: Collection | None) -> dict[str, Any] | None:
         try:
-            closeup = Closeup.of(modes.get(row.folder, {}), collection)
+            closeup = Closeup.of({mode: found for mode, (found, _) in row.sources.items()}, collection)
         except OutputError as error:
             self.say(f"no closer look at {row.label}: {error}")
             return None
         return closeup.as_json() if closeup else None
 
-    def _collection(self, name: str, data: str, results: Sequence[Result]) -> Collection | None:
+    def _spec(self, name: str) -> TaskSpec | None:
+        """The definition of a collection, None with a notice where it is not known."""
+        try:
+            return select_tasks([name])[0].spec
+        except UsageError as error:
+            found = find_anywhere(re.split(r"[\[+]", name)[0])
+            fix = f"name its folder with --task-dir {found.folder}" if found and found.folder else str(error)
+            self.say(f"the questions and the comparison on {name} are left out: {fix}")
+            return None
+
+    def _collection(self, spec: TaskSpec | None, data: str) -> Collection | None:
         """The texts of a collection, None with a notice where they are not here."""
-        short, codes = _parts(name)
-        spec = definitions().get(short)
         if spec is None:
-            self.say(f"the questions of {name} are left out: this installation has no such task")
             return None
         try:
-            collection = spec.load(codes, self.data_dir)
+            collection = spec.load(None, self.data_dir)
         except (DataError, UsageError) as error:
-            self.say(f"the questions of {name} are left out: {error}")
+            self.say(f"the questions of {spec.name} are left out: {error}")
             return None
         if collection.fingerprint != data:
-            self.say(f"the questions of {name} are left out: the data here are not those of the results")
+            self.say(f"the questions of {spec.name} are left out: the data here are not those of the results")
             return None
         return collection
 
-    def _comparison(
-        self, rows: Sequence[Standing], modes: Mapping[str, Mapping[str, Result]], name: str
-    ) -> dict[str, Any] | None:
-        """The best models against the baseline, or the best of them; only those that have all modes."""
-        short, codes = _parts(name)
-        spec = definitions().get(short)
-        if spec is None or self.choice.languages:
+    def _comparison(self, rows: Sequence[Standing], spec: TaskSpec) -> dict[str, Any] | None:
+        """The best models against the baseline, or the best of them; only those that have all modes.
+
+        `places` are their rows on the board.
+        """
+        if self.choice.languages:
             return None
-        wanted = {mode for mode in spec.modes if codes is None or len(codes) > 1 or mode == "mono"}
+        wanted = {mode for mode in spec.modes if len(spec.languages) > 1 or mode == "mono"}
         whole = [
             row
             for row in rows
-            if not row.missing
+            if row.measured
+            and not row.missing
             and wanted <= set(row.signatures)
-            and all(one.ranks for one in modes[row.folder].values())
+            and all(found.ranks and str(found.path.parent) == row.folder for found, _ in row.sources.values())
         ]
         base = next(
             (row for row in whole if self.baseline and _is_called(row, self.baseline)), whole[0] if whole else None
@@ -140,14 +151,14 @@ class ReportRequest:
         if base is None or len(whole) < 2:
             return None
         compared = [base, *(row for row in whole if row is not base)][:COMPARED]
-        self.progress(f"comparing on {name}", 0, 1)
+        self.progress(f"comparing on {spec.name}", 0, 1)
         try:
-            found = compare([row.folder for row in compared], short, languages=codes)
+            found = compare([row.folder for row in compared], spec.name)
         except HbtBenchError as error:
-            self.say(f"no comparison on {name}: {error}")
+            self.say(f"no comparison on {spec.name}: {error}")
             return None
         finally:
-            self.progress(f"comparing on {name}", 1, 1)
+            self.progress(f"comparing on {spec.name}", 1, 1)
         table = found.table()
         left = f" Only the best {COMPARED} of {len(whole)} models are compared." if len(whole) > COMPARED else ""
         return {
@@ -155,24 +166,8 @@ class ReportRequest:
             "conclusions": found.conclusions,
             "notes": list(found.notes),
             "left": left.strip(),
+            "places": [at for one in compared for at, row in enumerate(rows) if row is one],
         }
-
-
-def _by_model(results: Iterable[Result], name: str, data: str) -> dict[str, dict[str, Result]]:
-    """The results of a collection by folder and mode."""
-    found: dict[str, dict[str, Result]] = {}
-    for result in results:
-        collection, mode = result.place
-        if collection == name and mode and result.fields.get("data") == data:
-            found.setdefault(str(result.path.parent), {})[mode] = result
-    return found
-
-
-def _parts(name: str) -> tuple[str, tuple[str, ...] | None]:
-    """``xquad-r[de,en]`` as the name and its languages; None for all."""
-    match = re.fullmatch(r"([^\[]+)(?:\[(.*)\])?", name)
-    short, codes = match.groups() if match else (name, None)
-    return short, tuple(codes.split(",")) if codes else None
 
 
 def _is_called(row: Standing, name: str) -> bool:
@@ -194,8 +189,7 @@ def _row(row: Standing, chosen: Sequence[Column], closeup: dict[str, Any] | None
     cells = []
     for column in chosen:
         text, _, note = column.text(row).partition("\n")
-        value: Any = row.value(column.key) if column.key else next(iter(reversed(column.record(row).values())))
-        cells.append([text, note, value if isinstance(value, int | float | str) else None])
+        cells.append([text, note, column.value(row), _signed(row, column)])
     return {
         "label": row.label,
         "measured": row.measured,
@@ -203,12 +197,21 @@ def _row(row: Standing, chosen: Sequence[Column], closeup: dict[str, Any] | None
         "rank": row.rank,
         "incomplete": sorted(row.missing),
         "cells": cells,
-        "values": {f"{mode}:{measure}": row.value((mode, measure)) for mode, measure in _PLOTTED},
+        "values": {f"{mode}:{measure}": row.value((mode, measure)) for mode, measure in SCORES},
         "languages": {code: round(value, 4) for code, value in row.languages.items()},
         "signatures": dict(row.signatures),
-        "training": {key: row.training[key] for key in ("strategy", "alpha", "seed", "init") if key in row.training},
         "closeup": closeup,
     }
 
 
-_PLOTTED: tuple[Key, ...] = (("mono", "AP"), ("cross", "AP"), ("multi", "AP"), ("multi", "rank_distance"))
+def _signed(row: Standing, column: Column) -> str | None:
+    """The mode whose signature a cell has: that of its score; what is the model's own stands in each."""
+    if column.key:
+        mode: str | None = column.key[0]
+    elif column.name == "rank":
+        mode = row.ranked_by[0] if row.ranked_by else None
+    elif column.name == "worst":
+        mode = row.languages_mode
+    else:
+        mode = next(iter(row.signatures), None) if column.name in ("parameters", "speed") else None
+    return mode if mode in row.signatures else None

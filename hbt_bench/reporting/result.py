@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from hbt_bench.errors import OutputError
 from hbt_bench.ranking.measures import Array
 from hbt_bench.ranking.subsets import MODES, Mode
-from hbt_bench.reporting.intervals import EXCESS, Interval, Intervals, decode_shares
+from hbt_bench.reporting.intervals import EXCESS, Interval, Intervals, decode_shares, question_shares
 from hbt_bench.reporting.stored_ranks import StoredRanks
 
 #: The format that is written.
@@ -23,8 +23,51 @@ HEAD_MEASURES = ("AP", "R@1", "R@10", "rank_distance", EXCESS)
 HEAD = b'  "hbt_bench": '
 #: How the head itself begins.
 _MARK = f'{{"format": {FORMAT},'.encode()
+_HEX = frozenset("0123456789abcdef")
 #: Not scores, though they stand among them in MTEB's JSON.
 _NO_SCORES = {"hf_subset", "languages", "mteb_version", "signature", "main_score", "queries"}
+
+
+@dataclass(frozen=True, eq=False)
+class HeadScores(Mapping[str, Mapping[str, float]]):
+    """The scores of subsets as the head of a result has them, measure by measure, (subsets,) each; None for no score.
+
+    A leaderboard of thousands of results needs their means alone, so a subset's own mapping is made when asked for.
+    """
+
+    names: Sequence[str]
+    columns: Mapping[str, Sequence[float | None]]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> HeadScores:
+        """Raises `ValueError` where a measure has not one value a subset."""
+        columns = {key: column for key, column in values.items() if key != "subsets"}
+        if any(len(column) != len(values["subsets"]) for column in columns.values()):
+            raise ValueError("its scores are not those of its subsets")
+        return cls(values["subsets"], columns)
+
+    def __getitem__(self, name: str) -> dict[str, float]:
+        """The scores of one subset."""
+        try:
+            place = self.names.index(name)
+        except ValueError:
+            raise KeyError(name) from None
+        found = ((key, column[place]) for key, column in self.columns.items())
+        return {key: value for key, value in found if value is not None}
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the subsets."""
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        """The number of subsets."""
+        return len(self.names)
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Each measure that no subset lacks, averaged."""
+        full = ((key, column) for key, column in self.columns.items() if column and None not in column)
+        return {key: math.fsum(column) / len(column) for key, column in full}  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -32,8 +75,9 @@ class Result:
     """The scores of one model on one task: per subset, and as means over the subsets.
 
     `intervals` are those of the means and `subset_intervals` those of each subset, by measure, empty where they are
-    not stored; `encoded_shares` are for `shares`. `parameters` is the number of the model's, `speed` the texts it
-    encoded and ranked a second, `training` what its recipe says; None or empty where it is not known.
+    not stored; `encoded_shares` are what `shares` needs no ranks for. `parameters` is the number of the model's,
+    `speed` the texts it encoded and ranked a second, `training` what its recipe says; None or empty where it is not
+    known. `clean` is the fingerprint of the data with unchanged queries, None for a task without a query shift.
     """
 
     task: str
@@ -53,6 +97,7 @@ class Result:
     speed: float | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     prompts: Mapping[str, str] | None = None
+    clean: str | None = None
 
     @property
     def scores(self) -> dict[str, float]:
@@ -61,14 +106,39 @@ class Result:
 
     def means(self, names: Collection[str]) -> dict[str, float]:
         """Each measure averaged over the subsets in `names`; a measure that one of them lacks is left out."""
+        if isinstance(self.subsets, HeadScores) and len(names) == len(self.subsets):
+            return self.subsets.means
         chosen = [self.subsets[name] for name in names]
         shared = [measure for measure in chosen[0] if all(measure in scores for scores in chosen)] if chosen else []
         return {measure: math.fsum(scores[measure] for scores in chosen) / len(chosen) for measure in shared}
+
+    def by_subset(self, measure: str, names: Collection[str]) -> dict[str, float]:
+        """One measure of the subsets in `names` that have it."""
+        if isinstance(self.subsets, HeadScores):
+            columns: Any = zip(self.subsets.names, self.subsets.columns.get(measure, ()), strict=False)
+        else:
+            columns = ((name, scores.get(measure)) for name, scores in self.subsets.items())
+        wanted = set(names)
+        return {name: value for name, value in columns if value is not None and name in wanted}
 
     @property
     def given_prompt(self) -> str:
         """The hash of the prompts if they were given by hand, else ``none``: MTEB keeps such results apart."""
         return self.fields.get("prompt", "none") if "experiments" in self.path.parts else "none"
+
+    @property
+    def hand_prompts(self) -> dict[str, str]:
+        """The prompts that were given by hand, by MTEB's names; empty where none were."""
+        if "experiments" not in self.path.parts:
+            return {}
+        try:
+            meta = json.loads(self.path.with_name("model_meta.json").read_bytes())
+            given = meta.get("experiment_kwargs") or {}
+        except (OSError, ValueError, AttributeError):
+            given = {}
+        found = {key: str(given[key]) for key in ("query_prompt", "document_prompt") if given.get(key) is not None}
+        own = {f"{role}_prompt": text for role, text in (self.prompts or {}).items()}
+        return found or own
 
     @property
     def label(self) -> str:
@@ -80,22 +150,39 @@ class Result:
         """Whether every subset of the task is there."""
         return len(self.subsets) >= self.expected_subsets
 
-    @property
+    @cached_property
     def fields(self) -> dict[str, str]:
         """The fields of the signature."""
         return {name: value for name, _, value in (part.partition(":") for part in self.signature.split("|"))}
 
-    @property
+    @cached_property
     def place(self) -> tuple[str, Mode | None]:
-        """``xquad-r[de,en]`` and ``multi`` for ``xquad-r-multi[de,en]``; the mode is None for a task that has none."""
-        name, bracket, part = self.task.partition("[")
-        collection, _, mode = name.rpartition("-")
+        """``xquad-r[de,en]+typos`` and ``multi`` for ``xquad-r-multi[de,en]+typos``; for a task without modes, None."""
+        end = next((at for at, sign in enumerate(self.task) if sign in "[+"), len(self.task))
+        collection, _, mode = self.task[:end].rpartition("-")
         found = next((known for known in MODES if known == mode), None)
-        return (collection + bracket + part, found) if found else (self.task, None)
+        return (collection + self.task[end:], found) if found else (self.task, None)
 
-    def shares(self, measure: str) -> Array:
-        """What each question adds to the mean of `measure`, (questions,); `encoded_shares` says which are stored."""
-        return decode_shares(self.encoded_shares[measure])
+    def shares(self, measure: str, names: Collection[str] | None = None) -> Array | None:
+        """What each question adds to the mean of `measure` over all subsets or those in `names`, (questions,).
+
+        As stored, else from the ranks; None where there are no ranks, or the measure has no value a question. Raises
+        `OutputError` when the ranks cannot be read, are of other data, or do not give the score of this result.
+        """
+        names = self.subsets if names is None else names
+        mode = self.place[1]
+        if len(names) == len(self.subsets) and measure in self.encoded_shares:
+            return decode_shares(self.encoded_shares[measure])
+        if self.ranks is None or mode is None:
+            return None
+        stored = self._stored()
+        shares = question_shares(stored.judgements, stored.ranks, mode, measure, names)
+        written = self.means(names).get(measure)
+        if shares is not None and (
+            written is None or abs(float(shares.sum()) - written) > 1e-4 * max(1.0, abs(written))
+        ):
+            raise OutputError(f"{self.path} does not say the {measure} that its ranks give: run again with --overwrite")
+        return shares
 
     def computed_intervals(self, names: Collection[str] | None = None) -> Intervals:
         """Intervals from the ranks, of all subsets or those in `names`; empty for a result without ranks.
@@ -105,10 +192,15 @@ class Result:
         mode = self.place[1]
         if self.ranks is None or mode is None:
             return Intervals()
+        stored = self._stored()
+        return Intervals.of(stored.judgements, stored.ranks, mode, names)
+
+    def _stored(self) -> StoredRanks:
+        assert self.ranks is not None
         stored = StoredRanks.read(self.ranks)
         if stored.data != self.fields.get("data"):
             raise OutputError(f"{self.ranks} is of other data than {self.path.name}: run again with --overwrite")
-        return Intervals.of(stored.judgements, stored.ranks, mode, names)
+        return stored
 
     @classmethod
     def read(cls, path: Path, measures: Collection[str] | None = None) -> Result:
@@ -120,14 +212,7 @@ class Result:
             if measures is not None and set(measures) <= set(HEAD_MEASURES):
                 about = _head(path)
                 if about is not None:
-                    names = about["values"]["subsets"]
-                    keys = [key for key in about["values"] if key != "subsets"]
-                    columns = [about["values"][key] for key in keys]
-                    subsets: dict[str, dict[str, float]] = {
-                        name: {key: value for key, value in zip(keys, row, strict=True) if value is not None}
-                        for name, row in zip(names, zip(*columns, strict=True), strict=True)
-                    }
-                    return cls._of(path, about["mteb_name"], about, subsets, {})
+                    return cls._of(path, about["mteb_name"], about, HeadScores.of(about["values"]), {})
             content = json.loads(path.read_bytes())
             about = content["hbt_bench"]
             if about.get("format", 1) > FORMAT:
@@ -171,6 +256,7 @@ class Result:
             speed=about.get("speed"),
             training=about.get("training") or {},
             prompts=about.get("prompts"),
+            clean=about.get("clean"),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -221,6 +307,8 @@ def finite(scores: Mapping[str, float]) -> dict[str, float | None]:
     return {key: value if math.isfinite(value) else None for key, value in scores.items()}
 
 
+@cache
 def model_label(model: str, revision: str) -> str:
     """``local/ckpt@9285d5c8``: enough to tell models apart in a table."""
-    return f"{model}@{revision[:8] if re.fullmatch('[0-9a-f]{9,}', revision) else revision}" if revision else model
+    is_hash = len(revision) > 8 and _HEX.issuperset(revision)
+    return f"{model}@{revision[:8] if is_hash else revision}" if revision else model

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -74,21 +75,52 @@ def write(
 def read_all(output: Path, measures: Collection[str] | None = None) -> Iterator[Result | OutputError]:
     """All results below a folder, ordered by path; a damaged one comes as its error, for the caller to tell.
 
-    With `measures`, only these are promised to be among the scores, and much less may be read.
+    A result that is there several times, with the same signature, comes once, the most complete of them, and each
+    folder with others comes as an error too. With `measures`, only these are promised to be among the
+    scores, and much less may be read.
     """
     if not output.is_dir():
         raise OutputError(f"there is no folder {output}: run `hbt-bench run` first, or name the folder of the results")
     found = [os.path.join(folder, name) for folder, _, names in os.walk(output) for name in names]  # noqa: PTH118
+    read: list[Result | OutputError] = []
+    best: dict[tuple[str, str, str], Result] = {}
     for file in sorted(found):
         name = os.path.basename(file)  # noqa: PTH119 -- a thousand models are many files, and Path is slow
         if not name.endswith(".json") or name == "model_meta.json" or name.startswith("."):
             continue
         path = Path(file)
         try:
-            yield Result.read(path, measures)
+            result = Result.read(path, measures)
         except OutputError as error:
             if not _is_foreign(path):
-                yield error
+                read.append(error)
+            continue
+        read.append(result)
+        other = best.setdefault(_identity(result), result)
+        if other is not result and _wholeness(result) > _wholeness(other):
+            best[_identity(result)] = result
+    again = [one for one in read if isinstance(one, Result) and best[_identity(one)] is not one]
+    counts = Counter(_folders(one, best) for one in again)
+    for one in read:
+        if isinstance(one, OutputError) or best[_identity(one)] is one:
+            yield one
+        elif count := counts.pop(_folders(one, best), 0):
+            folder, other_folder = _folders(one, best)
+            what = f"{count} results have" if count > 1 else f"{one.path.name} has"
+            yield OutputError(f"{folder}: {what} the signature of what {other_folder} has too, and counts once")
+
+
+def _identity(result: Result) -> tuple[str, str, str]:
+    return result.signature, result.model, result.revision
+
+
+def _folders(result: Result, best: Mapping[tuple[str, str, str], Result]) -> tuple[Path, Path]:
+    """Where a result lies, and where the one lies that is counted."""
+    return result.path.parent, best[_identity(result)].path.parent
+
+
+def _wholeness(result: Result) -> tuple[int, bool]:
+    return len(result.subsets), result.ranks is not None and result.ranks.is_file()
 
 
 def _is_foreign(path: Path) -> bool:

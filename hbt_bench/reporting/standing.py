@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,9 +26,10 @@ class Standing:
     """One model on one collection: `values` are means over the subsets of a mode, with their `intervals`.
 
     `source` is "measured", or where a figure was reported that nobody measured here. `missing` are the modes that lack
-    subsets, with how many there are and should be. `languages` are the values by query language of the multilingual
-    mode, or of the monolingual where there is no other. `shares` give what each question adds to a value, decoded
-    when they are called. `folder` is that of its results.
+    subsets, with how many there are and should be. `languages` are the values by query language of the mode
+    `languages_mode`: the multilingual, or the monolingual where there is no other. `decimals` are those that a paper
+    gives of a figure. `sources` are the results by mode, with the subsets taken from them. `folder` is that of
+    the first of them. `rank` is by `ranked_by`.
     """
 
     collection: str
@@ -41,13 +42,16 @@ class Standing:
     intervals: dict[Key, Interval] = field(default_factory=dict)
     missing: dict[Mode, tuple[int, int]] = field(default_factory=dict)
     languages: dict[str, float] = field(default_factory=dict)
-    shares: dict[Key, Callable[[], Array]] = field(default_factory=dict)
+    languages_mode: Mode | None = None
+    decimals: dict[Key, int] = field(default_factory=dict)
+    sources: dict[Mode, tuple[Result, Sequence[str]]] = field(default_factory=dict)
     signatures: dict[Mode, str] = field(default_factory=dict)
     parameters: int | None = None
     speed: float | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     folder: str = ""
     rank: int | None = None
+    ranked_by: Key | None = None
 
     @property
     def measured(self) -> bool:
@@ -73,8 +77,20 @@ class Standing:
         value = self.values.get(key)
         return value if value is not None and math.isfinite(value) else None
 
+    def shares(self, key: Key) -> Array | None:
+        """What each question adds to a value, (questions,); None where there is no test of it.
+
+        Raises `OutputError` when it must be made from ranks that cannot be read.
+        """
+        mode, measure = key
+        if mode not in self.sources or mode in self.missing or self.value(key) is None:
+            return None
+        result, names = self.sources[mode]
+        return result.shares(measure, names)
+
     def add(self, result: Result, mode: Mode, names: Sequence[str]) -> None:
         """Take in the means of one mode over the subsets in `names`."""
+        self.sources[mode] = result, names
         self.values |= {(mode, measure): value for measure, value in result.means(names).items()}
         self.signatures[mode] = result.signature
         self.parameters = result.parameters or self.parameters
@@ -83,27 +99,25 @@ class Standing:
         if not result.complete:
             self.missing[mode] = (len(result.subsets), result.expected_subsets)
         if mode == "multi" or (mode == "mono" and not self.languages):
-            found = {name: result.subsets[name].get("AP") for name in names}
-            self.languages = {name.split("-")[0]: value for name, value in found.items() if value is not None}
+            self.languages_mode = mode
+            self.languages = {name.split("-")[0]: value for name, value in result.by_subset("AP", names).items()}
 
 
-def assign_ranks(standings: Sequence[Standing], key: Key) -> None:
-    """Give each standing its rank, in the order in which they come, which is from best to worst by `key`.
+def assign_ranks(standings: Sequence[tuple[Standing, Array]], key: Key) -> None:
+    """Give each standing its rank from its shares, in the order in which they come: from best to worst by `key`.
 
     The best model opens a group. Every next one is compared with the best of the current group, by the randomization
     test clustered by question, and joins it unless p is below 0.05 over the number of comparisons (Bonferroni: each
     model but the first is compared once). Then it opens the next group. All of a group have the rank 1 + the number of
     models before the group. So a shared rank says that no difference from the best of the group was shown, not that
-    there is none. Reported figures, incomplete ones, and results that keep no ranks of their documents have no rank.
+    there is none.
     """
-    ranked = [one for one in standings if key in one.shares and key[0] not in one.missing and one.measured]
-    level = LEVEL / max(1, len(ranked) - 1)
+    level = LEVEL / max(1, len(standings) - 1)
     best, rank = None, 1
-    for place, one in enumerate(ranked, 1):
-        shares = one.shares[key]()
+    for place, (one, shares) in enumerate(standings, 1):
         if best is None or differ(best, shares, level):
             best, rank = shares, place
-        one.rank = rank
+        one.rank, one.ranked_by = rank, key
 
 
 def differ(one: Array, other: Array, level: float) -> bool:

@@ -24,11 +24,18 @@ _LATEX = str.maketrans(
 )
 
 
-def number(value: float | None, measure: str) -> str:
-    """A score in four decimals, a rank distance in one; a dash for a score that is not there."""
+#: How a spreadsheet tells a formula, or text that hides one (OWASP's list).
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+
+
+def number(value: float | None, measure: str, decimals: int | None = None) -> str:
+    """A score in four decimals, a rank distance in one, or in as many as are given; a dash where there is none."""
     if value is None:
         return "-"
-    return f"{value:z.1f}" if "rank_distance" in measure else f"{value:z.4f}"
+    if decimals is None:
+        decimals = 1 if "rank_distance" in measure else 4
+    return f"{value:z.{decimals}f}"
 
 
 @dataclass(frozen=True)
@@ -36,8 +43,8 @@ class Table:
     """Cells as text, the first `names` columns being names and the others numbers.
 
     A second line of a cell is a note to it, such as an interval. `bold` are cells, as (row, column), that Markdown,
-    LaTeX and HTML set in bold; `heading` is the column that names a row. `records` are the rows as values in full,
-    which CSV and JSON take instead of the text where they are given.
+    LaTeX and HTML set in bold; `heading` is the column that names a row. `records` gives the rows as values in full,
+    which CSV and JSON take instead of the text.
     """
 
     header: Sequence[str]
@@ -46,7 +53,7 @@ class Table:
     names: int = 1
     bold: frozenset[tuple[int, int]] = frozenset()
     heading: int = 0
-    records: Sequence[Mapping[str, Any]] = ()
+    records: Callable[[], Sequence[Mapping[str, Any]]] | None = None
 
     def rich(self) -> rich.table.Table:
         """For a terminal; long names are folded, numbers are not."""
@@ -142,17 +149,29 @@ class Table:
 
     @property
     def _records(self) -> Sequence[Mapping[str, Any]]:
-        return self.records or [dict(zip(self.header, row, strict=True)) for row in self.rows]
+        return self.records() if self.records else [dict(zip(self.header, row, strict=True)) for row in self.rows]
 
 
-def render(tables: Sequence[Table], style: str) -> str:
-    """Several tables as one text: ``md``, ``latex``, ``html``, or all rows in one ``csv`` or ``json``."""
+def render(tables: Sequence[Table], style: str, notes: Sequence[str] = ()) -> str:
+    """Several tables as one text: ``md``, ``latex``, ``html``, or all rows in one ``csv`` or ``json``.
+
+    `notes` are what the marks in the tables mean, each a sentence, which stands below them; CSV and JSON have fields
+    for that.
+    """
     if style in ("csv", "json"):
         return _csv(tables) if style == "csv" else _json(tables)
     if style == "md":
         parts = [f"**{_markdown(table.title)}**\n\n{table.markdown()}" for table in tables]
+        parts += [_markdown(f"{note}.") for note in notes]
+    elif style == "latex":
+        parts = [table.latex() for table in tables]
+        if notes:
+            lines = "\n".join(f"{_latex(note)}.\\par" for note in notes)
+            parts.append(f"\\par\\medskip\n{{\\footnotesize\\noindent\n{lines}\n}}")
     else:
-        parts = [table.latex() if style == "latex" else table.html() for table in tables]
+        parts = [table.html() for table in tables]
+        if notes:
+            parts.append("<ul>\n" + "\n".join(f"<li>{escape(note)}.</li>" for note in notes) + "\n</ul>")
     return "\n\n".join(parts)
 
 
@@ -167,10 +186,11 @@ def _csv(tables: Sequence[Table]) -> str:
 
 
 def _csv_cell(value: Any) -> str:
+    """A cell that no spreadsheet runs as a formula; numbers and the dash for none stay what they are."""
     if value is None:
         return ""
     text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return "'" + text if text[:1] in "=+@" and text else text
+    return "'" + text if text.startswith(_FORMULA) and text != "-" and not _NUMBER.fullmatch(text) else text
 
 
 def _json(tables: Sequence[Table]) -> str:
@@ -178,8 +198,23 @@ def _json(tables: Sequence[Table]) -> str:
 
 
 def _markdown(cell: str) -> str:
-    """A cell on one line, with everything escaped that Markdown or HTML would take for markup."""
-    return re.sub(r"([\\|<*`]|(?<=])\()", r"\\\1", " ".join(cell.split("\n")))
+    """A cell on one line, with everything escaped that GitHub would take for markup, a formula, an entity or a name.
+
+    What means nothing to it stays: an underscore inside a word, an at sign behind one, brackets without a letter such
+    as those of an interval. A backslash alone does not keep a name from being called: a comment parts it from its sign.
+    """
+    text = " ".join(cell.split())
+    return _MARKUP.sub(lambda found: "\\@<!-- -->" if found[0] == "@" else _escaped(found), text)
+
+
+#: An interval is let through whole; the rest is escaped. Letters and digits are what parts words for an underscore.
+_MARKUP = re.compile(
+    r"(?P<interval>\[[^\[\]^A-Za-z|`*<~$_]+\](?![(\[:]))|[\\|<*`~$\[\]]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)|(?<!\w)@(?=\w)"
+)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0] if found["interval"] else f"\\{found[0]}"
 
 
 def _heading(name: str, width: int) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.studies.design import Answer, Design, MistakeError, Scale, Strict, Sweep, Tasks
@@ -63,8 +63,7 @@ class Study(Strict):
         try:
             study = cls.model_validate(document.content)
         except ValidationError as error:
-            known = {info.alias or name for kind in (cls, Block, Tasks, Answer, Sweep) for name, info in _fields(kind)}
-            raise document.invalid(error, known) from error
+            raise document.invalid(error, cls) from error
         if study.name != path.stem:
             raise document.error(["name"], f"the name is '{study.name}': it must be '{path.stem}', like the file's")
         for scale in SCALES:
@@ -107,10 +106,6 @@ class Study(Strict):
         )
         design.check()
         return design
-
-
-def _fields(kind: type[BaseModel]) -> Any:
-    return kind.model_fields.items()
 
 
 def names() -> tuple[str, ...]:

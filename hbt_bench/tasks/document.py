@@ -6,10 +6,10 @@ import re
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from hbt_bench.errors import DataError, did_you_mean
 
@@ -108,14 +108,15 @@ class Document:
                 mark = node.start_mark
         return mark.line + 1, mark.column + 1
 
-    def invalid(self, error: ValidationError, known: Iterable[str]) -> DataError:
-        """The first mistake of a validation in one sentence; `known` are the keys that there are."""
-        first = error.errors()[0]
+    def invalid(self, error: ValidationError, model: type[BaseModel]) -> DataError:
+        """One mistake of a validation in one sentence, a mistyped key before the one that it makes missing."""
+        errors = error.errors()
+        first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
         place, kind = first["loc"], first["type"]
         name = place[-1] if place else ""
-        inside = ".".join(str(part) for part in place[:-1] if part in _keys(self.content)) or "the file"
+        inside = self._said(place[:-1]) or "the file"
         if kind == "extra_forbidden":
-            return self.error(place, f"unknown key '{name}' in {inside}{did_you_mean(str(name), set(known) - {name})}")
+            return self.error(place, f"unknown key '{name}' in {inside}{did_you_mean(str(name), _known(model, place))}")
         if kind == "missing":
             return self.error(place, f"the key '{name}' is missing in {inside}")
         if kind == "union_tag_invalid":
@@ -126,17 +127,46 @@ class Document:
             )
         if kind == "union_tag_not_found":
             return self.error(place, "the key 'kind' is missing in source")
-        where = ".".join(str(part) for part in place if part in _keys(self.content) or isinstance(part, int))
+        where = self._said(place)
         message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
         return self.error(place, f"{where}: {message}" if where else message)
 
+    def _said(self, place: Iterable[Any]) -> str:
+        """A place in words, without the parts that the file does not have."""
+        node: Any = self.content
+        parts = []
+        for part in place:
+            known = part in node if isinstance(node, dict) else isinstance(node, list) and isinstance(part, int)
+            if known:
+                node = node[part]
+                parts.append(str(part))
+        return ".".join(parts)
 
-def _keys(content: Any) -> set[object]:
-    if isinstance(content, dict):
-        return {*content, *(key for value in content.values() for key in _keys(value))}
-    if isinstance(content, list):
-        return {key for value in content for key in _keys(value)}
-    return set()
+
+def _known(model: type[BaseModel], place: Iterable[object]) -> set[str]:
+    """The keys that `model` has beside the one at `place`."""
+    models = [model]
+    for part in place:
+        inner = [
+            one for each in models for key, info in _fields(each) if key == part for one in _models(info.annotation)
+        ]
+        chosen = [
+            one
+            for one in models
+            if "kind" in one.model_fields and part in get_args(one.model_fields["kind"].annotation)
+        ]
+        models = inner or chosen or models
+    return {key for one in models for key, _ in _fields(one)}
+
+
+def _fields(model: type[BaseModel]) -> list[tuple[str, Any]]:
+    return [(info.alias or name, info) for name, info in model.model_fields.items()]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [one for part in get_args(annotation) for one in _models(part)]
 
 
 def _scan(path: Path, text: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,8 +14,7 @@ from pydantic import ValidationError
 from hbt_bench.errors import DataError, HbtBenchError
 from hbt_bench.tasks.document import Document
 from hbt_bench.tasks.schema import Strict
-from hbt_bench.tasks.sources import keys
-from hbt_bench.tasks.spec import Expect, Metadata, TaskSpec
+from hbt_bench.tasks.spec import TaskSpec
 
 #: The entry-point group of packages with task files.
 GROUP = "hbt_bench.tasks"
@@ -47,17 +45,22 @@ class Folder:
         problems: dict[str, DataError] = {}
         for file in files(path):
             try:
+                if file.stem in documents:
+                    raise DataError(f"{file} has the name of {documents[file.stem].path}: remove one of the two")
                 documents[file.stem] = _named(Document.read(file))
             except DataError as error:
                 problems[file.stem] = error
-        specs = {}
+        specs: dict[str, TaskSpec] = {}
         for name, document in documents.items():
             try:
-                specs[name] = _spec(document, {**(parents or {}), **documents})
+                spec = _spec(document, {**(parents or {}), **documents})
+                if twin := twin_of(spec, specs.values()):
+                    raise document.error(["mteb_name"], taken(spec, documents[twin.name].path))
+                specs[name] = spec
             except DataError as error:
                 problems[name] = error
         found = {}
-        for file in sorted(path.glob("suites/*.yaml")) if path.is_dir() else ():
+        for file in _yaml(path / "suites") if path.is_dir() else ():
             try:
                 found[file.stem] = _suite(Document.read(file))
             except DataError as error:
@@ -67,7 +70,26 @@ class Folder:
 
 def files(path: Path) -> list[Path]:
     """The task files of a folder by name, or the one file that is named."""
-    return [path] if path.is_file() else sorted(path.glob("*.yaml"), key=lambda file: file.stem)
+    return [path] if path.is_file() else _yaml(path)
+
+
+def _yaml(path: Path) -> list[Path]:
+    found = [*path.glob("*.yaml"), *path.glob("*.yml")]
+    return sorted(found, key=lambda file: (file.stem, file.suffix))
+
+
+def twin_of(spec: TaskSpec, others: Iterable[TaskSpec]) -> TaskSpec | None:
+    """Another task with the same name in MTEB, whose results would be in the same files; capitals do not count."""
+    name = spec.mteb_name.casefold()
+    return next((other for other in others if other.mteb_name.casefold() == name), None)
+
+
+def taken(spec: TaskSpec, other: object) -> str:
+    """What is said of a task with the MTEB name of an `other` one, which is named or whose file is given."""
+    return (
+        f"the MTEB name '{spec.mteb_name}' is that of {other}, and results would overwrite each other: give this task "
+        "another `mteb_name`"
+    )
 
 
 def together(shipped: Folder, named: Iterable[Path]) -> tuple[Folder, ...]:
@@ -75,20 +97,28 @@ def together(shipped: Folder, named: Iterable[Path]) -> tuple[Folder, ...]:
     folders = [shipped]
     for path in (*_plugins(), *named):
         folder = Folder.read(path, shipped.documents)
-        taken = {}
-        for name in folder.specs:
-            other = next((known for known in folders if name in known.specs), None)
-            if other is not None and not folder.documents[name].path.samefile(other.documents[name].path):
-                taken[name] = DataError(
-                    f"{folder.documents[name].path}: the name '{name}' is taken by {other.documents[name].path}: "
-                    "rename the file and its `name`"
-                )
-        problems = {**folder.problems, **taken}
+        refused = {name: problem for name in folder.specs if (problem := _refused(folder, name, folders))}
+        problems = {**folder.problems, **refused}
         for problem in problems.values():
-            _warn(str(problem))
-        specs = {name: spec for name, spec in folder.specs.items() if name not in taken}
+            warn(str(problem))
+        specs = {name: spec for name, spec in folder.specs.items() if name not in refused}
         folders.append(Folder(path, folder.documents, specs, folder.suites, problems))
     return tuple(folders)
+
+
+def _refused(folder: Folder, name: str, before: Iterable[Folder]) -> DataError | None:
+    """What is wrong with a name that a folder before has too, or with an MTEB name."""
+    document = folder.documents[name]
+    for other in before:
+        if name in other.specs:
+            if document.path.samefile(other.documents[name].path):
+                return None
+            path = other.documents[name].path
+            return DataError(f"{document.path}: the name '{name}' is taken by {path}: rename the file and its `name`")
+    for other in before:
+        if twin := twin_of(folder.specs[name], other.specs.values()):
+            return document.error(["mteb_name"], taken(folder.specs[name], other.documents[twin.name].path))
+    return None
 
 
 def _plugins() -> list[Path]:
@@ -101,11 +131,11 @@ def _plugins() -> list[Path]:
             target = entry.load()
             folder = _folder(target() if callable(target) else target)
             if not files(folder):
-                raise DataError(f"{folder} has no task files (*.yaml)")
+                raise DataError(f"{folder} has no task files (*.yaml or *.yml)")
             found.append(folder)
         except Exception as error:  # a plug-in may raise anything
             reason = str(error) or type(error).__name__
-            _warn(f"the plug-in '{entry.name}' ({entry.value}) is left out: {' '.join(reason.split())[:300]}")
+            warn(f"the plug-in '{entry.name}' ({entry.value}) is left out: {' '.join(reason.split())[:300]}")
     return found
 
 
@@ -115,7 +145,8 @@ def _folder(target: Any) -> Path:
     return Path(target)
 
 
-def _warn(message: str) -> None:
+def warn(message: str) -> None:
+    """Tell something on stderr that keeps nothing from working."""
     sys.stderr.write(f"hbt-bench: {message}\n")
 
 
@@ -131,7 +162,7 @@ def _spec(document: Document, known: Mapping[str, Document]) -> TaskSpec:
     try:
         spec = TaskSpec.model_validate(_extended(document, known))
     except ValidationError as error:
-        raise document.invalid(error, _keys()) from error
+        raise document.invalid(error, TaskSpec) from error
     except HbtBenchError:
         raise
     except (ValueError, TypeError) as error:
@@ -143,24 +174,18 @@ def _suite(document: Document) -> Suite:
     try:
         return Suite.model_validate(_named(document).content)
     except ValidationError as error:
-        raise document.invalid(error, Suite.model_fields) from error
-
-
-@cache
-def _keys() -> frozenset[str]:
-    fields = {info.alias or name for kind in (TaskSpec, Metadata, Expect) for name, info in kind.model_fields.items()}
-    return frozenset({*fields, *keys(), "extends"})
+        raise document.invalid(error, Suite) from error
 
 
 def _extended(document: Document, known: Mapping[str, Document]) -> dict[str, Any]:
-    """The content of a definition that `extends` another; mappings are merged one level deep."""
+    """The content of a definition that `extends` another; mappings are merged one level deep, names are its own."""
     own = dict(document.content)
     if "extends" not in own:
         return own
     parent = own.pop("extends")
     if not isinstance(parent, str) or parent not in known or "extends" in known[parent].content:
         raise document.error(["extends"], f"'{parent}' is no complete definition that could be extended")
-    base = known[parent].content
+    base = {key: value for key, value in known[parent].content.items() if key != "mteb_name"}
     merged = {**base, **own}
     for key, value in own.items():
         if isinstance(value, dict) and isinstance(base.get(key), dict):

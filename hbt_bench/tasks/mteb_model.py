@@ -38,7 +38,7 @@ _HUB_NAME = re.compile(r"^\w[\w.-]*/[\w.()=, -]+$")
 
 @dataclass(frozen=True)
 class ModelRequest:
-    """What the user asked for: a hub name, a local folder, a name that MTEB knows, or ``bm25``.
+    """What the user asked for: a hub name, a local folder, a name that MTEB knows, ``bm25`` or ``bm25@k1.2-b0.75``.
 
     Creating one checks all that can be checked without loading the model; `load` does the rest. Prompts given here
     replace the model's own.
@@ -53,7 +53,7 @@ class ModelRequest:
 
     def __post_init__(self) -> None:
         """Raise `UsageError` or `ModelError` when there can be no such model."""
-        if self.name == BM25:
+        if self.lexical is not None:
             bm25.require()
             if self.query_prompt or self.document_prompt:
                 raise UsageError("bm25 takes no prompts: leave --query-prompt and --document-prompt out")
@@ -81,6 +81,14 @@ class ModelRequest:
             )
 
     @cached_property
+    def lexical(self) -> bm25.Parameters | None:
+        """The parameters of BM25, None for another model; raises `UsageError` for such as it cannot have."""
+        name, at, parameters = self.name.partition("@")
+        if name != BM25:
+            return None
+        return bm25.Parameters.parse(parameters) if at else bm25.Parameters()
+
+    @cached_property
     def checkpoint(self) -> Checkpoint | None:
         """The local folder, None for a name."""
         try:
@@ -92,7 +100,7 @@ class ModelRequest:
     @property
     def prompts(self) -> Prompts | None:
         """The prompts in force, where they are known without loading the model; else None."""
-        if self.name == BM25:
+        if self.lexical is not None:
             return Prompts()
         if self.checkpoint is None or not self.checkpoint.dense:
             return None
@@ -116,8 +124,8 @@ class ModelRequest:
     @cached_property
     def identity(self) -> tuple[str, str] | None:
         """Name and content revision, when they are known without loading the model; else None."""
-        if self.name == BM25:
-            return f"hbt-bench/{BM25}", f"k{bm25.K1}-b{bm25.B}"
+        if self.lexical is not None:
+            return f"hbt-bench/{BM25}", str(self.lexical)
         if self.checkpoint is not None:
             return self.checkpoint.name, self.checkpoint.revision + self._code
         return None
@@ -145,8 +153,8 @@ class ModelRequest:
 
         Raises `ModelError` in one sentence when it cannot be loaded.
         """
-        if self.name == BM25:
-            return Bm25Model(_meta(*self.identity)) if self.identity else None
+        if self.lexical is not None:
+            return Bm25Model(_meta(f"hbt-bench/{BM25}", str(self.lexical)), self.lexical)
         try:
             return self._load_folder(self.checkpoint) if self.checkpoint else self._load_name()
         except (ModelError, UsageError):
@@ -214,21 +222,22 @@ class ModelRequest:
 class Bm25Model:
     """BM25 as a model: scores whole candidate sets for our tasks, and searches for MTEB's own."""
 
-    def __init__(self, meta: Any) -> None:
+    def __init__(self, meta: Any, parameters: bm25.Parameters) -> None:
         self.mteb_model_meta = meta
+        self.parameters = parameters
         self._index: bm25.Bm25Index | None = None
         self._ids: list[str] = []
 
     def scorers(self, collection: Collection) -> tuple[Scorer, Mapping[str, Scorer]]:
         """A scorer of the pool and one of each language."""
-        return bm25.scorers(collection)
+        return bm25.scorers(collection, self.parameters)
 
     def index(self, corpus: Any, **kwargs: Any) -> None:
         """MTEB's search protocol: index a corpus with columns id, text and, if any, title."""
         titles = corpus["title"] if "title" in corpus.column_names else [""] * len(corpus)
         texts = (f"{title} {text}" for title, text in zip(titles, corpus["text"], strict=True))
         self._ids = list(corpus["id"])
-        self._index = bm25.Bm25Index.of(bm25.tokenize(text) for text in texts)
+        self._index = bm25.Bm25Index.of((bm25.tokenize(text) for text in texts), self.parameters)
 
     def search(
         self, queries: Any, *, top_k: int, top_ranked: Mapping[str, list[str]] | None = None, **kwargs: Any

@@ -15,6 +15,7 @@ from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.ranking.subsets import Mode
 from hbt_bench.tasks import folders
 from hbt_bench.tasks.folders import Folder
+from hbt_bench.tasks.names import parse_names
 from hbt_bench.tasks.spec import TaskSpec
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -38,7 +39,7 @@ def add(path: Path) -> None:
     if not path.exists():
         raise UsageError(f"there is no task file or folder {path}")
     if path.is_dir() and not folders.files(path):
-        raise UsageError(f"the folder {path} has no task files (*.yaml)")
+        raise UsageError(f"the folder {path} has no task files (*.yaml or *.yml)")
     if path not in _named:
         _named[path] = None
         forget(named=False)
@@ -55,8 +56,16 @@ def forget(*, named: bool = True) -> None:
 @cache
 def _catalogue() -> tuple[Folder, ...]:
     """All sources of definitions, in the order in which they are named; a name belongs to the first that has it."""
-    named = [Path(part) for part in os.environ.get("HBT_BENCH_TASKS", "").split(os.pathsep) if part]
-    return folders.together(shipped(), [*named, *_named])
+    for path in _listed():
+        if not path.exists() or not folders.files(path):
+            folders.warn(f"HBT_BENCH_TASKS names {path}, where there is no task file (*.yaml or *.yml)")
+    return folders.together(shipped(), [*_listed(), *_named])
+
+
+def _listed() -> list[Path]:
+    """The folders in HBT_BENCH_TASKS."""
+    named = os.environ.get("HBT_BENCH_TASKS", "").split(os.pathsep)
+    return [Path(part).expanduser() for part in named if part]
 
 
 def shipped() -> Folder:
@@ -78,13 +87,6 @@ def definitions() -> dict[str, TaskSpec]:
     one.
     """
     return {name: spec for folder in _catalogue() for name, spec in folder.specs.items()}
-
-
-def parse_names(names: str | Iterable[str]) -> tuple[str, ...]:
-    """Split ``"a,b"`` and ``["a,b", "c"]`` into single names; a comma in brackets belongs to the name."""
-    parts = [names] if isinstance(names, str) else list(names)
-    split = (name.strip() for part in parts for name in re.split(r",(?![^\[\],]*(?:,[^\[\],]*)*\])", part))
-    return tuple(name for name in split if name)
 
 
 def select_tasks(names: str | Iterable[str]) -> list[Selection]:
@@ -125,6 +127,35 @@ def task_names() -> dict[str, tuple[TaskSpec, Sequence[Mode]]]:
         names[name] = (spec, spec.modes)
         names |= {f"{name}-{mode}": (spec, (mode,)) for mode in spec.modes}
     return names
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a task's name leads: its definition, and the folder that ``--task-dir`` must name, None for a known one."""
+
+    spec: TaskSpec
+    modes: Sequence[Mode]
+    folder: Path | None = None
+
+
+def find_anywhere(name: str) -> Found | None:
+    """A task by a name without languages and shifts, also one that `select_tasks` does not know by its name alone.
+
+    Such lie in a folder that was added, or in one below that of the shipped definitions, as the out-of-distribution
+    tasks do. None where there is none.
+    """
+    known = task_names().get(name)
+    if known is not None:
+        added = {*_named, *_listed()}
+        folder = next((one.path for one in _catalogue() if known[0].name in one.specs), None)
+        return Found(*known, folder if folder in added else None)
+    whole = shipped()
+    for path in sorted(one for one in whole.path.iterdir() if one.is_dir() and one.name != "suites"):
+        for spec in Folder.read(path, whole.documents).specs.values():
+            modes = {f"{spec.name}-{mode}": (mode,) for mode in spec.modes} | {spec.name: spec.modes}
+            if name in modes:
+                return Found(spec, modes[name], path)
+    return None
 
 
 def suites() -> dict[str, folders.Suite]:
@@ -174,7 +205,7 @@ def _find(name: str) -> tuple[TaskSpec, Sequence[Mode]] | None:
 def _file(path: Path) -> tuple[TaskSpec, Sequence[Mode]]:
     """The task in one file."""
     if not path.is_file():
-        near = did_you_mean(str(path), [str(one) for one in path.parent.glob("*.yaml")])
+        near = did_you_mean(str(path), [str(one) for one in folders.files(path.parent)])
         raise UsageError(f"there is no task file {path}{near}")
     add(path)
     name = path.stem

@@ -68,7 +68,7 @@ def known_code(code: str) -> None:
 #: Our code to the code that the data use.
 Codes = Annotated[dict[str, Annotated[str, StringConstraints(min_length=1)]], BeforeValidator(_codes)]
 Paths = Annotated[
-    tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str | int) else tuple(value))
+    tuple[str, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list | tuple) else (value,))
 ]
 
 
@@ -95,6 +95,7 @@ class ColumnsSpec(Strict):
     title: str | None = None
     text: str | None = None
     merge: bool = False
+    unanswered: bool = False
 
     @model_validator(mode="after")
     def _either(self) -> ColumnsSpec:
@@ -102,8 +103,8 @@ class ColumnsSpec(Strict):
             raise ValueError("give query and document, or text for parallel sentences")
         if self.text is not None and (self.query or self.document or self.document_id or self.title):
             raise ValueError("text is for parallel sentences: it stands alone, or with id and language")
-        if self.merge and self.text is None:
-            raise ValueError("merge is for parallel sentences, with text")
+        if self.unanswered and self.text is not None:
+            raise ValueError("unanswered is for questions with documents, not for parallel sentences")
         placed = [path for path in (self.query, self.document, self.text) if path]
         with_code = [path for path in placed if PLACEHOLDER in path]
         if self.language is not None and with_code:
@@ -146,6 +147,10 @@ class Files(Strict):
     def address(self, path: str) -> str | None:
         """Where `path` can be downloaded."""
         return self.url.replace("{path}", path) if self.url else None
+
+    def unpinned(self) -> list[str]:
+        """The files that are read without a hash."""
+        return [] if self.path in self.pins else [self.path]
 
     def locate(self, path: str, places: Any) -> Path:
         """The local file, checked against its pin."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from hbt_bench.corpus import beir, cldr, download, lareqa
 from hbt_bench.corpus.collection import Collection
-from hbt_bench.corpus.places import Places
+from hbt_bench.corpus.places import Pin, Places
 from hbt_bench.corpus.pool import Parallel
 from hbt_bench.languages import LANGUAGES
 from hbt_bench.ranking.subsets import MODES, Mode
-from hbt_bench.tasks.schema import PLACEHOLDER, Codes, ColumnsSpec, Files, FileSpec, known_code, relative
+from hbt_bench.tasks.schema import PLACEHOLDER, Codes, Files, FileSpec, known_code, relative
 from hbt_bench.tasks.source import Commit, Source
 from hbt_bench.tasks.tables import HubSource, TableSource
 
@@ -72,7 +72,11 @@ class LareqaSource(Source):
     def read(self, name: str, languages: Sequence[str], places: Places) -> Collection:
         """Fetch what is missing and read the files of `languages`."""
         remote = self.remote_files()
-        paths = {code: download.fetch(remote[code], owner=name, data_dir=places.data_dir) for code in languages}
+        paths = {
+            code: places.find(file.path, Pin(file.sha256, file.size), file.url)
+            for code, file in remote.items()
+            if code in languages
+        }
         return lareqa.read(name, paths, self.candidate)
 
 
@@ -140,6 +144,12 @@ class BeirSource(Files, Source):
         if self.query_language is not None:
             return ("cross", "multi")
         return MODES if self.parallel in ("queries", "documents") else ("mono", "multi")
+
+    def unpinned(self) -> list[str]:
+        """The files that are read without a hash, by the first of their names."""
+        folders = [self.path.replace(PLACEHOLDER, label) for label in self.codes.values()]
+        files = [[f"{folder}/{name}" for name in choice] for folder in folders for choice in beir.names(self.split)]
+        return [paths[0] for paths in files if self.pins.keys().isdisjoint(paths)]
 
     def read(self, name: str, languages: Sequence[str], places: Places) -> Collection:
         """Read the folders of `languages`."""
@@ -225,9 +235,3 @@ class MtebSource(Source):
 AnySource = Annotated[
     LareqaSource | CldrSource | TableSource | BeirSource | HubSource | MtebSource, Field(discriminator="kind")
 ]
-
-
-def keys() -> set[str]:
-    """Every key that a source may have, for suggestions."""
-    kinds: tuple[Any, ...] = (LareqaSource, CldrSource, TableSource, BeirSource, HubSource, MtebSource, ColumnsSpec)
-    return {info.alias or name for kind in kinds for name, info in kind.model_fields.items()}

@@ -11,7 +11,7 @@ from typing import Literal
 from hbt_bench.corpus.collection import Collection
 from hbt_bench.errors import DataError, HbtBenchError, UsageError
 from hbt_bench.languages import LANGUAGES
-from hbt_bench.tasks.folders import Folder
+from hbt_bench.tasks.folders import Folder, taken, twin_of
 from hbt_bench.tasks.registry import definitions, mteb_task_names, shipped
 from hbt_bench.tasks.schema import Files
 from hbt_bench.tasks.sources import MtebSource
@@ -93,10 +93,21 @@ class Validation:
         other = definitions().get(self.spec.name)
         if other is not None and other.source != self.spec.source:
             raise DataError(f"the name '{self.spec.name}' is that of another task: rename the file and its `name`")
-        taken = [name for mode in self.spec.modes if (name := self.spec.mteb_task_name(mode)) in mteb_task_names()]
-        if taken:
-            raise DataError(f"MTEB has a task {taken[0]}: choose another `mteb_name`")
+        self._name_in_mteb()
         return f"{self.spec.name}, in MTEB {self.spec.mteb_task_name(self.spec.modes[-1])}"
+
+    def _name_in_mteb(self) -> None:
+        """No other task may have the MTEB name: not MTEB's own, no known one, none in the file's folder."""
+        assert self.spec is not None
+        known = {name.casefold() for name in mteb_task_names()}
+        for mode in self.spec.modes:
+            if (name := self.spec.mteb_task_name(mode)).casefold() in known:
+                raise DataError(f"MTEB has a task {name}: choose another `mteb_name`")
+        beside = Folder.read(self.path.parent, shipped().documents).specs
+        others = {**beside, **definitions()}
+        twin = twin_of(self.spec, (other for name, other in others.items() if name != self.spec.name))
+        if twin is not None:
+            raise DataError(taken(self.spec, f"the task '{twin.name}'"))
 
     def _about(self) -> str:
         assert self.spec is not None
@@ -137,7 +148,10 @@ class Validation:
         if isinstance(source, Files):
             if not source.pins:
                 raise _WarningError("no file is pinned: changed data would go unnoticed; add `pins` with their sha256")
-            return f"{len(source.pins)} pinned files are unchanged; data {collection.fingerprint}"
+            if missing := source.unpinned():
+                raise _WarningError(f"{len(missing)} files are not pinned, as {missing[0]}: changes would go unnoticed")
+            files = "1 pinned file is" if len(source.pins) == 1 else f"{len(source.pins)} pinned files are"
+            return f"{files} unchanged; data {collection.fingerprint}"
         if isinstance(source, MtebSource) and source.revision is None:
             raise _WarningError("no `revision`: the data are those of the installed mteb")
         return f"pinned; data {collection.fingerprint}"
@@ -184,7 +198,7 @@ class Validation:
         return ""
 
     def _repeated(self) -> str:
-        _, collection = self._need()
+        spec, collection = self._need()
         found = []
         for kind, texts in (("queries", collection.queries), ("documents", collection.documents)):
             counts = Counter((text.language, text.text) for text in texts)
@@ -193,7 +207,9 @@ class Validation:
                 (language, text), _ = counts.most_common(1)[0]
                 found.append(f"{repeated:,} {kind} repeat another's text, as '{text[:40]}' in {language}")
         if found:
-            raise _WarningError("; ".join(found))
+            columns = getattr(spec.source, "columns", None)
+            way = "; `merge: true` in columns takes equal ones for one" if columns and not columns.merge else ""
+            raise _WarningError("; ".join(found) + way)
         return "none"
 
     def _run(self) -> str:

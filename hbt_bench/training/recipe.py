@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from hbt_bench.errors import UsageError
 from hbt_bench.languages import get_language
 from hbt_bench.tasks.document import Document
-from hbt_bench.training.sources import Code, FileData, HubData, SourceSpec, expand
+from hbt_bench.training.sources import Code, SourceSpec, expand
 from hbt_bench.training.strategies import Strategy
 
 #: What a development collection can be measured by, and whether more of it is better.
@@ -186,7 +186,7 @@ class Recipe(BaseModel):
             first = max(alike, key=lambda one: len(one["loc"]))
             place = first["loc"]
             if document and not (place and place[0] in (changes or {})):
-                raise document.invalid(error, _known_keys(first["loc"])) from None
+                raise document.invalid(error, cls) from None
             flag = f"--{str(place[0]).replace('_', '-')}: " if place else ""
             message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
             raise UsageError(f"{flag}{message}") from None
@@ -207,13 +207,6 @@ class Recipe(BaseModel):
         """What tells two recipes apart, whatever they are called."""
         content = {key: value for key, value in self.resolved().items() if key not in ("name", "workers")}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _known_keys(place: Sequence[Any]) -> list[str]:
-    """The keys that there are where a mistake was made."""
-    if len(place) > 1 and place[0] in ("data", "instruction"):
-        return sorted({*FileData.model_fields, *HubData.model_fields, *Instruction.model_fields})
-    return list(Recipe.model_fields)
 
 
 def _expanded(entries: object) -> object:

@@ -5,6 +5,7 @@
   const at = (id) => document.getElementById(id);
   const root = document.documentElement;
   const MOST = 8;
+  const TEXT = 12; // pixels, of all text in plots
   const sections = [...document.querySelectorAll(".board")];
   const state = { board: 0, picks: data.boards.map(() => new Set()), model: data.boards.map(() => null) };
 
@@ -17,6 +18,18 @@
   const say = (text) => { at("status").textContent = text; };
   const board = () => data.boards[state.board];
   const picked = () => board().rows.filter((row, place) => state.picks[state.board].has(place));
+
+  // Links to the signatures of numbers, by model and mode; the list of several is folded
+
+  const signature = (place, mode, text) => (board().rows[place].signatures[mode]
+    ? make("a", { href: `#s-${state.board}-${place}-${mode}`, title: "the signature of this number" }, text) : text);
+  function signed(id, places, wanted) {
+    const items = places.map((place) => {
+      const links = wanted.filter((mode) => board().rows[place].signatures[mode]).flatMap((mode) => [" ", signature(place, mode, mode)]);
+      return links.length ? make("li", {}, make("bdi", {}, board().rows[place].label), ":", ...links) : null;
+    }).filter((item) => item);
+    at(id).replaceChildren(...(items.length ? [make("details", { class: "signed" }, make("summary", {}, `Signatures of these numbers (${items.length})`), make("ul", {}, ...items))] : []));
+  }
 
   // Leaderboards: a column to pick models, headings that sort
 
@@ -36,8 +49,9 @@
       button.addEventListener("click", () => sort(table, number, column, cell));
       cell.replaceChildren(button);
     }
-    const first = data.boards[number].columns.findIndex((column) => column.name === "multi:AP");
-    heading.querySelector(`th[data-column="${first}"]`)?.setAttribute("aria-sort", "descending");
+    const first = data.boards[number].columns.findIndex((column) => column.name === data.boards[number].sorted_by);
+    const lower = data.boards[number].columns[first]?.lower;
+    heading.querySelector(`th[data-column="${first}"]`)?.setAttribute("aria-sort", lower ? "ascending" : "descending");
     data.boards[number].rows.forEach((row, place) => {
       if (state.picks[number].size < 3 && row.measured) {
         state.picks[number].add(place);
@@ -76,6 +90,7 @@
       return sign * (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b)));
     });
     table.tBodies[0].append(...rows);
+    table.querySelector("caption .order").textContent = `sorted by ${about.header}, ${direction}`;
     say(`Sorted by ${about.header}, ${direction}.`);
   }
 
@@ -91,42 +106,70 @@
 
   // Plots
 
-  function colours() {
+  function colours(room) {
     const style = getComputedStyle(root);
     const [ink, soft, line] = ["--ink", "--soft", "--line"].map((name) => style.getPropertyValue(name).trim());
     return {
       background: "transparent",
       font: "system-ui, sans-serif",
-      axis: { labelColor: soft, titleColor: ink, gridColor: line, domainColor: line, tickColor: line, titleFontWeight: 500 },
-      legend: { labelColor: ink, titleColor: ink },
-      header: { labelColor: ink, labelFontSize: 13 },
+      axis: { labelColor: soft, titleColor: ink, gridColor: line, domainColor: line, tickColor: line, titleFontWeight: 500, labelFontSize: TEXT, titleFontSize: TEXT },
+      legend: { labelColor: ink, titleColor: ink, labelFontSize: TEXT, labelLimit: Math.max(120, room - 60), columns: 1, layout: { bottom: { anchor: "start", direction: room >= 540 ? "horizontal" : "vertical" } } },
+      header: { labelColor: ink, labelFontSize: TEXT + 1 },
       view: { stroke: line },
     };
   }
 
-  function plot(id, values) {
-    const spec = { ...data.specs[id], datasets: { values } };
+  // Panels side by side where there is room, and never so wide that their text would be made smaller to fit
+  function fitted(spec, room) {
+    const columns = room >= 540 ? 2 : 1;
+    const width = Math.max(150, Math.min(300, Math.floor(room / columns) - 80));
+    const panel = (one) => (typeof one.width === "number" ? { ...one, width } : one);
+    const found = { ...panel(spec), ...(spec.columns ? { columns } : {}) };
+    if (spec.concat) found.concat = spec.concat.map(panel);
+    if (spec.spec) found.spec = panel(spec.spec);
+    return found;
+  }
+
+  function plot(id, values, change = (spec) => spec) {
+    const room = at(id).clientWidth;
+    const spec = change({ ...structuredClone(fitted(data.specs[id], room)), datasets: { values } });
     // ast: Vega interprets its expressions, as the page's policy forbids to compile them
-    const options = { mode: "vega-lite", ast: true, actions: false, renderer: "svg", defaultStyle: false, config: colours(), tooltip: { theme: dark() ? "dark" : "light" } };
+    const options = { mode: "vega-lite", ast: true, actions: false, renderer: "svg", defaultStyle: false, config: colours(room), tooltip: { theme: dark() ? "dark" : "light" } };
     return vegaEmbed(at(id), spec, options).catch((error) => { at(id).textContent = `This plot failed: ${error.message}`; throw error; });
   }
 
   function tradeoff() {
     const modes = ["mono:AP", "cross:AP", "multi:AP"];
-    const rows = board().rows.map((row, place) => [row, place]).filter(([row]) => !row.incomplete.length);
+    const picks = state.picks[state.board];
+    const all = at("reported").checked;
+    at("reported-label").hidden = board().rows.every((row) => row.measured);
+    const rows = board().rows.map((row, place) => [row, place])
+      .filter(([row, place]) => !row.incomplete.length && (row.measured || all || picks.has(place)));
     const drawn = rows.some(([row]) => modes.every((mode) => typeof row.values[mode] === "number"));
     at("tradeoff-figure").hidden = !drawn; // an axis without a point breaks the whole drawing
     if (!drawn) return null;
     const values = rows.map(([row, place]) => ({
-      model: row.label, picked: state.picks[state.board].has(place),
+      model: row.label, measured: row.measured, picked: picks.has(place),
       mono: row.values["mono:AP"], cross: row.values["cross:AP"], multi: row.values["multi:AP"],
     }));
-    return plot("tradeoff", values);
+    signed("tradeoff-signed", rows.filter(([row]) => modes.some((mode) => typeof row.values[mode] === "number")).map(([, place]) => place), ["mono", "cross", "multi"]);
+    const domain = values.filter((one) => one.picked).map((one) => one.model);
+    return plot("tradeoff", values, (spec) => {
+      for (const { layer } of spec.concat) {
+        const { color, shape } = layer[1].encoding;
+        let next = 0;
+        const range = values.filter((one) => one.picked).map((one) => (one.measured ? shape.scale.range[next++] : data.reported_shape));
+        color.scale = { ...color.scale, domain };
+        shape.scale = { domain, range };
+      }
+      return spec;
+    });
   }
 
   function distances() {
     const rows = picked().filter((row) => row.closeup && row.closeup.distances.length);
     at("distances-figure").hidden = !rows.length;
+    signed("distances-signed", rows.map((row) => board().rows.indexOf(row)), ["multi"]);
     if (!rows.length) return null;
     return plot("distances", rows.flatMap((row) => row.closeup.distances.map((share, bar) => ({
       model: row.label, share, distance: ((bar + 0.5) * row.closeup.pool) / data.bins, random: row.closeup.random,
@@ -134,27 +177,21 @@
   }
 
   function alpha() {
-    const titles = { "mono:AP": "mono AP", "cross:AP": "cross AP", "multi:AP": "multi AP", "multi:rank_distance": "rank distance" };
-    const trained = board().rows.filter((row) => !row.incomplete.length && typeof row.training.alpha === "number");
-    // a recipe names an alpha even where its strategy does not use it: only what was varied is a sweep
-    const alphas = (strategy) => new Set(trained.filter((row) => row.training.strategy === strategy).map((row) => row.training.alpha));
-    const rows = trained.filter((row) => alphas(row.training.strategy).size > 1);
-    const sweep = rows.length > 0;
-    at("alpha-figure").hidden = !sweep;
-    if (!sweep) return null;
-    return plot("alpha", rows.flatMap((row) => Object.entries(titles).map(([name, measure]) => ({
-      strategy: String(row.training.strategy ?? "-"), alpha: row.training.alpha, seed: row.training.seed ?? null,
-      measure, value: row.values[name],
-    }))).filter((point) => point.value !== null));
+    const points = board().sweep;
+    at("alpha-figure").hidden = !points.length;
+    signed("alpha-signed", [...new Set(points.map((point) => point.row))], ["mono", "cross", "multi"]);
+    return points.length ? plot("alpha", points.map((point) => ({ ...point, model: board().rows[point.row].label }))) : null;
   }
 
   // One model: heat map and worst questions
 
+  // One scale for all models, so that colours can be compared; `ticks` are what its key shows
   const MEASURES = {
-    ap: { title: "AP", text: (value) => value.toFixed(2), scale: (value, most) => value / most },
+    ap: { title: "AP", mode: null, text: (value) => value.toFixed(2), scale: (value) => value, ticks: () => [0, 0.25, 0.5, 0.75, 1] },
     // ranks differ by orders of magnitude, and a low one is good
-    ranks: { title: "Mean rank of the answers", text: (value) => value.toFixed(0), scale: (value, most) => 1 - Math.log(value) / Math.log(most) },
-    shares: { title: "% of the top 10", text: (value) => value.toFixed(0), scale: (value, most) => value / most },
+    ranks: { title: "Mean rank of the answers", mode: "multi", text: (value) => value.toFixed(0),
+      scale: (value, pool) => 1 - Math.log(value) / Math.log(pool), ticks: (pool) => [1, 0.75, 0.5, 0.25, 0].map((part) => Math.round(pool ** part)) },
+    shares: { title: "% of the top 10", mode: "multi", text: (value) => value.toFixed(0), scale: (value) => value / 100, ticks: () => [0, 25, 50, 75, 100] },
   };
 
   // cividis, which colour-blind readers see as others do, at ten places (Nuñez, Anderton and Renslow 2018)
@@ -177,18 +214,19 @@
     const name = at("measure").value;
     const measure = MEASURES[name];
     const matrix = row?.closeup?.[name] ?? [];
+    at("key").replaceChildren();
+    signed("model-signed", row?.closeup ? [state.model[state.board]] : [], ["mono", "cross", "multi"]);
     if (!matrix.length) {
       at("heat").replaceChildren(make("p", {}, "There are no ranks of this model, or no such mode."));
       return;
     }
     const languages = row.closeup.languages;
-    const most = Math.max(...matrix.flat().filter((value) => value !== null), name === "ap" ? 0.01 : 2);
+    const pool = Math.max(2, row.closeup.pool);
+    const paint = (element, value) => { [element.style.backgroundColor, element.style.color] = shade(measure.scale(value, pool)); return element; };
+    at("key").replaceChildren("colours, the same for all models: ", ...measure.ticks(pool).map((value) => paint(make("span", {}, measure.text(value)), value)));
     const body = matrix.map((values, place) => make("tr", {}, make("th", { scope: "row" }, language(languages[place])),
-      ...values.map((value) => {
-        const cell = make("td", {}, value === null ? "-" : measure.text(value));
-        if (value !== null) [cell.style.backgroundColor, cell.style.color] = shade(measure.scale(value, most));
-        return cell;
-      })));
+      ...values.map((value, other) => (value === null ? make("td", {}, "-")
+        : paint(make("td", {}, signature(state.model[state.board], measure.mode ?? (place === other ? "mono" : "cross"), measure.text(value))), value)))));
     const heading = make("tr", {}, make("th", { scope: "col" }, "query"), ...languages.map((code) => make("th", { scope: "col" }, language(code))));
     const caption = `${measure.title} of ${row.label}: a row is the language of the query, a column that of the document`;
     at("heat").replaceChildren(make("table", { class: "heat" }, make("caption", {}, caption), make("thead", {}, heading), make("tbody", {}, ...body)));
@@ -211,6 +249,7 @@
   }
 
   function models() {
+    for (const place of document.querySelectorAll(".of")) place.textContent = board().collection;
     const options = board().rows.map((row, place) => (row.closeup ? make("option", { value: place }, row.label) : null));
     at("model").replaceChildren(...options.filter((option) => option));
     at("model").value = String(state.model[state.board]);
@@ -252,6 +291,9 @@
   at("collection").addEventListener("change", (event) => show(Number(event.target.value)));
   at("collection").closest("label").hidden = data.boards.length < 2;
   at("find").addEventListener("input", find);
+  at("reported").addEventListener("change", tradeoff);
+  let resized = null;
+  addEventListener("resize", () => { clearTimeout(resized); resized = setTimeout(draw, 150); });
   at("model").addEventListener("change", (event) => { state.model[state.board] = Number(event.target.value); heat(); worst(); });
   at("measure").addEventListener("change", heat);
   themed();

@@ -1,0 +1,48 @@
+"""A measure by its name: what gives each query of a subset its value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hbt_bench.errors import UsageError, did_you_mean
+from hbt_bench.ranking.measures import Array, Ranking
+
+#: What gives each query of a subset its value: the place to add a measure.
+MEASURES: dict[str, Callable[[Ranking], Array]] = {
+    "AP": Ranking.average_precision,
+    "RR": Ranking.reciprocal_rank,
+    "rank_distance": Ranking.span,
+}
+#: The measures with a cut-off, as in ``nDCG@10``.
+CUT_MEASURES: dict[str, Callable[[Ranking, int], Array]] = {
+    "AP": lambda ranking, depth: ranking.average_precision(depth, capped=True),  # XTREME-R's divisor
+    "nDCG": Ranking.ndcg,
+    "R": Ranking.recall,
+    "P": Ranking.precision,
+    "RR": Ranking.reciprocal_rank,
+    "Success": Ranking.success,
+}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure by its name, such as ``AP`` or ``nDCG@10``."""
+
+    name: str
+    values: Callable[[Ranking], Array]
+
+    @classmethod
+    def parse(cls, name: str) -> Measure:
+        """Look a name up; raise `UsageError` with a suggestion for one that is not known."""
+        match = re.fullmatch(r"(\w+?)(?:@([1-9]\d{0,8}))?", name)
+        base, cut = match.groups() if match else (name, None)
+        if cut is None and base in MEASURES:
+            return cls(name, MEASURES[base])
+        if cut is not None and base in CUT_MEASURES:
+            values, depth = CUT_MEASURES[base], int(cut)
+            return cls(name, lambda ranking: values(ranking, depth))
+        known = [*MEASURES, *(f"{base}@{cut or 10}" for base in CUT_MEASURES)]
+        near = did_you_mean(name, known) or f" (there are {', '.join(known)})"
+        raise UsageError(f"unknown measure '{name}'{near}")
