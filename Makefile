@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
-.PHONY: quickstart test lint studies-smoke benchmarks results screenshots clean
+.PHONY: quickstart test lint docs package studies-smoke benchmarks benchmarks-large benchmarks-gpu results screenshots clean
 quickstart: .venv/runtime
 	$(BIN)/hbt-bench quickstart
 
@@ -16,18 +16,42 @@ lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The site of the documentation, in build/site; a dead link fails.
+docs: .venv/dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+# Wheel and sdist in dist/, installed and tried outside the repository.
+package: .venv/dev
+	$(BIN)/python -m build --no-isolation --outdir dist
+	$(BIN)/python -m tests.smoke dist
+
 # All five studies on embedded data, about a minute and a half of one core; they share what models they can. The tests
 # run the same.
 studies-smoke: .venv/dev
 	for name in $$($(BIN)/python -c "from hbt_bench.studies.study import names; print(*names())"); do $(BIN)/hbt-bench study run $$name --scale smoke --output build/studies || exit 1; done
 
+# About 25 minutes of two cores. What is measured against what: docs/scale.md.
 benchmarks: .venv/dev
-	for name in startup scoring end_to_end leaderboard page training; do PYTHONPATH=. $(BIN)/python benchmarks/$$name.py --output results/benchmarks/$$name.json || exit 1; done
+	for name in startup "scoring --collection xquad-r,mlqa-r" tools "end_to_end --languages de,en --mteb" growth processes leaderboard page training; do \
+	  set -- $$name; script=$$1; shift; \
+	  PYTHONPATH=. $(BIN)/python benchmarks/$$script.py "$$@" --output results/benchmarks/$$script || exit 1; done
+	$(BIN)/python benchmarks/chart.py results/benchmarks/growth.json docs/images/growth.svg
 
-# The leaderboards in README.md and results/README.md, which a test compares byte for byte.
+# 1,000,000 documents x 10,000 queries from vectors on disk: 1.5 GB of it, and some 10 minutes of two cores.
+benchmarks-large: .venv/dev
+	PYTHONPATH=. $(BIN)/python benchmarks/large.py --output results/benchmarks/large
+
+# On a machine with a GPU.
+benchmarks-gpu: .venv/dev
+	PYTHONPATH=. $(BIN)/python benchmarks/gpu.py --output results/benchmarks/gpu
+
+# The tables in README.md and in results/, which a test compares byte for byte.
 results: .venv/dev
 	$(BIN)/hbt-bench leaderboard results --tasks xquad-r,mlqa-r --columns rank,model,AP,rank_distance,bias,worst --update README.md
-	$(BIN)/hbt-bench leaderboard results --update results/README.md
+	$(BIN)/hbt-bench leaderboard results --reported --update results/README.md
+	$(BIN)/hbt-bench leaderboard results --tasks xquad-r-multi,mlqa-r-multi,cldr-facts-multi --columns model,rank_distance,multi:Max@R,multi:Complete@100,multi:TLR@10,multi:same_language_first,bias,multi:MRC@20,multi:AWRF@20,multi:remove_same_language,multi:remove_other_language,worst --update results/bias.md
+	printf '# all-MiniLM-L6-v2 against BM25\n\n' > results/comparison.md
+	HBT_BENCH_TASKS=tasks/ood $(BIN)/hbt-bench compare hbt-bench/bm25@k0.9-b0.4 local/all-MiniLM-L6-v2@9285d5c87e2fe26e --tasks 'xquad-r,mlqa-r,cldr-facts,scifact-beir,belebele-ood[am,de,en,sw,yo,zh],flores-ood[en,sw,yo],ntrex-ood[en,sw,yo],tatoeba-ood[am,sw,te>en]' --format md >> results/comparison.md
 
 # The pictures of the report; needs chromium, chromium-driver and the data, and in SWEEP the results of a sweep over alpha
 # on XQuAD-R, such as those of recipes/parallel-small.yaml (results/training/parallel-small.md has the commands).
@@ -50,7 +74,7 @@ screenshots: .venv/dev
 	touch $@
 
 .venv/dev: .venv/runtime
-	$(BIN)/pip install -q -c constraints.txt -e '.[bm25,dev]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[bm25,dev,docs]'
 	touch $@
 
 clean:

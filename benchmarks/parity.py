@@ -21,7 +21,7 @@ from precomputed import KINDS, PrecomputedEncoder, encoder_for
 from hbt_bench.corpus.collection import Collection
 from hbt_bench.ranking.encoders import DenseScorer
 from hbt_bench.ranking.measures import Ranking, mteb_scores
-from hbt_bench.ranking.ranks import _BLOCK_BYTES, CONFIDENCE_DEPTH, Confidences, Ranks, rank
+from hbt_bench.ranking.ranks import CONFIDENCE_DEPTH, Confidences, Ranks, rank
 from hbt_bench.ranking.subsets import MODES, Judged
 from hbt_bench.tasks.mteb_task import MtebEncoder, ParallelRetrieval, SharedPass, quiet_libraries
 from hbt_bench.tasks.registry import select_tasks
@@ -60,11 +60,8 @@ class Ours:
         self.place = {document.id: column for column, document in enumerate(collection.documents)}
 
     def scores(self, row: int, columns: slice) -> NDArray[np.float32]:
-        """A query's scores as they came out of the block that the pass used."""
-        height = max(1, _BLOCK_BYTES // (4 * len(self.collection.documents)))
-        start = row - row % height
-        block = slice(start, min(start + height, len(self.collection.queries)))
-        return self.scorer.scores(block)[row - start, columns]
+        """A query's scores, the same as the pass used."""
+        return self.scorer.scores(slice(row, row + 1))[0, columns]
 
     def subset_scores(self, judged: Judged, columns: slice) -> NDArray[np.float32]:
         """The score matrix of one subset, computed in the shape in which MTEB computes it."""

@@ -10,6 +10,7 @@ the seeds as given: how far the seeds lie apart stands beside them.
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import statistics
 from pathlib import Path
@@ -17,10 +18,12 @@ from pathlib import Path
 import numpy as np
 import report
 
+from hbt_bench.ranking.bias import MEASURES
 from hbt_bench.ranking.measures import Ranking
 from hbt_bench.ranking.significance import Clusters, Paired, bootstrap, holm, percentiles
-from hbt_bench.ranking.subsets import MODES, Mode
+from hbt_bench.ranking.subsets import Mode
 from hbt_bench.reporting.evaluation import Evaluation
+from hbt_bench.reporting.frame import load_results
 from hbt_bench.reporting.systems import Evidence, Source
 from hbt_bench.tasks.mteb_model import ModelRequest
 from hbt_bench.tasks.registry import select_tasks
@@ -40,6 +43,9 @@ RUNS = [
 
 #: What the others are compared with.
 BASELINE = "hybrid-50"
+#: What is published of each model besides the measures of bias, and what of its subsets.
+RETRIEVAL = ("AP", "R@1", "R@10", "nDCG@10")
+SUBSETS = ("AP", "R@1", "R@10", "rank_distance", "same_language_excess@10")
 
 
 def by_question(evidence: Evidence, measure: str) -> Clusters:
@@ -77,13 +83,31 @@ def compared(output: Path, spec: TaskSpec, mode: Mode, measure: str, seeds: int)
     return rows
 
 
+def measures(output: Path, spec: TaskSpec, mode: Mode) -> tuple[str, ...]:
+    """AP, and in the pool rank distance where questions have several answers."""
+    evidence = Source.find(f"local/{BASELINE}-seed0", output / "results").read(spec, mode, None)
+    spans = [Ranking.of(evidence.stored.judgements, evidence.stored.ranks, judged).span() for judged in evidence.judged]
+    several = mode == "multi" and np.isfinite(np.concatenate(spans)).any()
+    return ("AP", "rank_distance") if several else ("AP",)
+
+
+def checkpoints(output: Path, path: Path) -> None:
+    """Every figure of every model: means with intervals, and those of subsets; equal results give equal bytes."""
+    frame = load_results(output / "results")
+    kept = frame["measure"].isin((*RETRIEVAL, *MEASURES, "AP_below_best"))
+    frame = frame[kept & ((frame["subset"] == "all") | frame["measure"].isin(SUBSETS))]
+    text = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
 def publish(options: argparse.Namespace, about: dict[str, object]) -> None:
     """Compare the strategies and write the report."""
     rows = []
     for selection in select_tasks(options.tasks):
         assert selection.spec is not None
-        for mode in MODES:
-            for measure in ("AP", "rank_distance") if mode == "multi" else ("AP",):
+        for mode in selection.modes:
+            for measure in measures(options.output, selection.spec, mode):
                 rows += compared(options.output, selection.spec, mode, measure, options.seeds)
     tested = [row for row in rows if "p_raw" in row]
     for row, p in zip(tested, holm([row["p_raw"] for row in tested]), strict=True):
@@ -116,6 +140,8 @@ def publish(options: argparse.Namespace, about: dict[str, object]) -> None:
     parts += ["## Cost", "Every model saw the same number of pairs.", report.table(header, costs)]
     parts += ["## Recipe", f"```yaml\n{options.recipe.read_text(encoding='utf-8').strip()}\n```"]
     report.publish(f"Strategies of {options.recipe.stem}", parts, {"rows": rows}, about, options.report)
+    if options.report:
+        checkpoints(options.output, Path(options.report).with_name("checkpoints.csv.gz"))
 
 
 def main() -> None:

@@ -34,13 +34,13 @@ _WARM = 5
 _REQUIRED = 0.97
 
 
-def arguments(folder: str, steps: int, batch: int) -> Any:
+def arguments(folder: str, steps: int, batch: int, gpu: bool = False) -> Any:
     """The same for both."""
     from sentence_transformers import SentenceTransformerTrainingArguments
 
     return SentenceTransformerTrainingArguments(
         output_dir=folder, max_steps=steps, per_device_train_batch_size=batch, save_strategy="no",
-        logging_strategy="no", report_to=[], disable_tqdm=True, use_cpu=True, seed=0,
+        logging_strategy="no", report_to=[], disable_tqdm=True, use_cpu=not gpu, bf16=gpu, seed=0,
     )  # fmt: skip
 
 
@@ -51,17 +51,17 @@ def seconds(trainer: Any) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - processor
 
 
-def plain(rows: Rows, model: Any, loss: Any, folder: str, steps: int, batch: int) -> Any:
+def plain(rows: Rows, model: Any, loss: Any, given: Any) -> Any:
     """sentence-transformers' trainer with its default sampler on the rows of the plan."""
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer
 
-    texts = [rows[row] for row in range(steps * batch)]
+    texts = [rows[row] for row in range(given.max_steps * given.per_device_train_batch_size)]
     data = Dataset.from_dict({name: [row[name] for row in texts] for name in rows.columns})
-    return SentenceTransformerTrainer(model=model, args=arguments(folder, steps, batch), train_dataset=data, loss=loss)
+    return SentenceTransformerTrainer(model=model, args=given, train_dataset=data, loss=loss)
 
 
-def throughput(source: ParallelText, init: str, batch: int, steps: int, rounds: int) -> list[object]:
+def throughput(source: ParallelText, init: str, batch: int, steps: int, rounds: int, gpu: bool = False) -> list[object]:
     """Steps a second of both, in alternation."""
     recipe = Recipe(init=init, guard=())
     plan = Plan((Supply(source, 1.0, Mixture.of("hybrid", 0.5, "one", source)),), batch, steps, 0)
@@ -73,10 +73,11 @@ def throughput(source: ParallelText, init: str, batch: int, steps: int, rounds: 
             loss = losses.build(recipe, model, gather=False)
             with tempfile.TemporaryDirectory() as folder:
                 count = _WARM if turn == 0 else steps
+                given = arguments(folder, count, batch, gpu)
                 if name == "plain":
-                    trainer = plain(rows, model, loss, folder, count, batch)
+                    trainer = plain(rows, model, loss, given)
                 else:
-                    trainer = PlanTrainer(rows=rows, model=model, args=arguments(folder, count, batch), loss=loss)
+                    trainer = PlanTrainer(rows=rows, model=model, args=given, loss=loss)
                 spent = seconds(trainer)
             if turn:
                 found[name].append(spent)

@@ -4,7 +4,8 @@
     ├── UsageError           2   a mistyped task, language, option or path
     ├── DataError            3   data that is missing, damaged or inconsistent
     ├── ModelError           4   no model there, or one that returns no usable vectors
-    └── OutputError          5   a result that cannot be written or read
+    ├── OutputError          5   a result that cannot be written or read
+    └── ProcessError         6   another process of a run that several share has ended
 
 An interrupt (Ctrl-C) exits with 130. Every message is one sentence with the cause and the fix; a traceback
 on the terminal is a defect of the program.
@@ -44,6 +45,12 @@ class OutputError(HbtBenchError):
     """A result cannot be written or read."""
 
     exit_code = 5
+
+
+class ProcessError(HbtBenchError):
+    """Another process of a run that several share has ended."""
+
+    exit_code = 6
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

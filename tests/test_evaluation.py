@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from hbt_bench.corpus import atomic
-from hbt_bench.errors import DataError, ModelError, OutputError
+from hbt_bench.errors import DataError, ModelError, OutputError, UsageError
 from hbt_bench.ranking.store import EmbeddingStore
 from hbt_bench.reporting.evaluation import Evaluation
 from hbt_bench.reporting.results import Result, StoredRanks
@@ -95,6 +95,25 @@ def test_prompts_given_by_hand_have_results_of_their_own(checkpoints, tmp_path):
     assert "|prompt:none|" not in prompted.signature
 
 
+def test_another_precision_is_another_revision(checkpoints, tmp_path):
+    from hbt_bench.reporting.explain import explain, parse_signature
+
+    selections = select_tasks("cldr-facts-mono")
+    plain, half = (
+        Evaluation(ModelRequest(str(checkpoints[0]), dtype=dtype), selections, tmp_path, ("en",)).run()[0]
+        for dtype in (None, "bf16")
+    )
+    assert half.revision == f"{plain.revision}-bf16"
+    assert half.path.parent != plain.path.parent
+    assert f"@{plain.revision}-bf16|" in half.signature
+    assert half.scores["AP"] != plain.scores["AP"]  # rounding to 8 bits moves some ranks
+    assert half.scores["AP"] == pytest.approx(plain.scores["AP"], abs=0.05)
+    assert "--dtype bf16" in explain(parse_signature(half.signature)).command
+    assert "--dtype" not in explain(parse_signature(plain.signature)).command
+    with pytest.raises(UsageError, match="bm25 has no weights: leave --dtype out"):
+        ModelRequest("bm25", dtype="fp16")
+
+
 def test_passage_prompts_of_a_checkpoint_are_used_for_documents(checkpoints, tmp_path):
     folder = tmp_path / "e5"
     shutil.copytree(checkpoints[0], folder)
@@ -134,9 +153,9 @@ def test_a_stale_signature_is_not_taken_for_this_run(checkpoints, tmp_path):
 def test_vectors_are_removed_after_success_and_kept_when_asked(checkpoints, tmp_path):
     cache = tmp_path / os.environ["HBT_BENCH_CACHE"] / "embeddings"
     run(checkpoints[0], tmp_path / "one")
-    assert not list(cache.rglob("*.f32"))
+    assert not list(cache.rglob("*.safetensors"))
     run(checkpoints[0], tmp_path / "two", keep_embeddings=True)
-    assert list(cache.rglob("*.f32"))
+    assert list(cache.rglob("*.safetensors"))
 
 
 def test_a_run_continues_with_the_vectors_it_has(checkpoints, tmp_path, monkeypatch):

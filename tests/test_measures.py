@@ -81,7 +81,9 @@ def test_every_key_of_mteb_has_mtebs_value(levels, graded):
             for row in judged.rows:
                 name = collection.queries[row].id
                 qrels[name] = {key: grade for key, grade in collection.relevant(row).items() if key in inside}
-                run[name] = {ids[column]: float(scores[row, column]) for column in columns}
+                # best first: the last bit of MTEB's standard deviation hangs on the order, and ours on no other
+                best = sorted(columns, key=lambda column, row=row: scores[row, column], reverse=True)
+                run[name] = {ids[column]: float(scores[row, column]) for column in best}
             theirs = mteb_keys(run, qrels)
             ours = mteb_scores(Ranking.of(collection, ranks, judged), judged, confidences, collection)
             assert ours.keys() == theirs.keys()

@@ -55,5 +55,5 @@ def test_no_rank_distance(folder, capsys):
     entry = content["scores"]["test"][0]
     assert entry["main_score"] == pytest.approx(entry["ndcg_at_10"])
     assert run(command) == 0
-    assert "rank dist." not in capsys.readouterr().out
+    assert "dist." not in capsys.readouterr().out
     assert run(["leaderboard", str(folder / "out")]) == 0

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import pytrec_eval
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hbt_bench.corpus.collection import Collection, Document, Query
 from hbt_bench.errors import ModelError
+from hbt_bench.ranking import blocks, products
 from hbt_bench.ranking import ranks as engine
+from hbt_bench.ranking.encoders import DenseScorer
+from hbt_bench.ranking.kernels import DeviceKernel, HostKernel
 from hbt_bench.ranking.measures import Ranking
 from hbt_bench.ranking.ranks import CONFIDENCE_DEPTH, TOP_K, rank
 from hbt_bench.ranking.subsets import MODES, Judged, Subset, judged_subsets
@@ -127,29 +140,199 @@ def check_against_trec_eval(generator, levels, graded, queries, documents=120):
                 np.testing.assert_allclose(values, expected, atol=1e-6, rtol=0, err_msg=f"{judged.subset} {measure}")
 
 
-@pytest.mark.parametrize(("block_bytes", "slice_scores"), [(1, 1), (4 * 50 * 3, 70), (1 << 26, 1 << 20)])
-def test_blocks_and_slices_change_nothing(monkeypatch, block_bytes, slice_scores):
+def same(found, expected):
+    """Whether ranks and confidences are equal to the last bit."""
+    for one, other in zip(found, expected, strict=True):
+        for name, array in vars(other).items():
+            assert np.array_equal(getattr(one, name), array), name
+
+
+@pytest.mark.parametrize("scores_a_block", [1, 3 * 50, 1 << 21])
+def test_blocks_change_nothing(monkeypatch, scores_a_block):
     generator = np.random.default_rng(3)
     collection = random_collection(generator)
     scores = random_scores(generator, collection, 6)
-    expected, expected_confidences = rank(collection, Matrix(scores))
-    monkeypatch.setattr(engine, "_BLOCK_BYTES", block_bytes)
-    monkeypatch.setattr(engine, "_SLICE_SCORES", slice_scores)
+    expected = rank(collection, Matrix(scores))
+    monkeypatch.setattr(blocks, "_BLOCK_SCORES", scores_a_block)
     done = []
-    found, confidences = rank(collection, Matrix(scores), progress=done.append)
-    for name in ("pool", "block", "top"):
-        assert np.array_equal(getattr(found, name), getattr(expected, name))
-    for name in ("highest", "spread", "margin"):
-        assert np.array_equal(getattr(confidences, name), getattr(expected_confidences, name))
+    same(rank(collection, Matrix(scores), progress=done.append), expected)
     assert sum(done) == len(collection.queries)
+
+
+class Chunked:
+    """A matrix in blocks; `off` is added to scores of pairs that are asked for by themselves."""
+
+    def __init__(self, scores, width, height=3, kernel=None, off=0.0):
+        self.matrix, self.width, self.height, self.off = scores, width, height, off
+        self.kernel = kernel or HostKernel()
+        self.asked = []
+
+    def blocks(self):
+        return self
+
+    def chunks(self, part=0, parts=1):
+        starts = range(0, self.matrix.shape[1], self.width)
+        mine = starts[len(starts) * part // parts : len(starts) * (part + 1) // parts]
+        return [slice(start, min(start + self.width, self.matrix.shape[1])) for start in mine]
+
+    def threads(self):
+        return nullcontext(2 if isinstance(self.kernel, HostKernel) else 0)
+
+    def start_thread(self):
+        pass
+
+    def columns(self, chunk):
+        self.asked.append(chunk)
+        return self.matrix[:, chunk]
+
+    def block(self, rows, chunk, columns):
+        return columns[rows] if isinstance(self.kernel, HostKernel) else torch.from_numpy(columns[rows].copy())
+
+    def pairs(self, rows, columns):
+        return self.matrix[rows, columns] + np.float32(self.off)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([None, 1, 3, 40]),
+    st.integers(1, 60),
+    st.sampled_from([HostKernel(), DeviceKernel()]),
+    st.sampled_from([0.0, 0.5]),
+    st.booleans(),
+)
+def test_chunks_change_nothing(seed, levels, width, kernel, off, copies):
+    """Whatever the width, with torch's operations or NumPy's, and when single pairs are rounded otherwise."""
+    generator = np.random.default_rng(seed)
+    collection = random_collection(generator, queries=8, documents=60)
+    if copies:
+        collection = replace(collection, copies=own_copies(generator, collection))
+    scores = random_scores(generator, collection, levels)
+    done = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "CONFIDENCE_DEPTH", 25)
+        expected = rank(collection, Matrix(scores))
+        patch.setattr(engine, "_STATE_BYTES", int(generator.integers(1, 1 << 16)))
+        scorer = Chunked(scores, width, kernel=kernel, off=off)
+        same(rank(collection, scorer, progress=done.append), expected)
+    assert sum(done) == len(collection.queries)
+
+
+def own_copies(generator, collection):
+    """For most queries a column that is not relevant to it, in any language."""
+    columns = [generator.choice(sorted({*range(60)} - {*found})) for found in relevant_columns(collection)]
+    return np.array([column if row % 4 else -1 for row, column in enumerate(columns)], np.int32)
+
+
+def relevant_columns(collection):
+    offsets = collection.qrels.offsets
+    return [collection.qrels.documents[start:stop].tolist() for start, stop in pairwise(offsets)]
+
+
+class Threads:
+    """Processes of one run, as threads of this one."""
+
+    def __init__(self, count):
+        self.count = count
+        self.barrier = threading.Barrier(count, timeout=60)
+        self.values = [None] * count
+
+    def run(self, work):
+        with ThreadPoolExecutor(self.count) as threads:
+            return list(threads.map(work, [SimpleNamespace(rank=n, count=self.count, gather=partial(self.gather, n),
+                                                           sum=partial(self.sum, n))
+                                           for n in range(self.count)]))  # fmt: skip
+
+    def sum(self, number, counts):
+        return np.sum(self.gather(number, counts), axis=0)
+
+    def gather(self, number, value):
+        self.values[number] = deepcopy(value)  # as it is sent
+        self.barrier.wait()
+        found = list(self.values)
+        self.barrier.wait()
+        return found
+
+
+@pytest.mark.parametrize("off", [0.0, 0.5])
+@pytest.mark.parametrize(("count", "width"), [(2, 7), (3, 50), (4, 13), (4, 1)])
+def test_processes_that_share_the_documents_all_have_the_ranks_of_one(count, width, off):
+    """Uneven shards, and processes without any document: 50 documents in chunks of 50 are one process's."""
+    generator = np.random.default_rng(count)
+    collection = random_collection(generator)
+    scores = random_scores(generator, collection, 6)
+    expected = rank(collection, Matrix(scores))
+    scorers = [Chunked(scores, width, off=off) for _ in range(count)]
+    found = Threads(count).run(lambda one: rank(collection, scorers[one.rank], processes=one))
+    for result in found:
+        same(result, expected)
+    passes = 2 if off else 1
+    starts = sorted(chunk.start for scorer in scorers for chunk in scorer.asked)
+    assert starts == sorted([*range(0, 50, width)] * passes)  # each chunk is one process's
+
+
+def vectors(generator, collection, dimensions=24):
+    """Vectors of which many are equal, as the texts that a model does not know."""
+    documents = generator.standard_normal((len(collection.documents), dimensions)).astype(np.float32)
+    documents[::3] = documents[0]
+    return generator.standard_normal((len(collection.queries), dimensions)).astype(np.float32), documents
+
+
+class Encoder:
+    def __init__(self, similarity):
+        self.similarity = similarity
+
+
+def cosine(queries, documents):
+    lengths = np.outer(np.linalg.norm(queries, axis=1), np.linalg.norm(documents, axis=1))
+    return (queries @ documents.T / lengths).astype(np.float32)
+
+
+def negative_distance(queries, documents):
+    return -np.linalg.norm(queries[:, None] - documents[None], axis=2).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("similarity", "kind"),
+    [(cosine, "cosine"), (lambda queries, documents: queries @ documents.T, "dot"), (negative_distance, None)],
+)
+def test_products_of_tiles_are_the_similarity_and_have_the_same_bits_in_any_chunk(monkeypatch, similarity, kind):
+    generator = np.random.default_rng(9)
+    collection = random_collection(generator, queries=150, documents=700)
+    scorer = DenseScorer(Encoder(similarity), *vectors(generator, collection))
+    assert scorer.kind == kind
+    monkeypatch.setattr(products, "_HOST_TILE", (64, 128))
+    whole = scorer.scores(slice(0, 150))
+    np.testing.assert_allclose(whole, similarity(scorer.queries, scorer.documents), rtol=1e-4, atol=1e-5)
+    assert (whole[:, ::3] == whole[:, :1]).all()  # equal vectors tie wherever they stand
+    assert np.array_equal(scorer.scores(slice(70, 71)), whole[70:71])
+    expected = rank(collection, Matrix(whole))
+    same(rank(collection, scorer), expected)
+    monkeypatch.setattr(products, "_HOST_CHUNK", 128)
+    assert len(scorer.blocks().chunks()) == 6
+    assert np.array_equal(scorer.scores(slice(0, 150)), whole)
+    same(rank(collection, scorer), expected)
+    parts = [scorer.blocks().chunks(part, 4) for part in range(4)]
+    assert [chunk for part in parts for chunk in part] == scorer.blocks().chunks()
+    assert [len(part) for part in parts] == [1, 2, 1, 2]
+    for result in Threads(4).run(lambda one: rank(collection, scorer, processes=one)):
+        same(result, expected)
+
+
+def test_threads_are_given_back():
+    generator = np.random.default_rng(2)
+    collection = random_collection(generator)
+    before = torch.get_num_threads()
+    rank(collection, DenseScorer(Encoder(cosine), *vectors(generator, collection)))
+    assert torch.get_num_threads() == before
 
 
 def test_scorers_of_single_languages_rank_their_block_and_the_pool_scorer_the_pool():
     generator = np.random.default_rng(4)
     collection = random_collection(generator)
     pool, other = random_scores(generator, collection, 9), random_scores(generator, collection, 9)
-    blocks = {code: Matrix(other[:, columns]) for code, columns in collection.document_blocks.items()}
-    found, confidences = rank(collection, Matrix(pool), blocks)
+    languages = {code: Matrix(other[:, columns]) for code, columns in collection.document_blocks.items()}
+    found, confidences = rank(collection, Matrix(pool), languages)
     from_pool, pool_confidences = rank(collection, Matrix(pool))
     from_other, other_confidences = rank(collection, Matrix(other))
     assert np.array_equal(found.pool, from_pool.pool)
@@ -184,8 +367,9 @@ def test_nan_and_wrong_shapes_are_errors():
     collection = random_collection(np.random.default_rng(6))
     scores = random_scores(np.random.default_rng(6), collection, None)
     scores[3, 4] = np.nan
-    with pytest.raises(ModelError, match="contain NaN"):
-        rank(collection, Matrix(scores))
+    for scorer in (Matrix(scores), Chunked(scores, 9), Chunked(scores, 9, kernel=DeviceKernel())):
+        with pytest.raises(ModelError, match="contain NaN"):
+            rank(collection, scorer)
     with pytest.raises(ModelError, match=r"shape \(20, 49\) where \(20, 50\)"):
         rank(collection, Matrix(scores[:, 1:]))
 

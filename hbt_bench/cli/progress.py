@@ -12,9 +12,10 @@ _LABELS = {"encode": "encoding texts", "rank": "ranking queries"}
 
 
 class Bars:
-    """Bars that appear when their stage starts; on a stderr that is no terminal there are none."""
+    """Bars that appear when their stage starts; on a stderr that is no terminal, or if not `shown`, there are none."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shown: bool = True) -> None:
+        self._shown = shown
         self._stage = ""
         self._bar: Any = None
 
@@ -29,7 +30,8 @@ class Bars:
 
     def say(self, message: str) -> None:
         """Print a notice without tearing a bar."""
-        click.echo(f"hbt-bench: {message}", err=True)
+        if self._shown:
+            click.echo(f"hbt-bench: {message}", err=True)
 
     def update(self, stage: str, count: int, total: int) -> None:
         """Advance the bar of `stage` by `count` of `total`."""
@@ -45,7 +47,7 @@ class Bars:
                 unit="",
                 leave=False,
                 file=sys.stderr,
-                disable=not sys.stderr.isatty(),
+                disable=not self._shown or not sys.stderr.isatty(),
             )
         self._bar.update(count)
         if self._bar.disable:
@@ -66,7 +68,7 @@ class Bars:
                 unit="",
                 leave=False,
                 file=sys.stderr,
-                disable=not sys.stderr.isatty(),
+                disable=not self._shown or not sys.stderr.isatty(),
             )
         self._bar.set_postfix_str(line, refresh=False)
         self._bar.update(step - self._bar.n)

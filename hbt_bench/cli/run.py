@@ -35,6 +35,7 @@ _NAME_WIDTH = 19
 @options.formats("table", "json")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
 @click.option("--device", help="Such as cpu, cuda or cuda:1; chosen by torch if not given.")
+@click.option("--dtype", type=click.Choice(["fp16", "bf16"]), help="Precision of the weights, if not the model's own.")
 @click.option("--revision", help="Commit or tag of a hub model.")
 @click.option("--query-prompt", help="Text before every query, instead of the model's own.")
 @click.option("--document-prompt", help="Text before every document, instead of the model's own.")
@@ -54,6 +55,7 @@ def command(
     style: str,
     batch_size: int,
     device: str | None,
+    dtype: str | None,
     revision: str | None,
     query_prompt: str | None,
     document_prompt: str | None,
@@ -65,12 +67,15 @@ def command(
 
     A run that was interrupted continues when the same command is given again, and what is done is not redone.
 
+    torchrun and `accelerate launch` share the work: accelerate launch -m hbt_bench run ...
+
     \b
     hbt-bench run --model ckpt/ --tasks xquad-r-multi
     hbt-bench run --model bm25 --tasks xquad-r,mlqa-r --languages en,de --format json
     hbt-bench run --model ckpt/ --tasks ./my-task.yaml,xquad-r-multi+typos,suite:mlir
     """  # noqa: D301 -- click wants the character
     from hbt_bench.cli.progress import Bars
+    from hbt_bench.ranking.processes import joined
     from hbt_bench.reporting.evaluation import Evaluation
     from hbt_bench.tasks.mteb_model import ModelRequest
 
@@ -79,8 +84,8 @@ def command(
         replace(selection, spec=options.narrowed(selection.spec, *wanted)) if selection.spec else selection
         for selection in select_tasks(tasks)
     ]
-    model = ModelRequest(name, revision, query_prompt, document_prompt, device, trust_remote_code)
-    with Bars() as bars:
+    model = ModelRequest(name, revision, query_prompt, document_prompt, device, trust_remote_code, dtype)
+    with joined() as processes, Bars(shown=processes.rank == 0) as bars:
         if any(wanted) and any(selection.spec is None for selection in selections):
             bars.say("the choice of languages does not restrict MTEB's own tasks")
         evaluation = Evaluation(
@@ -94,8 +99,11 @@ def command(
             overwrite,
             say=bars.say,
             progress=bars.update,
+            processes=processes,
         )
         results = evaluation.run()
+    if processes.rank:
+        return
     if style == "json":
         from hbt_bench.reporting.drop import Drop
         from hbt_bench.reporting.result import finite
@@ -136,7 +144,7 @@ def show(results: Sequence[Result], more: Sequence[str] = ()) -> None:
         ]
         for result in results
     ]
-    header = [*(measure.replace("_distance", " dist.") for measure in measures), *(["AP drop"] if dropped else [])]
+    header = [*(measure.replace("_distance", "\ndist.") for measure in measures), *(["AP drop"] if dropped else [])]
     title = f"{results[0].model} ({results[0].revision[:12]})"
     Console().print(Table(("task", *header, "subsets"), rows, title).rich())
     for result in results:

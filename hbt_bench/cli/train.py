@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ def command(
         return
     folder = output or Path(chosen.name or (recipe.stem if recipe else f"{chosen.strategy}-seed{chosen.seed}"))
     train(chosen, folder, folders, drop_overlap=drop_overlap, resume=resume, overwrite=overwrite)
+    if os.environ.get("RANK", "0") != "0":
+        return
     click.echo(folder)
     click.echo(f"hbt-bench: evaluate it with `hbt-bench run --model {folder}`", err=True)
 
@@ -62,7 +65,7 @@ def train(recipe: Recipe, output: Path, folders: Iterable[Path], **options: Any)
     from hbt_bench.cli.progress import Bars
     from hbt_bench.training.training import Training
 
-    with Bars() as bars:
+    with Bars(shown=os.environ.get("RANK", "0") == "0") as bars:
         return Training(recipe, output, tuple(folders), say=bars.say, progress=bars.train, **options).run()
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hbt_bench.corpus.collection import Collection
 from hbt_bench.errors import UsageError
-from hbt_bench.ranking.ranks import Scorer
+from hbt_bench.ranking.blocks import Scorer
 
 if TYPE_CHECKING:
     import bm25s

@@ -1,15 +1,13 @@
-"""The engine: exact ranks of the relevant documents, for all modes in one blocked pass over the scores.
+"""The engine: exact ranks of the relevant documents, for all modes in one pass over the scores.
 
 A rank is 1 + the number of documents that are better: a higher float32 score, or the same score and a greater
-document id (trec_eval's rule). Counting needs no sort and no cut-off, so ranks are exact at any depth, and memory
-is bounded by one block of scores.
+document id (trec_eval's rule). Counting needs no sort and no cut-off, so ranks are exact at any depth. Documents are
+taken in chunks, so memory is bounded whatever the pool; a chunk may be another process's, since counts add up.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -17,7 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.corpus.collection import Collection
-from hbt_bench.errors import ModelError
+from hbt_bench.ranking.blocks import Blocks, BlockScorer, Scorer, WholeRows
+from hbt_bench.ranking.processes import ALONE, Processes
+from hbt_bench.ranking.stream import Stream
+from hbt_bench.ranking.tally import Counter, Segment, Tally
 
 #: The name of the tie rule, part of every signature.
 TIE_RULE = "docid-desc"
@@ -25,17 +26,8 @@ TIE_RULE = "docid-desc"
 TOP_K = 20
 #: nAUC's confidences look at the best 1,000 scores, which is where MTEB cuts a ranking.
 CONFIDENCE_DEPTH = 1000
-#: Bytes of one block of scores.
-_BLOCK_BYTES = 1 << 26
-#: Scores that one thread works on at a time: few enough to stay in its cache.
-_SLICE_SCORES = 1 << 20
-
-
-class Scorer(Protocol):
-    """Scores a block of queries against all documents that it was made for."""
-
-    def scores(self, rows: slice) -> NDArray[np.float32]:
-        """The scores of the queries `rows`, shape (rows, documents), float32, higher is better."""
+#: Bytes of the scores that are kept of queries while documents are taken in chunks.
+_STATE_BYTES = 1 << 28
 
 
 @runtime_checkable
@@ -75,38 +67,40 @@ class Confidences:
 
 def rank(
     collection: Collection,
-    pool: Scorer,
+    pool: Scorer | BlockScorer,
     blocks: Mapping[str, Scorer] | None = None,
     *,
     confidences: bool = True,
+    processes: Processes = ALONE,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> tuple[Ranks, Confidences | None]:
     """Rank the relevant documents of every query in the pool and in each language's block.
 
     `pool` scores all documents in the collection's order. `blocks` are scorers of single languages, for models
     whose scores depend on the candidate set (BM25); without them a block is read out of the pool's scores.
+    `processes` share the documents where the scorer gives blocks, and all of them return the same.
     `progress` is told the number of queries done.
 
     Raises `ModelError` for a score that is NaN or a matrix of the wrong shape.
     """
-    work = _Work.for_collection(collection, confidences)
+    work = _Pass.over(collection, confidences)
     everything = slice(0, len(collection.documents))
     languages = list(enumerate(collection.languages))
     if blocks is None:
         columns = [(place, collection.document_blocks[code]) for place, code in languages]
-        work.run(pool, [*columns, (len(languages), everything)], 0, progress)
-        return work.result()
+        work.run(pool, [*columns, (len(languages), everything)], processes, progress)
+        return work.ranks, work.confidences
     for place, code in languages:
         block = collection.document_blocks[code]
         if block.start < block.stop:
-            work.run(blocks[code], [(place, block)], block.start, lambda rows: None)
-    work.run(pool, [(len(languages), everything)], 0, progress)
-    return work.result()
+            work.run(blocks[code], [(place, block)], ALONE, lambda rows: None)
+    work.run(pool, [(len(languages), everything)], ALONE, progress)
+    return work.ranks, work.confidences
 
 
 @dataclass(frozen=True, eq=False)
-class _Work:
-    """The arrays that one pass fills; every slice of queries is written by one thread."""
+class _Pass:
+    """The arrays that are filled, a group of queries at a time."""
 
     collection: Collection
     id_order: NDArray[np.int32]
@@ -114,7 +108,7 @@ class _Work:
     confidences: Confidences | None
 
     @classmethod
-    def for_collection(cls, collection: Collection, confidences: bool) -> _Work:
+    def over(cls, collection: Collection, confidences: bool) -> _Pass:
         documents, queries = len(collection.documents), len(collection.queries)
         id_order = np.empty(documents, dtype=np.int32)
         id_order[sorted(range(documents), key=lambda column: collection.documents[column].id)] = np.arange(documents)
@@ -130,106 +124,59 @@ class _Work:
             collection, id_order, ranks, Confidences(*(np.zeros(shape) for _ in range(3))) if confidences else None
         )
 
-    def result(self) -> tuple[Ranks, Confidences | None]:
-        return self.ranks, self.confidences
-
     def run(
-        self, scorer: Scorer, segments: list[tuple[int, slice]], first: int, progress: Callable[[int], object]
+        self,
+        scorer: Scorer | BlockScorer,
+        segments: Sequence[Segment],
+        processes: Processes,
+        progress: Callable[[int], object],
     ) -> None:
-        """Rank within each segment of columns; the scorer's first column is the collection's column `first`."""
-        queries = len(self.collection.queries)
-        width = max(columns.stop for _, columns in segments) - first
-        height = max(1, min(queries, _BLOCK_BYTES // (4 * max(width, 1))))
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
-            for start in range(0, queries, height):
-                rows = slice(start, min(start + height, queries))
-                scores = _checked(scorer.scores(rows), (rows.stop - rows.start, width))
-                if self.collection.copies is not None:
-                    scores = _without_copies(scores, self.collection.copies[rows] - first)
-                step = max(1, _SLICE_SCORES // width)
-                slices = [slice(at, min(at + step, rows.stop)) for at in range(rows.start, rows.stop, step)]
-                # list() so that an exception of a thread is raised here
-                list(threads.map(lambda part, s=scores, r=rows: self._slice(s, r.start, part, segments, first), slices))
-                progress(rows.stop - rows.start)
+        """Rank within each segment of columns."""
+        pool = len(self.collection.languages)
+        depths: dict[int, int] = {}
+        if self.confidences is not None:
+            widths = {place: columns.stop - columns.start for place, columns in segments}
+            depths = {place: min(CONFIDENCE_DEPTH, width) for place, width in widths.items() if width}
+        depth = self.ranks.top.shape[1] if pool in dict(segments) else 0
+        if isinstance(scorer, BlockScorer):
+            blocks: Blocks = scorer.blocks()
+        else:
+            span = slice(min(columns.start for _, columns in segments), max(columns.stop for _, columns in segments))
+            blocks, processes = WholeRows(scorer, span, len(self.collection.queries)), ALONE
+        with Stream(Counter(self.collection, blocks.kernel, self.id_order), blocks, segments, processes) as stream:
+            size = stream.group_size(_STATE_BYTES // (4 * (2 * depth + sum(depths.values()) + 1)))
 
-    def _slice(
-        self, scores: NDArray[np.float32], start: int, rows: slice, segments: list[tuple[int, slice]], first: int
-    ) -> None:
-        part = scores[rows.start - start : rows.stop - start]
+            def group(start: int) -> None:
+                rows = slice(start, min(start + size, len(self.collection.queries)))
+                tally = stream.count(Tally.empty(self.collection, rows, depth, depths), progress)
+                self._finish(tally, segments)
+
+            stream.over_groups(group, range(0, len(self.collection.queries), size))
+
+    def _finish(self, tally: Tally, segments: Sequence[Segment]) -> None:
+        qrels = self.collection.qrels
         pool = len(self.collection.languages)
         for place, columns in segments:
-            segment = part[:, columns.start - first : columns.stop - first]
-            if segment.shape[1] == 0:
-                continue
-            self._count(segment, rows, columns, self.ranks.pool if place == pool else self.ranks.block)
             if place == pool:
-                self._top(segment, rows)
-            if self.confidences is not None:
-                self._confidences(segment, rows, place, self.confidences)
-
-    def _count(self, segment: NDArray[np.float32], rows: slice, columns: slice, ranks: NDArray[np.int32]) -> None:
-        qrels = self.collection.qrels
-        pairs = np.arange(qrels.offsets[rows.start], qrels.offsets[rows.stop])
-        inside = (qrels.documents[pairs] >= columns.start) & (qrels.documents[pairs] < columns.stop)
-        pairs = pairs[inside]
-        row = qrels.queries[pairs] - rows.start
-        # the n-th pairs of all queries are compared in one call; a call per pair would cost more than it compares
-        nth = np.arange(len(row)) - np.searchsorted(row, row)
-        for n in range(nth.max(initial=-1) + 1):
-            at, pair = row[nth == n], pairs[nth == n]
-            scores = segment if len(at) == len(segment) else segment[at]
-            document = qrels.documents[pair] - columns.start
-            score = scores[np.arange(len(at)), document][:, None]
-            better = _count_true(scores > score)
-            tied = scores == score
-            for place in np.flatnonzero(_count_true(tied) > 1):
-                ids = self.id_order[columns][tied[place]]
-                better[place] += np.count_nonzero(ids > self.id_order[columns][document[place]])
-            ranks[pair] = better + 1
-
-    def _top(self, scores: NDArray[np.float32], rows: slice) -> None:
-        depth = self.ranks.top.shape[1]
-        limits = np.partition(scores, scores.shape[1] - depth, axis=1)[:, scores.shape[1] - depth]
-        for row, ranking, limit in zip(range(rows.start, rows.stop), scores, limits, strict=True):
-            # all ties at the limit compete, so that the id decides between them and not the partition
-            best = np.flatnonzero(ranking >= limit)
-            self.ranks.top[row] = best[np.lexsort((-self.id_order[best], -ranking[best]))][:depth]
-
-    @staticmethod
-    def _confidences(scores: NDArray[np.float32], rows: slice, place: int, confidences: Confidences) -> None:
-        if scores.shape[1] > CONFIDENCE_DEPTH:
-            scores = np.partition(scores, scores.shape[1] - CONFIDENCE_DEPTH, axis=1)[:, -CONFIDENCE_DEPTH:]
-        if np.isneginf(scores).any():  # a query's own text: rows of a small pool are done one by one
-            for row, ranking in enumerate(scores):
-                kept = ranking[~np.isneginf(ranking)][None, :]
-                if kept.size:
-                    _Work._confidences(kept, slice(rows.start + row, rows.start + row + 1), place, confidences)
-            return
-        highest = scores.max(axis=1).astype(np.float64)
-        confidences.highest[rows, place] = highest
-        confidences.spread[rows, place] = scores.std(axis=1, dtype=np.float64)
-        if scores.shape[1] > 1:
-            second = np.partition(scores, scores.shape[1] - 2, axis=1)[:, -2]
-            confidences.margin[rows, place] = highest - second
+                self.ranks.pool[tally.pairs] = tally.pool + 1
+                self.ranks.top[tally.rows] = tally.top_columns
+            else:
+                documents = qrels.documents[tally.pairs]
+                inside = np.flatnonzero((documents >= columns.start) & (documents < columns.stop))
+                self.ranks.block[tally.pairs.start + inside] = tally.block[inside] + 1
+            if self.confidences is not None and place in tally.best:
+                _confide(self.confidences, tally.rows, place, tally.best[place])
 
 
-def _count_true(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Count along the last axis; ten times faster than ``count_nonzero(axis=1)``, which widens every bool first."""
-    counts: NDArray[np.int64] = np.bitwise_count(np.packbits(mask, axis=1)).sum(axis=1, dtype=np.int64)
-    return counts
-
-
-def _without_copies(scores: NDArray[np.float32], columns: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Put each query's own text below everything: it is no candidate."""
-    rows = np.flatnonzero((columns >= 0) & (columns < scores.shape[1]))
-    scores = scores.copy()
-    scores[rows, columns[rows]] = -np.inf
-    return scores
-
-
-def _checked(scores: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    if scores.shape != shape:
-        raise ModelError(f"the model scored a block of shape {scores.shape} where {shape} was expected")
-    if np.isnan(scores).any():
-        raise ModelError("the model's scores contain NaN: its weights are damaged or overflow in this precision")
-    return np.ascontiguousarray(scores, dtype=np.float32)
+def _confide(confidences: Confidences, rows: slice, place: int, best: NDArray[np.float32]) -> None:
+    """Statistics of the greatest scores of a segment; sorted first, as the order of a sum decides its last bits."""
+    best = -np.sort(-best, axis=1)
+    counts = np.count_nonzero(~np.isneginf(best), axis=1)  # a query's own text is no candidate
+    for count in np.unique(counts[counts > 0]):
+        at = np.flatnonzero(counts == count)
+        scores = np.ascontiguousarray(best[at][:, :count])
+        highest = scores[:, 0].astype(np.float64)
+        confidences.highest[rows.start + at, place] = highest
+        confidences.spread[rows.start + at, place] = scores.std(axis=1, dtype=np.float64)
+        if count > 1:
+            confidences.margin[rows.start + at, place] = highest - scores[:, 1]

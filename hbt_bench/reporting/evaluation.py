@@ -7,7 +7,7 @@ import json
 import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from hbt_bench.corpus.collection import Collection
 from hbt_bench.corpus.download import cache_dir
 from hbt_bench.errors import HbtBenchError, ModelError
 from hbt_bench.ranking.encoders import distinct_texts
+from hbt_bench.ranking.processes import ALONE, Processes, local_device
+from hbt_bench.ranking.ranks import ScoringModel
 from hbt_bench.ranking.signature import Signature
 from hbt_bench.ranking.store import EmbeddingStore
 from hbt_bench.reporting import results
@@ -34,7 +36,7 @@ class Evaluation:
     """One run: `selections` of tasks for one model, with results under `output`.
 
     `languages` restricts the collections, `data_dir` is where data files lie. `keep_embeddings` leaves the vectors in
-    the cache after success; a run that was killed finds them there in any case.
+    the cache after success; a run that was killed finds them there in any case. `processes` share the work.
     """
 
     model: ModelRequest
@@ -47,11 +49,13 @@ class Evaluation:
     overwrite: bool = False
     say: Callable[[str], object] = field(default=lambda message: None, compare=False)
     progress: Progress = field(default=lambda stage, count, total: None, compare=False)
+    processes: Processes = field(default=ALONE, compare=False)
 
     def run(self) -> list[Result]:
         """Evaluate and return one result a task, in the order of `selections`.
 
-        Everything that can be checked without the model is checked first. Raises the errors of `hbt_bench.errors`.
+        Of several processes the first writes and returns results, the others return nothing. Everything that can be
+        checked without the model is checked first. Raises the errors of `hbt_bench.errors`.
         """
         check_writable(self.output)
         check_writable(cache_dir(), "set HBT_BENCH_CACHE to another folder")
@@ -59,9 +63,9 @@ class Evaluation:
         for spec in ours:
             spec.select(self.languages)
         collections = {spec.name: spec.load(self.languages, self.data_dir) for spec in ours}
-        known = self._known_results(collections)
-        if known is not None:
-            return known
+        known = self._known_results(collections) if self._writes else None
+        if self.processes.share(known is not None):
+            return known or []
         self.model.spare_retries()  # before the hub's client is imported and reads its settings
         from hbt_bench.tasks.mteb_task import quiet_libraries
 
@@ -75,21 +79,32 @@ class Evaluation:
             self.say("--languages does not restrict MTEB's own tasks")
         if self.model.checkpoint and self.model.checkpoint.kind == "transformers":
             self.say(f"{self.model.name} is a plain transformers model: its vectors are made by mean pooling")
-        model = self.model.load()
+        request = self.model
+        if request.device is None and self.processes.count > 1:
+            request = replace(request, device=local_device())
+        model = request.load()
         meta = model.mteb_model_meta
         store = EmbeddingStore(cache_dir() / "embeddings", self._vectors_depend_on(meta))
         if self.overwrite:
             store.clear()
-        found = [result for one in self.selections for result in self._select(one, collections, model, store)]
+        with store.in_use():
+            found = [result for one in self.selections for result in self._select(one, collections, model, store)]
+            self.processes.gather(None)  # nobody lacks a vector any more
         if not self.keep_embeddings:
             store.clear()
-        return found
+        return [result for result in found if result is not None]
+
+    @property
+    def _writes(self) -> bool:
+        """Whether this process is the one that reads and writes results."""
+        return self.processes.rank == 0
 
     def _vectors_depend_on(self, meta: Any) -> str:
         """What makes vectors of equal texts differ: model, prompts, device, batches and the libraries that encode."""
         libraries = ("torch", "transformers", "sentence-transformers", "mteb", "hbt-bench")
         versions = " ".join(f"{name} {version(name)}" for name in libraries)
-        settings = f"{self.model.prompt_label}|{meta.experiment_kwargs}|{self.model.device}|{self.batch_size}"
+        device = (self.model.device or "").partition(":")[0]  # one GPU or the other
+        settings = f"{self.model.prompt_label}|{meta.experiment_kwargs}|{device}|{self.batch_size}"
         return f"{meta.name}@{meta.revision}|{settings}|{versions}"
 
     def _known_results(self, collections: Mapping[str, Collection]) -> list[Result] | None:
@@ -114,7 +129,7 @@ class Evaluation:
 
     def _select(
         self, selection: Selection, collections: Mapping[str, Collection], model: Any, store: EmbeddingStore
-    ) -> list[Result]:
+    ) -> list[Result | None]:
         from hbt_bench.tasks import mteb_task
 
         if selection.spec is None:
@@ -123,12 +138,13 @@ class Evaluation:
             return [self._task(mteb.get_task(selection.stock), model, None)]
         shared = mteb_task.SharedPass(selection.spec, collections[selection.spec.name])
         shared.store = store
+        shared.processes = self.processes
         shared.prompt_label = self.model.prompt_label
         totals = {"encode": distinct_texts(shared.collection), "rank": len(shared.collection.queries)}
         shared.progress = lambda stage, count: self.progress(stage, count, totals[stage])
         return [self._task(mteb_task.ParallelRetrieval(shared, mode), model, shared) for mode in selection.modes]
 
-    def _task(self, task: Any, model: Any, shared: Any) -> Result:
+    def _task(self, task: Any, model: Any, shared: Any) -> Result | None:
         import mteb
 
         meta = model.mteb_model_meta
@@ -142,8 +158,12 @@ class Evaluation:
             signature = str(
                 Signature(name, "mteb", data, f"{meta.name}@{meta.revision}", self.model.prompt_label, "mteb")
             )
-        if not self.overwrite and (done := results.find(path, signature)):
+        done = results.find(path, signature) if self._writes and not self.overwrite else None
+        if self.processes.share(done is not None):
             return done
+        if not self._writes:
+            self._help(task, model, shared)
+            return None
         try:
             evaluated = mteb.evaluate(
                 model,
@@ -182,6 +202,13 @@ class Evaluation:
             "training": self.model.checkpoint.recipe if self.model.checkpoint else {},
         }
         return results.write(path, content, about, meta.to_dict(), intervals)
+
+    def _help(self, task: Any, model: Any, shared: Any) -> None:
+        """Do a share of a task that the first process evaluates; what is not made of vectors is its alone."""
+        from hbt_bench.tasks.mteb_task import is_ours
+
+        if shared and is_ours(model) and not isinstance(model, ScoringModel):
+            shared.evaluate(model, task.metadata, {"batch_size": self.batch_size})
 
 
 def _mteb_json(task_result: Any) -> dict[str, Any]:

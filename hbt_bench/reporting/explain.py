@@ -62,9 +62,10 @@ def explain(fields: Mapping[str, str], result: Result | None = None) -> Explanat
     stock = fields["text"] == "mteb"
     found = None if stock else find_anywhere(base)
     name, _, revision = fields["model"].rpartition("@")
+    revision, dtype = _precision(revision)
     model, revision_meaning, notes = _model(name, revision)
     prompt, prompts = _prompts(fields["prompt"], result, notes)
-    command = ["hbt-bench", "run", *model, "--tasks", fields["task"]]
+    command = ["hbt-bench", "run", *model, *dtype, "--tasks", fields["task"]]
     if found and found.folder:
         command += ["--task-dir", _short(found.folder)]
     elif not found and not stock:
@@ -114,6 +115,12 @@ def _named(task: str) -> tuple[str, str, tuple[Shift, ...]]:
         return base, part.rstrip("]"), tuple(Shift.parse(one) for one in shifts)
     except UsageError:  # of another version
         return base, part.rstrip("]"), ()
+
+
+def _precision(revision: str) -> tuple[str, list[str]]:
+    """A revision without the mark of ``--dtype``, and that option."""
+    base, _, last = revision.rpartition("-")
+    return (base, ["--dtype", last]) if base and last in ("fp16", "bf16") else (revision, [])
 
 
 def _short(path: Path) -> str:

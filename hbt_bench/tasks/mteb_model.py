@@ -21,7 +21,7 @@ from hbt_bench.ranking.signature import Prompts
 
 if TYPE_CHECKING:
     from hbt_bench.corpus.collection import Collection
-    from hbt_bench.ranking.ranks import Scorer
+    from hbt_bench.ranking.blocks import Scorer
 
 BM25 = "bm25"
 #: MTEB's wrapper of each sentence-transformers class.
@@ -41,7 +41,7 @@ class ModelRequest:
     """What the user asked for: a hub name, a local folder, a name that MTEB knows, ``bm25`` or ``bm25@k1.2-b0.75``.
 
     Creating one checks all that can be checked without loading the model; `load` does the rest. Prompts given here
-    replace the model's own.
+    replace the model's own; `dtype` is what the weights are computed with.
     """
 
     name: str
@@ -50,6 +50,7 @@ class ModelRequest:
     document_prompt: str | None = None
     device: str | None = None
     trust_remote_code: bool = False
+    dtype: str | None = None
 
     def __post_init__(self) -> None:
         """Raise `UsageError` or `ModelError` when there can be no such model."""
@@ -57,6 +58,8 @@ class ModelRequest:
             bm25.require()
             if self.query_prompt or self.document_prompt:
                 raise UsageError("bm25 takes no prompts: leave --query-prompt and --document-prompt out")
+            if self.dtype:
+                raise UsageError("bm25 has no weights: leave --dtype out")
         elif self.checkpoint is None:
             self._check_name()
         elif self.revision:
@@ -127,13 +130,13 @@ class ModelRequest:
         if self.lexical is not None:
             return f"hbt-bench/{BM25}", str(self.lexical)
         if self.checkpoint is not None:
-            return self.checkpoint.name, self.checkpoint.revision + self._code
+            return self.checkpoint.name, self.checkpoint.revision + self._mark
         return None
 
     @property
-    def _code(self) -> str:
-        """The mark of a revision that ran its own code, which may compute something else than without."""
-        return "-remote-code" if self.trust_remote_code else ""
+    def _mark(self) -> str:
+        """The mark of a revision that ran its own code or in another precision: it computes something else then."""
+        return ("-remote-code" if self.trust_remote_code else "") + (f"-{self.dtype}" if self.dtype else "")
 
     @property
     def experiment(self) -> dict[str, str] | None:
@@ -156,7 +159,7 @@ class ModelRequest:
         if self.lexical is not None:
             return Bm25Model(_meta(f"hbt-bench/{BM25}", str(self.lexical)), self.lexical)
         try:
-            return self._load_folder(self.checkpoint) if self.checkpoint else self._load_name()
+            return self._cast(self._load_folder(self.checkpoint) if self.checkpoint else self._load_name())
         except (ModelError, UsageError):
             raise
         except Exception as error:  # a loader of any library may raise anything
@@ -164,6 +167,18 @@ class ModelRequest:
                 str(self.checkpoint.path) if self.checkpoint else f"{self.name} (neither a folder here nor loadable)"
             )
             raise ModelError(f"cannot load {where}: {_first_line(error)}") from error
+
+    def _cast(self, model: Any) -> Any:
+        """The model with its weights in `dtype`."""
+        if self.dtype is None:
+            return model
+        import torch
+
+        module = getattr(model, "model", None)
+        if not isinstance(module, torch.nn.Module):
+            raise UsageError(f"{self.name} is no torch model whose precision could be chosen: leave --dtype out")
+        module.to({"fp16": torch.float16, "bf16": torch.bfloat16}[self.dtype])
+        return model
 
     def _load_folder(self, checkpoint: Checkpoint) -> Any:
         import mteb.models as wrappers
@@ -180,7 +195,7 @@ class ModelRequest:
             model.prompts = self._prompts_over(model.prompts)
         wrapped = getattr(wrappers, _WRAPPERS[kind])(model)
         wrapped.mteb_model_meta = _meta(
-            checkpoint.name, checkpoint.revision + self._code, wrapped.mteb_model_meta, self.experiment
+            checkpoint.name, checkpoint.revision + self._mark, wrapped.mteb_model_meta, self.experiment
         )
         return wrapped
 
@@ -205,7 +220,7 @@ class ModelRequest:
             name, revision = model.mteb_model_meta.name or self.name, model.mteb_model_meta.revision
         if not revision:
             raise ModelError(f"the revision of {self.name} is not known, so its scores could not be told apart later")
-        model.mteb_model_meta = _meta(name, revision + self._code, model.mteb_model_meta, self.experiment)
+        model.mteb_model_meta = _meta(name, revision + self._mark, model.mteb_model_meta, self.experiment)
         return model
 
     def _prompts_over(self, own: Mapping[str, str | None]) -> dict[str, str]:

@@ -16,14 +16,16 @@ import numpy as np
 import torch
 from datasets import Dataset
 from mteb.abstasks.task_metadata import TaskMetadata
-from mteb.models import EncoderProtocol
+from mteb.models import EncoderProtocol, SentenceTransformerEncoderWrapper
 from mteb.types import PromptType
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from hbt_bench.corpus.collection import Collection
 from hbt_bench.ranking import bias
-from hbt_bench.ranking.encoders import DenseScorer, Role, Vectors, distinct_texts
+from hbt_bench.ranking.encoders import DenseScorer, distinct_texts
+from hbt_bench.ranking.encoding import Role, Vectors
+from hbt_bench.ranking.processes import ALONE, Processes
 from hbt_bench.ranking.ranks import Confidences, Ranks, ScoringModel, rank
 from hbt_bench.ranking.store import EmbeddingStore
 from hbt_bench.ranking.subsets import Judged, Mode, judged_subsets
@@ -45,6 +47,9 @@ class MtebEncoder:
     def encode(self, texts: Sequence[str], role: Role, language: str) -> Vectors:
         """Encode with the prompt that the model has for the role; the subset tells the language."""
         self.asked.append(len(texts))
+        options = {**self.encode_kwargs, "show_progress_bar": False}
+        if isinstance(self.model, SentenceTransformerEncoderWrapper) and self.device.type != "cpu":
+            options["convert_to_tensor"] = True  # or each batch is waited for, and the next not tokenized meanwhile
         if role == "query":
             columns, kind = {"text": list(texts), "query": list(texts)}, PromptType.query
         else:
@@ -60,13 +65,18 @@ class MtebEncoder:
                 hf_split=SPLIT,
                 hf_subset=language,
                 prompt_type=kind,
-                **{**self.encode_kwargs, "show_progress_bar": False},
+                **options,
             )
         if isinstance(vectors, torch.Tensor):
             if vectors.is_sparse:
                 vectors = vectors.to_dense()
             vectors = vectors.detach().float().cpu().numpy()
         return np.asarray(vectors, dtype=np.float32)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is, and with it the pass over the scores."""
+        return torch.device(getattr(getattr(self.model, "model", None), "device", "cpu"))
 
     def similarity(self, queries: Vectors, documents: Vectors) -> NDArray[np.float32]:
         """The model's own similarity: cosine, dot product, or what its configuration names."""
@@ -77,7 +87,8 @@ class MtebEncoder:
 class SharedPass:
     """One collection and the ranks of the model that was last evaluated on it, shared by the tasks of all modes.
 
-    `store` keeps vectors on disk; `progress` is told "encode" or "rank", how many items a step covered, and how
+    `store` keeps vectors on disk; `processes` share the work with a model of vectors, and must then all evaluate it;
+    `progress` is told "encode" or "rank", how many items a step covered, and how
     many there are. `speed` is how many distinct texts a second the last pass encoded and ranked, None when some of
     their vectors were on disk.
     """
@@ -86,6 +97,7 @@ class SharedPass:
         self.spec = spec
         self.collection = collection
         self.store: EmbeddingStore | None = None
+        self.processes: Processes = ALONE
         self.prompt_label = "model"
         self.speed: float | None = None
         self.progress: Callable[[str, int], object] = lambda stage, count: None
@@ -117,14 +129,15 @@ class SharedPass:
         if self._ranked and self._ranked[0]() is model and self._ranked[1] == settings:
             return self._ranked[2], self._ranked[3]
         collection, texts = self.collection, distinct_texts(self.collection)
-        asked, started = [texts], perf_counter()
+        asked: Sequence[int] = [texts]
+        started = perf_counter()
         if isinstance(model, ScoringModel):
             ranked = rank(collection, *model.scorers(collection), progress=self._report("rank"))
         else:
             encoder = MtebEncoder(model, metadata, encode_kwargs)
-            scorer = DenseScorer.of(collection, encoder, self.store, self._report("encode"))
-            ranked = rank(collection, scorer, progress=self._report("rank"))
-            asked = encoder.asked
+            scorer = DenseScorer.of(collection, encoder, self.store, self._report("encode"), self.processes)
+            ranked = rank(collection, scorer, processes=self.processes, progress=self._report("rank"))
+            asked = self.processes.gather(sum(encoder.asked))
         self.speed = texts / (perf_counter() - started) if sum(asked) == texts else None
         self._ranked = (weakref.ref(model), settings, *ranked)
         self._bias = None

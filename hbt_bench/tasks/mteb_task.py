@@ -24,7 +24,7 @@ from hbt_bench.ranking.subsets import Judged, Mode
 from hbt_bench.tasks.mteb_pass import SPLIT, MtebEncoder, SharedPass
 from hbt_bench.tasks.registry import select_tasks
 
-__all__ = ["SPLIT", "MtebEncoder", "ParallelRetrieval", "SharedPass", "get_tasks", "quiet_libraries"]
+__all__ = ["SPLIT", "MtebEncoder", "ParallelRetrieval", "SharedPass", "get_tasks", "is_ours", "quiet_libraries"]
 
 
 class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not followed by mypy
@@ -86,7 +86,7 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
         Models that give no vectors (cross-encoders, search models) and runs that ask for a prediction folder go
         MTEB's own way, subset by subset.
         """
-        if prediction_folder is not None or not _is_ours(model):
+        if prediction_folder is not None or not is_ours(model):
             self._top_k = len(self.shared.collection.documents)  # a ranking that is cut has no AP
             theirs: Mapping[str, Any] = super().evaluate(
                 model,
@@ -157,7 +157,8 @@ def get_tasks(
     return tasks
 
 
-def _is_ours(model: Any) -> bool:
+def is_ours(model: Any) -> bool:
+    """Whether our pass ranks with this model, and not MTEB's own way."""
     if isinstance(model, ScoringModel):
         return True
     others = (SearchProtocol, CrossEncoderProtocol, SparseEncoderWrapper)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 
 from hbt_bench.corpus.collection import Collection
-from hbt_bench.ranking.encoders import DenseScorer, Role, Vectors
+from hbt_bench.ranking.encoders import DenseScorer
+from hbt_bench.ranking.encoding import Role, Vectors
 from hbt_bench.ranking.measures import Ranking, own_scores
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.ranking.subsets import MODES, judged_subsets

@@ -1,0 +1,190 @@
+"""Evaluation and training on a GPU with a model of XLM-R base's shape and random weights, in bf16.
+
+``python benchmarks/gpu.py --output results/benchmarks/gpu`` on a machine with a GPU; ``--tiny`` shows on a processor
+that it works, and its figures mean nothing. Texts are those of the embedded facts, or of ``--collection``.
+
+Three figures for evaluation: texts a second of the whole evaluation and of `SentenceTransformer.encode` alone over
+the same distinct texts, and the share of the evaluation that our pass over the scores takes, the device waited for.
+For training: steps a second with a plan, and of sentence-transformers' own trainer on the same rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import report
+import torch
+import training
+
+from hbt_bench.corpus.collection import Collection
+from hbt_bench.ranking.encoders import DenseScorer
+from hbt_bench.ranking.ranks import rank
+from hbt_bench.reporting.evaluation import Evaluation
+from hbt_bench.tasks.mteb_model import ModelRequest
+from hbt_bench.tasks.mteb_pass import MtebEncoder
+from hbt_bench.tasks.mteb_task import ParallelRetrieval, SharedPass, quiet_libraries
+from hbt_bench.tasks.registry import select_tasks
+from hbt_bench.tasks.spec import TaskSpec
+from hbt_bench.training.inits import subwords
+from hbt_bench.training.sources import from_collection
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The size of a model and of what it is given."""
+
+    layers: int
+    width: int
+    heads: int
+    vocabulary: int
+    batch: int
+    train_batch: int
+    steps: int
+
+
+BASE = Shape(12, 768, 12, 250_002, 256, 128, 60)
+TINY = Shape(1, 32, 2, 3000, 64, 16, 6)
+
+
+def build(folder: Path, shape: Shape, texts: Sequence[str]) -> Path:
+    """Save a model of XLM-R's kind with random weights, and a tokenizer made from `texts`."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
+
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=subwords(texts, min(shape.vocabulary, 30_000)),
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=256,
+    )
+    config = XLMRobertaConfig(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.width,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=4 * shape.width,
+        max_position_embeddings=514,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    torch.manual_seed(0)
+    XLMRobertaModel(config).save_pretrained(folder / "weights")
+    tokenizer.save_pretrained(folder / "weights")
+    transformer = Transformer(str(folder / "weights"))
+    pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")
+    SentenceTransformer(modules=[transformer, pooling], similarity_fn_name="cosine").save(str(folder / "model"))
+    return folder / "model"
+
+
+def evaluation(folder: Path, spec: TaskSpec, collection: Collection, shape: Shape, device: str) -> dict[str, Any]:
+    """Seconds of the whole evaluation, of the encoding alone, and of our pass."""
+    request = ModelRequest(str(folder), device=device, dtype="bf16")
+    wrapped = request.load()
+    distinct = [
+        sorted({one.text for one in role}, key=len, reverse=True) for role in (collection.queries, collection.documents)
+    ]
+    wrapped.model.encode(distinct[0][: shape.batch], batch_size=shape.batch)  # to warm up
+    found = {"texts": sum(map(len, distinct))}
+    found["encoding"] = _seconds(
+        device,
+        lambda: [
+            wrapped.model.encode(texts, batch_size=shape.batch, convert_to_tensor=True, show_progress_bar=False)
+            for texts in distinct
+        ],
+    )
+    with tempfile.TemporaryDirectory() as output:
+        os.environ["HBT_BENCH_CACHE"] = output
+        run = Evaluation(
+            _Loaded(str(folder), device=device, dtype="bf16", model=wrapped),
+            select_tasks(spec.name),
+            Path(output, "results"),
+            batch_size=shape.batch,
+        )
+        found["evaluation"] = _seconds(device, run.run)
+        del os.environ["HBT_BENCH_CACHE"]
+    shared = SharedPass(spec, collection)
+    encoder = MtebEncoder(wrapped, ParallelRetrieval(shared, "multi").metadata, {"batch_size": shape.batch})
+    scorer = DenseScorer.of(collection, encoder)
+    rank(collection, scorer)
+    found["pass"] = _seconds(device, lambda: rank(collection, scorer))
+    return found
+
+
+@dataclass(frozen=True)
+class _Loaded(ModelRequest):
+    """A request whose model is in memory already."""
+
+    model: Any = None
+
+    def load(self) -> Any:
+        """The model."""
+        return self.model
+
+
+def _seconds(device: str, work: Any) -> float:
+    if device != "cpu":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    work()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tiny", action="store_true", help="a tiny model and few texts, on the processor")
+    parser.add_argument("--collection", default="cldr-facts")
+    parser.add_argument("--data-dir", type=Path, help="the data files [env: HBT_BENCH_DATA]")
+    parser.add_argument("--output", default="", help="write this path with .md and .json")
+    options = parser.parse_args(arguments)
+    if not options.tiny and not torch.cuda.is_available():
+        parser.error("there is no GPU: --tiny tries this program on the processor")
+    quiet_libraries()
+    shape, device = (TINY, "cpu") if options.tiny else (BASE, "cuda")
+    about = report.environment()
+    about["device"] = "the processor" if options.tiny else torch.cuda.get_device_name()
+    spec = select_tasks(options.collection)[0].spec
+    assert spec is not None
+    if options.tiny:
+        spec = spec.narrowed(["de", "en"])
+    collection = spec.load(None, options.data_dir)
+    with tempfile.TemporaryDirectory() as folder:
+        texts = [one.text for role in (collection.queries, collection.documents) for one in role]
+        model = build(Path(folder), shape, texts)
+        found = evaluation(model, spec, collection, shape, device)
+        source = from_collection(collection)
+        rounds = 1 if options.tiny else 3
+        row = training.throughput(source, str(model), shape.train_batch, shape.steps, rounds, gpu=not options.tiny)
+    rows = [
+        ["texts a second, whole evaluation", found["texts"] / found["evaluation"]],
+        ["texts a second, encoding alone", found["texts"] / found["encoding"]],
+        ["evaluation / encoding", found["evaluation"] / found["encoding"]],
+        ["share of our pass in the evaluation", found["pass"] / found["evaluation"]],
+        ["training steps a second, plain trainer", row[1]],
+        ["training steps a second, with a plan", row[2]],
+        ["ratio", row[3]],
+    ]
+    text = [
+        f"{shape.layers} layers of {shape.width}, random weights, bf16, on {about['device']}; {options.collection}, "
+        f"{found['texts']:,} distinct texts, batches of {shape.batch}; training batches of {shape.train_batch}.",
+        report.table(["", "figure"], rows),
+    ]
+    data = {**found, "training": row}
+    report.publish("On a GPU", text, data, about, options.output)
+    return data
+
+
+if __name__ == "__main__":
+    main()

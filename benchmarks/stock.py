@@ -1,0 +1,35 @@
+"""The tasks of a collection as MTEB evaluates them, with nothing of ours in the evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mteb.abstasks.retrieval import AbsTaskRetrieval
+
+from hbt_bench.corpus.collection import Collection
+from hbt_bench.ranking.subsets import MODES
+from hbt_bench.tasks.mteb_task import ParallelRetrieval, SharedPass
+from hbt_bench.tasks.spec import TaskSpec
+
+
+class Stock(AbsTaskRetrieval):  # type: ignore[misc]
+    """A retrieval task of MTEB with our data, and nothing of ours in its evaluation."""
+
+    def __init__(self, task: ParallelRetrieval) -> None:
+        self.metadata = task.metadata.model_copy(update={"main_score": "ndcg_at_10"})
+        super().__init__()
+        self._loaded = task.dataset
+        self.load_data()
+
+    def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:
+        """The data are there."""
+        self.dataset, self.data_loaded = self._loaded, True
+
+
+def stock_tasks(spec: TaskSpec, collection: Collection) -> list[Stock]:
+    """The three modes."""
+    shared = SharedPass(spec, collection)
+    tasks = [ParallelRetrieval(shared, mode) for mode in MODES]
+    for task in tasks:
+        task.load_data()
+    return [Stock(task) for task in tasks]

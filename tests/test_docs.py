@@ -1,0 +1,291 @@
+"""The documentation: every command and block of code in it works, on small stand-ins for data and models.
+
+A block is left out only by ``<!-- no-run: reason -->`` on the line before it; `EXCEPTIONS` counts them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hbt_bench.cli import quickstart
+from hbt_bench.cli.main import run
+from hbt_bench.ranking.checkpoint import Checkpoint
+from hbt_bench.studies import study
+from hbt_bench.studies.study import Study
+from hbt_bench.tasks import registry
+from hbt_bench.tasks.spec import TaskSpec
+from hbt_bench.training.recipe import Recipe
+from tests import standins
+
+ROOT = Path(__file__).resolve().parent.parent
+if not (ROOT / "docs").is_dir():
+    pytest.skip("the documentation is not here", allow_module_level=True)
+
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md"))
+)
+#: How many blocks are left out, by page; each says why in its source.
+EXCEPTIONS = {"CONTRIBUTING.md": 1, "docs/how-to/scale-out.md": 1, "docs/tutorial.md": 1}
+#: What a command is run with in place of what it says, so that it is quick: the commands stay the same otherwise.
+SMALLER = {
+    "train": ("--steps", "2", "--batch-size", "8", "--vocabulary", "400", "--init", "static:8"),
+    "compare": ("--samples", "200", "--resamples", "100"),
+}
+#: Five of the 20 languages of the embedded collection are enough where a command says none.
+FEWER = "[de,el,en,sw,vi]"
+#: The revision of the model in examples, that of the real all-MiniLM-L6-v2.
+EXAMPLE_REVISION = "9285d5c87e2fe26e"
+_BLOCK = re.compile(r"(<!-- no-run: (.+?) -->\n+)?^```(\w+)(?: title=\"(.+?)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, the file that it shows, its text, and why it is not run."""
+
+    language: str
+    title: str | None
+    text: str
+    reason: str | None
+
+    @property
+    def commands(self) -> list[str]:
+        """The command lines, continued lines joined; of a console, those after the prompt."""
+        lines = self.text.replace("\\\n", " ").splitlines()
+        if self.language == "console":
+            lines = [line[2:] for line in lines if line.startswith("$ ")]
+        return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+def blocks(page: str) -> list[Block]:
+    return [
+        Block(language, title or None, text, reason or None)
+        for _, reason, language, title, text in _BLOCK.findall((ROOT / page).read_text())
+    ]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with all that the commands name; what one page makes, the next can use."""
+    folder = tmp_path_factory.mktemp("docs")
+    standins.make(folder)
+    tiny = {
+        "inits": ["static:8"],
+        "seeds": [0, 1],
+        "recipe": {"steps": 2, "batch_size": 8, "languages": ["de", "en"], "vocabulary": 400, "guard": []},
+        "tasks": {"out-of-domain": ["cldr-facts-multi[en>de,en]"]},
+    }
+    (folder / "studies").mkdir()
+    for path in (ROOT / "studies").glob("*.yaml"):
+        content = {
+            "name": path.stem,
+            "title": "tiny",
+            "question": "Is it better?",
+            "answer": {"claim": "hybrid is better", "strategy": "hybrid", "over": ["monolingual"]},
+            "strategies": {name: {"strategy": name} for name in ("monolingual", "hybrid")},
+            "scales": dict.fromkeys(study.SCALES, tiny),
+        }
+        (folder / "studies" / path.name).write_text(json.dumps(content))  # YAML without anchors
+    return folder
+
+
+@pytest.fixture
+def shell(place, monkeypatch):
+    """Run a command line of the documentation, in this process where it is hbt-bench's."""
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("HBT_BENCH_DATA", str(place / "data"))
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(registry, "_FOLDERS", (place / "tasks",))
+    monkeypatch.setattr(study, "_FOLDERS", (place / "studies",))
+    monkeypatch.setattr(quickstart, "_TASK", f"cldr-facts{FEWER}")
+    monkeypatch.setitem(quickstart._RECIPE, "steps", 2)
+    monkeypatch.setitem(quickstart._RECIPE, "vocabulary", 400)
+    registry.forget()
+    yield Shell(place, monkeypatch)
+    registry.forget()
+
+
+class Shell:
+    """What runs the commands."""
+
+    def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.place, self.monkeypatch = place, monkeypatch
+
+    def run(self, line: str) -> None:
+        text = line.replace(EXAMPLE_REVISION, Checkpoint.at(self.place / "ckpt").revision)
+        text = text.replace("$HBT_BENCH_DATA", str(self.place / "data")).replace("../data", "data")
+        words = shlex.split(text, comments=True)
+        known = {
+            "hbt-bench": self._hbt,
+            "pip": self._pip,
+            "make": self._make,
+            "python": self._python,
+            "export": self._export,
+            "cd": lambda words, line: os.chdir(words[0]),
+            ".": lambda words, line: None,  # an environment
+            "printf": lambda words, line: subprocess.run(["bash", "-c", text], check=True),
+        }
+        assert words[0] in known, f"no test for the command {line!r}"
+        output = words[words.index(">") + 1] if ">" in words and words[0] != "printf" else None
+        out = known[words[0]](words[1 : words.index(">")] if output else words[1:], line)
+        if output:
+            Path(output).write_text(out)
+
+    def _export(self, words: list[str], line: str) -> None:
+        self.monkeypatch.setenv(*words[0].split("="))
+        registry.forget()
+
+    def _hbt(self, words: list[str], line: str) -> str:
+        if words[:2] == ["tasks", "new"]:  # another page made it too
+            Path(f"{words[2]}.yaml").unlink(missing_ok=True)
+            registry.forget()
+        if words[0] == "train" and "--output" in words:  # a stand-in may be there
+            shutil.rmtree(words[words.index("--output") + 1], ignore_errors=True)
+        words = [word + FEWER if re.fullmatch(r"cldr-facts(-\w+)?", word) else word for word in words]
+        smaller = SMALLER.get(words[0], ()) if "--help" not in words else ()
+        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+            code = run([*words, *smaller])
+        assert code == 0, f"{line}\n{err.getvalue()}"
+        assert out.getvalue(), line
+        return out.getvalue()
+
+    def _pip(self, words: list[str], line: str) -> str:
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        for extra in re.findall(r"(?:hbt-bench|\.)\[([\w,]+)\]", line):
+            assert set(extra.split(",")) <= set(extras), line
+        return ""
+
+    def _make(self, words: list[str], line: str) -> str:
+        for target in words:
+            assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), line
+        return ""
+
+    def _python(self, words: list[str], line: str) -> str:
+        assert words[0].startswith("examples/"), line
+        assert (ROOT / words[0]).is_file(), line  # run by tests/test_examples.py
+        return ""
+
+
+def test_few_blocks_are_left_out_and_each_says_why():
+    left = {page: [block.reason for block in blocks(page) if block.reason] for page in PAGES}
+    assert {page: len(reasons) for page, reasons in left.items() if reasons} == EXCEPTIONS
+
+
+def test_pages_are_found():
+    assert {"README.md", "docs/tutorial.md", "docs/how-to/evaluate.md", "docs/tasks.md"} <= set(PAGES)
+    assert sum(len(block.commands) for page in PAGES for block in blocks(page) if block.language == "bash") > 40
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
+def test_blocks_work(page, shell, monkeypatch):
+    """In their order: files that are shown are written, commands run, Python is run, YAML is valid."""
+    for model in ("ckpt/", "bm25", "ckpt-a/", "ckpt-b/"):  # pages on results take them for evaluated
+        shell.run(f"hbt-bench run --model {model} --tasks xquad-r,mlqa-r")
+    checks = {
+        "bash": lambda block: [shell.run(command) for command in block.commands],
+        "console": lambda block: [shell.run(command) for command in block.commands],
+        "python": lambda block: python(block.text, monkeypatch),
+        "yaml": lambda block: valid(block.text),
+        "json": lambda block: [json.loads(line) for line in block.text.splitlines()],
+        "toml": lambda block: tomllib.loads(block.text),
+    }
+    for block in blocks(page):
+        if block.title:
+            Path(block.title).write_text(block.text)
+        if not block.reason:
+            checks[block.language](block)
+
+
+def python(text: str, monkeypatch) -> None:
+    """Run a block with a small model in place of one from the hub."""
+    import mteb
+    from sentence_transformers import SentenceTransformer
+
+    monkeypatch.setattr(mteb, "get_model", lambda name: SentenceTransformer("ckpt", device="cpu"))
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(compile(text, "<documentation>", "exec"), {"__name__": "documentation"})
+
+
+def valid(text: str) -> None:
+    """A task, a recipe, a study, or a part of one of these."""
+    content = yaml.safe_load(text)
+    if isinstance(content, list):
+        Recipe.model_validate({"data": content})
+    elif "source" in content:
+        TaskSpec.model_validate(content)
+    elif "scales" in content:
+        content["scales"] = dict.fromkeys(content["scales"], content["scales"]["smoke"])  # `...` for the others
+        Study.model_validate(content)
+    else:
+        Recipe.model_validate(content)
+
+
+def test_the_site_is_built_and_no_link_is_dead(tmp_path):
+    pytest.importorskip("mkdocs", reason="pip install 'hbt-bench[docs]'")
+    pytest.importorskip("material", reason="pip install 'hbt-bench[docs]'")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    cli = (tmp_path / "site/reference/cli.html").read_text()
+    for command in ("run", "train", "compare", "bias", "leaderboard", "study"):
+        assert f"hbt-bench {command}" in cli
+    assert "--drop-overlap" in cli
+    assert "Sentinel" not in cli
+    recipe = json.loads((tmp_path / "site/schemas/recipe.json").read_text())
+    assert set(recipe["properties"]) == set(Recipe.model_fields)
+    schemas = (tmp_path / "site/reference/schemas.html").read_text()
+    assert all(f"<code>{field}</code>" in schemas for field in Recipe.model_fields)
+    for page in (tmp_path / "site").rglob("*.html"):
+        loaded = re.findall(
+            r"<(?:script|img|iframe)[^>]* src=\"(https?:[^\"]+)|<link[^>]* href=\"(https?:[^\"]+)", page.read_text()
+        )
+        assert not loaded, (page.name, loaded)  # nothing is fetched from elsewhere
+
+
+def test_python_reference_has_all_public_names():
+    import hbt_bench
+
+    text = (ROOT / "docs/reference/python.md").read_text()
+    documented = set(re.findall(r"[.\s\[](\w+)(?=[\s,\]]|$)", text))
+    assert {name for name in hbt_bench.__all__ if name != "__version__"} <= documented
+
+
+def test_exit_codes_are_those_of_the_exceptions():
+    from hbt_bench import errors
+
+    text = (ROOT / "docs/reference/exit-codes.md").read_text()
+    rows = dict(re.findall(r"^\| (\d+) \| `(\w+)`", text, re.MULTILINE))
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and kind.__base__ is errors.HbtBenchError]
+    assert {kind.exit_code: kind.__name__ for kind in kinds} == {int(code): name for code, name in rows.items()}
+
+
+def test_where_is_names_what_exists():
+    text = (ROOT / "docs/architecture.md").read_text()
+    table = text.partition("## Where is")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (where|what|why|when|which).*?\| (.*) \|$", table, re.MULTILINE)
+    assert len(rows) >= 12
+    for _, answer in rows:
+        module = None
+        for code in re.findall(r"`([\w./]+)`", answer):
+            if "/" in code or code.endswith(".py"):
+                path = ROOT / "hbt_bench" / code
+                assert path.is_file(), code
+                module = path.read_text()
+            elif module is not None and code not in ("Train", "Evaluate"):
+                for name in code.split("."):
+                    assert re.search(rf"\b(def|class) {name}\b|^{name}\b", module, re.MULTILINE), (code, answer)
+        assert module is not None, answer

@@ -1,0 +1,73 @@
+"""The examples run, on embedded data, and say what they should."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from tests.encoders import torch_random_model
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+if not EXAMPLES.is_dir():
+    pytest.skip("the examples are not here", allow_module_level=True)
+
+
+@pytest.fixture
+def example(tmp_path, monkeypatch, capsys):
+    """Run a script's main in an empty folder; returns what it prints."""
+    monkeypatch.chdir(tmp_path)
+
+    def example(name, *arguments):
+        runpy.run_path(str(EXAMPLES / name))["main"](*map(str, arguments))
+        return capsys.readouterr().out
+
+    return example
+
+
+def test_every_script_is_run_here():
+    tested = set(re.findall(r'example\("(\w+\.py)"', Path(__file__).read_text()))
+    assert tested == {path.name for path in EXAMPLES.glob("*.py")}
+
+
+def test_plain_mteb(example, tmp_path):
+    out = example("plain_mteb.py", torch_random_model(tmp_path / "model", seed=0))
+    means = dict(re.findall(r"^(CldrFacts\w+?)Retrieval\S* +AP (0\.\d+)", out, re.MULTILINE))
+    assert list(means) == ["CldrFactsMonolingual", "CldrFactsCrossLingual", "CldrFactsMultilingual"]
+    assert float(means["CldrFactsMonolingual"]) > float(means["CldrFactsCrossLingual"])
+    assert re.findall(r"^(\w\w)-multi +rank distance +\d", out, re.MULTILINE) == ["de", "en", "sw"]
+
+
+def test_train_and_compare(example, tmp_path):
+    out = example("train_and_compare.py", 3, tmp_path / "out")
+    assert re.findall(r"^(\w+) +cldr-facts-multi", out, re.MULTILINE) == ["monolingual", "hybrid"]
+    assert "on cldr-facts-multi[de,en,sw] rank_distance" in " ".join(out.split())
+    assert (tmp_path / "out" / "hybrid" / "hbt_bench_recipe.json").is_file()
+
+
+def test_task_author(example, tmp_path):
+    out = example("task_author.py", tmp_path)
+    scores = dict(re.findall(r"^(planets-\w+) +AP (\d\.\d+)", out, re.MULTILINE))
+    assert list(scores) == ["planets-mono", "planets-cross", "planets-multi"]
+    assert scores["planets-mono"] == "1.0000"  # each question shares words with its answer alone
+    assert out.count("rank distance") == 2
+    # by shared words over the document's length the second German question finds Jupiter first: (1 + 1/2 + 1) / 3
+    assert re.search(r"^mono +de +AP 0\.8333$", out, re.MULTILINE)
+
+
+def test_notebook():
+    nbclient = pytest.importorskip("nbclient", reason="pip install nbclient ipykernel")
+    nbformat = pytest.importorskip("nbformat")
+    if not (EXAMPLES.parent / "results").is_dir():
+        pytest.skip("the published results are not here")
+    notebook = nbformat.read(EXAMPLES / "published_results.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells), "clear the outputs before committing"
+    client = nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(EXAMPLES)}})
+    client.execute()
+    texts = [output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", ())]
+    said = " ".join("".join(texts).split())
+    assert "all-MiniLM-L6-v2 is worse than bm25 on xquad-r-multi AP" in said
+    last = notebook.cells[-1].outputs[0]["data"]["text/plain"]
+    assert last.startswith("'task:xquad-r-multi|text:sentence|data:be30ad47a30a1149|")

@@ -1,0 +1,112 @@
+"""Runs of several processes: the numbers of one, results written once, a clear end when one dies, and on from there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hbt_bench.ranking import processes, products
+from hbt_bench.ranking.products import Products
+from hbt_bench.reporting.evaluation import Evaluation
+from hbt_bench.tasks.mteb_model import ModelRequest
+from hbt_bench.tasks.registry import select_tasks
+from tests.encoders import torch_random_model
+from tests.test_evaluation import content
+
+LANGUAGES = ("de", "en", "sw")
+
+#: The command line, with tiles so small that both processes have several; process 1 may die at its second chunk.
+WORKER = """
+import os, signal, sys
+from hbt_bench.cli.main import run
+from hbt_bench.ranking import products
+from hbt_bench.ranking.store import EmbeddingStore
+
+products._HOST_TILE, products._HOST_CHUNK = (64, 128), 256
+put, puts = EmbeddingStore.put, []
+
+def dying(self, *chunk):
+    put(self, *chunk)
+    puts.append(chunk)
+    if len(puts) == 2 and os.environ["RANK"] == "1" and os.environ.get("DIE"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+EmbeddingStore.put = dying
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+def launch(folder, *, die):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    (folder / "worker.py").write_text(WORKER)
+    command = ["--nproc-per-node=2", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", str(folder / "worker.py")]
+    command += ["run", "--model", str(folder / "ckpt"), "--tasks", "cldr-facts", "--languages", ",".join(LANGUAGES)]
+    return subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *command, "--output", str(folder / "two"), "--format", "json"],
+        capture_output=True, text=True, check=False, timeout=300, env={**environment, **({"DIE": "1"} if die else {})},
+    )  # fmt: skip
+
+
+def test_two_processes_have_the_numbers_of_one_and_continue_after_one_died(tmp_path, monkeypatch):
+    model = torch_random_model(tmp_path / "ckpt", seed=1)
+    monkeypatch.setattr(products, "_HOST_TILE", (64, 128))
+    selections = select_tasks("cldr-facts")
+    expected = Evaluation(ModelRequest(str(model)), selections, tmp_path / "one", LANGUAGES).run()
+
+    died = launch(tmp_path, die=True)
+    assert died.returncode != 0
+    told = [line for line in died.stderr.splitlines() if line.startswith("hbt-bench:")]
+    assert len(told) == 1
+    assert "another process of this run ended" in told[0]
+    assert "Error: " not in died.stderr.partition("torch.distributed.elastic")[0]  # no traceback of a process
+    assert not list((tmp_path / "two").rglob("*Retrieval*"))
+    stored = list(Path(os.environ["HBT_BENCH_CACHE"]).rglob("*.safetensors"))
+    assert len(stored) >= 2
+
+    done = launch(tmp_path, die=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(json.loads(done.stdout)["results"]) == 3  # one process printed them, and nothing else
+    for result in expected:
+        assert content(tmp_path / "two" / result.path.relative_to(tmp_path / "one")) == content(result.path)
+    ranks = [next((tmp_path / name).rglob("*.ranks.npz")).read_bytes() for name in ("one", "two")]
+    assert ranks[0] == ranks[1]
+    assert not list(Path(os.environ["HBT_BENCH_CACHE"]).rglob("*.safetensors"))  # the last process removed them
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 4, 7])
+def test_shares_cover_all_columns_once_even_if_uneven(parts):
+    class Shaped:
+        shape = (13_014, 4)
+
+    blocks = Products(Shaped(), Shaped(), None, products.torch.device("cpu"))
+    found = [chunk for part in range(parts) for chunk in blocks.chunks(part, parts)]
+    assert [chunk.start for chunk in found] == [0, *(chunk.stop for chunk in found[:-1])]
+    assert found[-1].stop == 13_014
+    assert all(chunk.start % blocks.tile[1] == 0 for chunk in found)
+
+
+def test_one_process_needs_no_group():
+    with processes.joined() as alone:
+        assert (alone.rank, alone.count, alone.gather("x"), alone.share("x")) == (0, 1, ["x"], "x")
+    assert processes.speaks()
+    assert processes.local_device() is None
+
+
+def test_other_commands_are_refused_under_a_launcher(monkeypatch, capsys):
+    from hbt_bench.cli.main import run
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run(["leaderboard", "results"]) == 2
+    assert "leaderboard is no work for several processes" in capsys.readouterr().err
+
+
+def test_a_group_that_is_gone_is_one_sentence():
+    from hbt_bench.errors import ProcessError
+
+    with pytest.raises(ProcessError, match="run the same command again to continue"), processes._lost():
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:538] Connection closed by peer")
