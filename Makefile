@@ -25,7 +25,8 @@ package: .venv/dev
 	$(BIN)/python -m build --no-isolation --outdir dist
 	$(BIN)/python -m tests.smoke dist
 
-# All five studies on embedded data, about five minutes of one core; they share what models they can.
+# All five studies on embedded data, about a minute and a half of one core; they share what models they can. The tests
+# run the same.
 studies-smoke: .venv/dev
 	for name in $$($(BIN)/python -c "from hbt_bench.studies.study import names; print(*names())"); do $(BIN)/hbt-bench study run $$name --scale smoke --output build/studies || exit 1; done
 

@@ -58,6 +58,18 @@ def test_the_mean_over_tasks():
     assert mean.error == pytest.approx(math.sqrt(2 / 2 + (4.5 / 4 + 2 / 4) / 2))
 
 
+def test_the_mean_over_tasks_that_ask_the_same_questions():
+    """Two shifts of the same questions are no two samples: a copy of a task adds no certainty."""
+    one, two = Crossed.of(np.array([[1.0, 3.0], [2.0, 6.0]])), Crossed.of(np.array([[0.0, 2.0], [2.0, 4.0]]))
+    same = Crossed.mean([one, two], ["xquad", "xquad"])
+    # questions: (1.5 + 1) / 2 and (4.5 + 3) / 2, variance 3.125, one sample of two
+    assert same.value == 2.5
+    assert same.error == pytest.approx(math.sqrt(2 / 2 + 3.125 / 2))
+    assert Crossed.mean([one, one], ["xquad", "xquad"]).interval == pytest.approx(one.interval)
+    apart = Crossed.mean([one, two], ["xquad", "scifact"])
+    assert apart.error == Crossed.mean([one, two]).error
+
+
 def test_no_difference_and_a_difference_without_variance():
     assert Crossed(np.zeros(3), (np.zeros(5),)).p_value == 1.0
     assert Crossed(np.ones(3), (np.ones(5),)).p_value == 0.0

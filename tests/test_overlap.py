@@ -33,6 +33,14 @@ def test_reasons(overlap, language, text, reason):
     assert overlap.reason(language, text) == reason
 
 
+def test_only_the_languages_that_are_trained_on():
+    queries = [Query("q1", "en", "Who is Ann?", "1"), Query("q2", "de", "Wer ist Ann?", "2")]
+    collection = Collection.from_records("c", queries, [Document("d1", "en", LONG)], {"q1": {"d1": 1}, "q2": {"d1": 1}})
+    overlap = Overlap([collection], ("de", "fr"))
+    assert overlap.reason("de", "Wer ist Ann?") == "same text"
+    assert overlap.reason("en", "Who is Ann?") is None
+
+
 def test_counting_and_dropping(overlap):
     source = ParallelText.from_items(
         "train",

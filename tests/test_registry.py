@@ -21,6 +21,10 @@ from hbt_bench.tasks.registry import definitions, mteb_task_names, select_tasks,
 ALL = ("mono", "cross", "multi")
 #: Each with its modes: no sentence is its own translation, and without parallel ids there is no cross-lingual mode.
 MODES = {
+    "beir-fiqa": ("mono",),
+    "beir-nfcorpus": ("mono",),
+    "beir-scidocs": ("mono",),
+    "beir-scifact": ("mono",),
     "belebele": ALL,
     "ciral": ("cross", "multi"),
     "cldr-facts": ALL,

@@ -65,6 +65,21 @@ def test_counts_are_those_of_mteb(name, file, split):
         assert stats[label]["queries_text_statistics"]["unique_texts"] <= queries
 
 
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("beir-fiqa", "FiQA2018"),
+        ("beir-nfcorpus", "NFCorpus"),
+        ("beir-scidocs", "SCIDOCS"),
+        ("beir-scifact", "SciFact"),
+    ],
+)
+def test_counts_of_beir_are_those_of_mteb(name, file):
+    stats = json.loads((STATISTICS / "Retrieval" / f"{file}.json").read_text())["test"]
+    expect = definitions()[name].expect
+    assert (expect.queries, expect.documents) == ({"en": stats["num_queries"]}, {"en": stats["num_documents"]})
+
+
 @pytest.mark.parametrize(("name", "file", "split", "rows"), [("flores", "FloresBitextMining", "devtest", 1012),
                                                              ("ntrex", "NTREXBitextMining", "test", 1997)])  # fmt: skip
 def test_sentences_are_those_of_mteb(name, file, split, rows):

@@ -174,6 +174,24 @@ def test_a_hub_data_set_aligned_by_row(tmp_path):
     assert source.counts.tolist() == [[2, 2], [2, 2]]
 
 
+def test_a_hub_data_set_in_folders(tmp_path):
+    """The form of the hub's Parquet copies, which have no card: a folder a configuration, and in it one a split."""
+    import pandas as pd
+
+    for language in ("english", "german"):
+        folder = tmp_path / "hub" / language / "partial-train"
+        folder.mkdir(parents=True)
+        rows = [{"query": f"{language} q{n}", "positive": f"{language} p{n}"} for n in range(2)]
+        pd.DataFrame(rows).to_parquet(folder / "0000.parquet")
+    spec = HubData(
+        kind="hub", dataset="hub", folders={"en": "english", "de": "german"}, align="row",
+        query="query", passage="positive",
+    )  # fmt: skip
+    source = spec.read([tmp_path])
+    assert texts(source) == {"de": ["german q0", "german q1"], "en": ["english q0", "english q1"]}
+    assert source.ids == ("0", "1")
+
+
 def test_hub_data_sets_by_id_and_by_column(tmp_path):
     """The forms of XM3600 (a list of captions), Dolly (one language) and MKQA (a column of languages)."""
     captions = hub_folder(tmp_path / "c", {"en": [{"image_id": "i", "captions": ["one", "two"]}],
@@ -213,7 +231,7 @@ def test_abbreviations():
     assert isinstance(adapter.validate_python(expand({"path": "a", "query": "q", "passage": "p"})), FileData)
     with pytest.raises(ValidationError):
         adapter.validate_python(expand({"kind": "file", "path": "a", "query": "q", "passage": "p", "quary": "x"}))
-    with pytest.raises(ValidationError, match="not both"):
+    with pytest.raises(ValidationError, match="give one of"):
         HubData(kind="hub", dataset="d", query="q", passage="p", configs={"en": "a"}, splits={"en": "b"})
 
 

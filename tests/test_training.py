@@ -17,7 +17,9 @@ import yaml
 from hbt_bench.corpus import cldr
 from hbt_bench.errors import DataError, ModelError, OutputError, UsageError
 from hbt_bench.ranking.checkpoint import Checkpoint
+from hbt_bench.tasks import registry
 from hbt_bench.training.loop import COMPLETE, PlanTrainer
+from hbt_bench.training.material import Material
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.training import RECIPE_FILE, Training
 
@@ -373,6 +375,27 @@ def test_the_guard(tmp_path, data_dir):
     assert about["dropped"] == [["a", "en", "same text, xquad-r", 1]]
     assert about["guards"] == ["xquad-r"]
     assert "compared with the texts of xquad-r" in (tmp_path / "m" / "README.md").read_text()
+
+
+def test_the_guard_of_bitext_with_one_language(tmp_path, monkeypatch):
+    """A collection of pairs cannot be read in one language alone; its file has no address and lies in the folder."""
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "pairs.yaml").write_text(
+        "name: pairs\ntitle: Pairs\nmteb_name: Pairs\ndescription: Pairs.\nsource: {kind: bitext, path: pairs.jsonl, "
+        "languages: [de, en], columns: {id: id, text: 'texts.{language}'}}\n"
+    )
+    rows = [{"id": str(n), "texts": {"en": f"sentence {n}", "de": f"Satz {n}"}} for n in range(5)]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = [{"id": str(n), "texts": {"en": {"q": f"Sentence {n}!", "p": f"p{n}"}}} for n in range(3, 40)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, found)))
+    registry.add(tmp_path / "tasks")
+    recipe = Recipe(
+        **{**SMALL, "languages": ("en",), "guard": ("pairs",), "strategy": "monolingual", "steps": 2,
+           "data": [{"path": "a.jsonl", "query": "q", "passage": "p"}]}
+    )  # fmt: skip
+    material = Material.load(recipe, (tmp_path,), drop_overlap=True)
+    assert material.dropped == {("a", "en", "same text, pairs"): 2}  # 3 and 4
+    assert material.guards == ("pairs",)
 
 
 WORKER = """

@@ -11,7 +11,7 @@ rejects too often (Cochran & Cox 1957, Experimental Designs, 4.14).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -49,10 +49,16 @@ class Crossed:
         return cls(values.mean(axis=1), (values.mean(axis=0),))
 
     @classmethod
-    def mean(cls, parts: Sequence[Crossed]) -> Crossed:
-        """The mean of averages over different questions."""
-        groups = [group / len(parts) for part in parts for group in part.questions]
-        return cls(np.mean([part.seeds for part in parts], axis=0), tuple(groups))
+    def mean(cls, parts: Sequence[Crossed], samples: Sequence[Hashable] | None = None) -> Crossed:
+        """The mean of averages over different questions, or over the same ones where parts have the same of `samples`.
+
+        A question that is asked several times, as with several shifts, is one question: its values are averaged.
+        """
+        groups: dict[Hashable, Array] = {}
+        for part, sample in zip(parts, samples or range(len(parts)), strict=True):
+            for number, group in enumerate(part.questions):
+                groups[sample, number] = groups.get((sample, number), np.zeros(len(group))) + group / len(parts)
+        return cls(np.mean([part.seeds for part in parts], axis=0), tuple(groups.values()))
 
     def __sub__(self, other: Crossed) -> Crossed:
         """The difference on the same seeds and questions."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from hbt_bench.reporting.comparison import LEVEL
 from hbt_bench.studies.design import Answer
 from hbt_bench.studies.findings import Figure
+from hbt_bench.studies.plan import short
 
 
 def answer(question: Answer, figures: Sequence[Figure]) -> str:
@@ -32,7 +33,28 @@ def answer(question: Answer, figures: Sequence[Figure]) -> str:
     if unclear:
         parts.append(f"does not differ with certainty from {_listed(unclear)}")
     system = " and ".join(dict.fromkeys(one.system for one in figures))
-    return f"{verdict} By mean AP {_WHERE[question.tasks]}, {system} {' and '.join(parts)}."
+    measure = figures[0].measure.replace("_", " ")
+    return f"{verdict} By mean {measure} {_WHERE[question.tasks]}, {system} {' and '.join(parts)}."
+
+
+def holding(figures: Sequence[Figure]) -> str:
+    """Which single differences hold after the correction over all, in words: the answer is of the mean alone."""
+    found: dict[tuple[str, str, str, str], list[str]] = {}
+    for one in figures:
+        if _holds(one):
+            better = (one.value > 0) != (one.measure == "rank_distance")
+            measure = one.measure.replace("_", " ")
+            key = (one.system, "better" if better else "worse", one.baseline, measure)
+            found.setdefault(key, []).append(short(one.task))
+    count = sum(map(len, found.values()))
+    told = [
+        f"{system} is {verb} than {other} in {measure} on {', '.join(names)}"
+        for (system, verb, other, measure), names in found.items()
+    ]
+    words = (
+        f"Of {len(figures)} single differences {count} hold{'s' if count == 1 else ''} after the correction over all"
+    )
+    return f"{words}{': ' + '; '.join(told) if told else ''}."
 
 
 _WHERE = {

@@ -8,11 +8,11 @@ from hbt_bench.tasks.registry import Selection
 from hbt_bench.training.recipe import Recipe
 
 #: Seconds of a pair in training a static:64 init of 4,000 subwords on one core; it grows with the root of the weights.
-_PAIR, _WEIGHTS = 2e-4, 4000 * 64
+_PAIR, _WEIGHTS = 1.3e-4, 4000 * 64
 #: Seconds of a text in evaluation with a static init and the ranks that it takes part in, and of a start.
-_TEXT, _EVALUATION = 4e-4, 0.5
+_TEXT, _EVALUATION = 3e-4, 0.3
 #: Seconds to read the data, make a tokenizer and compare texts with the guarded collections, for each source of text.
-_START, _SOURCE = 1.0, 5.0
+_START, _SOURCE = 1.0, 1.0
 #: Operations a second of one core in matrix products, as a small transformer reaches them.
 _CORE = 2e10
 #: Pairs, and texts, a second of a base-sized transformer on an A100 in bf16: 6 operations a weight and token for

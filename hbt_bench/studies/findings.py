@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 Values = Callable[[Ranking], Array]
 MEASURES: dict[str, Values] = {"AP": Ranking.average_precision, "rank_distance": Ranking.span}
+#: What a score can be; an interval of few seeds would go on beyond it.
+_RANGE = {"AP": (0.0, 1.0), "rank_distance": (0.0, math.inf)}
 #: Of a task of MTEB's own, which keeps no ranks.
 MAIN = "main_score"
 
@@ -60,7 +63,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Cost:
-    """What the models of a system took: steps and pairs of each, seconds on average, the number of models."""
+    """What the models of a system took: steps and pairs of each, seconds on average, the number of models.
+
+    `within` is the share of pairs of one language that they saw on average. It is alpha only where every source has
+    both kinds of batches.
+    """
 
     system: str
     steps: int
@@ -69,6 +76,7 @@ class Cost:
     models: int
     init: str
     alpha: float | None = None
+    within: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -136,10 +144,11 @@ def by_question(
 
 @dataclass(frozen=True)
 class _Cell:
-    """One model's part of a figure: a number, and its parts by question where there are ranks."""
+    """One model's part of a figure: a number, its parts by question where there are ranks, and which questions."""
 
     value: float
     questions: Array | None
+    asked: Hashable = None
 
 
 class _Table:
@@ -177,16 +186,20 @@ class _Table:
         if stored is not None:
             modes = [mode for mode in MODES if mode in named]
             found = by_question(stored.judgements, stored.ranks, modes, Ranking.average_precision)
-            self._add(job, "", "mean", float(np.nanmean(found)), found, job.name)
+            self._add(job, "", "mean", float(np.nanmean(found)), found, results[0].task)
         else:
-            self._add(job, "", "mean", results[0].scores[MAIN], None, job.name)
+            self._add(job, "", "mean", results[0].scores[MAIN], None, results[0].task)
 
     def _add(
         self, job: Evaluate, task: str, measure: str, value: float, found: Array | None, language: str = ""
     ) -> None:
         systems = self.cells.setdefault((job.group, task, measure, language), {})
-        parts = None if found is None else found[np.isfinite(found)]
-        systems.setdefault(self.labels[id(job.train)], []).append(_Cell(value, parts))
+        cell = _Cell(value, None)
+        if found is not None:
+            asked = np.isfinite(found)
+            spec = job.selection.spec
+            cell = _Cell(value, found[asked], (spec.base if spec else job.name, asked.tobytes()))
+        systems.setdefault(self.labels[id(job.train)], []).append(cell)
 
     def crossed(self, key: tuple[str, str, str, str], system: str) -> Crossed:
         """The average of a system over its seeds and the questions."""
@@ -194,10 +207,23 @@ class _Table:
         parts = [cell.questions for cell in cells if cell.questions is not None]
         return Crossed(np.array([cell.value for cell in cells]), (np.mean(parts, axis=0),) if parts else ())
 
-    def group(self, group: str, system: str) -> Crossed | None:
-        """The mean AP over the tasks of a group, all modes alike; None for a group without tasks."""
-        keys = [key for key in self.cells if key[0] == group and key[2] == "mean"]
-        return Crossed.mean([self.crossed(key, system) for key in keys]) if keys else None
+    def group(self, group: str, system: str, *, ranked: bool = False) -> Crossed | None:
+        """The mean over the tasks of a group, all modes alike: AP, and the main score of MTEB's own unless `ranked`.
+
+        None for a group without such tasks. Several shifts of one collection ask the same questions, so they are no
+        more questions than one.
+        """
+        keys = [key for key in self._means(group) if not ranked or self.cells[key][system][0].asked]
+        samples = [self.cells[key][system][0].asked or key for key in keys]
+        return Crossed.mean([self.crossed(key, system) for key in keys], samples) if keys else None
+
+    def measure(self, group: str) -> str:
+        """What the mean of a group is of."""
+        ranked = {bool(self.cells[key][self.systems[0]][0].asked) for key in self._means(group)}
+        return f"AP and {MAIN}" if len(ranked) > 1 else "AP" if True in ranked else MAIN
+
+    def _means(self, group: str) -> list[tuple[str, str, str, str]]:
+        return [key for key in self.cells if key[0] == group and key[2] == "mean"]
 
     def pairs(self) -> Iterable[tuple[str, str]]:
         """The systems that are compared: the strategy of the answer with each other one of the same init."""
@@ -216,7 +242,9 @@ class _Table:
         for key in self.cells:
             if key[2] != "mean":
                 for system in self.systems:
-                    yield Figure.of(self.crossed(key, system), kind="score", system=system, **_names(key))
+                    found = Figure.of(self.crossed(key, system), kind="score", system=system, **_names(key))
+                    least, most = _RANGE.get(key[2], (-math.inf, math.inf))
+                    yield replace(found, low=max(found.low, least), high=min(found.high, most))
 
     def differences(self) -> Iterable[Figure]:
         """Every score of the strategy of the answer against the others, over all languages."""
@@ -230,7 +258,8 @@ class _Table:
         """What each system loses out of domain and with shifted queries, and how that differs."""
         losses: dict[tuple[str, str], dict[str, Crossed]] = {}
         for system in self.systems:
-            inside, outside = self.group("in-domain", system), self.group("out-of-domain", system)
+            # an accuracy is not to be taken from an AP
+            inside, outside = (self.group(name, system, ranked=True) for name in ("in-domain", "out-of-domain"))
             if inside and outside:
                 losses.setdefault(("out-of-domain", "mean AP in the domain minus out of it"), {})[system] = (
                     inside.apart(outside)
@@ -254,7 +283,7 @@ class _Table:
             strategy = next(one.system.strategy for one in self.trainings if self.labels[id(one)] == other)
             one, two = self.group(answer.tasks, system), self.group(answer.tasks, other)
             if strategy in answer.over and one and two:
-                names = {"kind": "answer", "group": answer.tasks, "task": "", "measure": "AP"}
+                names = {"kind": "answer", "group": answer.tasks, "task": "", "measure": self.measure(answer.tasks)}
                 yield Figure.of(one - two, system=system, baseline=other, **names)
 
     def costs(self) -> Iterable[Cost]:
@@ -272,7 +301,13 @@ class _Table:
                 len(about),
                 trains[0].system.init,
                 alpha,
+                round(sum(_within(one) for one in about) / len(about), 4),
             )
+
+
+def _within(about: Mapping[str, Any]) -> float:
+    """The share of a model's pairs whose query and passage are of one language."""
+    return float(sum(share for _, _, query, passage, share in about["shares"] if query == passage))
 
 
 def label(plan: Plan, train: Train) -> str:

@@ -11,7 +11,7 @@ from hbt_bench.corpus.atomic import write_text
 from hbt_bench.errors import DataError
 from hbt_bench.reporting.table import Table, number
 from hbt_bench.studies import curve
-from hbt_bench.studies.answer import answer, probability
+from hbt_bench.studies.answer import answer, holding, probability
 from hbt_bench.studies.design import GROUPS
 from hbt_bench.studies.findings import Figure, Findings
 from hbt_bench.studies.plan import Plan, short
@@ -73,13 +73,13 @@ class Report:
         found = findings.select(kind="answer")
         sections = [
             Section("What answers it", [design.limits] if design.limits else (), [_differences(found, "The answer")]),
-            *_curve(findings),
+            *_curve(plan, findings),
             *_scores(findings),
             Section(
                 "By language", ["AP in the pool of all languages, by the language of the query."], _languages(findings)
             ),
             Section("Drops", ["What a model loses; smaller is more robust."], _drops(findings)),
-            Section("Differences", (), [_differences(_plain(findings), "Against each other strategy")]),
+            Section("Differences", [holding(_plain(findings))], [_differences(_plain(findings), "Against each other")]),
             _cost(findings),
             _method(plan, findings),
         ]
@@ -167,10 +167,17 @@ def _scores(findings: Findings) -> Iterable[Section]:
 _GROUP = {"in-domain": "in the domain", "out-of-domain": "out of the domain", "shifted": "on shifted queries"}
 
 
+#: Columns of scores that are read without scrolling.
+_WIDE = 4
+
+
 def _grid(figures: Sequence[Figure], columns: Sequence[str], title: str) -> Table:
-    """Systems down, `columns` (one a figure) across."""
+    """Systems down, `columns` (one a figure) across; the other way round where that is less wide."""
     systems, header = list(dict.fromkeys(one.system for one in figures)), list(dict.fromkeys(columns))
     cells = {(one.system, column): _cell(one) for one, column in zip(figures, columns, strict=True)}
+    if len(header) > max(len(systems), _WIDE):
+        turned = [[short(column), *(cells.get((system, column), "-") for system in systems)] for column in header]
+        return Table(("task", *systems), turned, title)
     rows = [[system, *(cells.get((system, column), "-") for column in header)] for system in systems]
     return Table(("strategy", *map(short, header)), rows, title)
 
@@ -221,30 +228,41 @@ def _differences(figures: Sequence[Figure], title: str) -> Table:
     return Table(header, rows, title, names=4)
 
 
-def _curve(findings: Findings) -> Iterable[Section]:
-    curves = curve.lines(findings)
+def _curve(plan: Plan, findings: Findings) -> Iterable[Section]:
+    curves = curve.curves(findings)
     if not curves:
         return
     header = list(curve.COLUMNS.values())
     rows = [
-        [name, f"{alpha:g}", *(_cell(line[column][at]) if column in line else "-" for column in header)]
-        for name, (alphas, line) in curves.items()
-        for at, alpha in enumerate(alphas)
+        [name, f"{alpha:g}", *(_cell(one.scores[column][at]) if column in one.scores else "-" for column in header)]
+        for name, one in curves.items()
+        for at, alpha in enumerate(one.alphas)
     ]
     table = Table(("collection", "alpha", *header), rows, "In and out of the domain", names=1)
-    svg = curve.draw(curves)
-    told = "Alpha is the share of batches of one language: 0 is cross-lingual training, 1 monolingual."
-    said = [told] if svg else [told, "The plot needs an extra: `pip install 'hbt-bench[plot]'`."]
-    text = "Scores and rank distance against alpha, and monolingual AP against both, with 95 % intervals"
+    base = plan.design.answer.strategy
+    svg = curve.draw(curves, base)
+    said = [
+        "Alpha is the share of batches of one language, of the sources that have both kinds: 0 is cross-lingual "
+        "training, 1 monolingual. What was drawn stands under the cost of training."
+    ]
+    if svg:
+        said.append(f"Above, changes against {base} are paired by seed and question; below are the scores as they are.")
+    else:
+        said.append("The plot needs an extra: `pip install 'hbt-bench[plot]'`.")
+    text = (
+        "Changes of scores and rank distance with alpha, and multilingual AP and rank distance against monolingual AP, "
+        "with 95 % intervals"
+    )
     yield Section("Trade-off over alpha", said, [table], [Picture("alpha.svg", svg, text)] if svg else ())
 
 
 def _cost(findings: Findings) -> Section:
     rows = [
-        [one.system, str(one.models), f"{one.steps:,}", f"{one.pairs:,}", f"{one.seconds:,.1f}"]
+        [one.system, str(one.models), f"{one.steps:,}", f"{one.pairs:,}", f"{one.within:.0%}", f"{one.seconds:,.1f}"]
         for one in findings.costs
     ]
-    table = Table(("strategy", "models", "steps", "pairs seen", "seconds"), rows, "Of each model; seconds on average")
+    header = ("strategy", "models", "steps", "pairs seen", "of one language", "seconds")
+    table = Table(header, rows, "Of each model; shares and seconds on average")
     budgets = sorted({(one.steps, one.pairs) for one in findings.costs})
     if len(budgets) == 1:
         steps, pairs = budgets[0]

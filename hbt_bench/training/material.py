@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -121,8 +122,14 @@ def _guarded(recipe: Recipe, folders: Sequence[Path], say: Callable[[str], objec
         if folder is None and spec.source.remote_files():
             say(f"the training texts are not compared with {name}: its data is in none of the data folders")
             continue
-        found.append((name, Overlap([spec.load(None, folder)])))
+        found.append((name, _overlap(name, spec.model_dump_json(), recipe.languages, folder or folders[0])))
     return found
+
+
+@lru_cache(maxsize=16)
+def _overlap(name: str, definition: str, languages: tuple[str, ...] | None, folder: Path) -> Overlap:
+    """Kept for the next run of the process: a study trains many models against the same collections."""
+    return Overlap([registry.definitions()[name].load(None, folder)], languages)
 
 
 def _folder_of(spec: TaskSpec, folders: Sequence[Path]) -> Path | None:

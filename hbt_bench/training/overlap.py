@@ -21,22 +21,32 @@ class Overlap:
     """The texts of some collections, by language, to compare training texts with.
 
     Two texts of one language overlap when they are equal, or share a run of `WORDS` words (`CHARACTERS` characters in
-    scripts without spaces); case, punctuation and spacing do not count.
+    scripts without spaces); case, punctuation and spacing do not count. Of `languages` alone, if they are given.
     """
 
-    def __init__(self, collections: Iterable[Collection]) -> None:
+    def __init__(self, collections: Iterable[Collection], languages: Iterable[str] | None = None) -> None:
         self._whole: set[tuple[str, int]] = set()
         self._runs: set[tuple[str, int]] = set()
+        self._known: dict[int, str | None] = {}
+        wanted = None if languages is None else set(languages)
         for collection in collections:
             queries = ((query.language, query.text) for query in collection.queries)
             documents = ((document.language, document.text) for document in collection.documents)
             for language, text in chain(queries, documents):
+                if wanted is not None and language not in wanted:
+                    continue
                 words = _words(text)
                 self._whole.add((language, hash(" ".join(words))))
                 self._runs.update((language, hash(run)) for run in _runs(language, words))
 
     def reason(self, language: str, text: str) -> str | None:
-        """How a text overlaps with the collections, None when it does not."""
+        """How a text overlaps with the collections, None when it does not; remembered, as texts come many times."""
+        key = hash((language, text))
+        if key not in self._known:
+            self._known[key] = self._compared(language, text)
+        return self._known[key]
+
+    def _compared(self, language: str, text: str) -> str | None:
         words = _words(text)
         if (language, hash(" ".join(words))) in self._whole:
             return "same text"

@@ -217,8 +217,9 @@ class FileData(_Records):
 class HubData(_Records):
     """A data set on the Hugging Face hub, or a folder in the same form.
 
-    `configs` or `splits` name the configuration or the split of each language; their records are matched by `id`, or
-    by row with ``align: row`` as the translations of mMARCO are. Code that a data set brings along is never run.
+    `configs`, `folders` or `splits` name the configuration, the folder of the repository or the split of each language;
+    their records are matched by `id`, or by row with ``align: row`` as the translations of mMARCO are. Code that a data
+    set brings along is never run: of one that needs it, as mMARCO does, the hub's own Parquet copies have folders.
     """
 
     kind: Literal["hub"]
@@ -226,15 +227,16 @@ class HubData(_Records):
     revision: str | None = None
     split: str = "train"
     configs: dict[str, str] = {}
+    folders: dict[str, str] = {}
     splits: dict[str, str] = {}
     align: Literal["id", "row"] = "id"
     limit: Annotated[int, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> HubData:
-        if self.configs and self.splits:
-            raise ValueError("give `configs` or `splits`, not both")
-        if self.next_in and (self.configs or self.splits):
+        if sum(map(bool, (self.configs, self.folders, self.splits))) > 1:
+            raise ValueError("give one of `configs`, `folders` and `splits`")
+        if self.next_in and (self.configs or self.folders or self.splits):
             raise ValueError("`next_in` needs all languages of a sentence in one record")
         return self
 
@@ -250,9 +252,10 @@ class HubData(_Records):
     def _records(self, folders: Sequence[Path]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         local = next((folder / self.dataset for folder in folders if (folder / self.dataset).is_dir()), None)
         name = str(local or self.dataset)
-        for language in [*self.configs, *self.splits] or [""]:
+        for language in [*self.configs, *self.folders, *self.splits] or [""]:
             config, split = self.configs.get(language), self.splits.get(language, self.split)
-            for row, record in enumerate(self._load(name, config, split)):
+            inside = self.folders.get(language)
+            for row, record in enumerate(self._load(name, config, inside, split)):
                 if row == self.limit:
                     break
                 found = dict(record)
@@ -260,9 +263,9 @@ class HubData(_Records):
                     found[self.id] = str(row)
                 if language and _RESERVED not in found:
                     found = {self.id: found.get(self.id, str(row)), **found, _RESERVED: {language: record}}
-                yield f"{self.label}, row {row} of {config or split}", found
+                yield f"{self.label}, row {row} of {config or inside or split}", found
 
-    def _load(self, name: str, config: str | None, split: str) -> Iterator[Mapping[str, Any]]:
+    def _load(self, name: str, config: str | None, folder: str | None, split: str) -> Iterator[Mapping[str, Any]]:
         from datasets import load_dataset
 
         local = Path(name).is_dir()
@@ -270,7 +273,13 @@ class HubData(_Records):
         with tempfile.TemporaryDirectory() if local else contextlib.nullcontext() as cache:
             try:
                 yield from load_dataset(
-                    name, config, split=split, revision=self.revision, streaming=local, cache_dir=cache
+                    name,
+                    config,
+                    data_dir=folder,
+                    split=split,
+                    revision=self.revision,
+                    streaming=local,
+                    cache_dir=cache,
                 )
             except Exception as error:  # the library and its file formats raise anything
                 reason = " ".join(str(error).split())[:200]
