@@ -2,6 +2,8 @@
 # Both set up .venv first; where there is no GPU they take torch's CPU build.
 PYTHON ?= python3
 BIN := .venv/bin
+# Processes of `make test`; the tests of a file share what it sets up.
+JOBS ?= 2
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
 .PHONY: quickstart test lint docs package fuzz mutation compat audit studies-smoke benchmarks benchmarks-large benchmarks-gpu results screenshots clean
@@ -9,7 +11,7 @@ quickstart: .venv/runtime
 	$(BIN)/hbt-bench quickstart
 
 test: .venv/dev lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Pages of the navigation that lie outside docs/.
-ROOTS = ("results/README.md", "results/training/README.md", "CHANGELOG.md", "CONTRIBUTING.md")
+ROOTS = (
+    "results/README.md",
+    "results/training/README.md",
+    "results/studies/README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+)
 #: The models behind the YAML files that people write; `docs/reference/schemas.md` has the tables.
 SCHEMAS = {
     "task": "hbt_bench.tasks.spec:TaskSpec",
