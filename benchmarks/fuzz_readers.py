@@ -31,7 +31,8 @@ from hbt_bench.errors import HbtBenchError
 from hbt_bench.ranking.checkpoint import Checkpoint
 from hbt_bench.ranking.store import EmbeddingStore
 from hbt_bench.reporting import card
-from hbt_bench.reporting.result import HEAD_MEASURES, Result
+from hbt_bench.reporting.head import HEAD_MEASURES
+from hbt_bench.reporting.result import Result
 from hbt_bench.reporting.stored_ranks import StoredRanks
 from hbt_bench.studies.findings import Findings
 from hbt_bench.studies.study import Study

@@ -55,8 +55,8 @@ def command(
     from hbt_bench.corpus.atomic import check_writable, write_text
     from hbt_bench.reporting import page
     from hbt_bench.reporting.gather import Choice
+    from hbt_bench.reporting.head import HEAD_MEASURES
     from hbt_bench.reporting.report import ReportRequest
-    from hbt_bench.reporting.result import HEAD_MEASURES
 
     page.require()
     check_writable(output.resolve().parent)

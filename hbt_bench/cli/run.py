@@ -107,17 +107,21 @@ def command(
     if processes.rank:
         return
     if style == "json":
-        from hbt_bench.reporting.drop import Drop
-        from hbt_bench.reporting.result import finite
-
-        entries = []
-        for result in results:
-            drop = Drop.of(result)
-            told = {"drop": finite(drop.values)} if drop.values else {"no_drop": drop.why} if drop.why else {}
-            entries.append(result.as_json() | told)
-        click.echo(json.dumps({"results": entries}, ensure_ascii=False))
+        click.echo(_as_json(results))
     else:
         show(results, [measure for one in selections if one.spec for measure in one.spec.measures])
+
+
+def _as_json(results: Sequence[Result]) -> str:
+    from hbt_bench.reporting.drop import Drop
+    from hbt_bench.reporting.result import finite
+
+    entries = []
+    for result in results:
+        drop = Drop.of(result)
+        told = {"drop": finite(drop.values)} if drop.values else {"no_drop": drop.why} if drop.why else {}
+        entries.append(result.as_json() | told)
+    return json.dumps({"results": entries}, ensure_ascii=False)
 
 
 def show(results: Sequence[Result], more: Sequence[str] = ()) -> None:

@@ -6,7 +6,7 @@ import json
 import math
 import operator
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -15,65 +15,15 @@ from typing import Any
 from hbt_bench.errors import OutputError
 from hbt_bench.ranking.measures import Array
 from hbt_bench.ranking.subsets import MODES, Mode
-from hbt_bench.reporting.intervals import EXCESS, Interval, Intervals, decode_shares, question_shares
+from hbt_bench.reporting.head import FORMAT, HEAD_MEASURES, HeadScores, as_number, as_numbers, read_head
+from hbt_bench.reporting.intervals import Interval, Intervals, decode_shares, question_shares
 from hbt_bench.reporting.stored_ranks import StoredRanks
 
-#: The format that is written.
-FORMAT = 2
-#: The measures whose values, subset by subset, are in the head of a result.
-HEAD_MEASURES = ("AP", "R@1", "R@10", "rank_distance", EXCESS)
-HEAD = b'  "hbt_bench": '
-#: How the head itself begins.
-_MARK = f'{{"format": {FORMAT},'.encode()
 _HEX = frozenset("0123456789abcdef")
 #: Not scores, though they stand among them in MTEB's JSON.
 _NO_SCORES = {"hf_subset", "languages", "mteb_version", "signature", "main_score", "queries"}
 #: What a file raises that is damaged, or nested or numbered beyond what Python takes.
 _DAMAGED = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
-
-
-@dataclass(frozen=True, eq=False)
-class HeadScores(Mapping[str, Mapping[str, float]]):
-    """The scores of subsets as the head of a result has them, measure by measure, (subsets,) each; None for no score.
-
-    A leaderboard of thousands of results needs their means alone, so a subset's own mapping is made when asked for.
-    """
-
-    names: Sequence[str]
-    columns: Mapping[str, Sequence[float | None]]
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> HeadScores:
-        """Raises `ValueError` where a measure has not one value a subset, `TypeError` for one that is no number."""
-        columns = {key: _numbers(column) for key, column in values.items() if key != "subsets"}
-        if not all(isinstance(name, str) for name in values["subsets"]):
-            raise TypeError("the name of a subset is no text")
-        if any(len(column) != len(values["subsets"]) for column in columns.values()):
-            raise ValueError("its scores are not those of its subsets")
-        return cls(values["subsets"], columns)
-
-    def __getitem__(self, name: str) -> dict[str, float]:
-        """The scores of one subset."""
-        try:
-            place = self.names.index(name)
-        except ValueError:
-            raise KeyError(name) from None
-        found = ((key, column[place]) for key, column in self.columns.items())
-        return {key: value for key, value in found if value is not None}
-
-    def __iter__(self) -> Iterator[str]:
-        """The names of the subsets."""
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        """The number of subsets."""
-        return len(self.names)
-
-    @property
-    def means(self) -> dict[str, float]:
-        """Each measure that no subset lacks, averaged."""
-        full = ((key, column) for key, column in self.columns.items() if column and None not in column)
-        return {key: math.fsum(column) / len(column) for key, column in full}  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -221,7 +171,7 @@ class Result:
         """
         try:
             if measures is not None and set(measures) <= set(HEAD_MEASURES):
-                about = _head(path)
+                about = read_head(path)
                 if about is not None:
                     return cls._of(path, about["mteb_name"], about, HeadScores.of(about["values"]), {})
             content = json.loads(path.read_bytes())
@@ -258,7 +208,7 @@ class Result:
             signature=about["signature"],
             subsets=subsets,
             path=path,
-            expected_subsets=int(_number(about["subsets"])),
+            expected_subsets=int(as_number(about["subsets"])),
             ranks=_beside(path, about["ranks"]) if about.get("ranks") else None,
             format=about.get("format", 1),
             intervals={measure: _interval(found) for measure, found in about.get("intervals", {}).items()},
@@ -268,7 +218,7 @@ class Result:
             },
             encoded_shares=dict(about.get("shares", {})),
             parameters=operator.index(about["parameters"]) if about.get("parameters") else None,
-            speed=_numbers([about.get("speed")])[0],
+            speed=as_numbers([about.get("speed")])[0],
             training=dict(about.get("training") or {}),
             prompts=about.get("prompts"),
             clean=about.get("clean"),
@@ -288,21 +238,9 @@ class Result:
         }
 
 
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{str(value)[:40]!r} is no number")
-    return float(value)
-
-
-def _numbers(values: Any) -> list[float | None]:
-    if set(map(type, values)) <= {float, type(None)}:  # a thousand models have many
-        return list(values)
-    return [None if value is None else _number(value) for value in values]
-
-
 def _interval(bounds: Any) -> Interval:
     low, high = bounds
-    return _number(low), _number(high)
+    return as_number(low), as_number(high)
 
 
 def _beside(path: Path, name: Any) -> Path:
@@ -310,21 +248,6 @@ def _beside(path: Path, name: Any) -> Path:
     if not isinstance(name, str) or name != os.path.basename(name) or name in ("", ".", ".."):  # noqa: PTH119
         raise ValueError(f"{str(name)[:40]!r} is no file beside it")
     return path.parent / name
-
-
-def _head(path: Path) -> dict[str, Any] | None:
-    """What stands under ``hbt_bench`` in a file of format 2, without reading the rest; None for another format."""
-    with path.open("rb") as file:
-        if file.readline() != b"{\n":
-            return None
-        line = file.readline()
-        if not line.startswith(HEAD + _MARK):
-            return None
-        file.seek(-2, 2)
-        if file.read() != b"}\n":
-            raise ValueError("it has no end")
-    about: dict[str, Any] = json.loads(line[len(HEAD) :].rstrip(b",\n"))
-    return about
 
 
 def subset_scores(splits: Mapping[str, Any], stock: bool) -> dict[str, dict[str, float]]:

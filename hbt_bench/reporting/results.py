@@ -20,8 +20,9 @@ from typing import Any
 
 from hbt_bench.corpus.atomic import write_text
 from hbt_bench.errors import OutputError
+from hbt_bench.reporting.head import FORMAT, HEAD, HEAD_MEASURES
 from hbt_bench.reporting.intervals import Intervals
-from hbt_bench.reporting.result import FORMAT, HEAD, HEAD_MEASURES, Result, finite, model_label, subset_scores
+from hbt_bench.reporting.result import Result, finite, model_label, subset_scores
 from hbt_bench.reporting.stored_ranks import StoredRanks
 
 __all__ = ["Result", "StoredRanks", "find", "model_folder", "model_label", "read_all", "write"]
