@@ -88,7 +88,7 @@ def _check(result: Result, stored: StoredRanks) -> None:
     from hbt_bench.ranking.bias import Bias
 
     bias = Bias(stored.judgements, stored.ranks)
-    found, written = float(np.nanmean(bias.by_language(bias.rank_distance()))), result.scores["rank_distance"]
+    found, written = float(np.nanmean(bias.by_language(bias.max_rank()))), result.scores["Max@R"]
     if f"|data:{stored.data}|" not in result.signature or abs(found - written) > 1e-4 * max(1.0, written):
         raise DataError(f"{result.ranks} is not what {result.path.name} was made from: run again with --overwrite")
 

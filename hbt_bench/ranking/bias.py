@@ -145,10 +145,14 @@ class Bias:
         return shares
 
     def same_language_excess(self, depth: int = DEPTH) -> Array:
-        """The share of the top `depth` in l(q) minus the share of l(q) in the pool: 0 is no preference."""
+        """The share of the top `depth` in l(q) minus the share of l(q) in the pool: 0 is no preference.
+
+        Not for a query in whose language the pool has no document, or has all: no ranking can prefer it there.
+        """
         own = self.judgements.query_languages
-        excess: Array = self.top_shares(depth)[np.arange(len(own)), own] - self.pool_shares[own]
-        return excess
+        fair = self.pool_shares[own]
+        excess = self.top_shares(depth)[np.arange(len(own)), own] - fair
+        return np.where((fair > 0) & (fair < 1), excess, np.nan)
 
     def peer(self, weights: Mapping[int, float] | None = None) -> Array:
         """PEER: p of Kruskal-Wallis over the ranks of G_q by language (arXiv 2405.00978), a mean over grades.

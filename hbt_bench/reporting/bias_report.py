@@ -65,7 +65,8 @@ class WorstQuery:
 class BiasReport:
     """Everything that `hbt-bench bias` tells; `notes` are measures left out, with the reason.
 
-    `top_shares` and `mean_ranks` are matrices (query languages, document languages).
+    `top_shares` and `mean_ranks` are matrices (query languages, document languages). `spread` is the rank distance of
+    each query, and where answers are no translations of one another, or have none, the rank of the last one.
     """
 
     task: str
@@ -76,7 +77,7 @@ class BiasReport:
     top_shares: NDArray[np.float64]
     mean_ranks: NDArray[np.float64]
     pool_shares: NDArray[np.float64]
-    rank_distances: NDArray[np.float64]
+    spread: NDArray[np.float64]
     gap: LanguageGap
     worst: tuple[WorstQuery, ...]
     notes: tuple[str, ...]
@@ -87,9 +88,15 @@ class BiasReport:
         figures, notes = [], []
         for name, measure in MEASURES.items():
             try:
-                figures.append(_figure(bias, name, measure(bias)))
+                values = measure(bias)
             except DataError as error:
                 notes.append(f"{name} is left out. {error}")
+                continue
+            if np.isfinite(values).any():
+                figures.append(_figure(bias, name, values))
+            else:
+                notes.append(f"{name} is left out. It applies to none of the queries.")
+        apart = any(figure.measure == "rank_distance" for figure in figures)
         return cls(
             task,
             model,
@@ -99,39 +106,50 @@ class BiasReport:
             bias.by_language(bias.top_shares()),
             bias.mean_ranks(),
             bias.pool_shares,
-            bias.rank_distance(),
+            bias.rank_distance() if apart else bias.max_rank(),
             bias.gap(),
-            worst_questions(bias, collection) if collection else (),
+            worst_questions(bias, collection) if collection and apart else (),
             tuple(notes),
         )
 
-    def figure(self, measure: str) -> Figure:
-        """One of the figures."""
-        return next(figure for figure in self.figures if figure.measure == measure)
+    def figure(self, measure: str) -> Figure | None:
+        """One of the figures; None where it was left out."""
+        return next((figure for figure in self.figures if figure.measure == measure), None)
 
     @property
     def diagnosis(self) -> str:
         """One plain sentence."""
-        excess = self.figure(f"same_language_excess@{DEPTH}")
-        own, fair = float(np.nanmean(np.diagonal(self.top_shares))), float(np.mean(self.pool_shares))
+        apart = self.figure("rank_distance")
+        relative = self.figure("rank_distance_relative")
+        if apart is None or relative is None:
+            return f"{self._preference}."
+        return (
+            f"{self._preference}; a question's answers lie {apart.value:,.0f} ranks apart, "
+            f"{relative.value:.0%} of a random ranking's."
+        )
+
+    @property
+    def _preference(self) -> str:
+        """Which language stands in the top more often than its share of the pool."""
         by_document = np.nanmean(self.top_shares, axis=0) - self.pool_shares
         favourite = int(np.argmax(by_document))
         top = f"of the top {DEPTH} where"
-        if excess.low > _NOTICEABLE:
-            text = f"It prefers documents in the query's language: {own:.0%} {top} {fair:.0%} would be fair"
-        elif by_document[favourite] > _NOTICEABLE:
+        excess = self.figure(f"same_language_excess@{DEPTH}")
+        if excess is not None and (excess.low > _NOTICEABLE or excess.high < -_NOTICEABLE):
+            places = [self.languages.index(code) for code in excess.languages]
+            own, fair = float(np.mean(self.top_shares[places, places])), float(np.mean(self.pool_shares[places]))
+            verb = "prefers" if excess.low > _NOTICEABLE else "avoids"
+            return f"It {verb} documents in the query's language: {own:.0%} {top} {fair:.0%} would be fair"
+        if by_document[favourite] > _NOTICEABLE:
             name, share = _name(self.languages[favourite]), float(np.nanmean(self.top_shares[:, favourite]))
-            text = (
+            return (
                 f"It prefers documents in {name}, whatever the query's language: {share:.0%} {top} "
                 f"{self.pool_shares[favourite]:.0%} would be fair"
             )
-        elif excess.high < -_NOTICEABLE:
-            text = f"It avoids documents in the query's language: {own:.0%} {top} {fair:.0%} would be fair"
-        else:
-            text = f"It shows no preference for a language in the top {DEPTH}"
-        apart = self.figure("rank_distance")
-        relative = self.figure("rank_distance_relative").value
-        return f"{text}; a question's answers lie {apart.value:,.0f} ranks apart, {relative:.0%} of a random ranking's."
+        if self.pool_shares.max() == 1:
+            name = _name(self.languages[int(np.argmax(self.pool_shares))])
+            return f"All documents are in {name}, so none is preferred for its language"
+        return f"It shows no preference for a language in the top {DEPTH}"
 
     @property
     def gap_sentence(self) -> str:

@@ -13,7 +13,7 @@ from hbt_bench.errors import UsageError
 from hbt_bench.ranking.bias import DEPTH
 
 if TYPE_CHECKING:
-    from hbt_bench.reporting.bias_report import BiasReport
+    from hbt_bench.reporting.bias_report import BiasReport, Figure
 
 FORMATS = (".png", ".svg")
 
@@ -29,18 +29,20 @@ def check(path: Path) -> None:
 
 
 def plot_bias(report: BiasReport, path: Path) -> None:
-    """Write a heat map of the top 10, the distribution of rank distance, and bars by query language."""
-    from matplotlib.figure import Figure
+    """Write a heat map of the top 10, the distribution of rank distance (or of last ranks), and bars by language."""
+    from matplotlib.figure import Figure as Canvas
 
     size = len(report.languages)
-    figure = Figure(figsize=(14, 4.8), layout="constrained")
+    figure = Canvas(figsize=(14, 4.8), layout="constrained")
     heat, spread, bars = figure.subplots(1, 3, width_ratios=(1.15, 1, 1))
     _heat_map(heat, report)
-    _distribution(spread, report)
-    values = report.figure("rank_distance").languages
-    bars.barh(list(values), list(values.values()), color="#3b6ea8")
+    shown, name = report.figure("rank_distance"), "rank distance"
+    if shown is None:
+        shown, name = next(one for one in report.figures if one.measure == "Max@R"), "rank of the last answer"
+    _distribution(spread, report, shown, name)
+    bars.barh(list(shown.languages), list(shown.languages.values()), color="#3b6ea8")
     bars.invert_yaxis()
-    bars.set(title="rank distance by query language", xlabel="mean rank distance")
+    bars.set(title=f"{name} by query language", xlabel=f"mean {name}")
     bars.tick_params(axis="y", labelsize=9 if size <= 14 else 7)
     figure.suptitle(f"{report.model} on {report.task}", fontsize=12)
     buffer = io.BytesIO()
@@ -74,12 +76,12 @@ def _heat_map(axes: Any, report: BiasReport) -> None:
     axes.figure.colorbar(image, ax=axes, shrink=0.8)
 
 
-def _distribution(axes: Any, report: BiasReport) -> None:
-    distances = report.rank_distances[np.isfinite(report.rank_distances)]
-    figure = report.figure("rank_distance")
-    expected = figure.value / report.figure("rank_distance_relative").value
-    axes.hist(distances, bins=40, color="#3b6ea8")
-    axes.axvline(figure.value, color="black", label=f"mean {figure.value:,.0f}")
-    axes.axvline(expected, color="#c0392b", linestyle="--", label=f"random {expected:,.0f}")
+def _distribution(axes: Any, report: BiasReport, shown: Figure, name: str) -> None:
+    axes.hist(report.spread[np.isfinite(report.spread)], bins=40, color="#3b6ea8")
+    axes.axvline(shown.value, color="black", label=f"mean {shown.value:,.0f}")
+    relative = report.figure("rank_distance_relative")
+    if relative is not None:
+        expected = shown.value / relative.value
+        axes.axvline(expected, color="#c0392b", linestyle="--", label=f"random {expected:,.0f}")
     axes.legend(frameon=False)
-    axes.set(title="rank distance", xlabel="last minus first rank of a question's answers", ylabel="queries")
+    axes.set(title=name, ylabel="queries")
