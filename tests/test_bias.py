@@ -97,6 +97,20 @@ def test_same_language_preference_by_hand(six):
     assert six.same_language_excess(3).tolist() == pytest.approx([2 / 3, 0, 0, 0, -1 / 3, 0])
 
 
+def test_no_preference_where_the_pool_has_nothing_or_everything_in_the_querys_language():
+    queries = [Query("am-q", "am", "?", "1"), Query("en-q", "en", "?", "1"), Query("de-q", "de", "?", "1")]
+    documents = [Document(f"{code}-{n}", code, f"{code} {n}") for code in ("de", "en") for n in (1, 2)]
+    relevant = {query.id: {"de-1": 1, "en-1": 1} for query in queries}
+    both = ranked(
+        Collection.from_records("apart", queries, documents, relevant), [["de-1", "de-2", "en-1", "en-2"]] * 3
+    )
+    # am, de, en: nothing is in Amharic, and the top 2 are German
+    assert both.same_language_excess(2).tolist() == pytest.approx([np.nan, 0.5, -0.5], nan_ok=True)
+    assert "same_language_excess@10" not in scores(both)["am"]
+    alone = Collection.from_records("alone", queries[1:2], documents[2:], {"en-q": {"en-1": 1}})
+    assert np.isnan(ranked(alone, [["en-1"]]).same_language_excess()).all()
+
+
 def test_mean_ranks_by_hand(six):
     # German queries: German answers at 1, 1; English at 4, 2; Swahili at 9, 3
     assert six.mean_ranks()[0].tolist() == [1, 3, 6]

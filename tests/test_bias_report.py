@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hbt_bench.cli.main import run as command
+from hbt_bench.corpus.collection import Collection
 from hbt_bench.ranking.bias import Bias
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.reporting.bias_report import BiasReport
@@ -130,6 +131,55 @@ def test_plots_are_written(checkpoint, tmp_path, capsys, ending):
     assert command(["bias", str(checkpoint), *arguments, "--format", "csv"]) == 0
     start = plot.read_bytes()[:200]
     assert start.startswith(b"\x89PNG") if ending == "png" else b"<?xml" in start
+
+
+@pytest.fixture
+def grades(tmp_path):
+    """A task file whose answers are no translations of one another: each question is asked in one language."""
+    records = [
+        {"id": f"{code}-{n}", "language": code, "query": f"question {n} {code}?", "document": f"answer {n} {code}."}
+        for code in ("de", "en")
+        for n in range(12)
+    ]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    task = tmp_path / "grades.yaml"
+    task.write_text(
+        "name: grades\ntitle: Grades\nmteb_name: Grades\ndescription: Questions.\nsource:\n  kind: jsonl\n"
+        "  path: data.jsonl\n  languages: [de, en]\n"
+        "  columns: {id: id, language: language, query: query, document: document}\n"
+        "  parallel: false\n"
+    )
+    return task
+
+
+def test_a_pool_without_translations_has_a_report_without_rank_distance(checkpoint, grades, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    plot = tmp_path / "bias.svg"
+    arguments = ["--task", f"{grades}", "--results", str(tmp_path / "results"), "--plot", str(plot)]
+    assert command(["bias", str(checkpoint), *arguments, "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "rank_distance" not in found["measures"]
+    assert {"Max@R", "same_language_excess@10", "MRC@20"} & set(found["measures"]) == {
+        "Max@R",
+        "same_language_excess@10",
+    }
+    assert found["worst"] == []
+    assert "ranks apart" not in found["diagnosis"]
+    assert "rank_distance is left out. rank distance compares the translations of an answer" in found["notes"][0]
+    assert any("MRC@20 is left out. It applies to none of the queries." in note for note in found["notes"])
+    assert "rank of the last answer by query language" in plot.read_text()
+
+
+def test_documents_of_one_language_are_no_preference():
+    collection = parallel(12)
+    english = [document for document in collection.documents if document.language == "en"]
+    relevant = {query.id: {f"en-d{query.question[1:]}": 1} for query in collection.queries}
+    only = Collection.from_records("only", list(collection.queries), english, relevant)
+    scores = np.random.default_rng(2).standard_normal((len(only.queries), len(english))).astype(np.float32)
+    found = report(Bias(only, rank(only, Matrix(scores), confidences=False)[0]))
+    assert found.diagnosis == "All documents are in English, so none is preferred for its language."
+    assert found.figure("same_language_excess@10") is None
+    assert found.figure("rank_distance") is None
 
 
 def test_wrong_requests_are_told(checkpoint, tmp_path, capsys):

@@ -12,7 +12,7 @@ import numpy as np
 from hbt_bench.cli import options
 from hbt_bench.cli.terminal import one_line
 from hbt_bench.errors import DataError, UsageError
-from hbt_bench.tasks.registry import select_tasks
+from hbt_bench.tasks.registry import Selection, select_tasks
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.command("bias")
 @click.argument("source", metavar="RESULT-or-MODEL")
 @click.option("--task", default="xquad-r-multi", show_default=True, help="Which multilingual task, for a model.")
+@options.task_dir
 @options.languages()
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @options.data_dir
@@ -100,13 +101,15 @@ def _evaluated(model: str, task: str, languages: tuple[str, ...] | None, output:
     from hbt_bench.tasks.mteb_model import ModelRequest
 
     selections = select_tasks(task)
-    if len(selections) != 1 or selections[0].spec is None or selections[0].modes != ("multi",):
+    spec = selections[0].spec
+    if len(selections) != 1 or spec is None or "multi" not in selections[0].modes:
         raise UsageError(f"--task {task} is no multilingual task: name one, as in --task xquad-r-multi")
-    if len(selections[0].spec.select(languages)) < 2:
+    if len(spec.select(languages)) < 2:
         raise UsageError("language bias needs two languages: name another one with --languages")
     with Bars() as bars:
         request = ModelRequest(model)
-        return Evaluation(request, selections, output, languages, data_dir, say=bars.say, progress=bars.update).run()[0]
+        multi = [Selection(spec, ("multi",))]
+        return Evaluation(request, multi, output, languages, data_dir, say=bars.say, progress=bars.update).run()[0]
 
 
 def show(report: BiasReport) -> None:
