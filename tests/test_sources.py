@@ -8,7 +8,8 @@ from pydantic import TypeAdapter, ValidationError
 from hbt_bench.corpus import cldr
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.training.parallel import MISSING
-from hbt_bench.training.sources import CldrFacts, FileData, HubData, Part, SourceSpec, data_folders, expand
+from hbt_bench.training.records import Part
+from hbt_bench.training.sources import CldrFacts, FileData, HubData, SourceSpec, data_folders, expand
 
 RECORDS = [
     {"id": "a", "doc": "1", "kind": "x", "texts": {"en": {"q": "who?", "p": "Ann."}, "de": {"q": "wer?"}}},

@@ -19,8 +19,9 @@ from hbt_bench.reporting.evaluation import Evaluation
 from hbt_bench.reporting.stored_ranks import StoredRanks
 from hbt_bench.studies import report
 from hbt_bench.studies.answer import answer, holding
+from hbt_bench.studies.cells import by_question
 from hbt_bench.studies.design import GROUPS, Answer
-from hbt_bench.studies.findings import Figure, Findings, by_question
+from hbt_bench.studies.findings import Figure, Findings
 from hbt_bench.studies.plan import Evaluate, Place, Plan, Train
 from hbt_bench.studies.study import SCALES, Study, find, names
 from hbt_bench.training import card

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import ClassVar
 
@@ -60,4 +61,10 @@ class Signature:
     def __str__(self) -> str:
         fields = ("task", "text", "data", "model", "prompt", "ties")
         parts = [f"{field}:{getattr(self, field).replace('|', '/')}" for field in fields]
-        return "|".join([*parts, f"hbt:{version('hbt-bench')}", f"mteb:{version('mteb')}"])
+        return "|".join([*parts, *_versions()])
+
+
+@cache
+def _versions() -> tuple[str, ...]:
+    """Looked up once, for a task may have a thousand subsets."""
+    return f"hbt:{version('hbt-bench')}", f"mteb:{version('mteb')}"

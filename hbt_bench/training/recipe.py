@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from hbt_bench.errors import UsageError
 from hbt_bench.languages import get_language
 from hbt_bench.tasks.document import Document
-from hbt_bench.training.sources import Code, SourceSpec, expand
+from hbt_bench.training.records import Code
+from hbt_bench.training.sources import SourceSpec, expand
 from hbt_bench.training.strategies import Strategy
 
 #: What a development collection can be measured by, and whether more of it is better.
