@@ -78,7 +78,7 @@ def test_a_claim_ends_with_the_error_of_who_has_it(store):
 
 def test_two_runs_at_once_share_the_chunks(store):
     """Each chunk is encoded once by one of them, and both get all; one that fails leaves its chunk to the other."""
-    chunks = [Chunk("query", "en", [f"text {number}"]) for number in range(12)]
+    chunks = [Chunk("query", "en", (f"text {number}",)) for number in range(12)]
     encoded, failed = [], []
 
     class Slow:

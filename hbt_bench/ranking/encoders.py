@@ -79,18 +79,15 @@ class DenseScorer:
     ) -> DenseScorer:
         """Encode a collection: equal texts of one language once per role, known ones taken from `store`.
 
-        `processes` share the texts, and all of them have all vectors in the end. `progress` is told how many texts
-        each step covered. Raises `ModelError` for vectors that are not finite or not one per text.
+        Where the encoder says that it is `symmetric`, the same vectors do for both roles if a language has the same
+        texts in both, as in bitext. `processes` share the texts, and all of them have all vectors in the end.
+        `progress` is told how many texts each step covered. Raises `ModelError` for vectors that are not finite or
+        not one per text.
         """
-        laid_out = (
-            _lay_out(collection.queries, collection.query_blocks, "query"),
-            _lay_out(collection.documents, collection.document_blocks, "document"),
-        )
-        chunks = [chunk for part, *_ in laid_out for chunk in part]
-        vectors = Encoding(encoder, store, processes, progress).run(chunks)
-        count = len(laid_out[0][0])
-        queries = _rows(vectors[:count], *laid_out[0][1:])
-        documents = _rows(vectors[count:], *laid_out[1][1:])
+        laid_out = _laid_out(collection, getattr(encoder, "symmetric", False))
+        chunks = _chunks(laid_out)
+        vectors = dict(zip(chunks, Encoding(encoder, store, processes, progress).run(chunks), strict=True))
+        queries, documents = (_rows([vectors[chunk] for chunk in part], *places) for part, *places in laid_out)
         if queries.shape[1] != documents.shape[1]:
             raise ModelError(
                 f"the model gives queries {queries.shape[1]} dimensions and documents {documents.shape[1]}: "
@@ -110,16 +107,31 @@ class _Similarity:
         return torch.from_numpy(self.encoder.similarity(queries.numpy(), documents.numpy()))
 
 
-def distinct_texts(collection: Collection) -> int:
-    """How many texts an evaluation encodes: the distinct ones of each language and role."""
-    return sum(
-        len({(text.language, text.text) for text in texts}) for texts in (collection.queries, collection.documents)
+def distinct_texts(collection: Collection, symmetric: bool = False) -> int:
+    """How many texts an evaluation encodes: the distinct ones of each language and role.
+
+    With an encoder that is `symmetric`, of a language that has the same texts in both roles those of one.
+    """
+    return sum(len(chunk.texts) for chunk in _chunks(_laid_out(collection, symmetric)))
+
+
+#: Chunks, and for each text its chunk and its row there.
+_LaidOut = tuple[list[Chunk], NDArray[np.int32], NDArray[np.int32]]
+
+
+def _laid_out(collection: Collection, symmetric: bool) -> tuple[_LaidOut, _LaidOut]:
+    """The queries and the documents in chunks; those of a symmetric encoder are all of one role."""
+    return (
+        _lay_out(collection.queries, collection.query_blocks, "document" if symmetric else "query"),
+        _lay_out(collection.documents, collection.document_blocks, "document"),
     )
 
 
-def _lay_out(
-    texts: tuple[Query, ...] | tuple[Document, ...], blocks: dict[str, slice], role: Role
-) -> tuple[list[Chunk], NDArray[np.int32], NDArray[np.int32]]:
+def _chunks(laid_out: tuple[_LaidOut, _LaidOut]) -> list[Chunk]:
+    return list(dict.fromkeys(chunk for part, *_ in laid_out for chunk in part))
+
+
+def _lay_out(texts: tuple[Query, ...] | tuple[Document, ...], blocks: dict[str, slice], role: Role) -> _LaidOut:
     """The chunks of the distinct texts, and for each text its chunk and its row there."""
     chunks: list[Chunk] = []
     part, row = np.empty(len(texts), np.int32), np.empty(len(texts), np.int32)
@@ -130,7 +142,7 @@ def _lay_out(
         found = np.array([place[text.text] for text in texts[block]], np.int64)
         part[block], row[block] = found // CHUNK + len(chunks), found % CHUNK
         starts = range(0, len(distinct), CHUNK)
-        chunks += [Chunk(role, language, distinct[start : start + CHUNK]) for start in starts]
+        chunks += [Chunk(role, language, tuple(distinct[start : start + CHUNK])) for start in starts]
     return chunks, part, row
 
 

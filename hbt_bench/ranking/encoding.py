@@ -39,7 +39,7 @@ class Chunk:
 
     role: Role
     language: str
-    texts: list[str]
+    texts: tuple[str, ...]
 
     @property
     def characters(self) -> int:

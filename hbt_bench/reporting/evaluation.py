@@ -16,7 +16,6 @@ from hbt_bench.corpus.atomic import check_writable
 from hbt_bench.corpus.collection import Collection
 from hbt_bench.corpus.download import cache_dir
 from hbt_bench.errors import HbtBenchError, ModelError
-from hbt_bench.ranking.encoders import distinct_texts
 from hbt_bench.ranking.processes import ALONE, Processes, local_device
 from hbt_bench.ranking.ranks import ScoringModel
 from hbt_bench.ranking.signature import Signature
@@ -140,7 +139,7 @@ class Evaluation:
         shared.store = store
         shared.processes = self.processes
         shared.prompt_label = self.model.prompt_label
-        totals = {"encode": distinct_texts(shared.collection), "rank": len(shared.collection.queries)}
+        totals = {"encode": shared.texts(model), "rank": len(shared.collection.queries)}
         shared.progress = lambda stage, count: self.progress(stage, count, totals[stage])
         return [self._task(mteb_task.ParallelRetrieval(shared, mode), model, shared) for mode in selection.modes]
 

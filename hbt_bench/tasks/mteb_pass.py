@@ -19,6 +19,8 @@ from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.models import EncoderProtocol, SentenceTransformerEncoderWrapper
 from mteb.types import PromptType
 from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Router
 from torch.utils.data import DataLoader
 
 from hbt_bench.corpus.collection import Collection
@@ -74,6 +76,11 @@ class MtebEncoder:
         return np.asarray(vectors, dtype=np.float32)
 
     @property
+    def symmetric(self) -> bool:
+        """Whether a text has the same vector as a query and as a document."""
+        return _symmetric(self.model)
+
+    @property
     def device(self) -> torch.device:
         """Where the model is, and with it the pass over the scores."""
         return torch.device(getattr(getattr(self.model, "model", None), "device", "cpu"))
@@ -82,6 +89,16 @@ class MtebEncoder:
         """The model's own similarity: cosine, dot product, or what its configuration names."""
         scores = self.model.similarity(torch.from_numpy(queries), torch.from_numpy(documents))
         return torch.as_tensor(scores).detach().float().cpu().numpy()
+
+
+def _symmetric(model: Any) -> bool:
+    """Whether both roles are encoded alike: sentence-transformers' own modules, no router among them, no prompts."""
+    if not isinstance(model, SentenceTransformerEncoderWrapper) or type(model.model) is not SentenceTransformer:
+        return False
+    own = all(type(module).__module__.startswith("sentence_transformers.") for module in model.model)
+    routed = any(isinstance(module, Router) for module in model.model.modules())
+    prompts = {**(model.model_prompts or {}), **model.model.prompts}
+    return own and not routed and not any(prompts.values())
 
 
 class SharedPass:
@@ -116,6 +133,10 @@ class SharedPass:
             self._judged[mode] = {judged.subset.name: judged for judged in judged_subsets(self.collection, mode)}
         return self._judged[mode]
 
+    def texts(self, model: Any) -> int:
+        """How many texts a pass with `model` encodes."""
+        return distinct_texts(self.collection, _symmetric(model))
+
     @property
     def ranks(self) -> Ranks | None:
         """The ranks of the last model, None before the first evaluation."""
@@ -128,7 +149,7 @@ class SharedPass:
         settings = repr(sorted((key, value) for key, value in encode_kwargs.items() if key != "show_progress_bar"))
         if self._ranked and self._ranked[0]() is model and self._ranked[1] == settings:
             return self._ranked[2], self._ranked[3]
-        collection, texts = self.collection, distinct_texts(self.collection)
+        collection, texts = self.collection, self.texts(model)
         asked: Sequence[int] = [texts]
         started = perf_counter()
         if isinstance(model, ScoringModel):
