@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -108,6 +109,11 @@ def test_the_command_evaluates_what_is_not_there_and_reads_what_is(checkpoint, t
     assert max(len(line) for line in first.splitlines()) <= 80
     assert "% of the top 10, by language of the document" in first
     assert "The 10 worst questions" in first
+    below = first[first.index("The 10 worst questions") :]
+    ranks = re.findall(r"rank distance [\d,]+: (.*?)\n +first stood", below, re.DOTALL)
+    assert len(ranks) == 10
+    for line in (line for text in ranks for line in text.splitlines()):  # a language and its rank stay together
+        assert re.fullmatch(r"\s*(?:(?:de|en|sw)\u00a0[\d,]+\s*)+", line), line
     result = next(tmp_path.rglob("CldrFactsMultilingualRetrieval_de_en_sw.json"))
     assert command(["bias", str(result)]) == 0
     assert capsys.readouterr().out == first
@@ -185,6 +191,8 @@ def test_documents_of_one_language_are_no_preference():
 def test_wrong_requests_are_told(checkpoint, tmp_path, capsys):
     assert command(["bias", str(checkpoint), "--task", "cldr-facts-mono", "--results", str(tmp_path)]) == 2
     assert "is no multilingual task" in capsys.readouterr().err
+    assert command(["bias", str(tmp_path / "no.json"), "--results", str(tmp_path)]) == 2
+    assert f"there is no file {tmp_path / 'no.json'}: name a result" in capsys.readouterr().err
     assert command(["bias", str(checkpoint), "--plot", str(tmp_path / "bias.gif")]) == 2
     assert "a plot is written as .png or .svg" in capsys.readouterr().err
 

@@ -117,6 +117,16 @@ def test_every_command_has_help(hbt, name):
     assert out.startswith(f"Usage: hbt-bench {name} ")
 
 
+@pytest.mark.parametrize(("arguments", "command"), [([], "run"), (["data"], "verify"), (["study"], "list")])
+def test_no_command_is_answered_by_the_help_in_lines(hbt, arguments, command):
+    """With click 8.2 and later it is an error whose message is the help."""
+    code, out, err = hbt(*arguments)
+    said = (out + err).splitlines()
+    assert code in (0, 2)
+    assert said[0].startswith(" ".join(["Usage: hbt-bench", *arguments]))
+    assert any(line.startswith(f"  {command} ") for line in said)
+
+
 def test_examples_stand_on_lines_of_their_own(hbt):
     _, out, _ = hbt("run", "--help")
     assert "\n  hbt-bench run --model ckpt/ --tasks xquad-r-multi\n" in out
@@ -238,8 +248,11 @@ def test_one_mode_is_shown(hbt):
         ("tasks --format xml", ["'xml'", "'table', 'md', 'csv', 'json'"]),
         ("data fetch mlqar", ["unknown task 'mlqar'", "did you mean 'mlqa-r'"]),
         ("data verify xquad-r --languages chinese", ["xquad-r has no language 'chinese'", "did you mean 'zh'?"]),
-        ("run --tasks xquad-r", ["--model"]),
-        ("run --model bm25", ["--tasks"]),
+        ("run --tasks xquad-r", ["Missing option '--model': `hbt-bench run --help` has examples"]),
+        ("run --model bm25", ["Missing option '--tasks': `hbt-bench run --help` has examples"]),
+        ("run --model bm25 --tasks cldr-facts --languages en de", ["(de): `hbt-bench run --help` has examples"]),
+        ("run --model bm25 --tasks zzzzzzzzz", ["--task-dir or HBT_BENCH_TASKS names a folder with your own"]),
+        ("data verify zzzzzzzzz", ["--task-dir or HBT_BENCH_TASKS names a folder with your own"]),
         ("run --model bm25 --task xquad-r", ["--task", "--tasks"]),
         ("run --model bm25 --tasks xquad-r --langauges en", ["--langauges", "--languages"]),
         ("run --model bm25 --tasks xquad-r --format jsn", ["'jsn'", "'table', 'json'"]),

@@ -256,6 +256,38 @@ def test_the_site_is_built_and_no_link_is_dead(tmp_path):
         assert not loaded, (page.name, loaded)  # nothing is fetched from elsewhere
 
 
+def _anchors(page: Path) -> set[str]:
+    """Those that GitHub makes of the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", _without_blocks(page), re.MULTILINE)
+    plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)|[`*]", r"\1", heading).strip().lower() for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in plain}
+
+
+def _without_blocks(page: Path) -> str:
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+LINKED = sorted({*PAGES, *(path.relative_to(ROOT).as_posix() for path in (ROOT / "results").rglob("*.md"))})
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_links_lead_somewhere_on_github(name):
+    """Files and headings, also from the pages that the site does not have, such as README.md."""
+    page = ROOT / name
+    dead = []
+    for link in re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)\)", _without_blocks(page)):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and anchor not in _anchors(target)):
+            dead.append(link)
+    assert not dead
+
+
+def test_links_are_looked_at():
+    assert {"README.md", "results/README.md", "results/studies/README.md", "docs/tutorial.md"} <= set(LINKED)
+    assert "where-is-what" in _anchors(ROOT / "docs/architecture.md")
+
+
 def test_python_reference_has_all_public_names():
     import hbt_bench
 

@@ -58,6 +58,9 @@ def write(path, rows):
 def test_the_form_is_found_out(tmp_path, capsys, rows, kind, columns, languages, counts):
     write(tmp_path / "data.jsonl", rows)
     assert run(["tasks", "new", "demo", "--from", "data.jsonl"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "demo.yaml\n"
+    assert err.splitlines()[-1] == "hbt-bench: check it with `hbt-bench tasks validate demo.yaml`"
     content = yaml.safe_load((tmp_path / "demo.yaml").read_text())
     assert content["source"]["kind"] == kind
     assert content["source"]["columns"] == columns

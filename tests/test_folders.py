@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import pytest
 
 from hbt_bench.cli.main import run
 from hbt_bench.errors import DataError, UsageError
+from hbt_bench.reporting.report import ReportRequest
+from hbt_bench.reporting.results import Result, read_all
 from hbt_bench.tasks import folders, registry
 from hbt_bench.tasks.registry import definitions, select_tasks
 from hbt_bench.tasks.validation import Validation
@@ -31,6 +34,11 @@ ROWS = [
     },
     {"id": 2, "x": {"en": {"q": "Where?", "d": "Here."}, "de": {"q": "Wo?", "d": "Hier."}}},
 ]
+
+
+UNKNOWN = (
+    "unknown task '{}'; `hbt-bench tasks` lists all, and --task-dir or HBT_BENCH_TASKS names a folder with your own"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +66,24 @@ def test_a_task_file_by_its_path(folder):
     assert part.mteb_task_name("cross") == "MineCrossLingualRetrieval_from_en_to_de"
     assert {query.language for query in part.load().queries} == {"en"}
     assert {document.language for document in part.load().documents} == {"de"}
+
+
+@pytest.mark.parametrize("name", ["mine", "mine-multi", "mine-multi[de,en]+typos"])
+def test_a_task_in_the_current_folder_is_not_looked_for_and_the_way_is_told(folder, monkeypatch, name):
+    monkeypatch.chdir(folder)
+    with pytest.raises(UsageError) as caught:
+        select_tasks(name)
+    assert str(caught.value) == (
+        f"the file of the task '{name}' is in a folder that is not looked in: add --task-dir ., or name the folder in "
+        "HBT_BENCH_TASKS"
+    )
+
+
+def test_a_broken_file_that_is_asked_for_is_told_once(folder, capsys):
+    (folder / "broken.yaml").write_text("name: broken\nsuorce: {}\n")
+    with pytest.raises(DataError, match=r"broken.yaml:2:1: unknown key 'suorce' in the file; did you mean 'source'"):
+        select_tasks(str(folder / "broken.yaml"))
+    assert capsys.readouterr().err == ""
 
 
 def test_a_folder_with_a_broken_file(folder, capsys):
@@ -126,6 +152,19 @@ def test_a_folder_of_the_environment_that_is_not_there_is_told(folder, monkeypat
         f"hbt-bench: HBT_BENCH_TASKS names {folder}/gone, where there is no task file (*.yaml or *.yml)\n"
         f"hbt-bench: HBT_BENCH_TASKS names {folder}/empty, where there is no task file (*.yaml or *.yml)\n"
     )
+
+
+def test_recipes_and_studies_beside_task_files_are_passed_over(folder, monkeypatch, capsys):
+    (folder / "recipe.yaml").write_text("init: static:8\ndata: [{kind: cldr-facts}]\nsteps: 5\n")
+    (folder / "study.yaml").write_text("name: study\nscales: {smoke: {}}\n")
+    (folder / "misspelt.yaml").write_text("name: misspelt\nsuorce: {kind: jsonl}\n")
+    registry.add(folder)
+    known = registry.definitions()
+    assert "mine" in known
+    assert not {"recipe", "study", "misspelt"} & set(known)
+    assert re.findall(r"(\w+)\.yaml", capsys.readouterr().err) == ["misspelt"]
+    with pytest.raises(DataError, match="the key 'name' is missing"):  # one that was named is looked at
+        select_tasks(str(folder / "recipe.yaml"))
 
 
 def test_folders_come_from_the_environment_too(folder, monkeypatch):
@@ -199,6 +238,65 @@ def test_the_command_line_lists_and_shows_them(folder, capsys):
     assert "MineCrossLingualRetrieval" in out
     assert run(["tasks", "show", "suite:mtop"]) == 0
     assert capsys.readouterr().out == "MTOPDomainClassification\nMTOPIntentClassification\n"
+
+
+@pytest.fixture
+def own(folder, capsys):
+    """Run a command line in a process of its own, as it were, on the results of BM25 on the folder's task."""
+    pytest.importorskip("bm25s")
+    results = folder / "results"
+
+    def own(*arguments):
+        registry.forget()
+        code = run([str(argument) for argument in arguments])
+        return (code, *capsys.readouterr())
+
+    chosen = ["--tasks", folder / "mine.yaml", "--languages", "de,en"]
+    assert own("run", "--model", "bm25", *chosen, "--output", results)[0] == 0
+    return own
+
+
+@pytest.mark.parametrize("named", ["file", "folder", "environment"])
+def test_a_comparison_names_the_folder_of_a_task_in_its_advice(folder, own, monkeypatch, named):
+    if named == "environment":
+        monkeypatch.setenv("HBT_BENCH_TASKS", str(folder))
+    tasks = {"file": [folder / "mine.yaml"], "folder": ["mine", "--task-dir", folder], "environment": ["mine"]}[named]
+    arguments = ["--languages", "de,en", "--results", folder / "results"]
+    code, out, err = own("compare", "bm25", "org/model", "--tasks", *tasks, *arguments)
+    assert (code, out) == (3, "")
+    assert err.endswith(
+        f"run `hbt-bench run --model org/model --tasks mine --languages de,en --task-dir {folder} "
+        f"--output {folder / 'results'}`\n"
+    )
+
+
+def test_bias_of_a_task_of_ones_own(folder, own):
+    arguments = ["--languages", "de,en", "--results", folder / "results", "--format", "json"]
+    by_name = own("bias", "bm25", "--task", "mine-multi", "--task-dir", folder, *arguments)
+    assert by_name[::2] == (0, "")
+    assert json.loads(by_name[1])["task"] == "mine-multi[de,en]"
+    assert own("bias", "bm25", "--task", folder / "mine.yaml", *arguments) == by_name
+    [path] = folder.rglob("MineMultilingualRetrieval_de_en.json")
+    code, out, err = own("bias", path)
+    assert (code, err) == (0, f"hbt-bench: the texts are left out: {UNKNOWN.format('mine-multi')}\n")
+    assert "worst questions" not in out
+    code, out, err = own("bias", path, "--task-dir", folder)
+    assert (code, err) == (0, "")
+    assert "The 2 worst questions" in out
+
+
+def test_the_report_says_how_a_task_of_ones_own_is_found(folder, own):
+    found = [one for one in read_all(folder / "results") if isinstance(one, Result)]
+    assert len(found) == 3
+    said = []
+    registry.forget()
+    [board] = ReportRequest(say=said.append).content(found)["boards"]
+    missing = UNKNOWN.format("mine[de,en]")
+    assert said == [f"the questions and the comparison on mine[de,en] are left out: {missing}"]
+    registry.add(folder)
+    said.clear()
+    [board] = ReportRequest(say=said.append).content(found)["boards"]
+    assert (said, board["texts"]) == ([], True)
 
 
 def _processor_seconds(*arguments):

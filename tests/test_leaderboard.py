@@ -112,6 +112,12 @@ def test_all_formats_come_from_the_same_rows(two_models):
     ]
 
 
+def test_a_name_is_not_folded_within_its_revision():
+    table = Table(("model", "AP"), [["local/a-long-name@01234567", "0.6\n±0.1"], ["local/a@01234567", "0.5\n±0.1"]])
+    lines = [line.split() for line in table.text([18, 5]).splitlines()[2:]]
+    assert lines == [["local/a-long-name", "0.6"], ["@01234567", "±0.1"], ["local/a@01234567", "0.5"], ["±0.1"]]
+
+
 def test_a_table_on_a_terminal_has_lines_of_one_width(two_models):
     table = Leaderboard.of(two_models).tables()[0]
     widths = [8 if name == "model" else 9 for name in table.header]

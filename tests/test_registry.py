@@ -110,7 +110,11 @@ def test_no_name_is_also_mtebs():
         ("xquad-r-", "unknown task 'xquad-r-'; did you mean 'xquad-r'"),
         ("cldr-fact", "unknown task 'cldr-fact'; did you mean 'cldr-facts'"),
         ("scifact", "unknown task 'scifact'; did you mean 'SciFact'"),
-        ("zzzzzzzzz", "unknown task 'zzzzzzzzz'; `hbt-bench tasks` lists all"),
+        (
+            "zzzzzzzzz",
+            "unknown task 'zzzzzzzzz'; `hbt-bench tasks` lists all, and --task-dir or HBT_BENCH_TASKS names a folder "
+            "with your own",
+        ),
         ("test", "unknown task 'test'"),  # a word in the sources of MTEB's tasks, and no task
     ],
 )
@@ -118,6 +122,15 @@ def test_an_unknown_name(name, message):
     with pytest.raises(UsageError) as caught:
         select_tasks(["xquad-r", name])
     assert str(caught.value).startswith(message)
+
+
+def test_a_task_whose_folder_is_not_looked_in():
+    with pytest.raises(UsageError) as caught:
+        select_tasks("flores-ood-multi[en,sw]")  # not "did you mean 'flores-multi'?", which has other data
+    assert str(caught.value) == (
+        "the file of the task 'flores-ood-multi[en,sw]' is in a folder that is not looked in: "
+        f"add --task-dir {registry.shipped().path / 'ood'}, or name the folder in HBT_BENCH_TASKS"
+    )
 
 
 @pytest.mark.parametrize("names", ["", [], ",", ["", " , "]])

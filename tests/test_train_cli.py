@@ -99,6 +99,14 @@ def test_a_misspelt_key_has_its_line(hbt, tmp_path):
     assert err == "hbt-bench: r.yaml:2:1: unknown key 'strateggy' in the file; did you mean 'strategy'?\n"
 
 
+def test_the_next_command_is_whole(hbt, tmp_path):
+    """What `train` advises is a command that `run` takes: it has the options that must be there."""
+    code, out, err = hbt("train", *SMALL, "--output", "my model")
+    assert (code, out) == (0, "my model\n")
+    advice = err.splitlines()[-1]
+    assert advice == "hbt-bench: evaluate it with `hbt-bench run --model 'my model' --tasks xquad-r`"
+
+
 def test_quickstart(hbt, tmp_path, monkeypatch):
     """The whole of it, with less training."""
     from hbt_bench.cli import quickstart
@@ -118,3 +126,9 @@ def test_quickstart(hbt, tmp_path, monkeypatch):
     assert "- el: monolingual 0." in out
     assert "- vi: monolingual 0." in out
     assert all(len(line) <= 80 for line in out.splitlines())
+    assert "W/T/L" not in out  # of a table that is not shown
+    code, out, err = hbt("quickstart", "--seed", "1")  # it has no --overwrite, as `train` has
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1] == (
+        "hbt-bench: quickstart/models/monolingual is of another --seed or version: choose another --output"
+    )

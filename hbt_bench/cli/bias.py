@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ import numpy as np
 from hbt_bench.cli import options
 from hbt_bench.cli.terminal import one_line
 from hbt_bench.errors import DataError, UsageError
-from hbt_bench.tasks.registry import Selection, select_tasks
+from hbt_bench.tasks.registry import base_name, select_tasks, task_names, unknown
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 @options.languages()
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @options.data_dir
+@options.task_dir
 @options.formats("table", "json", "md", "csv")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Also write a plot: .png or .svg.")
 def command(
@@ -55,6 +58,8 @@ def command(
     if plot:
         plots.check(plot)
     is_file = source.endswith(".json") and Path(source).is_file()
+    if source.endswith(".json") and not is_file:
+        raise UsageError(f"there is no file {source}: name a result, as in results/<model>/<revision>/<Task>.json")
     result = Result.read(Path(source)) if is_file else _evaluated(source, task, languages, results, data_dir)
     if result.ranks is None or "-multi" not in result.task:
         raise UsageError(f"{result.path} is of {result.task}: language bias is read from a multilingual task's result")
@@ -64,12 +69,14 @@ def command(
     _check(result, stored)
     collection = None
     try:
-        name = result.task.partition("-multi")[0]
-        collection = select_tasks(f"{name}-multi")[0].spec.load(stored.judgements.languages, data_dir)  # type: ignore[union-attr]
+        name = base_name(result.task)
+        if name not in task_names():
+            raise unknown(name)
+        collection = select_tasks(name)[0].spec.load(stored.judgements.languages, data_dir)  # type: ignore[union-attr]
         if collection.fingerprint != stored.data:
             collection = None
             click.echo("hbt-bench: the texts are left out: the data here are not those of the result", err=True)
-    except DataError as error:
+    except (DataError, UsageError) as error:
         click.echo(f"hbt-bench: the texts are left out: {one_line(error)}", err=True)
     from hbt_bench.ranking.bias import Bias
 
@@ -106,10 +113,10 @@ def _evaluated(model: str, task: str, languages: tuple[str, ...] | None, output:
         raise UsageError(f"--task {task} is no multilingual task: name one, as in --task xquad-r-multi")
     if len(spec.select(languages)) < 2:
         raise UsageError("language bias needs two languages: name another one with --languages")
+    selections = [replace(selections[0], modes=("multi",))]  # of a whole collection, or of a task file
     with Bars() as bars:
         request = ModelRequest(model)
-        multi = [Selection(spec, ("multi",))]
-        return Evaluation(request, multi, output, languages, data_dir, say=bars.say, progress=bars.update).run()[0]
+        return Evaluation(request, selections, output, languages, data_dir, say=bars.say, progress=bars.update).run()[0]
 
 
 def show(report: BiasReport) -> None:
@@ -130,7 +137,7 @@ def show(report: BiasReport) -> None:
     for number, query in enumerate(report.worst, 1):
         if number == 1:
             console.print(Text(f"The {len(report.worst)} worst questions", style="bold"))
-        console.print(_question(number, query))
+        console.print(_question(number, query, console.width))
     for note in report.notes:
         console.print(Text(note, style="dim"))
     console.print(Text(report.signature, style="dim"))
@@ -165,15 +172,15 @@ def _colour(strength: float) -> str:
     return "red" if strength <= 0.5 else ""
 
 
-def _question(number: int, query: WorstQuery) -> Group:
+def _question(number: int, query: WorstQuery, width: int) -> Group:
     from rich.console import Group
     from rich.padding import Padding
     from rich.text import Text
 
-    # a no-break space keeps a language and its rank on one line
+    # rich would break a line between a language and its rank, also at a no-break space; textwrap does not at that
     ranks = "  ".join(f"{code}\u00a0{rank:,}" for code, rank in sorted(query.ranks.items(), key=lambda item: item[1]))
     below = (
-        f"rank distance {query.rank_distance:,}: {ranks}",
+        *textwrap.wrap(f"rank distance {query.rank_distance:,}: {ranks}", max(20, width - 4)),
         f"first stood: {query.first_text[:300]} [{query.first_language}]",
     )
     return Group(

@@ -22,6 +22,7 @@ _NAME = 8
 @click.argument("models", nargs=-1, required=True)
 @click.option("--tasks", multiple=True, required=True, metavar="NAMES", help="Task names, with commas or repeated.")
 @options.languages()
+@options.task_dir
 @click.option("--baseline", help="The model to compare with, one of MODELS; the first if not given.")
 @click.option(
     "--measure",
@@ -111,10 +112,10 @@ def _show(found: Comparison) -> None:
         # where the terminal is too narrow for that, it wraps the lines itself
         needed = sum(column.min_width or 0 for column in drawn.columns) + 3 * len(drawn.columns)
         Console(highlight=False, width=max(console.width, needed)).print(drawn)
-    conclude(found)
+    conclude(found, found.method)
 
 
-def conclude(found: Comparison) -> None:
+def conclude(found: Comparison, method: str) -> None:
     """Write what was found, in sentences, and how."""
     from rich.console import Console
     from rich.text import Text
@@ -122,5 +123,5 @@ def conclude(found: Comparison) -> None:
     console = Console(highlight=False)
     for sentence in found.conclusions:
         console.print(Text(f"- {sentence}"))
-    for sentence in (found.method, *(f"Note: {note}." for note in found.notes)):
+    for sentence in (method, *(f"Note: {note}." for note in found.notes)):
         console.print(Text(f"\n{sentence}"))

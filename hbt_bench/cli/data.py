@@ -9,8 +9,7 @@ import click
 
 from hbt_bench.cli import options
 from hbt_bench.corpus import download
-from hbt_bench.errors import UsageError, did_you_mean
-from hbt_bench.tasks.registry import task_names
+from hbt_bench.tasks.registry import task_names, unknown
 
 
 @click.group("data")
@@ -22,6 +21,7 @@ def command() -> None:
 @click.argument("name")
 @options.languages()
 @options.data_dir
+@options.task_dir
 def fetch(name: str, languages: tuple[str, ...] | None, data_dir: Path | None) -> None:
     """Download the pinned files of a task into the cache, and check its counts."""
     _each(name, languages, data_dir, download.fetch)
@@ -31,6 +31,7 @@ def fetch(name: str, languages: tuple[str, ...] | None, data_dir: Path | None) -
 @click.argument("name")
 @options.languages()
 @options.data_dir
+@options.task_dir
 def verify(name: str, languages: tuple[str, ...] | None, data_dir: Path | None) -> None:
     """Check size, SHA-256 and counts of the files of a task; nothing is downloaded."""
     _each(name, languages, data_dir, download.locate)
@@ -39,7 +40,7 @@ def verify(name: str, languages: tuple[str, ...] | None, data_dir: Path | None) 
 def _each(name: str, languages: tuple[str, ...] | None, data_dir: Path | None, get: Callable[..., Path]) -> None:
     known = task_names()
     if name not in known:
-        raise UsageError(f"unknown task '{name}'{did_you_mean(name, known) or '; `hbt-bench tasks` lists all'}")
+        raise unknown(name, known)
     spec = known[name][0]
     chosen = spec.select(languages)
     for language, file in spec.source.remote_files().items():

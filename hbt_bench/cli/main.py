@@ -97,8 +97,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as exit_request:
         return exit_request.exit_code
     except click.ClickException as error:
-        _tell(error.format_message())
-        return error.exit_code
+        return _refused(error)
     except (KeyboardInterrupt, click.exceptions.Abort):
         _tell("interrupted; run the same command again to continue")
         return INTERRUPTED
@@ -122,6 +121,18 @@ def run(arguments: Sequence[str]) -> int:
         if sys.stdout is guarded:
             sys.stdout = stdout
     return code if isinstance(code, int) else 0
+
+
+def _refused(error: click.ClickException) -> int:
+    """Tell what is wrong with the command line, and return the exit code."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # click from 8.2 on; the message is the help
+        error.show()
+    elif isinstance(error, click.MissingParameter) or (type(error) is click.UsageError and error.ctx):
+        command = error.ctx.command_path if error.ctx else "hbt-bench"
+        _tell(f"{error.format_message().rstrip('.')}: `{command} --help` has examples")
+    else:
+        _tell(error.format_message())
+    return error.exit_code
 
 
 def _tell(message: str) -> None:

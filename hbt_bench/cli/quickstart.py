@@ -10,6 +10,7 @@ import click
 
 from hbt_bench.cli import options
 from hbt_bench.corpus import cldr
+from hbt_bench.errors import UsageError
 from hbt_bench.languages import LANGUAGES
 from hbt_bench.tasks.registry import select_tasks
 
@@ -58,7 +59,10 @@ def command(output: Path, seed: int, style: str) -> None:
             folder = output / "models" / strategy
             bars.say(f"training the {strategy} model")
             recipe = Recipe(strategy=strategy, seed=seed, name=strategy, **_RECIPE)
-            Training(recipe, folder, say=bars.say, progress=bars.train).run()
+            try:
+                Training(recipe, folder, say=bars.say, progress=bars.train).run()
+            except UsageError as error:  # the recipe is sound, so the folder has a model of another one
+                raise UsageError(f"{folder} is of another --seed or version: choose another --output") from error
             bars.say(f"evaluating the {strategy} model")
             request = ModelRequest(str(folder))
             results[strategy] = Evaluation(request, select_tasks(_TASK), output / "results", progress=bars.update).run()
@@ -67,7 +71,7 @@ def command(output: Path, seed: int, style: str) -> None:
         models = [str(output / "models" / strategy) for strategy in reversed(STRATEGIES)]
         found = compared(models, _TASK, results=output / "results", measures="AP,rank_distance")
         click.echo()
-        compare.conclude(found)
+        compare.conclude(found, found.test)
         click.echo()
         click.echo(unseen(results))
     click.echo(f"hbt-bench: the results are in {output / 'results'}, the models in {output / 'models'}", err=True)

@@ -141,9 +141,10 @@ def show(results: Sequence[Result], more: Sequence[str] = ()) -> None:
     if any("AP" not in result.scores for result in results):
         measures = ["main_score", *measures]
     measures = [measure for measure in measures if any(measure in result.scores for result in results)]
+    long = any(len(result.task) > _NAME_WIDTH for result in results)
     rows = [
         [
-            _short(result.task),
+            _short(result.task) if long else result.task,
             *(number(result.scores.get(measure), measure) for measure in measures),
             *([number(drops[result.task].get("AP"), "AP")] if dropped else []),
             str(len(result.subsets)),
@@ -160,9 +161,9 @@ def show(results: Sequence[Result], more: Sequence[str] = ()) -> None:
 
 
 def _short(task: str) -> str:
-    """A task's name with its languages counted where it is long, so that the table fits a terminal."""
+    """A task's name with its languages counted, so that the table fits a terminal."""
     found = re.search(r"\[([^\]]*)\]", task)
-    if found is None or len(task) <= _NAME_WIDTH:
+    if found is None:
         return task
     queries, _, documents = found[1].partition(">")
     counts = [str(part.count(",") + 1) for part in (queries, documents) if part]

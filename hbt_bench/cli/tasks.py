@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from hbt_bench.cli import options
-from hbt_bench.errors import DataError, UsageError, did_you_mean
+from hbt_bench.errors import DataError, UsageError
 from hbt_bench.ranking.subsets import Mode
 from hbt_bench.reporting.table import Table
 from hbt_bench.tasks import registry
@@ -64,7 +64,7 @@ def show(name: str) -> None:
     elif name.endswith((".yaml", ".yml")):
         spec = _file(Path(name))
     else:
-        raise UsageError(f"unknown task '{name}'{did_you_mean(name, known) or '; `hbt-bench tasks` lists all'}")
+        raise registry.unknown(name, known)
     about = spec.metadata
     click.echo(f"{spec.name}: {spec.title}\n{spec.description}\n")
     for mode in modes or spec.modes:

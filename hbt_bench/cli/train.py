@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,11 @@ def command(
     if os.environ.get("RANK", "0") != "0":
         return
     click.echo(folder)
-    click.echo(f"hbt-bench: evaluate it with `hbt-bench run --model {folder}`", err=True)
+    click.echo(f"hbt-bench: evaluate it with `{_evaluation(folder)}`", err=True)
+
+
+def _evaluation(folder: Path) -> str:
+    return shlex.join(["hbt-bench", "run", "--model", str(folder), "--tasks", "xquad-r"])
 
 
 def train(recipe: Recipe, output: Path, folders: Iterable[Path], **options: Any) -> Path:

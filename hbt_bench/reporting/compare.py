@@ -59,7 +59,7 @@ def compare(
         if selection.spec is None:
             raise UsageError(f"{selection.stock} is MTEB's own task, of which no ranks are kept: it cannot be compared")
         for mode in selection.modes:
-            evidence.append([source.read(selection.spec, mode, codes) for source in sources])
+            evidence.append([source.read(selection.spec, mode, codes, selection.modes) for source in sources])
             check_comparable(evidence[-1])
     first = evidence[0]
     systems = tuple(System.of(label, [task[at] for task in evidence]) for at, label in enumerate(labels(first)))

@@ -99,7 +99,17 @@ class Comparison:
 
     @property
     def method(self) -> str:
-        """How the numbers were made, for a caption."""
+        """How the numbers were made, and what the columns are, for a caption."""
+        columns = "W/T/L: questions won, tied, lost. d: mean difference of a question over its standard deviation."
+        return f"{self._draws} {columns} Seed {self.seed}."
+
+    @property
+    def test(self) -> str:
+        """How the numbers were made, where there is no table."""
+        return f"{self._draws} Seed {self.seed}."
+
+    @property
+    def _draws(self) -> str:
         text = (
             f"Differences are from {self.baseline}. 95 % intervals: bootstrap over questions, {self.resamples:,} "
             f"resamples. p: randomization test by question, {self.samples:,} samples, Holm-corrected over "
@@ -107,10 +117,7 @@ class Comparison:
         )
         if self.language_rows:
             text += f" (over {_comparisons(self.language_rows):,} in the tables by language)"
-        return text + (
-            ". W/T/L: questions won, tied, lost. d: mean difference of a question over its standard deviation. "
-            f"Seed {self.seed}."
-        )
+        return f"{text}."
 
     def tables(self) -> list[Table]:
         """For a terminal, one table a task and measure, 80 columns wide; intervals stand below what they are of."""

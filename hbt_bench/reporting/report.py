@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from hbt_bench.reporting.leaderboard import Board, Leaderboard
 from hbt_bench.reporting.results import Result
 from hbt_bench.reporting.standing import Standing
 from hbt_bench.reporting.sweep import SCORES, sweep
-from hbt_bench.tasks.registry import find_anywhere, select_tasks
+from hbt_bench.tasks.registry import base_name, select_tasks, task_names, unknown
 from hbt_bench.tasks.spec import TaskSpec
 
 #: Models whose matrices and questions are in the page, the best of each collection: all there is of a page's size.
@@ -110,9 +109,9 @@ class ReportRequest:
         try:
             return select_tasks([name])[0].spec
         except UsageError as error:
-            found = find_anywhere(re.split(r"[\[+]", name)[0])
-            fix = f"name its folder with --task-dir {found.folder}" if found and found.folder else str(error)
-            self.say(f"the questions and the comparison on {name} are left out: {fix}")
+            # a result's name was not mistyped, so a name that is like it is no advice
+            reason = error if base_name(name) in task_names() else unknown(name)
+            self.say(f"the questions and the comparison on {name} are left out: {reason}")
             return None
 
     def _collection(self, spec: TaskSpec | None, data: str) -> Collection | None:

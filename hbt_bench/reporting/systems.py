@@ -14,6 +14,7 @@ from hbt_bench.ranking.checkpoint import Checkpoint
 from hbt_bench.ranking.subsets import Judged, Mode, judged_subsets
 from hbt_bench.reporting.results import Result, StoredRanks, model_folder, model_label
 from hbt_bench.tasks.mteb_model import BM25
+from hbt_bench.tasks.registry import find_anywhere
 from hbt_bench.tasks.spec import TaskSpec
 
 #: In every folder of results, as MTEB writes them.
@@ -80,14 +81,14 @@ class Source:
         short = [folder for folder in folders if folder.parent.name.endswith(f"__{name}")]
         return cls(given, _only(given, exact or short or [model_folder(output, name, revision or "-")]))
 
-    def read(self, spec: TaskSpec, mode: Mode, languages: Sequence[str] | None) -> Evidence:
-        """Read the result of one task with its ranks.
+    def read(self, spec: TaskSpec, mode: Mode, languages: Sequence[str] | None, modes: Sequence[Mode] = ()) -> Evidence:
+        """Read the result of one task with its ranks; of `modes`, if all are asked for, advice names the collection.
 
         Raises `DataError` when it is missing, incomplete, without ranks or of other languages, and `OutputError` when
         it is damaged.
         """
         chosen = spec.select(languages)
-        task, again = spec.task_name(mode, chosen), self._command(spec.task_name(mode), languages)
+        task, again = spec.task_name(mode, chosen), self._command(spec, mode, languages, modes)
         path = self.folder / f"{spec.mteb_task_name(mode, chosen)}.json"
         if not path.is_file():
             raise self._missing(spec, mode, task, again)
@@ -137,8 +138,8 @@ class Source:
     def _output(self) -> Path:
         return self._place.parent.parent
 
-    def _command(self, task: str, languages: Sequence[str] | None) -> str:
-        """The command that makes a result of this model."""
+    def _command(self, spec: TaskSpec, mode: Mode, languages: Sequence[str] | None, modes: Sequence[Mode]) -> str:
+        """The command that makes a result of this model, with the folder of a task that does not ship."""
         path, name = _folder(self.given), self._place.parent.name
         if path is not None and not self.folder.is_relative_to(path):
             model = self.given  # a model, not a folder of results
@@ -146,10 +147,14 @@ class Source:
             model = f"path/to/{name.removeprefix('local__')}"
         else:
             model = name.replace("__", "/", 1)
-        command = f"hbt-bench run --model {shlex.quote(model.removeprefix('hbt-bench/'))} --tasks {task}"
+        task = spec.name if set(modes) == set(spec.modes) else spec.task_name(mode)
+        command = ["hbt-bench", "run", "--model", model.removeprefix("hbt-bench/"), "--tasks", task]
         if languages is not None:
-            command += f" --languages {','.join(languages)}"
-        return f"{command} --output {shlex.quote(str(self._output))}"
+            command += ["--languages", ",".join(languages)]
+        found = find_anywhere(spec.base)
+        if found and found.folder:
+            command += ["--task-dir", str(found.folder)]
+        return shlex.join([*command, "--output", str(self._output)])
 
 
 def _folder(given: str) -> Path | None:

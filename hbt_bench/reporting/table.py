@@ -83,7 +83,8 @@ class Table:
 
         def folded(cell: str, width: int) -> list[str]:
             cell = "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in cell)  # no escape codes
-            return [part for line in cell.split("\n") for part in (chop_cells(line, width) or [""])]
+            lines = [line for whole in cell.split("\n") for line in _before_revision(whole, cell_len(whole) > width)]
+            return [part for line in lines for part in (chop_cells(line, width) or [""])]
 
         def drawn(cells: Sequence[list[str]], row: int) -> Iterator[str]:
             for line in range(max(map(len, cells))):
@@ -215,6 +216,11 @@ _MARKUP = re.compile(
 
 def _escaped(found: re.Match[str]) -> str:
     return found[0] if found["interval"] else f"\\{found[0]}"
+
+
+def _before_revision(line: str, long: bool) -> list[str]:
+    """A model's name and its revision, each whole on a line of its own if both do not fit one."""
+    return re.split(r"(?=@)", line, maxsplit=1) if long else [line]
 
 
 def _heading(name: str, width: int) -> list[str]:

@@ -86,10 +86,10 @@ def _dump(content: Mapping[str, Any]) -> str:
 def _place(data: Path, output: Path | None, data_dir: Path | None, name: str) -> tuple[Path, str]:
     """The folder of the task file, and the path of the data in it or in the data folder."""
     real = data.resolve()
-    folder = (output or (Path.cwd() if real.is_relative_to(Path.cwd().resolve()) else None)) or None
+    folder = output or (Path() if real.is_relative_to(Path.cwd().resolve()) else None)
     for root in Places(name, data_dir=data_dir).roots:
         if real.is_relative_to(root.resolve()):
-            return folder or Path.cwd(), real.relative_to(root.resolve()).as_posix()
+            return folder or Path(), real.relative_to(root.resolve()).as_posix()
     folder = folder or data.parent
     if not real.is_relative_to(folder.resolve()):
         raise UsageError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +18,9 @@ from hbt_bench.tasks.spec import TaskSpec
 
 #: The entry-point group of packages with task files.
 GROUP = "hbt_bench.tasks"
+
+#: Keys of training recipes and of studies, which no task file has.
+_ELSEWHERE = {"init", "strategy", "steps", "scales"}
 
 
 class Suite(Strict):
@@ -40,14 +43,19 @@ class Folder:
 
     @classmethod
     def read(cls, path: Path, parents: Mapping[str, Document] | None = None) -> Folder:
-        """Read all task files of a folder, or one file; `parents` are definitions that they may extend too."""
+        """Read all task files of a folder, or one file; `parents` are definitions that they may extend too.
+
+        Recipes and studies, which may lie in the folder too, are passed over.
+        """
         documents: dict[str, Document] = {}
         problems: dict[str, DataError] = {}
         for file in files(path):
             try:
                 if file.stem in documents:
                     raise DataError(f"{file} has the name of {documents[file.stem].path}: remove one of the two")
-                documents[file.stem] = _named(Document.read(file))
+                document = Document.read(file)
+                if file == path or not _ELSEWHERE & document.content.keys():
+                    documents[file.stem] = _named(document)
             except DataError as error:
                 problems[file.stem] = error
         specs: dict[str, TaskSpec] = {}
@@ -92,14 +100,17 @@ def taken(spec: TaskSpec, other: object) -> str:
     )
 
 
-def together(shipped: Folder, named: Iterable[Path]) -> tuple[Folder, ...]:
-    """The shipped folder, those of plug-ins, and the named ones; problems and taken names are told on stderr."""
+def together(shipped: Folder, named: Iterable[Path], asked: Container[Path] = ()) -> tuple[Folder, ...]:
+    """The shipped folder, those of plug-ins, and the named ones; problems and taken names are told on stderr.
+
+    What is wrong with a file that was `asked` for is an error, which needs not be told twice.
+    """
     folders = [shipped]
     for path in (*_plugins(), *named):
         folder = Folder.read(path, shipped.documents)
         refused = {name: problem for name in folder.specs if (problem := _refused(folder, name, folders))}
         problems = {**folder.problems, **refused}
-        for problem in problems.values():
+        for problem in problems.values() if path not in asked else ():
             warn(str(problem))
         specs = {name: spec for name, spec in folder.specs.items() if name not in refused}
         folders.append(Folder(path, folder.documents, specs, folder.suites, problems))

@@ -97,7 +97,8 @@ def _device() -> Found:
         return "passed", ", ".join(f"{one.name} {one.total_memory / 2**30:.0f} GiB" for one in names)
     if torch.backends.mps.is_available():
         return "passed", "Apple's GPU (mps)"
-    return "passed", f"no GPU: models run on the CPU with {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return "passed", f"no GPU: models run on the CPU with {threads} thread{'s' * (threads > 1)}"
 
 
 def _cache() -> Found:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hbt_bench.corpus.shift import Shift
 from hbt_bench.errors import DataError, UsageError, did_you_mean
-from hbt_bench.ranking.subsets import Mode
+from hbt_bench.ranking.subsets import MODES, Mode
 from hbt_bench.tasks import folders
 from hbt_bench.tasks.folders import Folder
 from hbt_bench.tasks.names import parse_names
@@ -59,7 +59,7 @@ def _catalogue() -> tuple[Folder, ...]:
     for path in _listed():
         if not path.exists() or not folders.files(path):
             folders.warn(f"HBT_BENCH_TASKS names {path}, where there is no task file (*.yaml or *.yml)")
-    return folders.together(shipped(), [*_listed(), *_named])
+    return folders.together(shipped(), [*_listed(), *_named], {path for path in _named if path.is_file()})
 
 
 def _listed() -> list[Path]:
@@ -117,9 +117,6 @@ def select_tasks(names: str | Iterable[str]) -> list[Selection]:
     ]
 
 
-_ALL = "; `hbt-bench tasks` lists all"
-
-
 def task_names() -> dict[str, tuple[TaskSpec, Sequence[Mode]]]:
     """Every name of this package's tasks: a collection stands for all its modes."""
     names: dict[str, tuple[TaskSpec, Sequence[Mode]]] = {}
@@ -147,8 +144,10 @@ def find_anywhere(name: str) -> Found | None:
     known = task_names().get(name)
     if known is not None:
         added = {*_named, *_listed()}
-        folder = next((one.path for one in _catalogue() if known[0].name in one.specs), None)
-        return Found(*known, folder if folder in added else None)
+        folder = next(one.path for one in _catalogue() if known[0].name in one.specs)
+        if folder not in added:
+            return Found(*known)
+        return Found(*known, folder.parent if folder.is_file() else folder)
     whole = shipped()
     for path in sorted(one for one in whole.path.iterdir() if one.is_dir() and one.name != "suites"):
         for spec in Folder.read(path, whole.documents).specs.values():
@@ -156,6 +155,32 @@ def find_anywhere(name: str) -> Found | None:
             if name in modes:
                 return Found(spec, modes[name], path)
     return None
+
+
+def unknown(name: str, known: Iterable[str] = ()) -> UsageError:
+    """The error for a name that leads nowhere: the folder that has such a task, or a near one of the `known` names."""
+    base = base_name(name)
+    elsewhere = find_anywhere(base)
+    folder = Path() if _is_here(base) else elsewhere.folder if elsewhere else None
+    if folder is not None:
+        way = f"add --task-dir {folder}, or name the folder in HBT_BENCH_TASKS"
+        return UsageError(f"the file of the task '{name}' is in a folder that is not looked in: {way}")
+    near = did_you_mean(base, known) or f"; `hbt-bench tasks` lists all, and {_OPTION} names a folder with your own"
+    return UsageError(f"unknown task '{name}'{near}")
+
+
+_OPTION = "--task-dir or HBT_BENCH_TASKS"
+
+
+def _is_here(base: str) -> bool:
+    """Whether the current folder has the file of a task, or of the collection whose mode it is."""
+    names = {base, *(base.removesuffix(f"-{mode}") for mode in MODES)}
+    return any(Path(f"{one}{ending}").is_file() for one in names for ending in (".yaml", ".yml"))
+
+
+def base_name(name: str) -> str:
+    """A task's name without languages and shifts."""
+    return re.split(r"[\[+]", name)[0]
 
 
 def suites() -> dict[str, folders.Suite]:
@@ -191,7 +216,7 @@ def _find(name: str) -> tuple[TaskSpec, Sequence[Mode]] | None:
         _raise_problem(base)
         if name in mteb_task_names():
             return None
-        raise UsageError(f"unknown task '{name}'{did_you_mean(base, [*known, *mteb_task_names()]) or _ALL}")
+        raise unknown(name, [*known, *mteb_task_names()])
     if match and base != name:
         if match["part"] is not None:
             queries, arrow, documents = match["part"].partition(">")
