@@ -1,21 +1,57 @@
 #!/bin/sh
-# The tests without the slow ones, in throw-away environments: with the oldest supported mteb, sentence-transformers
-# and numpy, and with the newest. The rest, torch above all, is that of .venv.
+# The tests without the slow ones in throw-away environments: with the oldest supported mteb, sentence-transformers and
+# numpy, with the newest where .venv has older ones, and with each newer Python at hand that torch has a CPU build for.
+# `make compat`; `sh benchmarks/compat.sh oldest` does one of oldest, newest, python3.12, python3.13 and python3.14.
 set -e
-python=${1:-python3}
-site=$(.venv/bin/python -c "import site; print(site.getsitepackages()[0])")
 skipped="not killed and not minilm and not real_vectors and not end_to_end and not ten_thousand and not browser"
-for kind in oldest newest; do
-    folder=build/compat-$kind
-    rm -rf "$folder"
-    "$python" -m venv "$folder"
+moving="mteb sentence-transformers numpy"
+
+versions() {  # PYTHON NAME...: what it imports
+    "$1" -c "import sys; from importlib.metadata import version as v; print(*(f'{n}=={v(n)}' for n in sys.argv[1:]))" $2
+}
+
+passes() {  # FOLDER
+    echo "$("$1/bin/python" --version), $(versions "$1/bin/python" "$moving torch")"
+    OMP_NUM_THREADS=1 "$1/bin/python" -m pytest -p no:cacheprovider -k "$skipped"
+}
+
+overlaid() {  # FOLDER REQUIREMENT...: an environment that has these, and of .venv the rest, torch above all
+    folder=$1; shift
+    site=$(.venv/bin/python -c "import site; print(site.getsitepackages()[0])")
+    .venv/bin/python -m venv --clear "$folder"
     own=$("$folder/bin/python" -c "import site; print(site.getsitepackages()[0])")
-    echo "import site; site.addsitedir('$(cd "$(dirname "$site")" && pwd)/$(basename "$site")')" > "$own/zz-venv.pth"
-    if [ $kind = oldest ]; then
-        "$folder/bin/pip" install -q --no-deps mteb==2.26.0 sentence-transformers==6.0.0 numpy==2.0.2
+    echo "import site; site.addsitedir('$site')" > "$own/zz-venv.pth"
+    "$folder/bin/pip" install -q --no-deps --ignore-installed "$@"
+}
+
+oldest() {
+    bounds=$(for name in $moving; do sed -n "s/^ *\"$name>=\(.*\)\",/$name==\1/p" pyproject.toml; done)
+    overlaid build/compat-oldest $bounds
+    passes build/compat-oldest
+}
+
+newest() {
+    overlaid build/compat-newest --upgrade $moving
+    if [ "$(versions build/compat-newest/bin/python "$moving")" = "$(versions .venv/bin/python "$moving")" ]; then
+        echo "the newest $moving are those of .venv: make test"
     else
-        "$folder/bin/pip" install -q --no-deps --upgrade --ignore-installed mteb sentence-transformers numpy
+        passes build/compat-newest
     fi
-    echo "$kind: $("$folder/bin/pip" list --path "$own" --format freeze | tr '\n' ' ')"
-    "$folder/bin/python" -m pytest -p no:cacheprovider -k "$skipped"
+}
+
+newer() {  # PYTHON; a shim of pyenv may be there and start nothing
+    "$1" -c "" 2>/dev/null || { echo "$1 is not at hand"; return 0; }
+    "$1" -m venv --clear "build/compat-$1"
+    torch=$(sed -n "s/^torch==//p" constraints.txt)
+    "build/compat-$1/bin/pip" install -q --extra-index-url https://download.pytorch.org/whl/cpu "torch==$torch+cpu" ||
+        { echo "no CPU build of torch $torch for $1 is at hand"; return 0; }
+    "build/compat-$1/bin/pip" install -q -c constraints.txt -e ".[bm25,dev]"
+    passes "build/compat-$1"
+}
+
+for kind in ${1:-oldest newest python3.12 python3.13 python3.14}; do
+    case $kind in
+    oldest | newest) $kind ;;
+    *) newer "$kind" ;;
+    esac
 done

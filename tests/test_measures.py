@@ -96,7 +96,7 @@ def test_documents_that_are_no_translations_have_no_distance():
 @pytest.mark.parametrize("levels", [None, 12], ids=["random", "ties"])
 @pytest.mark.parametrize("graded", [False, True])
 def test_every_key_of_mteb_has_mtebs_value(levels, graded):
-    """Holds for mteb 2.26, whose nAUC shares the mean of tied confidences."""
+    """Holds for mteb 2.26.5 and later, whose nAUC shares the mean of tied confidences."""
     generator = np.random.default_rng(11)
     collection = random_collection(generator, queries=120, documents=200, graded=graded)
     scores = random_scores(generator, collection, levels)

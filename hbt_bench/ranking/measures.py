@@ -135,7 +135,7 @@ def own_scores(ranking: Ranking, multilingual: bool) -> dict[str, float]:
 def mteb_scores(
     ranking: Ranking, judged: Judged, confidences: Confidences | None, judgements: Judgements
 ) -> dict[str, float]:
-    """Every key of MTEB's retrieval scores with MTEB's value, as of mteb 2.26; nAUC only with `confidences`."""
+    """Every key of MTEB's retrieval scores with MTEB's value, as of mteb 2.26.5; nAUC only with `confidences`."""
     values: dict[str, Array] = {}
     for name, measure in (
         ("ndcg", ranking.ndcg),
