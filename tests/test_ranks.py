@@ -205,10 +205,16 @@ class Threads:
         self.values = [None] * count
 
     def run(self, work):
+        def one(number):
+            try:
+                return work(SimpleNamespace(rank=number, count=self.count, gather=partial(self.gather, number),
+                                            sum=partial(self.sum, number)))  # fmt: skip
+            except BaseException:
+                self.barrier.abort()  # so that the others do not wait for it
+                raise
+
         with ThreadPoolExecutor(self.count) as threads:
-            return list(threads.map(work, [SimpleNamespace(rank=n, count=self.count, gather=partial(self.gather, n),
-                                                           sum=partial(self.sum, n))
-                                           for n in range(self.count)]))  # fmt: skip
+            return list(threads.map(one, range(self.count)))
 
     def sum(self, number, counts):
         return np.sum(self.gather(number, counts), axis=0)
@@ -284,6 +290,19 @@ def test_products_of_tiles_are_the_similarity_and_have_the_same_bits_in_any_chun
     assert [len(part) for part in parts] == [1, 2, 1, 2]
     for result in Threads(4).run(lambda one: rank(collection, scorer, processes=one)):
         same(result, expected)
+
+
+@pytest.mark.parametrize("kind", ["cosine", None])
+def test_single_pairs_have_the_scores_of_their_block(monkeypatch, kind):
+    monkeypatch.setattr(products, "_HOST_TILE", (16, 128))
+    similarity = cosine if kind else negative_distance
+    scorer = DenseScorer(
+        Encoder(similarity), *vectors(np.random.default_rng(8), random_collection(np.random.default_rng(8), 40, 300))
+    )
+    expected = similarity(scorer.queries, scorer.documents)
+    for rows, columns in (([0, 3, 15], [0, 0, 0]), ([16, 16, 30], [299, 7, 130]), ([39, 39], [128, 1])):
+        found = scorer.blocks().pairs(np.array(rows), np.array(columns))
+        np.testing.assert_allclose(found, expected[rows, columns], rtol=1e-5)
 
 
 def test_threads_are_given_back():
