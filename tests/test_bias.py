@@ -428,6 +428,18 @@ def test_exposure_adds_up_over_the_documents_of_a_language():
     assert two().exposure_fairness()[0] == pytest.approx(expected)
 
 
+def test_exposure_is_compared_with_the_share_of_the_answers():
+    documents = [
+        Document(name, language, name) for name, language in zip("abcx", ("de", "de", "en", "en"), strict=True)
+    ]
+    relevant = {"q": {"a": 1, "b": 1, "c": 1}}
+    collection = Collection.from_records("c", [Query("q", "de", "q", "q")], documents, relevant)
+    english, german = 1 + 1 / np.log2(5), 1 / np.log2(3) + 1 / np.log2(4)
+    shares = np.array([german, english]) / (german + english)
+    expected = 1 - distance.jensenshannon(shares, [2 / 3, 1 / 3], base=2) ** 2
+    assert ranked(collection, [["c", "a", "b", "x"]]).exposure_fairness()[0] == pytest.approx(expected)
+
+
 def test_peer_weighs_grades():
     grades = {"a": ("de", 1), "b": ("de", 1), "c": ("en", 1), "d": ("de", 2), "e": ("en", 2), "f": ("en", 2)}
     documents = [Document(name, language, name) for name, (language, _) in grades.items()]
