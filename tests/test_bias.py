@@ -97,6 +97,19 @@ def test_same_language_preference_by_hand(six):
     assert six.same_language_excess(3).tolist() == pytest.approx([2 / 3, 0, 0, 0, -1 / 3, 0])
 
 
+def test_no_language_is_preferred_where_the_pool_has_nothing_in_it_or_nothing_else():
+    asks = [Query(f"{code}-q", code, code, "q") for code in ("de", "en", "sw")]
+    relevant = {query.id: {"d1": 1} for query in asks}
+    english = [Document("d1", "en", "a"), Document("d2", "en", "b")]
+    only = ranked(Collection.from_records("c", asks, english, relevant), [["d1", "d2"]] * 3)
+    assert np.isnan(only.same_language_excess(1)).all()
+    more = ranked(Collection.from_records("c", asks, [*english, Document("d3", "de", "c")], relevant), [["d3"]] * 3)
+    found = more.same_language_excess(1)
+    assert found[:2].tolist() == pytest.approx([2 / 3, -2 / 3])
+    assert np.isnan(found[2])
+    assert "same_language_excess@10" not in scores(more)["sw"]
+
+
 def test_mean_ranks_by_hand(six):
     # German queries: German answers at 1, 1; English at 4, 2; Swahili at 9, 3
     assert six.mean_ranks()[0].tolist() == [1, 3, 6]
