@@ -201,7 +201,7 @@ class Threads:
 
     def __init__(self, count):
         self.count = count
-        self.barrier = threading.Barrier(count, timeout=60)
+        self.barrier = threading.Barrier(count, timeout=20)
         self.values = [None] * count
 
     def run(self, work):
@@ -303,6 +303,16 @@ def test_single_pairs_have_the_scores_of_their_block(monkeypatch, kind):
     for rows, columns in (([0, 3, 15], [0, 0, 0]), ([16, 16, 30], [299, 7, 130]), ([39], [128])):
         found = scorer.blocks().pairs(np.array(rows), np.array(columns))
         np.testing.assert_allclose(found, expected[rows, columns], rtol=1e-5)
+
+
+def test_a_process_whose_share_has_no_document_has_the_ranks_of_all():
+    """One tile, which is the second process's."""
+    generator = np.random.default_rng(10)
+    collection = random_collection(generator)
+    scorer = DenseScorer(Encoder(cosine), *vectors(generator, collection))
+    assert [len(scorer.blocks().chunks(part, 2)) for part in range(2)] == [0, 1]
+    for result in Threads(2).run(lambda one: rank(collection, scorer, processes=one)):
+        same(result, rank(collection, scorer))
 
 
 def test_threads_are_given_back():
