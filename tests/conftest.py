@@ -6,9 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 
 from hbt_bench.corpus.collection import Collection, Document, Query
 from hbt_bench.tasks import registry
+
+# for `make mutation`: the same examples each time, and a failure is not made small
+settings.register_profile("mutation", database=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
 
 
 @pytest.fixture(scope="session")

@@ -97,18 +97,17 @@ def test_same_language_preference_by_hand(six):
     assert six.same_language_excess(3).tolist() == pytest.approx([2 / 3, 0, 0, 0, -1 / 3, 0])
 
 
-def test_no_preference_where_the_pool_has_nothing_or_everything_in_the_querys_language():
-    queries = [Query("am-q", "am", "?", "1"), Query("en-q", "en", "?", "1"), Query("de-q", "de", "?", "1")]
-    documents = [Document(f"{code}-{n}", code, f"{code} {n}") for code in ("de", "en") for n in (1, 2)]
-    relevant = {query.id: {"de-1": 1, "en-1": 1} for query in queries}
-    both = ranked(
-        Collection.from_records("apart", queries, documents, relevant), [["de-1", "de-2", "en-1", "en-2"]] * 3
-    )
-    # am, de, en: nothing is in Amharic, and the top 2 are German
-    assert both.same_language_excess(2).tolist() == pytest.approx([np.nan, 0.5, -0.5], nan_ok=True)
-    assert "same_language_excess@10" not in scores(both)["am"]
-    alone = Collection.from_records("alone", queries[1:2], documents[2:], {"en-q": {"en-1": 1}})
-    assert np.isnan(ranked(alone, [["en-1"]]).same_language_excess()).all()
+def test_no_language_is_preferred_where_the_pool_has_nothing_in_it_or_nothing_else():
+    asks = [Query(f"{code}-q", code, code, "q") for code in ("de", "en", "sw")]
+    relevant = {query.id: {"d1": 1} for query in asks}
+    english = [Document("d1", "en", "a"), Document("d2", "en", "b")]
+    only = ranked(Collection.from_records("c", asks, english, relevant), [["d1", "d2"]] * 3)
+    assert np.isnan(only.same_language_excess(1)).all()
+    more = ranked(Collection.from_records("c", asks, [*english, Document("d3", "de", "c")], relevant), [["d3"]] * 3)
+    found = more.same_language_excess(1)
+    assert found[:2].tolist() == pytest.approx([2 / 3, -2 / 3])
+    assert np.isnan(found[2])
+    assert "same_language_excess@10" not in scores(more)["sw"]
 
 
 def test_mean_ranks_by_hand(six):
@@ -440,6 +439,18 @@ def test_exposure_adds_up_over_the_documents_of_a_language():
     shares = np.array([german, english]) / (german + english)
     expected = 1 - distance.jensenshannon(shares, [0.5, 0.5], base=2) ** 2
     assert two().exposure_fairness()[0] == pytest.approx(expected)
+
+
+def test_exposure_is_compared_with_the_share_of_the_answers():
+    documents = [
+        Document(name, language, name) for name, language in zip("abcx", ("de", "de", "en", "en"), strict=True)
+    ]
+    relevant = {"q": {"a": 1, "b": 1, "c": 1}}
+    collection = Collection.from_records("c", [Query("q", "de", "q", "q")], documents, relevant)
+    english, german = 1 + 1 / np.log2(5), 1 / np.log2(3) + 1 / np.log2(4)
+    shares = np.array([german, english]) / (german + english)
+    expected = 1 - distance.jensenshannon(shares, [2 / 3, 1 / 3], base=2) ** 2
+    assert ranked(collection, [["c", "a", "b", "x"]]).exposure_fairness()[0] == pytest.approx(expected)
 
 
 def test_peer_weighs_grades():

@@ -78,7 +78,7 @@ def test_two_processes_have_the_numbers_of_one_and_continue_after_one_died(tmp_p
     assert not list(Path(os.environ["HBT_BENCH_CACHE"]).rglob("*.safetensors"))  # the last process removed them
 
 
-@pytest.mark.parametrize("parts", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("parts", [1, 2, 3, 4, 7, 20])
 def test_shares_cover_all_columns_once_even_if_uneven(parts):
     class Shaped:
         shape = (13_014, 4)
@@ -88,6 +88,18 @@ def test_shares_cover_all_columns_once_even_if_uneven(parts):
     assert [chunk.start for chunk in found] == [0, *(chunk.stop for chunk in found[:-1])]
     assert found[-1].stop == 13_014
     assert all(chunk.start % blocks.tile[1] == 0 for chunk in found)
+    assert len(found) == min(parts, 7)  # what fits is one chunk, and a process may have none
+    assert all(chunk.start < chunk.stop for chunk in found)
+
+
+def test_no_more_columns_are_taken_at_once_than_fit_and_chunks_are_of_like_size():
+    class Shaped:
+        shape = (200_000, 4)
+
+    blocks = Products(Shaped(), Shaped(), None, products.torch.device("cpu"))
+    assert blocks.tile == (128, 2048)  # 98 tiles side by side, of which 16 are taken at once at most: 7 chunks of 14
+    assert [chunk.stop - chunk.start for chunk in blocks.chunks()] == [14 * 2048] * 6 + [200_000 - 84 * 2048]
+    assert [chunk.stop - chunk.start for chunk in blocks.chunks(1, 3)] == [11 * 2048] * 3  # 33 of the 98
 
 
 def test_one_process_needs_no_group():

@@ -201,14 +201,20 @@ class Threads:
 
     def __init__(self, count):
         self.count = count
-        self.barrier = threading.Barrier(count, timeout=60)
+        self.barrier = threading.Barrier(count, timeout=20)
         self.values = [None] * count
 
     def run(self, work):
+        def one(number):
+            try:
+                return work(SimpleNamespace(rank=number, count=self.count, gather=partial(self.gather, number),
+                                            sum=partial(self.sum, number)))  # fmt: skip
+            except BaseException:
+                self.barrier.abort()  # so that the others do not wait for it
+                raise
+
         with ThreadPoolExecutor(self.count) as threads:
-            return list(threads.map(work, [SimpleNamespace(rank=n, count=self.count, gather=partial(self.gather, n),
-                                                           sum=partial(self.sum, n))
-                                           for n in range(self.count)]))  # fmt: skip
+            return list(threads.map(one, range(self.count)))
 
     def sum(self, number, counts):
         return np.sum(self.gather(number, counts), axis=0)
@@ -286,6 +292,29 @@ def test_products_of_tiles_are_the_similarity_and_have_the_same_bits_in_any_chun
         same(result, expected)
 
 
+@pytest.mark.parametrize("kind", ["cosine", None])
+def test_single_pairs_have_the_scores_of_their_block(monkeypatch, kind):
+    monkeypatch.setattr(products, "_HOST_TILE", (16, 128))
+    similarity = cosine if kind else negative_distance
+    scorer = DenseScorer(
+        Encoder(similarity), *vectors(np.random.default_rng(8), random_collection(np.random.default_rng(8), 40, 300))
+    )
+    expected = similarity(scorer.queries, scorer.documents)
+    for rows, columns in (([0, 3, 15], [0, 0, 0]), ([16, 16, 30], [299, 7, 130]), ([39], [128])):
+        found = scorer.blocks().pairs(np.array(rows), np.array(columns))
+        np.testing.assert_allclose(found, expected[rows, columns], rtol=1e-5)
+
+
+def test_a_process_whose_share_has_no_document_has_the_ranks_of_all():
+    """One tile, which is the second process's."""
+    generator = np.random.default_rng(10)
+    collection = random_collection(generator)
+    scorer = DenseScorer(Encoder(cosine), *vectors(generator, collection))
+    assert [len(scorer.blocks().chunks(part, 2)) for part in range(2)] == [0, 1]
+    for result in Threads(2).run(lambda one: rank(collection, scorer, processes=one)):
+        same(result, rank(collection, scorer))
+
+
 def test_threads_are_given_back():
     generator = np.random.default_rng(2)
     collection = random_collection(generator)
@@ -320,6 +349,68 @@ def test_more_than_a_thousand_documents():
             assert ranks.pool[pair] == everything.index(collection.qrels.documents[pair]) + 1
         best = np.sort(scores[row].astype(np.float64))[::-1][:1000]
         assert confidences.spread[row, -1] == pytest.approx(best.std(), rel=1e-12)
+
+
+@pytest.mark.parametrize("width", [None, 600, 350])
+def test_of_many_documents_with_one_score_the_greatest_ids_are_the_top(width):
+    """More of them than are sorted: all equal, some better than all others, and none equal, in one block."""
+    generator = np.random.default_rng(12)
+    names = generator.permutation(np.arange(1000, 1600))
+    docs = [Document(f"d{name}", "en", str(name)) for name in names]
+    asks = [Query(f"q{row}", "en", f"ask {row}", f"q{row}") for row in range(4)]
+    collection = Collection.from_records("c", asks, docs, {query.id: {"d1000": 1, "d1599": 1} for query in asks})
+    scores = np.ones((4, 600), np.float32)
+    scores[1, [5, 70, 400]] = [2, 4, 3]
+    scores[2] = generator.permutation(600)
+    scores[3, 10:590] = 0
+    scorer = Matrix(scores) if width is None else Chunked(scores, width)
+    ranks, _ = rank(collection, scorer, confidences=False)
+    for row in range(4):
+        assert ranks.top[row].tolist() == naive(collection, scores, row, range(600))[:TOP_K]
+    assert ranks.top[0].tolist() == np.argsort(-names)[:TOP_K].tolist()  # d1599, d1598, ..., d1580
+    assert ranks.pool.reshape(4, 2)[0].tolist() == [600 - (names[d] - 1000) for d in collection.qrels.documents[:2]]
+
+
+KERNELS = pytest.mark.parametrize(
+    ("kernel", "make"), [(HostKernel(), np.array), (DeviceKernel(), torch.from_numpy)], ids=["NumPy", "torch"]
+)
+
+
+@KERNELS
+def test_the_operations_on_a_block(kernel, make):
+    scores = np.array([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3]], np.float32)
+    block = make(scores)
+    assert np.sort(kernel.largest(block, 2)).tolist() == [[4, 5], [6, 9]]
+    assert np.sort(kernel.largest(block, 5)).tolist() == np.sort(scores).tolist()
+    assert np.sort(kernel.largest(block, 6)).tolist() == np.sort(scores).tolist()  # no more than there are
+    assert kernel.floor(block, 2).tolist() == [4, 6]
+    assert kernel.floor(block, 5).tolist() == [1, 2]
+    found = kernel.reaching(block, np.array([4, 6], np.float32))
+    assert [part.tolist() for part in found] == [[0, 0, 1, 1], [2, 4, 0, 2], [4, 5, 9, 6]]
+    greater, equal = kernel.compare(block, np.array([1, 5], np.float32))
+    assert (greater.tolist(), equal.tolist()) == ([3, 2], [2, 1])
+    assert kernel.equal(block, 0, np.float32(1)).tolist() == [1, 3]
+    assert kernel.at(block, np.array([0, 1]), np.array([2, 4])).tolist() == [4, 3]
+    assert not kernel.has_nan(block)
+    hidden = kernel.hide(block, np.array([1]), np.array([0]))
+    assert kernel.at(hidden, np.array([0, 1]), np.array([0, 0])).tolist() == [3, -np.inf]
+    assert kernel.has_nan(make(np.array([[1, 2], [np.nan, 3]], np.float32)))
+
+
+def test_hiding_a_score_leaves_the_scorers_own_matrix_as_it_is():
+    scores = np.ones((2, 3), np.float32)
+    HostKernel().hide(scores, np.array([0]), np.array([1]))
+    assert (scores == 1).all()
+
+
+@KERNELS
+@pytest.mark.parametrize("width", [31, 64, 96, 100, 1000])
+def test_the_floor_is_reached_by_the_depth_and_hardly_more(kernel, make, width):
+    scores = np.random.default_rng(width).permuted(np.tile(np.arange(width, dtype=np.float32), (50, 1)), axis=1)
+    for depth in (1, 2, 3, 20):
+        reached = width - kernel.floor(make(scores), depth)
+        assert reached.min() >= depth
+        assert np.mean(reached) <= 1.5 * depth
 
 
 def test_zero_signs_and_infinities_compare_as_numbers():

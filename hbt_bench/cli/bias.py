@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 @click.command("bias")
 @click.argument("source", metavar="RESULT-or-MODEL")
 @click.option("--task", default="xquad-r-multi", show_default=True, help="Which multilingual task, for a model.")
-@options.task_dir
 @options.languages()
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @options.data_dir

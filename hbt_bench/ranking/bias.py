@@ -112,7 +112,7 @@ class Bias:
         relevant = self._relevant
         documents = len(self.judgements.document_languages)
         expected = (documents + 1) * (relevant - 1) / (relevant + 1)
-        return self.rank_distance() / np.where(relevant > 1, expected, np.nan)
+        return self.rank_distance() / expected  # NaN / 0 for a single one
 
     def max_rank(self) -> Array:
         """Max@R: the rank of the last relevant document, how far one must read to have all."""
@@ -177,8 +177,7 @@ class Bias:
         grade = np.zeros(len(usable), np.int64)
         grade[level] = grades[order]
         weight = np.array([1.0 if weights is None else weights.get(int(value), 0.0) for value in grade]) * usable
-        total = np.bincount(query, weights=weight * np.where(usable, tests.p, 0), minlength=len(self._relevant))
-        return ratio(total, np.bincount(query, weights=weight, minlength=len(self._relevant)))
+        return ratio(np.bincount(query, weights=weight * tests.p), np.bincount(query, weights=weight))
 
     def rank_consistency(self, depth: int = TOP_K) -> Array:
         """MRC@k x 100: mean Spearman correlation with the rankings of q's versions (arXiv 2509.06195).
@@ -228,7 +227,7 @@ class Bias:
         total = np.bincount(query, weights=precision)[query]
         above = _before(precision, first)
         below = np.bincount(query, weights=moved)[query] - _before(moved, first) - moved
-        effect = np.where(relevant > 1, total / relevant - (above + below) / np.maximum(relevant - 1, 1), np.nan)
+        effect = total / relevant - (above + below) / np.maximum(relevant - 1, 1)
         own = self._own[order]
         several = self._relevant > 1
         same, other = (

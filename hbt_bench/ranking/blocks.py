@@ -53,7 +53,7 @@ class Blocks(Protocol):
         """The scores of at most a tile's rows, as the kernel takes them."""
 
     def pairs(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The scores of single pairs; one that is not what its block has costs a second pass."""
+        """The scores of single pairs of one block's rows; one that is not what its block has costs a second pass."""
 
 
 @runtime_checkable

@@ -122,35 +122,31 @@ class Products:
 
     def block(self, rows: slice, chunk: slice, columns: torch.Tensor) -> Any:
         """Scores of at most a tile's height of queries against prepared documents, a NumPy array on the host."""
+        scores = self._scores(rows, columns)[: rows.stop - rows.start, : chunk.stop - chunk.start]
+        return scores.numpy() if self.device.type == "cpu" else scores
+
+    def pairs(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Floats:
+        """Scores of single pairs whose queries are of one tile.
+
+        Where a product rounds by the place in a tile, a score may differ from that of `block` in its last bit.
+        """
+        first = int(rows[0]) // self.height * self.height
+        distinct, place = np.unique(columns, return_inverse=True)
+        documents = self.prepared(self.documents[distinct], self.tile[1])
+        scores = self._scores(slice(first, min(first + self.height, self.queries.shape[0])), documents)
+        index = (torch.from_numpy(part).to(self.device) for part in (rows - first, place))
+        found: Floats = scores[tuple(index)].cpu().numpy()
+        return found
+
+    def _scores(self, rows: slice, columns: torch.Tensor) -> torch.Tensor:
+        """A tile's height of scores, tile by tile."""
         height, width = self.tile
         queries = self.prepared(self.queries[rows], height)
         scores = torch.empty(height, len(columns), device=self.device)
         for start in range(0, len(columns), width):
-            self._tile(queries, columns[start : start + width], scores[:, start : start + width])
-        scores = scores[: rows.stop - rows.start, : chunk.stop - chunk.start]
-        return scores.numpy() if self.device.type == "cpu" else scores
-
-    def pairs(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Floats:
-        """Scores of single pairs, in tiles of their queries and documents; `rows` ascend.
-
-        Where a product rounds by the place in a tile, a score may differ from that of `block` in its last bit.
-        """
-        height, width = self.tile
-        found = np.empty(len(rows), np.float32)
-        for first in np.unique(rows // height) * height:
-            inside = np.flatnonzero((rows >= first) & (rows < first + height))
-            queries = self.prepared(self.queries[slice(first, min(first + height, self.queries.shape[0]))], height)
-            distinct, place = np.unique(columns[inside], return_inverse=True)
-            documents = self.prepared(self.documents[distinct], width)
-            scores = torch.empty(height, len(documents), device=self.device)
-            for start in range(0, len(documents), width):
-                self._tile(queries, documents[start : start + width], scores[:, start : start + width])
-            index = (torch.from_numpy(part).to(self.device) for part in (rows[inside] - first, place))
-            found[inside] = scores[tuple(index)].cpu().numpy()
-        return found
-
-    def _tile(self, queries: torch.Tensor, documents: torch.Tensor, out: torch.Tensor) -> None:
-        if self.similarity.kind is None:
-            out.copy_(self.similarity(queries, documents))
-        else:
-            torch.mm(queries, documents.T, out=out)
+            documents, out = columns[start : start + width], scores[:, start : start + width]
+            if self.similarity.kind is None:
+                out.copy_(self.similarity(queries, documents))
+            else:
+                torch.mm(queries, documents.T, out=out)
+        return scores

@@ -242,4 +242,4 @@ class Counter:
 
 def _greatest(scores: Floats, depth: int) -> Floats:
     kept = scores.shape[1] - depth
-    return np.partition(scores, kept, axis=1)[:, kept:] if kept else scores
+    return np.partition(scores, kept, axis=1)[:, kept:]
