@@ -6,12 +6,16 @@ BIN := .venv/bin
 JOBS ?= 2
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
-.PHONY: quickstart test lint docs package fuzz mutation compat golden audit studies-smoke benchmarks benchmarks-large benchmarks-gpu results screenshots clean
+.PHONY: quickstart test coverage lint docs package fuzz mutation compat golden audit studies-smoke benchmarks benchmarks-large benchmarks-gpu results screenshots clean
 quickstart: .venv/runtime
 	$(BIN)/hbt-bench quickstart
 
 test: .venv/dev lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+# Branch coverage of the tests, their child processes included; fails below 95 %.
+coverage: .venv/dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-fail-under=95
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -106,4 +110,4 @@ screenshots: .venv/dev
 	touch $@
 
 clean:
-	rm -rf .venv build dist quickstart runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build dist quickstart runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

