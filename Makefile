@@ -85,8 +85,9 @@ results: .venv/dev
 	printf '# all-MiniLM-L6-v2 against BM25\n\n' > results/comparison.md
 	HBT_BENCH_TASKS=tasks/ood $(BIN)/hbt-bench compare hbt-bench/bm25@k0.9-b0.4 local/all-MiniLM-L6-v2@9285d5c87e2fe26e --tasks 'xquad-r,mlqa-r,cldr-facts,scifact-beir,belebele-ood[am,de,en,sw,yo,zh],flores-ood[en,sw,yo],ntrex-ood[en,sw,yo],tatoeba-ood[am,sw,te>en]' --format md >> results/comparison.md
 
-# The pictures of the report; needs chromium, chromium-driver and the data, and in SWEEP the results of a sweep over alpha
-# on XQuAD-R, such as those of recipes/parallel-small.yaml (results/training/parallel-small.md has the commands).
+# The pictures of the report; needs chromium, chromium-driver, fonts of all scripts (fonts-noto-core and fonts-noto-cjk,
+# else Chinese is boxes), the data in HBT_BENCH_DATA, and in SWEEP the results of a sweep over alpha on XQuAD-R, such as
+# those of recipes/parallel-small.yaml (results/training/parallel-small.md has the commands).
 SWEEP ?= runs/results
 screenshots: .venv/dev
 	mkdir -p build

@@ -243,7 +243,7 @@
     at("worst").replaceChildren(make("ol", {}, ...questions.map((one) => make("li", {},
       make("p", { class: "text", dir: "auto", lang: one.language }, one.text),
       make("p", {}, code(one.language), ` rank distance ${one.rank_distance.toLocaleString("en")}; ranks of the answers: `,
-        Object.entries(one.ranks).sort((a, b) => a[1] - b[1]).map(([name, rank]) => `${name} ${rank.toLocaleString("en")}`).join(", ")),
+        Object.entries(one.ranks).sort((a, b) => a[1] - b[1]).map(([name, rank]) => `${name}\u00a0${rank.toLocaleString("en")}`).join(", ")),
       make("p", { class: "first" }, "First stood ", code(one.first_language)),
       make("p", { class: "first", dir: "auto", lang: one.first_language }, one.first_text)))));
   }
