@@ -8,12 +8,16 @@ import socket
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from hbt_bench.corpus.collection import Collection, Document, Query
 from hbt_bench.tasks import registry
 
 # the hub's client reads it when it is imported, and would try for minutes to reach what is out of reach
 os.environ["HF_HUB_OFFLINE"] = "1"
+# a busy machine is no failure
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")
