@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from hbt_bench.corpus.collection import Collection, Document, Query
 from hbt_bench.tasks import registry
@@ -17,6 +17,9 @@ from hbt_bench.tasks import registry
 settings.register_profile("mutation", database=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
 # the hub's client reads it when it is imported, and would try for minutes to reach what is out of reach
 os.environ["HF_HUB_OFFLINE"] = "1"
+# a busy machine is no failure
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")

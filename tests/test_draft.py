@@ -153,6 +153,64 @@ def test_what_cannot_be_told_is_asked_for(tmp_path, capsys):
     assert not (tmp_path / "x.yaml").exists()
 
 
+ROWS = "".join(json.dumps(row) + "\n" for row in rows_of(2, "en") + rows_of(2, "de"))
+
+
+@pytest.mark.parametrize(
+    ("files", "arguments", "said"),
+    [
+        ({}, "demo --from none.jsonl", "there is no file or folder none.jsonl"),
+        ({"d.jsonl": ROWS}, "xquad-r --from d.jsonl", "there is a task 'xquad-r' already: choose another name"),
+        ({"d.jsonl": ""}, "demo --from d.jsonl", "d.jsonl is empty"),
+        (
+            {"d.jsonl": ROWS},
+            "demo --from d.jsonl --columns answer=passage",
+            "--columns 'answer=passage': write it like query=question,document=answer,language=lang,id=id",
+        ),
+        (
+            {"d.jsonl": ROWS.replace('"en"', '"tlh"').replace('"de"', '"qya"')},
+            "demo --from d.jsonl --columns language=lang",
+            "d.jsonl has no known language code (there are qya, tlh)",
+        ),
+        (
+            {"d.jsonl": ROWS},
+            "demo --from d.jsonl --columns language=lang,query=question,document=passage,text=question",
+            "d.jsonl: text is for parallel sentences: it stands alone, or with id and language (say it with --columns)",
+        ),
+        (
+            {"b/corpus.jsonl": "", "b/qrels/test.tsv": ""},
+            "demo --from b",
+            "say in which language b is, as in --language en",
+        ),
+        (
+            {"b/klingon/corpus.jsonl": "", "b/klingon/qrels/test.tsv": ""},
+            "demo --from b",
+            "b is no folder in BEIR's layout: corpus.jsonl, queries.jsonl and qrels/test.tsv, in it or in a folder for "
+            "each language, named by its code",
+        ),
+        (
+            {"b/corpus.jsonl": "", "b/qrels/test.tsv": ""},
+            "demo --from b --language en",
+            "cannot read b/queries.jsonl: No such file or directory",
+        ),
+        (
+            {"d.jsonl": ROWS, "other/x": ""},
+            "demo --from d.jsonl --output other",
+            "d.jsonl is not inside other: a task file lies beside or above its data, or the data are in the folder "
+            "that --data-dir or HBT_BENCH_DATA names",
+        ),
+    ],
+)
+def test_what_no_task_can_be_made_of(tmp_path, capsys, files, arguments, said):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert run(["tasks", "new", *arguments.split()]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"hbt-bench: {said}\n")
+    assert not list(tmp_path.rglob("*.yaml"))
+
+
 def test_beir_folders(tmp_path, capsys):
     for code in ("en", "sw"):
         folder = tmp_path / "b" / code / "qrels"
@@ -210,6 +268,50 @@ def test_every_check_is_made(tmp_path, capsys):
         == "1 documents repeat another's text, as 'sw 2!' in sw; `merge: true` in columns takes equal ones for one"
     )
     assert checks(path)["hashes"].status == "warning"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "check", "status", "said"),
+    [
+        ("kind: jsonl", "kind: jsonk", "schema", "failed", "unknown kind 'jsonk'; did you mean 'jsonl'?"),
+        (
+            "name: demo\n",
+            "name: demo\nmteb_name: VDR\n",
+            "name",
+            "failed",
+            "MTEB has a task VDRMultilingualRetrieval: choose another `mteb_name`",
+        ),
+        ("name: demo\n", "name: demo\nmteb_name: XQuADR\n", "name", "failed", "the task 'xquad-r'"),
+        (
+            "languages: [de, en]",
+            "languages: [de, en, sw]",
+            "data and judgements",
+            "failed",
+            "there are no texts in sw: take them out of `languages`",
+        ),
+        ("expect:", "metadata_of_mine:", "schema", "failed", "unknown key 'metadata_of_mine' in the file"),
+        ("\nexpect:", "\n# ", "counts", "warning", "no `expect`: changed data would go unnoticed"),
+        (
+            "parallel: false",
+            "parallel: true",
+            "parallel ids",
+            "failed",
+            "no question is there in two languages, though the source is parallel: give translations the same id",
+        ),
+        ("name: demo", "name: demo", "parallel ids", "passed", "none declared: no measure compares translations"),
+    ],
+)
+def test_a_check_says_what_is_wrong(tmp_path, old, new, check, status, said):
+    write(tmp_path / "data.jsonl", rows_of(3, "en") + rows_of(3, "de", 3))
+    assert run(["tasks", "new", "demo", "--from", "data.jsonl"]) == 0
+    path = tmp_path / "demo.yaml"
+    text = path.read_text()
+    assert old in text, text
+    if new == "\n# ":  # the counts go, with all that is indented under them
+        text = text[: text.index(old)] + "\n"
+    path.write_text(text.replace(old, new, 1))
+    found = next(one for one in Validation(path).run() if one.name == check)
+    assert (found.status, said in found.message) == (status, True), found.message
 
 
 def test_ids_that_are_no_translations_are_noticed(tmp_path):

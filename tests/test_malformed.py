@@ -147,6 +147,38 @@ YAML = {
         FLAT.replace("id: id, ", ""),
         ":2:1: source: parallel rows need `id` in columns: it tells which rows are translations of each other",
     ),
+    "sentences without ids": (
+        BITEXT.replace("{id: id, text: 'x.{language}'}", "{text: t, language: lang}"),
+        ":2:1: source: parallel sentences need `id` in columns: it tells which of them are translations",
+    ),
+    "sentences that are not parallel": (
+        BITEXT.replace("  columns", "  parallel: false\n  columns"),
+        ":2:1: source: parallel sentences cannot be `parallel: false`",
+    ),
+    "sentences without sentences": (
+        CSV.replace("kind: csv", "kind: bitext"),
+        ":2:1: source: a bitext source has `text` in columns; questions with answers are jsonl or csv",
+    ),
+    "a language in path and columns": (
+        FLAT.replace("d.jsonl", "'{language}.jsonl'"),
+        ":2:1: source: {language} in the path tells the language: leave it out of columns",
+    ),
+    "no word on languages": (
+        FLAT.replace("language: lang, ", ""),
+        ":2:1: source: say where the language is: {language} in path or in columns, or a column `language`",
+    ),
+    "plain text with ids": (
+        BITEXT.replace("d.jsonl", "'{language}.txt'").replace("'x.{language}'", "text"),
+        ":2:1: source: plain text needs {language} in path and `columns: {text: text}`: a line is a sentence",
+    ),
+    "a language in split and columns": (
+        HUB.replace("REV", "0" * 40).replace("columns: {", "split: '{language}', columns: {language: l, "),
+        ":2:1: source: {language} in config or split tells the language: leave it out of columns",
+    ),
+    "no word on the hub's languages": (
+        HUB.replace("REV", "0" * 40).replace("[en]", "[de, en], parallel: true").replace("{query", "{id: i, query"),
+        ":2:1: source: say where the language is: {language} in config, split or columns, or `language`",
+    ),
     "no document": (
         FLAT.replace(", document: d", ""),
         ":7:3: source.columns: give query and document, or text for parallel sentences",
@@ -225,7 +257,7 @@ def test_a_malformed_task_file(tmp_path, case):
 
 def test_there_are_forty():
     """Each with its whole message, compared for equality; those in BEIR's layout come on top."""
-    assert (len(YAML), len(DATA)) == (56, 24)
+    assert (len(YAML), len(DATA)) == (64, 24)
 
 
 EN, DE = '{"id": 1, "lang": "en", "q": "Who?", "d": "She."}', '{"id": 1, "lang": "de", "q": "Wer?", "d": "Sie."}'
