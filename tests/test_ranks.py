@@ -413,6 +413,13 @@ def test_the_floor_is_reached_by_the_depth_and_hardly_more(kernel, make, width):
         assert np.mean(reached) <= 1.5 * depth
 
 
+def test_progress_is_told_after_every_chunk():
+    collection = random_collection(np.random.default_rng(13))
+    done = []
+    rank(collection, Chunked(np.ones((20, 50), np.float32), 13), progress=done.append)
+    assert done == [5, 5, 5, 5, 0]  # of 20 queries in four chunks
+
+
 def test_zero_signs_and_infinities_compare_as_numbers():
     docs = [Document(f"d{n}", "en", str(n)) for n in range(4)]
     collection = Collection.from_records("c", [Query("q", "en", "q", "q")], docs, {"q": {"d0": 1, "d1": 1}})
