@@ -57,7 +57,7 @@ fuzz: .venv/dev
 	PYTHONPATH=. $(BIN)/python benchmarks/fuzz_readers.py --count 2000 --output results/benchmarks/fuzz_readers
 	PYTHONPATH=. $(BIN)/python benchmarks/kill.py --moments 50 --output results/benchmarks/kill
 
-# Changes of the arithmetic that no test notices; about an hour of one core. `mutmut results` lists them afterwards.
+# Changes of the arithmetic that no test notices; one or two hours of one core. `mutmut results` lists them afterwards.
 mutation: .venv/dev
 	$(BIN)/pip install -q 'mutmut>=3.8'
 	OMP_NUM_THREADS=1 nice -n 15 $(BIN)/mutmut run --max-children 1

@@ -413,6 +413,24 @@ def test_the_floor_is_reached_by_the_depth_and_hardly_more(kernel, make, width):
         assert np.mean(reached) <= 1.5 * depth
 
 
+def test_progress_is_told_after_every_chunk():
+    collection = random_collection(np.random.default_rng(13))
+    done = []
+    rank(collection, Chunked(np.ones((20, 50), np.float32), 13), progress=done.append)
+    assert done == [5, 5, 5, 5, 0]  # of 20 queries in four chunks
+
+
+def test_queries_are_taken_in_groups_where_the_state_of_all_does_not_fit(monkeypatch):
+    generator = np.random.default_rng(14)
+    collection = random_collection(generator)
+    scores = random_scores(generator, collection, 6)
+    expected = rank(collection, Matrix(scores))
+    monkeypatch.setattr(engine, "_STATE_BYTES", 1)  # so a group is one block, of three queries
+    done = []
+    same(rank(collection, Chunked(scores, 13, off=0.5), progress=done.append), expected)
+    assert done == [0, 1, 1, 1, 0] * 6 + [0, 1, 0, 1, 0]
+
+
 def test_zero_signs_and_infinities_compare_as_numbers():
     docs = [Document(f"d{n}", "en", str(n)) for n in range(4)]
     collection = Collection.from_records("c", [Query("q", "en", "q", "q")], docs, {"q": {"d0": 1, "d1": 1}})
