@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -120,11 +120,14 @@ _LaidOut = tuple[list[Chunk], NDArray[np.int32], NDArray[np.int32]]
 
 
 def _laid_out(collection: Collection, symmetric: bool) -> tuple[_LaidOut, _LaidOut]:
-    """The queries and the documents in chunks; those of a symmetric encoder are all of one role."""
-    return (
-        _lay_out(collection.queries, collection.query_blocks, "document" if symmetric else "query"),
-        _lay_out(collection.documents, collection.document_blocks, "document"),
-    )
+    """The queries and the documents in chunks; with a symmetric encoder, one of queries may be one of documents."""
+    asked, part, row = _lay_out(collection.queries, collection.query_blocks, "query")
+    documents = _lay_out(collection.documents, collection.document_blocks, "document")
+    if symmetric:
+        both = set(documents[0])
+        alike = [replace(chunk, role="document") for chunk in asked]
+        asked = [other if other in both else chunk for chunk, other in zip(asked, alike, strict=True)]
+    return (asked, part, row), documents
 
 
 def _chunks(laid_out: tuple[_LaidOut, _LaidOut]) -> list[Chunk]:
