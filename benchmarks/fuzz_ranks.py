@@ -38,7 +38,8 @@ _TINY = float(np.finfo(np.float32).smallest_subnormal)
 _EDGES = (0.0, -0.0, _TINY, -_TINY, 3 * _TINY, 1e-38, 1.0, 1.0000001, -1.0, 3.4e38, -3.4e38, math.inf, -math.inf)
 #: What a case may do wrong, and the error it must meet.
 _WRONG = {"NaN": ModelError, "shape": ModelError, "document id": DataError, "query id": DataError, "own": DataError}
-_MEASURES = {"map", "recip_rank", "ndcg_cut.10", "recall.10", "P.5", "success.1", "map_cut.10"}
+#: The measures that are compared, by their names in trec_eval.
+TREC_EVAL = {"map", "recip_rank", "ndcg_cut.10", "recall.10", "P.5", "success.1", "map_cut.10"}
 
 
 @dataclass(frozen=True)
@@ -256,23 +257,27 @@ def _check_measures(case: Case, collection: Collection, ranks: Ranks, seen: Coun
                 qrels[name] = {key: grade for key, grade in collection.relevant(row).items() if key in inside}
                 kept = _order(case, collection, scores, row, columns)
                 run[name] = {ids[column]: float(scores[row, column]) for column in kept}
-    theirs = pytrec_eval.RelevanceEvaluator(qrels, _MEASURES).evaluate(run)
+    theirs = pytrec_eval.RelevanceEvaluator(qrels, TREC_EVAL).evaluate(run)
     for subset, judged in parts:
-        ranking = Ranking.of(collection, ranks, judged)
-        ours = {
-            "map": ranking.average_precision(),
-            "recip_rank": ranking.reciprocal_rank(),
-            "ndcg_cut_10": ranking.ndcg(10),
-            "recall_10": ranking.recall(10),
-            "P_5": ranking.precision(5),
-            "success_1": ranking.success(1),
-            "map_cut_10": ranking.average_precision(10),
-        }
+        ours = by_trec_eval_names(Ranking.of(collection, ranks, judged))
         for place, row in enumerate(judged.rows):
             expected = theirs[f"{subset}/{row}"]
             for measure, values in ours.items():
                 assert abs(values[place] - expected[measure]) < 1e-9, (subset, row, measure)
                 seen["values against trec_eval"] += 1
+
+
+def by_trec_eval_names(ranking: Ranking) -> dict[str, np.ndarray]:
+    """One value a query, (queries,), of each of `TREC_EVAL`, by the name of its result."""
+    return {
+        "map": ranking.average_precision(),
+        "recip_rank": ranking.reciprocal_rank(),
+        "ndcg_cut_10": ranking.ndcg(10),
+        "recall_10": ranking.recall(10),
+        "P_5": ranking.precision(5),
+        "success_1": ranking.success(1),
+        "map_cut_10": ranking.average_precision(10),
+    }
 
 
 def main() -> int:

@@ -17,7 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.fuzz_ranks import Chunked
+from benchmarks.fuzz_ranks import TREC_EVAL, Chunked, by_trec_eval_names
 from hbt_bench.corpus.collection import Collection, Document, Query
 from hbt_bench.errors import ModelError
 from hbt_bench.ranking import blocks, products
@@ -123,18 +123,8 @@ def check_against_trec_eval(generator, levels, graded, queries, documents=120):
                 name = collection.queries[row].id
                 qrels[name] = {key: grade for key, grade in collection.relevant(row).items() if key in inside}
                 run[name] = {ids[column]: float(scores[row, column]) for column in columns}
-            wanted = {"map", "recip_rank", "ndcg_cut.10", "recall.10", "P.5", "success.1", "map_cut.10"}
-            theirs = pytrec_eval.RelevanceEvaluator(qrels, wanted).evaluate(run)
-            ranking = Ranking.of(collection, ranks, judged)
-            ours = {
-                "map": ranking.average_precision(),
-                "recip_rank": ranking.reciprocal_rank(),
-                "ndcg_cut_10": ranking.ndcg(10),
-                "recall_10": ranking.recall(10),
-                "P_5": ranking.precision(5),
-                "success_1": ranking.success(1),
-                "map_cut_10": ranking.average_precision(10),
-            }
+            theirs = pytrec_eval.RelevanceEvaluator(qrels, TREC_EVAL).evaluate(run)
+            ours = by_trec_eval_names(Ranking.of(collection, ranks, judged))
             for measure, values in ours.items():
                 expected = [theirs[collection.queries[row].id][measure] for row in judged.rows]
                 np.testing.assert_allclose(values, expected, atol=1e-6, rtol=0, err_msg=f"{judged.subset} {measure}")
