@@ -61,9 +61,9 @@ def checkpoint(tmp_path_factory):
     return torch_random_model(tmp_path_factory.mktemp("models") / "tiny", seed=3)
 
 
-def passes(model, spec=None):
+def passes(model):
     """How many texts a pass over the bitext takes."""
-    return SharedPass(spec or select_tasks("cldr-facts-multi")[0].spec, bitext()).texts(model)
+    return SharedPass(select_tasks("cldr-facts-multi")[0].spec, bitext()).texts(model)
 
 
 def test_which_models_are_symmetric(checkpoint):

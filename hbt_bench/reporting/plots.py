@@ -84,4 +84,5 @@ def _distribution(axes: Any, report: BiasReport, shown: Figure, name: str) -> No
         expected = shown.value / relative.value
         axes.axvline(expected, color="#c0392b", linestyle="--", label=f"random {expected:,.0f}")
     axes.legend(frameon=False)
-    axes.set(title=name, ylabel="queries")
+    label = "rank of a question's last answer" if relative is None else "last minus first rank of a question's answers"
+    axes.set(title=name, xlabel=label, ylabel="queries")

@@ -165,11 +165,8 @@ def unknown(name: str, known: Iterable[str] = ()) -> UsageError:
     if folder is not None:
         way = f"add --task-dir {folder}, or name the folder in HBT_BENCH_TASKS"
         return UsageError(f"the file of the task '{name}' is in a folder that is not looked in: {way}")
-    near = did_you_mean(base, known) or f"; `hbt-bench tasks` lists all, and {_OPTION} names a folder with your own"
-    return UsageError(f"unknown task '{name}'{near}")
-
-
-_OPTION = "--task-dir or HBT_BENCH_TASKS"
+    listed = "; `hbt-bench tasks` lists all, and --task-dir or HBT_BENCH_TASKS names a folder with your own"
+    return UsageError(f"unknown task '{name}'{did_you_mean(base, known) or listed}")
 
 
 def _is_here(base: str) -> bool:
