@@ -227,9 +227,11 @@ def test_a_recipe_reaches_the_result(tmp_path):
 
     checkpoint = torch_random_model(tmp_path / "ckpt", seed=6)
     recipe = {"strategy": "hybrid", "alpha": 0.5, "seed": 3, "init": "x", "name": "y", "long": {"left": "out"}}
+    recipe["data"] = {"tatoeba": "2b", "cldr-facts": "1a"}
     (checkpoint / "hbt_bench_recipe.json").write_text(json.dumps(recipe))
     [result] = Evaluation(ModelRequest(str(checkpoint)), select_tasks("cldr-facts-mono"), tmp_path / "r", ("sw",)).run()
-    assert dict(result.training) == {key: recipe[key] for key in ("strategy", "alpha", "seed", "init", "name")}
+    single = {key: recipe[key] for key in ("strategy", "alpha", "seed", "init", "name")}
+    assert dict(result.training) == {**single, "data": "cldr-facts 1a, tatoeba 2b"}
     assert result.parameters == (1200 - 32 + 1) * 16
     assert result.speed > 0
     assert json.loads(result.path.read_text())["hbt_bench"]["device"].startswith("cpu")

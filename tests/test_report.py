@@ -144,8 +144,9 @@ def test_a_sweep_has_the_pure_strategies_at_its_ends(content):
         assert one["value"] == board["rows"][one["row"]]["values"]["multi:AP"]
 
 
-def standing(strategy, alpha, init="a", steps=10, pairs=80):
+def standing(strategy, alpha, init="a", steps=10, pairs=80, data="d 1"):
     training = {"strategy": strategy, "alpha": alpha, "seed": 0, "init": init, "steps": steps, "pairs_seen": pairs}
+    training["data"] = data
     return Standing("x", "d", strategy, "1", "measured", values={("multi", "AP"): 0.5}, training=training)
 
 
@@ -159,12 +160,27 @@ def standing(strategy, alpha, init="a", steps=10, pairs=80):
         ([standing("hybrid", 0.5), standing("monolingual", 1.0, init="b")], []),
         ([standing("hybrid", 0.5), standing("hybrid", 0.25, steps=20)], []),
         ([standing("hybrid", 0.5), standing("hybrid", 0.25, pairs=160)], []),
+        ([standing("hybrid", 0.5), standing("hybrid", 0.25, data="d 2")], []),
+        ([standing("hybrid", 0.5), standing("monolingual", 1.0, data="d 2")], []),
         ([standing("mixed", 0.5), standing("monolingual", 1.0)], []),
         ([Standing("x", "d", "m", "1", "measured")], []),
     ],
 )
 def test_what_makes_a_sweep(rows, expected):
     assert [point.alpha for point in sweep(rows)] == expected
+
+
+def test_curves_that_differ_by_their_data_alone_are_told_apart():
+    rows = [standing("hybrid", alpha, data=data) for data in ("d 1", None) for alpha in (0.25, 0.5)]
+    rows += [standing("mixed", alpha) for alpha in (0.25, 0.5)]
+    assert [(point.line, point.row) for point in sweep(rows)] == [
+        ("hybrid, a, 10 steps of 8, data d 1", 0),
+        ("hybrid, a, 10 steps of 8, data d 1", 1),
+        ("hybrid, a, 10 steps of 8, data unknown", 2),
+        ("hybrid, a, 10 steps of 8, data unknown", 3),
+        ("mixed, a, 10 steps of 8", 4),
+        ("mixed, a, 10 steps of 8", 5),
+    ]
 
 
 def test_answers_that_are_no_translations_have_no_distances():

@@ -83,8 +83,15 @@ class Checkpoint:
 
     @property
     def recipe(self) -> dict[str, str | int | float]:
-        """How it was trained, where it says so: the single values of its ``hbt_bench_recipe.json``."""
-        return {key: value for key, value in self._json(RECIPE).items() if isinstance(value, str | int | float)}
+        """How it was trained, where it says so: the single values of its ``hbt_bench_recipe.json``.
+
+        Beside them ``data``: each source of its training texts with its hash, ``NAME HASH``.
+        """
+        about = self._json(RECIPE)
+        told = {key: value for key, value in about.items() if isinstance(value, str | int | float)}
+        if isinstance(sources := about.get("data"), dict):
+            told["data"] = ", ".join(f"{name} {digest}" for name, digest in sorted(sources.items()))
+        return told
 
     @property
     def dense(self) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from hbt_bench.reporting.columns import key_title
 from hbt_bench.reporting.standing import Key, Standing
@@ -14,6 +15,25 @@ SCORES: tuple[Key, ...] = (("mono", "AP"), ("cross", "AP"), ("multi", "AP"), ("m
 #: The strategies that are hybrid batches with an alpha at its end: no batch is monolingual, or every one.
 _ENDS = {"cross-lingual": 0.0, "monolingual": 1.0}
 _HYBRID = "hybrid"
+#: What the models of a curve share beside their strategy, as a result tells it.
+_SETTING = ("init", "steps", "pairs_seen", "data")
+
+
+class _Curve(NamedTuple):
+    strategy: str
+    init: Any
+    steps: Any
+    pairs: Any
+    data: Any
+
+    @property
+    def name(self) -> str:
+        """``hybrid, xlm-roberta-base, 600 steps of 128``: what it is of, as far as it is known."""
+        parts = [self.strategy, *([str(self.init)] if self.init else [])]
+        if isinstance(self.steps, int) and self.steps > 0:
+            batch = f" of {self.pairs / self.steps:,.0f}" if isinstance(self.pairs, int) else ""
+            parts.append(f"{self.steps:,} steps{batch}")
+        return ", ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -36,31 +56,31 @@ class Point:
 def sweep(rows: Sequence[Standing]) -> list[Point]:
     """The models of all curves of a board.
 
-    A curve is of one strategy, start, number of steps and of pairs; the pure strategies with the same start, steps and
-    pairs are the ends of that of hybrid batches. A recipe names an alpha even where its strategy does not use it, so
-    what has one alpha alone is no sweep.
+    A curve is of one strategy, start, training data, number of steps and of pairs; the pure strategies with the same
+    are the ends of that of hybrid batches. A recipe names an alpha even where its strategy does not use it, so what
+    has one alpha alone is no sweep.
     """
-    groups: dict[tuple[Any, ...], list[Point]] = {}
-    ends: dict[tuple[Any, ...], list[Point]] = {}
+    curves: dict[_Curve, list[tuple[float, int]]] = {}
+    ends: dict[_Curve, list[tuple[float, int]]] = {}
     for place, row in enumerate(rows):
         told = row.training
         alpha, strategy = told.get("alpha"), str(told.get("strategy", ""))
-        setting = (told.get("init"), told.get("steps"), told.get("pairs_seen"))
+        curve = _Curve(_HYBRID if strategy in _ENDS else strategy, *(told.get(key) for key in _SETTING))
         if strategy in _ENDS:
-            end = Point(_line(_HYBRID, *setting), _ENDS[strategy], told.get("seed"), strategy, place)
-            ends.setdefault(setting, []).append(end)
+            ends.setdefault(curve, []).append((_ENDS[strategy], place))
         elif isinstance(alpha, int | float) and not isinstance(alpha, bool):
-            point = Point(_line(strategy, *setting), float(alpha), told.get("seed"), strategy, place)
-            groups.setdefault((strategy, *setting), []).append(point)
-    for key, points in groups.items():
-        if key[0] == _HYBRID:
-            points += ends.get(key[1:], [])
-    return [point for points in groups.values() if len({one.alpha for one in points}) > 1 for point in points]
-
-
-def _line(strategy: str, init: Any, steps: Any, pairs: Any) -> str:
-    """``hybrid, xlm-roberta-base, 600 steps of 128``: what a curve is of, as far as it is known."""
-    parts = [strategy, *([str(init)] if init else [])]
-    if isinstance(steps, int) and steps > 0:
-        parts.append(f"{steps:,} steps" + (f" of {pairs / steps:,.0f}" if isinstance(pairs, int) else ""))
-    return ", ".join(parts)
+            curves.setdefault(curve, []).append((float(alpha), place))
+    whole = {curve: points + ends.get(curve, []) for curve, points in curves.items()}
+    drawn = {curve: points for curve, points in whole.items() if len({alpha for alpha, _ in points}) > 1}
+    names = Counter(curve.name for curve in drawn)
+    return [
+        Point(
+            curve.name + (f", data {curve.data or 'unknown'}" if names[curve.name] > 1 else ""),
+            alpha,
+            rows[place].training.get("seed"),
+            str(rows[place].training["strategy"]),
+            place,
+        )
+        for curve, points in drawn.items()
+        for alpha, place in points
+    ]
