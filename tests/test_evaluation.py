@@ -72,6 +72,9 @@ def test_results_are_mtebs_and_carry_ranks_and_signature(checkpoints, tmp_path):
     damaged.write_bytes((multi.path.parent / "CldrFactsRetrieval_de_en_sw.ranks.npz").read_bytes()[:-100])
     with pytest.raises(OutputError, match="cannot read the ranks"):
         StoredRanks.read(damaged)
+    damaged.unlink()
+    with pytest.raises(OutputError, match=r"damaged\.npz are not there: copy them beside the results, or run again"):
+        StoredRanks.read(damaged)
 
 
 def test_different_checkpoints_never_share_a_result(checkpoints, tmp_path):

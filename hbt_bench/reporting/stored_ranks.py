@@ -59,6 +59,8 @@ class StoredRanks:
                 ranks = Ranks(*(arrays[name] for name in _RANKS))
                 _check(judgements, ranks)
                 return cls(str(arrays["data"]), judgements, ranks)
+        except FileNotFoundError as error:
+            raise OutputError(f"the ranks {path} are not there: copy them beside the results, or run again") from error
         except Exception as error:  # numpy and zipfile raise many kinds for a damaged file
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise OutputError(f"cannot read the ranks in {path} ({reason}): delete it and run again") from error
