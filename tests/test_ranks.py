@@ -67,26 +67,30 @@ def naive(collection, scores, row, columns):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([None, 1, 2, 5, 40]), st.integers(1, 60))
-def test_ranks_equal_a_full_sort(seed, levels, documents):
+@given(st.integers(0, 2**32 - 1), st.sampled_from([None, 1, 2, 5, 40]), st.integers(1, 60), st.booleans())
+def test_ranks_equal_a_full_sort(seed, levels, documents, copies):
     generator = np.random.default_rng(seed)
     collection = random_collection(generator, queries=8, documents=documents)
+    if copies:
+        collection = replace(collection, copies=own_copies(generator, collection))
     scores = random_scores(generator, collection, levels)
     ranks, confidences = rank(collection, Matrix(scores))
     for row in range(len(collection.queries)):
-        everything = naive(collection, scores, row, range(len(collection.documents)))
-        assert ranks.top[row].tolist() == everything[:TOP_K]
+        own = collection.copies[row] if copies else -1  # a query's own text is no candidate
+        everything = naive(collection, scores, row, [column for column in range(documents) if column != own])
+        assert ranks.top[row].tolist() == everything[: min(TOP_K, documents - copies)]
         for pair in range(collection.qrels.offsets[row], collection.qrels.offsets[row + 1]):
             document = int(collection.qrels.documents[pair])
             block = collection.document_blocks[collection.documents[document].language]
             assert ranks.pool[pair] == everything.index(document) + 1
             assert (
-                ranks.block[pair] == naive(collection, scores, row, range(block.start, block.stop)).index(document) + 1
+                ranks.block[pair] == [one for one in everything if block.start <= one < block.stop].index(document) + 1
             )
         for place, columns in enumerate([*collection.document_blocks.values(), slice(0, documents)]):
-            if columns.start == columns.stop:  # a language with queries and no documents
+            candidates = [column for column in everything if columns.start <= column < columns.stop]
+            if not candidates:  # a language with queries and no documents, or none but the query's own text
                 continue
-            kept = np.sort(scores[row, columns].astype(np.float64))[::-1][:CONFIDENCE_DEPTH]
+            kept = scores[row, candidates].astype(np.float64)[:CONFIDENCE_DEPTH]
             assert confidences.highest[row, place] == kept[0]
             assert confidences.spread[row, place] == pytest.approx(kept.std(), abs=1e-12)
             assert confidences.margin[row, place] == (kept[0] - kept[1] if len(kept) > 1 else 0)
@@ -176,8 +180,10 @@ def test_chunks_change_nothing(seed, levels, width, kernel, off, copies):
 
 
 def own_copies(generator, collection):
-    """For most queries a column that is not relevant to it, in any language."""
-    columns = [generator.choice(sorted({*range(60)} - {*found})) for found in relevant_columns(collection)]
+    """For most queries a column that is not relevant to it, in any language, if there is one."""
+    everything = {*range(len(collection.documents))}
+    others = [sorted(everything - {*found}) for found in relevant_columns(collection)]
+    columns = [generator.choice(columns) if columns else -1 for columns in others]
     return np.array([column if row % 4 else -1 for row, column in enumerate(columns)], np.int32)
 
 
