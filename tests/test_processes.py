@@ -44,7 +44,9 @@ sys.exit(run(sys.argv[1:]))
 def launch(folder, *, die):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
     (folder / "worker.py").write_text(WORKER)
-    command = ["--nproc-per-node=2", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", str(folder / "worker.py")]
+    command = ["--nproc-per-node=2", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
+    command += ["--monitor-interval=5"] if die else []  # torchrun ends the other process when it sees that one is gone
+    command += [str(folder / "worker.py")]
     command += ["run", "--model", str(folder / "ckpt"), "--tasks", "cldr-facts", "--languages", ",".join(LANGUAGES)]
     return subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", *command, "--output", str(folder / "two"), "--format", "json"],
