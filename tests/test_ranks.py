@@ -367,6 +367,14 @@ def test_of_many_documents_with_one_score_the_greatest_ids_are_the_top(width):
     assert ranks.pool.reshape(4, 2)[0].tolist() == [600 - (names[d] - 1000) for d in collection.qrels.documents[:2]]
 
 
+def test_many_queries_each_with_one_new_document_in_a_chunk():
+    """One chunk is one document, for which 700 queries compete: nothing is sorted away, as each has few."""
+    generator = np.random.default_rng(13)
+    collection = random_collection(generator, queries=700, documents=30)
+    scores = random_scores(generator, collection, None)
+    same(rank(collection, Chunked(scores, 1, height=700)), rank(collection, Matrix(scores)))
+
+
 KERNELS = pytest.mark.parametrize(
     ("kernel", "make"), [(HostKernel(), np.array), (DeviceKernel(), torch.from_numpy)], ids=["NumPy", "torch"]
 )
