@@ -375,6 +375,17 @@ def test_many_queries_each_with_one_new_document_in_a_chunk():
     same(rank(collection, Chunked(scores, 1, height=700)), rank(collection, Matrix(scores)))
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int64])
+def test_scores_are_compared_as_float32(dtype):
+    """As trec_eval does; 2**24 and 2**24 + 1 are one float32, so the greater id is first, whatever scores it."""
+    docs = [Document(name, "en", name) for name in ("a", "b", "c")]
+    collection = Collection.from_records("c", [Query("q", "en", "ask", "1")], docs, {"q": {"b": 1}})
+    scores = {np.float64: [1 + 1e-9, 1, 0], np.float16: [1, 1, 0], np.int64: [2**24 + 1, 2**24, 0]}[dtype]
+    ranks, _ = rank(collection, Matrix(np.array([scores], dtype)))
+    assert ranks.top[0].tolist() == [1, 0, 2]
+    assert ranks.pool.tolist() == ranks.block.tolist() == [1]
+
+
 KERNELS = pytest.mark.parametrize(
     ("kernel", "make"), [(HostKernel(), np.array), (DeviceKernel(), torch.from_numpy)], ids=["NumPy", "torch"]
 )
