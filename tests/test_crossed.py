@@ -48,6 +48,8 @@ def test_differences_are_paired_or_apart():
     assert paired.error == pytest.approx(math.sqrt(0.25))
     # two samples of questions: (4.5 + 4.5 with means 1.5 and 3.5: 2) / 2
     assert apart.error == pytest.approx(math.sqrt(4.5 / 2 + 2.0 / 2))
+    assert [group.tolist() for group in paired.questions] == [[0.0, 1.0]]
+    assert [group.tolist() for group in apart.questions] == [[1.5, 4.5], [-1.5, -3.5]]
 
 
 def test_the_mean_over_tasks():
@@ -56,6 +58,7 @@ def test_the_mean_over_tasks():
     assert mean.value == (3 + 2) / 2
     # seeds: (2 + 1) / 2 and (4 + 3) / 2, variance 2; questions: halves of 1.5, 4.5 and of 1, 3
     assert mean.error == pytest.approx(math.sqrt(2 / 2 + (4.5 / 4 + 2 / 4) / 2))
+    assert [group.tolist() for group in mean.questions] == [[0.75, 2.25], [0.5, 1.5]]
 
 
 def test_the_mean_over_tasks_that_ask_the_same_questions():

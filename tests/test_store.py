@@ -40,6 +40,8 @@ def test_round_trip(store):
     assert found.shape == (3, 2)
     found[0, 0] = 7  # a caller may change what it gets
     assert store.get(*KEY)[0, 0] == 1.5
+    store.put(*KEY, VECTORS.astype(np.float64))
+    assert store.get(*KEY).tobytes() == VECTORS.tobytes()
 
 
 def test_one_file_a_chunk_and_nothing_beside_it(store):
@@ -206,3 +208,5 @@ def test_a_cache_that_is_a_file(tmp_path):
     assert store.get(*KEY) is None
     with pytest.raises(OutputError, match="a file is where a folder should be"):
         store.put(*KEY, VECTORS)
+    with pytest.raises(OutputError, match="cache.*set HBT_BENCH_CACHE to another folder"):
+        store.claim(*KEY, wait=False).__enter__()
