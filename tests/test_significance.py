@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
 from hbt_bench.errors import DataError
-from hbt_bench.ranking.significance import Clusters, Paired, bootstrap, holm, percentiles, sign_flip_p
+from hbt_bench.ranking.significance import Clusters, Paired, _tilt, bootstrap, holm, percentiles, sign_flip_p
 
 NAN = float("nan")
 
@@ -333,10 +333,56 @@ def test_the_saddlepoint_is_right_far_out():
     assert sign_flip_p(uneven * signs) == pytest.approx(exact, rel=0.15)
 
 
+def exact_p(differences):
+    """The test of whole numbers by their whole distribution: how often each sum of those that are swapped comes."""
+    sizes = np.abs(differences)
+    chances = np.zeros(sizes.sum() + 1)
+    chances[0] = 1
+    for size in sizes:
+        kept, swapped = chances / 2, chances[: len(chances) - size] / 2
+        chances = kept
+        chances[size:] += swapped
+    sums = sizes.sum() - 2 * np.arange(len(chances))
+    return chances[np.abs(sums) >= abs(differences.sum())].sum()
+
+
+@pytest.mark.parametrize("questions", [40, 100, 400])
+@pytest.mark.parametrize("won", [0.5, 0.6, 0.75, 0.9])
+def test_the_saddlepoint_is_the_whole_distribution(questions, won):
+    """Down to p of 1e-53."""
+    generator = np.random.default_rng(questions)
+    signs = np.where(generator.random(questions) < won, 1, -1)
+    uneven = generator.integers(100, 3000, questions) * signs
+    exact = exact_p(uneven)  # its steps show where few ways are as extreme
+    assert sign_flip_p(uneven / 3000) == pytest.approx(exact, rel=0.003 + (exact * 2.0**questions) ** -0.5)
+    even = generator.integers(1, 3, questions) * signs  # sums are steps apart, and the error is to a larger p
+    assert -1e-6 < sign_flip_p(even / 7) / exact_p(even) - 1 < (0.04 if exact_p(even) > 1e-4 else 0.25)
+
+
+@pytest.mark.parametrize("total", range(8))
+def test_the_saddlepoint_of_small_sums(total):
+    """A sum of 0 or, in steps of 2, of 2 is reached by every way or nearly so."""
+    differences = np.array([1, -1] * 9 + [2, -2] * 9 + [1, 1, 2, 3 - total])
+    found, exact = sign_flip_p(differences / 2), exact_p(differences)
+    assert found <= 1
+    assert found == pytest.approx(exact, rel=0.005)
+
+
+@pytest.mark.parametrize("observed", [1e-9, 0.1, 0.9, 0.999999])
+@pytest.mark.parametrize("sizes", [np.ones(20), np.r_[1.0, np.full(30, 1e-7)], np.geomspace(1e-9, 1, 50)])
+def test_the_tilt_is_found_for_any_sizes(sizes, observed):
+    wanted = observed * sizes.sum()
+    tilt = _tilt(sizes, wanted)
+    assert (sizes * np.tanh(tilt * sizes)).sum() == pytest.approx(wanted, rel=1e-9)
+
+
 def test_a_question_that_is_not_asked_in_the_last_subset():
     found = Clusters.of(np.array([1.0, 2.0, 3.0, np.nan]), np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]))
     np.testing.assert_array_equal(found.values, [[1, 2], [3, np.nan]])
     assert found.counts.tolist() == [[1, 1], [1, 0]]
+    values, questions = np.arange(8.0), np.array([0, 0, 1, 1, 2, 2, 3, 4])
+    found = Clusters.of(values, questions, np.array([0, 1, 0, 1, 0, 1, 0, 0]))
+    np.testing.assert_array_equal(found.values, [[0, 1], [2, 3], [4, 5], [6, np.nan], [7, np.nan]])
 
 
 @pytest.mark.parametrize("wanted", [2e-4, 8e-4])
