@@ -104,6 +104,28 @@ def test_the_parameters_are_lucenes_in_anserini():
     assert str(bm25.Parameters()) == "k0.9-b0.4"
 
 
+def test_other_parameters():
+    """Without b the length does not count: tf / (tf + k1)."""
+    scores = Bm25Index.of(DOCUMENTS, bm25.Parameters(2.0, 0.0)).scores(["a", "c"])
+    np.testing.assert_allclose(scores, [IDF_1 * 2 / 4, IDF_2 * 1 / 3, IDF_2 * 3 / 5], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "k1", "b"), [("k0.9-b0.4", 0.9, 0.4), ("k2-b1", 2, 1), ("k0-b0", 0, 0), ("k1.25-b0.75", 1.25, 0.75)]
+)
+def test_parameters_are_read_as_they_are_written(text, k1, b):
+    assert bm25.Parameters.parse(text) == bm25.Parameters(k1, b)
+    assert str(bm25.Parameters(k1, b)) == text
+
+
+@pytest.mark.parametrize("text", ["", "k0.9", "k0.9-b1.01", "k0.9-b0.4 ", "b0.4-k0.9", "K0.9-B0.4", "k-1-b0.4"])
+def test_parameters_that_are_none(text):
+    with pytest.raises(UsageError) as caught:
+        bm25.Parameters.parse(text)
+    said = f"bm25@{text} is no BM25: write its parameters as in bm25@k1.2-b0.75, with b up to 1"
+    assert str(caught.value) == said
+
+
 @pytest.mark.filterwarnings("error")
 def test_documents_without_any_word_score_nothing():
     assert Bm25Index.of([[], ["a"], []]).scores(["a"]).tolist() == [0, pytest.approx(log(8 / 3) / (1 + 1.62)), 0]
@@ -141,6 +163,15 @@ def test_scores_of_a_collection(toy):
     np.testing.assert_allclose(english, expected, rtol=1e-6)
 
 
+def test_parameters_are_those_of_the_pool_and_of_each_language(toy):
+    pool, blocks = scorers(toy, bm25.Parameters(2.0, 0.0))
+    row = [query.id for query in toy.queries].index("en-water?")
+    # as above, in five English documents and in all twelve, where no term is in other languages
+    for scorer, documents, place in ((blocks["en"], 5, 1), (pool, 12, toy.document_blocks["en"].start + 1)):
+        expected = sum(log(1 + (documents - n + 0.5) / (n + 0.5)) / (1 + 2) for n in (2, 1, 2))
+        assert scorer.scores(slice(row, row + 1))[0, place] == pytest.approx(expected, rel=1e-6)
+
+
 def test_rows_are_those_asked_for(toy):
     pool, _ = scorers(toy)
     everything = pool.scores(slice(0, 12))
@@ -173,6 +204,7 @@ def test_a_language_without_documents_has_no_scorer(toy):
 
 @pytest.mark.parametrize("module", ["bm25s", "regex"])
 def test_without_the_extra_the_error_says_what_to_install(monkeypatch, module):
+    bm25.require()
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UsageError) as caught:
         bm25.require()

@@ -18,9 +18,8 @@ from hbt_bench.cli.main import run
 from hbt_bench.corpus.cldr import cldr_version
 from hbt_bench.corpus.collection import Judgements, Qrels
 from hbt_bench.errors import DataError, ModelError, OutputError, UsageError
-from hbt_bench.ranking.measures import Ranking
 from hbt_bench.ranking.ranks import Ranks
-from hbt_bench.reporting.compare import Measure, compare
+from hbt_bench.reporting.compare import compare
 from hbt_bench.reporting.evaluation import Evaluation
 from hbt_bench.reporting.results import StoredRanks
 from hbt_bench.reporting.table import Table
@@ -193,47 +192,6 @@ def test_a_test_that_cannot_hold_is_said(planted):
     assert on(planted, samples=30).notes == (
         "no difference can hold with 30 samples and 2 comparisons: ask for more samples",
     )
-
-
-# Measures
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("AP", [9 / 20, 1]),
-        ("RR", [1 / 2, 1]),
-        ("RR@1", [0, 1]),
-        ("R@2", [1 / 2, 1]),
-        ("P@5", [2 / 5, 1 / 5]),
-        ("Success@1", [0, 1]),
-        ("nDCG@3", [1 / np.log2(3) / (1 + 1 / np.log2(3)), 1]),
-        ("rank_distance", [3, float("nan")]),  # one answer alone has no distance
-    ],
-)
-def test_measures(name, expected):
-    ranking = Ranking(np.array([2, 5, 1]), np.array([1, 1, 1]), np.array([0, 0, 1]), 2)
-    assert Measure.parse(name).values(ranking).tolist() == pytest.approx(expected, nan_ok=True)
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("ndcg@5", "unknown measure 'ndcg@5'; did you mean 'nDCG@5'?"),
-        ("nDCG", "unknown measure 'nDCG'; did you mean 'nDCG@10'?"),
-        ("rank-distance", "unknown measure 'rank-distance'; did you mean 'rank_distance'?"),
-        ("R@0", "unknown measure 'R@0'"),
-        ("AP@", "unknown measure 'AP@'"),
-        (
-            "xyz",
-            "unknown measure 'xyz' (there are AP, RR, rank_distance, AP@10, nDCG@10, R@10, P@10, RR@10, Success@10)",
-        ),
-        ("R@" + "9" * 5000, "unknown measure 'R@999"),
-    ],
-)
-def test_unknown_measures(name, message):
-    with pytest.raises(UsageError, match=re.escape(message)):
-        Measure.parse(name)
 
 
 # Names of models
@@ -695,10 +653,3 @@ def test_the_golden_table(evaluated):
     table = compare(models, "cldr-facts", results=results, languages=("de", "en", "sw")).table()
     found = "\n".join(" | ".join(row) for row in table.rows).replace("cldr-facts-", "").replace("[de,en,sw]", "")
     assert found == GOLDEN.strip()
-
-
-def test_ap_with_a_cut_has_the_divisor_of_xtreme_r():
-    """AP@20 as XTREME-R reports LAReQA: divided by min(|relevant|, 20), so that a full top is a full score."""
-    ranking = Ranking(np.array([1, 2, 5]), np.ones(3, int), np.zeros(3, int), 1)
-    assert Measure.parse("AP@2").values(ranking).tolist() == [1]
-    assert Measure.parse("AP@20").values(ranking).tolist() == pytest.approx([(1 + 1 + 3 / 5) / 3])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from mteb._evaluators.retrieval_metrics import calculate_retrieval_scores, make_score_dict
 
+from hbt_bench.errors import UsageError
+from hbt_bench.ranking.measure import Measure
 from hbt_bench.ranking.measures import CUTOFFS, Ranking, mteb_scores, own_scores
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.ranking.subsets import MODES, judged_subsets
@@ -152,3 +155,51 @@ def test_without_confidences_there_is_no_nauc():
     without = mteb_scores(ranking, judged, None, collection)
     assert not [key for key in without if key.startswith("nauc")]
     assert len([key for key in mteb_scores(ranking, judged, confidences, collection) if key.startswith("nauc")]) == 105
+
+
+# A measure by its name
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("AP", [9 / 20, 1]),
+        ("RR", [1 / 2, 1]),
+        ("RR@1", [0, 1]),
+        ("R@2", [1 / 2, 1]),
+        ("P@5", [2 / 5, 1 / 5]),
+        ("Success@1", [0, 1]),
+        ("nDCG@3", [1 / np.log2(3) / (1 + 1 / np.log2(3)), 1]),
+        ("rank_distance", [3, float("nan")]),  # one answer alone has no distance
+    ],
+)
+def test_a_measure_by_its_name(name, expected):
+    ranking = Ranking(np.array([2, 5, 1]), np.array([1, 1, 1]), np.array([0, 0, 1]), 2)
+    assert Measure.parse(name).values(ranking).tolist() == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ndcg@5", "unknown measure 'ndcg@5'; did you mean 'nDCG@5'?"),
+        ("nDCG", "unknown measure 'nDCG'; did you mean 'nDCG@10'?"),
+        ("rank-distance", "unknown measure 'rank-distance'; did you mean 'rank_distance'?"),
+        ("R@0", "unknown measure 'R@0'"),
+        ("AP@", "unknown measure 'AP@'"),
+        (
+            "xyz",
+            "unknown measure 'xyz' (there are AP, RR, rank_distance, AP@10, nDCG@10, R@10, P@10, RR@10, Success@10)",
+        ),
+        ("R@" + "9" * 5000, "unknown measure 'R@999"),
+    ],
+)
+def test_unknown_measures(name, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        Measure.parse(name)
+
+
+def test_ap_with_a_cut_has_the_divisor_of_xtreme_r():
+    """AP@20 as XTREME-R reports LAReQA: divided by min(|relevant|, 20), so that a full top is a full score."""
+    ranking = Ranking(np.array([1, 2, 5]), np.ones(3, int), np.zeros(3, int), 1)
+    assert Measure.parse("AP@2").values(ranking).tolist() == [1]
+    assert Measure.parse("AP@20").values(ranking).tolist() == pytest.approx([(1 + 1 + 3 / 5) / 3])

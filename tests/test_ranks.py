@@ -199,12 +199,13 @@ class Threads:
         self.count = count
         self.barrier = threading.Barrier(count, timeout=20)
         self.values = [None] * count
+        self.shared = []
 
     def run(self, work):
         def one(number):
             try:
-                return work(SimpleNamespace(rank=number, count=self.count, gather=partial(self.gather, number),
-                                            sum=partial(self.sum, number)))  # fmt: skip
+                calls = {name: partial(getattr(self, name), number) for name in ("gather", "sum", "share")}
+                return work(SimpleNamespace(rank=number, count=self.count, **calls))
             except BaseException:
                 self.barrier.abort()  # so that the others do not wait for it
                 raise
@@ -214,6 +215,11 @@ class Threads:
 
     def sum(self, number, counts):
         return np.sum(self.gather(number, counts), axis=0)
+
+    def share(self, number, value, source):
+        if number == source:
+            self.shared.append(source)
+        return self.gather(number, value)[source]
 
     def gather(self, number, value):
         self.values[number] = deepcopy(value)  # as it is sent

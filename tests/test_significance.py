@@ -245,6 +245,11 @@ def test_a_subset_of_one_question_may_be_missing_from_a_resample():
     assert 0 <= low < high <= 1
 
 
+def test_a_resample_may_lack_every_subset():
+    draws = np.array([[0.25, NAN], [NAN, NAN], [NAN, 0.5], [1.0, 0.0]])
+    assert percentiles(draws) == pytest.approx(tuple(np.quantile([0.25, 0.5, 0.5], [0.025, 0.975])))
+
+
 # Outcomes and effect size
 
 
