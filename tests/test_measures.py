@@ -175,7 +175,9 @@ def test_without_confidences_there_is_no_nauc():
 )
 def test_a_measure_by_its_name(name, expected):
     ranking = Ranking(np.array([2, 5, 1]), np.array([1, 1, 1]), np.array([0, 0, 1]), 2)
-    assert Measure.parse(name).values(ranking).tolist() == pytest.approx(expected, nan_ok=True)
+    measure = Measure.parse(name)
+    assert measure.name == name
+    assert measure.values(ranking).tolist() == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hbt_bench.ranking import processes, products
@@ -109,6 +110,60 @@ def test_one_process_needs_no_group():
         assert (alone.rank, alone.count, alone.gather("x"), alone.share("x")) == (0, 1, ["x"], "x")
     assert processes.speaks()
     assert processes.local_device() is None
+
+
+def test_a_group_exchanges_values():
+    """Of one process here: of several in the runs above, which mutants of the code do not reach."""
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        group = processes._Group(0, 1)
+        counts = np.array([3, 1 << 40])
+        found = group.sum(counts)
+        assert (found.dtype, found.tolist()) == (np.int64, [3, 1 << 40])
+        assert not np.shares_memory(found, counts)
+        assert group.gather({"a": 1}) == [{"a": 1}]
+        assert group.share("x") == group.share("x", 0) == "x"
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.mark.parametrize(
+    ("processes_", "rank", "gpus", "device"),
+    [
+        ("1", "0", 2, None),
+        ("2", "0", 2, "cuda:0"),
+        ("2", "1", 2, "cuda:1"),
+        ("4", "3", 2, "cuda:1"),
+        ("2", "1", 0, None),
+    ],
+)
+def test_each_process_of_a_machine_has_a_gpu(monkeypatch, processes_, rank, gpus, device):
+    monkeypatch.setenv("WORLD_SIZE", processes_)
+    monkeypatch.setenv("LOCAL_RANK", rank)
+    monkeypatch.setattr(products.torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(products.torch.cuda, "device_count", lambda: gpus)
+    assert processes.local_device() == device
+    monkeypatch.delenv("LOCAL_RANK")
+    assert processes.local_device() == (device and "cuda:0")
+
+
+def test_the_first_that_fails_speaks(monkeypatch):
+    from torch.distributed import TCPStore
+
+    kept = TCPStore("localhost", 0, is_master=True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
+    monkeypatch.setenv("MASTER_PORT", str(kept.port))
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    assert [processes.speaks() for _ in range(3)] == [True, False, False]
+    monkeypatch.delenv("TORCHELASTIC_RESTART_COUNT")
+    assert not processes.speaks()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert [processes.speaks() for _ in range(2)] == [True, False]
+    monkeypatch.setenv("MASTER_PORT", "none")
+    assert processes.speaks()  # rather twice than never
 
 
 def test_other_commands_are_refused_under_a_launcher(monkeypatch, capsys):
