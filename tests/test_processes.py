@@ -130,7 +130,7 @@ def test_a_group_exchanges_values():
 
 
 @pytest.mark.parametrize(
-    ("processes_", "rank", "gpus", "device"),
+    ("started", "rank", "gpus", "device"),
     [
         ("1", "0", 2, None),
         ("2", "0", 2, "cuda:0"),
@@ -139,8 +139,8 @@ def test_a_group_exchanges_values():
         ("2", "1", 0, None),
     ],
 )
-def test_each_process_of_a_machine_has_a_gpu(monkeypatch, processes_, rank, gpus, device):
-    monkeypatch.setenv("WORLD_SIZE", processes_)
+def test_each_process_of_a_machine_has_a_gpu(monkeypatch, started, rank, gpus, device):
+    monkeypatch.setenv("WORLD_SIZE", started)
     monkeypatch.setenv("LOCAL_RANK", rank)
     monkeypatch.setattr(products.torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(products.torch.cuda, "device_count", lambda: gpus)
