@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 from datasets import Dataset
+from pydantic import ValidationError
 
 from hbt_bench.errors import DataError
 from hbt_bench.tasks.spec import TaskSpec
+from hbt_bench.training.sources import HubData
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"
 
@@ -77,3 +79,42 @@ def test_what_is_not_there(hub):
     with pytest.raises(DataError) as caught:
         spec(columns={"id": "image", "text": "caption.0"}).load()
     assert str(caught.value) == "org/captions[de] has no column 'caption' (it has image_id, captions, image)"
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_the_current_folder_is_not_read_in_the_place_of_the_hub(hub, tmp_path, monkeypatch, kind):
+    """`datasets` takes a folder of that name whatever the commit says."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "org").mkdir()
+    place = tmp_path / "org" / "captions"
+    {"folder": place.mkdir, "file": place.touch, "link": lambda: place.symlink_to("nowhere")}[kind]()
+    said = (
+        "org/captions is a data set of the hub, and the current folder has a file or folder of that name, which would "
+        "be read instead: run in another folder"
+    )
+    with pytest.raises(DataError) as caught:
+        spec().load()
+    assert str(caught.value) == said
+    with pytest.raises(DataError) as caught:
+        HubData(kind="hub", dataset="org/captions", query="a", passage="b").read([tmp_path / "data"])
+    assert str(caught.value) == said
+    assert hub == []
+
+
+def test_datasets_would_read_the_current_folder(tmp_path, monkeypatch):
+    """What the check is for: if this no longer holds, it can go."""
+    import datasets
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "org" / "captions").mkdir(parents=True)
+    (tmp_path / "org" / "captions" / "en.jsonl").write_text('{"text": "not of the hub"}\n')
+    [row] = datasets.load_dataset("org/captions", split="train", revision=COMMIT, cache_dir=str(tmp_path / "cache"))
+    assert row == {"text": "not of the hub"}
+
+
+@pytest.mark.parametrize(
+    "path", ["../captions", "./captions", "org/..", "org/.", "/org/captions", "captions", "org/a/b"]
+)
+def test_names_that_are_no_data_sets_of_the_hub(path):
+    with pytest.raises(ValidationError, match="path"):
+        spec(path=path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -44,6 +45,7 @@ def spare_retries() -> None:
 
 def load(path: str, revision: str, config: str | None, split: str) -> Any:
     """One split as a `datasets.Dataset`."""
+    check_remote(path)
     spare_retries()
     import datasets
 
@@ -51,6 +53,19 @@ def load(path: str, revision: str, config: str | None, split: str) -> Any:
         return datasets.load_dataset(path, config, split=split, revision=revision)
     except Exception as error:  # the client and the builders raise many kinds
         raise DataError(unreachable(path, error)) from error
+
+
+def check_remote(path: str) -> None:
+    """Raise `DataError` where the current folder has a file or folder of the data set's name.
+
+    `datasets` would read that in the place of the data set of the hub, whatever the commit. An absolute path, as a
+    task of one's own in MTEB may have, is no name on the hub.
+    """
+    if not Path(path).is_absolute() and os.path.lexists(path):
+        raise DataError(
+            f"{path} is a data set of the hub, and the current folder has a file or folder of that name, which would "
+            "be read instead: run in another folder"
+        )
 
 
 def unreachable(path: str, error: Exception) -> str:

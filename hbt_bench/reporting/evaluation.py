@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from hbt_bench.corpus import hub
 from hbt_bench.corpus.atomic import check_writable
 from hbt_bench.corpus.collection import Collection
 from hbt_bench.corpus.download import cache_dir
@@ -134,7 +135,9 @@ class Evaluation:
         if selection.spec is None:
             import mteb
 
-            return [self._task(mteb.get_task(selection.stock), model, None)]
+            task = mteb.get_task(selection.stock)
+            hub.check_remote(task.metadata.dataset["path"])
+            return [self._task(task, model, None)]
         shared = mteb_task.SharedPass(selection.spec, collections[selection.spec.name])
         shared.store = store
         shared.processes = self.processes

@@ -118,6 +118,7 @@ def _is_pairs(task: Any) -> bool:
 
 def _load(task: Any, subsets: list[str], split: str) -> None:
     """Load some subsets with MTEB's loader, which also knows those tasks that build their data by code."""
+    hub.check_remote(task.metadata.dataset["path"])
     task.hf_subsets = subsets
     task.filter_eval_splits([split])
     try:

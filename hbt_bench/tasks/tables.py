@@ -119,7 +119,7 @@ class HubSource(_Mapped):
     """A data set on the hub at a pinned commit; ``{language}`` in `config` or `split` stands for the data's code."""
 
     kind: Literal["hub"]
-    path: Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
+    path: Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*/\w[\w.-]*$")]
     revision: Commit
     config: str | None = None
     split: str = "test"

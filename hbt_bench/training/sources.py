@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from hbt_bench.corpus import cldr
+from hbt_bench.corpus import cldr, hub
 from hbt_bench.corpus.collection import Collection
 from hbt_bench.corpus.rows import read_rows
 from hbt_bench.errors import DataError, UsageError
@@ -105,6 +105,8 @@ class HubData(Records):
 
     def _records(self, folders: Sequence[Path]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         local = next((folder / self.dataset for folder in folders if (folder / self.dataset).is_dir()), None)
+        if local is None:
+            hub.check_remote(self.dataset)
         name = str(local or self.dataset)
         for language in [*self.configs, *self.folders, *self.splits] or [""]:
             config, split = self.configs.get(language), self.splits.get(language, self.split)
