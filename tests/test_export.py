@@ -100,6 +100,59 @@ def test_the_hub_folder_is_a_data_set(tmp_path, monkeypatch):
     assert next(output.rglob("*.npz"))
 
 
+def copy_of(folder):
+    shutil.copytree(NEW, folder)
+    return next(folder.rglob("*Multilingual*.json")).parent
+
+
+@pytest.mark.parametrize("kind", ["hub", "mteb-results"])
+def test_two_results_that_would_go_to_one_place(tmp_path, capsys, kind):
+    """Of another version of hbt-bench, say: two rows of the leaderboard, but one file where they are published."""
+    one, two = copy_of(tmp_path / "r" / "a"), copy_of(tmp_path / "r" / "b")
+    for path in two.glob("*Retrieval*.json"):
+        path.write_text(path.read_text().replace("|hbt:0.1.0", "|hbt:0.1.1"))
+    assert command(["export", str(tmp_path / "r"), "--for", kind, "--output", str(tmp_path / "out")]) == 5
+    told = capsys.readouterr().err
+    assert "are of the same task, model and revision: export the folder of one of them" in told
+    assert str(one.relative_to(tmp_path)) in told
+    assert str(two.relative_to(tmp_path)) in told
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["hub", "mteb-results"])
+@pytest.mark.parametrize("name", ["model_meta.json", "*.ranks.npz", "*Cross*.json"])
+def test_what_a_link_leads_to_is_not_published(tmp_path, capsys, kind, name):
+    place = next(copy_of(tmp_path / "r").glob(name))
+    secret = place.rename(tmp_path / "secret")
+    place.symlink_to(secret)
+    content = secret.read_bytes()
+    code = command(["export", str(tmp_path / "r"), "--for", kind, "--output", str(tmp_path / "out")])
+    if (kind, name) == ("mteb-results", "*.ranks.npz"):  # ranks are not in it
+        assert code == 0
+    else:
+        assert code == 5
+        assert (
+            f"{place.name} is a link, and what it leads to may not be meant to be published" in capsys.readouterr().err
+        )
+    assert not any(path.read_bytes() == content for path in (tmp_path / "out").rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("kind", ["hub", "mteb-results"])
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff", b"[" * 100_000])
+def test_a_damaged_description_of_the_model(tmp_path, capsys, kind, content):
+    place = copy_of(tmp_path / "r") / "model_meta.json"
+    place.unlink() if content is None else place.write_bytes(content)
+    code = command(["export", str(tmp_path / "r"), "--for", kind, "--output", str(tmp_path / "out")])
+    told = capsys.readouterr().err
+    if (kind, content) == ("hub", None):
+        assert code == 0
+    else:
+        assert code == 5
+        assert "model_meta.json" in told
+        assert "evaluate again with --overwrite" in told
+    assert "Traceback" not in told
+
+
 # Model cards
 
 
@@ -214,6 +267,11 @@ def test_the_command_finds_a_checkpoint_by_its_content(tmp_path, capsys):
     before = card.stat().st_mtime_ns
     assert command(["card", str(checkpoint), "--results", str(tmp_path / "r")]) == 0
     assert card.stat().st_mtime_ns == before
+    shared = card.rename(tmp_path / "shared.md")  # as in the hub's cache
+    card.symlink_to(shared)
+    assert command(["card", str(checkpoint), "--results", str(tmp_path / "r")]) == 5
+    assert "README.md is a link, and what it leads to stays as it is" in capsys.readouterr().err
+    card.unlink()
     card.write_text("---\na: [\n---\n")
     assert command(["card", str(checkpoint), "--results", str(tmp_path / "r")]) == 5
     assert "whose metadata or block is damaged" in capsys.readouterr().err

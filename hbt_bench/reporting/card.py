@@ -30,11 +30,13 @@ def write_card(checkpoint: Checkpoint, folder: Path, say: Callable[[str], object
     """Write or update the evaluation block of ``README.md``; all the rest stays byte for byte.
 
     A second call with the same results changes nothing. Raises `DataError` when there are no results of this very
-    checkpoint, and `OutputError` for a card that cannot be read or whose metadata are damaged. `say` gets a sentence
+    checkpoint, and `OutputError` for a card that is a link, cannot be read or has damaged metadata. `say` gets a sentence
     for what is damaged or there twice.
     """
     results = find_results(checkpoint, folder, say)
     path = checkpoint.path / "README.md"
+    if path.is_symlink():  # as in the hub's cache, whose files are shared, or to any other file
+        raise OutputError(f"{path} is a link, and what it leads to stays as it is: put a copy in its place first")
     try:
         old = path.read_bytes().decode("utf-8") if path.is_file() else ""
         new = updated(old, checkpoint.path.name, results)

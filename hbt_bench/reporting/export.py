@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hbt_bench.corpus.atomic import check_writable, write_bytes, write_text
+from hbt_bench.corpus.atomic import check_writable, replacing, write_bytes, write_text
 from hbt_bench.errors import OutputError
 from hbt_bench.reporting.frame import long_form
 from hbt_bench.reporting.leaderboard import Leaderboard
@@ -20,8 +19,8 @@ from hbt_bench.tasks.registry import mteb_task_names
 
 #: What is left of our own keys in MTEB's repository: enough for hbt-bench to read the file again.
 _KEPT = ("task", "model", "revision", "signature", "subsets", "stock", "prompts")
-
-
+#: MTEB's description of the model, beside its results.
+_META = "model_meta.json"
 #: Tasks that a note names, of many.
 _NAMED = 5
 
@@ -41,17 +40,16 @@ def export_mteb(folder: Path, output: Path) -> Exported:
     Raises `OutputError` when nothing is left, or MTEB does not read what was written.
     """
     results, notes = _complete(folder)
+    places = _places(results)
     check_writable(output)
-    files = []
-    for result in results:
-        place = output / "results" / result.path.relative_to(_root(result))
-        content = json.loads(result.path.read_bytes())
+    for place, result in places.items():
+        content = json.loads(_read(result.path))
         about = content.pop("hbt_bench")
         content.pop("hbt_bench_intervals", None)
         content["hbt_bench"] = {key: about[key] for key in _KEPT if key in about}
-        write_bytes(place.parent / "model_meta.json", (result.path.parent / "model_meta.json").read_bytes())
-        write_text(place, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-        files.append(place)
+        write_bytes(output / place.parent / _META, _read(result.path.parent / _META))
+        write_text(output / place, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    files = [output / place for place in places]
     _validate(output, results, files)
     local = sorted({result.model for result in results if result.model.startswith("local/")})
     if local:
@@ -76,21 +74,18 @@ def export_hub(folder: Path, output: Path) -> Exported:
     Raises `OutputError` when there is nothing to export.
     """
     results, notes = _complete(folder)
+    places = _places(results)
     check_writable(output)
     frame = long_form(results)
     table = output / "data" / "results.parquet"
-    table.parent.mkdir(parents=True, exist_ok=True)
-    temporary = table.with_name(".results.parquet.tmp")
-    frame.to_parquet(temporary, index=False)
-    temporary.replace(table)
+    with replacing(table) as file:
+        frame.to_parquet(file, index=False)
     files = [table]
-    for result in results:
-        for path in (result.path, result.path.parent / "model_meta.json", result.ranks):
-            if path is not None and path.is_file():
-                place = output / "results" / path.relative_to(_root(result))
-                place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, place)
-                files.append(place)
+    for place, result in places.items():
+        for path in (result.path, result.path.parent / _META, result.ranks):
+            if path is not None and (path.exists() or path.is_symlink()):
+                files.append(output / place.parent / path.name)
+                write_bytes(files[-1], _read(path))
     write_text(output / "README.md", _dataset_card(Leaderboard.of(results), len(frame)))
     return Exported((*dict.fromkeys(files), output / "README.md"), tuple(notes))
 
@@ -110,11 +105,39 @@ def _complete(folder: Path) -> tuple[list[Result], list[str]]:
     return results, notes
 
 
+def _places(results: Iterable[Result]) -> dict[Path, Result]:
+    """Where each result goes; raises `OutputError` for two that would go to one place."""
+    places: dict[Path, Result] = {}
+    for result in results:
+        place = "results" / result.path.relative_to(_root(result))
+        if place in places:
+            raise OutputError(
+                f"{places[place].path} and {result.path} are of the same task, model and revision: export the folder "
+                "of one of them"
+            )
+        places[place] = result
+    return places
+
+
 def _root(result: Result) -> Path:
     """The folder that the model's folder lies in."""
     place = result.path.parent
     place = place.parent.parent if place.parent.name == "experiments" else place
     return place.parent.parent
+
+
+def _read(path: Path) -> bytes:
+    """A file that is to be published; raises `OutputError` for a link, which may lead to any file of the machine."""
+    if path.is_symlink():
+        raise OutputError(f"{path} is a link, and what it leads to may not be meant to be published: copy the file")
+    try:
+        content = path.read_bytes()
+        if path.name == _META:
+            json.loads(content)
+    except (OSError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise OutputError(f"cannot read {path} ({reason}): evaluate again with --overwrite") from error
+    return content
 
 
 def _validate(output: Path, results: Iterable[Result], files: Iterable[Path]) -> None:
@@ -135,7 +158,10 @@ def _validate(output: Path, results: Iterable[Result], files: Iterable[Path]) ->
             )
         expected.setdefault((result.model, result.revision), set()).add(result.mteb_name)
     cache = mteb.ResultCache(cache_path=output)
-    cached = cache.load_results(include_remote=False, load_experiments="match_name")
+    try:
+        cached = cache.load_results(include_remote=False, load_experiments="match_name")
+    except Exception as error:  # as above, of what else is in the folder
+        raise OutputError(f"MTEB does not read {output}: {' '.join(str(error).split())[:200]}") from error
     found: dict[tuple[str, str], set[str]] = {}
     for model in cached.model_results:
         names = {task.task_name for task in model.task_results}
