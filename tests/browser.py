@@ -63,4 +63,4 @@ def requests(driver):
     """The addresses of all requests so far but those of Chromium's own first page."""
     events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     sent = [one["params"] for one in events if one["method"] == "Network.requestWillBeSent"]
-    return [one["request"]["url"] for one in sent if not one["documentURL"].startswith("chrome://")]
+    return [one["request"]["url"] for one in sent if not one["documentURL"].startswith("chrome")]

@@ -58,9 +58,10 @@ def plant(output, model, ranks, revision="1", languages=("de", "en"), **changes)
     )
     pool = np.array(ranks, np.int32).ravel()
     data = changes.pop("ranks_data", parts["data"])
-    StoredRanks(data, judgements, Ranks(pool, np.ones_like(pool), np.zeros((2 * questions, 1), np.int32))).write(
-        folder / RANKS
-    )
+    answers = np.concatenate([documents, documents])
+    best = np.where(pool.reshape(-1, 2) == 1, answers, -1).max(axis=1)
+    top = np.where(best < 0, 0, best).astype(np.int32)[:, None]  # where no answer is first: some other document
+    StoredRanks(data, judgements, Ranks(pool, np.ones_like(pool), top)).write(folder / RANKS)
     about = {"task": TASK, "model": model, "revision": revision, "subsets": 2, "stock": False, "ranks": RANKS}
     if changes.pop("without_ranks", False):
         about["ranks"] = None

@@ -115,7 +115,11 @@ def changed_ranks(tmp_path, **changes):
         ("block", lambda one: one + 10_000, "ranks"),
         ("block", lambda one: one * 0, "ranks"),
         ("block", lambda one: one[1:], "ranks"),
+        ("pool", lambda one: one * 0 + 1, "ranks"),  # all first: AP would be above 1
+        ("pool", lambda one: one[::-1], "best documents"),
         ("top", lambda one: one + 10_000, "best documents"),
+        ("top", lambda one: one[:, ::-1], "best documents"),
+        ("top", lambda one: one * 0, "best documents"),
         ("top", lambda one: one[0], "not of whole numbers"),
         ("pool", lambda one: one.astype(float), "not of whole numbers"),
         ("questions", lambda one: one - 1, "questions"),
@@ -127,6 +131,15 @@ def test_ranks_that_do_not_fit_together(tmp_path, name, change, said):
     path = changed_ranks(tmp_path, **{name: change(np.load(_RANKS)[name])})
     with pytest.raises(OutputError, match=said):
         StoredRanks.read(path)
+
+
+def test_two_documents_of_a_language_at_one_rank(tmp_path):
+    """Each query of the file has one relevant document a language: here all documents are of one."""
+    arrays = np.load(_RANKS)
+    changes = {name: arrays[name] * 0 for name in ("query_languages", "document_languages")}
+    StoredRanks.read(changed_ranks(tmp_path, **changes, block=arrays["pool"]))
+    with pytest.raises(OutputError, match="its ranks do not fit the rest"):
+        StoredRanks.read(changed_ranks(tmp_path, **changes, block=arrays["pool"] * 0 + 1))
 
 
 def test_ranks_that_would_fill_the_memory(tmp_path):

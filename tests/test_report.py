@@ -32,12 +32,19 @@ QUESTION = "</script><script>alert(2)</script><b onclick=alert(3)>متى ولد�
 
 @cache
 def moved(by):
-    """The fixture with every rank lower by some places: the file of ranks, and each task with its intervals."""
+    """The fixture with every rank lower by some places: the file of ranks, and each task with its intervals.
+
+    The last of the 364 documents become the first, which are others than the relevant ones where these are known.
+    """
     source = next(FIXTURE.glob("*/*"))
     path = next(source.glob("*.npz"))
     stored = StoredRanks.read(path)
-    pool = np.minimum(stored.ranks.pool + by, 364).astype(np.int32)
-    ranks = Ranks(pool, stored.ranks.block, stored.ranks.top)
+    pool = ((stored.ranks.pool - 1 + by) % 364 + 1).astype(np.int32)
+    answers = stored.judgements.qrels.documents.reshape(len(stored.ranks.top), -1)
+    top = np.array([np.setdiff1d(np.arange(24), found)[:20] for found in answers], np.int32) if by else stored.ranks.top
+    for row, found, ranks in zip(top, answers, pool.reshape(answers.shape), strict=True):
+        row[ranks[ranks <= 20] - 1] = found[ranks <= 20]
+    ranks = Ranks(pool, stored.ranks.block, top)
     found = []
     for task in sorted(source.glob("*Retrieval_de_en.json")):
         content = json.loads(task.read_text())

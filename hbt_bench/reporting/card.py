@@ -30,8 +30,8 @@ def write_card(checkpoint: Checkpoint, folder: Path, say: Callable[[str], object
     """Write or update the evaluation block of ``README.md``; all the rest stays byte for byte.
 
     A second call with the same results changes nothing. Raises `DataError` when there are no results of this very
-    checkpoint, and `OutputError` for a card that is a link, cannot be read or has damaged metadata. `say` gets a sentence
-    for what is damaged or there twice.
+    checkpoint, and `OutputError` for a card that is a link, cannot be read or has damaged metadata. `say` gets a
+    sentence for what is damaged or there twice.
     """
     results = find_results(checkpoint, folder, say)
     path = checkpoint.path / "README.md"

@@ -96,12 +96,37 @@ def _check(judgements: Judgements, ranks: Ranks) -> None:
         "ranks": len(ranks.pool) == len(ranks.block) == pairs and _within(ranks.pool, 1, documents + 1),
         "best documents": len(top) == queries and _within(top, 0, documents),
     }
-    wrong = [name for name, fit in fits.items() if not fit]
-    if not wrong:
-        sizes = np.bincount(judgements.document_languages)[judgements.document_languages[qrels.documents]]
-        wrong = [] if (ranks.block >= 1).all() and (ranks.block <= sizes).all() else ["ranks"]
+    wrong = [name for name, fit in fits.items() if not fit] or _inconsistent(judgements, ranks)
     if wrong:
         raise ValueError(f"its {', '.join(wrong)} do not fit the rest")
+
+
+def _inconsistent(judgements: Judgements, ranks: Ranks) -> list[str]:
+    """What no ranking gives: two documents at one rank, a rank beyond the candidates, another document at the top.
+
+    A rank in a block may be beyond that in the pool, as BM25 scores a language by its own statistics.
+    """
+    documents, depth = judgements.qrels.documents, ranks.top.shape[1]
+    rows = np.repeat(np.arange(len(ranks.top)), np.diff(judgements.qrels.offsets))
+    languages = judgements.document_languages[documents]
+    sizes = np.bincount(judgements.document_languages)[languages]
+    high = ranks.pool <= depth
+    consistent = {
+        "ranks": (ranks.block >= 1).all()
+        and (ranks.block <= sizes).all()
+        and _distinct(rows, ranks.pool)
+        and _distinct(rows, languages, ranks.block),
+        "best documents": bool((np.diff(np.sort(ranks.top, axis=1)) > 0).all())
+        and (ranks.top[rows[high], ranks.pool[high] - 1] == documents[high]).all(),
+    }
+    return [name for name, fit in consistent.items() if not fit]
+
+
+def _distinct(*keys: NDArray[Any]) -> bool:
+    """Whether no two places have the same of all `keys`."""
+    order = np.lexsort(keys)
+    same = [np.diff(key[order]) == 0 for key in keys]
+    return not np.logical_and.reduce(same).any()
 
 
 def _within(values: NDArray[Any], low: int, end: int | None = None) -> bool:
