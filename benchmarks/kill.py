@@ -164,7 +164,7 @@ def disturb(job: Job, moments: int, chance: random.Random, folder: Path) -> dict
         place, cache = folder / f"round-{rounds}", folder / f"cache-{rounds}"
         child = start(job.command(place), cache)
         if kills < moments:
-            deadline = time.monotonic() + chance.uniform(0, 0.4 * seconds)
+            deadline = time.monotonic() + chance.uniform(0, seconds)
             while time.monotonic() < deadline and not (done := os.waitpid(child, os.WNOHANG))[0]:
                 time.sleep(0.001)
             else:
