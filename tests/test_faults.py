@@ -44,7 +44,16 @@ import os, sys
 import torch
 from hbt_bench.cli.main import run
 import hbt_bench.reporting.evaluation, hbt_bench.tasks.mteb_model, sentence_transformers
+from hbt_bench.ranking.store import EmbeddingStore
 
+put = EmbeddingStore.put
+
+def noted(self, texts, role, language, vectors):
+    put(self, texts, role, language, vectors)
+    with open(os.environ["ENCODED"], "a") as notes:
+        notes.write(f"{role} {language} {len(texts)}\\n")
+
+EmbeddingStore.put = noted
 torch.set_num_threads(1)  # threads do not survive a fork
 children = []
 for _ in range(2):
@@ -59,6 +68,7 @@ sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in chi
 def test_two_at_once_on_the_same_output_and_cache(model, tmp_path, undisturbed):
     arguments = ["run", "--model", str(model), "--tasks", "cldr-facts", "--languages", "de,en,sw"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "HBT_BENCH_CACHE": str(tmp_path / "cache")}
+    environment["ENCODED"] = str(tmp_path / "encoded")
     done = subprocess.run(
         [sys.executable, "-c", AT_ONCE, *arguments, "--keep-embeddings", "--output", str(tmp_path / "out")],
         env=environment,
@@ -69,6 +79,8 @@ def test_two_at_once_on_the_same_output_and_cache(model, tmp_path, undisturbed):
     assert done.returncode == 0, done.stderr
     assert written(tmp_path / "out") == undisturbed
     assert not list((tmp_path / "cache").rglob(".*.tmp"))
+    encoded = (tmp_path / "encoded").read_text().splitlines()  # by both together, and nothing twice
+    assert sorted(encoded) == [f"{role} {code} 182" for role in ("document", "query") for code in ("de", "en", "sw")]
 
 
 @pytest.mark.parametrize("damage", ["bit", "cut"])
