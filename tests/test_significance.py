@@ -313,6 +313,12 @@ def test_sign_flips_of_few_questions_are_counted():
     assert sign_flip_p(np.array([-1.0, 2.0, 3.0])) == 4 / 8
     assert sign_flip_p(np.zeros(50)) == 1
     assert sign_flip_p(np.r_[np.zeros(50), 1.0, 2.0, 3.0]) == 2 / 8
+    sixteen = np.array([3, -1, 4, 1, -5, 9, 2, 6, -5, 3, 5, 8, 9, -7, 9, 3])  # the most that are counted
+    assert sign_flip_p(sixteen / 9) == exact_p(sixteen)
+
+
+def test_as_many_ways_as_samples_are_all_counted():
+    assert Paired(column(1.0, 2.0, 3.0), column(0.0, 0.0, 0.0)).p_value(8) == 2 / 8
 
 
 def test_all_questions_won_is_as_rare_as_it_gets():
