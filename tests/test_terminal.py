@@ -63,12 +63,13 @@ def test_bars_move_the_cursor_on_stderr_and_do_nothing_else():
     assert stream.getvalue() == f"{bar}?[2J?[5A?"
 
 
-def test_nothing_is_written_past_the_guard():
+def test_nothing_is_written_past_the_guard(monkeypatch):
     """click does where the encoding is ASCII."""
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii", errors="replace")
     stream.isatty = lambda: True
-    click.echo("é\x1b[2J", file=Terminal(stream), color=True)
+    monkeypatch.setattr(sys, "stdout", Terminal(stream))
+    click.echo("é\x1b[2J", color=True)
     assert raw.getvalue() == b"??[2J\n"
 
 

@@ -110,7 +110,7 @@ def _run(arguments: Sequence[str]) -> int:
         broken = isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError)
         if not broken and sys.stdout is stdout:
             raise
-        _drop()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
         return 0
     except HbtBenchError as error:
         _tell(str(error))
@@ -119,17 +119,11 @@ def _run(arguments: Sequence[str]) -> int:
         if error.errno not in _PATHS:
             raise
         if error.filename is None:  # of a stream, as in `> /dev/full`
-            _drop()
             _tell(f"cannot write the output: {error.strerror}: send it to another place")
         else:
             _tell(f"{error.strerror}: {one_line(error.filename)[:80]}: name another path")
         return _PATHS[error.errno]
     return code if isinstance(code, int) else 0
-
-
-def _drop() -> None:
-    """Let what stdout could not write go nowhere, or the interpreter tries again at its end and complains."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refused(error: click.ClickException) -> int:

@@ -29,12 +29,12 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 def as_markdown(text: str) -> str:
-    """A name or a cell on one line, with everything escaped that GitHub would take for something else."""
+    """A cell on one line, with everything escaped that GitHub would take for something else."""
     return _CELL.sub(_escaped, _line(text))
 
 
 def as_prose(text: str) -> str:
-    """A paragraph, as `as_markdown` gives it but with code between backquotes."""
+    """A heading or a paragraph, escaped as a cell is but for code between backquotes and remarks in brackets."""
     return _PROSE.sub(_escaped, _line(text))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hbt_bench.corpus.atomic import write_text
 from hbt_bench.errors import DataError
-from hbt_bench.reporting.markup import as_html, as_markdown, as_prose
+from hbt_bench.reporting.markup import as_html, as_prose
 from hbt_bench.reporting.table import Table, number
 from hbt_bench.studies import curve
 from hbt_bench.studies.answer import answer, holding, probability
@@ -90,9 +90,9 @@ class Report:
     def markdown(self) -> str:
         """For GitHub; pictures are files beside it."""
         lines = [
-            f"# {as_markdown(self.title)}",
-            f"**Question.** {as_markdown(self.question)}",
-            f"**Answer.** {as_markdown(self.answer)}",
+            f"# {as_prose(self.title)}",
+            f"**Question.** {as_prose(self.question)}",
+            f"**Answer.** {as_prose(self.answer)}",
         ]
         for section in self.sections:
             lines += [f"## {section.heading}", *map(as_prose, section.paragraphs)]
