@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -94,6 +95,14 @@ def test_every_format_says_the_same():
     assert found.diagnosis in markdown
     assert "| de | 100 | 0 | 0 |" in markdown
     assert "| fair | 33 | 33 | 33 |" in markdown
+
+
+def test_names_are_no_markup_in_markdown():
+    collection, bias = preferring()
+    named = {"model": "m[a](b)", "task": "t<!-- x -->[de,en]", "signature": "s`<b>`"}
+    lines = dataclasses.replace(report(bias, collection), **named).markdown().splitlines()
+    assert lines[0] == r"# Language bias of m\[a\](b) on t&lt;!-- x -->[de,en]"
+    assert lines[-1] == "`s'‹b>'`"
 
 
 @pytest.fixture(scope="module")

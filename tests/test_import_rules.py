@@ -15,6 +15,7 @@ PACKAGE = Path(hbt_bench.__file__).parent
 #: A module may import from its own package and from those with a smaller number.
 LAYERS = {
     "errors": 0,
+    "messages": 0,
     "languages": 1,
     "corpus": 2,
     "ranking": 3,

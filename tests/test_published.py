@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from hbt_bench.cli.main import run as command
+from hbt_bench.reporting.markup import as_prose
 from hbt_bench.reporting.results import Result, read_all
 from hbt_bench.tasks import registry
 
@@ -60,6 +61,17 @@ def test_reported_figures_stand_beside_the_measured_and_are_marked():
     assert len(rows) == 20  # XLM-R and LaBSE with three trainings each, mBERT with four, on two collections
     assert all(line.startswith("| - | ") and " † | " in line for line in rows)
     assert any("XLM-R, hybrid †" in line and "| 0.5927 | 286.6 |" in line for line in rows)
+
+
+def test_studies_say_what_their_reports_said():
+    """Prose is escaped where it is Markdown, and there is none in these."""
+    pages = [path.with_suffix(".md") for path in (ROOT / "results" / "studies").glob("*.html")]
+    assert len(pages) == 5
+    for page in pages:
+        for line in page.read_text().splitlines():
+            said = re.fullmatch(r"(?:\*\*(?:Question|Answer)\.\*\* |\*\*|(?![#|!]))(.*?)(?:\*\*)?", line)
+            if said:
+                assert as_prose(said[1]) == said[1]
 
 
 def test_published_checkpoints():

@@ -6,14 +6,19 @@ import io
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
-from hbt_bench.cli.terminal import Terminal, one_line
+from hbt_bench.cli.progress import Bars
+from hbt_bench.cli.terminal import Terminal
+from hbt_bench.corpus.places import Places
+from hbt_bench.messages import one_line, visible
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "tests" / "fixtures" / "format-2"
@@ -44,20 +49,45 @@ def test_colours_line_ends_and_all_scripts_pass():
     assert guarded.isatty()
 
 
+@pytest.mark.parametrize("sign", "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+def test_signs_that_turn_the_direction_are_question_marks(sign):
+    stream = Tty()
+    Terminal(stream).write(f"a{sign}b")
+    assert stream.getvalue() == visible(f"a{sign}b") == one_line(f"a{sign}b") == "a?b"
+
+
+def test_bars_move_the_cursor_on_stderr_and_do_nothing_else():
+    bar = "\rranking queries:  50%|█████     | 1/2\n\x1b[A\r          \r\x1b[32mdone\x1b[0m"
+    stream = Tty()
+    Terminal(stream, moves=True).write(f"{bar}\x1b[2J\x1b[5A\x9b")
+    assert stream.getvalue() == f"{bar}?[2J?[5A?"
+
+
+def test_nothing_is_written_past_the_guard(monkeypatch):
+    """click does where the encoding is ASCII."""
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii", errors="replace")
+    stream.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdout", Terminal(stream))
+    click.echo("é\x1b[2J", color=True)
+    assert raw.getvalue() == b"??[2J\n"
+
+
 def test_a_message_is_one_line():
-    assert one_line("a\nb\x1b[2Jc\r\nd\x9b") == "a b?[2Jc d?"
+    assert one_line("a\nb\x1b[2Jc\r\nd\x9b\te") == "a b?[2Jc d? e"
 
 
-def under_a_terminal(arguments):
+def environment(**more):
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "COLUMNS": "200"} | more
+
+
+def under_a_terminal(arguments, **more):
     """What a command writes to a terminal, on both streams, and its exit code."""
     ours, theirs = pty.openpty()
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
-        "COLUMNS": "200",
-        "TERM": "xterm",
-    }
     command = [sys.executable, "-m", "hbt_bench", *map(str, arguments)]
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    process = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment(TERM="xterm", **more)
+    )
     os.close(theirs)
     written = b""
     while True:
@@ -69,7 +99,7 @@ def under_a_terminal(arguments):
             break
         written += part
     os.close(ours)
-    return process.wait(), written.decode()
+    return process.wait(), written.decode(errors="replace")
 
 
 @pytest.fixture
@@ -95,6 +125,93 @@ def test_the_name_of_a_model_sends_nothing_to_the_terminal(hostile_results, comm
     assert "\x1b]" not in written
     assert "\x1b[2J" not in written
     assert "\x07" not in written
+
+
+TASK = """
+name: t
+title: t
+description: A task whose data file has a name that a terminal would obey.
+source:
+  kind: jsonl
+  path: "{path}"
+  languages: [de, en]
+  columns: {{id: id, language: language, query: query, document: document}}
+  parallel: false
+metadata:
+  reference: https://example.org
+  license: mit
+"""
+
+
+def test_neither_does_the_name_of_a_file(tmp_path):
+    (tmp_path / "t.yaml").write_text(TASK.format(path=r"a\x9b31mX\x9b2J\u202E.jsonl"))
+    code, written = under_a_terminal(["run", "--model", "bm25", "--tasks", tmp_path / "t.yaml"])
+    assert code == 3, written
+    assert "is no path inside a folder" in written
+    assert "a?31mX?2J?.jsonl" in written
+    assert not {"\x9b", "\u202e"} & set(written)
+
+
+def test_what_is_told_of_files_sends_nothing_either(tmp_path, capsys):
+    for folder in ("a\x9b2J", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x").write_text(folder)
+    assert Places("t", tmp_path / "b", tmp_path / "a\x9b2J").find("x").read_text() == "a\x9b2J"
+    told = capsys.readouterr().err
+    assert "a?2J/x is read; " in told
+    assert "\x9b" not in told
+
+
+def test_a_bar_is_drawn_on_a_terminal(monkeypatch):
+    stream = Tty()
+    monkeypatch.setattr(sys, "stderr", Terminal(stream, moves=True))
+    with Bars() as bars:
+        bars.update("rank", 1, 2)
+        bars.update("rank", 1, 2)
+    assert re.match(r"\rranking queries: +0%\|", stream.getvalue())
+    assert stream.getvalue().endswith("\r")
+    assert "?" not in stream.getvalue().replace("[00:00<?, ?/s]", "")  # tqdm's own, of a rate it does not know yet
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "latin-1"},
+        {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "POSIX"},
+    ],
+    ids=["ascii", "latin-1", "POSIX"],
+)
+@pytest.mark.parametrize("terminal", [True, False])
+def test_signs_that_the_encoding_lacks_are_replaced(terminal, more):
+    place = next(RESULTS.rglob("*Multilingual*.json"))
+    if terminal:
+        code, written = under_a_terminal(["bias", place], **more)
+    else:
+        command = [sys.executable, "-m", "hbt_bench", "bias", place]
+        done = subprocess.run(command, env=environment(**more), capture_output=True, check=False)
+        code, written = done.returncode, done.stdout.decode("latin-1")
+        assert b"Traceback" not in done.stderr
+    assert code == 0, written
+    assert "rank_distance ?" in written
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_stream_that_is_closed_takes_nothing_and_keeps_nothing_from_working(closed, tmp_path):
+    marks = "<!-- leaderboard -->\n<!-- /leaderboard -->\n"
+    (tmp_path / "x.md").write_text(marks)
+    line = f"exec {sys.executable} -m hbt_bench leaderboard {RESULTS} --update {tmp_path / 'x.md'} {closed}"
+    done = subprocess.run(["sh", "-c", line], env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "| hbt-bench/bm25@" in (tmp_path / "x.md").read_text()
+
+
+def test_an_output_that_is_full_is_told_in_one_line():
+    command = [sys.executable, "-m", "hbt_bench", "leaderboard", str(RESULTS)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 5
+    assert done.stderr == "hbt-bench: cannot write the output: No space left on device: send it to another place\n"
 
 
 def test_neither_does_a_name_in_a_message():

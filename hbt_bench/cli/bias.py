@@ -12,8 +12,8 @@ import click
 import numpy as np
 
 from hbt_bench.cli import options
-from hbt_bench.cli.terminal import one_line
 from hbt_bench.errors import DataError, UsageError
+from hbt_bench.messages import tell
 from hbt_bench.tasks.registry import base_name, select_tasks, task_names, unknown
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ def command(
         collection = select_tasks(name)[0].spec.load(stored.judgements.languages, data_dir)  # type: ignore[union-attr]
         if collection.fingerprint != stored.data:
             collection = None
-            click.echo("hbt-bench: the texts are left out: the data here are not those of the result", err=True)
+            tell("the texts are left out: the data here are not those of the result")
     except (DataError, UsageError) as error:
-        click.echo(f"hbt-bench: the texts are left out: {one_line(error)}", err=True)
+        tell(f"the texts are left out: {error}")
     from hbt_bench.ranking.bias import Bias
 
     report = BiasReport.of(

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from hbt_bench.messages import tell
+
 
 @click.command("card")
 @click.argument("checkpoint", metavar="CKPT", type=click.Path(path_type=Path, exists=True, file_okay=False))
@@ -21,7 +23,4 @@ def command(checkpoint: Path, results: Path) -> None:
     from hbt_bench.ranking.checkpoint import Checkpoint
     from hbt_bench.reporting.card import write_card
 
-    def say(message: str) -> None:
-        click.echo(f"hbt-bench: {message}", err=True)
-
-    click.echo(f"{write_card(Checkpoint.at(checkpoint), results, say)}")
+    click.echo(f"{write_card(Checkpoint.at(checkpoint), results, tell)}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hbt_bench.cli import options
-from hbt_bench.cli.terminal import one_line
+from hbt_bench.messages import tell
 from hbt_bench.ranking.significance import RANDOMIZATIONS, RESAMPLES
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def command(
     click.echo(formats[style]())
     if style != "json":  # where the notes are among the rest
         for note in found.notes:
-            click.echo(f"hbt-bench: {one_line(note)}", err=True)
+            tell(note)
 
 
 def _show(found: Comparison) -> None:

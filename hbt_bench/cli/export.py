@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hbt_bench.cli.terminal import one_line
+from hbt_bench.messages import tell
 
 _FOR = {"mteb-results": Path("export/mteb-results"), "hub": Path("export/hub")}
 
@@ -33,7 +33,7 @@ def command(folder: Path, taker: str, output: Path | None) -> None:
     output = output or _FOR[taker]
     found = (export.export_mteb if taker == "mteb-results" else export.export_hub)(folder, output)
     for note in found.notes:
-        click.echo(f"hbt-bench: {one_line(note)}", err=True)
+        tell(note)
     click.echo(f"{output}")
     checked = ", read back with MTEB's loaders" if taker == "mteb-results" else ""
-    click.echo(f"hbt-bench: {len(found.files):,} files in {output}{checked}", err=True)
+    tell(f"{len(found.files):,} files in {output}{checked}")

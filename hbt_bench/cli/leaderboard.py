@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from hbt_bench.cli import options
-from hbt_bench.cli.terminal import one_line
 from hbt_bench.errors import OutputError
+from hbt_bench.messages import tell
 from hbt_bench.reporting import columns, results
 from hbt_bench.reporting.gather import Choice
 from hbt_bench.reporting.leaderboard import Leaderboard
@@ -94,7 +94,7 @@ def report(
         raise OutputError(f"there are no results of multilingual collections in {folder}: run `hbt-bench run` first")
     chosen = board.columns(names)
     for note in board.notes:
-        click.echo(f"hbt-bench: {one_line(note)}", err=True)
+        tell(note)
     if update:
         from hbt_bench.reporting.markdown import update_block
 
@@ -163,6 +163,6 @@ def readable(folder: Path, measures: Collection[str] | None = None) -> Iterator[
     """The results in a folder; what cannot be read is told on stderr."""
     for found in results.read_all(folder, measures):
         if isinstance(found, OutputError):
-            click.echo(f"hbt-bench: left out: {one_line(found)}", err=True)
+            tell(f"left out: {found}")
         else:
             yield found

@@ -10,8 +10,9 @@ from importlib import import_module
 
 import click
 
-from hbt_bench.cli.terminal import Terminal, one_line
+from hbt_bench.cli.terminal import guarded
 from hbt_bench.errors import HbtBenchError, OutputError, UsageError, did_you_mean
+from hbt_bench.messages import one_line, tell
 
 #: Exit code of an interrupted run, as shells count it.
 INTERRUPTED = 130
@@ -88,10 +89,13 @@ def cli() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code."""
+    with guarded():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     stdout = sys.stdout
-    guarded = Terminal(stdout) if stdout.isatty() else stdout
     try:
-        sys.stdout = guarded
         code = cli.main(args=list(arguments), prog_name="hbt-bench", standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.Exit as exit_request:
@@ -104,7 +108,7 @@ def run(arguments: Sequence[str]) -> int:
     except (BrokenPipeError, SystemExit) as error:
         # click and rich make a SystemExit of a broken pipe, click after it has put another stdout in place
         broken = isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError)
-        if not broken and sys.stdout is guarded:
+        if not broken and sys.stdout is stdout:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
         return 0
@@ -114,12 +118,11 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         if error.errno not in _PATHS:
             raise
-        path = one_line(error.filename or "")[:80]
-        _tell(f"{one_line(error.strerror)}: {path}: name another path")
+        if error.filename is None:  # of a stream, as in `> /dev/full`
+            _tell(f"cannot write the output: {error.strerror}: send it to another place")
+        else:
+            _tell(f"{error.strerror}: {one_line(error.filename)[:80]}: name another path")
         return _PATHS[error.errno]
-    finally:
-        if sys.stdout is guarded:
-            sys.stdout = stdout
     return code if isinstance(code, int) else 0
 
 
@@ -142,4 +145,4 @@ def _tell(message: str) -> None:
 
         if not speaks():
             return
-    click.echo(f"hbt-bench: {one_line(message)}", err=True)
+    tell(message)

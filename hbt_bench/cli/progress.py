@@ -6,9 +6,7 @@ import sys
 from types import TracebackType
 from typing import Any, Self
 
-import click
-
-from hbt_bench.cli.terminal import one_line
+from hbt_bench.messages import tell
 
 _LABELS = {"encode": "encoding texts", "rank": "ranking queries"}
 
@@ -33,7 +31,7 @@ class Bars:
     def say(self, message: str) -> None:
         """Print a notice without tearing a bar."""
         if self._shown:
-            click.echo(f"hbt-bench: {one_line(message)}", err=True)
+            tell(message)
 
     def update(self, stage: str, count: int, total: int) -> None:
         """Advance the bar of `stage` by `count` of `total`."""

@@ -12,6 +12,7 @@ from hbt_bench.cli import options
 from hbt_bench.corpus import cldr
 from hbt_bench.errors import UsageError
 from hbt_bench.languages import LANGUAGES
+from hbt_bench.messages import tell
 from hbt_bench.tasks.registry import select_tasks
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def command(output: Path, seed: int, style: str) -> None:
         compare.conclude(found, found.test)
         click.echo()
         click.echo(unseen(results))
-    click.echo(f"hbt-bench: the results are in {output / 'results'}, the models in {output / 'models'}", err=True)
+    tell(f"the results are in {output / 'results'}, the models in {output / 'models'}")
 
 
 def unseen(results: Mapping[str, Sequence[Result]]) -> str:

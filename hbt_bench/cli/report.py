@@ -8,6 +8,7 @@ import click
 
 from hbt_bench.cli import options
 from hbt_bench.cli.leaderboard import readable
+from hbt_bench.messages import tell
 from hbt_bench.tasks.names import parse_names
 
 #: Bytes from which a page is slow to send and to open.
@@ -68,4 +69,4 @@ def command(
     click.echo(f"{output}")
     size = len(text.encode())
     advice = "open it in a browser" if size < _LARGE else "leave models out with --models or --tasks to make it small"
-    click.echo(f"hbt-bench: {size / 1e6:.1f} MB, one file: {advice}", err=True)
+    tell(f"{size / 1e6:.1f} MB, one file: {advice}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hbt_bench.cli import options
+from hbt_bench.messages import tell
 from hbt_bench.tasks.registry import select_tasks
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def show(results: Sequence[Result], more: Sequence[str] = ()) -> None:
     for result in results:
         click.echo(f"{result.path}")
         if why := found[result.task].why:
-            click.echo(f"hbt-bench: no drop for {result.task}: {why}", err=True)
+            tell(f"no drop for {result.task}: {why}")
 
 
 def _short(task: str) -> str:

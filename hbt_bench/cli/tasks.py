@@ -9,6 +9,7 @@ import click
 
 from hbt_bench.cli import options
 from hbt_bench.errors import DataError, UsageError
+from hbt_bench.messages import tell
 from hbt_bench.ranking.subsets import Mode
 from hbt_bench.reporting.table import Table
 from hbt_bench.tasks import registry
@@ -151,5 +152,5 @@ def new(
     path = draft.write(overwrite)
     click.echo(f"{path}")
     for note in draft.notes:
-        click.echo(f"hbt-bench: {note}", err=True)
-    click.echo(f"hbt-bench: check it with `hbt-bench tasks validate {path}`", err=True)
+        tell(note)
+    tell(f"check it with `hbt-bench tasks validate {path}`")

@@ -6,34 +6,62 @@ what was said, or fill the clipboard.
 
 from __future__ import annotations
 
+import os
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-#: Control codes but line ends and tabs; ESC is one, but for a sequence of colours.
-_CONTROL = re.compile(r"(?!\x1b\[[0-9;]*m)[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+from hbt_bench.messages import HIDDEN
 
-
-def one_line(text: object) -> str:
-    """A message on one line, without any control code."""
-    return _LINE.sub("?", " ".join(f"{text}".splitlines()))
+#: What is hidden, but for a sequence of colours.
+_CODES = re.compile(rf"(?!\x1b\[[0-9;]*m){HIDDEN}")
+#: The same, but for what bars of progress move by: to the start of the line, and a line up.
+_BUT_MOVES = re.compile(rf"(?!\x1b\[[0-9;]*m|\r|\x1b\[A){HIDDEN}")
 
 
 class Terminal:
-    """A stream that writes to a terminal what is harmless, and is the terminal in all else."""
+    """A stream that writes to a terminal what is harmless, and is the terminal in all else.
 
-    def __init__(self, stream: Any) -> None:
+    With `moves`, bars of progress may move the cursor, as on stderr, where each message of ours is one line.
+    """
+
+    def __init__(self, stream: Any, *, moves: bool = False) -> None:
         self._stream = stream
+        self._codes = _BUT_MOVES if moves else _CODES
 
     def __getattr__(self, name: str) -> Any:
+        if name == "buffer":  # click would write there, past this, what the terminal cannot encode
+            raise AttributeError(name)
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
         """Write `text`, a question mark for each control code."""
-        self._stream.write(_CONTROL.sub("?", text))
+        self._stream.write(self._codes.sub("?", text))
         return len(text)
 
     def writelines(self, lines: Any) -> None:
         """Write each of `lines` as `write` does."""
         for line in lines:
             self.write(line)
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Let stdout and stderr take any text: a terminal gets what is harmless, and an encoding what it can show."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _guarded(sys.stdout), _guarded(sys.stderr, moves=True)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def _guarded(stream: Any, *, moves: bool = False) -> Any:
+    if stream is None:  # it was closed, as by `>&-`; the first file that is opened would take its number
+        return Path(os.devnull).open("w", encoding="utf-8")
+    if hasattr(stream, "reconfigure") and stream.errors in ("strict", "surrogateescape"):  # which may raise
+        stream.reconfigure(errors="replace")
+    return Terminal(stream, moves=moves) if stream.isatty() else stream

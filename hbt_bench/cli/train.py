@@ -12,7 +12,7 @@ import click
 import yaml
 
 from hbt_bench.cli import flags, options
-from hbt_bench.cli.terminal import one_line
+from hbt_bench.messages import tell
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.sources import data_folders
 
@@ -52,14 +52,14 @@ def command(
         from hbt_bench.cli.preview import show
         from hbt_bench.training.material import Material
 
-        show(Material.load(chosen, folders, drop_overlap=drop_overlap, say=_say), preview)
+        show(Material.load(chosen, folders, drop_overlap=drop_overlap, say=tell), preview)
         return
     folder = output or Path(chosen.name or (recipe.stem if recipe else f"{chosen.strategy}-seed{chosen.seed}"))
     train(chosen, folder, folders, drop_overlap=drop_overlap, resume=resume, overwrite=overwrite)
     if os.environ.get("RANK", "0") != "0":
         return
     click.echo(folder)
-    click.echo(f"hbt-bench: evaluate it with `{_evaluation(folder)}`", err=True)
+    tell(f"evaluate it with `{_evaluation(folder)}`")
 
 
 def _evaluation(folder: Path) -> str:
@@ -73,7 +73,3 @@ def train(recipe: Recipe, output: Path, folders: Iterable[Path], **options: Any)
 
     with Bars(shown=os.environ.get("RANK", "0") == "0") as bars:
         return Training(recipe, output, tuple(folders), say=bars.say, progress=bars.train, **options).run()
-
-
-def _say(message: str) -> None:
-    click.echo(f"hbt-bench: {one_line(message)}", err=True)

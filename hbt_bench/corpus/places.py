@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from hbt_bench.corpus import download
 from hbt_bench.corpus.download import RemoteFile
 from hbt_bench.errors import DataError
+from hbt_bench.messages import one_line, tell
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Places:
         for root in self.roots:
             there = [name for name in names if os.path.lexists(root / name)]
             for name in there[1:]:
-                _tell(f"{root / there[0]} is read; {root / name}, which is there too, is not")
+                tell(f"{root / there[0]} is read; {root / name}, which is there too, is not")
             if there:
                 return there[0]
         return names[0]
@@ -80,7 +80,7 @@ class Places:
         for root in self.roots:
             other = root / path
             if other != found and other.is_file() and found.is_file() and not other.samefile(found):
-                _tell(f"{found} is read; {other}, which has the same name, is not: the data folder goes first")
+                tell(f"{found} is read; {other}, which has the same name, is not: the data folder goes first")
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,6 @@ def check_inside(found: Path, root: Path) -> None:
         raise DataError(f"{found} leads out of {root}: a task reads files of its own folder only")
 
 
-def _tell(message: str) -> None:
-    sys.stderr.write(f"hbt-bench: {message}\n")
-
-
 def check_relative(path: str) -> None:
     """Raise `DataError` unless `path` is a plain relative path with forward slashes that stays in its folder."""
     parts = path.split("/")
@@ -116,4 +112,4 @@ def check_relative(path: str) -> None:
 
 
 def _odd(path: str) -> bool:
-    return any(character in '\\:*?"<>|' or ord(character) < 32 for character in path) or path.startswith("~")
+    return any(character in '\\:*?"<>|' for character in path) or one_line(path) != path or path.startswith("~")

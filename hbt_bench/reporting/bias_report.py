@@ -15,6 +15,7 @@ from hbt_bench.errors import DataError
 from hbt_bench.languages import LANGUAGES
 from hbt_bench.ranking.bias import DEPTH, MEASURES, Bias, LanguageGap
 from hbt_bench.ranking.significance import Clusters
+from hbt_bench.reporting.markup import as_code, as_prose
 from hbt_bench.reporting.table import Table
 
 #: Measures that are small where there is little bias; of the others, large is good.
@@ -228,15 +229,15 @@ class BiasReport:
         """The whole report in Markdown."""
         shares, ranks = self.matrices()
         parts = [
-            f"# Language bias of {self.model} on {self.task}",
-            self.diagnosis,
-            self.gap_sentence,
+            f"# Language bias of {as_prose(self.model)} on {as_prose(self.task)}",
+            as_prose(self.diagnosis),
+            as_prose(self.gap_sentence),
             self.summary().markdown(),
         ]
         parts += [part for table in (shares, ranks) for part in (f"**{table.title}**", table.markdown())]
         if self.worst:
             parts += [f"**The {len(self.worst)} worst questions**", worst_table(self.worst).markdown()]
-        return "\n\n".join([*parts, *self.notes, f"`{self.signature}`"])
+        return "\n\n".join([*parts, *map(as_prose, self.notes), f"`{as_code(self.signature)}`"])
 
 
 def worst_table(worst: Sequence[WorstQuery]) -> Table:

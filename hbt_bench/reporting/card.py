@@ -11,8 +11,10 @@ import yaml
 
 from hbt_bench.corpus.atomic import write_bytes
 from hbt_bench.errors import DataError, OutputError
+from hbt_bench.messages import one_line
 from hbt_bench.ranking.checkpoint import Checkpoint
 from hbt_bench.reporting.markdown import marks, replaced
+from hbt_bench.reporting.markup import as_code
 from hbt_bench.reporting.results import Result, read_all
 from hbt_bench.reporting.table import Table, number
 
@@ -74,14 +76,17 @@ def updated(text: str, name: str, results: Sequence[Result]) -> str:
     """The card `text` with the results in its metadata and in its block; new parts where it has none."""
     newline = "\r\n" if "\r\n" in text else "\n"
     body = block(results)
-    with_block = replaced(text, BLOCK, body)
+    front = _FRONT.match(text)
+    start_of_text = front.end() if front else 0  # a name in the metadata may look like a mark
+    metadata, readable = text[:start_of_text], text[start_of_text:]
+    with_block = replaced(readable, BLOCK, body)
     if with_block is None:
         start, end = marks(BLOCK)
         lines = [start, "", *body.split("\n"), "", end, ""]
         title = "" if text.strip() else f"# {name}{newline}{newline}"
         space = "" if not text else newline if text.endswith("\n") else newline * 2
-        with_block = text + space + title + newline.join(lines)
-    return _with_index(with_block, name, results, newline)
+        with_block = readable + space + title + newline.join(lines)
+    return _with_index(metadata + with_block, name, results, newline)
 
 
 def block(results: Sequence[Result]) -> str:
@@ -96,7 +101,7 @@ def block(results: Sequence[Result]) -> str:
             cells.append(text + (f" [{', '.join(number(bound, measure) for bound in interval)}]" if interval else ""))
         rows.append([result.task, *cells, str(len(result.subsets))])
     table = Table(("task", "AP ↑", "R@1 ↑", "R@10 ↑", "rank distance ↓", "subsets"), rows)
-    signatures = "\n".join(result.signature for result in results)
+    signatures = "\n".join(as_code(result.signature) for result in results)
     return (
         "## Evaluation with hbt-bench\n\n"
         "Means over the language subsets of each task, with 95 % bootstrap intervals over questions.\n\n"
@@ -151,14 +156,14 @@ def _eval_results(results: Sequence[Result]) -> list[Any]:
                         task_type="text-retrieval",
                         task_name="Retrieval",
                         dataset_type=f"{_OWNER}{collection.partition('[')[0]}",
-                        dataset_name=result.task,
+                        dataset_name=one_line(result.task),
                         dataset_config=mode,
                         dataset_split="test",
                         dataset_revision=result.fields["data"],
                         metric_type=measure,
                         metric_name=measure,
                         metric_value=round(value, 6),
-                        metric_args={"signature": result.signature},
+                        metric_args={"signature": one_line(result.signature)},
                     )
                 )
     return found

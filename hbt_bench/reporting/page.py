@@ -12,7 +12,9 @@ from string import Template
 from typing import Any
 
 from hbt_bench.errors import UsageError
+from hbt_bench.messages import visible
 from hbt_bench.reporting.charts import CHARTS
+from hbt_bench.reporting.markup import as_html
 
 #: Of cells that stand at the right.
 _NUMBER = ' class="number"'
@@ -42,15 +44,15 @@ def render(content: Mapping[str, Any], title: str) -> str:
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()}'" for one in scripts)
     policy = f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     return Template(_read("report.html")).substitute(
-        title=escape(title),
+        title=as_html(title),
         policy=escape(policy, quote=False),
         style=_read("report.css"),
         boards="\n".join(_board(number, board) for number, board in enumerate(content["boards"])),
         choices="".join(
-            f'<option value="{number}">{escape(board["collection"])}</option>'
+            f'<option value="{number}">{as_html(board["collection"])}</option>'
             for number, board in enumerate(content["boards"])
         ),
-        legend="".join(f"<li>{escape(line)}</li>" for line in content["legend"]),
+        legend="".join(f"<li>{as_html(line)}</li>" for line in content["legend"]),
         data=_data({**content, "specs": specs}),
         vega=scripts[0],
         script=scripts[1],
@@ -64,7 +66,7 @@ def _read(name: str) -> str:
 def _data(content: Mapping[str, Any]) -> str:
     """JSON that no HTML parser takes for anything else."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return visible(text).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _script_safe(script: str) -> str:
@@ -76,9 +78,9 @@ def _board(number: int, board: Mapping[str, Any]) -> str:
     """One collection: its leaderboard, the signatures of its numbers, and the comparison."""
     parts = [
         f'<section class="board" data-board="{number}" aria-labelledby="board-{number}">',
-        f'<h2 id="board-{number}">{escape(board["collection"])} <small>data {escape(board["data"])}</small></h2>',
+        f'<h2 id="board-{number}">{as_html(board["collection"])} <small>data {as_html(board["data"])}</small></h2>',
         '<div class="scroll" tabindex="0" role="region" '
-        f'aria-label="Leaderboard of {escape(board["collection"])}, scrolls sideways">',
+        f'aria-label="Leaderboard of {as_html(board["collection"])}, scrolls sideways">',
         _leaderboard(number, board),
         "</div>",
         _comparison(number, board),
@@ -94,7 +96,7 @@ def _leaderboard(number: int, board: Mapping[str, Any]) -> str:
     ranks = f" by {board['ranked_by']}" if board["ranked_by"] else ""
     header = "".join(
         f'<th scope="col" data-column="{at}"{_CLASS.get(column["name"], _NUMBER if column["measure"] else "")}>'
-        f"{escape(column['header'] + (ranks if column['name'] == 'rank' else ''))}</th>"
+        f"{as_html(column['header'] + (ranks if column['name'] == 'rank' else ''))}</th>"
         for at, column in enumerate(columns)
     )
     order = next((column["header"] for column in columns if column["name"] == board["sorted_by"]), None)
@@ -103,8 +105,8 @@ def _leaderboard(number: int, board: Mapping[str, Any]) -> str:
         cells = [_cell(number, at, place, column, row, (at, place) in bold) for place, column in enumerate(columns)]
         kind = "measured" if row["measured"] else "reported"
         rows.append(f'<tr class="{kind}" data-row="{at}">{"".join(cells)}</tr>')
-    name, order = escape(board["collection"]), escape(f"sorted by {order}, best first" if order else "sorted")
-    note = escape(f"; ranks are{ranks}" if ranks else "")
+    name, order = as_html(board["collection"]), as_html(f"sorted by {order}, best first" if order else "sorted")
+    note = as_html(f"; ranks are{ranks}" if ranks else "")
     return (
         f'<table class="leaderboard"><caption>Leaderboard of {name}, <span class="order">{order}</span>{note}</caption>'
         f"<thead><tr>{header}</tr></thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody></table>"
@@ -113,10 +115,10 @@ def _leaderboard(number: int, board: Mapping[str, Any]) -> str:
 
 def _cell(number: int, at: int, place: int, column: Mapping[str, Any], row: Mapping[str, Any], bold: bool) -> str:
     text, note, _, mode = row["cells"][place]
-    inner = f"<strong>{escape(text)}</strong>" if bold else escape(text)
+    inner = f"<strong>{as_html(text)}</strong>" if bold else as_html(text)
     if mode and text != "-":
         inner = f'<a href="#s-{number}-{at}-{mode}" title="the signature of this number">{inner}</a>'
-    inner += f" <small>{escape(note)}</small>" if note else ""
+    inner += f" <small>{as_html(note)}</small>" if note else ""
     if column["name"] == "model":
         return f'<th scope="row"><bdi>{inner}</bdi></th>'
     return f"<td{_NUMBER if column['measure'] else ''}>{inner}</td>"
@@ -124,8 +126,8 @@ def _cell(number: int, at: int, place: int, column: Mapping[str, Any], row: Mapp
 
 def _signatures(number: int, board: Mapping[str, Any]) -> str:
     rows = [
-        f'<tr id="s-{number}-{at}-{escape(mode)}"><th scope="row">{escape(row["label"])}</th><td>{escape(mode)}</td>'
-        f"<td><code>{escape(signature)}</code></td></tr>"
+        f'<tr id="s-{number}-{at}-{as_html(mode)}"><th scope="row">{as_html(row["label"])}</th><td>{as_html(mode)}</td>'
+        f"<td><code>{as_html(signature)}</code></td></tr>"
         for at, row in enumerate(board["rows"])
         for mode, signature in row["signatures"].items()
     ]
@@ -147,9 +149,9 @@ def _comparison(number: int, board: Mapping[str, Any]) -> str:
     for at in found["places"]:
         row = board["rows"][at]
         links = ", ".join(f'<a href="#s-{number}-{at}-{mode}">{mode}</a>' for mode in row["signatures"])
-        signed.append(f"<bdi>{escape(row['label'])}</bdi>: {links}")
+        signed.append(f"<bdi>{as_html(row['label'])}</bdi>: {links}")
     lines = [*found["conclusions"], *found["notes"], *([found["left"]] if found["left"] else [])]
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    items = "".join(f"<li>{as_html(line)}</li>" for line in lines)
     # the table comes from `Table.html`, which escapes
     return (
         '<details class="comparison" open><summary>Comparison with a baseline</summary>'

@@ -8,25 +8,13 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, Any
+
+from hbt_bench.messages import one_line
+from hbt_bench.reporting.markup import as_csv, as_html, as_latex, as_markdown
 
 if TYPE_CHECKING:
     import rich.table
-
-
-#: What LaTeX takes for a command, or prints as something else in its old fonts.
-_LATEX = str.maketrans(
-    {character: f"\\{character}" for character in "&%$#_{}"}
-    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
-    | {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "†": r"$\dagger$"}
-)
-
-
-#: How a spreadsheet tells a formula, or text that hides one (OWASP's list).
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
 def number(value: float | None, measure: str, decimals: int | None = None) -> str:
@@ -107,7 +95,7 @@ class Table:
 
     def markdown(self) -> str:
         """A GitHub table."""
-        header, *rows = ([_markdown(cell) for cell in row] for row in (self.header, *self.rows))
+        header, *rows = ([as_markdown(cell) for cell in row] for row in (self.header, *self.rows))
         for row, column in self.bold:
             rows[row][column] = f"**{rows[row][column]}**"
         rule = ["---" if column < self.names else "---:" for column in range(len(self.header))]
@@ -115,26 +103,26 @@ class Table:
 
     def latex(self) -> str:
         """A tabular to paste, for the package booktabs; the title is a comment above it."""
-        header, *rows = ([_latex(cell) for cell in row] for row in (self.header, *self.rows))
+        header, *rows = ([as_latex(cell) for cell in row] for row in (self.header, *self.rows))
         for row, column in self.bold:
             rows[row][column] = rf"\textbf{{{rows[row][column]}}}"
         columns = "l" * self.names + "r" * (len(self.header) - self.names)
-        comment = [f"% {' '.join(self.title.split())}"] if self.title else []
+        comment = [f"% {one_line(self.title)}"] if self.title else []
         lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _latex_row(header), r"\midrule"]
         lines += [*map(_latex_row, rows), r"\bottomrule", r"\end{tabular}"]
         return "\n".join([*comment, *lines])
 
     def html(self) -> str:
         """A table to paste into a page, everything escaped, with a caption and headings for screen readers."""
-        caption = [f"<caption>{escape(self.title)}</caption>"] if self.title else []
-        header = "".join(f'<th scope="col">{escape(name)}</th>' for name in self.header)
+        caption = [f"<caption>{as_html(self.title)}</caption>"] if self.title else []
+        header = "".join(f'<th scope="col">{as_html(name)}</th>' for name in self.header)
         lines = ["<table>", *caption, f"<thead><tr>{header}</tr></thead>", "<tbody>"]
         for place, row in enumerate(self.rows):
             cells = []
             for column, cell in enumerate(row):
                 text, _, note = cell.partition("\n")
-                inner = f"<strong>{escape(text)}</strong>" if (place, column) in self.bold else escape(text)
-                inner += f" <small>{escape(note)}</small>" if note else ""
+                inner = f"<strong>{as_html(text)}</strong>" if (place, column) in self.bold else as_html(text)
+                inner += f" <small>{as_html(note)}</small>" if note else ""
                 tag, end = ('th scope="row"', "th") if column == self.heading else ("td", "td")
                 cells.append(f"<{tag}>{inner}</{end}>")
             lines.append(f"<tr>{''.join(cells)}</tr>")
@@ -162,17 +150,17 @@ def render(tables: Sequence[Table], style: str, notes: Sequence[str] = ()) -> st
     if style in ("csv", "json"):
         return _csv(tables) if style == "csv" else _json(tables)
     if style == "md":
-        parts = [f"**{_markdown(table.title)}**\n\n{table.markdown()}" for table in tables]
-        parts += [_markdown(f"{note}.") for note in notes]
+        parts = [f"**{as_markdown(table.title)}**\n\n{table.markdown()}" for table in tables]
+        parts += [as_markdown(f"{note}.") for note in notes]
     elif style == "latex":
         parts = [table.latex() for table in tables]
         if notes:
-            lines = "\n".join(f"{_latex(note)}.\\par" for note in notes)
+            lines = "\n".join(f"{as_latex(note)}.\\par" for note in notes)
             parts.append(f"\\par\\medskip\n{{\\footnotesize\\noindent\n{lines}\n}}")
     else:
         parts = [table.html() for table in tables]
         if notes:
-            parts.append("<ul>\n" + "\n".join(f"<li>{escape(note)}.</li>" for note in notes) + "\n</ul>")
+            parts.append("<ul>\n" + "\n".join(f"<li>{as_html(note)}.</li>" for note in notes) + "\n</ul>")
     return "\n\n".join(parts)
 
 
@@ -181,41 +169,13 @@ def _csv(tables: Sequence[Table]) -> str:
     header = list(dict.fromkeys(key for record in records for key in record)) or list(tables[0].header)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([_csv_cell(record.get(key)) for key in header] for record in records)
+    writer.writerow(map(as_csv, header))
+    writer.writerows([as_csv(record.get(key)) for key in header] for record in records)
     return buffer.getvalue().rstrip("\n")
-
-
-def _csv_cell(value: Any) -> str:
-    """A cell that no spreadsheet runs as a formula; numbers and the dash for none stay what they are."""
-    if value is None:
-        return ""
-    text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return "'" + text if text.startswith(_FORMULA) and text != "-" and not _NUMBER.fullmatch(text) else text
 
 
 def _json(tables: Sequence[Table]) -> str:
     return json.dumps([record for table in tables for record in table._records], ensure_ascii=False, indent=2)
-
-
-def _markdown(cell: str) -> str:
-    """A cell on one line, with everything escaped that GitHub would take for markup, a formula, an entity or a name.
-
-    What means nothing to it stays: an underscore inside a word, an at sign behind one, brackets without a letter such
-    as those of an interval. A backslash alone does not keep a name from being called: a comment parts it from its sign.
-    """
-    text = " ".join(cell.split())
-    return _MARKUP.sub(lambda found: "\\@<!-- -->" if found[0] == "@" else _escaped(found), text)
-
-
-#: An interval is let through whole; the rest is escaped. Letters and digits are what parts words for an underscore.
-_MARKUP = re.compile(
-    r"(?P<interval>\[[^\[\]^A-Za-z|`*<~$_]+\](?![(\[:]))|[\\|<*`~$\[\]]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)|(?<!\w)@(?=\w)"
-)
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return found[0] if found["interval"] else f"\\{found[0]}"
 
 
 def _before_revision(line: str, long: bool) -> list[str]:
@@ -232,11 +192,6 @@ def _heading(name: str, width: int) -> list[str]:
         else:
             lines.append(word)
     return lines or [""]
-
-
-def _latex(cell: str) -> str:
-    """A cell with everything escaped, and a minus sign before a number that is negative."""
-    return re.sub(r"(?<![\w.])-(?=\d)", "$-$", " ".join(cell.split()).translate(_LATEX))
 
 
 def _latex_row(cells: Sequence[str]) -> str:

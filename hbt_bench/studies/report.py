@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 from hbt_bench.corpus.atomic import write_text
 from hbt_bench.errors import DataError
+from hbt_bench.reporting.markup import as_html, as_prose
 from hbt_bench.reporting.table import Table, number
 from hbt_bench.studies import curve
 from hbt_bench.studies.answer import answer, holding, probability
@@ -89,11 +89,15 @@ class Report:
 
     def markdown(self) -> str:
         """For GitHub; pictures are files beside it."""
-        lines = [f"# {self.title}", f"**Question.** {self.question}", f"**Answer.** {self.answer}"]
+        lines = [
+            f"# {as_prose(self.title)}",
+            f"**Question.** {as_prose(self.question)}",
+            f"**Answer.** {as_prose(self.answer)}",
+        ]
         for section in self.sections:
-            lines += [f"## {section.heading}", *section.paragraphs]
+            lines += [f"## {section.heading}", *map(as_prose, section.paragraphs)]
             for table in section.tables:
-                lines += [*([f"**{table.title}**"] if table.title else []), table.markdown()]
+                lines += [*([f"**{as_prose(table.title)}**"] if table.title else []), table.markdown()]
             lines += [f"![{picture.text}]({picture.name})" for picture in section.pictures]
         return "\n\n".join(lines) + "\n"
 
@@ -101,18 +105,18 @@ class Report:
         """One file with its pictures inside; it loads nothing."""
         parts = [
             "<!doctype html>",
-            f'<html lang="en"><head><meta charset="utf-8"><title>{escape(self.title)}</title>',
+            f'<html lang="en"><head><meta charset="utf-8"><title>{as_html(self.title)}</title>',
             '<meta name="viewport" content="width=device-width">',
             f"<style>{_STYLE}</style></head><body>",
-            f"<h1>{escape(self.title)}</h1><p><strong>Question.</strong> {escape(self.question)}</p>",
-            f'<p class="answer"><strong>Answer.</strong> {escape(self.answer)}</p>',
+            f"<h1>{as_html(self.title)}</h1><p><strong>Question.</strong> {as_html(self.question)}</p>",
+            f'<p class="answer"><strong>Answer.</strong> {as_html(self.answer)}</p>',
         ]
         for section in self.sections:
-            parts.append(f"<h2>{escape(section.heading)}</h2>")
+            parts.append(f"<h2>{as_html(section.heading)}</h2>")
             parts += [f"<p>{_code(paragraph)}</p>" for paragraph in section.paragraphs]
             parts += [f"<div>{table.html()}</div>" for table in section.tables]
             parts += [
-                f'<figure role="img" aria-label="{escape(one.text)}">{one.svg[one.svg.index("<svg") :]}</figure>'
+                f'<figure role="img" aria-label="{as_html(one.text)}">{one.svg[one.svg.index("<svg") :]}</figure>'
                 for one in section.pictures
             ]
         return "\n".join([*parts, "</body></html>"]) + "\n"
@@ -139,7 +143,7 @@ def command(plan: Plan) -> str:
 
 def _code(text: str) -> str:
     """A paragraph with its code between backquotes as HTML."""
-    parts = escape(text).split("`")
+    parts = as_html(text).split("`")
     return "".join(f"<code>{part}</code>" if at % 2 else part for at, part in enumerate(parts))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hbt_bench.errors import DataError, HbtBenchError
+from hbt_bench.messages import tell
 from hbt_bench.tasks.document import Document
 from hbt_bench.tasks.schema import Strict
 from hbt_bench.tasks.spec import TaskSpec
@@ -111,7 +111,7 @@ def together(shipped: Folder, named: Iterable[Path], asked: Container[Path] = ()
         refused = {name: problem for name in folder.specs if (problem := _refused(folder, name, folders))}
         problems = {**folder.problems, **refused}
         for problem in problems.values() if path not in asked else ():
-            warn(str(problem))
+            tell(problem)
         specs = {name: spec for name, spec in folder.specs.items() if name not in refused}
         folders.append(Folder(path, folder.documents, specs, folder.suites, problems))
     return tuple(folders)
@@ -146,7 +146,7 @@ def _plugins() -> list[Path]:
             found.append(folder)
         except Exception as error:  # a plug-in may raise anything
             reason = str(error) or type(error).__name__
-            warn(f"the plug-in '{entry.name}' ({entry.value}) is left out: {' '.join(reason.split())[:300]}")
+            tell(f"the plug-in '{entry.name}' ({entry.value}) is left out: {' '.join(reason.split())[:300]}")
     return found
 
 
@@ -154,11 +154,6 @@ def _folder(target: Any) -> Path:
     if isinstance(target, ModuleType):
         target = next(iter(target.__path__)) if hasattr(target, "__path__") else Path(str(target.__file__)).parent
     return Path(target)
-
-
-def warn(message: str) -> None:
-    """Tell something on stderr that keeps nothing from working."""
-    sys.stderr.write(f"hbt-bench: {message}\n")
 
 
 def _named(document: Document) -> Document:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hbt_bench.corpus.shift import Shift
 from hbt_bench.errors import DataError, UsageError, did_you_mean
+from hbt_bench.messages import tell
 from hbt_bench.ranking.subsets import MODES, Mode
 from hbt_bench.tasks import folders
 from hbt_bench.tasks.folders import Folder
@@ -58,7 +59,7 @@ def _catalogue() -> tuple[Folder, ...]:
     """All sources of definitions, in the order in which they are named; a name belongs to the first that has it."""
     for path in _listed():
         if not path.exists() or not folders.files(path):
-            folders.warn(f"HBT_BENCH_TASKS names {path}, where there is no task file (*.yaml or *.yml)")
+            tell(f"HBT_BENCH_TASKS names {path}, where there is no task file (*.yaml or *.yml)")
     return folders.together(shipped(), [*_listed(), *_named], {path for path in _named if path.is_file()})
 
 

@@ -1,0 +1,137 @@
+"""What others named, in every format that is pasted somewhere: text, and never markup, a mark or a control code."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hbt_bench.cli.main import run as command
+from hbt_bench.reporting.card import updated
+from hbt_bench.reporting.markup import as_code, as_csv, as_html, as_latex, as_markdown, as_prose
+from hbt_bench.reporting.results import Result, read_all
+from hbt_bench.reporting.table import Table, render
+from hbt_bench.studies.report import Report, Section
+
+RESULTS = Path(__file__).parent / "fixtures" / "format-2"
+HIDDEN = "\x00\x07\x08\x1b\x7f\x85\x9b\u202e\u2066"
+MARKUP = "<script>alert(1)</script> <!-- x --> [a](javascript:b) @octocat `c`"
+EVIL = f"x<!-- /leaderboard --><!-- leaderboard --><!-- /hbt-bench -->\x1b[2J\x9b2J\u202e\n{MARKUP}"
+
+
+def hidden(text):
+    """Control codes but line ends, and signs that turn the direction."""
+    return re.findall(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """Results of a model and with signatures that are markup."""
+    folder = tmp_path / "results"
+    shutil.copytree(RESULTS, folder)
+    for path in folder.rglob("*Retrieval*.json"):
+        first, head, *rest = path.read_text().split("\n")
+        head = head.replace('"model": "hbt-bench/bm25"', f'"model": {json.dumps(EVIL)}', 1)
+        path.write_text("\n".join([first, head, *rest]))
+    return folder
+
+
+@pytest.mark.parametrize("show", [as_markdown, as_prose, as_code, as_latex, as_html, as_csv])
+def test_what_hides_is_a_question_mark(show):
+    assert show("a\x1b]0;t\x07\x7f\x9b\u202e\u2069b") == "a?]0;t?????b".replace("]", show("]"))
+
+
+@pytest.mark.parametrize("style", ["md", "latex", "html", "csv"])
+def test_no_table_has_a_control_code(style):
+    table = Table([f"h{HIDDEN}"], [[f"a{HIDDEN}\nb{HIDDEN}"]], title=f"t{HIDDEN}")
+    text = render([table], style, [f"n{HIDDEN}"])
+    assert not hidden(text)
+    assert text.count("?") >= 2 * (len(HIDDEN) - 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("run `pip install 'a[b]'` then <b> it", "run `pip install 'a[b]'` then \\<b> it"),
+        ("`a<!-- x -->`", "\\`a&lt;!-- x -->\\`"),
+        ("one ` alone @me", "one \\` alone \\@<!-- -->me"),
+        ("flores-ood-multi[12 languages], out", "flores-ood-multi[12 languages], out"),
+        ("[a](b) [a][b] [a]: b [^1] [@me]", r"\[a\](b) \[a\][b] \[a\]: b \[^1\] \[\@<!-- -->me\]"),
+    ],
+)
+def test_prose_keeps_code_and_remarks_alone(text, written):
+    assert as_prose(text) == written
+
+
+def test_code_ends_where_we_end_it():
+    assert as_code("```\n<!-- /hbt-bench -->\r\n`") == "''' ‹!-- /hbt-bench --> '"
+
+
+def test_a_leaderboard_is_updated_again_whatever_its_models_are_called(hostile, tmp_path, capsys):
+    page = tmp_path / "R.md"
+    page.write_text("before\n<!-- leaderboard -->\n<!-- /leaderboard -->\nafter\n")
+    assert command(["leaderboard", str(hostile), "--update", str(page)]) == 0
+    first = page.read_text()
+    assert command(["leaderboard", str(hostile), "--update", str(page)]) == 0, capsys.readouterr().err
+    assert page.read_text() == first
+    assert r"| x&lt;!-- /leaderboard -->&lt;!-- leaderboard -->" in first
+    assert not hidden(first)
+    assert r"\<script>" in first
+    assert "\n\nafter\n" not in first
+    assert first.endswith("<!-- /leaderboard -->\nafter\n")
+
+
+@pytest.mark.parametrize("style", ["md", "latex", "html", "csv"])
+def test_no_leaderboard_has_a_control_code(hostile, style, capsys):
+    assert command(["leaderboard", str(hostile), "--format", style]) == 0
+    assert not hidden(capsys.readouterr().out)
+
+
+def test_language_bias_in_markdown(hostile, tmp_path, capsys):
+    path = next(hostile.rglob("*Multilingual*.json"))
+    assert command(["bias", str(path), "--format", "md"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("# Language bias of x&lt;!-- /leaderboard -->")
+    title = text.partition("\n\n")[0]
+    assert r"?[2J?2J? \<script>alert(1)\</script> &lt;!-- x --> \[a\](javascript:b)".replace("[2J", r"\[2J") in title
+    assert r"\@<!-- -->octocat `c`" in title
+    assert "cldr-facts-multi[" in title
+    assert not hidden(text)
+
+
+def test_the_report_of_a_study():
+    named = Section("Heading", [f"Said with `code`. {MARKUP}"], [Table(("a", "b"), [["1", "2"]], MARKUP)])
+    text = Report(f"T {EVIL}", EVIL, EVIL, [named]).markdown()
+    assert not hidden(text)
+    assert "Said with `code`. " in text
+    kept = text.replace("\\@<!-- -->octocat", "")
+    assert not re.findall(r"(?<!\\)<(?!!)|<!--|(?<!\\)@|(?<!\\)\[a", kept)
+    assert text.startswith("# T x&lt;!-- /leaderboard -->")
+
+
+def test_a_signature_stays_in_its_block_of_a_card():
+    found = [one for one in read_all(RESULTS) if isinstance(one, Result) and one.place[1]]
+    ends = "```\n<script>\n<!-- /hbt-bench -->"
+    evil = [dataclasses.replace(one, task=f"{one.task}{EVIL}", signature=one.signature + ends) for one in found]
+    text = updated("---\nlicense: mit\n---\n# A model\n", "ckpt", evil)
+    readable = text.partition("\n---\n")[2]
+    assert readable.count("<!-- hbt-bench -->") == readable.count("<!-- /hbt-bench -->") == 1
+    assert readable.count("```") == 2
+    assert "<script>" not in readable.replace(r"\<script>", "")
+    assert not hidden(text)
+    assert updated(text, "ckpt", evil) == text
+
+
+def test_the_page_of_a_report(hostile, tmp_path):
+    pytest.importorskip("vl_convert", reason="the extra report is not installed")
+    path = tmp_path / "r.html"
+    assert command(["report", str(hostile), "--output", str(path), "--title", f"a{HIDDEN[1:]}b"]) == 0
+    text = path.read_text()
+    assert "<title>a????????b</title>" in text
+    ours = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)  # Vega's are not ours
+    assert "/leaderboard --" in ours
+    assert not hidden(ours)
