@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hbt_bench.corpus.collection import Collection
 from hbt_bench.ranking.bias import Bias
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.reporting.bias_report import BiasReport
+from hbt_bench.reporting.plots import plot_bias
 from tests.encoders import torch_random_model
 from tests.test_bias import aligned, parallel
 from tests.test_ranks import Matrix
@@ -146,6 +148,13 @@ def test_plots_are_written(checkpoint, tmp_path, capsys, ending):
     assert command(["bias", str(checkpoint), *arguments, "--format", "csv"]) == 0
     start = plot.read_bytes()[:200]
     assert start.startswith(b"\x89PNG") if ending == "png" else b"<?xml" in start
+
+
+def test_a_name_is_no_mathematics_in_a_plot(tmp_path):
+    pytest.importorskip("matplotlib")
+    found = replace(report(preferring()[1]), model="a$\\frac{b$c\x1b")
+    plot_bias(found, tmp_path / "bias.svg")
+    assert "a$\\frac{b$c? on toy-multi" in (tmp_path / "bias.svg").read_text()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import numpy as np
 
 from hbt_bench.corpus.atomic import write_bytes
 from hbt_bench.errors import UsageError
+from hbt_bench.messages import visible
 from hbt_bench.ranking.bias import DEPTH
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def plot_bias(report: BiasReport, path: Path) -> None:
     bars.invert_yaxis()
     bars.set(title=f"{name} by query language", xlabel=f"mean {name}")
     bars.tick_params(axis="y", labelsize=9 if size <= 14 else 7)
-    figure.suptitle(f"{report.model} on {report.task}", fontsize=12)
+    figure.suptitle(visible(f"{report.model} on {report.task}"), fontsize=12, parse_math=False)
     buffer = io.BytesIO()
     kind = path.suffix.lower().removeprefix(".")
     # no date in the file, so that equal reports give equal bytes
