@@ -376,6 +376,18 @@ def beir(tmp_path, corpus='{"_id": "d1", "text": "t"}', queries='{"_id": "q1", "
         ({"corpus": '{"_id": "d1", "text": "t"}\n' * 2}, "b/corpus.jsonl:2: the id 'd1' is there twice"),
         ({"qrels": "q1\td1"}, "b/qrels/test.tsv:2: 2 columns: query, document and grade are expected"),
         ({"qrels": "q1\td1\tyes"}, "b/qrels/test.tsv:2: the grade 'yes' is no whole number"),
+        ({"qrels": "q1\td1\t--5"}, "b/qrels/test.tsv:2: the grade '--5' is no whole number"),
+        ({"qrels": "q1\td1\t5-"}, "b/qrels/test.tsv:2: the grade '5-' is no whole number"),
+        ({"qrels": "q1\td1\t32768"}, "b/qrels/test.tsv:2: the grade 32768 is above 32767"),
+        ({"qrels": f"q1\td1\t{'9' * 5000}"}, f"b/qrels/test.tsv:2: the grade '{'9' * 20}' is no whole number"),
+        (
+            {"corpus": '{"_id": "\\ud800", "text": "t"}'},
+            "b/corpus.jsonl:1: '_id' has half of a character (a lone surrogate)",
+        ),
+        (
+            {"queries": '{"_id": "q\\udc00", "text": "q"}'},
+            "b/queries.jsonl:1: '_id' has half of a character (a lone surrogate)",
+        ),
         ({"qrels": "q1\td1\t1\nq1\td1\t2"}, "b/qrels/test.tsv:3: query 'q1' and document 'd1' are judged twice"),
         ({"qrels": "q1\td9\t1"}, "t: query 'q1' names the document 'd9', which does not exist in 'en'"),
         ({"qrels": "q9\td1\t1"}, "t judges the query 'q9', which does not exist in 'en'"),
