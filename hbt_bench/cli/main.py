@@ -63,7 +63,7 @@ class LazyGroup(click.Group):
         """Suggest a command for a mistyped one."""
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             raise click.UsageError(f"no command '{args[0]}'{did_you_mean(args[0], _COMMANDS)}")
-        if args and args[0] in _COMMANDS and args[0] not in _SHARED and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if args and args[0] in _COMMANDS and args[0] not in _SHARED and _launched() > 1:
             raise click.UsageError(
                 f"{args[0]} is no work for several processes: start it without torchrun or accelerate"
             )
@@ -121,6 +121,15 @@ def run(arguments: Sequence[str]) -> int:
         if sys.stdout is guarded:
             sys.stdout = stdout
     return code if isinstance(code, int) else 0
+
+
+def _launched() -> int:
+    """How many processes were started together, without loading what only those need."""
+    if "WORLD_SIZE" not in os.environ:
+        return 1
+    from hbt_bench.ranking.processes import launched
+
+    return launched()
 
 
 def _refused(error: click.ClickException) -> int:
