@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from hbt_bench.corpus.download import expanded
 from hbt_bench.corpus.shift import Shift
 from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.ranking.subsets import MODES, Mode
@@ -65,7 +66,7 @@ def _catalogue() -> tuple[Folder, ...]:
 def _listed() -> list[Path]:
     """The folders in HBT_BENCH_TASKS."""
     named = os.environ.get("HBT_BENCH_TASKS", "").split(os.pathsep)
-    return [Path(part).expanduser() for part in named if part]
+    return [expanded(part, "HBT_BENCH_TASKS") for part in named if part]
 
 
 def shipped() -> Folder:
