@@ -214,9 +214,12 @@ def test_the_command_finds_a_checkpoint_by_its_content(tmp_path, capsys):
     before = card.stat().st_mtime_ns
     assert command(["card", str(checkpoint), "--results", str(tmp_path / "r")]) == 0
     assert card.stat().st_mtime_ns == before
-    card.write_text("---\na: [\n---\n")
-    assert command(["card", str(checkpoint), "--results", str(tmp_path / "r")]) == 5
-    assert "whose metadata or block is damaged" in capsys.readouterr().err
+    for damage in ("[", "[" * 3000):
+        card.write_text(f"---\na: {damage}\n---\n")
+        assert command(["card", str(checkpoint), "--results", str(tmp_path / "r")]) == 5
+        told = capsys.readouterr().err
+        assert "whose metadata or block is damaged" in told
+        assert len(told.splitlines()) == 1
 
 
 def test_a_recipe_reaches_the_result(tmp_path):
