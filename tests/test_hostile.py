@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hbt_bench.cli.main import run as command
+from hbt_bench.tasks import registry
 
 FIXTURE = Path(__file__).parent / "fixtures" / "format-2"
 MULTI = "CldrFactsMultilingualRetrieval_de_en.json"
@@ -113,6 +114,23 @@ def soon():
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and alarms of POSIX")
+def test_a_pipe_is_no_task_and_no_data(tmp_path, monkeypatch, capsys, soon):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "d").mkdir()
+    for name in ("fy.yaml", "fy.jsonl", "d/fy.yaml"):
+        os.mkfifo(name)
+    for arguments, code, said in (
+        (["tasks", "new", "x", "--from", "fy.jsonl"], 2, "there is no file or folder fy.jsonl"),
+        (["run", "--model", "bm25", "--tasks", "fy.yaml"], 2, "there is no task file fy.yaml"),
+        (["tasks", "--task-dir", "d"], 0, "d/fy.yaml is no file"),
+    ):
+        registry.forget()
+        assert command(arguments) == code
+        assert capsys.readouterr().err == f"hbt-bench: {said}\n"
+    registry.forget()
 
 
 @pytest.fixture

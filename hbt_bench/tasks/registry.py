@@ -228,7 +228,7 @@ def _find(name: str) -> tuple[TaskSpec, Sequence[Mode]] | None:
 def _file(path: Path) -> tuple[TaskSpec, Sequence[Mode]]:
     """The task in one file."""
     if not path.is_file():
-        near = did_you_mean(str(path), [str(one) for one in folders.files(path.parent)])
+        near = did_you_mean(str(path), [str(one) for one in folders.files(path.parent) if one.is_file()])
         raise UsageError(f"there is no task file {path}{near}")
     add(path)
     name = path.stem
