@@ -112,11 +112,7 @@ def run(arguments: Sequence[str]) -> int:
         _tell(str(error))
         return error.exit_code
     except OSError as error:
-        if error.errno not in _PATHS:
-            raise
-        path = one_line(error.filename or "")[:80]
-        _tell(f"{one_line(error.strerror)}: {path}: name another path")
-        return _PATHS[error.errno]
+        return _system(error)
     finally:
         if sys.stdout is guarded:
             sys.stdout = stdout
@@ -142,6 +138,18 @@ def _refused(error: click.ClickException) -> int:
     else:
         _tell(error.format_message())
     return error.exit_code
+
+
+def _system(error: OSError) -> int:
+    """Tell what the system says of a path that was asked for, and return the exit code; raises any other error."""
+    if error.errno == errno.ENOENT and error.filename is None:  # as os.getcwd says it, which has no path to tell
+        _tell("the current folder is not there any more: change to another")
+        return UsageError.exit_code
+    if error.errno not in _PATHS:
+        raise error
+    path = one_line(error.filename or "")[:80]
+    _tell(f"{one_line(error.strerror)}: {path}: name another path")
+    return _PATHS[error.errno]
 
 
 def _tell(message: str) -> None:
