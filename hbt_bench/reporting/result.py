@@ -205,7 +205,7 @@ class Result:
             signature=limits.as_text(about["signature"]),
             subsets=subsets,
             path=path,
-            expected_subsets=limits.as_count(about["subsets"], 1),
+            expected_subsets=limits.as_count(about["subsets"], min(1, len(subsets))),
             ranks=limits.beside(path, about["ranks"]) if about.get("ranks") else None,
             format=about.get("format", 1),
             intervals={measure: limits.as_interval(found) for measure, found in about.get("intervals", {}).items()},
