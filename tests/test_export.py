@@ -222,6 +222,16 @@ def test_the_command_finds_a_checkpoint_by_its_content(tmp_path, capsys):
         assert len(told.splitlines()) == 1
 
 
+def test_a_recipe_of_what_no_result_can_keep(tmp_path):
+    """Such values are left out: a result that had them would be taken for damaged."""
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "hbt_bench_recipe.json").write_text(
+        '{"strategy": "hybrid", "alpha": NaN, "steps": 1e999, "seed": 7, "init": "\\ud800", "\\udfff": 1, '
+        f'"pairs_seen": {10**400}, "data": {{"a": "\\udc00"}}, "resumed": false}}'
+    )
+    assert Checkpoint(tmp_path).recipe == {"strategy": "hybrid", "seed": 7, "resumed": False}
+
+
 def test_a_recipe_reaches_the_result(tmp_path):
     """How a checkpoint was trained is in its results, for the report to draw a sweep."""
     from hbt_bench.reporting.evaluation import Evaluation
