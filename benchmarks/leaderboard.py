@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import copy
 import json
 import os
 import resource
@@ -34,24 +35,27 @@ def plant(output: Path, models: int) -> int:
     size = 0
     for path in sorted([*folder.glob("XQuADR*.json"), *folder.glob("MLQAR*.json")]):
         first, head, rest = path.read_text().split("\n", 2)
-        about = json.loads(head.strip().removeprefix('"hbt_bench": ').rstrip(","))
+        own = json.loads(head.strip().removeprefix('"hbt_bench": ').rstrip(","))
+        about = copy.deepcopy(own)
         shares = {name: np.frombuffer(base64.b64decode(text), "<f4") for name, text in about["shares"].items()}
         for number in range(models):
             name = f"org{number % 40}/model-{number:04}"
             moved = {
-                key: value * (0.5 + number / models + 0.3 * generator.random(len(value)))
+                key: value * (0.5 + number / models + 0.3 * generator.random(len(value))) / 2
                 for key, value in shares.items()
             }
             about["shares"] = {k: base64.b64encode(v.astype("<f4").tobytes()).decode() for k, v in moved.items()}
             about["signature"] = about["signature"].replace(f"model:{about['model']}@", f"model:{name}@")
             about["model"] = name
-            about["values"]["AP"] = [round(value * (0.5 + number / models), 6) for value in about["values"]["AP"]]
+            for key, value in moved.items():  # scores and intervals are those that the shares give
+                factor = float(value.sum(dtype=np.float64)) / float(shares[key].sum(dtype=np.float64))
+                about["values"][key] = [score * factor for score in own["values"][key]]
+                about["intervals"][key] = [bound * factor for bound in own["intervals"][key]]
             place = output / name.replace("/", "__") / about["revision"] / path.name
             place.parent.mkdir(parents=True, exist_ok=True)
             text = f'{first}\n  "hbt_bench": {json.dumps(about)},\n{rest}'
             place.write_text(text)
             size += len(text)
-            about["values"]["AP"] = json.loads(head.strip().removeprefix('"hbt_bench": ').rstrip(","))["values"]["AP"]
     return size
 
 

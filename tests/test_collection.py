@@ -230,6 +230,10 @@ def test_the_fingerprint_tells_the_order_inside_a_language():
             {"relevant": {**RELEVANT, "q2": {"d1": 1, "d2": -1}}},
             "demo: query 'q2' has grade -1 for 'd2'; list grades from 1 up",
         ),
+        (
+            {"relevant": {**RELEVANT, "q2": {"d1": 32768}}},
+            "demo: query 'q2' has grade 32768 for 'd1', above 32767",
+        ),
         ({"relevant": {"q1": {"d1": 1}}}, "demo: query 'q2' has no relevant document"),
         ({"relevant": {**RELEVANT, "q1": {}}}, "demo: query 'q1' has no relevant document"),
     ],

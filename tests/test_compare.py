@@ -555,6 +555,13 @@ def test_notes_go_to_stderr_where_stdout_is_a_table(hbt, planted):
     assert f"Note: {note}." in " ".join(out.split())
 
 
+@pytest.mark.parametrize("option", ["--resamples", "--samples"])
+def test_more_draws_than_memory_or_patience_has_are_refused(hbt, option):
+    code, out, err = hbt("worse", "best", option, "1000000000000")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "1000000000000 is not in the range 1<=x<=10" in err
+
+
 def test_mistakes_on_the_command_line(hbt):
     code, out, err = hbt("worse", "bets")
     assert (code, out, err.count("\n")) == (2, "", 1)

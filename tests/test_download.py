@@ -18,9 +18,11 @@ from typing import Any, NoReturn
 
 import pytest
 
+from hbt_bench.cli.main import run
 from hbt_bench.corpus import download
 from hbt_bench.corpus.download import RemoteFile, cache_dir, fetch, locate
 from hbt_bench.errors import DataError, OutputError
+from hbt_bench.tasks import registry
 
 BODY = random.Random(0).randbytes(300_000)
 DAMAGED = BODY[:1000] + bytes([BODY[1000] ^ 1]) + BODY[1001:]
@@ -563,6 +565,27 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     monkeypatch.setenv("HBT_BENCH_CACHE", "")
     assert "hbt-bench" in cache_dir().parts
     assert cache_dir().is_absolute()
+
+
+@pytest.mark.parametrize("variable", ["HBT_BENCH_CACHE", "HBT_BENCH_DATA", "HBT_BENCH_TASKS"])
+@pytest.mark.parametrize("arguments", [["tasks"], ["run", "--model", "bm25", "--tasks", "xquad-r"], ["doctor"]])
+def test_the_home_of_nobody(
+    variable: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry.forget()
+    monkeypatch.setenv(variable, "~nouser99/x")
+    try:
+        code = run(arguments)
+    finally:
+        registry.forget()
+    told = capsys.readouterr()
+    if arguments == ["tasks"] and variable != "HBT_BENCH_TASKS":  # which needs neither
+        assert code == 0
+    else:
+        assert code == 2
+        assert (
+            told.err == f"hbt-bench: {variable} names ~nouser99/x, and there is no such user: write the path in full\n"
+        )
 
 
 def test_an_empty_data_variable_counts_as_unset(file: RemoteFile, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

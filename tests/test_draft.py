@@ -35,6 +35,16 @@ def write(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+@pytest.mark.parametrize("name", ["null", "true", "123", "no", "2024-01-01", "demo"])
+def test_a_name_that_yaml_takes_for_something_else(tmp_path, name):
+    write(tmp_path / "data.jsonl", FLAT)
+    assert run(["tasks", "new", name, "--from", "data.jsonl"]) == 0
+    folder = Folder.read(tmp_path / f"{name}.yaml")
+    assert (folder.problems, list(folder.specs)) == ({}, [name])
+    assert folder.specs[name].title == name
+    assert run(["tasks", "validate", f"{name}.yaml"]) == 0
+
+
 @pytest.mark.parametrize(
     ("rows", "kind", "columns", "languages", "counts"),
     [

@@ -321,6 +321,9 @@ def test_incomplete_results_are_told_and_done_again(checkpoints, tmp_path):
     result = run(checkpoints[0], tmp_path, "cldr-facts-cross")[0]
     stored = json.loads(result.path.read_text())
     del stored["scores"]["test"][0]
+    head = stored["hbt_bench"]
+    head["values"] = {key: column[1:] for key, column in head["values"].items()}
+    del head["intervals"], head["shares"]
     result.path.write_text(json.dumps(stored))
     assert not Result.read(result.path).complete
     assert run(checkpoints[0], tmp_path, "cldr-facts-cross")[0].as_json() == result.as_json()

@@ -272,9 +272,22 @@ def test_the_command_finds_a_checkpoint_by_its_content(tmp_path, capsys):
     assert command(["card", str(checkpoint), "--results", str(tmp_path / "r")]) == 5
     assert "README.md is a link, and what it leads to stays as it is" in capsys.readouterr().err
     card.unlink()
-    card.write_text("---\na: [\n---\n")
-    assert command(["card", str(checkpoint), "--results", str(tmp_path / "r")]) == 5
-    assert "whose metadata or block is damaged" in capsys.readouterr().err
+    for damage in ("[", "[" * 3000):
+        card.write_text(f"---\na: {damage}\n---\n")
+        assert command(["card", str(checkpoint), "--results", str(tmp_path / "r")]) == 5
+        told = capsys.readouterr().err
+        assert "whose metadata or block is damaged" in told
+        assert len(told.splitlines()) == 1
+
+
+def test_a_recipe_of_what_no_result_can_keep(tmp_path):
+    """Such values are left out: a result that had them would be taken for damaged."""
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "hbt_bench_recipe.json").write_text(
+        '{"strategy": "hybrid", "alpha": NaN, "steps": 1e999, "seed": 7, "init": "\\ud800", "\\udfff": 1, '
+        f'"pairs_seen": {10**400}, "data": {{"a": "\\udc00"}}, "resumed": false}}'
+    )
+    assert Checkpoint(tmp_path).recipe == {"strategy": "hybrid", "seed": 7, "resumed": False}
 
 
 def test_a_recipe_reaches_the_result(tmp_path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+import math
 import zipfile
 
 import numpy as np
@@ -83,10 +85,40 @@ def test_a_head_with_a_value_of_another_kind(tmp_path, key, value):
         Result.read(head_changed(tmp_path, key, value), ["AP"])
 
 
-def test_shares_that_are_none(tmp_path):
-    result = Result.read(head_changed(tmp_path, "shares", {"AP": "!"}), ["AP"])
-    with pytest.raises(OutputError, match="its shares of AP"):
-        result.shares("AP")
+@pytest.mark.parametrize("measures", [None, ["AP"]])
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ("!", "its shares of AP are none"),
+        (5, "its shares of AP are none"),
+        ("AAA", "its shares of AP are none"),
+        ("AAAA", "its shares of AP are none"),  # three bytes, where a number has four
+        ("", "do not add up"),
+        ("AAAAAA==", "do not add up"),
+        (base64.b64encode(np.array([0.6, math.nan], "<f4").tobytes()).decode(), "do not add up"),
+        (json.loads(_RESULT.read_text())["hbt_bench"]["shares"]["AP"][:400], "do not add up"),
+        (json.loads(_RESULT.read_text())["hbt_bench"]["shares"]["rank_distance"], "do not add up"),
+    ],
+)
+def test_shares_that_are_not_those_of_the_scores(tmp_path, shares, said, measures):
+    with pytest.raises(OutputError, match=said):
+        Result.read(head_changed(tmp_path, "shares", {"AP": shares}), measures)
+
+
+@pytest.mark.parametrize("measures", [None, ["AP"]])
+def test_the_scores_of_another_measure_are_no_average_precision(tmp_path, measures):
+    values = json.loads(_RESULT.read_text())["hbt_bench"]["values"]
+    with pytest.raises(OutputError, match="no result of hbt-bench, or damaged"):
+        Result.read(head_changed(tmp_path, "values", {**values, "AP": values["R@10"]}), measures)
+
+
+def test_a_head_with_other_scores_than_the_rest(tmp_path):
+    """The leaderboard reads the head and compare the rest, so they must not tell two things."""
+    values = json.loads(_RESULT.read_text())["hbt_bench"]["values"]
+    for changed in (values["R@1"][::-1], [*values["R@1"][:-1], None]):
+        path = head_changed(tmp_path, "values", {**values, "R@1": changed})
+        with pytest.raises(OutputError, match="its head has other scores than the rest"):
+            Result.read(path)
 
 
 def test_a_result_nested_without_end(tmp_path):

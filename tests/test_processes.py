@@ -174,6 +174,40 @@ def test_other_commands_are_refused_under_a_launcher(monkeypatch, capsys):
     assert "leaderboard is no work for several processes" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("value", ["abc", "-1", "2.0", "9" * 5000, "²"])
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "RANK", "LOCAL_RANK"])
+@pytest.mark.parametrize("arguments", [["leaderboard", "results"], ["run", "--model", "bm25", "--tasks", "cldr-facts"]])
+def test_a_launcher_that_says_no_number(monkeypatch, capsys, tmp_path, name, value, arguments):
+    from hbt_bench.cli.main import run
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv(name, value)
+    assert run(arguments) == 2
+    said = f"hbt-bench: {name} is '{value[:40]}' and must be a number: start with torchrun or accelerate, or unset it\n"
+    assert capsys.readouterr().err == said
+
+
+def test_an_empty_number_of_processes_is_one(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "")
+    monkeypatch.setenv("RANK", "")
+    assert processes.launched() == 1
+    with processes.joined() as found:
+        assert (found.rank, found.count) == (0, 1)
+
+
+def test_processes_that_are_not_told_who_they_are(monkeypatch, capsys, tmp_path):
+    from hbt_bench.cli.main import run
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    assert run(["run", "--model", "bm25", "--tasks", "cldr-facts"]) == 2
+    err = capsys.readouterr().err
+    assert "RANK expected, but not set: start with torchrun or accelerate, or unset WORLD_SIZE" in err
+    assert len(err.splitlines()) == 1
+
+
 def test_a_group_that_is_gone_is_one_sentence():
     from hbt_bench.errors import ProcessError
 

@@ -13,7 +13,9 @@ import pytest
 
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import UsageError
+from hbt_bench.ranking.measures import Ranking, own_scores
 from hbt_bench.ranking.ranks import Ranks
+from hbt_bench.ranking.subsets import judged_subsets
 from hbt_bench.reporting import page
 from hbt_bench.reporting.charts import CHARTS
 from hbt_bench.reporting.gather import Choice
@@ -51,9 +53,10 @@ def moved(by):
         about = {key: value for key, value in content.pop("hbt_bench").items() if key not in DERIVED}
         result = Result.read(task)
         made = Intervals.of(stored.judgements, ranks, result.place[1])
-        for measure in ("AP", "rank_distance") if result.place[1] == "multi" else ():
-            for entry in content["scores"]["test"]:
-                entry[measure] *= float(made.shares[measure].sum()) / result.scores[measure]
+        for judged in judged_subsets(stored.judgements, result.place[1]):
+            entry = next(one for one in content["scores"]["test"] if one["hf_subset"] == judged.subset.name)
+            scores = own_scores(Ranking.of(stored.judgements, ranks, judged), result.place[1] == "multi")
+            entry |= {measure: round(value, 6) for measure, value in scores.items()}  # as MTEB writes them
         found.append((task.name, content, about, made))
     return path.name, StoredRanks(stored.data, stored.judgements, ranks), found
 

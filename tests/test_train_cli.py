@@ -76,6 +76,8 @@ def test_train_then_run(hbt, tmp_path):
         (["--alpha", "1.5"], 2, "--alpha: must be less than or equal to 1"),
         (["--strategy", "hybird"], 2, "'hybird' is not one of"),
         (["--data", "{path: [}"], 2, "--data: '{path: [}' is no YAML"),
+        (["--data", "{path: 2001-99-99}"], 2, "--data: '{path: 2001-99-99}' is no YAML"),
+        (["--data", "{path: " + "[" * 3000], 2, "is no YAML"),
         (["--batch-size", "5000"], 3, "fewer than a batch of 5000"),
         (["missing.yaml"], 2, "'missing.yaml' does not exist"),
         (["--languages", "xx"], 2, "--languages: unknown language code 'xx'"),

@@ -38,13 +38,17 @@ _NAME = 8
 @click.option("--by-language", is_flag=True, help="Add a row for each query language, corrected among themselves.")
 @click.option(
     "--samples",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=10_000_000),
     default=RANDOMIZATIONS,
     show_default=True,
     help="Random swaps of the test.",
 )
 @click.option(
-    "--resamples", type=click.IntRange(min=1), default=RESAMPLES, show_default=True, help="Resamples of the intervals."
+    "--resamples",
+    type=click.IntRange(min=1, max=100_000),
+    default=RESAMPLES,
+    show_default=True,
+    help="Resamples of the intervals.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 def command(

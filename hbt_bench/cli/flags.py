@@ -57,7 +57,7 @@ def _value(name: str, text: Any) -> Any:
 def _inline(name: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # a date that is none, or nesting without end
         raise UsageError(f"--{name}: '{text}' is no YAML: write it like {{path: FILE, query: FIELD, ...}}") from None
 
 

@@ -64,7 +64,7 @@ class LazyGroup(click.Group):
         """Suggest a command for a mistyped one."""
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             raise click.UsageError(f"no command '{args[0]}'{did_you_mean(args[0], _COMMANDS)}")
-        if args and args[0] in _COMMANDS and args[0] not in _SHARED and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if args and args[0] in _COMMANDS and args[0] not in _SHARED and _launched() > 1:
             raise click.UsageError(
                 f"{args[0]} is no work for several processes: start it without torchrun or accelerate"
             )
@@ -116,14 +116,17 @@ def _run(arguments: Sequence[str]) -> int:
         _tell(str(error))
         return error.exit_code
     except OSError as error:
-        if error.errno not in _PATHS:
-            raise
-        if error.filename is None:  # of a stream, as in `> /dev/full`
-            _tell(f"cannot write the output: {error.strerror}: send it to another place")
-        else:
-            _tell(f"{error.strerror}: {one_line(error.filename)[:80]}: name another path")
-        return _PATHS[error.errno]
+        return _system(error)
     return code if isinstance(code, int) else 0
+
+
+def _launched() -> int:
+    """How many processes were started together, without loading what only those need."""
+    if "WORLD_SIZE" not in os.environ:
+        return 1
+    from hbt_bench.ranking.processes import launched
+
+    return launched()
 
 
 def _refused(error: click.ClickException) -> int:
@@ -136,6 +139,20 @@ def _refused(error: click.ClickException) -> int:
     else:
         _tell(error.format_message())
     return error.exit_code
+
+
+def _system(error: OSError) -> int:
+    """Tell what the system says of a path that was asked for, and return the exit code; raises any other error."""
+    if error.errno == errno.ENOENT and error.filename is None:  # as os.getcwd says it, which has no path to tell
+        _tell("the current folder is not there any more: change to another")
+        return UsageError.exit_code
+    if error.errno not in _PATHS:
+        raise error
+    if error.filename is None:  # of a stream, as in `> /dev/full`
+        _tell(f"cannot write the output: {error.strerror}: send it to another place")
+    else:
+        _tell(f"{error.strerror}: {one_line(error.filename)[:80]}: name another path")
+    return _PATHS[error.errno]
 
 
 def _tell(message: str) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from hbt_bench.corpus.collection import Collection
+from hbt_bench.corpus.collection import MAX_GRADE, Collection
 from hbt_bench.corpus.pool import Parallel, Pool
 from hbt_bench.corpus.rows import Row, read_lines, read_rows
 from hbt_bench.errors import DataError
+
+_GRADE = re.compile("-?[0-9]{1,9}")
 
 
 class Files(NamedTuple):
@@ -68,7 +71,7 @@ def _id(row: Row) -> str:
     for field in ("_id", "id"):
         value = row.fields.get(field)
         if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
-            return str(value)
+            return _whole(str(value), row, field)
     raise DataError(f"{row.where}: no '_id'")
 
 
@@ -76,6 +79,11 @@ def _text(row: Row, field: str) -> str:
     value = row.fields.get(field)
     if not isinstance(value, str):
         raise DataError(f"{row.where}: no text in '{field}'")
+    return _whole(value, row, field)
+
+
+def _whole(value: str, row: Row, field: str) -> str:
+    """A text that can be written as UTF-8."""
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -99,8 +107,10 @@ def _qrels(path: Path) -> Mapping[str, Mapping[str, int]]:
         if len(cells) not in (3, 4):
             raise DataError(f"{path}:{number}: {len(cells)} columns: query, document and grade are expected")
         query, document, grade = cells[0], cells[-2], cells[-1].strip()
-        if not grade.lstrip("-").isdecimal() or len(grade) > 5:
+        if not _GRADE.fullmatch(grade):
             raise DataError(f"{path}:{number}: the grade '{grade[:20]}' is no whole number")
+        if int(grade) > MAX_GRADE:
+            raise DataError(f"{path}:{number}: the grade {grade} is above {MAX_GRADE}")
         if document in relevant.setdefault(query, {}):
             raise DataError(f"{path}:{number}: query '{query}' and document '{document}' are judged twice")
         relevant[query][document] = int(grade)

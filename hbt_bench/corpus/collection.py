@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from hbt_bench.errors import DataError, did_you_mean
 from hbt_bench.languages import LANGUAGES, select
 
+#: The highest grade of a judgement, that of 16 bits.
+MAX_GRADE = 32767
+
 
 class Query(NamedTuple):
     """One question in one language; its versions in other languages share `question`."""
@@ -114,7 +117,7 @@ class Collection(Judgements):
         that has the id of a query is that query's own text, and no candidate for it.
 
         Raises `DataError` for a repeated id, an empty text, an unknown language, a judgement of an unknown
-        document or query, a grade below 1, a query without a relevant document, or one that is its own.
+        document or query, a grade below 1 or above 32767, a query without a relevant document, or one that is its own.
         """
         queries, documents = tuple(queries), tuple(documents)
         languages = tuple(sorted({query.language for query in queries} | {one.language for one in documents}))
@@ -250,6 +253,8 @@ def _qrels(
                 raise DataError(f"{name}: query '{query.id}' names the document '{document}', which does not exist")
             if grade < 1:
                 raise DataError(f"{name}: query '{query.id}' has grade {grade} for '{document}'; list grades from 1 up")
+            if grade > MAX_GRADE:
+                raise DataError(f"{name}: query '{query.id}' has grade {grade} for '{document}', above {MAX_GRADE}")
         pairs.extend(sorted((column[document], grade) for document, grade in judged.items()))
         offsets.append(len(pairs))
     return Qrels(

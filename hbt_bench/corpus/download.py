@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hbt_bench.corpus.atomic import output_error
-from hbt_bench.errors import DataError
+from hbt_bench.errors import DataError, UsageError
 
 if TYPE_CHECKING:  # requests, tqdm and filelock are slow to import, and most calls find their files in place
     from requests import Response
@@ -48,10 +48,24 @@ class _BrokenError(_FailedError):
     """A download that may work on the next try."""
 
 
+def expanded(path: str, variable: str) -> Path:
+    """A path from the environment, ``~`` being the home; raises `UsageError` for that of a user who does not exist."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{variable} names {path}, and there is no such user: write the path in full") from error
+
+
+def data_folder() -> Path | None:
+    """The folder of data files that the user named in HBT_BENCH_DATA, None for none."""
+    chosen = os.environ.get("HBT_BENCH_DATA")
+    return expanded(chosen, "HBT_BENCH_DATA") if chosen else None
+
+
 def cache_dir() -> Path:
     """Return the folder for all that can be fetched or computed again: HBT_BENCH_CACHE or the system's choice."""
     if chosen := os.environ.get("HBT_BENCH_CACHE"):
-        return Path(chosen).expanduser()
+        return expanded(chosen, "HBT_BENCH_CACHE")
     from platformdirs import user_cache_path
 
     return user_cache_path("hbt-bench", appauthor=False)
@@ -102,8 +116,7 @@ def fetch(
 
 def _place(file: RemoteFile, data_dir: Path | None) -> tuple[Path, bool]:
     """Return the path of `file`, and whether that is in the cache."""
-    if data_dir is None and (chosen := os.environ.get("HBT_BENCH_DATA")):
-        data_dir = Path(chosen).expanduser()
+    data_dir = data_dir or data_folder()
     return (data_dir or cache_dir() / "data") / file.path, data_dir is None
 
 

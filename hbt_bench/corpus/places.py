@@ -32,8 +32,7 @@ class Places:
     @property
     def data(self) -> Path | None:
         """The data folder, if the user named one: then nothing is fetched."""
-        chosen = os.environ.get("HBT_BENCH_DATA")
-        return self.data_dir or (Path(chosen).expanduser() if chosen else None)
+        return self.data_dir or download.data_folder()
 
     def find(self, path: str, pin: Pin | None = None, url: str | None = None) -> Path:
         """The local file at the relative `path`, verified against `pin` if there is one.

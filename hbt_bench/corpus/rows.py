@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -104,8 +105,8 @@ def _csv_rows(path: Path, delimiter: str) -> Iterator[Row]:
             where = f"{path}:{reader.line_num}"
             if header is None:
                 header = cells
-                twice = next((name for name in header if header.count(name) > 1), None)
-                if twice is not None:
+                if len(set(header)) < len(header):
+                    twice = Counter(header).most_common(1)[0][0]
                     raise DataError(f"{where}: the column '{twice}' is there twice")
                 continue
             if len(cells) != len(header):

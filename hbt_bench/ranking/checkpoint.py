@@ -88,10 +88,9 @@ class Checkpoint:
         Beside them ``data``: each source of its training texts with its hash, ``NAME HASH``.
         """
         about = self._json(RECIPE)
-        told = {key: value for key, value in about.items() if isinstance(value, str | int | float)}
         if isinstance(sources := about.get("data"), dict):
-            told["data"] = ", ".join(f"{name} {digest}" for name, digest in sorted(sources.items()))
-        return told
+            about["data"] = ", ".join(f"{name} {digest}" for name, digest in sorted(sources.items()))
+        return {key: value for key, value in about.items() if _keeps(key) and _keeps(value)}
 
     @property
     def dense(self) -> bool:
@@ -141,3 +140,10 @@ class Checkpoint:
         if not isinstance(content, dict):
             raise ModelError(f"{path} is damaged (not a mapping): save the model again")
         return content
+
+
+def _keeps(value: Any) -> bool:
+    """Whether a result can keep it: a number that is none without end, or a text without half a character."""
+    if isinstance(value, str):
+        return not re.search("[\ud800-\udfff]", value)
+    return isinstance(value, int | float) and abs(value) < 2.0**64

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from hbt_bench.errors import UsageError, did_you_mean
 from hbt_bench.ranking.measures import Array, Ranking
@@ -24,6 +26,15 @@ CUT_MEASURES: dict[str, Callable[[Ranking, int], Array]] = {
     "RR": Ranking.reciprocal_rank,
     "Success": Ranking.success,
 }
+#: What scores can be, of ours and under MTEB's names; ranks are below 2^31.
+_BOUNDS = (
+    (
+        re.compile(r"(AP|nDCG|R|P|RR|Success)(@\d+)?|(map|ndcg|recall|precision|mrr|hit_rate)_at_\d+|accuracy"),
+        (0.0, 1.0),
+    ),
+    (re.compile(r"same_language_excess@\d+"), (-1.0, 1.0)),
+    (re.compile(r"rank_distance"), (0.0, 2.0**31)),
+)
 
 
 @dataclass(frozen=True)
@@ -46,3 +57,10 @@ class Measure:
         known = [*MEASURES, *(f"{base}@{cut or 10}" for base in CUT_MEASURES)]
         near = did_you_mean(name, known) or f" (there are {', '.join(known)})"
         raise UsageError(f"unknown measure '{name}'{near}")
+
+
+@cache
+def bounds(name: str) -> tuple[float, float]:
+    """The least and the highest value that a score of this name can have; of an unknown one, that is finite."""
+    known = (limits for pattern, limits in _BOUNDS if pattern.fullmatch(name))
+    return next(known, (-sys.float_info.max, sys.float_info.max))

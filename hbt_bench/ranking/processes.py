@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hbt_bench.errors import ProcessError
+from hbt_bench.errors import ProcessError, UsageError
 
 #: How long one waits for another, which may be encoding; one that dies is noticed at once, as its connections close.
 _PATIENCE = timedelta(days=2)
@@ -92,8 +93,20 @@ class _Group:
 
 
 def launched() -> int:
-    """How many processes torchrun or accelerate started together."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    """How many processes torchrun or accelerate started together; raises `UsageError` where that cannot be read."""
+    _told("RANK", 0)
+    _told("LOCAL_RANK", 0)
+    return max(1, _told("WORLD_SIZE", 1))
+
+
+def _told(name: str, default: int) -> int:
+    """What a launcher says in the environment; nothing is the default."""
+    text = os.environ.get(name, "").strip()
+    if text and not re.fullmatch("[0-9]{1,9}", text):
+        raise UsageError(
+            f"{name} is '{text[:40]}' and must be a number: start with torchrun or accelerate, or unset it"
+        )
+    return int(text or default)
 
 
 def local_device() -> str | None:
@@ -103,22 +116,26 @@ def local_device() -> str | None:
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % count}" if count else None
+    return f"cuda:{_told('LOCAL_RANK', 0) % count}" if count else None
 
 
 @contextmanager
 def joined() -> Iterator[Processes]:
     """The processes that were started together, joined while the block lasts.
 
-    Raises `ProcessError` when one of them ends before.
+    Raises `ProcessError` when one of them ends before, `UsageError` where the environment does not say who they are.
     """
     if launched() == 1:
         yield ALONE
         return
     import torch.distributed as dist
 
-    with _lost():
-        dist.init_process_group("gloo", timeout=_PATIENCE)
+    try:
+        with _lost():
+            dist.init_process_group("gloo", timeout=_PATIENCE)
+    except ValueError as error:  # a variable of the launcher's is missing, or is nonsense
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"{reason}: start with torchrun or accelerate, or unset WORLD_SIZE") from error
     try:
         group = _Group(dist.get_rank(), dist.get_world_size())
         yield group
@@ -129,7 +146,10 @@ def joined() -> Iterator[Processes]:
 
 def speaks() -> bool:
     """Whether this process may tell of an error: of those started together, the first that fails."""
-    if launched() == 1:
+    try:
+        if launched() == 1:
+            return True
+    except UsageError:  # nobody knows how many there are
         return True
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 

@@ -44,7 +44,7 @@ def write_card(checkpoint: Checkpoint, folder: Path, say: Callable[[str], object
         new = updated(old, checkpoint.path.name, results)
     except OSError as error:
         raise OutputError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:200]
         raise OutputError(
             f"cannot update {path}, whose metadata or block is damaged ({reason}): mend it first"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hbt_bench.reporting.intervals import EXCESS
+from hbt_bench.reporting.limits import as_numbers, as_text, check_scores, opened
 
 #: The format that is written.
 FORMAT = 2
@@ -32,13 +33,20 @@ class HeadScores(Mapping[str, Mapping[str, float]]):
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> HeadScores:
-        """Raises `ValueError` where a measure has not one value a subset, `TypeError` for one that is no number."""
-        columns = {key: as_numbers(column) for key, column in values.items() if key != "subsets"}
-        if not all(isinstance(name, str) for name in values["subsets"]):
-            raise TypeError("the name of a subset is no text")
-        if any(len(column) != len(values["subsets"]) for column in columns.values()):
+        """Check and keep them.
+
+        Raises `ValueError` where a measure has not one value a subset, or one that cannot be, or a subset is there
+        twice, and `TypeError` for a score that is no number or a name that is no text.
+        """
+        names = [as_text(name) for name in values["subsets"]]
+        columns = {as_text(key): as_numbers(column) for key, column in values.items() if key != "subsets"}
+        if len(set(names)) != len(names):
+            raise ValueError("a subset is there twice")
+        if any(len(column) != len(names) for column in columns.values()):
             raise ValueError("its scores are not those of its subsets")
-        return cls(values["subsets"], columns)
+        for measure, column in columns.items():
+            check_scores(measure, column)
+        return cls(names, columns)
 
     def __getitem__(self, name: str) -> dict[str, float]:
         """The scores of one subset."""
@@ -64,24 +72,20 @@ class HeadScores(Mapping[str, Mapping[str, float]]):
         return {key: math.fsum(column) / len(column) for key, column in full}  # type: ignore[arg-type]
 
 
-def as_number(value: Any) -> float:
-    """A number as JSON has it; raises `TypeError` for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{str(value)[:40]!r} is no number")
-    return float(value)
-
-
-def as_numbers(values: Any) -> list[float | None]:
-    """Numbers, of which some may be null."""
-    if set(map(type, values)) <= {float, type(None)}:  # a thousand models have many
-        return list(values)
-    return [None if value is None else as_number(value) for value in values]
+def head_values(subsets: Mapping[str, Mapping[str, float]]) -> dict[str, list[Any]]:
+    """The scores that stand in the head of a result, measure by measure, with the names of the subsets."""
+    values: dict[str, list[Any]] = {"subsets": list(subsets)}
+    for measure in HEAD_MEASURES:
+        if any(measure in scores for scores in subsets.values()):
+            found = (scores.get(measure, math.nan) for scores in subsets.values())
+            values[measure] = [value if math.isfinite(value) else None for value in found]
+    return values
 
 
 def read_head(path: Path) -> dict[str, Any] | None:
     """What stands under ``hbt_bench`` in a file of format 2, without reading the rest; None for another format."""
-    with path.open("rb") as file:
-        if file.readline() != b"{\n":
+    with opened(path) as file:
+        if file.readline(3) != b"{\n":
             return None
         line = file.readline()
         if not line.startswith(HEAD + _MARK):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import operator
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -15,7 +12,8 @@ from typing import Any
 from hbt_bench.errors import OutputError
 from hbt_bench.ranking.measures import Array
 from hbt_bench.ranking.subsets import MODES, Mode
-from hbt_bench.reporting.head import FORMAT, HEAD_MEASURES, HeadScores, as_number, as_numbers, read_head
+from hbt_bench.reporting import limits
+from hbt_bench.reporting.head import FORMAT, HEAD_MEASURES, HeadScores, head_values, read_head
 from hbt_bench.reporting.intervals import Interval, Intervals, decode_shares, question_shares
 from hbt_bench.reporting.stored_ranks import StoredRanks
 
@@ -24,6 +22,10 @@ _HEX = frozenset("0123456789abcdef")
 _NO_SCORES = {"hf_subset", "languages", "mteb_version", "signature", "main_score", "queries"}
 #: What a file raises that is damaged, or nested or numbered beyond what Python takes.
 _DAMAGED = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
+
+
+class ForeignError(OutputError):
+    """JSON that is whole and not of this program, such as a result of MTEB's own."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,9 @@ class Result:
         if "experiments" not in self.path.parts:
             return {}
         try:
-            meta = json.loads(self.path.with_name("model_meta.json").read_bytes())
+            meta = limits.loaded(self.path.with_name("model_meta.json"))
             given = meta.get("experiment_kwargs") or {}
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError, RecursionError):
             given = {}
         found = {key: str(given[key]) for key in ("query_prompt", "document_prompt") if given.get(key) is not None}
         own = {f"{role}_prompt": text for role, text in (self.prompts or {}).items()}
@@ -128,20 +130,13 @@ class Result:
         names = self.subsets if names is None else names
         mode = self.place[1]
         if len(names) == len(self.subsets) and measure in self.encoded_shares:
-            try:
-                return decode_shares(self.encoded_shares[measure])
-            except (ValueError, TypeError) as error:
-                raise OutputError(
-                    f"{self.path} is damaged (its shares of {measure}): delete it and run again"
-                ) from error
+            return decode_shares(self.encoded_shares[measure])
         if self.ranks is None or mode is None:
             return None
         stored = self._stored()
         shares = question_shares(stored.judgements, stored.ranks, mode, measure, names)
         written = self.means(names).get(measure)
-        if shares is not None and (
-            written is None or abs(float(shares.sum()) - written) > 1e-4 * max(1.0, abs(written))
-        ):
+        if shares is not None and (written is None or not limits.agree(float(shares.sum()), written)):
             raise OutputError(f"{self.path} does not say the {measure} that its ranks give: run again with --overwrite")
         return shares
 
@@ -165,7 +160,7 @@ class Result:
 
     @classmethod
     def read(cls, path: Path, measures: Collection[str] | None = None) -> Result:
-        """Read one file; raises `OutputError` when it is damaged or no result of this program.
+        """Read one file; raises `OutputError` when it is damaged, of which `ForeignError` for other JSON than ours.
 
         With `measures`, only these are promised to be among the scores; if the head has them, no more is read.
         """
@@ -174,11 +169,16 @@ class Result:
                 about = read_head(path)
                 if about is not None:
                     return cls._of(path, about["mteb_name"], about, HeadScores.of(about["values"]), {})
-            content = json.loads(path.read_bytes())
+            content = limits.loaded(path)
+            if not isinstance(content, dict) or "hbt_bench" not in content:
+                raise ForeignError(
+                    f"{path} is no result of hbt-bench: name one of the files that `hbt-bench run` writes"
+                )
             about = content["hbt_bench"]
-            if about.get("format", 1) > FORMAT:
+            if limits.as_count(about.get("format", 1)) > FORMAT:
                 raise OutputError(f"{path} was written by a newer hbt-bench: upgrade to read it")
             subsets = subset_scores(content["scores"], about["stock"])
+            _check_scores(subsets, about.get("values"))
             return cls._of(path, content["task_name"], about, subsets, content.get("hbt_bench_intervals", {}))
         except OSError as error:
             raise OutputError(f"cannot read {path}: {error.strerror}") from error
@@ -197,32 +197,56 @@ class Result:
         subsets: Mapping[str, Mapping[str, float]],
         intervals: Mapping[str, Any],
     ) -> Result:
-        texts = [about[key] for key in ("task", "model", "revision", "signature")]
-        if not all(isinstance(text, str) for text in (mteb_name, *texts)):
-            raise TypeError("a name is no text")
-        return cls(
-            task=about["task"],
-            mteb_name=mteb_name,
-            model=about["model"],
-            revision=about["revision"],
-            signature=about["signature"],
+        result = cls(
+            task=limits.as_text(about["task"]),
+            mteb_name=limits.as_text(mteb_name),
+            model=limits.as_text(about["model"]),
+            revision=limits.as_text(about["revision"]),
+            signature=limits.as_text(about["signature"]),
             subsets=subsets,
             path=path,
-            expected_subsets=int(as_number(about["subsets"])),
-            ranks=_beside(path, about["ranks"]) if about.get("ranks") else None,
+            expected_subsets=limits.as_count(about["subsets"], min(1, len(subsets))),
+            ranks=limits.beside(path, about["ranks"]) if about.get("ranks") else None,
             format=about.get("format", 1),
-            intervals={measure: _interval(found) for measure, found in about.get("intervals", {}).items()},
+            intervals={measure: limits.as_interval(found) for measure, found in about.get("intervals", {}).items()},
             subset_intervals={
-                measure: {name: _interval(found) for name, found in named.items()}
+                measure: {name: limits.as_interval(found) for name, found in named.items()}
                 for measure, named in intervals.items()
             },
             encoded_shares=dict(about.get("shares", {})),
-            parameters=operator.index(about["parameters"]) if about.get("parameters") else None,
-            speed=as_numbers([about.get("speed")])[0],
-            training=dict(about.get("training") or {}),
-            prompts=about.get("prompts"),
-            clean=about.get("clean"),
+            parameters=limits.as_count(about["parameters"]) if about.get("parameters") else None,
+            speed=limits.as_speed(about["speed"]) if about.get("speed") else None,
+            training=limits.as_recipe(about.get("training") or {}),
+            prompts={limits.as_text(role): limits.as_text(text) for role, text in (about.get("prompts") or {}).items()}
+            or None,
+            clean=limits.as_text(about["clean"]) if about.get("clean") else None,
         )
+        result._check()
+        return result
+
+    def _check(self) -> None:
+        """Raise `ValueError` where the parts of a result do not agree."""
+        if not self.fields.get("data"):
+            raise ValueError("its signature names no data")
+        for measure in {**self.intervals, **self.encoded_shares}:
+            mean = self._mean(measure)
+            if measure in self.intervals:
+                limits.check_interval(measure, self.intervals[measure], mean)
+            if measure in self.encoded_shares:
+                limits.check_shares(measure, self.encoded_shares[measure], mean)
+        for measure, named in self.subset_intervals.items():
+            values = self.by_subset(measure, named)
+            for name, interval in named.items():
+                limits.check_interval(measure, interval, values.get(name))
+
+    def _mean(self, measure: str) -> float | None:
+        """The mean over the subsets that have a score, None where none has."""
+        if isinstance(self.subsets, HeadScores):
+            column = self.subsets.columns.get(measure, ())
+        else:
+            column = [scores.get(measure) for scores in self.subsets.values()]
+        found = [value for value in column if value is not None and value == value]
+        return math.fsum(found) / len(found) if found else None
 
     def as_json(self) -> dict[str, Any]:
         """The entry of ``hbt-bench run --format json``; NaN, which JSON does not have, becomes null."""
@@ -238,30 +262,32 @@ class Result:
         }
 
 
-def _interval(bounds: Any) -> Interval:
-    low, high = bounds
-    return as_number(low), as_number(high)
-
-
-def _beside(path: Path, name: Any) -> Path:
-    """The file `name` in the folder of `path`: a result from elsewhere must not make any other file be read."""
-    if not isinstance(name, str) or name != os.path.basename(name) or name in ("", ".", ".."):  # noqa: PTH119
-        raise ValueError(f"{str(name)[:40]!r} is no file beside it")
-    return path.parent / name
-
-
 def subset_scores(splits: Mapping[str, Any], stock: bool) -> dict[str, dict[str, float]]:
-    """The scores of each subset in MTEB's JSON, the split told where there are several."""
-    return {
-        f"{entry['hf_subset']}" if len(splits) == 1 else f"{entry['hf_subset']}/{split}": {
-            key: float(value)
-            for key, value in entry.items()
-            if key not in _NO_SCORES and isinstance(value, int | float) and not isinstance(value, bool)
-        }
-        | ({"main_score": float(entry["main_score"])} if stock else {})
-        for split, entries in splits.items()
-        for entry in entries
-    }
+    """The scores of each subset in MTEB's JSON, the split told where there are several.
+
+    Raises `ValueError` for a subset that is there twice.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for split, entries in splits.items():
+        for entry in entries:
+            name = entry["hf_subset"] if len(splits) == 1 else f"{entry['hf_subset']}/{split}"
+            if found.setdefault(name, {}):
+                raise ValueError("a subset is there twice")
+            found[name] |= {
+                key: float(value)
+                for key, value in entry.items()
+                if key not in _NO_SCORES and isinstance(value, int | float) and not isinstance(value, bool)
+            }
+            found[name] |= {"main_score": float(entry["main_score"])} if stock else {}
+    return found
+
+
+def _check_scores(subsets: Mapping[str, Mapping[str, float]], head: Any) -> None:
+    """Raise `ValueError` for scores that cannot be, and where the `head` has others; format 1 has none there."""
+    for measure in {limits.as_text(key) for name, scores in subsets.items() for key in (name, *scores)} - set(subsets):
+        limits.check_scores(measure, (scores.get(measure) for scores in subsets.values()))
+    if head is not None and head != head_values(subsets):
+        raise ValueError("its head has other scores than the rest")
 
 
 def finite(scores: Mapping[str, float]) -> dict[str, float | None]:

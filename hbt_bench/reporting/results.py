@@ -20,9 +20,9 @@ from typing import Any
 
 from hbt_bench.corpus.atomic import write_text
 from hbt_bench.errors import OutputError
-from hbt_bench.reporting.head import FORMAT, HEAD, HEAD_MEASURES
+from hbt_bench.reporting.head import FORMAT, HEAD, head_values
 from hbt_bench.reporting.intervals import Intervals
-from hbt_bench.reporting.result import Result, finite, model_label, subset_scores
+from hbt_bench.reporting.result import ForeignError, Result, model_label, subset_scores
 from hbt_bench.reporting.stored_ranks import StoredRanks
 
 __all__ = ["Result", "StoredRanks", "find", "model_folder", "model_label", "read_all", "write"]
@@ -60,12 +60,8 @@ def write(
     write_text(path.parent / "model_meta.json", json.dumps(model_meta, default=str, indent=4) + "\n")
     means, subset_intervals = (intervals or Intervals()).as_json()
     subsets = subset_scores(task_result["scores"], bool(about["stock"]))
-    values: dict[str, list[Any]] = {"subsets": list(subsets)}
-    for measure in HEAD_MEASURES:
-        if any(measure in scores for scores in subsets.values()):
-            values[measure] = [finite(scores).get(measure) for scores in subsets.values()]
     # the format comes first, as what tells a reader of heads that this is one
-    head = {"format": FORMAT, **about, "mteb_name": task_result["task_name"], "values": values, **means}
+    head = {"format": FORMAT, **about, "mteb_name": task_result["task_name"], "values": head_values(subsets), **means}
     rest = {key: value for key, value in task_result.items() if key not in ("hbt_bench", "hbt_bench_intervals")}
     body = json.dumps(rest, indent=2, ensure_ascii=False)[1:-2]
     tail = f'"hbt_bench_intervals": {json.dumps(subset_intervals)}'
@@ -92,9 +88,10 @@ def read_all(output: Path, measures: Collection[str] | None = None) -> Iterator[
         path = Path(file)
         try:
             result = Result.read(path, measures)
+        except ForeignError:
+            continue
         except OutputError as error:
-            if not _is_foreign(path):
-                read.append(error)
+            read.append(error)
             continue
         read.append(result)
         other = best.setdefault(_identity(result), result)
@@ -122,12 +119,3 @@ def _folders(result: Result, best: Mapping[tuple[str, str, str], Result]) -> tup
 
 def _wholeness(result: Result) -> tuple[int, bool]:
     return len(result.subsets), result.ranks is not None and result.ranks.is_file()
-
-
-def _is_foreign(path: Path) -> bool:
-    """Whether a JSON file is whole and not of this program, such as a result of MTEB's own."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return False
-    return not isinstance(content, dict) or "hbt_bench" not in content

@@ -66,6 +66,8 @@ class Document:
     @classmethod
     def read(cls, path: Path) -> Document:
         """Read a file; raises `DataError` with line and column for what is no plain YAML mapping."""
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise DataError(f"{path} is no file")  # but a pipe or a device, which may have no end
         try:
             with path.open("rb") as stream:
                 raw = stream.read(MAX_BYTES + 1)

@@ -45,7 +45,7 @@ class Draft:
 
         Raises `UsageError` with the way to say it where the form cannot be told, and `DataError` for bad data.
         """
-        if not data.exists():
+        if not data.is_file() and not data.is_dir():  # nor a pipe, whose end may never come
             raise UsageError(f"there is no file or folder {data}")
         if name in definitions():
             raise UsageError(f"there is a task '{name}' already: choose another name")
@@ -74,7 +74,8 @@ class Draft:
             {"expect": self.expect.model_dump(exclude_none=True)}, width=10**6, sort_keys=False, default_flow_style=None
         )
         name = self.content["name"]
-        head = f"name: {name}\ntitle: {name}\ndescription: What is asked, and what is to be found.\n"
+        about = {"name": name, "title": name, "description": "What is asked, and what is to be found."}
+        head = yaml.safe_dump(about, sort_keys=False, allow_unicode=True, width=10**6)
         parts = [head, _dump({"source": self.content["source"]}), _ABOUT, counts]
         return _HEAD + "".join(parts)
 

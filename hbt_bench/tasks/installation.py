@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from hbt_bench.corpus.atomic import check_writable
-from hbt_bench.corpus.download import cache_dir, problem_of
+from hbt_bench.corpus.download import cache_dir, data_folder, problem_of
 from hbt_bench.errors import HbtBenchError
 from hbt_bench.ranking import store
 from hbt_bench.tasks.registry import definitions
@@ -125,8 +125,7 @@ def _vectors() -> Found:
 
 def _data(data_dir: Path | None) -> Iterator[tuple[str, Found]]:
     """The pinned files of each task: in the folder of the user, or in the cache."""
-    chosen = os.environ.get("HBT_BENCH_DATA")
-    root = data_dir or (Path(chosen).expanduser() if chosen else None)
+    root = data_dir or data_folder()
     if root is not None and not root.is_dir():
         yield "data", ("failed", f"{root} is no folder: let HBT_BENCH_DATA (--data-dir) name the folder of the data")
         return

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from hbt_bench.corpus.download import expanded
 from hbt_bench.corpus.shift import Shift
 from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.messages import tell
@@ -66,7 +67,7 @@ def _catalogue() -> tuple[Folder, ...]:
 def _listed() -> list[Path]:
     """The folders in HBT_BENCH_TASKS."""
     named = os.environ.get("HBT_BENCH_TASKS", "").split(os.pathsep)
-    return [Path(part).expanduser() for part in named if part]
+    return [expanded(part, "HBT_BENCH_TASKS") for part in named if part]
 
 
 def shipped() -> Folder:
@@ -228,7 +229,7 @@ def _find(name: str) -> tuple[TaskSpec, Sequence[Mode]] | None:
 def _file(path: Path) -> tuple[TaskSpec, Sequence[Mode]]:
     """The task in one file."""
     if not path.is_file():
-        near = did_you_mean(str(path), [str(one) for one in folders.files(path.parent)])
+        near = did_you_mean(str(path), [str(one) for one in folders.files(path.parent) if one.is_file()])
         raise UsageError(f"there is no task file {path}{near}")
     add(path)
     name = path.stem

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from hbt_bench.corpus.atomic import check_writable, output_error, write_text
 from hbt_bench.corpus.collection import Collection
 from hbt_bench.errors import HbtBenchError, ModelError, OutputError, UsageError
+from hbt_bench.ranking.processes import launched
 from hbt_bench.training import card, inits
 from hbt_bench.training.material import Material, dev_collection
 from hbt_bench.training.recipe import DEV_MEASURES, Recipe
@@ -63,9 +64,9 @@ class Training:
         if self._is_done():
             self.say(f"{self.output} has this model already")
             return self.output
-        if self.recipe.batch_size % (_processes() * self.recipe.accumulation):
+        if self.recipe.batch_size % (launched() * self.recipe.accumulation):
             raise UsageError(
-                f"a batch of {self.recipe.batch_size} cannot be shared out evenly to {_processes()} processes of "
+                f"a batch of {self.recipe.batch_size} cannot be shared out evenly to {launched()} processes of "
                 f"{self.recipe.accumulation} parts: change --batch-size"
             )
         material = Material.load(self.recipe, self.folders, drop_overlap=self.drop_overlap, say=self.say)
@@ -139,7 +140,7 @@ class Training:
         from hbt_bench.training import losses
         from hbt_bench.training.loop import Bar, PlanTrainer, Watch
 
-        recipe, processes = self.recipe, _processes()
+        recipe, processes = self.recipe, launched()
         looks = recipe.dev is not None or bool(recipe.dev_share)
         # given only where it is asked for: its name changes with transformers' next major release
         less_memory: dict[str, Any] = {"gradient_checkpointing": True} if recipe.gradient_checkpointing else {}
@@ -230,11 +231,6 @@ class Training:
         write_text(self.output / "README.md", card.readme(self.output.name, about))
         write_text(self.output / RECIPE_FILE, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
         shutil.rmtree(self.output / _CHECKPOINTS, ignore_errors=True)
-
-
-def _processes() -> int:
-    """How many processes train together, as torchrun and accelerate tell each of them."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _texts(material: Material) -> Iterator[str]:

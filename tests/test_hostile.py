@@ -1,0 +1,205 @@
+"""Results that are none, or of something that cannot be, before every command that reads results."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from hbt_bench.cli.main import run as command
+from hbt_bench.tasks import registry
+
+FIXTURE = Path(__file__).parent / "fixtures" / "format-2"
+MULTI = "CldrFactsMultilingualRetrieval_de_en.json"
+FOLDER = Path("local__other") / "1"
+
+
+def with_head(path, change):
+    """Change the head, a line of its own, as a mapping or as text."""
+    first, head, *rest = path.read_text().split("\n")
+    text = head.removeprefix('  "hbt_bench": ').removesuffix(",")
+    about = json.loads(text)
+    changed = change(about)
+    text = changed if isinstance(changed, str) else json.dumps(about)
+    path.write_text("\n".join([first, f'  "hbt_bench": {text},', *rest]))
+
+
+def number(text):
+    """Another number for the first AP of the head, as it stands in the file."""
+
+    def change(about):
+        about["values"]["AP"][0] = "HERE"
+        return json.dumps(about).replace('"HERE"', text)
+
+    return lambda path: with_head(path, change)
+
+
+def field(key, value):
+    return lambda path: with_head(path, lambda about: about.__setitem__(key, value))
+
+
+def inside(key, inner, value):
+    return lambda path: with_head(path, lambda about: about[key].__setitem__(inner, value))
+
+
+def giant(start):
+    def change(path):
+        path.write_bytes(start)
+        os.truncate(path, 1 << 40)  # a terabyte that takes no room on the disk
+
+    return change
+
+
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def device(path):
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+HOSTILE = {
+    "NaN": number("NaN"),
+    "infinity": number("1e999"),
+    "impossible score": number("5.04824"),
+    "negative score": number("-0.2"),
+    "number of a thousand digits": number("9" * 1000),
+    "rank distance that cannot be": lambda path: with_head(
+        path, lambda about: about["values"].__setitem__("rank_distance", [1e300, 1e300])
+    ),
+    "interval upside down": inside("intervals", "AP", [0.9, 0.1]),
+    "interval without end": inside("intervals", "RR", [0.1, float("inf")]),
+    "interval elsewhere": inside("intervals", "AP", [0.01, 0.02]),
+    "subset twice": inside("values", "subsets", ["de-multi", "de-multi"]),
+    "no subsets": field("subsets", 0),
+    "subsets without number": field("subsets", 10**300),
+    "half a subset": field("subsets", 2.5),
+    "parameters below none": field("parameters", -5),
+    "parameters without number": field("parameters", 10**400),
+    "speed": field("speed", float("nan")),
+    "fast": field("speed", 1e300),
+    "training": field("training", {"strategy": "hybrid", "alpha": float("nan")}),
+    "training in lists": field("training", {"strategy": "hybrid", "alpha": 0.5, "init": [1]}),
+    "half a character": field("model", "\ud800x"),
+    "half a character in a subset": inside("values", "subsets", ["de-multi", "\udfff"]),
+    "half a character in a prompt": field("prompts", {"query": "\ud800"}),
+    "half a character in a file": field("ranks", "\ud800.npz"),
+    "signature": field("signature", "|\\|\\||"),
+    "signature without data": field("signature", "task:cldr-facts-multi[de,en]|data:|model:m@1"),
+    "nested head": lambda path: with_head(path, lambda about: "[" * 200_000),
+    "nested": lambda path: path.write_text("[" * 200_000),
+    "nested and whole": lambda path: path.write_text('{"hbt_bench": ' + "[" * 5000 + "]" * 5000 + "}"),
+    "giant": giant(b""),
+    "giant head": giant(b'{\n  "hbt_bench": {"format": 2,'),
+    "pipe": pipe,
+    "device": device,
+}
+
+
+@pytest.fixture
+def soon():
+    """What waits for a pipe, or reads a device to its end, fails instead."""
+
+    def stop(*about):
+        raise TimeoutError("it hangs")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and alarms of POSIX")
+def test_a_pipe_is_no_task_and_no_data(tmp_path, monkeypatch, capsys, soon):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "d").mkdir()
+    for name in ("fy.yaml", "fy.jsonl", "d/fy.yaml"):
+        os.mkfifo(name)
+    for arguments, code, said in (
+        (["tasks", "new", "x", "--from", "fy.jsonl"], 2, "there is no file or folder fy.jsonl"),
+        (["run", "--model", "bm25", "--tasks", "fy.yaml"], 2, "there is no task file fy.yaml"),
+        (["tasks", "--task-dir", "d"], 0, "d/fy.yaml is no file"),
+    ):
+        registry.forget()
+        assert command(arguments) == code
+        assert capsys.readouterr().err == f"hbt-bench: {said}\n"
+    registry.forget()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders of POSIX can go while they are used")
+def test_a_current_folder_that_is_gone(tmp_path, monkeypatch, capsys):
+    (tmp_path / "d.jsonl").write_text('{"id": 1, "lang": "en", "q": "a", "d": "b"}\n')
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for arguments in (["report", str(FIXTURE)], ["tasks", "new", "x", "--from", str(tmp_path / "d.jsonl")]):
+        assert command(arguments) == 2
+        assert capsys.readouterr().err == "hbt-bench: the current folder is not there any more: change to another\n"
+
+
+@pytest.fixture
+def results(tmp_path):
+    """BM25, and another model whose multilingual result is to be spoiled."""
+    shutil.copytree(FIXTURE, tmp_path / "results")
+    other = tmp_path / "results" / FOLDER
+    shutil.copytree(next(FIXTURE.glob("*/*")), other)
+    for path in other.glob("Cldr*.json"):
+        path.write_text(path.read_text().replace("hbt-bench/bm25", "local/other").replace("k0.9-b0.4", "1"))
+    return tmp_path / "results"
+
+
+def commands(results, tmp_path):
+    folders = [str(next(results.glob("hbt-bench__bm25/*"))), str(results / FOLDER)]
+    return [
+        *(["leaderboard", str(results), "--format", style] for style in ("table", "json")),
+        ["bias", str(results / FOLDER / MULTI)],
+        ["bias", str(results / FOLDER / MULTI), "--format", "md"],
+        ["show", str(results / FOLDER / MULTI)],
+        ["compare", *folders, "--tasks", "cldr-facts-multi", "--languages", "de,en"],
+        ["export", str(results), "--for", "hub", "--output", str(tmp_path / "hub")],
+        ["report", str(results), "--output", str(tmp_path / "report.html")],
+    ]
+
+
+def test_the_results_are_good_before_they_are_spoiled(results, tmp_path, capsys):
+    for arguments in commands(results, tmp_path):
+        assert command(arguments) == 0, arguments
+        assert "left out" not in capsys.readouterr().err
+    rows = json.loads((command(["leaderboard", str(results), "--format", "json"]), capsys.readouterr().out)[1])
+    assert [row["multi AP"] for row in rows] == [pytest.approx(0.6839, abs=5e-5)] * 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and alarms of POSIX")
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_result_is_left_out_or_refused_in_one_sentence(case, results, tmp_path, capsys, soon):
+    HOSTILE[case](results / FOLDER / MULTI)
+    for arguments in commands(results, tmp_path):
+        whole = arguments[0] in ("leaderboard", "report", "export")
+        code = command(arguments)
+        told = capsys.readouterr()
+        assert code == 0 if whole else code in (2, 3, 5), (arguments, told)
+        said = [line for line in told.err.splitlines() if MULTI in line]
+        assert said, (arguments, told.err)
+        assert all(line.startswith("hbt-bench: ") for line in told.err.splitlines())
+        if "--format json" in " ".join(arguments):
+            [bm25, other] = sorted(json.loads(told.out), key=lambda row: row["model"])
+            assert bm25["multi AP"] == pytest.approx(0.6839, abs=5e-5)
+            assert other.get("multi AP") is None
+            assert other["mono AP"] == pytest.approx(0.9547, abs=5e-5)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and alarms of POSIX")
+@pytest.mark.parametrize("content", ['{"task_name": "SciFact"}', "[1, 2]", "null", '"x"'])
+def test_json_of_others_is_passed_over_by_all(content, results, tmp_path, capsys, soon):
+    (results / FOLDER / "theirs.json").write_text(content)
+    (results / FOLDER / "x.txt").write_text("[" * 200_000)
+    for arguments in commands(results, tmp_path):
+        assert command(arguments) == 0
+        assert "theirs" not in capsys.readouterr().err
