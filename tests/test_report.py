@@ -13,6 +13,8 @@ import pytest
 
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import UsageError
+from hbt_bench.ranking.bias import Bias
+from hbt_bench.ranking.bias import scores as bias_scores
 from hbt_bench.ranking.measures import Ranking, own_scores
 from hbt_bench.ranking.ranks import Ranks
 from hbt_bench.ranking.subsets import judged_subsets
@@ -56,6 +58,8 @@ def moved(by):
         for judged in judged_subsets(stored.judgements, result.place[1]):
             entry = next(one for one in content["scores"]["test"] if one["hf_subset"] == judged.subset.name)
             scores = own_scores(Ranking.of(stored.judgements, ranks, judged), result.place[1] == "multi")
+            if result.place[1] == "multi":
+                scores |= bias_scores(Bias(stored.judgements, ranks))[judged.subset.queries]
             entry |= {measure: round(value, 6) for measure, value in scores.items()}  # as MTEB writes them
         found.append((task.name, content, about, made))
     return path.name, StoredRanks(stored.data, stored.judgements, ranks), found

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 import click
 
@@ -141,9 +142,18 @@ def _refused(error: click.ClickException) -> int:
     return error.exit_code
 
 
+def _nowhere() -> bool:
+    """Whether the current folder was removed."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
 def _system(error: OSError) -> int:
     """Tell what the system says of a path that was asked for, and return the exit code; raises any other error."""
-    if error.errno == errno.ENOENT and error.filename is None:  # as os.getcwd says it, which has no path to tell
+    if error.errno == errno.ENOENT and error.filename is None and _nowhere():
         _tell("the current folder is not there any more: change to another")
         return UsageError.exit_code
     if error.errno not in _PATHS:
