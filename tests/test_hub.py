@@ -118,3 +118,14 @@ def test_datasets_would_read_the_current_folder(tmp_path, monkeypatch):
 def test_names_that_are_no_data_sets_of_the_hub(path):
     with pytest.raises(ValidationError, match="path"):
         spec(path=path)
+
+
+def test_a_data_set_of_one_split_says_the_language_itself(monkeypatch):
+    rows = [{"lang": code, "n": str(n), "t": f"{code} {n}"} for code in ("en", "de") for n in range(2)]
+    monkeypatch.setattr("datasets.load_dataset", lambda *arguments, **options: Dataset.from_list(rows))
+    columns = {"id": "n", "text": "t", "language": "lang"}
+    collection = spec(split="test", languages=["de", "en"], columns=columns).load()
+    assert sorted(document.text for document in collection.documents) == ["de 0", "de 1", "en 0", "en 1"]
+    one = {"id": "t", "query": "n", "document": "lang"}
+    collection = spec(split="test", languages=["sw"], columns=one).load()
+    assert {query.language for query in collection.queries} == {"sw"}
