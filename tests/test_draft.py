@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -239,6 +240,28 @@ def test_beir_folders(tmp_path, capsys):
 
 def checks(path):
     return {check.name: check for check in Validation(path).run()}
+
+
+def test_what_validation_says_of_names_and_pins(tmp_path):
+    assert checks(tmp_path / "none.yaml")["schema"].message == f"there is no file {tmp_path / 'none.yaml'}"
+    for code in ("en", "sw"):
+        (tmp_path / f"{code}.txt").write_text(f"one {code}\ntwo {code}\n")
+    digests = {code: hashlib.sha256((tmp_path / f"{code}.txt").read_bytes()).hexdigest() for code in ("en", "sw")}
+    source = {"kind": "bitext", "path": "{language}.txt", "languages": ["en", "sw"], "columns": {"text": "text"}}
+    for codes, said in (
+        ((), "no file is pinned: changed data would go unnoticed; add `pins` with their sha256"),
+        (("en",), "1 file is not pinned, as sw.txt: changes would go unnoticed"),
+        (("en", "sw"), "2 pinned files are unchanged; data "),
+    ):
+        pins = {f"{code}.txt": {"size": 14, "sha256": digests[code]} for code in codes}
+        told = {"name": "mine", "source": {**source, **({"pins": pins} if pins else {})}}
+        (tmp_path / "mine.yaml").write_text(json.dumps(told))
+        found = checks(tmp_path / "mine.yaml")
+        assert found["hashes"].message.startswith(said)
+        assert found["hashes"].status == ("passed" if len(codes) == 2 else "warning")
+    (tmp_path / "xquad-r.yaml").write_text(json.dumps({"name": "xquad-r", "source": source}))
+    said = "the name 'xquad-r' is that of another task: rename the file and its `name`"
+    assert checks(tmp_path / "xquad-r.yaml")["name"].message == said
 
 
 def test_every_check_is_made(tmp_path, capsys):

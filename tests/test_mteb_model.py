@@ -98,6 +98,21 @@ def test_bm25_takes_no_prompts():
         ModelRequest("bm25", query_prompt="query: ")
 
 
+def test_options_that_the_model_has_no_use_for(tmp_path):
+    with pytest.raises(UsageError, match="bm25 has no weights: leave --dtype out"):
+        ModelRequest("bm25", dtype="fp16")
+    dense = torch_random_model(tmp_path / "dense", seed=1)
+    with pytest.raises(UsageError, match="dense is a folder, whose revision is its content"):
+        ModelRequest(str(dense), revision=COMMIT)
+    sparse = tmp_path / "sparse"
+    sparse.mkdir()
+    (sparse / "modules.json").write_text("[]")
+    (sparse / "config_sentence_transformers.json").write_text('{"model_type": "SparseEncoder"}')
+    with pytest.raises(UsageError, match="prompts by hand are for models that give one vector a text"):
+        ModelRequest(str(sparse), document_prompt="passage: ")
+    assert ModelRequest(str(sparse)).checkpoint.kind == "SparseEncoder"
+
+
 def test_a_folder_without_a_model(tmp_path):
     with pytest.raises(ModelError, match="holds no model"):
         ModelRequest(str(tmp_path))

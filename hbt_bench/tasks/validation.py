@@ -149,7 +149,8 @@ class Validation:
             if not source.pins:
                 raise _WarningError("no file is pinned: changed data would go unnoticed; add `pins` with their sha256")
             if missing := source.unpinned():
-                raise _WarningError(f"{len(missing)} files are not pinned, as {missing[0]}: changes would go unnoticed")
+                count = "1 file is" if len(missing) == 1 else f"{len(missing)} files are"
+                raise _WarningError(f"{count} not pinned, as {missing[0]}: changes would go unnoticed")
             files = "1 pinned file is" if len(source.pins) == 1 else f"{len(source.pins)} pinned files are"
             return f"{files} unchanged; data {collection.fingerprint}"
         if isinstance(source, MtebSource) and source.revision is None:
