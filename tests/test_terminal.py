@@ -209,7 +209,14 @@ def test_a_stream_that_is_closed_takes_nothing_and_keeps_nothing_from_working(cl
 def test_an_output_that_is_full_is_told_in_one_line():
     command = [sys.executable, "-m", "hbt_bench", "leaderboard", str(RESULTS)]
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(command, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            command,
+            env=environment() | {"PYTHONUNBUFFERED": ""},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
     assert done.returncode == 5
     assert done.stderr == "hbt-bench: cannot write the output: No space left on device: send it to another place\n"
 

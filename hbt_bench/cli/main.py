@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -111,7 +112,7 @@ def _run(arguments: Sequence[str]) -> int:
         broken = isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError)
         if not broken and sys.stdout is stdout:
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at exit
+        _discard()
         return 0
     except HbtBenchError as error:
         _tell(str(error))
@@ -142,6 +143,12 @@ def _refused(error: click.ClickException) -> int:
     return error.exit_code
 
 
+def _discard() -> None:
+    """Let what is still to be written to stdout go nowhere, or the interpreter complains of it at exit."""
+    with suppress(OSError):  # where stdout is no file, as in a test
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _nowhere() -> bool:
     """Whether the current folder was removed."""
     try:
@@ -159,6 +166,7 @@ def _system(error: OSError) -> int:
     if error.errno not in _PATHS:
         raise error
     if error.filename is None:  # of a stream, as in `> /dev/full`
+        _discard()
         _tell(f"cannot write the output: {error.strerror}: send it to another place")
     else:
         _tell(f"{error.strerror}: {one_line(error.filename)[:80]}: name another path")
