@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from hbt_bench.corpus.collection import MAX_GRADE, Collection
 from hbt_bench.corpus.pool import Parallel, Pool
-from hbt_bench.corpus.rows import Row, read_lines, read_rows
+from hbt_bench.corpus.rows import Row, read_lines, read_rows, whole
 from hbt_bench.errors import DataError
 
 _GRADE = re.compile("-?[0-9]{1,9}")
@@ -71,7 +71,7 @@ def _id(row: Row) -> str:
     for field in ("_id", "id"):
         value = row.fields.get(field)
         if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
-            return _whole(str(value), row, field)
+            return whole(str(value), row, field)
     raise DataError(f"{row.where}: no '_id'")
 
 
@@ -79,16 +79,7 @@ def _text(row: Row, field: str) -> str:
     value = row.fields.get(field)
     if not isinstance(value, str):
         raise DataError(f"{row.where}: no text in '{field}'")
-    return _whole(value, row, field)
-
-
-def _whole(value: str, row: Row, field: str) -> str:
-    """A text that can be written as UTF-8."""
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(f"{row.where}: '{field}' has half of a character (a lone surrogate)") from error
-    return value
+    return whole(value, row, field)
 
 
 def _document(row: Row) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hbt_bench.corpus.collection import Collection, Document, Query
-from hbt_bench.corpus.rows import Row
+from hbt_bench.corpus.rows import Row, whole
 from hbt_bench.errors import DataError, did_you_mean
 
 #: What stands for the language's code in a path.
@@ -238,7 +238,7 @@ def _one(row: Row, path: str, label: str = "") -> str:
     found = [value for value in _values(row.fields, path.split("."), label) if value is not None]
     if len(found) != 1 or isinstance(found[0], bool) or not isinstance(found[0], str | int) or found[0] == "":
         raise _missing(row, path, f"no text or number at '{path}'")
-    return _clean(str(found[0]), row, path)
+    return whole(str(found[0]), row, path)
 
 
 def _texts(row: Row, path: str, label: str, *, required: bool) -> list[tuple[int, str]]:
@@ -250,15 +250,7 @@ def _texts(row: Row, path: str, label: str, *, required: bool) -> list[tuple[int
             raise DataError(f"{row.where}: '{path.replace(PLACEHOLDER, label)}' must be a text, not {value!r:.40}")
     if required and not values:
         raise _missing(row, path, f"no field '{path}'")
-    return [(place, _clean(value, row, path)) for place, value in found]
-
-
-def _clean(text: str, row: Row, path: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(f"{row.where}: '{path}' has half of a character (a lone surrogate)") from error
-    return text
+    return [(place, whole(value, row, path)) for place, value in found]
 
 
 def _missing(row: Row, path: str, text: str) -> DataError:

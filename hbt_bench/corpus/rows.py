@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from hbt_bench.errors import DataError
+from hbt_bench.messages import encodable
 
 #: Characters of one line, and of one field of a CSV file.
 MAX_LINE = 16 << 20
@@ -30,6 +31,13 @@ class Row(NamedTuple):
     fields: Mapping[str, Any]
     where: str  # "data.jsonl:3"
     language: str | None = None  # the code that the data use, where the file tells it
+
+
+def whole(text: str, row: Row, field: str) -> str:
+    """A text of a row that can be written; raises `DataError` for one with half of a character."""
+    if not encodable(text):
+        raise DataError(f"{row.where}: '{field}' has half of a character (a lone surrogate)")
+    return text
 
 
 def read_rows(path: Path) -> Iterator[Row]:

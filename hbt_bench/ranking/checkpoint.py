@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hbt_bench.errors import ModelError
+from hbt_bench.messages import encodable
 from hbt_bench.ranking.signature import Prompts
 
 Kind = Literal["SentenceTransformer", "SparseEncoder", "MultiVectorEncoder", "CrossEncoder", "transformers"]
@@ -145,5 +146,5 @@ class Checkpoint:
 def _keeps(value: Any) -> bool:
     """Whether a result can keep it: a number that is none without end, or a text without half a character."""
     if isinstance(value, str):
-        return not re.search("[\ud800-\udfff]", value)
+        return encodable(value)
     return isinstance(value, int | float) and abs(value) < 2.0**64

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from hbt_bench.messages import encodable
 from hbt_bench.ranking.measure import bounds
 from hbt_bench.reporting.intervals import Interval, decode_shares
 
@@ -41,10 +42,8 @@ def as_text(value: Any) -> str:
     """A text that can be written; raises `TypeError` for anything else, `ValueError` for half of a character."""
     if not isinstance(value, str):
         raise TypeError(f"{str(value)[:40]!r} is no text")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{value[:40]!a} has half of a character") from error
+    if not encodable(value):
+        raise ValueError(f"{value[:40]!a} has half of a character")
     return value
 
 

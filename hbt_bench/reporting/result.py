@@ -284,7 +284,9 @@ def subset_scores(splits: Mapping[str, Any], stock: bool) -> dict[str, dict[str,
 
 def _check_scores(subsets: Mapping[str, Mapping[str, float]], head: Any) -> None:
     """Raise `ValueError` for scores that cannot be, and where the `head` has others; format 1 has none there."""
-    for measure in {limits.as_text(key) for name, scores in subsets.items() for key in (name, *scores)} - set(subsets):
+    for name in subsets:
+        limits.as_text(name)
+    for measure in {limits.as_text(key) for scores in subsets.values() for key in scores}:
         limits.check_scores(measure, (scores.get(measure) for scores in subsets.values()))
     if head is not None and head != head_values(subsets):
         raise ValueError("its head has other scores than the rest")
