@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -130,6 +130,7 @@ class Files(Strict):
     """
 
     path: str
+    codes: Codes = Field(alias="languages")
     url: str | None = None
     pins: dict[str, PinSpec] = {}
 
@@ -144,22 +145,20 @@ class Files(Strict):
                 raise ValueError("url needs pins with sha256 and size for every file")
         return self
 
+    def paths(self) -> list[str]:
+        """The files, or BEIR's folders, that it reads inside of a data folder."""
+        return list(dict.fromkeys(self.path.replace(PLACEHOLDER, label) for label in self.codes.values()))
+
     def address(self, path: str) -> str | None:
         """Where `path` can be downloaded."""
         return self.url.replace("{path}", path) if self.url else None
 
     def unpinned(self) -> list[str]:
         """The files that are read without a hash."""
-        return [] if self.path in self.pins else [self.path]
+        return [path for path in self.paths() if path not in self.pins]
 
     def locate(self, path: str, places: Any) -> Path:
         """The local file, checked against its pin."""
         pin = self.pins.get(path)
         found: Path = places.find(path, pin.pin if pin else None, self.address(path))
         return found
-
-
-def labelled(codes: Mapping[str, str], wanted: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The wanted languages with the codes that the data use."""
-    for code in wanted:
-        yield code, codes[code]

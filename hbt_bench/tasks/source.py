@@ -51,6 +51,10 @@ class Source(Strict):
         """Whether a language has the same queries with and without the others."""
         return False
 
+    def paths(self) -> list[str]:
+        """What it reads inside of a data folder; nothing for data that lie elsewhere."""
+        return [file.path for file in self.remote_files().values()]
+
     def remote_files(self) -> dict[str, download.RemoteFile]:
         """Pinned files to download, by language."""
         return {}

@@ -115,7 +115,6 @@ class BeirSource(Files, Source):
     """BEIR's layout: one folder, or one a language; `query_language` is for queries that are all in one language."""
 
     kind: Literal["beir"]
-    codes: Codes = Field(alias="languages")
     query_language: str | None = None
     split: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")] = "test"
     parallel: Parallel | None = None
@@ -147,8 +146,8 @@ class BeirSource(Files, Source):
 
     def unpinned(self) -> list[str]:
         """The files that are read without a hash, by the first of their names."""
-        folders = [self.path.replace(PLACEHOLDER, label) for label in self.codes.values()]
-        files = [[f"{folder}/{name}" for name in choice] for folder in folders for choice in beir.names(self.split)]
+        choices = beir.names(self.split)
+        files = [[f"{folder}/{name}" for name in choice] for folder in self.paths() for choice in choices]
         return [paths[0] for paths in files if self.pins.keys().isdisjoint(paths)]
 
     def read(self, name: str, languages: Sequence[str], places: Places) -> Collection:

@@ -88,11 +88,6 @@ class TableSource(Files, _Mapped):
         """Whether each language has a file."""
         return PLACEHOLDER in self.path
 
-    def unpinned(self) -> list[str]:
-        """The files that are read without a hash."""
-        paths = [self.path.replace(PLACEHOLDER, label) for label in self.codes.values()]
-        return [path for path in dict.fromkeys(paths) if path not in self.pins]
-
     def read(self, name: str, languages: Sequence[str], places: Places) -> Collection:
         """Read the one file, or those of `languages`."""
         return self._collect(name, languages, self._rows(languages, places))

@@ -133,9 +133,9 @@ def _overlap(name: str, definition: str, languages: tuple[str, ...] | None, fold
 
 
 def _folder_of(spec: TaskSpec, folders: Sequence[Path]) -> Path | None:
-    """The folder that has all files of a task."""
-    files = spec.source.remote_files().values()
-    return next((one for one in folders if files and all((one / file.path).is_file() for file in files)), None)
+    """The folder that has all data of a task."""
+    paths = spec.source.paths()
+    return next((one for one in folders if paths and all((one / path).exists() for path in paths)), None)
 
 
 def _guard(
