@@ -2,6 +2,7 @@
 
 import pickle
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -381,6 +382,16 @@ def test_too_little_data():
     same = ParallelText.from_items("same", [Item(str(n), {"en": f"q{n}"}, {"en": f"p{n % 3}"}) for n in range(20)])
     with pytest.raises(DataError, match="same has too few different items in en-en for a batch of 12 without false"):
         list(plan("monolingual", same, steps=2).batches())
+
+
+@pytest.mark.parametrize("phase", ["main", "instruction"])
+def test_a_phase_that_has_nothing_to_draw_from(phase):
+    source, phases = parallel(), ("main", "instruction")
+    supplies = [Supply(source, 1.0, Mixture.of("hybrid", 0.5, "mixed", source), "uniform", one) for one in phases]
+    nothing = [replace(supply, weight=0.0) if supply.phase == phase else supply for supply in supplies]
+    with pytest.raises(UsageError, match=f"no source of the {phase} phase has a weight above 0"):
+        Plan(tuple(nothing), 8, 10, 0, 0.5)
+    assert Plan(tuple(supplies), 8, 10, 0, 0.5).shares()
 
 
 def test_alpha_zero_and_one():

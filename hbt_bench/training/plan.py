@@ -69,6 +69,7 @@ class Plan:
     pivot: str = "en"
 
     def __post_init__(self) -> None:
+        _ = self._supply_shares  # raises where nothing could be drawn
         for index, supply in enumerate(self.supplies):
             if len(supply.source) < self.batch_size:
                 raise DataError(
