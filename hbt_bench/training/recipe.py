@@ -190,6 +190,8 @@ class Recipe(BaseModel):
                 raise document.invalid(error, cls) from None
             flag = f"--{str(place[0]).replace('_', '-')}: " if place else ""
             message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+            if first["type"] == "extra_forbidden":
+                message = f"unknown key '{place[-1]}'"
             raise UsageError(f"{flag}{message}") from None
 
     @property
