@@ -76,6 +76,8 @@ def test_the_mean_over_tasks_that_ask_the_same_questions():
 def test_no_difference_and_a_difference_without_variance():
     assert Crossed(np.zeros(3), (np.zeros(5),)).p_value == 1.0
     assert Crossed(np.ones(3), (np.ones(5),)).p_value == 0.0
+    # varies by so little that p would be smaller than is told
+    assert Crossed(1 + 1e-9 * np.arange(40), (1 + 1e-9 * np.arange(400),)).p_value == 1e-20
 
 
 def test_what_cannot_be_tested():

@@ -388,3 +388,16 @@ def test_the_local_copies_are_what_their_definitions_say(data_dir):
     scifact = specs["scifact-beir"].load(data_dir=data_dir)
     assert scifact.fingerprint == "7bc1a275692d5fe1"
     assert specs["belebele-ood"].load(["de", "en", "sw"], data_dir).languages == ("de", "en", "sw")
+
+
+def test_what_validation_says_of_a_task_that_is_made_here(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nextends: cldr-facts\n")
+    found = checks(path)
+    assert found["hashes"].status == "passed"
+    assert found["hashes"].message.startswith("pinned; data ")
+    assert (found["counts"].status, found["counts"].message) == ("passed", "as in `expect`")
+    path.write_text("name: mine\nextends: cldr-facts\nexpect: {version: '1'}\n")
+    counts = checks(path)["counts"]
+    assert counts.status == "warning"
+    assert counts.message.startswith("`expect` is for version 1, the data are ")

@@ -20,7 +20,7 @@ from hbt_bench.reporting.evaluation import Evaluation
 from hbt_bench.reporting.results import Result, StoredRanks
 from hbt_bench.tasks.mteb_model import ModelRequest
 from hbt_bench.tasks.registry import Selection, definitions, select_tasks
-from tests.encoders import torch_random_model
+from tests.encoders import plain_bert, torch_random_model
 
 LANGUAGES = ("de", "en", "sw")
 TIMES = {"evaluation_time", "date", "evaluation_phases"}
@@ -330,15 +330,7 @@ def test_incomplete_results_are_told_and_done_again(checkpoints, tmp_path):
 
 
 def test_a_plain_transformers_folder_is_mean_pooled_and_said(tmp_path, capsys):
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, "a": 2, "b": 3}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
-    config = BertConfig(vocab_size=4, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
-    BertModel(config).save_pretrained(tmp_path / "bert")
-    fast.save_pretrained(tmp_path / "bert")
+    plain_bert(tmp_path / "bert")
     said = []
     evaluation = Evaluation(
         ModelRequest(str(tmp_path / "bert")),

@@ -101,6 +101,17 @@ def test_what_is_not_here_is_marked_as_such():
     assert about.notes[0].endswith("whose files hash to 0123456789abcdef, whatever its name is now")
 
 
+def test_what_a_hash_of_prompts_does_not_say():
+    found, about = words(signature(prompt="0a1b2c3d"))
+    meaning = next(said for name, _, said in about.parts if name == "prompt")
+    assert meaning == "hash of the texts before queries and documents: the model's own, or given by hand"
+    assert "a hash does not say the prompts" in about.notes[-1]
+    assert "--query-prompt" not in found
+    about = words(signature(prompt="model"))[1]
+    meaning = next(said for name, _, said in about.parts if name == "prompt")
+    assert meaning == "the prompts that the named model comes with"
+
+
 @pytest.mark.parametrize(
     ("model", "options"),
     [

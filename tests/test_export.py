@@ -10,8 +10,10 @@ import pytest
 import yaml
 
 from hbt_bench.cli.main import run as command
+from hbt_bench.errors import OutputError
 from hbt_bench.ranking.checkpoint import Checkpoint
 from hbt_bench.reporting.card import updated
+from hbt_bench.reporting.export import export_mteb
 from hbt_bench.reporting.results import Result, read_all
 from tests.encoders import torch_random_model
 
@@ -79,6 +81,11 @@ def test_incomplete_and_damaged_results_stay_behind(tmp_path, capsys):
     assert set(frame["task"]) == {"cldr-facts-multi[de,en]"}  # neither the incomplete one nor the damaged
     assert set(frame["subset"]) == {"all", "de-multi", "en-multi"}
     assert command(["export", str(tmp_path / "none"), "--for", "hub"]) == 5
+    for path in (tmp_path / "r").rglob("*Multi*.json"):
+        path.unlink()
+    assert command(["export", str(tmp_path / "r"), "--for", "hub", "--output", str(tmp_path / "y")]) == 5
+    assert "there are no complete results in" in capsys.readouterr().err
+    assert not (tmp_path / "y").exists()
 
 
 def test_the_hub_folder_is_a_data_set(tmp_path, monkeypatch):
@@ -151,6 +158,46 @@ def test_a_damaged_description_of_the_model(tmp_path, capsys, kind, content):
         assert "model_meta.json" in told
         assert "evaluate again with --overwrite" in told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("task", "MTEB reads .* as Another with 2 subsets: report this as a defect"),
+        ("broken", "MTEB does not read .*: .no such format"),
+        ("cache", "MTEB's ResultCache does not find CldrFacts.*, CldrFacts.* of hbt-bench/bm25 in "),
+        ("broken cache", "MTEB does not read .*: .no such cache"),
+    ],
+)
+def test_an_export_that_mteb_does_not_read_back_is_an_error(tmp_path, monkeypatch, what, message):
+    import mteb
+    from mteb.results import TaskResult
+
+    def fail(text):
+        def raising(*about, **options):
+            raise KeyError(text)
+
+        return raising
+
+    read, load = TaskResult.from_disk, mteb.ResultCache.load_results
+    if what == "task":
+        monkeypatch.setattr(
+            TaskResult, "from_disk", lambda path: read(path).model_copy(update={"task_name": "Another"})
+        )
+    elif what == "broken":
+        monkeypatch.setattr(TaskResult, "from_disk", fail("no such format"))
+    elif what == "cache":
+
+        def empty(cache, **options):
+            found = load(cache, **options)
+            found.model_results = []
+            return found
+
+        monkeypatch.setattr(mteb.ResultCache, "load_results", empty)
+    else:
+        monkeypatch.setattr(mteb.ResultCache, "load_results", fail("no such cache"))
+    with pytest.raises(OutputError, match=message):
+        export_mteb(NEW, tmp_path / "out")
 
 
 # Model cards

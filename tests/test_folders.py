@@ -221,12 +221,22 @@ def test_a_plug_in_brings_tasks_and_a_broken_one_does_not_disturb(folder, monkey
     (package / "brought.yaml").write_text(TASK.format(name="brought"))
     (folder / "raising_plugin.py").write_text("raise RuntimeError('no luck')")
     monkeypatch.syspath_prepend(str(folder))
-    plugins(monkeypatch, good="demo_plugin_tasks", bad="raising_plugin", gone="no_such_module_here")
+    (folder / "bare").mkdir()
+    (folder / "bare" / "bare_plugin.py").write_text("")
+    monkeypatch.syspath_prepend(str(folder / "bare"))
+    plugins(
+        monkeypatch,
+        good="demo_plugin_tasks",
+        bad="raising_plugin",
+        gone="no_such_module_here",
+        bare="bare_plugin",
+    )
     assert select_tasks("brought-multi")[0].spec.name == "brought"
     assert "xquad-r" in definitions()
     said = capsys.readouterr().err
     assert "the plug-in 'bad' (raising_plugin) is left out: no luck" in said
     assert "the plug-in 'gone' (no_such_module_here) is left out: No module named 'no_such_module_here'" in said
+    assert f"the plug-in 'bare' (bare_plugin) is left out: {folder}/bare has no task files (*.yaml or *.yml)" in said
 
 
 def test_the_command_line_lists_and_shows_them(folder, capsys):
@@ -324,3 +334,14 @@ def test_five_hundred_task_files_are_listed_fast(folder):
     alone = min(_processor_seconds()[1] for _ in range(2))
     many = min(_processor_seconds("--task-dir", str(folder))[1] for _ in range(2))
     assert many < 3 * alone + 0.1
+
+
+def test_a_plug_in_that_is_one_module_or_a_function(folder, monkeypatch):
+    """Of a module, the folder that it lies in; of a function, the folder that it returns."""
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+        (folder / name / f"{name}.yaml").write_text(TASK.format(name=name))
+        (folder / name / f"{name}_module.py").write_text(f"def find():\n    return {str(folder / name)!r}\n")
+        monkeypatch.syspath_prepend(str(folder / name))
+    plugins(monkeypatch, one="one_module", two="two_module:find")
+    assert {"one", "two"} <= definitions().keys()

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from hbt_bench.cli.main import run as command
+from hbt_bench.errors import OutputError
+from hbt_bench.reporting.result import Result
 from hbt_bench.tasks import registry
 
 FIXTURE = Path(__file__).parent / "fixtures" / "format-2"
@@ -76,6 +78,7 @@ HOSTILE = {
     "interval upside down": inside("intervals", "AP", [0.9, 0.1]),
     "interval without end": inside("intervals", "RR", [0.1, float("inf")]),
     "interval elsewhere": inside("intervals", "AP", [0.01, 0.02]),
+    "fewer scores than subsets": inside("values", "AP", [0.5]),
     "subset twice": inside("values", "subsets", ["de-multi", "de-multi"]),
     "no subsets": field("subsets", 0),
     "subsets without number": field("subsets", 10**300),
@@ -85,6 +88,7 @@ HOSTILE = {
     "speed": field("speed", float("nan")),
     "fast": field("speed", 1e300),
     "training": field("training", {"strategy": "hybrid", "alpha": float("nan")}),
+    "training beyond all numbers": field("training", {"strategy": "hybrid", "steps": 1e300}),
     "training in lists": field("training", {"strategy": "hybrid", "alpha": 0.5, "init": [1]}),
     "half a character": field("model", "\ud800x"),
     "half a character in a subset": inside("values", "subsets", ["de-multi", "\udfff"]),
@@ -203,3 +207,32 @@ def test_json_of_others_is_passed_over_by_all(content, results, tmp_path, capsys
     for arguments in commands(results, tmp_path):
         assert command(arguments) == 0
         assert "theirs" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("score", "reason"), [(0.5, None), (5.0, "AP"), (-0.1, "AP")])
+def test_a_subset_with_the_name_of_a_measure_hides_no_score(results, score, reason):
+    """MTEB's own tasks may call their subsets what they like; the scores of `AP` are still looked at."""
+    path = results / FOLDER / MULTI
+    content = json.loads(path.read_text())
+    [entries] = content["scores"].values()
+    entries[0] = {"hf_subset": "AP", "languages": entries[0]["languages"], "main_score": score, "AP": score}
+    about = content["hbt_bench"]
+    for key in ("values", "intervals", "shares", "ranks"):
+        about.pop(key)
+    content.pop("hbt_bench_intervals")
+    path.write_text(json.dumps(content))
+    if reason is None:
+        assert Result.read(path).subsets["AP"] == {"AP": 0.5}
+    else:
+        with pytest.raises(OutputError, match=f"damaged .*{reason}"):
+            Result.read(path)
+
+
+def test_a_subset_that_is_there_twice_below_the_head(results):
+    path = results / FOLDER / MULTI
+    content = json.loads(path.read_text())
+    [entries] = content["scores"].values()
+    entries.append(entries[0])
+    path.write_text(json.dumps(content))
+    with pytest.raises(OutputError, match="a subset is there twice"):
+        Result.read(path)

@@ -170,3 +170,11 @@ def test_a_cache_folder_that_is_not_there_yet(monkeypatch, tmp_path):
     assert installation._existing(tmp_path / "a" / "b") == tmp_path
     assert found("disk")[0] in ("passed", "warning")
     assert Path(tmp_path / "a").exists()  # the check of the cache made it
+
+
+def test_apples_gpu_is_named(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert found("device") == ("passed", "Apple's GPU (mps)")

@@ -514,3 +514,9 @@ def test_any_data_gives_a_collection_or_our_error(tmp_path_factory, data, seed):
         except HbtBenchError as error:
             said = str(error)
         assert "\n" not in said
+
+
+def test_a_file_of_another_kind(tmp_path):
+    (tmp_path / "d.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"d\.parquet is of no known kind: name it .* or one of these with \.gz"):
+        list(rows.read_rows(tmp_path / "d.parquet"))

@@ -10,7 +10,7 @@ import pytest
 
 from hbt_bench.errors import ModelError, UsageError
 from hbt_bench.tasks.mteb_model import ModelRequest
-from tests.encoders import torch_random_model
+from tests.encoders import TestEncoder, hashed, torch_random_model
 from tests.test_cli import SCRIPT, environment
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -116,3 +116,84 @@ def test_options_that_the_model_has_no_use_for(tmp_path):
 def test_a_folder_without_a_model(tmp_path):
     with pytest.raises(ModelError, match="holds no model"):
         ModelRequest(str(tmp_path))
+
+
+def test_a_revision_says_that_a_hub_model_is_meant(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch_random_model(tmp_path / "runs" / "checkpoint", seed=1)
+    assert ModelRequest("runs/chekpoint", revision="main").checkpoint is None
+    with pytest.raises(UsageError, match="a hub model of that name is meant with --revision main"):
+        ModelRequest("runs/chekpoint")
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """A model that MTEB knows, `tests/known` with prompts of its own; what it was asked to be loaded with."""
+    import mteb
+    from mteb.models import ModelMeta
+
+    own = {"Retrieval-query": "find: ", "STS": "compare: ", "document": "text: "}
+    asked = {}
+
+    def load(name, revision=None, device=None, **options):
+        asked.update(options, revision=revision)
+        model = TestEncoder(hashed(), name)
+        model.mteb_model_meta = model.mteb_model_meta.model_copy(update={"revision": revision})
+        return model
+
+    meta = ModelMeta.create_empty({"name": "tests/known"}).model_copy(update={"loader_kwargs": {"model_prompts": own}})
+    monkeypatch.setattr(mteb, "get_model_meta", lambda name, **options: meta)
+    monkeypatch.setattr(mteb, "get_model", load)
+    return asked
+
+
+def test_a_model_that_mteb_knows_is_loaded_by_mteb(known):
+    model = ModelRequest("tests/known", revision=COMMIT).load()
+    assert known == {"revision": COMMIT}
+    assert (model.mteb_model_meta.name, model.mteb_model_meta.revision) == ("tests/known", COMMIT)
+    assert model.mteb_model_meta.experiment_kwargs is None
+
+
+def test_prompts_by_hand_replace_those_that_mteb_knows(known):
+    request = ModelRequest("tests/known", revision=COMMIT, query_prompt="ask: ")
+    meta = request.load().mteb_model_meta
+    # MTEB would prefer the first of the three to the one that was given
+    assert known["model_prompts"] == {"STS": "compare: ", "query": "ask: ", "document": "text: "}
+    assert meta.experiment_kwargs == {"query_prompt": "ask: ", "prompts": request.prompt_label}
+
+
+def test_code_of_its_own_is_said_to_mteb_and_marks_the_revision(known):
+    meta = ModelRequest("tests/known", revision=COMMIT, trust_remote_code=True).load().mteb_model_meta
+    assert known == {"revision": COMMIT, "trust_remote_code": True}
+    assert meta.revision == f"{COMMIT}-remote-code"
+
+
+def test_a_model_of_no_known_revision_has_no_scores_to_tell_apart(known):
+    with pytest.raises(ModelError, match="the revision of tests/known is not known"):
+        ModelRequest("tests/known").load()
+
+
+def test_a_model_without_torch_has_no_precision_to_choose(known):
+    with pytest.raises(UsageError, match="tests/known is no torch model whose precision could be chosen"):
+        ModelRequest("tests/known", revision=COMMIT, dtype="bf16").load()
+
+
+def test_bm25_searches_what_it_indexed():
+    pytest.importorskip("bm25s", reason="needs the extra bm25")
+    from datasets import Dataset
+
+    model = ModelRequest("bm25").load()
+    queries = Dataset.from_dict({"id": ["q", "r"], "text": ["salt", "sea honey"]})
+    with pytest.raises(ModelError, match="before a corpus was indexed"):
+        model.search(queries, top_k=2)
+    texts = {"a": ("Salt", "of the sea"), "b": ("", "salt"), "c": ("", "bees make honey"), "d": ("", "nothing")}
+    title, text = zip(*texts.values(), strict=True)
+    model.index(Dataset.from_dict({"id": list(texts), "title": list(title), "text": list(text)}))
+    found = model.search(queries, top_k=2)
+    assert list(found["q"]) == ["b", "a"]  # the shorter one first
+    assert set(found["r"]) == {"a", "c"}
+    assert found["q"]["b"] > found["q"]["a"] > 0
+    # of lists that are given, and of the same score the later id first, as trec_eval has it
+    found = model.search(queries, top_k=2, top_ranked={"q": ["d", "c", "a"], "r": ["d"]})
+    assert list(found["q"]) == ["a", "d"]
+    assert found["r"] == {"d": 0.0}

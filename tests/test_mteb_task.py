@@ -13,7 +13,7 @@ from mteb.abstasks.retrieval import AbsTaskRetrieval
 from hbt_bench import get_tasks
 from hbt_bench.errors import ModelError
 from hbt_bench.tasks.mteb_model import ModelRequest
-from hbt_bench.tasks.mteb_pass import SharedPass
+from hbt_bench.tasks.mteb_pass import MtebEncoder, SharedPass
 from hbt_bench.tasks.mteb_task import ParallelRetrieval
 from tests.encoders import TestEncoder, hashed
 from tests.test_bias import first_articles
@@ -177,3 +177,22 @@ def test_unusable_vectors_are_errors(cldr_tasks, vector, message):
 def test_stock_tasks_stand_in_the_same_list():
     tasks = get_tasks(["cldr-facts-mono", "SciFact"], languages=["de"])
     assert [task.metadata.name for task in tasks] == ["CldrFactsMonolingualRetrieval_de", "SciFact"]
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch", "half", "sparse"])
+def test_vectors_of_every_kind_are_taken_as_float32(kind):
+    """MTEB's models give arrays, tensors of any precision, or, for sparse encoders, sparse tensors."""
+    import torch
+
+    values = np.array([[1.0, 0.0, -2.5], [0.0, 0.5, 0.0]])
+    tensor = torch.tensor(
+        values, dtype=torch.float16 if kind == "half" else torch.float64, requires_grad=kind == "torch"
+    )
+    given = {"numpy": values, "sparse": tensor.to_sparse()}.get(kind, tensor)
+
+    class Model:
+        def encode(self, inputs, **options):
+            return given
+
+    found = MtebEncoder(Model(), None, {}).encode(["a", "b"], "query", "en")
+    assert (type(found), found.dtype, found.tolist()) == (np.ndarray, np.float32, values.tolist())

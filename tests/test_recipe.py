@@ -91,3 +91,18 @@ def test_mistakes_in_flags(flags, message):
     with pytest.raises(UsageError) as error:
         Recipe.read(None, flags)
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("configs: {en: en}, folders: {en: data/en}", "give one of `configs`, `folders` and `splits`"),
+        ("configs: {en: en}, next_in: doc", "`next_in` needs all languages of a sentence in one record"),
+        ("language_field: lang, next_in: doc", "so it takes no `language_field`"),
+    ],
+)
+def test_a_hub_source_has_one_way_to_its_languages(tmp_path, more, message):
+    text = f"data:\n  - {{kind: hub, dataset: a/b, query: q, passage: p, {more}}}\n"
+    with pytest.raises(DataError, match=":2:") as error:
+        Recipe.read(write(tmp_path, text))
+    assert message in str(error.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,33 @@ def test_what_is_not_there_or_of_another_kind(folder, monkeypatch, capsys, argum
     assert told.out == ""
     assert said.replace("{}", str(folder)) in told.err
     assert len(told.err.splitlines()) == 1
+
+
+def test_results_of_mtebs_own_tasks_have_no_leaderboard_and_no_report(tmp_path, capsys):
+    """They have no languages that could be compared; `show` is what tells them."""
+    about = {
+        "format": 2, "task": "SciFact", "mteb_name": "SciFact", "model": "org/m", "revision": "1", "subsets": 1,
+        "signature": "task:SciFact|text:none|data:d|model:org/m@1|prompt:none|ties:mteb|hbt:0.1.0|mteb:2.26.24",
+        "stock": True, "values": {"subsets": ["default"]}, "intervals": {}, "shares": {},
+    }  # fmt: skip
+    scores = {"test": [{"hf_subset": "default", "languages": ["eng-Latn"], "main_score": 0.5}]}
+    folder = tmp_path / "org__m" / "1"
+    folder.mkdir(parents=True)
+    (folder / "SciFact.json").write_text(json.dumps({"hbt_bench": about, "task_name": "SciFact", "scores": scores}))
+    for arguments in (["leaderboard", str(tmp_path)], ["report", str(tmp_path), "--output", str(tmp_path / "r.html")]):
+        assert run(arguments) == 5
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert "there are no results of multilingual collections" in told.err
+        assert len(told.err.splitlines()) == 1
+
+
+def test_a_suite_is_no_task_file(tmp_path, capsys):
+    (tmp_path / "suites").mkdir()
+    path = tmp_path / "suites" / "two.yaml"
+    path.write_text("name: two\ndescription: Two.\ntasks: [cldr-facts-mono]\n")
+    for arguments in (["tasks", "show", str(path)], ["run", "--model", "bm25", "--tasks", str(path)]):
+        assert run(arguments) in (2, 3)
+        told = capsys.readouterr()
+        assert (told.out, len(told.err.splitlines())) == ("", 1)
+        assert "two.yaml" in told.err

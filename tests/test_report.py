@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -220,6 +221,42 @@ def test_a_baseline_that_is_not_there(results):
         ReportRequest(baseline="bm26").content(found)
     with pytest.raises(UsageError, match="no model's name fits x"):
         ReportRequest(Choice(models=("x",))).content(found)
+
+
+def test_only_the_best_are_looked_at_closely(results, monkeypatch):
+    from hbt_bench.reporting import report as module
+
+    monkeypatch.setattr(module, "CLOSEUPS", 3)
+    found = [one for one in read_all(results) if isinstance(one, Result)]
+    said = []
+    [board] = ReportRequest(say=said.append).content(found)["boards"]
+    assert [row["closeup"] is not None for row in board["rows"]] == [True] * 3 + [False] * 47
+    assert "matrices and questions on cldr-facts[de,en] are of the best 3 of 50 models" in said
+
+
+def test_some_languages_alone_have_no_comparison(results):
+    found = [one for one in read_all(results) if isinstance(one, Result)]
+    [board] = ReportRequest(choice=Choice(languages=("de",))).content(found)["boards"]
+    assert board["comparison"] is None
+    assert len(board["rows"]) == 50
+
+
+def test_texts_of_other_data_are_left_out(tmp_path, monkeypatch):
+    shutil.copytree(FIXTURE, tmp_path / "results")
+    found = [one for one in read_all(tmp_path / "results") if isinstance(one, Result)]
+    data = found[0].fields["data"]
+    others = [replace(one, signature=one.signature.replace(data, "f" * 16)) for one in found]
+    said = []
+    [board] = ReportRequest(say=said.append).content(others)["boards"]
+    assert not board["texts"]
+    assert "the questions of cldr-facts[de,en] are left out: the data here are not those of the results" in said
+    assert [row["closeup"] for row in board["rows"]] == [None]  # its ranks are of other data too
+
+
+def test_results_without_ranks_have_no_closer_look():
+    found = [replace(one, ranks=None) for one in read_all(FIXTURE) if isinstance(one, Result)]
+    [board] = ReportRequest().content(found)["boards"]
+    assert [row["closeup"] for row in board["rows"]] == [None]
 
 
 def test_every_plot_is_vega_lite():

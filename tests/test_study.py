@@ -16,8 +16,9 @@ from hbt_bench.cli.main import run
 from hbt_bench.errors import DataError
 from hbt_bench.ranking.measures import Ranking
 from hbt_bench.reporting.evaluation import Evaluation
+from hbt_bench.reporting.result import Result
 from hbt_bench.reporting.stored_ranks import StoredRanks
-from hbt_bench.studies import report
+from hbt_bench.studies import cells, report
 from hbt_bench.studies.answer import answer, holding
 from hbt_bench.studies.cells import by_question
 from hbt_bench.studies.design import GROUPS, Answer
@@ -212,6 +213,36 @@ def test_one_seed_is_too_few(tmp_path):
     content["scales"] = dict.fromkeys(SCALES, content["scales"]["smoke"] | {"seeds": [3]})
     with pytest.raises(DataError, match="a test over seeds needs two of them at least"):
         plan(tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("tasks", None, "there are no tasks: give in-domain or out-of-domain ones"),
+        ("inits", None, "there is no init: give one as in static:64 or a hub name"),
+        ("tasks", {"out-of-domain": ["cldr-facts-multi[el>de,el,en]"]}, "there are no in-domain tasks"),
+        ("tasks", {"in-domain": ["cldr-facts"], "shifted": ["SciFact"]}, "'SciFact' has no query shift: write +typos"),
+    ],
+)
+def test_what_a_scale_must_have(tmp_path, key, value, message):
+    scale = {**tiny()["scales"]["smoke"], key: value}
+    if value is None:
+        del scale[key]
+    content = tiny(answer={**tiny()["answer"], "tasks": "in-domain"}, scales=dict.fromkeys(SCALES, scale))
+    with pytest.raises(DataError, match=re.escape(message)):
+        plan(tmp_path, content)
+
+
+def test_a_hybrid_among_the_strategies_is_a_point_of_the_curve_by_its_alpha(tmp_path):
+    strategies = tiny()["strategies"] | {
+        "rare": {"strategy": "hybrid", "alpha": 0.2},
+        "other": {"strategy": "hybrid", "alpha": 0.7},
+    }
+    sweep = {"zero": "cross-lingual", "one": "monolingual", "alphas": [0.2, 0.5]}
+    systems = plan(tmp_path, tiny(strategies=strategies, sweep=sweep)).design.systems
+    assert {system.strategy: system.alpha for system in systems} == {
+        "monolingual": 1.0, "cross-lingual": 0.0, "hybrid": 0.5, "rare": 0.2, "other": None,
+    }  # fmt: skip
 
 
 # Plan
@@ -631,3 +662,14 @@ def test_figures_read_back(tmp_path):
     found = figure("mono", 0.1 + 0.2, 1 / 3)
     findings = Findings((found, replace(found, language="de")), (), "here", {})
     assert Findings.read(findings.as_json()) == findings
+
+
+def test_a_score_that_is_not_that_of_its_ranks_is_an_error():
+    """Of a result that was changed, or put beside the ranks of another."""
+    [path] = (Path(__file__).parent / "fixtures" / "format-2").rglob("*Multilingual*.json")
+    result = Result.read(path)
+    stored = StoredRanks.read(result.ranks)
+    value = float(np.nanmean(by_question(stored.judgements, stored.ranks, ["multi"], Ranking.average_precision)))
+    cells._check(result, "AP", value)
+    with pytest.raises(DataError, match=r"says AP 0\.68\d* where its ranks give 0\.68\d*: delete both and run again"):
+        cells._check(result, "AP", value + 2e-4)

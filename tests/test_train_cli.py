@@ -6,7 +6,10 @@ import pytest
 import yaml
 
 from hbt_bench.cli.main import run
+from hbt_bench.corpus import cldr
+from hbt_bench.errors import UsageError
 from hbt_bench.training.recipe import Recipe
+from hbt_bench.training.training import Training
 
 SMALL = ["--init", "static:16", "--steps", "4", "--batch-size", "8", "--languages", "de,en,sw", "--guard", "cldr-facts"]
 
@@ -75,6 +78,7 @@ def test_train_then_run(hbt, tmp_path):
     [
         (["--alpha", "1.5"], 2, "--alpha: must be less than or equal to 1"),
         (["--strategy", "hybird"], 2, "'hybird' is not one of"),
+        (["--data", "{path: a.jsonl, query: q, passage: p, negativ: n}"], 2, "--data: unknown key 'negativ'"),
         (["--data", "{path: [}"], 2, "--data: '{path: [}' is no YAML"),
         (["--data", "{path: 2001-99-99}"], 2, "--data: '{path: 2001-99-99}' is no YAML"),
         (["--data", "{path: " + "[" * 3000], 2, "is no YAML"),
@@ -84,6 +88,9 @@ def test_train_then_run(hbt, tmp_path):
         (["--init", "./none"], 2, "there is no folder ./none"),
         (["--output", __file__], 5, "a file is where a folder should be"),
         (["--data-dir", "none"], 2, "'none' does not exist"),
+        (["--language-weights", "en=2,de"], 2, "--language-weights: 'en=2,de' has a language without a weight"),
+        (["--instruction", "[1, 2"], 2, "--instruction: '[1, 2' is no YAML"),
+        (["--dev-measure", "loss", "--dev-share", "0.001"], 3, "too few items are held out for a development loss"),
     ],
 )
 def test_mistakes_are_one_sentence(hbt, arguments, code, message):
@@ -134,3 +141,33 @@ def test_quickstart(hbt, tmp_path, monkeypatch):
     assert err.splitlines()[-1] == (
         "hbt-bench: quickstart/models/monolingual is of another --seed or version: choose another --output"
     )
+
+
+def test_the_first_of_several_processes_tells_the_folder(hbt, tmp_path, monkeypatch):
+    assert hbt("train", *SMALL, "--output", "ckpt")[0] == 0
+    monkeypatch.setenv("RANK", "1")
+    code, out, err = hbt("train", *SMALL, "--output", "ckpt")
+    assert (code, out) == (0, "")
+    assert "evaluate it with" not in err
+
+
+def test_a_batch_that_does_not_divide(hbt, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(UsageError, match="a batch of 8 cannot be shared out evenly to 3 processes of 1 parts"):
+        Training(Recipe.read(None, {"init": "static:16", "batch_size": "8", "steps": "4"}), tmp_path / "ckpt").run()
+
+
+def test_the_preview_has_hard_negatives_and_what_was_left_out(hbt, tmp_path):
+    rows = [{"q": f"question {n}", "p": f"answer {n}", "n": f"another {n}"} for n in range(12)]
+    leaked = cldr.read("test", ["en"]).queries[0].text
+    rows.append({"q": leaked, "p": "anything", "n": "else"})
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = "{path: d.jsonl, query: q, passage: p, negative: n, language: en}"
+    options = ["--init", "static:16", "--steps", "2", "--batch-size", "4", "--strategy", "monolingual"]
+    given = ["--guard", "cldr-facts", "--drop-overlap", "--data", source, "--data-dir", tmp_path]
+    code, out, err = hbt("train", *options, *given, "--preview", "1")
+    assert (code, err) == (0, ""), (out, err)
+    assert "hard negative" in out
+    assert out.count("another ") == 4
+    assert "left out of d: 1 texts in en (same text, cldr-facts)" in out

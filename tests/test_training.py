@@ -20,9 +20,10 @@ from hbt_bench.errors import DataError, ModelError, OutputError, UsageError
 from hbt_bench.ranking.checkpoint import Checkpoint
 from hbt_bench.tasks import registry
 from hbt_bench.training.loop import COMPLETE, PlanTrainer
-from hbt_bench.training.material import Material
+from hbt_bench.training.material import Material, dev_collection
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.training import RECIPE_FILE, Training
+from tests.encoders import plain_bert
 
 SMALL = {
     "init": "tiny:1x32",
@@ -353,6 +354,49 @@ def test_a_trained_model_is_an_init_and_keeps_what_it_learned(tmp_path, trained)
     one, two = load_file(trained / "model.safetensors"), load_file(folder / "model.safetensors")
     assert one.keys() == two.keys()
     assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-6
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_a_plain_transformers_folder_is_an_init_with_the_pooling_of_the_recipe(tmp_path, pooling):
+    from sentence_transformers import SentenceTransformer
+
+    init = plain_bert(tmp_path / "bert")
+    folder = train(tmp_path / "m", init=str(init), pooling=pooling, max_length=7, steps=1)
+    model = SentenceTransformer(str(folder), device="cpu")
+    assert model[1].get_config_dict()["pooling_mode"] == pooling
+    assert model.max_seq_length == 7
+    assert (model.prompts["query"], model.similarity_fn_name) == ("Query: ", "cosine")
+
+
+def test_development_on_a_collection_of_ones_own(tmp_path):
+    """In the languages that recipe and collection share."""
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "pairs.yaml").write_text(
+        "name: pairs\nsource: {kind: bitext, path: pairs.jsonl, languages: [de, en, fr], "
+        "columns: {id: id, text: 'texts.{language}'}}\n"
+    )
+    rows = [{"id": str(n), "texts": {code: f"{code} {n}" for code in ("de", "en", "fr")}} for n in range(5)]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    registry.add(tmp_path / "tasks")
+    recipe = Recipe(**{**SMALL, "dev": "pairs", "languages": ("de", "en", "sw")})
+    collection = dev_collection(recipe, (tmp_path, tmp_path / "data"))  # the second of the data folders has it
+    assert (collection.name, collection.languages) == ("pairs", ("de", "en"))
+    assert len(collection.queries) == 10
+
+
+def test_languages_too_small_for_a_batch_are_said(tmp_path):
+    codes = [("en", "de") if number < 5 else ("en",) for number in range(30)]
+    rows = [
+        {"id": str(number), "texts": {code: {"q": f"{code} {number}?", "p": f"{code} {number}."} for code in there}}
+        for number, there in enumerate(codes)
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    said = []
+    data = [{"path": "a.jsonl", "query": "q", "passage": "p"}]
+    recipe = Recipe(**{**SMALL, "languages": None, "strategy": "monolingual", "steps": 2, "data": data})
+    Material.load(recipe, (tmp_path,), say=said.append)
+    assert said == ["a has too few items for a whole batch in de-de (5): none is drawn there"]
 
 
 def test_the_guard(tmp_path, data_dir):

@@ -94,8 +94,8 @@ class _Group:
 
 def launched() -> int:
     """How many processes torchrun or accelerate started together; raises `UsageError` where that cannot be read."""
-    _told("RANK", 0)
-    _told("LOCAL_RANK", 0)
+    for name in ("RANK", "LOCAL_RANK"):  # needed later, and nonsense is told before anything is loaded
+        _told(name, 0)
     return max(1, _told("WORLD_SIZE", 1))
 
 

@@ -95,7 +95,7 @@ class Comparison:
     def conclusions(self) -> list[str]:
         """A sentence a comparison over all query languages."""
         count = _comparisons(self.rows)
-        return [row.conclusion(self.baseline, count) for row in self.rows if row.difference]
+        return [said for row in self.rows if (said := row.conclusion(self.baseline, count))]
 
     @property
     def method(self) -> str:
