@@ -208,5 +208,5 @@ def _depth(content: Any, place: Sequence[object]) -> int:
 
 def _tasks(name: str) -> list[Selection]:
     """The collections of a task's name, those of the data folder among them."""
-    registry.add(registry.shipped().path / "ood")
+    registry.add(registry.shipped_folder() / "ood")
     return registry.select_tasks([name])

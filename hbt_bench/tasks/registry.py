@@ -70,12 +70,17 @@ def _listed() -> list[Path]:
     return [expanded(part, "HBT_BENCH_TASKS") for part in named if part]
 
 
-def shipped() -> Folder:
-    """The definitions that come with the package; raises `DataError` when one is broken or all are missing."""
+def shipped_folder() -> Path:
+    """Where the definitions that come with the package lie; raises `DataError` when they are missing."""
     path = next((folder for folder in _FOLDERS if folder.is_dir()), None)
     if path is None:
         raise DataError("the task definitions are missing from this installation: install hbt-bench again")
-    folder = Folder.read(path)
+    return path
+
+
+def shipped() -> Folder:
+    """The definitions that come with the package; raises `DataError` when one is broken or all are missing."""
+    folder = Folder.read(shipped_folder())
     for problem in folder.problems.values():
         raise problem
     return folder
