@@ -168,27 +168,33 @@ def _nauc(confidences: Array, values: Array) -> Array:
     normaliser is a difference of nearly equal numbers when a measure hardly varies. NaN also for a confidence that
     is none (the spread of infinite scores): a sort would take it for the highest.
     """
-    oracle = np.stack([_abstention_curve(value, value[None, :])[0] for value in values])
+    best = np.sort(values, axis=1)
+    oracle = _abstention_curves(best, best)
     oracle_area = np.trapezoid(oracle, _ABSTENTION, axis=1)
     flat_area = oracle[:, 0] * (_ABSTENTION[-1] - _ABSTENTION[0])
-    areas = np.stack(
-        [np.trapezoid(_abstention_curve(confidence, values), _ABSTENTION, axis=1) for confidence in confidences], axis=1
-    )
+    orders = [np.argsort(confidence, stable=True) for confidence in confidences]
+    curves = [
+        _abstention_curves(confidence[order], values[:, order])
+        for confidence, order in zip(confidences, orders, strict=True)
+    ]
+    areas = np.stack([np.trapezoid(curve, _ABSTENTION, axis=1) for curve in curves], axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         normalised = (areas - flat_area[:, None]) / (oracle_area - flat_area)[:, None]
     unknown = (oracle_area == flat_area)[:, None] | np.isnan(confidences).any(axis=1)
     return np.where(unknown, np.nan, normalised)
 
 
-def _abstention_curve(confidence: Array, values: Array) -> Array:
+def _abstention_curves(confidences: Array, values: Array) -> Array:
     """Mean of each measure over the queries kept at every abstention rate, shape (measures, rates).
 
-    Queries of equal confidence share their mean, which is the expectation over all orders of the tie.
+    `values` (measures, queries) by rising confidence; `confidences` one row for each measure, or one for all. Queries
+    of equal confidence share their mean, which is the expectation over all orders of the tie.
     """
-    order = np.argsort(confidence, stable=True)
-    ordered = confidence[order]
-    start = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    size = np.diff(np.r_[start, len(ordered)])
-    shared = np.repeat(np.add.reduceat(values[:, order], start, axis=1) / size, size, axis=1)
-    dropped = [min(round(rate * len(ordered)), len(ordered) - 1) for rate in _ABSTENTION]
+    first = np.ones(values.shape, dtype=bool)  # of its tie
+    first[:, 1:] = confidences[..., 1:] != confidences[..., :-1]
+    start = np.flatnonzero(first)
+    size = np.diff(np.append(start, values.size))
+    shared = np.repeat(np.add.reduceat(values.ravel(), start) / size, size).reshape(values.shape)
+    queries = values.shape[1]
+    dropped = [min(round(rate * queries), queries - 1) for rate in _ABSTENTION]
     return np.stack([shared[:, count:].mean(axis=1) for count in dropped], axis=1)
