@@ -17,6 +17,7 @@ LAYERS = {
     "errors": 0,
     "messages": 0,
     "languages": 1,
+    "markup": 1,
     "corpus": 2,
     "ranking": 3,
     "tasks": 4,

@@ -9,13 +9,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hbt_bench.cli.main import run as command
+from hbt_bench.markup import as_code, as_csv, as_html, as_latex, as_markdown, as_prose, fenced
 from hbt_bench.reporting.card import updated
-from hbt_bench.reporting.markup import as_code, as_csv, as_html, as_latex, as_markdown, as_prose
 from hbt_bench.reporting.results import Result, read_all
 from hbt_bench.reporting.table import Table, render
 from hbt_bench.studies.report import Report, Section
+from hbt_bench.training.card import readme
 
 RESULTS = Path(__file__).parent / "fixtures" / "format-2"
 HIDDEN = "\x00\x07\x08\x1b\x7f\x85\x9b\u202e\u2066"
@@ -135,3 +137,31 @@ def test_the_page_of_a_report(hostile, tmp_path):
     ours = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)  # Vega's are not ours
     assert "/leaderboard --" in ours
     assert not hidden(ours)
+
+
+@pytest.mark.parametrize(
+    ("text", "fence"), [("a", "```"), ("a `b` c", "```"), ("```\n<script>", "````"), ("x\n``````", "```````")]
+)
+def test_a_block_of_code_ends_where_its_text_does(text, fence):
+    assert fenced(text, "yaml") == f"{fence}yaml\n{text}\n{fence}"
+
+
+def test_the_card_of_a_trained_model():
+    """A recipe of others names sources and prompts as it likes."""
+    facts = {
+        "name": EVIL, "init": EVIL, "languages": ["de"], "strategy": "hybrid", "alpha": 0.5, "steps": 1,
+        "pairs_seen": 8, "seconds": 1.0, "recipe": {"query_prefix": f"a\n```\n{MARKUP}", "name": EVIL},
+        "batches": {"mono": 1}, "queries": {"de": 1.0}, "data": {EVIL: "f" * 16}, "dropped": [], "guards": [EVIL],
+        "dev": [], "versions": {"hbt-bench": "0.1.0"},
+    }  # fmt: skip
+    card = readme('my "model"', facts)
+    assert not hidden(card)
+    assert 'model = SentenceTransformer("my \\"model\\"")\n' in card
+    _, front, text = card.split("---\n", 2)
+    assert yaml.safe_load(front)["language"] == ["de"]
+    blocks = re.findall(r"^(````*)\w*\n.*?^\1$", text, re.MULTILINE | re.DOTALL)
+    assert blocks == ["```", "````"]
+    rest = re.sub(r"^(````*)\w*\n.*?^\1$", "", text, flags=re.MULTILINE | re.DOTALL)
+    rest = re.sub(r"(?<!\\)`[^`\n]*`", "", rest)  # code in a line
+    for sign in ("<script>", "<!-- /leaderboard -->", "[a](javascript:b)", " @octocat"):
+        assert re.search(rf"(?<!\\){re.escape(sign)}", rest.replace("@<!-- -->", "")) is None, rest

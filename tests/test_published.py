@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from hbt_bench.cli.main import run as command
-from hbt_bench.reporting.markup import as_prose
+from hbt_bench.markup import as_prose
 from hbt_bench.reporting.results import Result, read_all
 from hbt_bench.tasks import registry
 

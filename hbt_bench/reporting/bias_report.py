@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from hbt_bench.corpus.collection import Collection
 from hbt_bench.errors import DataError
 from hbt_bench.languages import LANGUAGES
+from hbt_bench.markup import as_code, as_prose
 from hbt_bench.ranking.bias import DEPTH, MEASURES, Bias, LanguageGap
 from hbt_bench.ranking.significance import Clusters
-from hbt_bench.reporting.markup import as_code, as_prose
 from hbt_bench.reporting.table import Table
 
 #: Measures that are small where there is little bias; of the others, large is good.

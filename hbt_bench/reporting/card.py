@@ -11,10 +11,10 @@ import yaml
 
 from hbt_bench.corpus.atomic import write_bytes
 from hbt_bench.errors import DataError, OutputError
+from hbt_bench.markup import as_code
 from hbt_bench.messages import one_line
 from hbt_bench.ranking.checkpoint import Checkpoint
 from hbt_bench.reporting.markdown import marks, replaced
-from hbt_bench.reporting.markup import as_code
 from hbt_bench.reporting.results import Result, read_all
 from hbt_bench.reporting.table import Table, number
 

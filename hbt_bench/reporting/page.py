@@ -12,9 +12,9 @@ from string import Template
 from typing import Any
 
 from hbt_bench.errors import UsageError
+from hbt_bench.markup import as_html
 from hbt_bench.messages import visible
 from hbt_bench.reporting.charts import CHARTS
-from hbt_bench.reporting.markup import as_html
 
 #: Of cells that stand at the right.
 _NUMBER = ' class="number"'

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hbt_bench.markup import as_csv, as_html, as_latex, as_markdown
 from hbt_bench.messages import one_line
-from hbt_bench.reporting.markup import as_csv, as_html, as_latex, as_markdown
 
 if TYPE_CHECKING:
     import rich.table

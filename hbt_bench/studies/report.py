@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hbt_bench.corpus.atomic import write_text
 from hbt_bench.errors import DataError
-from hbt_bench.reporting.markup import as_html, as_prose
+from hbt_bench.markup import as_html, as_prose
 from hbt_bench.reporting.table import Table, number
 from hbt_bench.studies import curve
 from hbt_bench.studies.answer import answer, holding, probability

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from hbt_bench.markup import as_code, as_markdown, as_prose, fenced
 from hbt_bench.training.material import Material
 from hbt_bench.training.recipe import Recipe
 
@@ -66,12 +68,12 @@ def readme(folder: str, facts: Mapping[str, Any]) -> str:
     rows = ["| kind of batch | batches |", "|---|---:|", *(f"| {k} | {n} |" for k, n in facts["batches"].items())]
     rows += ["", "| queries in | share |", "|---|---:|"]
     rows += [f"| {code} | {share:.1%} |" for code, share in facts["queries"].items()]
-    sources = [f"- {source}: data hash `{digest}`" for source, digest in facts["data"].items()]
+    sources = [f"- {as_markdown(source)}: data hash `{digest}`" for source, digest in facts["data"].items()]
     dropped = sum(entry[-1] for entry in facts["dropped"])
     if dropped:
         sources.append(f"- {dropped} texts were left out because evaluation data has them too")
     if facts["guards"]:
-        sources.append(f"- compared with the texts of {', '.join(facts['guards'])}")
+        sources.append(f"- compared with the texts of {as_markdown(', '.join(facts['guards']))}")
     looks = [
         f"- step {entry.get('step')}: "
         + ", ".join(f"{key.removeprefix('eval_')} {entry[key]:.4f}" for key in sorted(entry) if key.startswith("eval_"))
@@ -81,20 +83,24 @@ def readme(folder: str, facts: Mapping[str, Any]) -> str:
         looks.append(f"- the weights are those of step {facts['kept_step']}")
     parts = [
         "---\n" + yaml.safe_dump(head, allow_unicode=True, sort_keys=False) + "---",
-        f"# {name}",
+        f"# {as_prose(name)}",
         f"A dual encoder for multilingual retrieval, trained with {facts['strategy']} batches"
         + (f" (alpha {facts['alpha']})" if facts["strategy"] in ("hybrid", "pair-per-row") else "")
-        + f" from `{facts['init']}`: {facts['steps']} steps, {facts['pairs_seen']:,} pairs, {facts['seconds']:.0f} s.",
-        "```python\nfrom sentence_transformers import SentenceTransformer\n\n"
-        f'model = SentenceTransformer("{folder}")\n'
-        'queries = model.encode(["..."], prompt_name="query")\n'
-        'documents = model.encode(["..."], prompt_name="document")\n```',
+        + f" from `{as_code(facts['init'])}`: {facts['steps']} steps, {facts['pairs_seen']:,} pairs, "
+        f"{facts['seconds']:.0f} s.",
+        fenced(
+            "from sentence_transformers import SentenceTransformer\n\n"
+            f"model = SentenceTransformer({json.dumps(folder, ensure_ascii=False)})\n"
+            'queries = model.encode(["..."], prompt_name="query")\n'
+            'documents = model.encode(["..."], prompt_name="document")',
+            "python",
+        ),
         "## Training",
         *(["\n".join(sources)] if sources else []),
         "\n".join(rows),
         *(["### Development data\n\n" + "\n".join(looks)] if looks else []),
         "### Recipe",
-        "```yaml\n" + yaml.safe_dump(recipe, allow_unicode=True, sort_keys=False) + "```",
+        fenced(yaml.safe_dump(recipe, allow_unicode=True, sort_keys=False), "yaml"),
         "Made with " + ", ".join(f"{key} {value}" for key, value in facts["versions"].items()) + ".",
     ]
     return "\n\n".join(parts) + "\n"

@@ -59,8 +59,8 @@ class Training:
 
         Everything that can be checked without the model is checked first. Raises the errors of `hbt_bench.errors`.
         """
-        check_writable(self.output)
         inits.check(self.recipe.init)
+        check_writable(self.output)
         if self._is_done():
             self.say(f"{self.output} has this model already")
             return self.output

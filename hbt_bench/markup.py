@@ -43,6 +43,12 @@ def as_code(text: str) -> str:
     return one_line(text).replace("`", "'").replace("<", "‹")
 
 
+def fenced(text: str, language: str = "") -> str:
+    """A block of code, whose fence is longer than any in it."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{language}\n{visible(text).rstrip()}\n{fence}"
+
+
 def as_latex(text: str) -> str:
     """A cell with everything escaped, and a minus sign before a number that is negative."""
     return re.sub(r"(?<![\w.])-(?=\d)", "$-$", _line(text).translate(_LATEX))
