@@ -73,9 +73,7 @@ def _line(text: str) -> str:
 
 
 def _escaped(found: re.Match[str]) -> str:
-    """A backslash alone does not keep a name from being called, nor a mark from being one."""
+    """A backslash alone does not keep a name from being called, nor, where the site is made, a tag from being one."""
     if found["whole"]:
         return found[0]
-    if found[0] == "@":
-        return "\\@<!-- -->"
-    return "&lt;" if found.string.startswith("<!--", found.start()) else f"\\{found[0]}"
+    return {"@": "\\@<!-- -->", "<": "&lt;"}.get(found[0], f"\\{found[0]}")

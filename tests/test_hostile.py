@@ -6,13 +6,19 @@ import json
 import os
 import shutil
 import signal
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import OutputError
-from hbt_bench.reporting.result import Result
+from hbt_bench.ranking.ranks import Ranks
+from hbt_bench.reporting.report import ReportRequest
+from hbt_bench.reporting.results import Result, find
+from hbt_bench.reporting.stored_ranks import StoredRanks
 from hbt_bench.tasks import registry
 
 FIXTURE = Path(__file__).parent / "fixtures" / "format-2"
@@ -114,9 +120,9 @@ def soon():
         raise TimeoutError("it hangs")
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(60)
+    signal.setitimer(signal.ITIMER_REAL, 60, 1)  # again, where the first is taken for a damaged file
     yield
-    signal.alarm(0)
+    signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
 
 
@@ -236,3 +242,70 @@ def test_a_subset_that_is_there_twice_below_the_head(results):
     path.write_text(json.dumps(content))
     with pytest.raises(OutputError, match="a subset is there twice"):
         Result.read(path)
+
+
+def swapped(results):
+    """The ranks of another model beside a result: of the same data, and whole."""
+    ranks = next((results / FOLDER).glob("*.ranks.npz"))
+    stored = StoredRanks.read(ranks)
+    documents, qrels = len(stored.judgements.document_languages), stored.judgements.qrels
+    pool, top = (stored.ranks.pool % documents + 1).astype(np.int32), stored.ranks.top.copy()
+    for row, (start, stop) in enumerate(pairwise(qrels.offsets)):
+        found, at = qrels.documents[start:stop], pool[start:stop]
+        top[row] = np.setdiff1d(np.arange(documents), found)[: top.shape[1]]
+        high = at <= top.shape[1]
+        top[row, at[high] - 1] = found[high]
+    replace(stored, ranks=Ranks(pool, stored.ranks.block, top)).write(ranks)
+
+
+RANKS = {
+    "of another model": swapped,
+    "a pipe": lambda results: pipe(next((results / FOLDER).glob("*.ranks.npz"))),
+    "a device": lambda results: device(next((results / FOLDER).glob("*.ranks.npz"))),
+    "damaged": lambda results: next((results / FOLDER).glob("*.ranks.npz")).write_bytes(b"PK"),
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and alarms of POSIX")
+@pytest.mark.parametrize("case", RANKS)
+def test_ranks_that_are_not_those_of_the_result(case, results, tmp_path, capsys, soon):
+    """No number is made of them: the report has no closer look, and the rest is refused, or evaluated anew."""
+    RANKS[case](results)
+    result = Result.read(results / FOLDER / MULTI)
+    signature = json.loads((results / FOLDER / MULTI).read_text())["hbt_bench"]["signature"]
+    assert find(results / FOLDER / MULTI, signature) is None
+    for arguments in commands(results, tmp_path):
+        if arguments[0] in ("bias", "compare", "export", "report"):
+            code = command(arguments)
+            told = capsys.readouterr()
+            assert code == 0 if arguments[0] == "report" else code in (3, 5), (arguments, told)
+            said = [line for line in told.err.splitlines() if "ranks.npz" in line or MULTI in line]
+            assert said, arguments
+            assert all(line.startswith("hbt-bench: ") for line in told.err.splitlines())
+    found = [Result.read(path) for path in (results / FOLDER).glob("Cldr*.json")]
+    [board] = ReportRequest().content(found)["boards"]
+    assert [row["closeup"] for row in board["rows"]] == [None]
+    with pytest.raises(OutputError, match=r"ranks\.npz"):
+        result.stored_ranks()
+
+
+def test_a_pipe_in_the_place_of_the_description_of_a_model(results, tmp_path, capsys, soon):
+    pipe(results / FOLDER / "model_meta.json")
+    assert command(["export", str(results), "--for", "hub", "--output", str(tmp_path / "hub")]) == 5
+    assert "model_meta.json (it is no file): evaluate again with --overwrite" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_read_is_told(results, capsys, monkeypatch):
+    """Permissions do not hold for root, so the system's answer is made up."""
+    scan = os.scandir
+
+    def refused(path):
+        if str(path).endswith("local__other"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert command(["leaderboard", str(results), "--format", "json"]) == 0
+    told = capsys.readouterr()
+    assert len(json.loads(told.out)) == 1
+    assert told.err == f"hbt-bench: left out: cannot read {results / 'local__other'}: Permission denied\n"

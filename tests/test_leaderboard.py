@@ -441,7 +441,7 @@ def test_a_cell_is_no_formula_no_column_and_no_markup(tmp_path):
     board = Leaderboard.of([result(tmp_path, "xquad-r-mono", {"en": {"AP": 0.5}}, model="=cmd|x<img src=x>")])
     table = board.tables(board.columns(["model", "mono:AP"]))[0]
     assert "'=cmd|x<img src=x>" in table.csv().splitlines()[1]
-    assert table.markdown().splitlines()[2].startswith("| =cmd\\|x\\<img src=x>\\@<!-- -->01234567 |")
+    assert table.markdown().splitlines()[2].startswith("| =cmd\\|x&lt;img src=x>\\@<!-- -->01234567 |")
     assert '<th scope="row">=cmd|x&lt;img src=x&gt;@01234567</th>' in table.html()
 
 
@@ -478,8 +478,8 @@ def test_csv_has_no_formulas_and_numbers_stay(cell, written):
         ("a_b_c 2-1 e@5", "a_b_c 2-1 e@5"),
         ("_a_ __b__", r"\_a\_ \_\_b\_\_"),
         ("~~gone~~ $x$ *i* `c`", r"\~\~gone\~\~ \$x\$ \*i\* \`c\`"),
-        ("a<!-- b --> <-", r"a&lt;!-- b --> \<-"),
-        ("a|b <br> c\\d", r"a\|b \<br> c\\d"),
+        ("a<!-- b --> <-", r"a&lt;!-- b --> &lt;-"),
+        ("a|b <br> c\\d", r"a\|b &lt;br> c\\d"),
         ("[x](y) [z] [^1]", r"\[x\](y) \[z\] \[^1\]"),
         ("0.5 [-0.1, 0.2] [95 %]", "0.5 [-0.1, 0.2] [95 %]"),
         ("[1](y) &amp; &#64; a & b", r"\[1\](y) \&amp; \&#64; a & b"),
@@ -495,7 +495,7 @@ def test_every_format_that_is_pasted_has_its_legend(tmp_path, capsys):
     shutil.copytree("tests/fixtures/format-2", tmp_path / "r")
     meaning = "A model that cannot be told apart from the best of a rank shares it"
     for style, line in (
-        ("md", f"\n\n{meaning} (randomization test by question, p \\< 0.05, Bonferroni)."),
+        ("md", f"\n\n{meaning} (randomization test by question, p &lt; 0.05, Bonferroni)."),
         ("latex", f"\\footnotesize\\noindent\n{meaning} (randomization test by question, p \\textless{{}} 0.05"),
         ("html", f"<li>{meaning} (randomization test by question, p &lt; 0.05, Bonferroni).</li>"),
     ):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console, Group
 
     from hbt_bench.reporting.bias_report import BiasReport, WorstQuery
-    from hbt_bench.reporting.results import Result, StoredRanks
+    from hbt_bench.reporting.results import Result
 
 
 @click.command("bias")
@@ -52,7 +52,7 @@ def command(
     """  # noqa: D301
     from hbt_bench.reporting import plots
     from hbt_bench.reporting.bias_report import BiasReport
-    from hbt_bench.reporting.results import Result, StoredRanks
+    from hbt_bench.reporting.results import Result
 
     if plot:
         plots.check(plot)
@@ -62,10 +62,9 @@ def command(
     result = Result.read(Path(source)) if is_file else _evaluated(source, task, languages, results, data_dir)
     if result.ranks is None or "-multi" not in result.task:
         raise UsageError(f"{result.path} is of {result.task}: language bias is read from a multilingual task's result")
-    stored = StoredRanks.read(result.ranks)
+    stored = result.stored_ranks()
     if len(stored.judgements.languages) < 2:
         raise UsageError(f"{result.path} is of one language alone: language bias needs two")
-    _check(result, stored)
     collection = None
     try:
         name = base_name(result.task)
@@ -88,16 +87,6 @@ def command(
         show(report)
     else:
         click.echo({"json": report.json, "md": report.markdown, "csv": report.by_language().csv}[style]())
-
-
-def _check(result: Result, stored: StoredRanks) -> None:
-    """Raise `DataError` when the ranks beside a result are not those that it was made from."""
-    from hbt_bench.ranking.bias import Bias
-
-    bias = Bias(stored.judgements, stored.ranks)
-    found, written = float(np.nanmean(bias.by_language(bias.max_rank()))), result.scores["Max@R"]
-    if f"|data:{stored.data}|" not in result.signature or abs(found - written) > 1e-4 * max(1.0, written):
-        raise DataError(f"{result.ranks} is not what {result.path.name} was made from: run again with --overwrite")
 
 
 def _evaluated(model: str, task: str, languages: tuple[str, ...] | None, output: Path, data_dir: Path | None) -> Result:

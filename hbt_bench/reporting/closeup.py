@@ -12,7 +12,6 @@ from hbt_bench.corpus.collection import Collection
 from hbt_bench.ranking.bias import Bias
 from hbt_bench.reporting.bias_report import WorstQuery, worst_questions
 from hbt_bench.reporting.results import Result
-from hbt_bench.reporting.stored_ranks import StoredRanks
 
 #: Bars of a distribution of rank distance; all models on a collection have the same.
 BINS = 40
@@ -44,13 +43,14 @@ class Closeup:
 
     @classmethod
     def of(cls, results: Mapping[str, Result], collection: Collection | None) -> Closeup | None:
-        """From the results of the modes of one model; None where there are no ranks. `collection` has the texts."""
+        """From the results of the modes of one model; None where there are no ranks. `collection` has the texts.
+
+        Raises `OutputError` for ranks that are not those of the result.
+        """
         found = next((result for result in results.values() if result.ranks), None)
-        if found is None or found.ranks is None:
+        if found is None:
             return None
-        stored = StoredRanks.read(found.ranks)
-        if stored.data != found.fields.get("data"):
-            return None
+        stored = found.stored_ranks()
         bias = Bias(stored.judgements, stored.ranks)
         languages = stored.judgements.languages
         pool = len(stored.judgements.document_languages)

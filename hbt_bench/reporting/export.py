@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -13,6 +14,7 @@ from hbt_bench.corpus.atomic import check_writable, replacing, write_bytes, writ
 from hbt_bench.errors import OutputError
 from hbt_bench.reporting.frame import long_form
 from hbt_bench.reporting.leaderboard import Leaderboard
+from hbt_bench.reporting.limits import opened
 from hbt_bench.reporting.results import Result, read_all
 from hbt_bench.reporting.table import render
 from hbt_bench.tasks.registry import mteb_task_names
@@ -71,7 +73,7 @@ def export_hub(folder: Path, output: Path) -> Exported:
     """Make a data set folder: the long form as Parquet, the files as they are, and a card with the leaderboard.
 
     Incomplete results are in none of them, and `notes` name them.
-    Raises `OutputError` when there is nothing to export.
+    Raises `OutputError` when there is nothing to export, or for ranks that are damaged or of other results.
     """
     results, notes = _complete(folder)
     places = _places(results)
@@ -82,6 +84,8 @@ def export_hub(folder: Path, output: Path) -> Exported:
         frame.to_parquet(file, index=False)
     files = [table]
     for place, result in places.items():
+        if result.ranks is not None and not result.ranks.is_symlink():  # of a link, `_read` tells
+            result.stored_ranks()
         for path in (result.path, result.path.parent / _META, result.ranks):
             if path is not None and (path.exists() or path.is_symlink()):
                 files.append(output / place.parent / path.name)
@@ -131,7 +135,8 @@ def _read(path: Path) -> bytes:
     if path.is_symlink():
         raise OutputError(f"{path} is a link, and what it leads to may not be meant to be published: copy the file")
     try:
-        content = path.read_bytes()
+        with opened(path, sys.maxsize) as file:
+            content = file.read()
         if path.name == _META:
             json.loads(content)
     except (OSError, ValueError, RecursionError) as error:

@@ -22,13 +22,13 @@ _MOST = 1 << 53
 _SLACK = 1e-5
 
 
-def opened(path: Path) -> BinaryIO:
+def opened(path: Path, most: int = MAX_BYTES) -> BinaryIO:
     """Open a file for reading; raises `ValueError` for a pipe or device, which may have no end, and for a giant."""
     about = path.stat()
     if not stat.S_ISREG(about.st_mode):
         raise ValueError("it is no file")
-    if about.st_size > MAX_BYTES:
-        raise ValueError(f"it is larger than {MAX_BYTES >> 20} MiB, which no result is")
+    if about.st_size > most:
+        raise ValueError(f"it is larger than {most >> 20} MiB, which no result is")
     return path.open("rb")
 
 

@@ -133,7 +133,7 @@ class Result:
             return decode_shares(self.encoded_shares[measure])
         if self.ranks is None or mode is None:
             return None
-        stored = self._stored()
+        stored = self.stored_ranks()
         shares = question_shares(stored.judgements, stored.ranks, mode, measure, names)
         written = self.means(names).get(measure)
         if shares is not None and (written is None or not limits.agree(float(shares.sum()), written)):
@@ -148,14 +148,26 @@ class Result:
         mode = self.place[1]
         if self.ranks is None or mode is None:
             return Intervals()
-        stored = self._stored()
+        stored = self.stored_ranks()
         return Intervals.of(stored.judgements, stored.ranks, mode, names)
 
-    def _stored(self) -> StoredRanks:
-        assert self.ranks is not None
-        stored = StoredRanks.read(self.ranks)
+    def stored_ranks(self) -> StoredRanks:
+        """The ranks that the scores were made from.
+
+        Raises `OutputError` when there are none, or they cannot be read, are of other data, or give another AP.
+        """
+        if self.ranks is None:
+            raise OutputError(f"{self.path} has no ranks: run again with --overwrite")
+        stored, mode = StoredRanks.read(self.ranks), self.place[1]
         if stored.data != self.fields.get("data"):
             raise OutputError(f"{self.ranks} is of other data than {self.path.name}: run again with --overwrite")
+        if mode is not None:
+            shares = question_shares(stored.judgements, stored.ranks, mode, "AP", self.subsets)
+            written = self.scores.get("AP")
+            if shares is None or written is None or not limits.agree(float(shares.sum()), written):
+                raise OutputError(
+                    f"{self.ranks} is not what {self.path.name} was made from: run again with --overwrite"
+                )
         return stored
 
     @classmethod

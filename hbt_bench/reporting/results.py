@@ -42,10 +42,10 @@ def find(path: Path, signature: str) -> Result | None:
         result = Result.read(path)
         if result.signature != signature or not result.complete:
             return None
-        if result.ranks and f"|data:{StoredRanks.read(result.ranks).data}|" not in signature:
-            return None
+        if result.ranks:
+            result.stored_ranks()
     except OutputError:
-        return None  # the result or its ranks are damaged or gone: they are written anew
+        return None  # the result or its ranks are damaged, gone, or of different runs: they are written anew
     return result
 
 
@@ -78,25 +78,13 @@ def read_all(output: Path, measures: Collection[str] | None = None) -> Iterator[
     """
     if not output.is_dir():
         raise OutputError(f"there is no folder {output}: run `hbt-bench run` first, or name the folder of the results")
-    found = [os.path.join(folder, name) for folder, _, names in os.walk(output) for name in names]  # noqa: PTH118
-    read: list[Result | OutputError] = []
+    read = list(_read_each(output, measures))
     best: dict[tuple[str, str, str], Result] = {}
-    for file in sorted(found):
-        name = os.path.basename(file)  # noqa: PTH119 -- a thousand models are many files, and Path is slow
-        if not name.endswith(".json") or name == "model_meta.json" or name.startswith("."):
-            continue
-        path = Path(file)
-        try:
-            result = Result.read(path, measures)
-        except ForeignError:
-            continue
-        except OutputError as error:
-            read.append(error)
-            continue
-        read.append(result)
-        other = best.setdefault(_identity(result), result)
-        if other is not result and _wholeness(result) > _wholeness(other):
-            best[_identity(result)] = result
+    for result in read:
+        if isinstance(result, Result):
+            other = best.setdefault(_identity(result), result)
+            if other is not result and _wholeness(result) > _wholeness(other):
+                best[_identity(result)] = result
     again = [one for one in read if isinstance(one, Result) and best[_identity(one)] is not one]
     counts = Counter(_folders(one, best) for one in again)
     for one in read:
@@ -106,6 +94,25 @@ def read_all(output: Path, measures: Collection[str] | None = None) -> Iterator[
             folder, other_folder = _folders(one, best)
             what = f"{count} results have" if count > 1 else f"{one.path.name} has"
             yield OutputError(f"{folder}: {what} the signature of what {other_folder} has too, and counts once")
+
+
+def _read_each(output: Path, measures: Collection[str] | None) -> Iterator[Result | OutputError]:
+    """Every result below a folder, ordered by path, and errors for what cannot be read."""
+    closed: list[OSError] = []
+    walk = os.walk(output, onerror=closed.append)
+    found = [os.path.join(folder, name) for folder, _, names in walk for name in names]  # noqa: PTH118
+    for error in closed:
+        yield OutputError(f"cannot read {error.filename}: {error.strerror}")
+    for file in sorted(found):
+        name = os.path.basename(file)  # noqa: PTH119 -- a thousand models are many files, and Path is slow
+        if not name.endswith(".json") or name == "model_meta.json" or name.startswith("."):
+            continue
+        try:
+            yield Result.read(Path(file), measures)
+        except ForeignError:
+            continue
+        except OutputError as error:
+            yield error
 
 
 def _identity(result: Result) -> tuple[str, str, str]:

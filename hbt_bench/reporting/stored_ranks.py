@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import sys
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from hbt_bench.corpus.collection import Judgements, Qrels
 from hbt_bench.corpus.rows import FREE_BYTES, MAX_RATIO
 from hbt_bench.errors import OutputError
 from hbt_bench.ranking.ranks import Ranks
+from hbt_bench.reporting.limits import opened
 
 _RANKS = ("pool", "block", "top")
 _QRELS = ("offsets", "documents", "grades")
@@ -49,8 +51,7 @@ class StoredRanks:
     def read(cls, path: Path) -> StoredRanks:
         """Read a file back; raises `OutputError` when it is missing, damaged, or its parts do not fit together."""
         try:
-            _check_size(path)
-            with np.load(path, allow_pickle=False) as arrays:
+            with opened(path, sys.maxsize) as file, _archive(file) as arrays:
                 languages = tuple(str(code) for code in arrays["languages"])
                 qrels = Qrels(*(arrays[name] for name in _QRELS))
                 judgements = Judgements(languages, qrels, *(arrays[name] for name in _JUDGEMENTS))
@@ -66,12 +67,14 @@ class StoredRanks:
             raise OutputError(f"cannot read the ranks in {path} ({reason}): delete it and run again") from error
 
 
-def _check_size(path: Path) -> None:
-    """Refuse an archive that would fill the memory."""
-    with zipfile.ZipFile(path) as archive:
+def _archive(file: BinaryIO) -> Any:
+    """The arrays of an archive; raises `ValueError` for one that would fill the memory."""
+    with zipfile.ZipFile(file) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
-    if size > max(FREE_BYTES, MAX_RATIO * path.stat().st_size):
+    if size > max(FREE_BYTES, MAX_RATIO * file.seek(0, io.SEEK_END)):
         raise ValueError(f"it would grow to {size >> 20} MiB, more than {MAX_RATIO} times its size")
+    file.seek(0)
+    return np.load(file, allow_pickle=False)
 
 
 def _check(judgements: Judgements, ranks: Ranks) -> None:
