@@ -47,10 +47,10 @@ class Closeup:
 
         Raises `OutputError` for ranks that are not those of the result.
         """
-        found = next((result for result in results.values() if result.ranks), None)
-        if found is None:
+        found = [result.stored_ranks() for result in results.values() if result.ranks]  # each mode checks its own
+        if not found:
             return None
-        stored = found.stored_ranks()
+        stored = found[0]
         bias = Bias(stored.judgements, stored.ranks)
         languages = stored.judgements.languages
         pool = len(stored.judgements.document_languages)
