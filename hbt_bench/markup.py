@@ -64,7 +64,7 @@ def as_csv(value: Any) -> str:
     if value is None:
         return ""
     text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    formula = text.startswith(_FORMULA) and text != "-" and not _NUMBER.fullmatch(text)
+    formula = text.lstrip(" ").startswith(_FORMULA) and text != "-" and not _NUMBER.fullmatch(text)
     return f"'{visible(text)}" if formula else visible(text)
 
 

@@ -450,6 +450,7 @@ def test_a_cell_is_no_formula_no_column_and_no_markup(tmp_path):
     [
         ("=1+1", "'=1+1"),
         ("+cmd", "'+cmd"),
+        ("  =1+1", "'  =1+1"),
         ("-cmd|x", "'-cmd|x"),
         ("@SUM(A1)", "'@SUM(A1)"),
         ("\tx", "'\tx"),
