@@ -16,12 +16,9 @@ from sentence_transformers import SentenceTransformerTrainer
 from torch.utils.data import DataLoader, Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from hbt_bench.corpus.atomic import write_text
 from hbt_bench.errors import ModelError
+from hbt_bench.training import checkpoints
 from hbt_bench.training.plan import Batch, Plan
-
-#: In a checkpoint that was written to its end; holds what the run depends on.
-COMPLETE = "hbt_bench_plan.txt"
 
 
 class Rows(Dataset[dict[str, str]]):
@@ -146,10 +143,11 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             self.trainer.check_weights()
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
-        """The checkpoint's files are all there now."""
+        """Mark the checkpoint, whose files are all there now."""
+        assert self.trainer is not None
+        self.trainer.accelerator.wait_for_everyone()  # each process writes the state of its random numbers
         if state.is_world_process_zero:
-            folder = Path(args.output_dir, f"checkpoint-{state.global_step}")
-            write_text(folder / COMPLETE, self.identity + "\n")
+            checkpoints.mark(Path(args.output_dir, f"checkpoint-{state.global_step}"), self.identity)
 
 
 class Bar(TrainerCallback):  # type: ignore[misc]
@@ -186,25 +184,3 @@ class Bar(TrainerCallback):  # type: ignore[misc]
         """Remember the loss for the next steps' line."""
         if logs and "loss" in logs:
             self._loss = f"loss {logs['loss']:.3f}, "
-
-
-def last_complete(folder: Path, identity: str) -> tuple[Path | None, list[Path]]:
-    """The newest complete checkpoint of this run, and those that a killed run left unfinished.
-
-    Raises `ModelError` when a complete checkpoint is of another run.
-    """
-    complete, torn = [], []
-    for path in folder.glob("checkpoint-*"):
-        marker = path / COMPLETE
-        if not path.name.rpartition("-")[2].isdigit():
-            continue
-        if not marker.is_file():
-            torn.append(path)
-        elif marker.read_text().strip() != identity:
-            raise ModelError(
-                f"{path} is of another run (another recipe, data or version): train with --no-resume, or choose "
-                "another --output"
-            )
-        else:
-            complete.append(path)
-    return max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None), torn
