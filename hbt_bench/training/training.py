@@ -107,41 +107,43 @@ class Training:
         return False, newest
 
     def _train(self, material: Material, dev: Collection | None) -> Path:
-        from accelerate.utils import broadcast_object_list  # type: ignore[import-untyped]
-        from transformers import set_seed
+        from accelerate.utils import broadcast_object_list, wait_for_everyone  # type: ignore[import-untyped]
         from transformers.utils import logging
 
         logging.set_verbosity_error()
         logging.disable_progress_bar()
-        started = time.monotonic()
         identity = f"{material.plan.fingerprint} {self.recipe.digest}"
-        found = self._start(identity) if is_first() else None  # the others wait for it when they are joined
+        found = self._start(identity) if is_first() else None  # the others wait for it as soon as they are joined
+        arguments = self._arguments()
+        done, newest = broadcast_object_list([found])[0]
+        if not done:
+            self._fit(material, dev, arguments, identity, newest)
+        wait_for_everyone()
+        return self.output
+
+    def _fit(
+        self, material: Material, dev: Collection | None, arguments: Any, identity: str, newest: Path | None
+    ) -> None:
+        """Train, from the checkpoint `newest` on, and write the model."""
+        from transformers import set_seed
+
+        started = time.monotonic()
         set_seed(self.recipe.seed)
         model = inits.load(self.recipe, _texts(material))
         if self.recipe.matryoshka and max(self.recipe.matryoshka) > (model.get_embedding_dimension() or 0):
             raise UsageError(f"`matryoshka` goes up to the model's {model.get_embedding_dimension()} dimensions")
-        trainer = self._trainer(model, material, dev, identity)
-        done, newest = broadcast_object_list([found])[0]
-        if not done:
-            trainer.train(resume_from_checkpoint=str(newest) if newest else None)
-            if trainer.is_world_process_zero():
-                state = trainer.state
-                last, kept = state.global_step, state.best_global_step or state.global_step
-                about = card.about(self.recipe, material, last, kept, time.monotonic() - started, state.log_history)
-                self._save(model, about)
-        trainer.accelerator.wait_for_everyone()
-        return self.output
+        trainer = self._trainer(model, material, dev, arguments, identity)
+        trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+        if trainer.is_world_process_zero():
+            state = trainer.state
+            done, kept = state.global_step, state.best_global_step or state.global_step
+            about = card.about(self.recipe, material, done, kept, time.monotonic() - started, state.log_history)
+            self._save(model, about)
 
-    def _trainer(
-        self, model: SentenceTransformer, material: Material, dev: Collection | None, identity: str
-    ) -> PlanTrainer:
+    def _arguments(self) -> Any:
+        """The trainer's arguments; making them joins the processes that were started together."""
         import torch
         from sentence_transformers import SentenceTransformerTrainingArguments
-        from transformers import EarlyStoppingCallback
-        from transformers.trainer_callback import PrinterCallback
-
-        from hbt_bench.training import losses
-        from hbt_bench.training.loop import Bar, PlanTrainer, Watch
 
         recipe, processes = self.recipe, launched()
         looks = recipe.dev is not None or bool(recipe.dev_share)
@@ -182,11 +184,22 @@ class Training:
         if arguments.n_gpu > 1:
             self.say(f"one of {arguments.n_gpu} GPUs is used: start with torchrun or accelerate launch to use all")
             arguments._n_gpu = 1  # else every step would have as many batches of the plan
-        loss = losses.build(recipe, model, gather=processes > 1)
+        return arguments
+
+    def _trainer(
+        self, model: SentenceTransformer, material: Material, dev: Collection | None, arguments: Any, identity: str
+    ) -> PlanTrainer:
+        from transformers import EarlyStoppingCallback
+        from transformers.trainer_callback import PrinterCallback
+
+        from hbt_bench.training import losses
+        from hbt_bench.training.loop import Bar, PlanTrainer, Watch
+
+        loss = losses.build(self.recipe, model, gather=launched() > 1)
         watch = Watch(identity)
         callbacks = [watch, Bar(material.plan, self.progress)]
-        if recipe.patience:
-            callbacks.append(EarlyStoppingCallback(recipe.patience))
+        if self.recipe.patience:
+            callbacks.append(EarlyStoppingCallback(self.recipe.patience))
         trainer = PlanTrainer(
             rows=self._rows(material.plan),
             model=model,
