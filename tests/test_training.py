@@ -529,8 +529,9 @@ def test_the_guard_of_bitext_with_one_language(tmp_path, monkeypatch):
 
 
 WORKER = """
-import json, os, sys, time
+import atexit, json, os, sys, time
 from pathlib import Path
+import torch
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.training import Training
 from hbt_bench.training import checkpoints, loop
@@ -548,6 +549,11 @@ def marked(folder, identity):
     mark(folder, identity)
     Path(sys.argv[2] + "-marked.txt").write_text((folder / checkpoints.COMPLETE).read_text())
 loop.PlanTrainer._save_rng_state, checkpoints.mark = slow, marked
+def left():  # called last, after what training has registered
+    threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    state = [torch.distributed.is_initialized(), [name for name in threads if "gloo" in name]]
+    Path(sys.argv[2] + f"-left-{rank}.json").write_text(json.dumps(state))
+atexit.register(left)
 recipe = Recipe(**json.loads(sys.argv[1]))
 Training(recipe, Path(sys.argv[2])).run()
 Path(sys.argv[2] + f"-rows-{rank}.json").write_text(json.dumps(seen))
@@ -571,6 +577,8 @@ def test_two_processes_see_the_batches_of_one_and_learn_the_same(tmp_path, chang
     assert {f"rng_state_{rank}.pth" for rank in range(2)} < set(
         json.loads((tmp_path / "two-marked.txt").read_text().partition("\n")[2])["files"]
     )
+    for rank in range(2):  # the group and its threads are gone before Python is
+        assert json.loads((tmp_path / f"two-left-{rank}.json").read_text()) == [False, []]
     train(tmp_path / "one", **changes)
     rows = [json.loads((tmp_path / f"two-rows-{rank}.json").read_text()) for rank in range(2)]
     for step in range(8):

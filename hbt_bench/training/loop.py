@@ -6,6 +6,9 @@ work on the same kind of batch and the same language pair. The run is one epoch 
 
 from __future__ import annotations
 
+import atexit
+import functools
+import gc
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -184,3 +187,18 @@ class Bar(TrainerCallback):  # type: ignore[misc]
         """Remember the loss for the next steps' line."""
         if logs and "loss" in logs:
             self._loss = f"loss {logs['loss']:.3f}, "
+
+
+@functools.cache
+def leave_at_exit() -> None:
+    """Leave the group of processes when Python ends, as its threads may abort a process that ends with them.
+
+    Not before, as the libraries keep the group for the next training of these processes.
+    """
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+        gc.collect()  # a model that was trained keeps the group, and itself by a circle

@@ -56,7 +56,7 @@ class Training:
         inits.check(self.recipe.init)
         check_writable(self.output)
         if self._is_done() and launched() == 1:  # several processes must find the same, and look together later
-            return self.output
+            return self._found()
         if self.recipe.batch_size % (launched() * self.recipe.accumulation):
             raise UsageError(
                 f"a batch of {self.recipe.batch_size} cannot be shared out evenly to {launched()} processes of "
@@ -70,6 +70,10 @@ class Training:
         dev = dev_collection(self.recipe, self.folders)
         with writing(self.output), claimed(self.output, self.say):
             return self._train(material, dev)
+
+    def _found(self) -> Path:
+        self.say(f"{self.output} has this model already")
+        return self.output
 
     def _is_done(self) -> bool:
         """Whether the model is there; raises `UsageError` when it is another one's place."""
@@ -87,13 +91,12 @@ class Training:
                 f"{self.output} has a model of another recipe (it differs in {', '.join(sorted(other))}): choose "
                 "another --output, or --overwrite"
             )
-        if is_first():
-            self.say(f"{self.output} has this model already")
         return True
 
     def _start(self, identity: str) -> tuple[bool, Path | None]:
         """Whether the model is there by now, and the checkpoint to continue from; others are removed."""
         if self._is_done():
+            self._found()
             return True, None
         checkpoints = self.output / _CHECKPOINTS
         if self.overwrite or not self.resume:
@@ -145,6 +148,8 @@ class Training:
         import torch
         from sentence_transformers import SentenceTransformerTrainingArguments
 
+        from hbt_bench.training.loop import leave_at_exit
+
         recipe, processes = self.recipe, launched()
         looks = recipe.dev is not None or bool(recipe.dev_share)
         # given only where it is asked for: its name changes with transformers' next major release
@@ -181,6 +186,8 @@ class Training:
             ddp_timeout=172_800,  # one may look at the development data, or wait for another run, while others wait
             ddp_backend="gloo" if processes > 1 and not torch.accelerator.is_available() else None,
         )
+        if processes > 1:
+            leave_at_exit()
         if arguments.n_gpu > 1:
             self.say(f"one of {arguments.n_gpu} GPUs is used: start with torchrun or accelerate launch to use all")
             arguments._n_gpu = 1  # else every step would have as many batches of the plan
