@@ -11,12 +11,14 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hbt_bench.cli.main import run as command
 from hbt_bench.corpus.download import cache_dir
 from hbt_bench.ranking.store import EmbeddingStore
 from tests.encoders import torch_random_model
 from tests.test_evaluation import content, run
+from tests.test_training import SMALL, train, weights_hash
 
 MODES = ("Monolingual", "CrossLingual", "Multilingual")
 
@@ -81,6 +83,73 @@ def test_two_at_once_on_the_same_output_and_cache(model, tmp_path, undisturbed):
     assert not list((tmp_path / "cache").rglob(".*.tmp"))
     encoded = (tmp_path / "encoded").read_text().splitlines()  # by both together, and nothing twice
     assert sorted(encoded) == [f"{role} {code} 182" for role in ("document", "query") for code in ("de", "en", "sw")]
+
+
+TRAIN_AT_ONCE = """
+import os, signal, sys, time
+import torch
+from pathlib import Path
+from hbt_bench.cli.main import run
+import hbt_bench.training.loop, hbt_bench.training.losses, hbt_bench.training.training, sentence_transformers
+from hbt_bench.training import checkpoints, inits
+
+torch.set_num_threads(1)  # threads do not survive a fork
+folder, end = Path(sys.argv[1]), sys.argv[2]
+load, mark = inits.load, checkpoints.mark
+
+def until(there):
+    deadline = time.monotonic() + 60
+    while not there() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+def waiting(*arguments):
+    until(lambda: "waiting" in (folder / "second.err").read_text())
+    return load(*arguments)
+
+def dying(checkpoint, identity):
+    mark(checkpoint, identity)
+    if checkpoint.name == "checkpoint-8":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def start(name):
+    os.dup2(os.open(folder / f"{name}.err", os.O_WRONLY | os.O_CREAT), 2)
+    os._exit(run(["train", str(folder / "recipe.yaml"), "--output", str(folder / "m")]))
+
+(folder / "second.err").touch()
+first = os.fork()
+if first == 0:
+    inits.load = waiting
+    checkpoints.mark = dying if end == "killed" else mark
+    start("first")
+until((folder / "m" / ".training.lock").exists)
+second = os.fork()
+if second == 0:
+    start("second")
+print(*(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in (first, second)))
+"""
+
+
+@pytest.mark.parametrize("end", ["well", "killed"])
+def test_two_trainings_at_once_into_the_same_folder(tmp_path, end):
+    """The second waits for the first, and takes what it finds then: the model, or what a killed one left."""
+    changes = {"init": "static:32", "learning_rate": 1e-2}
+    recipe = {**SMALL, "languages": list(SMALL["languages"]), "guard": [], **changes}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN_AT_ONCE, str(tmp_path), end],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    first, second = ((tmp_path / f"{name}.err").read_text() for name in ("first", "second"))
+    assert done.stdout.splitlines()[-1] == ("-9 0" if end == "killed" else "0 0"), done.stderr + first + second
+    folder = tmp_path / "m"
+    assert f"hbt-bench: another run trains into {folder}: waiting for its end\n" in second
+    assert ("continuing from checkpoint-8" if end == "killed" else f"{folder} has this model already") in second
+    alone = train(tmp_path / "alone", **changes)
+    assert weights_hash(folder) == weights_hash(alone)
+    assert {path.name for path in folder.iterdir()} == {path.name for path in alone.iterdir()}
 
 
 @pytest.mark.parametrize("damage", ["bit", "cut"])

@@ -19,7 +19,8 @@ from hbt_bench.corpus import cldr
 from hbt_bench.errors import DataError, ModelError, OutputError, UsageError
 from hbt_bench.ranking.checkpoint import Checkpoint
 from hbt_bench.tasks import registry
-from hbt_bench.training.loop import COMPLETE, PlanTrainer
+from hbt_bench.training.checkpoints import COMPLETE, last_complete
+from hbt_bench.training.loop import PlanTrainer
 from hbt_bench.training.material import Material, dev_collection
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.training import RECIPE_FILE, Training
@@ -141,6 +142,93 @@ def test_an_unfinished_checkpoint_is_not_continued_from(tmp_path):
     train(tmp_path / "m", say=said.append)
     assert "continuing from checkpoint-4" in said
     assert weights_hash(tmp_path / "m") == weights_hash(train(tmp_path / "n"))
+
+
+STATIC = {"init": "static:32", "learning_rate": 1e-2}
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A run that was stopped with the checkpoints 4 and 8, and the weights that it would have come to."""
+    folder = tmp_path_factory.mktemp("stopped")
+    with pytest.raises(StoppedError):
+        train(folder / "m", progress=stop_after(10), **STATIC)
+    return folder / "m", weights_hash(train(folder / "undisturbed", **STATIC))
+
+
+def flip(path):
+    body = bytearray(path.read_bytes())
+    body[len(body) // 2] ^= 4
+    path.write_bytes(body)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def garble(path):
+    path.write_bytes(b"\xff\xfe")
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("model.safetensors", flip),
+        ("model.safetensors", cut),
+        ("optimizer.pt", flip),
+        ("optimizer.pt", cut),
+        ("trainer_state.json", cut),
+        ("rng_state.pth", cut),
+        ("scheduler.pt", cut),
+        ("scheduler.pt", Path.unlink),
+        (COMPLETE, flip),
+        (COMPLETE, cut),
+        (COMPLETE, garble),
+    ],
+)
+def test_a_damaged_checkpoint_is_not_continued_from(tmp_path, stopped, name, damage):
+    folder = shutil.copytree(stopped[0], tmp_path / "m")
+    damage(folder / "checkpoints" / "checkpoint-8" / name)
+    said = []
+    train(folder, say=said.append, **STATIC)
+    assert said == ["checkpoint-8 is unfinished or damaged: it is not continued from", "continuing from checkpoint-4"]
+    assert weights_hash(folder) == stopped[1]
+
+
+def test_no_file_of_a_checkpoint_is_taken_unseen(tmp_path, stopped):
+    checkpoints = shutil.copytree(stopped[0] / "checkpoints", tmp_path / "checkpoints")
+    identity = json.loads((checkpoints / "checkpoint-8" / COMPLETE).read_text().partition("\n")[2])["run"]
+    assert last_complete(checkpoints, identity) == (checkpoints / "checkpoint-8", [])
+    files = [path for path in (checkpoints / "checkpoint-8").rglob("*") if path.is_file()]
+    assert len(files) > 8
+    for path in files:
+        body = path.read_bytes()
+        flip(path)
+        assert last_complete(checkpoints, identity) == (checkpoints / "checkpoint-4", [checkpoints / "checkpoint-8"])
+        path.write_bytes(body)
+
+
+def test_with_no_checkpoint_that_is_whole_training_starts_again(tmp_path, stopped):
+    folder = shutil.copytree(stopped[0], tmp_path / "m")
+    for step in (4, 8):
+        flip(folder / "checkpoints" / f"checkpoint-{step}" / "model.safetensors")
+    train(folder, **STATIC)
+    assert weights_hash(folder) == stopped[1]
+
+
+def test_damage_to_the_best_weights_so_far_is_seen_too(tmp_path):
+    """They are not those of the newest checkpoint, and the run would end with them."""
+    changes = {"init": "static:32", "dev": "cldr-facts", "dev_every": 2, "learning_rate": 1e-9}
+    undisturbed = train(tmp_path / "a", **changes)
+    with pytest.raises(StoppedError):
+        train(tmp_path / "b", progress=stop_after(7), **changes)
+    checkpoints = tmp_path / "b" / "checkpoints"
+    assert {path.name for path in checkpoints.glob("checkpoint-*")} == {"checkpoint-2", "checkpoint-6"}
+    flip(checkpoints / "checkpoint-2" / "model.safetensors")
+    said = []
+    resumed = train(tmp_path / "b", say=said.append, **changes)
+    assert not [line for line in said if "continuing" in line]
+    assert weights_hash(resumed) == weights_hash(undisturbed)
 
 
 @pytest.mark.parametrize("changes", [{"seed": 3}, {"temperature": 0.2}, {"init": "tiny:1x64"}])
@@ -441,20 +529,34 @@ def test_the_guard_of_bitext_with_one_language(tmp_path, monkeypatch):
 
 
 WORKER = """
-import json, os, sys
+import atexit, json, os, sys, time
 from pathlib import Path
+import torch
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.training import Training
-from hbt_bench.training import loop
-seen = []
+from hbt_bench.training import checkpoints, loop
+seen, rank = [], os.environ.get("RANK", "0")
 get = loop.Rows.__getitem__
 def spy(self, row):
     seen.append(row)
     return get(self, row)
 loop.Rows.__getitem__ = spy
+save, mark = loop.PlanTrainer._save_rng_state, checkpoints.mark
+def slow(self, folder):
+    time.sleep(0.2 * int(rank))  # a process that is late with its part of a checkpoint
+    save(self, folder)
+def marked(folder, identity):
+    mark(folder, identity)
+    Path(sys.argv[2] + "-marked.txt").write_text((folder / checkpoints.COMPLETE).read_text())
+loop.PlanTrainer._save_rng_state, checkpoints.mark = slow, marked
+def left():  # called last, after what training has registered
+    threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    state = [torch.distributed.is_initialized(), [name for name in threads if "gloo" in name]]
+    Path(sys.argv[2] + f"-left-{rank}.json").write_text(json.dumps(state))
+atexit.register(left)
 recipe = Recipe(**json.loads(sys.argv[1]))
 Training(recipe, Path(sys.argv[2])).run()
-Path(sys.argv[2] + f"-rows-{os.environ.get('RANK', 0)}.json").write_text(json.dumps(seen))
+Path(sys.argv[2] + f"-rows-{rank}.json").write_text(json.dumps(seen))
 """
 
 
@@ -472,6 +574,11 @@ def test_two_processes_see_the_batches_of_one_and_learn_the_same(tmp_path, chang
         [*launch, str(tmp_path / "two")], capture_output=True, text=True, env=environment, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    assert {f"rng_state_{rank}.pth" for rank in range(2)} < set(
+        json.loads((tmp_path / "two-marked.txt").read_text().partition("\n")[2])["files"]
+    )
+    for rank in range(2):  # the group and its threads are gone before Python is
+        assert json.loads((tmp_path / f"two-left-{rank}.json").read_text()) == [False, []]
     train(tmp_path / "one", **changes)
     rows = [json.loads((tmp_path / f"two-rows-{rank}.json").read_text()) for rank in range(2)]
     for step in range(8):

@@ -6,6 +6,9 @@ work on the same kind of batch and the same language pair. The run is one epoch 
 
 from __future__ import annotations
 
+import atexit
+import functools
+import gc
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +19,9 @@ from sentence_transformers import SentenceTransformerTrainer
 from torch.utils.data import DataLoader, Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from hbt_bench.corpus.atomic import write_text
 from hbt_bench.errors import ModelError
+from hbt_bench.training import checkpoints
 from hbt_bench.training.plan import Batch, Plan
-
-#: In a checkpoint that was written to its end; holds what the run depends on.
-COMPLETE = "hbt_bench_plan.txt"
 
 
 class Rows(Dataset[dict[str, str]]):
@@ -146,10 +146,11 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             self.trainer.check_weights()
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
-        """The checkpoint's files are all there now."""
+        """Mark the checkpoint, whose files are all there now."""
+        assert self.trainer is not None
+        self.trainer.accelerator.wait_for_everyone()  # each process writes the state of its random numbers
         if state.is_world_process_zero:
-            folder = Path(args.output_dir, f"checkpoint-{state.global_step}")
-            write_text(folder / COMPLETE, self.identity + "\n")
+            checkpoints.mark(Path(args.output_dir, f"checkpoint-{state.global_step}"), self.identity)
 
 
 class Bar(TrainerCallback):  # type: ignore[misc]
@@ -188,23 +189,16 @@ class Bar(TrainerCallback):  # type: ignore[misc]
             self._loss = f"loss {logs['loss']:.3f}, "
 
 
-def last_complete(folder: Path, identity: str) -> tuple[Path | None, list[Path]]:
-    """The newest complete checkpoint of this run, and those that a killed run left unfinished.
+@functools.cache
+def leave_at_exit() -> None:
+    """Leave the group of processes when Python ends, as its threads may abort a process that ends with them.
 
-    Raises `ModelError` when a complete checkpoint is of another run.
+    Not before, as the libraries keep the group for the next training of these processes.
     """
-    complete, torn = [], []
-    for path in folder.glob("checkpoint-*"):
-        marker = path / COMPLETE
-        if not path.name.rpartition("-")[2].isdigit():
-            continue
-        if not marker.is_file():
-            torn.append(path)
-        elif marker.read_text().strip() != identity:
-            raise ModelError(
-                f"{path} is of another run (another recipe, data or version): train with --no-resume, or choose "
-                "another --output"
-            )
-        else:
-            complete.append(path)
-    return max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None), torn
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+        gc.collect()  # a model that was trained keeps the group, and itself by a circle

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -15,12 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hbt_bench.corpus.atomic import check_writable, output_error, write_text
+from hbt_bench.corpus.atomic import check_writable, write_text
 from hbt_bench.corpus.collection import Collection
-from hbt_bench.errors import HbtBenchError, ModelError, OutputError, UsageError
+from hbt_bench.errors import OutputError, UsageError
 from hbt_bench.ranking.processes import launched
 from hbt_bench.training import card, inits
+from hbt_bench.training.checkpoints import last_complete
 from hbt_bench.training.material import Material, dev_collection
+from hbt_bench.training.output import claimed, is_first, remove_model, writing
 from hbt_bench.training.recipe import DEV_MEASURES, Recipe
 
 if TYPE_CHECKING:
@@ -31,11 +30,6 @@ if TYPE_CHECKING:
 #: What a model was trained from, beside its weights; written last, so a model that has it is complete.
 RECIPE_FILE = "hbt_bench_recipe.json"
 _CHECKPOINTS = "checkpoints"
-_MODULE = re.compile(r"^\d+_\w+$")
-_MODEL_FILE = re.compile(
-    r"^((modules|config\w*|sentence_bert_config|special_tokens_map|tokenizer\w*)\.json|vocab\..*|.*\.(model|safetensors))$"
-)
-_UNWRITABLE = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT)
 
 #: Called with the steps done, the steps of the run, and a line about them.
 Progress = Callable[[int, int, str], object]
@@ -61,9 +55,8 @@ class Training:
         """
         inits.check(self.recipe.init)
         check_writable(self.output)
-        if self._is_done():
-            self.say(f"{self.output} has this model already")
-            return self.output
+        if self._is_done() and launched() == 1:  # several processes must find the same, and look together later
+            return self._found()
         if self.recipe.batch_size % (launched() * self.recipe.accumulation):
             raise UsageError(
                 f"a batch of {self.recipe.batch_size} cannot be shared out evenly to {launched()} processes of "
@@ -75,8 +68,12 @@ class Training:
                 if not supply.source.negatives.shape[2]:
                     raise UsageError(f"the loss `paper` needs hard negatives, and {supply.source.name} has none")
         dev = dev_collection(self.recipe, self.folders)
-        with _writing(self.output):
+        with writing(self.output), claimed(self.output, self.say):
             return self._train(material, dev)
+
+    def _found(self) -> Path:
+        self.say(f"{self.output} has this model already")
+        return self.output
 
     def _is_done(self) -> bool:
         """Whether the model is there; raises `UsageError` when it is another one's place."""
@@ -96,49 +93,62 @@ class Training:
             )
         return True
 
-    def _train(self, material: Material, dev: Collection | None) -> Path:
-        from transformers import set_seed
-        from transformers.utils import logging
-
-        from hbt_bench.training.loop import last_complete
-
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        started = time.monotonic()
+    def _start(self, identity: str) -> tuple[bool, Path | None]:
+        """Whether the model is there by now, and the checkpoint to continue from; others are removed."""
+        if self._is_done():
+            self._found()
+            return True, None
         checkpoints = self.output / _CHECKPOINTS
         if self.overwrite or not self.resume:
             shutil.rmtree(checkpoints, ignore_errors=True)
+        newest, useless = last_complete(checkpoints, identity)
+        for path in useless:
+            self.say(f"{path.name} is unfinished or damaged: it is not continued from")
+            shutil.rmtree(path)
+        if newest is not None:
+            self.say(f"continuing from {newest.name}")
+        return False, newest
+
+    def _train(self, material: Material, dev: Collection | None) -> Path:
+        from accelerate.utils import broadcast_object_list, wait_for_everyone  # type: ignore[import-untyped]
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
         identity = f"{material.plan.fingerprint} {self.recipe.digest}"
-        newest, torn = last_complete(checkpoints, identity)
+        found = self._start(identity) if is_first() else None  # the others wait for it as soon as they are joined
+        arguments = self._arguments()
+        done, newest = broadcast_object_list([found])[0]
+        if not done:
+            self._fit(material, dev, arguments, identity, newest)
+        wait_for_everyone()
+        return self.output
+
+    def _fit(
+        self, material: Material, dev: Collection | None, arguments: Any, identity: str, newest: Path | None
+    ) -> None:
+        """Train, from the checkpoint `newest` on, and write the model."""
+        from transformers import set_seed
+
+        started = time.monotonic()
         set_seed(self.recipe.seed)
         model = inits.load(self.recipe, _texts(material))
         if self.recipe.matryoshka and max(self.recipe.matryoshka) > (model.get_embedding_dimension() or 0):
             raise UsageError(f"`matryoshka` goes up to the model's {model.get_embedding_dimension()} dimensions")
-        trainer = self._trainer(model, material, dev, identity)
-        if trainer.is_world_process_zero():
-            for path in torn:
-                shutil.rmtree(path)
-        if newest is not None:
-            self.say(f"continuing from {newest.name}")
+        trainer = self._trainer(model, material, dev, arguments, identity)
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
         if trainer.is_world_process_zero():
             state = trainer.state
             done, kept = state.global_step, state.best_global_step or state.global_step
             about = card.about(self.recipe, material, done, kept, time.monotonic() - started, state.log_history)
             self._save(model, about)
-        trainer.accelerator.wait_for_everyone()
-        return self.output
 
-    def _trainer(
-        self, model: SentenceTransformer, material: Material, dev: Collection | None, identity: str
-    ) -> PlanTrainer:
+    def _arguments(self) -> Any:
+        """The trainer's arguments; making them joins the processes that were started together."""
         import torch
         from sentence_transformers import SentenceTransformerTrainingArguments
-        from transformers import EarlyStoppingCallback
-        from transformers.trainer_callback import PrinterCallback
 
-        from hbt_bench.training import losses
-        from hbt_bench.training.loop import Bar, PlanTrainer, Watch
+        from hbt_bench.training.loop import leave_at_exit
 
         recipe, processes = self.recipe, launched()
         looks = recipe.dev is not None or bool(recipe.dev_share)
@@ -173,16 +183,30 @@ class Training:
             **less_memory,
             # on the processor, processes find one another only when they are told that it is the device
             use_cpu=not torch.accelerator.is_available(),
+            ddp_timeout=172_800,  # one may look at the development data, or wait for another run, while others wait
             ddp_backend="gloo" if processes > 1 and not torch.accelerator.is_available() else None,
         )
+        if processes > 1:
+            leave_at_exit()
         if arguments.n_gpu > 1:
             self.say(f"one of {arguments.n_gpu} GPUs is used: start with torchrun or accelerate launch to use all")
             arguments._n_gpu = 1  # else every step would have as many batches of the plan
-        loss = losses.build(recipe, model, gather=processes > 1)
+        return arguments
+
+    def _trainer(
+        self, model: SentenceTransformer, material: Material, dev: Collection | None, arguments: Any, identity: str
+    ) -> PlanTrainer:
+        from transformers import EarlyStoppingCallback
+        from transformers.trainer_callback import PrinterCallback
+
+        from hbt_bench.training import losses
+        from hbt_bench.training.loop import Bar, PlanTrainer, Watch
+
+        loss = losses.build(self.recipe, model, gather=launched() > 1)
         watch = Watch(identity)
         callbacks = [watch, Bar(material.plan, self.progress)]
-        if recipe.patience:
-            callbacks.append(EarlyStoppingCallback(recipe.patience))
+        if self.recipe.patience:
+            callbacks.append(EarlyStoppingCallback(self.recipe.patience))
         trainer = PlanTrainer(
             rows=self._rows(material.plan),
             model=model,
@@ -222,7 +246,7 @@ class Training:
             model.save(folder, create_model_card=False)
             if (self.output / RECIPE_FILE).is_file():  # an older model's: from here on the folder is not complete
                 (self.output / RECIPE_FILE).unlink()
-                _remove_model(self.output)
+                remove_model(self.output)
             for path in sorted(Path(folder).iterdir(), key=lambda path: path.name == "modules.json"):
                 target = self.output / path.name
                 if target.is_dir():
@@ -253,32 +277,3 @@ def _installed(package: str) -> bool:
     import importlib.util
 
     return importlib.util.find_spec(package) is not None
-
-
-def _remove_model(folder: Path) -> None:
-    """Take away the files of an older model, of which a new one may have fewer."""
-    for path in folder.iterdir():
-        if path.is_dir() and _MODULE.match(path.name):
-            shutil.rmtree(path)
-        elif path.is_file() and _MODEL_FILE.match(path.name):
-            path.unlink()
-
-
-@contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Put a full disk and a full memory in words, which the libraries tell by errors of many kinds."""
-    try:
-        yield
-    except HbtBenchError:
-        raise
-    except Exception as error:
-        text = str(error)
-        if isinstance(error, OSError) and error.errno in _UNWRITABLE:
-            raise output_error(folder, error) from error
-        if any(words in text for words in ("No space left", "os error 28", "iostream error", "unexpected pos")):
-            raise output_error(folder, OSError(errno.ENOSPC, "no space left")) from error
-        if "out of memory" in text or "can't allocate memory" in text:
-            raise ModelError(
-                "there is not enough memory for this batch: lower --batch-size, or use --cached or --accumulation"
-            ) from error
-        raise
