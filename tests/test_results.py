@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 import shutil
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from hbt_bench.reporting.intervals import EXCESS, Intervals
 from hbt_bench.reporting.results import Result, StoredRanks, read_all, write
 
 FIXTURES = Path(__file__).parent / "fixtures"
+#: What `write` makes itself.
+DERIVED = ("format", "values", "intervals", "shares", "mteb_name")
 OLD, NEW = FIXTURES / "format-1", FIXTURES / "format-2"
 
 
@@ -91,13 +95,42 @@ def test_mteb_reads_both():
 def test_writing_twice_gives_the_same_bytes(tmp_path):
     path = next(NEW.rglob("*Multilingual*.json"))
     content = json.loads(path.read_text())
-    about = {
-        key: value
-        for key, value in content["hbt_bench"].items()
-        if key not in ("format", "values", "intervals", "shares", "mteb_name")
-    }
+    about = {key: value for key, value in content["hbt_bench"].items() if key not in DERIVED}
     write(tmp_path / "x.json", content, about, {}, Result.read(path).computed_intervals())
-    assert (tmp_path / "x.json").read_bytes() == path.read_bytes()
+    written = (tmp_path / "x.json").read_text()
+    check = re.search(r', "check": \["[0-9a-f]{8}", "[0-9a-f]{8}"\]', written)
+    assert written.replace(check[0], "") == path.read_text()  # which is older than its checksums
+    write(tmp_path / "y.json", content, {**about, "speed": 1.0}, {}, Result.read(path).computed_intervals())
+    assert check[0] in (tmp_path / "y.json").read_text()
+
+
+@pytest.mark.parametrize("measures", [None, ["AP"]])
+def test_a_changed_bit_is_no_other_score(tmp_path, measures):
+    """Of the head, or of the rest where it is read: it is the result that was written, or none."""
+    path = next(NEW.rglob("*Multilingual*.json"))
+    content = json.loads(path.read_text())
+    about = {key: value for key, value in content.pop("hbt_bench").items() if key not in DERIVED}
+    before = write(tmp_path / "x.json", content, about, {}, Result.read(path).computed_intervals())
+    whole = (tmp_path / "x.json").read_bytes()
+    draw, refused = random.Random(3), 0
+    end = len(whole) if measures is None else whole.index(b"\n", 3)
+    for _ in range(400):
+        changed, place = bytearray(whole), draw.randrange(end)
+        changed[place] ^= 1 << draw.randrange(8)
+        (tmp_path / "x.json").write_bytes(changed)
+        try:
+            after = Result.read(tmp_path / "x.json", measures)
+        except OutputError:
+            refused += 1
+            continue
+        if measures is None:
+            assert after.subsets == before.subsets, place
+            assert after.subset_intervals == before.subset_intervals, place
+        assert after.by_subset("AP", before.subsets) == before.by_subset("AP", before.subsets), place
+        assert (after.signature, after.intervals, after.encoded_shares) == (
+            before.signature, before.intervals, before.encoded_shares
+        ), place  # fmt: skip
+    assert refused > 350
 
 
 def test_intervals_of_some_subsets_are_those_of_these_alone():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ FORMAT = 2
 #: The measures whose values, subset by subset, are in the head of a result.
 HEAD_MEASURES = ("AP", "R@1", "R@10", "rank_distance", EXCESS)
 HEAD = b'  "hbt_bench": '
+#: What two runs with the same scores have each its own of, and the checksums themselves.
+_OF_A_RUN = {"check", "speed", "device", "date", "evaluation_phases", "evaluation_time", "kg_co2_emissions"}
 #: How the head itself begins.
 _MARK = f'{{"format": {FORMAT},'.encode()
 
@@ -94,4 +97,26 @@ def read_head(path: Path) -> dict[str, Any] | None:
         if file.read() != b"}\n":
             raise ValueError("it has no end")
     about: dict[str, Any] = json.loads(line[len(HEAD) :].rstrip(b",\n"))
+    verify(about)
     return about
+
+
+def sealed(about: Mapping[str, Any], rest: Mapping[str, Any]) -> dict[str, Any]:
+    """The head of a result with checksums of itself and of the rest of the file, which tell a changed digit."""
+    return {**about, "check": [_checksum(about), _checksum(rest)]}
+
+
+def verify(about: Mapping[str, Any], rest: Mapping[str, Any] | None = None) -> None:
+    """Raise `ValueError` where a head, or what is below it, is not what was written; older results do not tell."""
+    if "check" in about:
+        own, below = about["check"]
+        if own != _checksum(about):
+            raise ValueError("its head is not what was written")
+        if rest is not None and below != _checksum(rest):
+            raise ValueError("it is not what was written")
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """The same however the JSON is laid out, and for equal results of two runs."""
+    lasting = {key: value for key, value in content.items() if key not in _OF_A_RUN}
+    return f"{zlib.crc32(json.dumps(lasting, sort_keys=True).encode()):08x}"

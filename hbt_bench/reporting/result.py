@@ -13,7 +13,7 @@ from hbt_bench.errors import OutputError
 from hbt_bench.ranking.measures import Array
 from hbt_bench.ranking.subsets import MODES, Mode
 from hbt_bench.reporting import limits
-from hbt_bench.reporting.head import FORMAT, HEAD_MEASURES, HeadScores, head_values, read_head
+from hbt_bench.reporting.head import FORMAT, HEAD_MEASURES, HeadScores, head_values, read_head, verify
 from hbt_bench.reporting.intervals import Interval, Intervals, decode_shares, question_shares
 from hbt_bench.reporting.stored_ranks import StoredRanks
 
@@ -187,6 +187,7 @@ class Result:
                     f"{path} is no result of hbt-bench: name one of the files that `hbt-bench run` writes"
                 )
             about = content["hbt_bench"]
+            verify(about, {key: value for key, value in content.items() if key != "hbt_bench"})
             if limits.as_count(about.get("format", 1)) > FORMAT:
                 raise OutputError(f"{path} was written by a newer hbt-bench: upgrade to read it")
             subsets = subset_scores(content["scores"], about["stock"])

@@ -2,7 +2,7 @@
 
 ``<output>/<model>/<revision>/<Task>.json`` is an MTEB `TaskResult`, with two more keys. ``hbt_bench`` is the first and
 stands on a line of its own, the second of the file: the identity of the result and all that a leaderboard shows, so
-that a thousand results are read by their heads. ``hbt_bench_intervals`` are the intervals of single subsets. A file is
+that a thousand results are read by their heads, with checksums of itself and of the rest. ``hbt_bench_intervals`` are the intervals of single subsets. A file is
 written whole or not at all, and it is the last that is written of a task, so that a file that is there is complete.
 
 Format 2 is this one. Format 1 has no ``format``, its ``hbt_bench`` comes last, and intervals are made from
@@ -20,7 +20,7 @@ from typing import Any
 
 from hbt_bench.corpus.atomic import write_text
 from hbt_bench.errors import OutputError
-from hbt_bench.reporting.head import FORMAT, HEAD, head_values
+from hbt_bench.reporting.head import FORMAT, HEAD, head_values, sealed
 from hbt_bench.reporting.intervals import Intervals
 from hbt_bench.reporting.result import ForeignError, Result, model_label, subset_scores
 from hbt_bench.reporting.stored_ranks import StoredRanks
@@ -63,6 +63,7 @@ def write(
     # the format comes first, as what tells a reader of heads that this is one
     head = {"format": FORMAT, **about, "mteb_name": task_result["task_name"], "values": head_values(subsets), **means}
     rest = {key: value for key, value in task_result.items() if key not in ("hbt_bench", "hbt_bench_intervals")}
+    head = sealed(head, {**rest, "hbt_bench_intervals": subset_intervals})
     body = json.dumps(rest, indent=2, ensure_ascii=False)[1:-2]
     tail = f'"hbt_bench_intervals": {json.dumps(subset_intervals)}'
     write_text(path, f"{{\n{HEAD.decode()}{json.dumps(head, ensure_ascii=False)},{body},\n  {tail}\n}}\n")
