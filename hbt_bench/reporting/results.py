@@ -2,8 +2,9 @@
 
 ``<output>/<model>/<revision>/<Task>.json`` is an MTEB `TaskResult`, with two more keys. ``hbt_bench`` is the first and
 stands on a line of its own, the second of the file: the identity of the result and all that a leaderboard shows, so
-that a thousand results are read by their heads, with checksums of itself and of the rest. ``hbt_bench_intervals`` are the intervals of single subsets. A file is
-written whole or not at all, and it is the last that is written of a task, so that a file that is there is complete.
+that a thousand results are read by their heads, with checksums of itself and of the rest. ``hbt_bench_intervals`` are
+the intervals of single subsets. A file is written whole or not at all, and it is the last that is written of a task, so
+that a file that is there is complete.
 
 Format 2 is this one. Format 1 has no ``format``, its ``hbt_bench`` comes last, and intervals are made from
 its ranks.
