@@ -12,6 +12,7 @@ from importlib.metadata import version
 
 import pytest
 
+import hbt_bench.cli.tasks  # noqa: F401 -- imported for the first time in a test, it would keep what stands in there
 from hbt_bench.cli.main import run
 from hbt_bench.ranking import bm25
 from hbt_bench.tasks import registry
@@ -454,8 +455,6 @@ def test_a_name_that_is_too_long_for_a_file(hbt, arguments):
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EACCES, 5), (errno.ENOSPC, 5), (errno.ENAMETOOLONG, 2)])
 def test_what_the_system_says_of_a_path_is_one_sentence(hbt, monkeypatch, number, code):
-    import hbt_bench.cli.tasks  # noqa: F401 -- imported for the first time below, it would keep what stands in here
-
     def refused():
         raise OSError(number, os.strerror(number), "a\nb")
 
