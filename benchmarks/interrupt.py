@@ -48,8 +48,8 @@ def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
         process.kill()
         return "never", process.communicate()[1]
     if "Traceback" in said or "Exception ignored" in said:
-        # of Python's own start nothing can be said: our first line was not yet run
-        return ("traceback" if "hbt_bench/__main__.py" in said else "python's start"), said
+        early = "hbt_bench/__main__.py" not in said and process.returncode not in (0, 130)  # Python itself was starting
+        return ("before __main__" if early else "traceback"), said
     words = {130: "130", -signal.SIGINT: "signal", 0: "done before"}
     return words.get(process.returncode, f"code {process.returncode}"), said
 
@@ -73,7 +73,7 @@ def disturb(job: kill.Job, moments: int, chance: random.Random, folder: Path) ->
             process.send_signal(signal.SIGINT)
         how, said = ended(process)
         counts[how] += 1
-        if how not in ("130", "signal", "done before", "python's start"):
+        if how not in ("130", "signal", "done before", "before __main__"):
             wrong.append(f"at {moment:.3f} s: {how}: {said[-4000:]}")
         wrong += kill.torn(place) if place.exists() else []
     how, said = ended(started(job.command(place), cache))
@@ -106,7 +106,7 @@ def main() -> int:
                 place.mkdir()
                 found[kind] = disturb(job, options.moments, random.Random(f"{options.seed}/{kind}"), place)
                 print(kind, found[kind], flush=True)
-    ends = ("130", "signal", "done before", "python's start")
+    ends = ("130", "signal", "done before", "before __main__")
     header = ("command", "interrupts", *ends, "failures", "undisturbed, s")
     rows = [
         (kind, one["interrupts"], *(one["ends"].get(end, 0) for end in ends), len(one["failures"]), one["seconds"])

@@ -106,7 +106,7 @@ def test_help_lists_every_command_and_exit_code(hbt):
     for name in ("run", "tasks", "data", "leaderboard", "quickstart"):
         assert f"\n  {name} " in out
     said = " ".join(out.split())
-    assert "0 done, 1 a defect of the program (of the installation, for doctor), 2 wrong usage" in said
+    assert "0 done, 1 a defect of the program or of the installation, 2 wrong usage" in said
     assert "6 another process was lost, 130 interrupted" in said
     assert hbt("-h") == (0, out, "")
 

@@ -93,7 +93,7 @@ def _version(context: click.Context, option: click.Parameter, wanted: bool) -> N
 def cli() -> None:
     """Multilingual retrieval benchmarks for MTEB: three modes, exact ranks, language bias.
 
-    Exit codes: 0 done, 1 a defect of the program (of the installation, for doctor), 2 wrong usage,
+    Exit codes: 0 done, 1 a defect of the program or of the installation, 2 wrong usage,
     3 data missing or damaged, 4 no usable model, 5 output not writable, 6 another process was lost,
     130 interrupted.
     """
