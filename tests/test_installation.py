@@ -14,6 +14,7 @@ import pytest
 
 from hbt_bench.cli.main import run
 from hbt_bench.corpus.download import cache_dir
+from hbt_bench.ranking import store as ranking_store
 from hbt_bench.ranking.store import EmbeddingStore
 from hbt_bench.tasks import installation
 from hbt_bench.tasks.installation import check_all
@@ -44,6 +45,102 @@ def test_no_model_is_loaded_and_no_harness_imported():
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+#: Runs the program with a module away, as ``python -m`` or as the console script does.
+WITHOUT = """
+import importlib.metadata, runpy, sys
+module, way, *arguments = sys.argv[1:]
+sys.modules |= dict.fromkeys(("torch", "sklearn"))  # away too, as they are slow
+if module == "metadata":
+    def gone(name):
+        if name == "hbt-bench":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return of(name)
+    of = importlib.metadata.Distribution.from_name
+    importlib.metadata.Distribution.from_name = gone
+else:
+    sys.modules[module] = None
+sys.argv = ["hbt-bench", *arguments]
+if way == "module":
+    runpy.run_module("hbt_bench", run_name="__main__", alter_sys=True)
+else:
+    from hbt_bench.__main__ import main
+    main()
+"""
+
+
+def without(module, way, *arguments):
+    """Exit code, lines of stdout and stderr of the program without a module."""
+    command = [sys.executable, "-W", "ignore", "-c", WITHOUT, module, way, *arguments]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.returncode, done.stdout.splitlines(), done.stderr.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "failed"),
+    [
+        ("numpy", "numpy", ("numpy", "vectors", "data")),
+        ("packaging", "packaging", ("python", "packages")),
+        ("pydantic", "pydantic", ("pydantic", "data")),
+        ("yaml", "pyyaml", ("pyyaml", "data")),
+        ("filelock", "filelock", ("filelock", "vectors")),
+        ("babel", "babel", ("babel", "data")),
+        ("platformdirs", "platformdirs", ("platformdirs",)),
+        ("transformers", "transformers", ("transformers",)),
+        ("metadata", "hbt-bench", ("python", "packages")),
+    ],
+)
+def test_a_missing_package_is_told_in_the_list(module, package, failed):
+    """The metadata of the package are there, as after an uninstallation that was interrupted."""
+    code, lines, err = without(module, "script", "doctor")
+    assert code == 1
+    assert err[-1].endswith(": mend what is marked ✗ and look again")
+    marked = {line[4:].split()[0]: line for line in lines if line[1] == "✗"}
+    for name in failed:
+        assert f" {package} is missing or broken (" in marked[name]
+        assert marked[name].endswith(f"): `pip install --force-reinstall {package}`")
+    assert lines[-1][4:].startswith("network ")  # the rest was looked at all the same
+
+
+@pytest.mark.parametrize("way", ["script", "module"])
+@pytest.mark.parametrize("command", ["doctor", "--help", "tasks"])
+def test_nothing_works_without_click_which_is_told(way, command):
+    cause = "ModuleNotFoundError: import of click halted; None in sys.modules"
+    way_out = "install hbt-bench again with `pip install --force-reinstall hbt-bench`"
+    assert without("click", way, command) == (1, [], [f"hbt-bench: click is missing or broken ({cause}): {way_out}"])
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "command"), [("yaml", "yaml", "tasks"), ("metadata", "hbt-bench", "--version")]
+)
+def test_a_command_without_its_package_names_it(module, package, command):
+    code, out, [err] = without(module, "script", command)
+    assert (code, out) == (1, [])
+    assert err.startswith(f"hbt-bench: {package} is missing or broken (")
+    assert err.endswith("): run `hbt-bench doctor`, which says what to do")
+
+
+def test_a_package_that_cannot_be_loaded(monkeypatch, tmp_path):
+    """Also one that raises something else, and on several lines."""
+    (tmp_path / "filelock.py").write_text("raise AttributeError('\\n\\nhalf of it\\nis gone')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "filelock")
+    assert found("filelock") == (
+        "failed",
+        "filelock is missing or broken (AttributeError: half of it): `pip install --force-reinstall filelock`",
+    )
+
+
+def test_a_check_that_the_system_refuses(monkeypatch):
+    def refused(path):
+        raise PermissionError(13, "Permission denied", "/disk")
+
+    monkeypatch.setattr(installation.shutil, "disk_usage", refused)
+    cause = "PermissionError: [Errno 13] Permission denied: '/disk'"
+    assert found("disk") == ("failed", f"{cause}: mend or delete what it names")
 
 
 def requirements(monkeypatch, *lines):
@@ -120,6 +217,46 @@ def test_damaged_vectors():
     content[-1] ^= 1
     path.write_bytes(content)
     assert found("vectors") == ("warning", f"1 of 2 files are damaged, as {path}: delete them")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_what_is_no_file_among_the_vectors():
+    """Who opens a pipe waits for ever."""
+    EmbeddingStore(cache_dir() / "embeddings", "m").put(["a"], "query", "en", np.ones((1, 4), np.float32))
+    folder = cache_dir() / "embeddings" / "x"
+    folder.mkdir()
+    (folder / "link.safetensors").symlink_to(folder / "nowhere")
+    status, message = found("vectors")
+    assert (status, message) == ("warning", f"1 of 2 files are damaged, as {folder / 'link.safetensors'}: delete them")
+    os.mkfifo(folder / "pipe.safetensors")
+    os.utime(folder / "pipe.safetensors", (0, 0))
+    status, message = found("vectors")
+    assert (status, message) == ("warning", f"2 of 3 files are damaged, as {folder / 'link.safetensors'}: delete them")
+    assert found("cache")[0] == "passed"
+
+
+def test_vectors_that_another_run_removes_meanwhile(monkeypatch):
+    store = EmbeddingStore(cache_dir() / "embeddings", "m")
+    for text in "ab":
+        store.put([text], "query", "en", np.ones((1, 4), np.float32))
+    gone, status = store._path(["a"], "query", "en"), Path.lstat
+
+    def lstat(path):
+        if path == gone:
+            path.unlink(missing_ok=True)
+        return status(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "lstat", lstat)
+        assert found("vectors") == ("passed", "1 of 1 stored files looked at, all whole")
+    is_whole = ranking_store.is_whole
+
+    def removed(path):
+        path.unlink()
+        return is_whole(path)
+
+    monkeypatch.setattr(ranking_store, "is_whole", removed)
+    assert found("vectors") == ("passed", "1 of 1 stored files looked at, all whole")
 
 
 def test_data_that_are_there_missing_or_damaged(data_dir, tmp_path):

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -78,12 +79,21 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
+def _version(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+    """Tell the version; click's own way has another error where the metadata are not there."""
+    if wanted:
+        click.echo(f"hbt-bench, version {version('hbt-bench')}")
+        context.exit()
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="hbt-bench", prog_name="hbt-bench")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version and exit."
+)
 def cli() -> None:
     """Multilingual retrieval benchmarks for MTEB: three modes, exact ranks, language bias.
 
-    Exit codes: 0 done, 1 a defect of the program (of the installation, for doctor), 2 wrong usage,
+    Exit codes: 0 done, 1 a defect of the program or of the installation, 2 wrong usage,
     3 data missing or damaged, 4 no usable model, 5 output not writable, 6 another process was lost,
     130 interrupted.
     """

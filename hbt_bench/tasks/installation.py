@@ -6,46 +6,95 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
-from itertools import islice
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from hbt_bench.corpus.atomic import check_writable
 from hbt_bench.corpus.download import cache_dir, data_folder, problem_of
 from hbt_bench.errors import HbtBenchError
-from hbt_bench.ranking import store
-from hbt_bench.tasks.registry import definitions
-from hbt_bench.tasks.validation import Check, Status
+from hbt_bench.messages import one_line
+
+if TYPE_CHECKING:  # other packages, and what of ours needs them, are met inside the checks: any may be broken
+    from packaging.requirements import Requirement
+
+    from hbt_bench.tasks.spec import TaskSpec
 
 _PACKAGE = "hbt-bench"
+#: Packages whose module has another name.
+_MODULES = {"pyyaml": "yaml", "scikit-learn": "sklearn"}
+#: Packages that take seconds to import and are only looked for.
+_SLOW = ("mteb", "sentence-transformers", "transformers")
 #: Free bytes below which a run of 100,000 documents with 1,024 dimensions may not fit.
 _ROOM = 2 << 30
 #: Files of the cache that are hashed, newest first; there may be many thousands.
 _LOOKED_AT = 2000
 
+Status = Literal["passed", "warning", "failed", "skipped"]
+_MARKS: dict[Status, str] = {"passed": "✓", "warning": "?", "failed": "✗", "skipped": "-"}
+
 #: The result of a check, and its sentence.
 Found = tuple[Status, str]
 
 
+@dataclass(frozen=True)
+class Check:
+    """What was checked, with the result."""
+
+    name: str
+    status: Status
+    message: str
+
+    @property
+    def mark(self) -> str:
+        """One character for the status."""
+        return _MARKS[self.status]
+
+
 def check_all(data_dir: Path | None = None) -> Iterator[Check]:
-    """Yield each check when it is done; none loads a model or uses the network."""
-    yield _checked("python", _python)
-    for name, found in _packages():
-        yield Check(name, *found)
-    yield _checked("device", _device)
-    yield _checked("cache", _cache)
-    yield _checked("vectors", _vectors)
-    for name, found in _data(data_dir):
-        yield Check(name, *found)
-    yield _checked("disk", _disk)
-    yield _checked("network", _network)
+    """Yield each check when it is done; none loads a model or uses the network, and none raises."""
+    yield Check("python", *_tried(_python))
+    yield from _all("packages", _packages)
+    yield Check("device", *_tried(_device))
+    yield Check("cache", *_tried(_cache))
+    yield Check("vectors", *_tried(_vectors))
+    yield from _all("data", partial(_data, data_dir))
+    yield Check("disk", *_tried(_disk))
+    yield Check("network", *_tried(_network))
 
 
-def _checked(name: str, check: Callable[[], Found]) -> Check:
+def _tried(check: Callable[[], Found]) -> Found:
     try:
-        return Check(name, *check())
-    except HbtBenchError as error:
-        return Check(name, "failed", str(error))
+        return check()
+    except Exception as error:  # a broken package raises what it likes
+        return "failed", _problem(error)
+
+
+def _all(name: str, checks: Callable[[], Iterator[tuple[str, Found]]]) -> Iterator[Check]:
+    """Several checks of one kind; what keeps them from being made is told under `name`."""
+    try:
+        for one, found in checks():
+            yield Check(one, *found)
+    except Exception as error:
+        yield Check(name, "failed", _problem(error))
+
+
+def _problem(error: Exception, package: str = _PACKAGE) -> str:
+    """What is wrong and what to do about it; `package` is installed again where the error names no other."""
+    if isinstance(error, HbtBenchError):
+        return str(error)
+    cause = one_line(f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}")
+    if isinstance(error, OSError):
+        return f"{cause}: mend or delete what it names"
+    if isinstance(error, ImportError) and error.name and not error.name.startswith("hbt_bench"):
+        module = error.name.partition(".")[0]
+        package = next((name for name, one in _MODULES.items() if one == module), module)
+    return f"{package} is missing or broken ({cause}): `pip install --force-reinstall {package}`"
 
 
 def _python() -> Found:
@@ -67,20 +116,34 @@ def _packages() -> Iterator[tuple[str, Found]]:
                       and one.marker.evaluate({"extra": name})), "")  # fmt: skip
         if extra == "dev" or (one.marker and not extra and not one.marker.evaluate({"extra": ""})):
             continue
+        yield one.name, _tried(partial(_package, one, extra))
+
+
+def _package(one: Requirement, extra: str) -> Found:
+    try:
+        here = version(one.name)
+    except PackageNotFoundError:
         name = f"{_PACKAGE}[{extra}]" if extra else f"{one.name}{one.specifier}"
-        try:
-            here = version(one.name)
-        except PackageNotFoundError:
-            status: Status = "skipped" if extra else "failed"
-            yield one.name, (status, f"not installed: `pip install '{name}'`{' if you need it' if extra else ''}")
-            continue
-        if one.specifier.contains(here, prereleases=True):
-            yield one.name, ("passed", f"{here}, supported is {one.specifier or 'any'}")
-        else:
-            yield (
-                one.name,
-                ("failed", f"{here}, supported is {one.specifier}: `pip install '{one.name}{one.specifier}'`"),
-            )
+        status: Status = "skipped" if extra else "failed"
+        return status, f"not installed: `pip install '{name}'`{' if you need it' if extra else ''}"
+    if not one.specifier.contains(here, prereleases=True):
+        return "failed", f"{here}, supported is {one.specifier}: `pip install '{one.name}{one.specifier}'`"
+    if not extra and (problem := _not_loaded(one.name)):
+        return "failed", problem
+    return "passed", f"{here}, supported is {one.specifier or 'any'}"
+
+
+def _not_loaded(package: str) -> str:
+    """What keeps a package from being imported, or nothing; its metadata may be there without it."""
+    module = _MODULES.get(package, package.replace("-", "_"))
+    try:
+        if package not in _SLOW:
+            import_module(module)
+        elif find_spec(module) is None:
+            raise ModuleNotFoundError(f"No module named '{module}'", name=module)
+    except Exception as error:
+        return _problem(error, package)
+    return ""
 
 
 def _extras() -> list[str]:
@@ -104,8 +167,9 @@ def _device() -> Found:
 def _cache() -> Found:
     folder = cache_dir()
     check_writable(folder, "set HBT_BENCH_CACHE to another folder")
-    sizes = [path.lstat().st_size for path in folder.rglob("*") if path.is_file()]
-    left = [path for path in folder.rglob(".*.tmp") if path.is_file()]
+    files = _below(folder)
+    sizes = [status.st_size for status in files.values()]
+    left = [path for path in files if path.name.startswith(".") and path.suffix == ".tmp"]
     text = f"{folder} can be written; {len(sizes):,} files, {sum(sizes) / 1e9:.2f} GB"
     if left:
         return "warning", f"{text}; {len(left)} are left over from killed runs: delete {left[0]} and those like it"
@@ -114,13 +178,26 @@ def _cache() -> Found:
 
 def _vectors() -> Found:
     """Hash what is stored; a damaged file is encoded again when it is asked for, so it is no failure."""
-    folder = cache_dir() / "embeddings"
-    found = sorted(folder.rglob("*.safetensors"), key=lambda path: path.stat().st_mtime, reverse=True)
-    looked_at = list(islice(found, _LOOKED_AT))
-    damaged = [path for path in looked_at if not store.is_whole(path)]
+    from hbt_bench.ranking.store import is_whole
+
+    files = _below(cache_dir() / "embeddings")
+    found = [path for path in sorted(files, key=lambda path: -files[path].st_mtime) if path.suffix == ".safetensors"]
+    looked_at = found[:_LOOKED_AT]
+    # who opens a pipe waits for ever; another run may remove its vectors meanwhile
+    damaged = [path for path in looked_at if not (path.is_file() and is_whole(path)) and os.path.lexists(path)]
     if damaged:
         return "warning", f"{len(damaged)} of {len(looked_at):,} files are damaged, as {damaged[0]}: delete them"
     return "passed", f"{len(looked_at):,} of {len(found):,} stored files looked at, all whole"
+
+
+def _below(folder: Path) -> dict[Path, os.stat_result]:
+    """All that is no folder below a folder; what vanishes meanwhile is left out."""
+    found = {}
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                found[Path(place, name)] = Path(place, name).lstat()
+    return found
 
 
 def _data(data_dir: Path | None) -> Iterator[tuple[str, Found]]:
@@ -130,19 +207,25 @@ def _data(data_dir: Path | None) -> Iterator[tuple[str, Found]]:
         yield "data", ("failed", f"{root} is no folder: let HBT_BENCH_DATA (--data-dir) name the folder of the data")
         return
     place = root or cache_dir() / "data"
+    from hbt_bench.tasks.registry import definitions
+
+    way = "fetch them by hand" if root else "`hbt-bench data fetch {}`"
     for name, spec in definitions().items():
-        files = list(spec.source.remote_files().values())
-        here = [file for file in files if os.path.lexists(place / file.path)]
-        problems = [problem for file in here if (problem := problem_of(place / file.path, file.sha256, file.size))]
-        way = "fetch them by hand" if root else f"`hbt-bench data fetch {name}`"
-        if problems:
-            yield name, ("failed", f"{problems[0]}: delete it and {way}")
-        elif files and not here:
-            yield name, ("skipped", f"no data in {place}: {way}")
-        elif len(here) < len(files):
-            yield name, ("warning", f"{len(here)} of {len(files)} files in {place}: {way}")
-        elif files:
-            yield name, ("passed", f"{len(files)} files in {place}, SHA-256 as pinned")
+        if spec.source.remote_files():
+            yield name, _tried(partial(_files, spec, place, way.format(name)))
+
+
+def _files(spec: TaskSpec, place: Path, way: str) -> Found:
+    files = list(spec.source.remote_files().values())
+    here = [file for file in files if os.path.lexists(place / file.path)]
+    problems = [problem for file in here if (problem := problem_of(place / file.path, file.sha256, file.size))]
+    if problems:
+        return "failed", f"{problems[0]}: delete it and {way}"
+    if not here:
+        return "skipped", f"no data in {place}: {way}"
+    if len(here) < len(files):
+        return "warning", f"{len(here)} of {len(files)} files in {place}: {way}"
+    return "passed", f"{len(files)} files in {place}, SHA-256 as pinned"
 
 
 def _disk() -> Found:
