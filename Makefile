@@ -59,6 +59,7 @@ fuzz: .venv/dev
 	PYTHONPATH=. $(BIN)/python benchmarks/fuzz_ranks.py --count 100000 --output results/benchmarks/fuzz_ranks
 	PYTHONPATH=. $(BIN)/python benchmarks/fuzz_readers.py --count 2000 --output results/benchmarks/fuzz_readers
 	PYTHONPATH=. $(BIN)/python benchmarks/kill.py --moments 50 --output results/benchmarks/kill
+	PYTHONPATH=. $(BIN)/python benchmarks/interrupt.py --moments 50 --output results/benchmarks/interrupt
 
 # Changes of the arithmetic that no test notices; one or two hours of one core. `mutmut results` lists them afterwards.
 mutation: .venv/dev

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -179,6 +180,15 @@ def test_any_flipped_bit_is_a_miss(store):
         damaged[place // 8] ^= 1 << place % 8
         path.write_bytes(damaged)
         assert store.get(*KEY) is None, place
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_a_pipe_is_a_miss_and_is_not_waited_for(store):
+    store.put(*KEY, VECTORS)
+    [path] = files(store)
+    path.unlink()
+    os.mkfifo(path)
+    assert store.get(*KEY) is None
 
 
 def test_a_damaged_file_is_replaced(store):

@@ -127,6 +127,8 @@ def is_whole(path: Path) -> bool:
 def _read(path: Path) -> NDArray[np.float32] | None:
     """The mapped vectors of a file, None for one that is not there, not readable or damaged."""
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return None
         with path.open("rb") as file:
             head = file.read(8)
             head += file.read(min(int.from_bytes(head, "little"), 4096))

@@ -7,18 +7,18 @@ import platform
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from hbt_bench.corpus.atomic import check_writable
 from hbt_bench.corpus.download import cache_dir, data_folder, problem_of
 from hbt_bench.errors import HbtBenchError
 from hbt_bench.messages import one_line
+from hbt_bench.tasks.check import Check, Status
 
 if TYPE_CHECKING:  # other packages, and what of ours needs them, are met inside the checks: any may be broken
     from packaging.requirements import Requirement
@@ -35,25 +35,9 @@ _ROOM = 2 << 30
 #: Files of the cache that are hashed, newest first; there may be many thousands.
 _LOOKED_AT = 2000
 
-Status = Literal["passed", "warning", "failed", "skipped"]
-_MARKS: dict[Status, str] = {"passed": "✓", "warning": "?", "failed": "✗", "skipped": "-"}
 
 #: The result of a check, and its sentence.
 Found = tuple[Status, str]
-
-
-@dataclass(frozen=True)
-class Check:
-    """What was checked, with the result."""
-
-    name: str
-    status: Status
-    message: str
-
-    @property
-    def mark(self) -> str:
-        """One character for the status."""
-        return _MARKS[self.status]
 
 
 def check_all(data_dir: Path | None = None) -> Iterator[Check]:

@@ -6,33 +6,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from hbt_bench.corpus.collection import Collection
 from hbt_bench.errors import DataError, HbtBenchError, UsageError
 from hbt_bench.languages import LANGUAGES
+from hbt_bench.tasks.check import Check
 from hbt_bench.tasks.folders import Folder, taken, twin_of
 from hbt_bench.tasks.registry import definitions, mteb_task_names, shipped
 from hbt_bench.tasks.schema import Files
 from hbt_bench.tasks.sources import MtebSource
 from hbt_bench.tasks.spec import TaskSpec
-
-Status = Literal["passed", "warning", "failed", "skipped"]
-_MARKS: dict[Status, str] = {"passed": "✓", "warning": "?", "failed": "✗", "skipped": "-"}
-
-
-@dataclass(frozen=True)
-class Check:
-    """What was checked, with the result."""
-
-    name: str
-    status: Status
-    message: str
-
-    @property
-    def mark(self) -> str:
-        """One character for the status."""
-        return _MARKS[self.status]
 
 
 class _WarningError(Exception):
