@@ -579,13 +579,16 @@ def test_the_home_of_nobody(
     finally:
         registry.forget()
     told = capsys.readouterr()
+    said = f"{variable} names ~nouser99/x, and there is no such user: write the path in full\n"
     if arguments == ["tasks"] and variable != "HBT_BENCH_TASKS":  # which needs neither
         assert code == 0
+    elif arguments == ["doctor"]:  # which goes on
+        assert code == 1
+        assert {line.split()[0] for line in told.out.splitlines(keepends=True) if line.endswith(said)} == {"✗"}
+        assert told.err.endswith(": mend what is marked ✗ and look again\n")
     else:
         assert code == 2
-        assert (
-            told.err == f"hbt-bench: {variable} names ~nouser99/x, and there is no such user: write the path in full\n"
-        )
+        assert told.err == f"hbt-bench: {said}"
 
 
 def test_an_empty_data_variable_counts_as_unset(file: RemoteFile, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
