@@ -16,6 +16,8 @@ from tests.encoders import torch_random_model
 ROOT = Path(__file__).resolve().parent.parent
 #: Folders with a model that the documentation names.
 MODELS = ("ckpt", "ckpt-a", "ckpt-b", "a", "b", "c", "other", "all-MiniLM-L6-v2", "intfloat/multilingual-e5-base")
+#: Those of the tasks in tasks/ood that are stood in for: what documentation and recipes name.
+_LANGUAGES = ("am", "ar", "de", "en", "es", "et", "hi", "ru", "sw", "te", "th", "tr", "yo", "zh")
 _WORDS = [
     "river",
     "stone",
@@ -73,7 +75,10 @@ def _data(data: Path, tasks: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(_lareqa(name, code)))
     for path in (tasks / "ood").glob("*-ood.yaml"):
-        source = yaml.safe_load(path.read_text())["source"]
+        content = yaml.safe_load(path.read_text())
+        source = content["source"]
+        source["languages"] = [code for code in source["languages"] if code in _LANGUAGES]  # a thousand pairs take long
+        path.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
         _gzip(data / source["path"], [_record(row, source) for row in range(60)])
     codes = ("de", "en", "es", "tr", "zh")
     for name in ("mlqa-test", "mkqa-mia", "exams", "xcopa", "paws-x"):

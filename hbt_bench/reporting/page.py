@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -36,11 +37,8 @@ def render(content: Mapping[str, Any], title: str) -> str:
     The leaderboards are in the page itself, so that they are read without a script. A policy in the page forbids it to
     load anything and to run any script but its own two, which are named by their hashes.
     """
-    import vl_convert
-
     specs = {name: make() for name, make in CHARTS.items()}
-    vega = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    scripts = [_script_safe(vega), _script_safe(_read("report.js"))]
+    scripts = [_script_safe(_vega()), _script_safe(_read("report.js"))]
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()}'" for one in scripts)
     policy = f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     return Template(_read("report.html")).substitute(
@@ -57,6 +55,15 @@ def render(content: Mapping[str, Any], title: str) -> str:
         vega=scripts[0],
         script=scripts[1],
     )
+
+
+@cache
+def _vega() -> str:
+    """The plotting library as one script, which takes seconds to put together."""
+    import vl_convert
+
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return bundle
 
 
 def _read(name: str) -> str:
