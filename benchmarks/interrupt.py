@@ -8,13 +8,11 @@ already, no traceback may be seen and no file torn; in the end it is run to its 
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -90,26 +88,9 @@ def main() -> int:
     """Interrupt each job and print the counts; the exit code says whether all ended as they should."""
     import report
 
-    from tests.encoders import torch_random_model
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--moments", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", action="append")
-    parser.add_argument("--output", default="")
-    options = parser.parse_args()
+    options = kill.parsed(__doc__)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # who was started in the background hands on to ignore it
-    found = {}
-    with tempfile.TemporaryDirectory() as name:
-        inputs = Path(name, "inputs")
-        inputs.mkdir()
-        torch_random_model(inputs / "model", 0)
-        for kind, job in jobs(inputs).items():
-            if not options.only or kind in options.only:
-                place = Path(name, kind)
-                place.mkdir()
-                found[kind] = disturb(job, options.moments, random.Random(f"{options.seed}/{kind}"), place)
-                print(kind, found[kind], flush=True)
+    found = kill.disturbed(jobs, disturb, options)
     ends = ("130", "signal", "done before", "before __main__")
     header = ("command", "interrupts", *ends, "failures", "undisturbed, s")
     rows = [

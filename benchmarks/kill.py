@@ -187,22 +187,24 @@ def disturb(job: Job, moments: int, chance: random.Random, folder: Path) -> dict
     return {"seconds": round(seconds, 2), "kills": kills, "completed": finished, "failures": wrong}
 
 
-def main() -> int:
-    """Kill each job and print the counts; the exit code says whether all ended as undisturbed."""
-    import report
-    import torch
-
-    from tests.encoders import torch_random_model
-
-    parser = argparse.ArgumentParser(description=__doc__)
+def parsed(about: str | None) -> argparse.Namespace:
+    """The command line of a script that disturbs commands."""
+    parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--moments", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", action="append")
     parser.add_argument("--output", default="")
-    options = parser.parse_args()
-    torch.set_num_threads(1)  # threads do not survive a fork
-    for module in _MODULES:
-        importlib.import_module(module)
+    return parser.parse_args()
+
+
+def disturbed(
+    jobs: Callable[[Path], dict[str, Job]],
+    disturb: Callable[[Job, int, random.Random, Path], dict[str, Any]],
+    options: argparse.Namespace,
+) -> dict[str, dict[str, Any]]:
+    """What `disturb` found of each job that was asked for, in a folder of its own."""
+    from tests.encoders import torch_random_model
+
     found = {}
     with tempfile.TemporaryDirectory() as name:
         inputs = Path(name, "inputs")
@@ -214,6 +216,19 @@ def main() -> int:
                 place.mkdir()
                 found[kind] = disturb(job, options.moments, random.Random(f"{options.seed}/{kind}"), place)
                 print(kind, found[kind], flush=True)
+    return found
+
+
+def main() -> int:
+    """Kill each job and print the counts; the exit code says whether all ended as undisturbed."""
+    import report
+    import torch
+
+    options = parsed(__doc__)
+    torch.set_num_threads(1)  # threads do not survive a fork
+    for module in _MODULES:
+        importlib.import_module(module)
+    found = disturbed(jobs, disturb, options)
     rows = [
         (kind, one["kills"], one["completed"], len(one["failures"]), f"{one['seconds']:.1f}")
         for kind, one in found.items()

@@ -35,7 +35,6 @@ _ROOM = 2 << 30
 #: Files of the cache that are hashed, newest first; there may be many thousands.
 _LOOKED_AT = 2000
 
-
 #: The result of a check, and its sentence.
 Found = tuple[Status, str]
 
