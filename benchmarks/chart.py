@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
-from hbt_bench.corpus.atomic import write_bytes
+from hbt_bench.files import write_bytes
 
 
 def main(source: Path, target: Path) -> None:

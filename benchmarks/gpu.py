@@ -23,16 +23,16 @@ import report
 import torch
 import training
 
-from hbt_bench.corpus.collection import Collection
-from hbt_bench.ranking.encoders import DenseScorer
+from hbt_bench.data.collection import Collection
+from hbt_bench.mteb.models import ModelRequest
+from hbt_bench.mteb.shared_pass import MtebEncoder
+from hbt_bench.mteb.tasks import ParallelRetrieval, SharedPass, quiet_libraries
+from hbt_bench.ranking.dense import DenseScorer
 from hbt_bench.ranking.ranks import rank
-from hbt_bench.reporting.evaluation import Evaluation
-from hbt_bench.tasks.mteb_model import ModelRequest
-from hbt_bench.tasks.mteb_pass import MtebEncoder
-from hbt_bench.tasks.mteb_task import ParallelRetrieval, SharedPass, quiet_libraries
+from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.tasks.registry import select_tasks
-from hbt_bench.tasks.spec import TaskSpec
-from hbt_bench.training.inits import subwords
+from hbt_bench.tasks.task import TaskSpec
+from hbt_bench.training.models import subwords
 from hbt_bench.training.sources import from_collection
 
 

@@ -15,10 +15,10 @@ from itertools import cycle, islice
 import numpy as np
 import report
 
-from hbt_bench.corpus.collection import Collection, Document, Query
+from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.languages import LANGUAGES
-from hbt_bench.ranking.encoders import DenseScorer
-from hbt_bench.ranking.encoding import Vectors
+from hbt_bench.ranking.dense import DenseScorer
+from hbt_bench.ranking.encode import Vectors
 from hbt_bench.ranking.ranks import rank
 
 _DIMENSIONS = 384

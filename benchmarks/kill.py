@@ -53,8 +53,8 @@ _STUDY = {
 #: What is loaded before the first fork, so that a kill meets the work and not the imports.
 _MODULES = (
     "mteb", "sentence_transformers", "datasets", "pandas", "hbt_bench.cli.run", "hbt_bench.cli.train",
-    "hbt_bench.cli.study", "hbt_bench.cli.report", "hbt_bench.reporting.evaluation", "hbt_bench.training.training",
-    "hbt_bench.training.loop", "hbt_bench.studies.plan", "hbt_bench.studies.report", "hbt_bench.reporting.report",
+    "hbt_bench.cli.study", "hbt_bench.cli.report", "hbt_bench.results.evaluate", "hbt_bench.training.run",
+    "hbt_bench.training.trainer", "hbt_bench.studies.jobs", "hbt_bench.studies.report", "hbt_bench.reports.page",
 )  # fmt: skip
 _TIMES = {"date", "evaluation_phases", "evaluation_time", "kg_co2_emissions", "speed", "device", "seconds"}
 

@@ -19,8 +19,8 @@ import torch
 from growth import Cosine, collection_of
 from numpy.lib.format import open_memmap
 
-from hbt_bench.ranking.encoders import DenseScorer
-from hbt_bench.ranking.encoding import Vectors
+from hbt_bench.ranking.dense import DenseScorer
+from hbt_bench.ranking.encode import Vectors
 from hbt_bench.ranking.ranks import rank
 
 _DIMENSIONS = 384

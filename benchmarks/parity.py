@@ -18,12 +18,12 @@ from mteb.abstasks.retrieval import AbsTaskRetrieval
 from numpy.typing import NDArray
 from precomputed import KINDS, PrecomputedEncoder, encoder_for
 
-from hbt_bench.corpus.collection import Collection
-from hbt_bench.ranking.encoders import DenseScorer
-from hbt_bench.ranking.measures import Ranking, mteb_scores
+from hbt_bench.data.collection import Collection
+from hbt_bench.measures.ranking import Ranking, mteb_scores
+from hbt_bench.mteb.tasks import MtebEncoder, ParallelRetrieval, SharedPass, quiet_libraries
+from hbt_bench.ranking.dense import DenseScorer
 from hbt_bench.ranking.ranks import CONFIDENCE_DEPTH, Confidences, Ranks, rank
 from hbt_bench.ranking.subsets import MODES, Judged
-from hbt_bench.tasks.mteb_task import MtebEncoder, ParallelRetrieval, SharedPass, quiet_libraries
 from hbt_bench.tasks.registry import select_tasks
 
 _ENCODE = {"batch_size": 32, "show_progress_bar": False}

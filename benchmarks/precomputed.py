@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hbt_bench.corpus.atomic import write_bytes
-from hbt_bench.corpus.collection import Collection, Document, Query
-from hbt_bench.corpus.download import cache_dir
+from hbt_bench.data.collection import Collection, Document, Query
+from hbt_bench.data.download import cache_dir
+from hbt_bench.files import write_bytes
 
 if TYPE_CHECKING:
     from mteb.models import ModelMeta

@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 
 from hbt_bench.studies.answer import answer, probability
-from hbt_bench.studies.findings import Findings
-from hbt_bench.studies.plan import Place, Plan
+from hbt_bench.studies.jobs import Place, Plan
 from hbt_bench.studies.report import Report, command
 from hbt_bench.studies.study import find, names
+from hbt_bench.studies.study_result import Findings
 from hbt_bench.training.sources import data_folders
 
 _MARKS = ("<!-- answers -->", "<!-- /answers -->")

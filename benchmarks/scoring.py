@@ -23,10 +23,10 @@ from typing import Any
 import report
 from precomputed import KINDS, PrecomputedEncoder, encoder_for
 
-from hbt_bench.corpus.collection import Collection
+from hbt_bench.data.collection import Collection
 from hbt_bench.ranking.subsets import MODES
 from hbt_bench.tasks.registry import select_tasks
-from hbt_bench.tasks.spec import TaskSpec
+from hbt_bench.tasks.task import TaskSpec
 
 #: Scores of each subset; subsets of all modes have different names.
 Scores = dict[str, dict[str, float]]
@@ -63,7 +63,7 @@ def _mteb(spec: TaskSpec, collection: Collection, encoder: PrecomputedEncoder) -
 
 
 def _all_keys(spec: TaskSpec, collection: Collection, encoder: PrecomputedEncoder) -> Step:
-    from hbt_bench.tasks.mteb_task import ParallelRetrieval, SharedPass
+    from hbt_bench.mteb.tasks import ParallelRetrieval, SharedPass
 
     shared = SharedPass(spec, collection)
     tasks = [ParallelRetrieval(shared, mode) for mode in MODES]
@@ -81,10 +81,10 @@ def _all_keys(spec: TaskSpec, collection: Collection, encoder: PrecomputedEncode
 
 
 def _ranks(spec: TaskSpec, collection: Collection, encoder: PrecomputedEncoder) -> Step:
-    from hbt_bench.ranking.encoders import DenseScorer
-    from hbt_bench.ranking.measures import Ranking, own_scores
+    from hbt_bench.measures.ranking import Ranking, own_scores
+    from hbt_bench.mteb.tasks import MtebEncoder, ParallelRetrieval, SharedPass
+    from hbt_bench.ranking.dense import DenseScorer
     from hbt_bench.ranking.ranks import rank
-    from hbt_bench.tasks.mteb_task import MtebEncoder, ParallelRetrieval, SharedPass
 
     shared = SharedPass(spec, collection)
     metadata = ParallelRetrieval(shared, "multi").metadata
@@ -128,7 +128,7 @@ def _prepare(part: str, spec: TaskSpec, collection: Collection, encoder: Precomp
 
 def run_part(part: str, options: argparse.Namespace) -> dict[str, Any]:
     """Measure one part in this process; the libraries and the vectors are there before anything is counted."""
-    from hbt_bench.tasks.mteb_task import quiet_libraries
+    from hbt_bench.mteb.tasks import quiet_libraries
 
     quiet_libraries()
     spec = select_tasks(options.collection)[0].spec

@@ -6,10 +6,10 @@ from typing import Any
 
 from mteb.abstasks.retrieval import AbsTaskRetrieval
 
-from hbt_bench.corpus.collection import Collection
+from hbt_bench.data.collection import Collection
+from hbt_bench.mteb.tasks import ParallelRetrieval, SharedPass
 from hbt_bench.ranking.subsets import MODES
-from hbt_bench.tasks.mteb_task import ParallelRetrieval, SharedPass
-from hbt_bench.tasks.spec import TaskSpec
+from hbt_bench.tasks.task import TaskSpec
 
 
 class Stock(AbsTaskRetrieval):  # type: ignore[misc]

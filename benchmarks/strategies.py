@@ -18,18 +18,18 @@ from pathlib import Path
 import numpy as np
 import report
 
-from hbt_bench.ranking.bias import MEASURES
-from hbt_bench.ranking.measures import Ranking
-from hbt_bench.ranking.significance import Clusters, Paired, bootstrap, holm, percentiles
+from hbt_bench.measures.bias import MEASURES
+from hbt_bench.measures.ranking import Ranking
+from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.ranking.subsets import Mode
-from hbt_bench.reporting.evaluation import Evaluation
-from hbt_bench.reporting.frame import load_results
-from hbt_bench.reporting.systems import Evidence, Source
-from hbt_bench.tasks.mteb_model import ModelRequest
+from hbt_bench.reports.systems import Evidence, Source
+from hbt_bench.results.evaluate import Evaluation
+from hbt_bench.results.frame import load_results
+from hbt_bench.stats.paired import Clusters, Paired, bootstrap, holm, percentiles
 from hbt_bench.tasks.registry import select_tasks
-from hbt_bench.tasks.spec import TaskSpec
+from hbt_bench.tasks.task import TaskSpec
 from hbt_bench.training.recipe import Recipe
-from hbt_bench.training.training import Training
+from hbt_bench.training.run import Training
 
 #: Name, strategy and alpha of each model.
 RUNS = [

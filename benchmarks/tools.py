@@ -20,12 +20,12 @@ import numpy as np
 import report
 from precomputed import KINDS, encoder_for
 
-from hbt_bench.corpus.collection import Collection
-from hbt_bench.ranking.encoders import DenseScorer
-from hbt_bench.ranking.measures import Ranking
+from hbt_bench.data.collection import Collection
+from hbt_bench.measures.ranking import Ranking
+from hbt_bench.mteb.shared_pass import MtebEncoder
+from hbt_bench.ranking.dense import DenseScorer
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.ranking.subsets import judged_subsets
-from hbt_bench.tasks.mteb_pass import MtebEncoder
 from hbt_bench.tasks.registry import select_tasks
 
 _BLOCK = 512

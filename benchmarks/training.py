@@ -22,13 +22,13 @@ import report
 from transformers.utils import logging
 
 from hbt_bench.tasks.registry import definitions
-from hbt_bench.training import inits, losses
-from hbt_bench.training.loop import PlanTrainer, Rows
+from hbt_bench.training import losses, models
 from hbt_bench.training.parallel import Item, ParallelText
 from hbt_bench.training.plan import Plan
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.sources import from_collection
 from hbt_bench.training.strategies import Mixture, Supply
+from hbt_bench.training.trainer import PlanTrainer, Rows
 
 _WARM = 5
 _REQUIRED = 0.97
@@ -69,7 +69,7 @@ def throughput(source: ParallelText, init: str, batch: int, steps: int, rounds: 
     found: dict[str, list[tuple[float, float]]] = {"plain": [], "plan": []}
     for turn in range(rounds + 1):
         for name in found if turn % 2 else reversed(found):
-            model = inits.load(recipe, source.texts)
+            model = models.load(recipe, source.texts)
             loss = losses.build(recipe, model, gather=False)
             with tempfile.TemporaryDirectory() as folder:
                 count = _WARM if turn == 0 else steps

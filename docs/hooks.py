@@ -31,7 +31,7 @@ ROOTS = (
 )
 #: The models behind the YAML files that people write; `docs/reference/schemas.md` has the tables.
 SCHEMAS = {
-    "task": "hbt_bench.tasks.spec:TaskSpec",
+    "task": "hbt_bench.tasks.task:TaskSpec",
     "recipe": "hbt_bench.training.recipe:Recipe",
     "study": "hbt_bench.studies.study:Study",
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import hbt_bench
 from hbt_bench.training.recipe import Recipe
-from hbt_bench.training.training import Training
+from hbt_bench.training.run import Training
 
 RECIPE = {
     "init": "static:64",  # a bag of subwords from random weights; a hub name or a folder in earnest

@@ -8,35 +8,35 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hbt_bench.corpus.collection import Collection, Document, Query
+    from hbt_bench.data.collection import Collection, Document, Query
     from hbt_bench.errors import DataError, HbtBenchError, ModelError, OutputError, UsageError
-    from hbt_bench.ranking.measures import Ranking
+    from hbt_bench.measures.ranking import Ranking
+    from hbt_bench.mteb.models import ModelRequest
+    from hbt_bench.mteb.tasks import get_tasks
     from hbt_bench.ranking.ranks import Ranks, rank
-    from hbt_bench.reporting.compare import compare
-    from hbt_bench.reporting.evaluation import Evaluation
-    from hbt_bench.reporting.frame import load_results
-    from hbt_bench.reporting.result import Result
-    from hbt_bench.tasks.mteb_model import ModelRequest
-    from hbt_bench.tasks.mteb_task import get_tasks
+    from hbt_bench.reports.compare import compare
+    from hbt_bench.results.evaluate import Evaluation
+    from hbt_bench.results.frame import load_results
+    from hbt_bench.results.result import Result
     from hbt_bench.tasks.registry import select_tasks
 
 _MODULES = {
-    "Collection": "corpus.collection",
+    "Collection": "data.collection",
     "DataError": "errors",
-    "Document": "corpus.collection",
-    "Evaluation": "reporting.evaluation",
+    "Document": "data.collection",
+    "Evaluation": "results.evaluate",
     "HbtBenchError": "errors",
     "ModelError": "errors",
-    "ModelRequest": "tasks.mteb_model",
+    "ModelRequest": "mteb.models",
     "OutputError": "errors",
-    "Query": "corpus.collection",
-    "Ranking": "ranking.measures",
+    "Query": "data.collection",
+    "Ranking": "measures.ranking",
     "Ranks": "ranking.ranks",
-    "Result": "reporting.result",
+    "Result": "results.result",
     "UsageError": "errors",
-    "compare": "reporting.compare",
-    "get_tasks": "tasks.mteb_task",
-    "load_results": "reporting.frame",
+    "compare": "reports.compare",
+    "get_tasks": "mteb.tasks",
+    "load_results": "results.frame",
     "rank": "ranking.ranks",
     "select_tasks": "tasks.registry",
 }

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import pytest
 
-from hbt_bench.corpus import atomic
+from hbt_bench import files
 from hbt_bench.errors import OutputError
 
 needs_permissions = pytest.mark.skipif(
@@ -38,7 +38,7 @@ def failing(code: int) -> Callable[..., NoReturn]:
 
 def test_writes_text_in_utf8_into_new_folders(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "result.json"
-    atomic.write_text(path, "Größe\r\n東京\n")
+    files.write_text(path, "Größe\r\n東京\n")
     assert path.read_bytes() == "Größe\r\n東京\n".encode()
     assert names(path.parent) == ["result.json"]
 
@@ -46,7 +46,7 @@ def test_writes_text_in_utf8_into_new_folders(tmp_path: Path) -> None:
 def test_replaces_an_old_file(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_bytes(b"old and longer")
-    atomic.write_bytes(path, b"new")
+    files.write_bytes(path, b"new")
     assert path.read_bytes() == b"new"
     assert names(tmp_path) == ["result.json"]
 
@@ -55,7 +55,7 @@ def test_replaces_an_old_file(tmp_path: Path) -> None:
 def test_the_file_is_as_public_as_the_umask_allows(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
-        atomic.write_bytes(tmp_path / "result.json", b"")
+        files.write_bytes(tmp_path / "result.json", b"")
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "result.json").stat().st_mode) == 0o644
@@ -64,7 +64,7 @@ def test_the_file_is_as_public_as_the_umask_allows(tmp_path: Path) -> None:
 def test_the_target_is_old_until_the_block_ends(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_bytes(b"old")
-    with atomic.replacing(path) as file:
+    with files.replacing(path) as file:
         file.write(b"new")
         file.flush()
         (temporary,) = (name for name in names(tmp_path) if name != "result.json")
@@ -80,7 +80,7 @@ def test_a_failing_call_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: p
     path.write_bytes(b"old")
     monkeypatch.setattr(os, call, failing(errno.ENOSPC))
     with pytest.raises(OutputError) as caught:
-        atomic.write_bytes(path, b"new")
+        files.write_bytes(path, b"new")
     assert str(caught.value) == (
         f"cannot write {path}: no space left on the disk; free some space or choose another --output"
     )
@@ -94,7 +94,7 @@ def test_other_exceptions_pass_through_and_clean_up(tmp_path: Path, error: BaseE
     path.write_bytes(b"old")
 
     def write_half() -> None:
-        with atomic.replacing(path) as file:
+        with files.replacing(path) as file:
             file.write(b"half")
             raise error
 
@@ -118,7 +118,7 @@ def test_data_reach_the_disk_before_the_name_does(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(os, "fsync", spy_fsync)
     monkeypatch.setattr(os, "replace", spy_replace)
-    atomic.write_bytes(tmp_path / "result.json", b"12345")
+    files.write_bytes(tmp_path / "result.json", b"12345")
     assert calls == [("fsync", 5), ("replace", 5)]
 
 
@@ -135,7 +135,7 @@ def test_data_reach_the_disk_before_the_name_does(tmp_path: Path, monkeypatch: p
 def test_each_cause_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, words: str) -> None:
     monkeypatch.setattr(Path, "open", failing(code))
     with pytest.raises(OutputError) as caught:
-        atomic.write_bytes(tmp_path / "result.json", b"new")
+        files.write_bytes(tmp_path / "result.json", b"new")
     assert str(caught.value) == f"cannot write {tmp_path / 'result.json'}: {words}"
     assert names(tmp_path) == []
 
@@ -144,7 +144,7 @@ def test_each_cause_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, co
 def test_a_file_where_a_folder_should_be(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_bytes(b"here")
     with pytest.raises(OutputError) as caught:
-        atomic.write_bytes(tmp_path / below, b"new")
+        files.write_bytes(tmp_path / below, b"new")
     assert str(caught.value) == (
         f"cannot write {tmp_path / below}: a file is where a folder should be; move it away or choose another --output"
     )
@@ -154,7 +154,7 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path, below: str) -> None:
 def test_a_folder_where_the_file_should_be(tmp_path: Path) -> None:
     (tmp_path / "result.json").mkdir()
     with pytest.raises(OutputError, match=r"cannot write .*result\.json: not a file; choose another --output$"):
-        atomic.write_bytes(tmp_path / "result.json", b"new")
+        files.write_bytes(tmp_path / "result.json", b"new")
     assert names(tmp_path) == ["result.json"]
 
 
@@ -162,7 +162,7 @@ def test_a_folder_where_the_file_should_be(tmp_path: Path) -> None:
 def test_a_device_is_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "null")
     with pytest.raises(OutputError, match=r"cannot write .*null: not a file; choose another --output$"):
-        atomic.write_bytes(tmp_path / "null", b"new")
+        files.write_bytes(tmp_path / "null", b"new")
     assert (tmp_path / "null").is_fifo()
     assert names(tmp_path) == ["null"]
 
@@ -171,7 +171,7 @@ def test_a_device_is_not_replaced(tmp_path: Path) -> None:
 def test_a_symbolic_link_is_written_through(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "result.json").symlink_to(tmp_path / "elsewhere" / "real.json")
-    atomic.write_bytes(tmp_path / "result.json", b"new")
+    files.write_bytes(tmp_path / "result.json", b"new")
     assert (tmp_path / "result.json").is_symlink()
     assert (tmp_path / "elsewhere" / "real.json").read_bytes() == b"new"
 
@@ -181,9 +181,9 @@ def test_a_read_only_folder(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
     try:
         with pytest.raises(OutputError, match="permission denied; make the folder writable or choose another"):
-            atomic.write_bytes(tmp_path / "a", b"")
+            files.write_bytes(tmp_path / "a", b"")
         with pytest.raises(OutputError, match="permission denied; make the folder writable or choose another"):
-            atomic.check_writable(tmp_path)
+            files.check_writable(tmp_path)
     finally:
         tmp_path.chmod(0o755)
 
@@ -191,11 +191,11 @@ def test_a_read_only_folder(tmp_path: Path) -> None:
 def test_readers_never_see_a_torn_file(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     versions = [bytes([letter]) * 200_000 for letter in b"abcd"]
-    atomic.write_bytes(path, versions[0])
+    files.write_bytes(path, versions[0])
 
     def write(version: bytes) -> None:
         for _ in range(20):
-            atomic.write_bytes(path, version)
+            files.write_bytes(path, version)
 
     with ThreadPoolExecutor(len(versions)) as pool:
         writers = [pool.submit(write, version) for version in versions]
@@ -211,7 +211,7 @@ def test_a_killed_process_leaves_the_old_file_and_a_hidden_one(tmp_path: Path) -
     path = tmp_path / "result.json"
     path.write_bytes(b"old")
     script = (
-        "import os, pathlib, sys; from hbt_bench.corpus.atomic import replacing\n"
+        "import os, pathlib, sys; from hbt_bench.files import replacing\n"
         "with replacing(pathlib.Path(sys.argv[1])) as file: file.write(b'half'); file.flush(); os._exit(9)"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -222,14 +222,14 @@ def test_a_killed_process_leaves_the_old_file_and_a_hidden_one(tmp_path: Path) -
 
 
 def test_check_writable_makes_the_folder_and_leaves_it_empty(tmp_path: Path) -> None:
-    atomic.check_writable(tmp_path / "new" / "results")
+    files.check_writable(tmp_path / "new" / "results")
     assert names(tmp_path / "new" / "results") == []
 
 
 def test_check_writable_refuses_a_file(tmp_path: Path) -> None:
     (tmp_path / "results").write_bytes(b"here")
     with pytest.raises(OutputError) as caught:
-        atomic.check_writable(tmp_path / "results")
+        files.check_writable(tmp_path / "results")
     assert str(caught.value) == (
         f"cannot write {tmp_path / 'results'}: a file is where a folder should be; "
         "move it away or choose another --output"
@@ -239,7 +239,7 @@ def test_check_writable_refuses_a_file(tmp_path: Path) -> None:
 def test_check_writable_tries_to_make_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "NamedTemporaryFile", failing(errno.EACCES))
     with pytest.raises(OutputError) as caught:
-        atomic.check_writable(tmp_path)
+        files.check_writable(tmp_path)
     assert str(caught.value) == (
         f"cannot write {tmp_path}: permission denied; make the folder writable or choose another --output"
     )

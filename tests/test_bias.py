@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.spatial import distance
 
-from hbt_bench.corpus.collection import Collection, Document, Query
+from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.errors import DataError
-from hbt_bench.ranking.bias import MEASURES, Bias, scores
-from hbt_bench.ranking.measures import Ranking
+from hbt_bench.measures.bias import MEASURES, Bias, scores
+from hbt_bench.measures.ranking import Ranking
+from hbt_bench.measures.samples import jensen_shannon, kruskal_wallis, ratio, top_k_spearman
 from hbt_bench.ranking.ranks import rank
-from hbt_bench.ranking.statistics import jensen_shannon, kruskal_wallis, ratio, top_k_spearman
 from hbt_bench.ranking.subsets import Judged, Subset
 from tests.test_ranks import Matrix, random_collection, random_scores
 
@@ -348,9 +348,9 @@ def test_rank_distance_of_the_summary_is_that_of_the_scores():
 
 def test_rank_distance_equals_a_full_sort_on_real_vectors(data_dir, minilm):
     """All queries of XQuAD-R's first two articles in three languages, over a real model's vectors, exactly."""
-    from hbt_bench.ranking.encoders import DenseScorer
-    from hbt_bench.tasks.mteb_model import ModelRequest
-    from hbt_bench.tasks.mteb_task import MtebEncoder, get_tasks
+    from hbt_bench.mteb.models import ModelRequest
+    from hbt_bench.mteb.tasks import MtebEncoder, get_tasks
+    from hbt_bench.ranking.dense import DenseScorer
 
     task = get_tasks("xquad-r-multi", languages=["de", "en", "es"], data_dir=data_dir)[0]
     collection = first_articles(task.shared.collection, 2)
@@ -410,7 +410,7 @@ def test_bias_needs_no_texts():
         field.name: getattr(bias.judgements, field.name)
         for field in dataclasses.fields(type(bias.judgements).__mro__[1])
     }
-    from hbt_bench.corpus.collection import Judgements
+    from hbt_bench.data.collection import Judgements
 
     assert scores(Bias(Judgements(**fields), bias.ranks)) == scores(bias)
 

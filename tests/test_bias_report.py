@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from hbt_bench.cli.main import run as command
-from hbt_bench.corpus.collection import Collection
-from hbt_bench.ranking.bias import Bias
+from hbt_bench.data.collection import Collection
+from hbt_bench.measures.bias import Bias
 from hbt_bench.ranking.ranks import rank
-from hbt_bench.reporting.bias_report import BiasReport
-from hbt_bench.reporting.plots import plot_bias
+from hbt_bench.reports.bias import BiasReport
+from hbt_bench.reports.plots import plot_bias
 from tests.encoders import torch_random_model
 from tests.test_bias import aligned, parallel
 from tests.test_ranks import Matrix

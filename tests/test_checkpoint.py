@@ -9,8 +9,8 @@ import shutil
 import pytest
 
 from hbt_bench.errors import ModelError
-from hbt_bench.ranking.checkpoint import Checkpoint
-from hbt_bench.ranking.signature import Prompts
+from hbt_bench.identity.checkpoint import Checkpoint
+from hbt_bench.identity.signature import Prompts
 
 FILES = {
     "modules.json": "[]",

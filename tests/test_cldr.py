@@ -8,9 +8,9 @@ import babel
 import pytest
 from babel import Locale, core
 
-from hbt_bench.corpus import cldr
-from hbt_bench.corpus.cldr import HELD_OUT, LANGUAGES, RELATIONS, SPLITS, Fact, facts, parse_templates, read
-from hbt_bench.corpus.collection import Collection
+from hbt_bench.data import cldr
+from hbt_bench.data.cldr import HELD_OUT, LANGUAGES, RELATIONS, SPLITS, Fact, facts, parse_templates, read
+from hbt_bench.data.collection import Collection
 from hbt_bench.errors import DataError, UsageError
 
 LOW_RESOURCE = {"am", "eu", "ha", "km", "ne", "sw", "ta", "yo", "zu"}

@@ -488,7 +488,7 @@ def test_another_exit_is_not_taken_for_a_pipe(monkeypatch):
 WAITING = """
 import sys, time
 from hbt_bench.cli.main import run
-from hbt_bench.corpus import cldr
+from hbt_bench.data import cldr
 from hbt_bench.tasks.registry import definitions
 
 def read(*arguments):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hbt_bench.corpus.collection import Collection, Document, Query
+from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.errors import DataError, UsageError
 
 QUERIES = (Query("q1", "en", "Who?", "who"), Query("q2", "de", "Wer?", "who"))

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hbt_bench.corpus.collection import Collection, Document, Query
-from hbt_bench.corpus.columns import Columns, collect
-from hbt_bench.corpus.rows import Row
+from hbt_bench.data.collection import Collection, Document, Query
+from hbt_bench.data.columns import Columns, collect
+from hbt_bench.data.rows import Row
 from hbt_bench.errors import DataError
+from hbt_bench.mteb.tasks import ParallelRetrieval, SharedPass
 from hbt_bench.ranking.ranks import rank
-from hbt_bench.tasks.mteb_task import ParallelRetrieval, SharedPass
-from hbt_bench.tasks.spec import TaskSpec
+from hbt_bench.tasks.task import TaskSpec
 from tests.encoders import TestEncoder, hashed
 
 

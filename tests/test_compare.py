@@ -15,15 +15,15 @@ import pytest
 
 import hbt_bench
 from hbt_bench.cli.main import run
-from hbt_bench.corpus.cldr import cldr_version
-from hbt_bench.corpus.collection import Judgements, Qrels
+from hbt_bench.data.cldr import cldr_version
+from hbt_bench.data.collection import Judgements, Qrels
 from hbt_bench.errors import DataError, ModelError, OutputError, UsageError
+from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.ranking.ranks import Ranks
-from hbt_bench.reporting.compare import compare
-from hbt_bench.reporting.evaluation import Evaluation
-from hbt_bench.reporting.results import StoredRanks
-from hbt_bench.reporting.table import Table
-from hbt_bench.tasks.mteb_model import ModelRequest
+from hbt_bench.reports.compare import compare
+from hbt_bench.reports.table import Table
+from hbt_bench.results.evaluate import Evaluation
+from hbt_bench.results.store import StoredRanks
 from hbt_bench.tasks.registry import select_tasks
 from tests.encoders import torch_random_model
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hbt_bench.errors import DataError
-from hbt_bench.ranking.crossed import Crossed
+from hbt_bench.stats.seeds import Crossed
 
 #: The t that 2.5 % exceed, from a printed table: 1, 2, 9 degrees of freedom.
 T = {1: 12.7062, 2: 4.3027, 9: 2.2622}

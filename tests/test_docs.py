@@ -23,11 +23,11 @@ import yaml
 
 from hbt_bench.cli import quickstart
 from hbt_bench.cli.main import run
-from hbt_bench.ranking.checkpoint import Checkpoint
+from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.studies import study
 from hbt_bench.studies.study import Study
 from hbt_bench.tasks import registry
-from hbt_bench.tasks.spec import TaskSpec
+from hbt_bench.tasks.task import TaskSpec
 from hbt_bench.training.recipe import Recipe
 from tests import standins
 

@@ -19,8 +19,8 @@ from typing import Any, NoReturn
 import pytest
 
 from hbt_bench.cli.main import run
-from hbt_bench.corpus import download
-from hbt_bench.corpus.download import RemoteFile, cache_dir, fetch, locate
+from hbt_bench.data import download
+from hbt_bench.data.download import RemoteFile, cache_dir, fetch, locate
 from hbt_bench.errors import DataError, OutputError
 from hbt_bench.tasks import registry
 
@@ -154,7 +154,7 @@ def by_hand(file: RemoteFile, path: Path) -> str:
 
 def test_production_allows_https_only_and_waits_as_documented() -> None:
     script = (
-        "import sys; import hbt_bench.corpus.download as d; print(d._ALLOWED, d._TIMEOUT, d._RETRIES); "
+        "import sys; import hbt_bench.data.download as d; print(d._ALLOWED, d._TIMEOUT, d._RETRIES); "
         "print(sorted({'requests', 'tqdm', 'filelock', 'platformdirs'} & set(sys.modules)))"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -8,10 +8,10 @@ import json
 import pytest
 import yaml
 
+from hbt_bench.checks.task_file import Validation
 from hbt_bench.cli.main import run
 from hbt_bench.tasks import registry
 from hbt_bench.tasks.folders import Folder
-from hbt_bench.tasks.validation import Validation
 
 WIDE = [
     {"id": f"r{n}", "x": {c: {"question": f"{c} q{n}?", "answer": f"{c} a{n}."} for c in ("en", "sw")}} for n in (1, 2)

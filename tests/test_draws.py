@@ -2,12 +2,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hbt_bench.training import draws
+from hbt_bench.training import counter_rng
 
 
 def test_bits_are_these_on_every_machine():
     # SplitMix64 as a hash: values kept from the first release, so that old plans stay what they are
-    assert [hex(value) for value in draws.bits(1, 2, np.arange(3)).tolist()] == [
+    assert [hex(value) for value in counter_rng.bits(1, 2, np.arange(3)).tolist()] == [
         "0x2421ef177f7a2c42",
         "0xe221bcc47dcc6c04",
         "0x59bc35ed112eb02a",
@@ -15,14 +15,14 @@ def test_bits_are_these_on_every_machine():
 
 
 def test_keys_broadcast_and_are_told_apart_by_place():
-    grid = draws.bits(np.arange(3)[:, None], np.arange(4))
+    grid = counter_rng.bits(np.arange(3)[:, None], np.arange(4))
     assert grid.shape == (3, 4)
-    assert grid[1, 2] == draws.bits(1, 2)[0]
-    assert draws.bits(1, 2)[0] != draws.bits(2, 1)[0]
+    assert grid[1, 2] == counter_rng.bits(1, 2)[0]
+    assert counter_rng.bits(1, 2)[0] != counter_rng.bits(2, 1)[0]
 
 
 def test_uniform_fills_the_interval_evenly():
-    numbers = draws.uniform(5, np.arange(100_000))
+    numbers = counter_rng.uniform(5, np.arange(100_000))
     assert numbers.min() >= 0
     assert numbers.max() < 1
     counts = np.bincount((numbers * 20).astype(int), minlength=20)
@@ -32,14 +32,14 @@ def test_uniform_fills_the_interval_evenly():
 @given(st.integers(1, 2000), st.integers(0, 2**40))
 def test_a_permutation_takes_each_place_once(size, key):
     places = np.arange(size)
-    found = draws.permuted(places, np.full(size, size), np.repeat(draws.bits(key), size))
+    found = counter_rng.permuted(places, np.full(size, size), np.repeat(counter_rng.bits(key), size))
     assert sorted(found.tolist()) == places.tolist()
 
 
 def test_all_permutations_of_four_are_about_as_frequent():
-    keys = draws.bits(1, np.arange(24_000)).repeat(4)
+    keys = counter_rng.bits(1, np.arange(24_000)).repeat(4)
     places = np.tile(np.arange(4), 24_000)
-    found = draws.permuted(places, np.full(96_000, 4), keys).reshape(-1, 4)
+    found = counter_rng.permuted(places, np.full(96_000, 4), keys).reshape(-1, 4)
     _, counts = np.unique(found, axis=0, return_counts=True)
     assert len(counts) == 24
     assert ((counts - 1000) ** 2 / 1000).sum() < 49.7  # 23 degrees of freedom, 0.1 %

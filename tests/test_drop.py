@@ -7,8 +7,8 @@ import json
 import pytest
 
 from hbt_bench.cli.main import run
-from hbt_bench.reporting.drop import Drop
-from hbt_bench.reporting.result import Result
+from hbt_bench.reports.drop import Drop
+from hbt_bench.results.result import Result
 
 
 def test_the_drop_is_the_difference_of_the_results(tmp_path, capsys):

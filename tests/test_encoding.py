@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hbt_bench.errors import ModelError
-from hbt_bench.ranking.encoding import Chunk, Encoding
-from hbt_bench.ranking.processes import ALONE
+from hbt_bench.ranking.distributed import ALONE
+from hbt_bench.ranking.encode import Chunk, Encoding
 from hbt_bench.ranking.store import EmbeddingStore
 from tests.test_ranks import Threads
 

@@ -13,12 +13,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from hbt_bench.corpus import atomic
+from hbt_bench import files
 from hbt_bench.errors import DataError, ModelError, OutputError, UsageError
+from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.ranking.store import EmbeddingStore
-from hbt_bench.reporting.evaluation import Evaluation
-from hbt_bench.reporting.results import Result, StoredRanks
-from hbt_bench.tasks.mteb_model import ModelRequest
+from hbt_bench.results.evaluate import Evaluation
+from hbt_bench.results.store import Result, StoredRanks
 from hbt_bench.tasks.registry import Selection, definitions, select_tasks
 from tests.encoders import plain_bert, torch_random_model
 
@@ -99,7 +99,7 @@ def test_prompts_given_by_hand_have_results_of_their_own(checkpoints, tmp_path):
 
 
 def test_another_precision_is_another_revision(checkpoints, tmp_path):
-    from hbt_bench.reporting.explain import explain, parse_signature
+    from hbt_bench.reports.explain import explain, parse_signature
 
     selections = select_tasks("cldr-facts-mono")
     plain, half = (
@@ -208,10 +208,10 @@ import os, random, signal, sys, time
 from pathlib import Path
 import torch
 from hbt_bench.errors import OutputError
-from hbt_bench.reporting.evaluation import Evaluation
-from hbt_bench.reporting.results import read_all
-from hbt_bench.tasks import mteb_task
-from hbt_bench.tasks.mteb_model import ModelRequest
+from hbt_bench.results.evaluate import Evaluation
+from hbt_bench.results.store import read_all
+from hbt_bench.mteb import tasks
+from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.tasks.registry import select_tasks
 
 torch.set_num_threads(1)  # threads do not survive a fork
@@ -276,7 +276,7 @@ def test_full_disk_while_writing(checkpoints, tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(atomic.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OutputError, match="no space left"):
         run(checkpoints[0], tmp_path, "cldr-facts-mono", overwrite=True)
     assert before.path.read_bytes() == kept
@@ -386,7 +386,7 @@ def configured(base, folder, prompts):
 )
 def test_the_prompts_of_the_signature_are_those_that_are_encoded(checkpoints, tmp_path, prompts, options, used):
     """What the model is given, text by text, starts with the prompts that the result names."""
-    from hbt_bench.ranking.signature import Prompts
+    from hbt_bench.identity.signature import Prompts
 
     folder = configured(checkpoints[0], tmp_path / "model", prompts)
     request = ModelRequest(str(folder), **options)
@@ -399,7 +399,7 @@ def test_the_prompts_of_the_signature_are_those_that_are_encoded(checkpoints, tm
         seen[named["task"]].add(named.get("prompt") or "")
         return encode(self, *texts, **named)
 
-    from hbt_bench.tasks.mteb_task import get_tasks
+    from hbt_bench.mteb.tasks import get_tasks
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(model.model), "encode", spy)

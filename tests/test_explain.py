@@ -8,8 +8,8 @@ import shlex
 import pytest
 
 from hbt_bench.cli.main import run as command
-from hbt_bench.reporting.explain import explain, parse_signature
-from hbt_bench.reporting.results import Result, read_all
+from hbt_bench.reports.explain import explain, parse_signature
+from hbt_bench.results.store import Result, read_all
 from hbt_bench.tasks import registry
 from tests.encoders import torch_random_model
 

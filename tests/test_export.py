@@ -11,10 +11,10 @@ import yaml
 
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import OutputError
-from hbt_bench.ranking.checkpoint import Checkpoint
-from hbt_bench.reporting.card import updated
-from hbt_bench.reporting.export import export_mteb
-from hbt_bench.reporting.results import Result, read_all
+from hbt_bench.identity.checkpoint import Checkpoint
+from hbt_bench.reports.card import updated
+from hbt_bench.reports.export import export_mteb
+from hbt_bench.results.store import Result, read_all
 from tests.encoders import torch_random_model
 
 NEW = Path(__file__).parent / "fixtures" / "format-2"
@@ -339,8 +339,8 @@ def test_a_recipe_of_what_no_result_can_keep(tmp_path):
 
 def test_a_recipe_reaches_the_result(tmp_path):
     """How a checkpoint was trained is in its results, for the report to draw a sweep."""
-    from hbt_bench.reporting.evaluation import Evaluation
-    from hbt_bench.tasks.mteb_model import ModelRequest
+    from hbt_bench.mteb.models import ModelRequest
+    from hbt_bench.results.evaluate import Evaluation
     from hbt_bench.tasks.registry import select_tasks
 
     checkpoint = torch_random_model(tmp_path / "ckpt", seed=6)

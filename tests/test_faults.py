@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from hbt_bench.cli.main import run as command
-from hbt_bench.corpus.download import cache_dir
+from hbt_bench.data.download import cache_dir
 from hbt_bench.ranking.store import EmbeddingStore
 from tests.encoders import torch_random_model
 from tests.test_evaluation import content, run
@@ -45,7 +45,7 @@ AT_ONCE = """
 import os, sys
 import torch
 from hbt_bench.cli.main import run
-import hbt_bench.reporting.evaluation, hbt_bench.tasks.mteb_model, sentence_transformers
+import hbt_bench.results.evaluate, hbt_bench.mteb.models, sentence_transformers
 from hbt_bench.ranking.store import EmbeddingStore
 
 put = EmbeddingStore.put
@@ -90,12 +90,12 @@ import os, signal, sys, time
 import torch
 from pathlib import Path
 from hbt_bench.cli.main import run
-import hbt_bench.training.loop, hbt_bench.training.losses, hbt_bench.training.training, sentence_transformers
-from hbt_bench.training import checkpoints, inits
+import hbt_bench.training.trainer, hbt_bench.training.losses, hbt_bench.training.run, sentence_transformers
+from hbt_bench.training import checkpoints, models
 
 torch.set_num_threads(1)  # threads do not survive a fork
 folder, end = Path(sys.argv[1]), sys.argv[2]
-load, mark = inits.load, checkpoints.mark
+load, mark = models.load, checkpoints.mark
 
 def until(there):
     deadline = time.monotonic() + 60
@@ -118,7 +118,7 @@ def start(name):
 (folder / "second.err").touch()
 first = os.fork()
 if first == 0:
-    inits.load = waiting
+    models.load = waiting
     checkpoints.mark = dying if end == "killed" else mark
     start("first")
 until((folder / "m" / ".training.lock").exists)

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from hbt_bench.checks.task_file import Validation
 from hbt_bench.cli.main import run
 from hbt_bench.errors import DataError, UsageError
-from hbt_bench.reporting.report import ReportRequest
-from hbt_bench.reporting.results import Result, read_all
+from hbt_bench.reports.page import ReportRequest
+from hbt_bench.results.store import Result, read_all
 from hbt_bench.tasks import folders, registry
 from hbt_bench.tasks.registry import definitions, select_tasks
-from hbt_bench.tasks.validation import Validation
 
 TASK = """name: {name}
 source:

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.fuzz_ranks import Case, Matrix, check
-from hbt_bench.corpus.collection import Collection, Document, Query
+from hbt_bench.data.collection import Collection, Document, Query
+from hbt_bench.measures.ranking import Ranking, mteb_scores
 from hbt_bench.ranking import blocks as blocking
 from hbt_bench.ranking import ranks as engine
-from hbt_bench.ranking.measures import Ranking, mteb_scores
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.ranking.subsets import Judged, Subset
 

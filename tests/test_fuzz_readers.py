@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.fuzz_readers import _RANKS, _RESULT, READERS, check, mutated
-from hbt_bench.corpus import lareqa
+from hbt_bench.data import lareqa
 from hbt_bench.errors import DataError, ModelError, OutputError
-from hbt_bench.ranking.checkpoint import Checkpoint
-from hbt_bench.reporting.result import Result
-from hbt_bench.reporting.stored_ranks import StoredRanks
-from hbt_bench.studies.findings import Findings
+from hbt_bench.identity.checkpoint import Checkpoint
+from hbt_bench.results.ranks_file import StoredRanks
+from hbt_bench.results.result import Result
+from hbt_bench.studies.study_result import Findings
 
 
 @pytest.mark.parametrize("name", READERS)

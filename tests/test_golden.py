@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from hbt_bench.corpus.atomic import write_text
-from hbt_bench.reporting.evaluation import Evaluation
-from hbt_bench.reporting.results import read_all
-from hbt_bench.tasks.mteb_model import ModelRequest
+from hbt_bench.files import write_text
+from hbt_bench.mteb.models import ModelRequest
+from hbt_bench.results.evaluate import Evaluation
+from hbt_bench.results.store import read_all
 from hbt_bench.tasks.registry import select_tasks
 
 GOLDEN = Path(__file__).parent / "golden" / "minilm-cldr-facts.json"

@@ -16,9 +16,9 @@ import pytest
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import OutputError
 from hbt_bench.ranking.ranks import Ranks
-from hbt_bench.reporting.report import ReportRequest
-from hbt_bench.reporting.results import Result, find
-from hbt_bench.reporting.stored_ranks import StoredRanks
+from hbt_bench.reports.page import ReportRequest
+from hbt_bench.results.ranks_file import StoredRanks
+from hbt_bench.results.store import Result, find
 from hbt_bench.tasks import registry
 
 FIXTURE = Path(__file__).parent / "fixtures" / "format-2"

@@ -42,8 +42,8 @@ def test_the_wheel_has_types_definitions_and_the_page(dist):
         assert f"hbt_bench/studies/definitions/{name.name}" in names
     assert {
         "hbt_bench/py.typed",
-        "hbt_bench/reporting/page/report.html",
-        "hbt_bench/corpus/cldr_templates.yaml",
+        "hbt_bench/reports/templates/report.html",
+        "hbt_bench/data/cldr_templates.yaml",
     } <= names
     assert not any(name.startswith(("tests/", "benchmarks/", "docs/", "results/")) for name in names)
 

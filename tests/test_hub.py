@@ -7,7 +7,7 @@ from datasets import Dataset
 from pydantic import ValidationError
 
 from hbt_bench.errors import DataError
-from hbt_bench.tasks.spec import TaskSpec
+from hbt_bench.tasks.task import TaskSpec
 from hbt_bench.training.sources import HubData
 
 COMMIT = "0123456789abcdef" * 2 + "01234567"

@@ -1,4 +1,4 @@
-"""The layers of the package: imports go down only, and slow libraries are met in few places."""
+"""Check the layers of the package: imports go down only, and slow libraries are imported in few modules."""
 
 from __future__ import annotations
 
@@ -12,48 +12,56 @@ import hbt_bench
 
 PACKAGE = Path(hbt_bench.__file__).parent
 
-#: A module may import from its own package and from those with a smaller number.
+#: A module may import from its own package and from those with a smaller number, late and for type checkers too.
 LAYERS = {
     "errors": 0,
-    "messages": 0,
+    "text": 0,
+    "log": 1,
     "languages": 1,
-    "markup": 1,
-    "corpus": 2,
-    "ranking": 3,
-    "tasks": 4,
-    "training": 5,
-    "reporting": 5,
-    "studies": 6,
-    "cli": 7,
-    "__init__": 8,
-    "__main__": 9,
+    "files": 1,
+    "yaml_file": 1,
+    "identity": 2,
+    "data": 3,
+    "ranking": 4,
+    "stats": 4,
+    "measures": 5,
+    "tasks": 6,
+    "mteb": 7,
+    "results": 8,
+    "checks": 9,
+    "training": 9,
+    "reports": 10,
+    "studies": 11,
+    "cli": 12,
+    "__init__": 13,
+    "__main__": 14,
 }
 
-#: Libraries whose classes change often and whose import takes seconds.
+#: Libraries that change often and take seconds to import.
 HARNESS = {"mteb", "sentence_transformers"}
 #: Where they may be imported, with "lazy" for inside a function only.
 ADAPTORS = {
-    "tasks/mteb_task.py": "",
-    "tasks/mteb_pass.py": "",
-    "tasks/mteb_model.py": "",
-    "tasks/mteb_pool.py": "lazy",
-    "tasks/smoke.py": "lazy",
-    "reporting/evaluation.py": "lazy",
-    "reporting/export.py": "lazy",
+    "mteb/tasks.py": "",
+    "mteb/shared_pass.py": "",
+    "mteb/models.py": "",
+    "data/mteb_reader.py": "lazy",
+    "checks/smoke.py": "lazy",
+    "results/evaluate.py": "lazy",
+    "reports/export.py": "lazy",
 }
 
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 
 def imports(source, module):
-    """Full name of every imported module, and whether it is imported inside a function.
+    """Yield the full name of every imported module, and whether it is imported inside a function.
 
     `module` is the path below the package, for relative imports. ``from hbt_bench import x`` is ``hbt_bench.x``
-    where there is such a module.
+    if there is such a module.
     """
     tree = ast.parse(source)
     functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-    inside = {id(node) for function in ast.walk(tree) if isinstance(function, functions) for node in ast.walk(function)}
+    late = {id(node) for function in ast.walk(tree) if isinstance(function, functions) for node in ast.walk(function)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -64,41 +72,76 @@ def imports(source, module):
         else:
             continue
         for name in names:
-            yield name, id(node) in inside
+            yield name, id(node) in late
 
 
 def layer(name):
-    """The layer of a dotted name of this package: ``hbt_bench.cli.run`` is of "cli"."""
-    part = f"{name}.__init__".split(".")[1]
-    return part if part in LAYERS else "__init__"
+    """Return the layer of a dotted name of this package: ``hbt_bench.cli.run`` is in "cli"."""
+    package = f"{name}.__init__".split(".")[1]
+    return package if package in LAYERS else "__init__"
 
 
 def upward(source, module):
-    """Imports that go up, or across to a sibling."""
-    own = module.split("/")[0].removesuffix(".py")
+    """Return the imports that go up, or across to a package of the same layer."""
+    package = module.split("/")[0].removesuffix(".py")
     return [
         name
         for name, _ in imports(source, module)
-        if name.split(".")[0] == "hbt_bench" and layer(name) != own and LAYERS[layer(name)] >= LAYERS[own]
+        if name.split(".")[0] == "hbt_bench" and layer(name) != package and LAYERS[layer(name)] >= LAYERS[package]
     ]
 
 
 def misplaced(source, module):
-    """Imports of the harness where it has no place."""
+    """Return the imports of the harness outside its adaptors."""
     if module.startswith("training/"):
         return []
     rule = ADAPTORS.get(module)
     return [
         name
-        for name, lazy in imports(source, module)
-        if name.split(".")[0] in HARNESS and (rule is None or (rule == "lazy" and not lazy))
+        for name, late in imports(source, module)
+        if name.split(".")[0] in HARNESS and (rule is None or (rule == "lazy" and not late))
     ]
 
 
-def test_every_part_has_a_layer():
-    parts = {path.split("/")[0].removesuffix(".py") for path in MODULES}
-    assert parts <= set(LAYERS)
-    assert {"errors", "languages", "corpus", "ranking", "tasks", "training", "reporting", "cli"} <= parts
+def import_graph(sources):
+    """Return the modules that each module imports, imports for type checkers and late imports included.
+
+    `sources` maps paths below the package to their source, as in ``{"cli/run.py": "import hbt_bench.text"}``.
+    """
+
+    def dotted(path):
+        return "hbt_bench." + path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+
+    modules = {dotted(path) for path in sources}
+    graph = {}
+    for path, source in sources.items():
+        names = {name for name, _ in imports(source, path)}
+        targets = {name if name in modules else name.rpartition(".")[0] for name in names}
+        graph[dotted(path)] = (targets & modules) - {dotted(path)}
+    return graph
+
+
+def circle(graph):
+    """Return the modules on a circle of imports, or an empty list."""
+    finished: set[str] = set()
+
+    def visit(module, path):
+        if module in path:
+            return [*path[path.index(module) :], module]
+        if module in finished:
+            return []
+        for target in sorted(graph[module]):
+            if found := visit(target, [*path, module]):
+                return found
+        finished.add(module)
+        return []
+
+    return next((found for module in sorted(graph) if (found := visit(module, []))), [])
+
+
+def test_every_package_has_a_layer():
+    packages = {path.split("/")[0].removesuffix(".py") for path in MODULES}
+    assert packages == set(LAYERS)
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -106,29 +149,56 @@ def test_imports_go_down(module):
     assert upward((PACKAGE / module).read_text(), module) == []
 
 
+def test_no_import_circles():
+    sources = {module: (PACKAGE / module).read_text() for module in MODULES}
+    assert circle(import_graph(sources)) == []
+
+
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [
+        ({"a.py": "from hbt_bench import b", "b.py": "import hbt_bench.c", "c.py": ""}, []),
+        (
+            {"a.py": "from hbt_bench import b", "b.py": "from hbt_bench.c import X", "c.py": "import hbt_bench.a"},
+            ["hbt_bench.a", "hbt_bench.b", "hbt_bench.c", "hbt_bench.a"],
+        ),
+        (
+            {
+                "p/a.py": "def f():\n    from hbt_bench.p.b import g",
+                "p/b.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from hbt_bench.p.a import f",
+            },
+            ["hbt_bench.p.a", "hbt_bench.p.b", "hbt_bench.p.a"],
+        ),
+    ],
+)
+def test_circles_are_found(sources, expected):
+    assert circle(import_graph(sources)) == expected
+
+
 @pytest.mark.parametrize("module", MODULES)
-def test_the_harness_is_met_in_its_adaptors_alone(module):
+def test_harness_is_imported_in_its_adaptors_only(module):
     assert misplaced((PACKAGE / module).read_text(), module) == []
 
 
 @pytest.mark.parametrize(
     ("source", "module", "found"),
     [
-        ("from hbt_bench.cli import options", "reporting/table.py", ["hbt_bench.cli.options"]),
-        ("from hbt_bench.training.plan import Plan", "reporting/table.py", ["hbt_bench.training.plan.Plan"]),
-        ("import hbt_bench.reporting.results", "training/plan.py", ["hbt_bench.reporting.results"]),
-        ("def f():\n    from hbt_bench.tasks import spec", "ranking/ranks.py", ["hbt_bench.tasks.spec"]),
-        ("if True:\n    import hbt_bench.corpus", "languages.py", ["hbt_bench.corpus"]),
+        ("from hbt_bench.cli import options", "reports/table.py", ["hbt_bench.cli.options"]),
+        ("from hbt_bench.studies.jobs import Plan", "reports/table.py", ["hbt_bench.studies.jobs.Plan"]),
+        ("import hbt_bench.reports.table", "training/plan.py", ["hbt_bench.reports.table"]),
+        ("def f():\n    from hbt_bench.tasks import task", "ranking/ranks.py", ["hbt_bench.tasks.task"]),
+        ("from hbt_bench.stats.paired import holm", "ranking/ranks.py", ["hbt_bench.stats.paired.holm"]),
+        ("if True:\n    import hbt_bench.data", "languages.py", ["hbt_bench.data"]),
         ("from hbt_bench import languages", "errors.py", ["hbt_bench.languages"]),
         ("from hbt_bench import Ranks", "cli/run.py", ["hbt_bench.Ranks"]),  # the public names are for users
         ("import hbt_bench", "ranking/ranks.py", ["hbt_bench"]),
-        ("from ..cli import run", "tasks/spec.py", ["hbt_bench.cli.run"]),
-        ("from . import spec\nfrom .spec import TaskSpec", "tasks/registry.py", []),
+        ("from ..cli import run", "tasks/task.py", ["hbt_bench.cli.run"]),
+        ("from . import task\nfrom .task import TaskSpec", "tasks/registry.py", []),
         ("from hbt_bench.errors import DataError\nimport json, click", "cli/run.py", []),
         ("from hbt_bench.training import plan", "cli/quickstart.py", []),
     ],
 )
-def test_the_rule_finds_what_it_should(source, module, found):
+def test_upward_imports_are_found(source, module, found):
     assert upward(source, module) == found
 
 
@@ -137,16 +207,16 @@ def test_the_rule_finds_what_it_should(source, module, found):
     [
         ("import mteb", "tasks/registry.py", ["mteb"]),
         ("import numpy, mteb.models", "ranking/ranks.py", ["mteb.models"]),
-        ("def f():\n    from sentence_transformers import util", "ranking/encoders.py", ["sentence_transformers"]),
-        ("import mteb", "reporting/evaluation.py", ["mteb"]),
-        ("class A:\n    def f(self):\n        import mteb", "reporting/evaluation.py", []),
-        ("def f():\n    import mteb", "reporting/results.py", ["mteb"]),
+        ("def f():\n    from sentence_transformers import util", "ranking/dense.py", ["sentence_transformers"]),
+        ("import mteb", "results/evaluate.py", ["mteb"]),
+        ("class A:\n    def f(self):\n        import mteb", "results/evaluate.py", []),
+        ("def f():\n    import mteb", "results/store.py", ["mteb"]),
         ("import sentence_transformers", "training/trainer.py", []),
-        ("import mteb.abstasks", "tasks/mteb_task.py", []),
+        ("import mteb.abstasks", "mteb/tasks.py", []),
         ("import mtebx", "cli/run.py", []),
     ],
 )
-def test_the_rule_of_the_harness_finds_what_it_should(source, module, found):
+def test_misplaced_harness_imports_are_found(source, module, found):
     assert misplaced(source, module) == found
 
 
@@ -160,7 +230,7 @@ def test_public_names_are_sorted_and_each_resolves():
         assert getattr(hbt_bench, name) is not None
 
 
-def test_public_names_are_what_their_modules_define():
+def test_public_names_are_defined_in_their_modules():
     for name, module in hbt_bench._MODULES.items():
         public = getattr(hbt_bench, name)
         assert public is getattr(import_module(f"hbt_bench.{module}"), name)
@@ -179,13 +249,13 @@ def test_nothing_else_is_public():
 
 
 def test_type_checkers_see_the_same_names():
-    """The imports for type checkers repeat the table of the lazy ones."""
+    """The imports for type checkers repeat the table of the lazy imports."""
     tree = ast.parse((PACKAGE / "__init__.py").read_text())
     [block] = [node for node in tree.body if isinstance(node, ast.If)]
     checked = {alias.name: f"{node.module}" for node in block.body for alias in node.names}
     assert checked == {name: f"hbt_bench.{module}" for name, module in hbt_bench._MODULES.items()}
 
 
-def test_an_unknown_name():
+def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'hbt_bench' has no attribute 'Rank'"):
         hbt_bench.Rank  # noqa: B018 -- read for its error

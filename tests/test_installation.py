@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hbt_bench.checks import installation
+from hbt_bench.checks.installation import check_all
 from hbt_bench.cli.main import run
-from hbt_bench.corpus.download import cache_dir
+from hbt_bench.data.download import cache_dir
 from hbt_bench.ranking import store as ranking_store
 from hbt_bench.ranking.store import EmbeddingStore
-from hbt_bench.tasks import installation
-from hbt_bench.tasks.installation import check_all
 
 
 def found(name, **options):

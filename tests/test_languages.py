@@ -76,7 +76,7 @@ def test_a_group_that_is_not_there(wanted, message):
 
 
 def test_every_code_is_known_to_mteb():
-    from hbt_bench.tasks.smoke import unknown_to_mteb
+    from hbt_bench.checks.smoke import unknown_to_mteb
 
     assert unknown_to_mteb(language.mteb for language in LANGUAGES.values()) == []
     assert unknown_to_mteb(["xyz-Latn"]) == ["xyz-Latn"]

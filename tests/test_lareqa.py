@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from hbt_bench.corpus import lareqa
+from hbt_bench.data import lareqa
 from hbt_bench.errors import DataError
 
 #: Queries and candidates of each language, as in the tables of LAReQA's own README.

@@ -17,13 +17,13 @@ import pytest
 import hbt_bench
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import UsageError
-from hbt_bench.reporting.gather import Choice
-from hbt_bench.reporting.intervals import EXCESS
-from hbt_bench.reporting.leaderboard import Leaderboard
-from hbt_bench.reporting.markdown import replaced
-from hbt_bench.reporting.results import Result, read_all
-from hbt_bench.reporting.standing import differ
-from hbt_bench.reporting.table import Table, render
+from hbt_bench.reports.leaderboard import Leaderboard
+from hbt_bench.reports.markdown_block import replaced
+from hbt_bench.reports.row_builder import Choice
+from hbt_bench.reports.rows import differ
+from hbt_bench.reports.table import Table, render
+from hbt_bench.results.intervals import EXCESS
+from hbt_bench.results.store import Result, read_all
 
 
 def result(

@@ -5,7 +5,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
-from hbt_bench.training import inits, losses
+from hbt_bench.training import losses, models
 from hbt_bench.training.recipe import Recipe
 
 # three queries in the plane, their passages, and a hard negative each; all of length 1
@@ -92,7 +92,7 @@ TEXTS = [f"{word} {number}" for number in range(8) for word in ("river", "mounta
 
 def gradients(recipe):
     torch.manual_seed(0)
-    model = inits.load(recipe, TEXTS)
+    model = models.load(recipe, TEXTS)
     model.eval()  # without dropout, which the cached loss draws anew
     loss = losses.build(recipe, model, gather=False)
     features = [model.preprocess([f"{word} {n}" for n in range(8)]) for word in ("river", "city")]
@@ -115,7 +115,7 @@ def test_the_cached_loss_has_the_plain_ones_gradients(symmetric):
 def test_matryoshka_is_the_sum_over_the_leading_dimensions():
     base = {"init": "tiny:1x32", "vocabulary": 300}
     torch.manual_seed(0)
-    model = inits.load(Recipe(**base), TEXTS)
+    model = models.load(Recipe(**base), TEXTS)
     assert isinstance(model, SentenceTransformer)
     model.eval()
     features = [model.preprocess(TEXTS[start:8:2]) for start in (0, 1)]

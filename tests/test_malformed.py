@@ -11,7 +11,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hbt_bench.corpus import rows
+from hbt_bench.data import rows
 from hbt_bench.errors import DataError, HbtBenchError
 from hbt_bench.tasks.folders import Folder
 

@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from hbt_bench.cli.main import run as command
-from hbt_bench.markup import as_code, as_csv, as_html, as_latex, as_markdown, as_prose, fenced
-from hbt_bench.reporting.card import updated
-from hbt_bench.reporting.results import Result, read_all
-from hbt_bench.reporting.table import Table, render
+from hbt_bench.reports.card import updated
+from hbt_bench.reports.table import Table, render
+from hbt_bench.results.store import Result, read_all
 from hbt_bench.studies.report import Report, Section
+from hbt_bench.text import as_code, as_csv, as_html, as_latex, as_markdown, as_prose, fenced
 from hbt_bench.training.card import readme
 
 RESULTS = Path(__file__).parent / "fixtures" / "format-2"

@@ -11,8 +11,8 @@ import pytest
 from mteb._evaluators.retrieval_metrics import calculate_retrieval_scores, make_score_dict
 
 from hbt_bench.errors import UsageError
-from hbt_bench.ranking.measure import Measure
-from hbt_bench.ranking.measures import CUTOFFS, Ranking, mteb_scores, own_scores
+from hbt_bench.measures.ranking import CUTOFFS, Ranking, mteb_scores, own_scores
+from hbt_bench.measures.registry import Measure
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.ranking.subsets import MODES, judged_subsets
 from tests.test_ranks import Matrix, random_collection, random_scores

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from hbt_bench.errors import ModelError, UsageError
-from hbt_bench.tasks.mteb_model import ModelRequest
+from hbt_bench.mteb.models import ModelRequest
 from tests.encoders import TestEncoder, hashed, torch_random_model
 from tests.test_cli import SCRIPT, environment
 

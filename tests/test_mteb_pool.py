@@ -11,13 +11,14 @@ import mteb
 import numpy as np
 import pytest
 
-from hbt_bench.corpus.collection import Collection, Document, Query
-from hbt_bench.corpus.rows import read_rows
+from hbt_bench.data import mteb_reader
+from hbt_bench.data.collection import Collection, Document, Query
+from hbt_bench.data.rows import read_rows
 from hbt_bench.errors import DataError, UsageError
-from hbt_bench.ranking.bias import Bias, scores
-from hbt_bench.tasks import mteb_pool, registry
-from hbt_bench.tasks.mteb_task import ParallelRetrieval, SharedPass
-from hbt_bench.tasks.spec import TaskSpec
+from hbt_bench.measures.bias import Bias, scores
+from hbt_bench.mteb.tasks import ParallelRetrieval, SharedPass
+from hbt_bench.tasks import registry
+from hbt_bench.tasks.task import TaskSpec
 from tests.encoders import TestEncoder, hashed
 
 
@@ -50,7 +51,7 @@ def stand_in(monkeypatch, tmp_path):
     """Let the loaders find a task's data set in a folder."""
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hf")
-    found = mteb_pool._task
+    found = mteb_reader._task
 
     def put(configs):
         folder = data_set(tmp_path / "data", configs)
@@ -60,7 +61,7 @@ def stand_in(monkeypatch, tmp_path):
             one.metadata = one.metadata.model_copy(update={"dataset": {**one.metadata.dataset, "path": str(folder)}})
             return one
 
-        monkeypatch.setattr(mteb_pool, "_task", task)
+        monkeypatch.setattr(mteb_reader, "_task", task)
         return folder
 
     return put
@@ -110,7 +111,7 @@ def test_a_pool_has_the_scores_of_mtebs_subsets(belebele):
     shared = SharedPass(pool, pool.load())
     mono = mteb.evaluate(model, ParallelRetrieval(shared, "mono"), cache=None, co2_tracker=False)
     ours = {entry["hf_subset"]: entry for entry in mono.task_results[0].scores["test"]}
-    task = mteb_pool._task("BelebeleRetrieval")
+    task = mteb_reader._task("BelebeleRetrieval")
     task.hf_subsets = ["deu_Latn-deu_Latn", "eng_Latn-eng_Latn"]
     theirs = {
         entry["hf_subset"]: entry
@@ -294,7 +295,7 @@ def test_bitext_pool_equals_mtebs_accuracy_and_f1(stand_in):
     shared = SharedPass(one, one.load())
     cross = mteb.evaluate(model, ParallelRetrieval(shared, "cross"), cache=None, co2_tracker=False)
     ours = {entry["hf_subset"]: entry["R@1"] for entry in cross.task_results[0].scores["test"]}
-    task = mteb_pool._task("FloresBitextMining")
+    task = mteb_reader._task("FloresBitextMining")
     task.hf_subsets = ["eng_Latn-deu_Latn", "swh_Latn-eng_Latn", "deu_Latn-swh_Latn"]
     encoder = TestEncoder(lambda text, role: vector(text, role))
     encoder.encode = lambda inputs, **kwargs: np.stack([vector(text, "") for batch in inputs for text in batch["text"]])
@@ -314,9 +315,9 @@ def test_pairs_with_english_share_equal_english_sentences(stand_in):
             "swh-eng": {"test": [{"sentence1": "Habari", "sentence2": "Hello"}]},
         }
     )
-    monkey = mteb_pool._task("Tatoeba")
+    monkey = mteb_reader._task("Tatoeba")
     monkey.fast_loading = False
-    pool = mteb_pool._bitext("pool", monkey, {"de": "deu-Latn", "en": "eng-Latn", "sw": "swh-Latn"}, "test")
+    pool = mteb_reader._bitext("pool", monkey, {"de": "deu-Latn", "en": "eng-Latn", "sw": "swh-Latn"}, "test")
     texts = {document.id: document.text for document in pool.documents}
     assert sorted(texts.values()) == ["Habari", "Hallo", "Hello", "Ja", "Yes"]
     answers = {query.text: {texts[key] for key in pool.relevant(row)} for row, query in enumerate(pool.queries)}
@@ -373,7 +374,7 @@ def real_flores(stand_in, data_dir):
 
 def bitext_scores(encode, pairs):
     """What MTEB's own bitext mining says."""
-    task = mteb_pool._task("FloresBitextMining")
+    task = mteb_reader._task("FloresBitextMining")
     task.hf_subsets = ["-".join(REAL[code] for code in pair) for pair in pairs]
     encoder = TestEncoder(lambda text, role: encode(text))
     encoder.encode = lambda inputs, **kwargs: np.stack([encode(text) for batch in inputs for text in batch["text"]])

@@ -12,9 +12,9 @@ from mteb.abstasks.retrieval import AbsTaskRetrieval
 
 from hbt_bench import get_tasks
 from hbt_bench.errors import ModelError
-from hbt_bench.tasks.mteb_model import ModelRequest
-from hbt_bench.tasks.mteb_pass import MtebEncoder, SharedPass
-from hbt_bench.tasks.mteb_task import ParallelRetrieval
+from hbt_bench.mteb.models import ModelRequest
+from hbt_bench.mteb.shared_pass import MtebEncoder, SharedPass
+from hbt_bench.mteb.tasks import ParallelRetrieval
 from tests.encoders import TestEncoder, hashed
 from tests.test_bias import first_articles
 

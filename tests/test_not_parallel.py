@@ -8,7 +8,7 @@ import math
 import pytest
 
 from hbt_bench.cli.main import run
-from hbt_bench.reporting.stored_ranks import StoredRanks
+from hbt_bench.results.ranks_file import StoredRanks
 from hbt_bench.tasks import registry
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from hbt_bench.corpus.collection import Collection, Document, Query
+from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.errors import DataError
 from hbt_bench.training.overlap import Overlap
 from hbt_bench.training.parallel import Item, ParallelText

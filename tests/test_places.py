@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from hbt_bench.corpus.places import Pin, Places
+from hbt_bench.data.data_files import Pin, Places
 from hbt_bench.errors import DataError
 from hbt_bench.tasks.registry import definitions
 

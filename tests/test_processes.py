@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hbt_bench.ranking import processes, products
+from hbt_bench.mteb.models import ModelRequest
+from hbt_bench.ranking import distributed, products
 from hbt_bench.ranking.products import Products
-from hbt_bench.reporting.evaluation import Evaluation
-from hbt_bench.tasks.mteb_model import ModelRequest
+from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.tasks.registry import select_tasks
 from tests.encoders import torch_random_model
 from tests.test_evaluation import content
@@ -106,10 +106,10 @@ def test_no_more_columns_are_taken_at_once_than_fit_and_chunks_are_of_like_size(
 
 
 def test_one_process_needs_no_group():
-    with processes.joined() as alone:
+    with distributed.joined() as alone:
         assert (alone.rank, alone.count, alone.gather("x"), alone.share("x")) == (0, 1, ["x"], "x")
-    assert processes.speaks()
-    assert processes.local_device() is None
+    assert distributed.speaks()
+    assert distributed.local_device() is None
 
 
 def test_a_group_exchanges_values():
@@ -118,7 +118,7 @@ def test_a_group_exchanges_values():
 
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:
-        group = processes._Group(0, 1)
+        group = distributed._Group(0, 1)
         counts = np.array([3, 1 << 40])
         found = group.sum(counts)
         assert (found.dtype, found.tolist()) == (np.int64, [3, 1 << 40])
@@ -144,9 +144,9 @@ def test_each_process_of_a_machine_has_a_gpu(monkeypatch, started, rank, gpus, d
     monkeypatch.setenv("LOCAL_RANK", rank)
     monkeypatch.setattr(products.torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(products.torch.cuda, "device_count", lambda: gpus)
-    assert processes.local_device() == device
+    assert distributed.local_device() == device
     monkeypatch.delenv("LOCAL_RANK")
-    assert processes.local_device() == (device and "cuda:0")
+    assert distributed.local_device() == (device and "cuda:0")
 
 
 def test_the_first_that_fails_speaks(monkeypatch):
@@ -157,13 +157,13 @@ def test_the_first_that_fails_speaks(monkeypatch):
     monkeypatch.setenv("MASTER_ADDR", "localhost")
     monkeypatch.setenv("MASTER_PORT", str(kept.port))
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
-    assert [processes.speaks() for _ in range(3)] == [True, False, False]
+    assert [distributed.speaks() for _ in range(3)] == [True, False, False]
     monkeypatch.delenv("TORCHELASTIC_RESTART_COUNT")
-    assert not processes.speaks()
+    assert not distributed.speaks()
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    assert [processes.speaks() for _ in range(2)] == [True, False]
+    assert [distributed.speaks() for _ in range(2)] == [True, False]
     monkeypatch.setenv("MASTER_PORT", "none")
-    assert processes.speaks()  # rather twice than never
+    assert distributed.speaks()  # rather twice than never
 
 
 def test_other_commands_are_refused_under_a_launcher(monkeypatch, capsys):
@@ -191,8 +191,8 @@ def test_a_launcher_that_says_no_number(monkeypatch, capsys, tmp_path, name, val
 def test_an_empty_number_of_processes_is_one(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "")
     monkeypatch.setenv("RANK", "")
-    assert processes.launched() == 1
-    with processes.joined() as found:
+    assert distributed.launched() == 1
+    with distributed.joined() as found:
         assert (found.rank, found.count) == (0, 1)
 
 
@@ -211,5 +211,5 @@ def test_processes_that_are_not_told_who_they_are(monkeypatch, capsys, tmp_path)
 def test_a_group_that_is_gone_is_one_sentence():
     from hbt_bench.errors import ProcessError
 
-    with pytest.raises(ProcessError, match="run the same command again to continue"), processes._lost():
+    with pytest.raises(ProcessError, match="run the same command again to continue"), distributed._lost():
         raise RuntimeError("[gloo/transport/tcp/pair.cc:538] Connection closed by peer")

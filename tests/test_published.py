@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from hbt_bench.cli.main import run as command
-from hbt_bench.markup import as_prose
-from hbt_bench.reporting.results import Result, read_all
+from hbt_bench.results.store import Result, read_all
 from hbt_bench.tasks import registry
+from hbt_bench.text import as_prose
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -18,13 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.fuzz_ranks import TREC_EVAL, Chunked, by_trec_eval_names
-from hbt_bench.corpus.collection import Collection, Document, Query
+from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.errors import ModelError
+from hbt_bench.measures.ranking import Ranking
 from hbt_bench.ranking import blocks, products
 from hbt_bench.ranking import ranks as engine
-from hbt_bench.ranking.encoders import DenseScorer
+from hbt_bench.ranking.dense import DenseScorer
 from hbt_bench.ranking.kernels import DeviceKernel, HostKernel
-from hbt_bench.ranking.measures import Ranking
 from hbt_bench.ranking.ranks import CONFIDENCE_DEPTH, TOP_K, rank
 from hbt_bench.ranking.subsets import MODES, Judged, Subset, judged_subsets
 

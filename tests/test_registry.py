@@ -11,11 +11,11 @@ import sys
 import pytest
 import yaml
 
-from hbt_bench.corpus import cldr
+from hbt_bench.data import cldr
 from hbt_bench.errors import DataError, UsageError
+from hbt_bench.identity.task_name import parse_names
 from hbt_bench.languages import LANGUAGES
 from hbt_bench.tasks import registry
-from hbt_bench.tasks.names import parse_names
 from hbt_bench.tasks.registry import definitions, mteb_task_names, select_tasks, task_names
 
 ALL = ("mono", "cross", "multi")

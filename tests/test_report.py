@@ -14,19 +14,19 @@ import pytest
 
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import UsageError
-from hbt_bench.ranking.bias import Bias
-from hbt_bench.ranking.bias import scores as bias_scores
-from hbt_bench.ranking.measures import Ranking, own_scores
+from hbt_bench.measures.bias import Bias
+from hbt_bench.measures.bias import scores as bias_scores
+from hbt_bench.measures.ranking import Ranking, own_scores
 from hbt_bench.ranking.ranks import Ranks
 from hbt_bench.ranking.subsets import judged_subsets
-from hbt_bench.reporting import page
-from hbt_bench.reporting.charts import CHARTS
-from hbt_bench.reporting.gather import Choice
-from hbt_bench.reporting.intervals import Intervals
-from hbt_bench.reporting.report import ReportRequest
-from hbt_bench.reporting.results import Result, StoredRanks, read_all, write
-from hbt_bench.reporting.standing import Standing
-from hbt_bench.reporting.sweep import sweep
+from hbt_bench.reports import html
+from hbt_bench.reports.charts import CHARTS
+from hbt_bench.reports.page import ReportRequest
+from hbt_bench.reports.row_builder import Choice
+from hbt_bench.reports.rows import Standing
+from hbt_bench.reports.sweep import sweep
+from hbt_bench.results.intervals import Intervals
+from hbt_bench.results.store import Result, StoredRanks, read_all, write
 from tests import browser
 
 FIXTURE = Path(__file__).parent / "fixtures" / "format-2"
@@ -111,7 +111,7 @@ def report(content, tmp_path_factory):
     evil = next(row for row in rows if row["label"].startswith(EVIL))
     evil["closeup"]["worst"][0]["text"] = QUESTION
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(page.render(changed, f"Report of {EVIL}"), encoding="utf-8")
+    path.write_text(html.render(changed, f"Report of {EVIL}"), encoding="utf-8")
     return path
 
 
@@ -224,7 +224,7 @@ def test_a_baseline_that_is_not_there(results):
 
 
 def test_only_the_best_are_looked_at_closely(results, monkeypatch):
-    from hbt_bench.reporting import report as module
+    from hbt_bench.reports import page as module
 
     monkeypatch.setattr(module, "CLOSEUPS", 3)
     found = [one for one in read_all(results) if isinstance(one, Result)]

@@ -14,8 +14,8 @@ import pytest
 import hbt_bench
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import OutputError
-from hbt_bench.reporting.intervals import EXCESS, Intervals
-from hbt_bench.reporting.results import Result, StoredRanks, read_all, write
+from hbt_bench.results.intervals import EXCESS, Intervals
+from hbt_bench.results.store import Result, StoredRanks, read_all, write
 
 FIXTURES = Path(__file__).parent / "fixtures"
 #: What `write` makes itself.

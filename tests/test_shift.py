@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hbt_bench.corpus.collection import Collection, Document, Query
-from hbt_bench.corpus.shift import STRENGTHS, Shift, words
+from hbt_bench.data.collection import Collection, Document, Query
+from hbt_bench.data.query_shift import STRENGTHS, Shift, words
 from hbt_bench.errors import UsageError
 from hbt_bench.tasks.registry import definitions, select_tasks
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import mteb
 import pytest
 
-from hbt_bench.corpus import beir
-from hbt_bench.reporting.evaluation import Evaluation, _data_revision
-from hbt_bench.tasks.mteb_model import ModelRequest
+from hbt_bench.checks.task_file import Validation
+from hbt_bench.data import beir
+from hbt_bench.mteb.models import ModelRequest
+from hbt_bench.results.evaluate import Evaluation, _data_revision
 from hbt_bench.tasks.registry import definitions, select_tasks, suites
 from hbt_bench.tasks.schema import Files
 from hbt_bench.tasks.sources import BeirSource, MtebSource
-from hbt_bench.tasks.validation import Validation
 from tests.test_mteb_pool import data_set, retrieval
 
 FOLDER = Path(__file__).parents[1] / "tasks"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
 from hbt_bench.errors import DataError
-from hbt_bench.ranking.significance import Clusters, Paired, _tilt, bootstrap, holm, percentiles, sign_flip_p
+from hbt_bench.stats.paired import Clusters, Paired, _tilt, bootstrap, holm, percentiles, sign_flip_p
 
 NAN = float("nan")
 
@@ -233,7 +233,7 @@ def test_systems_see_the_same_draws():
 def test_draws_do_not_depend_on_how_many_fit_in_memory(monkeypatch):
     clusters = Clusters.of_matrix(np.random.default_rng(11).random((50, 3)))
     whole = bootstrap([clusters], resamples=100)
-    monkeypatch.setattr("hbt_bench.ranking.significance._CHUNK_BYTES", 8 * 50 * 7)
+    monkeypatch.setattr("hbt_bench.stats.paired._CHUNK_BYTES", 8 * 50 * 7)
     assert bootstrap([clusters], resamples=100) == pytest.approx(whole)
 
 
@@ -243,7 +243,7 @@ def test_ways_to_swap_do_not_depend_on_how_many_fit_in_memory(monkeypatch):
     exact, signs = pair.p_value(), sign_flip_p(differences)
     assert exact == signs
     assert exact * 1024 == int(exact * 1024)
-    monkeypatch.setattr("hbt_bench.ranking.significance._CHUNK_BYTES", 8 * 10 * 7)
+    monkeypatch.setattr("hbt_bench.stats.paired._CHUNK_BYTES", 8 * 10 * 7)
     assert (pair.p_value(), sign_flip_p(differences)) == (exact, signs)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from hbt_bench.corpus import cldr
+from hbt_bench.data import cldr
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.training.parallel import MISSING
 from hbt_bench.training.records import Part

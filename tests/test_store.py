@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from hbt_bench.errors import OutputError
-from hbt_bench.ranking.encoding import Chunk, Encoding
-from hbt_bench.ranking.processes import ALONE
+from hbt_bench.ranking.distributed import ALONE
+from hbt_bench.ranking.encode import Chunk, Encoding
 from hbt_bench.ranking.store import EmbeddingStore
 
 TEXTS = ["Berlin", "東京", ""]

@@ -14,19 +14,19 @@ from scipy.stats import ttest_1samp
 
 from hbt_bench.cli.main import run
 from hbt_bench.errors import DataError
-from hbt_bench.ranking.measures import Ranking
-from hbt_bench.reporting.evaluation import Evaluation
-from hbt_bench.reporting.result import Result
-from hbt_bench.reporting.stored_ranks import StoredRanks
-from hbt_bench.studies import cells, report
+from hbt_bench.measures.ranking import Ranking
+from hbt_bench.results.evaluate import Evaluation
+from hbt_bench.results.ranks_file import StoredRanks
+from hbt_bench.results.result import Result
+from hbt_bench.studies import report, score_table
 from hbt_bench.studies.answer import answer, holding
-from hbt_bench.studies.cells import by_question
 from hbt_bench.studies.design import GROUPS, Answer
-from hbt_bench.studies.findings import Figure, Findings
-from hbt_bench.studies.plan import Evaluate, Place, Plan, Train
+from hbt_bench.studies.jobs import Evaluate, Place, Plan, Train
+from hbt_bench.studies.score_table import by_question
 from hbt_bench.studies.study import SCALES, Study, find, names
+from hbt_bench.studies.study_result import Figure, Findings
 from hbt_bench.training import card
-from hbt_bench.training.training import Training
+from hbt_bench.training.run import Training
 
 NAMES = (
     "batches-vs-finetuning",
@@ -670,6 +670,6 @@ def test_a_score_that_is_not_that_of_its_ranks_is_an_error():
     result = Result.read(path)
     stored = StoredRanks.read(result.ranks)
     value = float(np.nanmean(by_question(stored.judgements, stored.ranks, ["multi"], Ranking.average_precision)))
-    cells._check(result, "AP", value)
+    score_table._check(result, "AP", value)
     with pytest.raises(DataError, match=r"says AP 0\.68\d* where its ranks give 0\.68\d*: delete both and run again"):
-        cells._check(result, "AP", value + 2e-4)
+        score_table._check(result, "AP", value + 2e-4)

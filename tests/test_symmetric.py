@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from hbt_bench.corpus.collection import Collection, Document, Query
-from hbt_bench.ranking.encoders import DenseScorer, distinct_texts
+from hbt_bench.data.collection import Collection, Document, Query
+from hbt_bench.mteb.models import ModelRequest
+from hbt_bench.mteb.shared_pass import SharedPass
+from hbt_bench.ranking.dense import DenseScorer, distinct_texts
 from hbt_bench.ranking.ranks import rank
-from hbt_bench.tasks.mteb_model import ModelRequest
-from hbt_bench.tasks.mteb_pass import SharedPass
 from hbt_bench.tasks.registry import select_tasks
 from tests.encoders import TestEncoder, hashed, torch_random_model
 

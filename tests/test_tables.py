@@ -8,7 +8,7 @@ import json
 import pytest
 
 from hbt_bench.errors import DataError
-from hbt_bench.tasks.spec import TaskSpec
+from hbt_bench.tasks.task import TaskSpec
 
 
 def spec(**source):

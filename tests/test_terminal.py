@@ -17,8 +17,8 @@ import pytest
 
 from hbt_bench.cli.progress import Bars
 from hbt_bench.cli.terminal import Terminal
-from hbt_bench.corpus.places import Places
-from hbt_bench.messages import one_line, visible
+from hbt_bench.data.data_files import Places
+from hbt_bench.text import one_line, visible
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "tests" / "fixtures" / "format-2"

@@ -6,10 +6,10 @@ import pytest
 import yaml
 
 from hbt_bench.cli.main import run
-from hbt_bench.corpus import cldr
+from hbt_bench.data import cldr
 from hbt_bench.errors import UsageError
 from hbt_bench.training.recipe import Recipe
-from hbt_bench.training.training import Training
+from hbt_bench.training.run import Training
 
 SMALL = ["--init", "static:16", "--steps", "4", "--batch-size", "8", "--languages", "de,en,sw", "--guard", "cldr-facts"]
 

@@ -15,15 +15,15 @@ import torch
 import yaml
 
 from hbt_bench.cli.main import run
-from hbt_bench.corpus import cldr
+from hbt_bench.data import cldr
 from hbt_bench.errors import DataError, ModelError, OutputError, UsageError
-from hbt_bench.ranking.checkpoint import Checkpoint
+from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.tasks import registry
 from hbt_bench.training.checkpoints import COMPLETE, last_complete
-from hbt_bench.training.loop import PlanTrainer
-from hbt_bench.training.material import Material, dev_collection
+from hbt_bench.training.data import Material, dev_collection
 from hbt_bench.training.recipe import Recipe
-from hbt_bench.training.training import RECIPE_FILE, Training
+from hbt_bench.training.run import RECIPE_FILE, Training
+from hbt_bench.training.trainer import PlanTrainer
 from tests.encoders import plain_bert
 
 SMALL = {
@@ -352,7 +352,7 @@ def test_early_stopping_keeps_the_best(tmp_path):
     assert f"the weights are those of step {about['kept_step']}" in (folder / "README.md").read_text()
     from sentence_transformers import SentenceTransformer
 
-    from hbt_bench.training.dev import CollectionEvaluator
+    from hbt_bench.training.evaluators import CollectionEvaluator
 
     evaluator = CollectionEvaluator(cldr.read("dev", ["de", "en", "sw"]), 32)
     assert evaluator(SentenceTransformer(str(folder), device="cpu"))["AP"] == pytest.approx(max(scores), abs=1e-6)
@@ -421,7 +421,7 @@ def test_variants_train(tmp_path, changes):
     ],
 )
 def test_mistakes_are_told_before_anything_is_loaded(tmp_path, monkeypatch, changes, error, message):
-    monkeypatch.setattr("hbt_bench.training.inits.load", None)
+    monkeypatch.setattr("hbt_bench.training.models.load", None)
     with pytest.raises(error) as caught:
         Training(Recipe.read(None, {**SMALL, **changes}), tmp_path / "m").run()
     assert message in str(caught.value)
@@ -533,22 +533,22 @@ import atexit, json, os, sys, time
 from pathlib import Path
 import torch
 from hbt_bench.training.recipe import Recipe
-from hbt_bench.training.training import Training
-from hbt_bench.training import checkpoints, loop
+from hbt_bench.training.run import Training
+from hbt_bench.training import checkpoints, trainer
 seen, rank = [], os.environ.get("RANK", "0")
-get = loop.Rows.__getitem__
+get = trainer.Rows.__getitem__
 def spy(self, row):
     seen.append(row)
     return get(self, row)
-loop.Rows.__getitem__ = spy
-save, mark = loop.PlanTrainer._save_rng_state, checkpoints.mark
+trainer.Rows.__getitem__ = spy
+save, mark = trainer.PlanTrainer._save_rng_state, checkpoints.mark
 def slow(self, folder):
     time.sleep(0.2 * int(rank))  # a process that is late with its part of a checkpoint
     save(self, folder)
 def marked(folder, identity):
     mark(folder, identity)
     Path(sys.argv[2] + "-marked.txt").write_text((folder / checkpoints.COMPLETE).read_text())
-loop.PlanTrainer._save_rng_state, checkpoints.mark = slow, marked
+trainer.PlanTrainer._save_rng_state, checkpoints.mark = slow, marked
 def left():  # called last, after what training has registered
     threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
     state = [torch.distributed.is_initialized(), [name for name in threads if "gloo" in name]]

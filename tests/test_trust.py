@@ -14,8 +14,8 @@ import torch
 import hbt_bench
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import DataError, ModelError
-from hbt_bench.tasks.document import Document
-from hbt_bench.tasks.mteb_model import ModelRequest
+from hbt_bench.mteb.models import ModelRequest
+from hbt_bench.yaml_file import Document
 
 from .encoders import torch_random_model
 

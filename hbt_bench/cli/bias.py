@@ -13,14 +13,14 @@ import numpy as np
 
 from hbt_bench.cli import options
 from hbt_bench.errors import DataError, UsageError
-from hbt_bench.messages import tell
+from hbt_bench.log import tell
 from hbt_bench.tasks.registry import base_name, select_tasks, task_names, unknown
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
 
-    from hbt_bench.reporting.bias_report import BiasReport, WorstQuery
-    from hbt_bench.reporting.results import Result
+    from hbt_bench.reports.bias import BiasReport, WorstQuery
+    from hbt_bench.results.store import Result
 
 
 @click.command("bias")
@@ -50,9 +50,9 @@ def command(
     hbt-bench bias results/local__ckpt/9285d5c87e2fe26e/XQuADRMultilingualRetrieval.json
     hbt-bench bias ckpt/ --task xquad-r-multi --plot bias.png
     """  # noqa: D301
-    from hbt_bench.reporting import plots
-    from hbt_bench.reporting.bias_report import BiasReport
-    from hbt_bench.reporting.results import Result
+    from hbt_bench.reports import plots
+    from hbt_bench.reports.bias import BiasReport
+    from hbt_bench.results.store import Result
 
     if plot:
         plots.check(plot)
@@ -76,7 +76,7 @@ def command(
             tell("the texts are left out: the data here are not those of the result")
     except (DataError, UsageError) as error:
         tell(f"the texts are left out: {error}")
-    from hbt_bench.ranking.bias import Bias
+    from hbt_bench.measures.bias import Bias
 
     report = BiasReport.of(
         Bias(stored.judgements, stored.ranks), result.task, result.label, result.signature, collection
@@ -92,8 +92,8 @@ def command(
 def _evaluated(model: str, task: str, languages: tuple[str, ...] | None, output: Path, data_dir: Path | None) -> Result:
     """The result of a model, from disk or evaluated now."""
     from hbt_bench.cli.progress import Bars
-    from hbt_bench.reporting.evaluation import Evaluation
-    from hbt_bench.tasks.mteb_model import ModelRequest
+    from hbt_bench.mteb.models import ModelRequest
+    from hbt_bench.results.evaluate import Evaluation
 
     selections = select_tasks(task)
     spec = selections[0].spec

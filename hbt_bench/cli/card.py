@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hbt_bench.messages import tell
+from hbt_bench.log import tell
 
 
 @click.command("card")
@@ -20,7 +20,7 @@ def command(checkpoint: Path, results: Path) -> None:
     \b
     hbt-bench run --model ckpt/ --tasks xquad-r && hbt-bench card ckpt/
     """  # noqa: D301 -- click wants the character
-    from hbt_bench.ranking.checkpoint import Checkpoint
-    from hbt_bench.reporting.card import write_card
+    from hbt_bench.identity.checkpoint import Checkpoint
+    from hbt_bench.reports.card import write_card
 
     click.echo(f"{write_card(Checkpoint.at(checkpoint), results, tell)}")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from hbt_bench.cli import options
-from hbt_bench.messages import tell
-from hbt_bench.ranking.significance import RANDOMIZATIONS, RESAMPLES
+from hbt_bench.log import tell
+from hbt_bench.stats.paired import RANDOMIZATIONS, RESAMPLES
 
 if TYPE_CHECKING:
-    from hbt_bench.reporting.comparison import Comparison
+    from hbt_bench.reports.difference import Comparison
 
 #: What is left of the names of models, at least, where the terminal is narrow.
 _NAME = 8
@@ -73,7 +73,7 @@ def command(
     hbt-bench compare bm25 ckpt/ --tasks xquad-r
     hbt-bench compare a/ b/ c/ --baseline b/ --tasks xquad-r-multi --measure AP,R@10 --format latex
     """  # noqa: D301 -- click wants the character
-    from hbt_bench.reporting.compare import compare
+    from hbt_bench.reports.compare import compare
 
     found = compare(
         models,

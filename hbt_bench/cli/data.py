@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from hbt_bench.cli import options
-from hbt_bench.corpus import download
+from hbt_bench.data import download
 from hbt_bench.tasks.registry import task_names, unknown
 
 

@@ -18,7 +18,7 @@ def command(data_dir: Path | None) -> None:
     One line a check: ✓ sound, ? worth a look, ✗ to be mended, - not there and not needed by all. Exit code 0 when
     nothing is marked ✗, else 1.
     """
-    from hbt_bench.tasks.installation import check_all
+    from hbt_bench.checks.installation import check_all
 
     failed = []
     for check in check_all(data_dir):

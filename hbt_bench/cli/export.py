@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hbt_bench.messages import tell
+from hbt_bench.log import tell
 
 _FOR = {"mteb-results": Path("export/mteb-results"), "hub": Path("export/hub")}
 
@@ -28,7 +28,7 @@ def command(folder: Path, taker: str, output: Path | None) -> None:
     hbt-bench export --for mteb-results results/ --output submission/
     hbt-bench export --for hub --output my-results/
     """  # noqa: D301 -- click wants the character
-    from hbt_bench.reporting import export
+    from hbt_bench.reports import export
 
     output = output or _FOR[taker]
     found = (export.export_mteb if taker == "mteb-results" else export.export_hub)(folder, output)

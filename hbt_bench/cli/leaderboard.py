@@ -12,12 +12,13 @@ import click
 
 from hbt_bench.cli import options
 from hbt_bench.errors import OutputError
-from hbt_bench.messages import tell
-from hbt_bench.reporting import columns, results
-from hbt_bench.reporting.gather import Choice
-from hbt_bench.reporting.leaderboard import Leaderboard
-from hbt_bench.reporting.table import Table, render
-from hbt_bench.tasks.names import parse_names
+from hbt_bench.identity.task_name import parse_names
+from hbt_bench.log import tell
+from hbt_bench.reports import columns
+from hbt_bench.reports.leaderboard import Leaderboard
+from hbt_bench.reports.row_builder import Choice
+from hbt_bench.reports.table import Table, render
+from hbt_bench.results import store
 
 #: What is left of the names of models, at least, where the terminal is narrow.
 _NAME = 20
@@ -96,7 +97,7 @@ def report(
     for note in board.notes:
         tell(note)
     if update:
-        from hbt_bench.reporting.markdown import update_block
+        from hbt_bench.reports.markdown_block import update_block
 
         text = render(board.tables(chosen), "md", board.legend)
         for path in update:
@@ -159,9 +160,9 @@ def _fitting(widths: list[int], room: int, model: int | None) -> int:
     return len(widths)
 
 
-def readable(folder: Path, measures: Collection[str] | None = None) -> Iterator[results.Result]:
+def readable(folder: Path, measures: Collection[str] | None = None) -> Iterator[store.Result]:
     """The results in a folder; what cannot be read is told on stderr."""
-    for found in results.read_all(folder, measures):
+    for found in store.read_all(folder, measures):
         if isinstance(found, OutputError):
             tell(f"left out: {found}")
         else:

@@ -15,7 +15,8 @@ import click
 
 from hbt_bench.cli.terminal import guarded
 from hbt_bench.errors import HbtBenchError, OutputError, UsageError, did_you_mean
-from hbt_bench.messages import one_line, tell
+from hbt_bench.log import tell
+from hbt_bench.text import one_line
 
 #: Exit code of an interrupted run, as shells count it.
 INTERRUPTED = 130
@@ -136,7 +137,7 @@ def _launched() -> int:
     """How many processes were started together, without loading what only those need."""
     if "WORLD_SIZE" not in os.environ:
         return 1
-    from hbt_bench.ranking.processes import launched
+    from hbt_bench.ranking.distributed import launched
 
     return launched()
 
@@ -186,7 +187,7 @@ def _system(error: OSError) -> int:
 def _tell(message: str) -> None:
     """Say it on stderr; of processes that were started together, only the first that fails does."""
     if "WORLD_SIZE" in os.environ:
-        from hbt_bench.ranking.processes import speaks
+        from hbt_bench.ranking.distributed import speaks
 
         if not speaks():
             return

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hbt_bench.tasks.names import parse_names
+from hbt_bench.identity.task_name import parse_names
 
 if TYPE_CHECKING:
-    from hbt_bench.tasks.spec import TaskSpec
+    from hbt_bench.tasks.task import TaskSpec
 
 #: What a click option is, to the function of a command.
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]

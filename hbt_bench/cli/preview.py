@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hbt_bench.training.material import Material
+from hbt_bench.training.data import Material
 from hbt_bench.training.plan import Batch, Plan
 
 _PAIRS_SHOWN = 12

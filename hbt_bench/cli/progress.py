@@ -6,7 +6,7 @@ import sys
 from types import TracebackType
 from typing import Any, Self
 
-from hbt_bench.messages import tell
+from hbt_bench.log import tell
 
 _LABELS = {"encode": "encoding texts", "rank": "ranking queries"}
 

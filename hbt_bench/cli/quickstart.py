@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from hbt_bench.cli import options
-from hbt_bench.corpus import cldr
+from hbt_bench.data import cldr
 from hbt_bench.errors import UsageError
 from hbt_bench.languages import LANGUAGES
-from hbt_bench.messages import tell
+from hbt_bench.log import tell
 from hbt_bench.tasks.registry import select_tasks
 
 if TYPE_CHECKING:
-    from hbt_bench.reporting.results import Result
+    from hbt_bench.results.store import Result
 
 STRATEGIES = ("monolingual", "cross-lingual", "hybrid")
 _TASK = "cldr-facts"
@@ -46,12 +46,12 @@ def command(output: Path, seed: int, style: str) -> None:
     """
     from hbt_bench.cli import compare, leaderboard
     from hbt_bench.cli.progress import Bars
-    from hbt_bench.corpus.atomic import check_writable
-    from hbt_bench.reporting.compare import compare as compared
-    from hbt_bench.reporting.evaluation import Evaluation
-    from hbt_bench.tasks.mteb_model import ModelRequest
+    from hbt_bench.files import check_writable
+    from hbt_bench.mteb.models import ModelRequest
+    from hbt_bench.reports.compare import compare as compared
+    from hbt_bench.results.evaluate import Evaluation
     from hbt_bench.training.recipe import Recipe
-    from hbt_bench.training.training import Training
+    from hbt_bench.training.run import Training
 
     check_writable(output)
     results = {}

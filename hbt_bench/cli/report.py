@@ -8,8 +8,8 @@ import click
 
 from hbt_bench.cli import options
 from hbt_bench.cli.leaderboard import readable
-from hbt_bench.messages import tell
-from hbt_bench.tasks.names import parse_names
+from hbt_bench.identity.task_name import parse_names
+from hbt_bench.log import tell
 
 #: Bytes from which a page is slow to send and to open.
 _LARGE = 5_000_000
@@ -53,18 +53,18 @@ def command(
     hbt-bench report sweep/ --tasks xquad-r --baseline bm25 --output sweep.html
     """  # noqa: D301 -- click wants the character
     from hbt_bench.cli.progress import Bars
-    from hbt_bench.corpus.atomic import check_writable, write_text
-    from hbt_bench.reporting import page
-    from hbt_bench.reporting.gather import Choice
-    from hbt_bench.reporting.head import HEAD_MEASURES
-    from hbt_bench.reporting.report import ReportRequest
+    from hbt_bench.files import check_writable, write_text
+    from hbt_bench.reports import html
+    from hbt_bench.reports.page import ReportRequest
+    from hbt_bench.reports.row_builder import Choice
+    from hbt_bench.results.summary import HEAD_MEASURES
 
-    page.require()
+    html.require()
     check_writable(output.resolve().parent)
     with Bars() as bars:
         request = ReportRequest(Choice(tasks, models), reported, baseline, data_dir, say=bars.say, progress=bars.update)
         content = request.content(readable(folder, HEAD_MEASURES))
-    text = page.render(content, title)
+    text = html.render(content, title)
     write_text(output, text)
     click.echo(f"{output}")
     size = len(text.encode())

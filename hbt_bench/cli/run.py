@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import click
 
 from hbt_bench.cli import options
-from hbt_bench.messages import tell
+from hbt_bench.log import tell
 from hbt_bench.tasks.registry import select_tasks
 
 if TYPE_CHECKING:
-    from hbt_bench.reporting.result import Result
+    from hbt_bench.results.result import Result
 
 #: Characters of a task's name that leave room for its numbers in 80 columns.
 _NAME_WIDTH = 19
@@ -76,9 +76,9 @@ def command(
     hbt-bench run --model ckpt/ --tasks ./my-task.yaml,xquad-r-multi+typos,suite:mlir
     """  # noqa: D301 -- click wants the character
     from hbt_bench.cli.progress import Bars
-    from hbt_bench.ranking.processes import joined
-    from hbt_bench.reporting.evaluation import Evaluation
-    from hbt_bench.tasks.mteb_model import ModelRequest
+    from hbt_bench.mteb.models import ModelRequest
+    from hbt_bench.ranking.distributed import joined
+    from hbt_bench.results.evaluate import Evaluation
 
     wanted = (languages, query_languages, document_languages, script, family)
     selections = [
@@ -114,8 +114,8 @@ def command(
 
 
 def _as_json(results: Sequence[Result]) -> str:
-    from hbt_bench.reporting.drop import Drop
-    from hbt_bench.reporting.result import finite
+    from hbt_bench.reports.drop import Drop
+    from hbt_bench.results.result import finite
 
     entries = []
     for result in results:
@@ -129,8 +129,8 @@ def show(results: Sequence[Result], more: Sequence[str] = ()) -> None:
     """Print results as a table, the means of each task in one row; `more` are measures that the tasks ask for."""
     from rich.console import Console
 
-    from hbt_bench.reporting.drop import Drop
-    from hbt_bench.reporting.table import Table, number
+    from hbt_bench.reports.drop import Drop
+    from hbt_bench.reports.table import Table, number
 
     found = {result.task: Drop.of(result) for result in results}
     drops = {task: drop.values for task, drop in found.items()}

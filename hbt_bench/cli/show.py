@@ -20,7 +20,7 @@ def command(given: str, style: str) -> None:
     """  # noqa: D301 -- click wants the character
     import json
 
-    from hbt_bench.reporting.explain import explain, find
+    from hbt_bench.reports.explain import explain, find
 
     fields, result = find(given)
     found = explain(fields, result)
@@ -46,8 +46,8 @@ def command(given: str, style: str) -> None:
 
 
 def _scores(result: object) -> None:
-    from hbt_bench.reporting.result import Result
-    from hbt_bench.reporting.table import number
+    from hbt_bench.reports.table import number
+    from hbt_bench.results.result import Result
 
     assert isinstance(result, Result)
     scores = result.scores

@@ -10,7 +10,7 @@ import click
 from hbt_bench.cli import options
 
 if TYPE_CHECKING:
-    from hbt_bench.studies.plan import Plan
+    from hbt_bench.studies.jobs import Plan
 
 _SCALES = ("smoke", "small", "paper")
 
@@ -49,7 +49,7 @@ def _list() -> None:
     """List the studies."""
     from rich.console import Console
 
-    from hbt_bench.reporting.table import Table
+    from hbt_bench.reports.table import Table
     from hbt_bench.studies.study import find, names
 
     rows = [[name, find(name).question] for name in names()]
@@ -110,7 +110,7 @@ def _report(name: str, scale: str, output: Path, data_dir: Path | None) -> None:
 
 
 def _plan(name: str, scale: str, output: Path, data_dir: Path | None, say: object) -> Plan:
-    from hbt_bench.studies.plan import Place, Plan
+    from hbt_bench.studies.jobs import Place, Plan
     from hbt_bench.studies.study import find
     from hbt_bench.training.sources import data_folders
 
@@ -133,7 +133,7 @@ def _print(plan: Plan) -> None:
     """The jobs, and what is likely left to do."""
     from rich.console import Console
 
-    from hbt_bench.reporting.table import Table
+    from hbt_bench.reports.table import Table
 
     estimates = plan.estimates()
     rows = [

@@ -9,12 +9,12 @@ import click
 
 from hbt_bench.cli import options
 from hbt_bench.errors import DataError, UsageError
-from hbt_bench.messages import tell
+from hbt_bench.log import tell
 from hbt_bench.ranking.subsets import Mode
-from hbt_bench.reporting.table import Table
+from hbt_bench.reports.table import Table
 from hbt_bench.tasks import registry
 from hbt_bench.tasks.registry import definitions, select_tasks, task_names
-from hbt_bench.tasks.spec import TaskSpec
+from hbt_bench.tasks.task import TaskSpec
 
 
 @click.group("tasks", invoke_without_command=True)
@@ -112,7 +112,7 @@ def validate(file: Path, data_dir: Path | None, strict: bool) -> None:
 
     Exit code 3 when a check fails. Warnings (?) leave the task usable; with --strict they fail too.
     """
-    from hbt_bench.tasks.validation import Validation
+    from hbt_bench.checks.task_file import Validation
 
     failed = False
     for check in Validation(file, data_dir).run():

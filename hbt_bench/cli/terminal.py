@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hbt_bench.messages import HIDDEN
+from hbt_bench.text import HIDDEN
 
 #: What is hidden, but for a sequence of colours.
 _CODES = re.compile(rf"(?!\x1b\[[0-9;]*m){HIDDEN}")

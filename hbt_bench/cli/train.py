@@ -12,7 +12,7 @@ import click
 import yaml
 
 from hbt_bench.cli import flags, options
-from hbt_bench.messages import tell
+from hbt_bench.log import tell
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.sources import data_folders
 
@@ -50,7 +50,7 @@ def command(
         return
     if preview:
         from hbt_bench.cli.preview import show
-        from hbt_bench.training.material import Material
+        from hbt_bench.training.data import Material
 
         show(Material.load(chosen, folders, drop_overlap=drop_overlap, say=tell), preview)
         return
@@ -69,7 +69,7 @@ def _evaluation(folder: Path) -> str:
 def train(recipe: Recipe, output: Path, folders: Iterable[Path], **options: Any) -> Path:
     """Train with a bar on stderr."""
     from hbt_bench.cli.progress import Bars
-    from hbt_bench.training.training import Training
+    from hbt_bench.training.run import Training
 
     with Bars(shown=os.environ.get("RANK", "0") == "0") as bars:
         return Training(recipe, output, tuple(folders), say=bars.say, progress=bars.train, **options).run()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hbt_bench.corpus.collection import Collection
+from hbt_bench.data.collection import Collection
 from hbt_bench.errors import UsageError
 from hbt_bench.ranking.blocks import Scorer
 

@@ -14,14 +14,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from hbt_bench.corpus.collection import Collection
+from hbt_bench.data.collection import Collection
 from hbt_bench.ranking.blocks import Blocks, BlockScorer, Scorer, WholeRows
-from hbt_bench.ranking.processes import ALONE, Processes
+from hbt_bench.ranking.distributed import ALONE, Processes
+from hbt_bench.ranking.rank_counter import Counter, Segment, Tally
 from hbt_bench.ranking.stream import Stream
-from hbt_bench.ranking.tally import Counter, Segment, Tally
 
-#: The name of the tie rule, part of every signature.
-TIE_RULE = "docid-desc"
 #: How many top documents of the pool are kept per query.
 TOP_K = 20
 #: nAUC's confidences look at the best 1,000 scores, which is where MTEB cuts a ranking.

@@ -20,8 +20,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from hbt_bench.corpus.atomic import output_error, replacing
 from hbt_bench.errors import OutputError
+from hbt_bench.files import output_error, replacing
 
 _OTHERWISE = "free some space, or set HBT_BENCH_CACHE to another folder"
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from hbt_bench.errors import ModelError
 from hbt_bench.ranking.blocks import Blocks
-from hbt_bench.ranking.processes import Processes
-from hbt_bench.ranking.tally import Counter, Segment, Tally
+from hbt_bench.ranking.distributed import Processes
+from hbt_bench.ranking.rank_counter import Counter, Segment, Tally
 
 #: Called with a number of queries done.
 Progress = Callable[[int], object]

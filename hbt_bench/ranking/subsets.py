@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hbt_bench.corpus.collection import Judgements
+from hbt_bench.data.collection import Judgements
 
 Mode = Literal["mono", "cross", "multi"]
 MODES: tuple[Mode, ...] = ("mono", "cross", "multi")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hbt_bench.reporting.comparison import LEVEL
+from hbt_bench.reports.difference import LEVEL
 from hbt_bench.studies.design import Answer
-from hbt_bench.studies.findings import Figure
-from hbt_bench.studies.plan import short
+from hbt_bench.studies.jobs import short
+from hbt_bench.studies.study_result import Figure
 
 
 def answer(question: Answer, figures: Sequence[Figure]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hbt_bench.studies.findings import Figure, Findings
+from hbt_bench.studies.study_result import Figure, Findings
 
 #: Of Okabe and Ito, which colour-blind readers can tell apart; markers say the same again.
 _LOOKS = (("#0072b2", "o"), ("#d55e00", "s"), ("#009e73", "^"), ("#cc79a7", "D"), ("#e69f00", "v"), ("#000000", "P"))

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hbt_bench.corpus.atomic import write_text
 from hbt_bench.errors import DataError
-from hbt_bench.markup import as_html, as_prose
-from hbt_bench.reporting.table import Table, number
+from hbt_bench.files import write_text
+from hbt_bench.reports.table import Table, number
 from hbt_bench.studies import curve
 from hbt_bench.studies.answer import answer, holding, probability
 from hbt_bench.studies.design import GROUPS
-from hbt_bench.studies.findings import Figure, Findings
-from hbt_bench.studies.plan import Plan, short
+from hbt_bench.studies.jobs import Plan, short
+from hbt_bench.studies.study_result import Figure, Findings
+from hbt_bench.text import as_html, as_prose
 
 _METHOD = (
     "Every model answers every question, so seeds and questions are crossed. Values are averaged over both; intervals "

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.studies.design import Answer, Design, MistakeError, Scale, Strict, Sweep, Tasks
-from hbt_bench.tasks.document import Document
+from hbt_bench.yaml_file import Document
 
 SCALES: tuple[Scale, ...] = ("smoke", "small", "paper")
 

@@ -10,12 +10,12 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from hbt_bench.corpus.atomic import write_text
-from hbt_bench.corpus.places import Places
+from hbt_bench.data.data_files import Places
 from hbt_bench.errors import UsageError
-from hbt_bench.tasks.form import Form
+from hbt_bench.files import write_text
+from hbt_bench.tasks.infer_source import Form
 from hbt_bench.tasks.registry import definitions
-from hbt_bench.tasks.spec import Expect, TaskSpec
+from hbt_bench.tasks.task import Expect, TaskSpec
 
 _HEAD = """\
 # A task of hbt-bench. `hbt-bench tasks validate` checks this file; docs/tasks.md explains every key.

@@ -11,10 +11,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from hbt_bench.errors import DataError, HbtBenchError
-from hbt_bench.messages import tell
-from hbt_bench.tasks.document import Document
+from hbt_bench.log import tell
 from hbt_bench.tasks.schema import Strict
-from hbt_bench.tasks.spec import TaskSpec
+from hbt_bench.tasks.task import TaskSpec
+from hbt_bench.yaml_file import Document
 
 #: The entry-point group of packages with task files.
 GROUP = "hbt_bench.tasks"

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from hbt_bench.corpus.download import expanded
-from hbt_bench.corpus.shift import Shift
+from hbt_bench.data.download import expanded
+from hbt_bench.data.query_shift import Shift
 from hbt_bench.errors import DataError, UsageError, did_you_mean
-from hbt_bench.messages import tell
+from hbt_bench.identity.task_name import parse_names
+from hbt_bench.log import tell
 from hbt_bench.ranking.subsets import MODES, Mode
 from hbt_bench.tasks import folders
 from hbt_bench.tasks.folders import Folder
-from hbt_bench.tasks.names import parse_names
-from hbt_bench.tasks.spec import TaskSpec
+from hbt_bench.tasks.task import TaskSpec
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 #: In a wheel the definitions lie inside the package, in a checkout beside it.

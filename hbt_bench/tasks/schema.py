@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from hbt_bench.corpus import columns
-from hbt_bench.corpus.places import Pin, check_relative
+from hbt_bench.data import columns
+from hbt_bench.data.data_files import Pin, check_relative
 from hbt_bench.errors import DataError, did_you_mean
 from hbt_bench.languages import LANGUAGES
 
@@ -85,7 +85,7 @@ def relative(path: str, *, placeholder: bool = True) -> str:
 
 
 class ColumnsSpec(Strict):
-    """Where a row has its parts: see `hbt_bench.corpus.columns`."""
+    """Where a row has its parts: see `hbt_bench.data.columns`."""
 
     id: Paths = ()
     language: str | None = None

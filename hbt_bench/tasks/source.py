@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from hbt_bench.corpus import download
-from hbt_bench.corpus.collection import Collection
-from hbt_bench.corpus.places import Places
+from hbt_bench.data import download
+from hbt_bench.data.collection import Collection
+from hbt_bench.data.data_files import Places
 from hbt_bench.ranking.subsets import MODES, Mode
 from hbt_bench.tasks.schema import Strict
 

@@ -7,15 +7,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from hbt_bench.corpus import beir, cldr, download, lareqa
-from hbt_bench.corpus.collection import Collection
-from hbt_bench.corpus.places import Pin, Places
-from hbt_bench.corpus.pool import Parallel
+from hbt_bench.data import beir, cldr, download, lareqa
+from hbt_bench.data.builder import Parallel
+from hbt_bench.data.collection import Collection
+from hbt_bench.data.data_files import Pin, Places
 from hbt_bench.languages import LANGUAGES
 from hbt_bench.ranking.subsets import MODES, Mode
 from hbt_bench.tasks.schema import PLACEHOLDER, Codes, Files, FileSpec, known_code, relative
 from hbt_bench.tasks.source import Commit, Source
-from hbt_bench.tasks.tables import HubSource, TableSource
+from hbt_bench.tasks.table_sources import HubSource, TableSource
 
 
 class LareqaSource(Source):
@@ -198,9 +198,9 @@ class MtebSource(Source):
         """The declared languages, or all of the task that have a code of ours."""
         if self.codes:
             return tuple(sorted(self.codes))
-        from hbt_bench.tasks import mteb_pool
+        from hbt_bench.data import mteb_reader
 
-        return mteb_pool.languages(self.task)
+        return mteb_reader.languages(self.task)
 
     @property
     def is_bitext(self) -> bool:
@@ -226,9 +226,9 @@ class MtebSource(Source):
 
     def read(self, name: str, languages: Sequence[str], places: Places) -> Collection:
         """Load the subsets of `languages` with MTEB's own loader."""
-        from hbt_bench.tasks import mteb_pool
+        from hbt_bench.data import mteb_reader
 
-        return mteb_pool.read(name, self, languages)
+        return mteb_reader.read(name, self, languages)
 
 
 AnySource = Annotated[

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from hbt_bench.markup import as_code, as_markdown, as_prose, fenced
-from hbt_bench.training.material import Material
+from hbt_bench.text import as_code, as_markdown, as_prose, fenced
+from hbt_bench.training.data import Material
 from hbt_bench.training.recipe import Recipe
 
 _LIBRARIES = ("hbt-bench", "sentence-transformers", "transformers", "torch", "numpy")

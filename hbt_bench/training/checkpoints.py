@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hbt_bench.corpus.atomic import write_text
 from hbt_bench.errors import ModelError
+from hbt_bench.files import write_text
 
 #: In a checkpoint written to its end: the hash of the rest, then what the run depends on and the hash of every file.
 COMPLETE = "hbt_bench_complete.txt"

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from hbt_bench.corpus.collection import Collection
+from hbt_bench.data.collection import Collection
 from hbt_bench.languages import LANGUAGES
 from hbt_bench.training.parallel import ParallelText
 

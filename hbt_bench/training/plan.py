@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.errors import DataError, UsageError
-from hbt_bench.training import draws
+from hbt_bench.training import counter_rng
 from hbt_bench.training.clashes import Clashes
 from hbt_bench.training.cursor import Cursor, Draw, Items, pick
 from hbt_bench.training.parallel import MISSING, ParallelText
@@ -180,7 +180,7 @@ class Plan:
     def _drawn(self, step: int) -> Draw:
         index, kind = self._supply_and_kind(step)
         rows = np.arange(self.batch_size if kind.per_row else 1)
-        pairs = self._pairs(index, kind, draws.uniform(self.seed, _PAIR, step, rows))
+        pairs = self._pairs(index, kind, counter_rng.uniform(self.seed, _PAIR, step, rows))
         return Draw(index, kind, np.broadcast_to(pairs, (self.batch_size, 2)))
 
     def _supply_and_kind(self, step: int) -> tuple[int, Kind]:
@@ -188,10 +188,10 @@ class Plan:
         weights = np.array(
             [supply.weight if supply.phase == phase else 0.0 for supply in self.supplies], dtype=np.float64
         )
-        index = int(pick(np.cumsum(weights), draws.uniform(self.seed, _SOURCE, step))[0])
+        index = int(pick(np.cumsum(weights), counter_rng.uniform(self.seed, _SOURCE, step))[0])
         kinds = self.supplies[index].mixture.kinds
         shares = np.cumsum([share for share, _ in kinds])
-        return index, kinds[pick(shares, draws.uniform(self.seed, _KIND, step))[0]][1]
+        return index, kinds[pick(shares, counter_rng.uniform(self.seed, _KIND, step))[0]][1]
 
     def _pairs(self, supply: int, kind: Kind, wishes: NDArray[np.float64]) -> NDArray[np.int64]:
         """The language pairs that numbers in [0, 1) fall into, shape (wishes, 2)."""
@@ -202,7 +202,7 @@ class Plan:
         if not self.instruction_share:
             return "main"
         if self.when == "mixed":
-            instruct = bool(draws.uniform(self.seed, _PHASE, step)[0] < self.instruction_share)
+            instruct = bool(counter_rng.uniform(self.seed, _PHASE, step)[0] < self.instruction_share)
         else:
             stage = round(self.steps * self.instruction_share)
             instruct = step < stage if self.when == "before" else step >= self.steps - stage
@@ -228,7 +228,7 @@ class Plan:
         sizes = source.counts[pairs[:, 0], pairs[:, 1]]
         epochs, within = np.divmod(places, sizes)
         flat = pairs[:, 0] * len(source.languages) + pairs[:, 1]
-        order = draws.permuted(within, sizes, draws.bits(self.seed, _ORDER, supply, flat, epochs))
+        order = counter_rng.permuted(within, sizes, counter_rng.bits(self.seed, _ORDER, supply, flat, epochs))
         items = order.astype(np.int32)
         if (source.counts[source.counts > 0] < len(source)).any():
             for pair in np.unique(flat).tolist():
@@ -265,11 +265,11 @@ class Plan:
         """Random items of a row's language pair, then all of them; where rows draw pairs, then of other pairs."""
         own = draw.pairs[row]
         some = self._listed(draw.supply, own)
-        for wish in draws.uniform(self.seed, _SUBSTITUTE, step, row, np.arange(_RANDOM_TRIES)):
+        for wish in counter_rng.uniform(self.seed, _SUBSTITUTE, step, row, np.arange(_RANDOM_TRIES)):
             yield int(some[int(wish * len(some))]), own
         pairs = own[None]
         if draw.kind.per_row:
-            wishes = draws.uniform(self.seed, _OTHER_PAIR, step, row, np.arange(_OTHER_PAIRS))
+            wishes = counter_rng.uniform(self.seed, _OTHER_PAIR, step, row, np.arange(_OTHER_PAIRS))
             pairs = np.concatenate([pairs, self._pairs(draw.supply, draw.kind, wishes)])
         for pair in pairs:
             for item in self._listed(draw.supply, pair).tolist():
@@ -286,7 +286,7 @@ class Plan:
         own = source.queries[languages, items]
         present = source.queries[:, items] != MISSING
         present[languages, np.arange(len(items))] = False
-        wish = draws.uniform(self.seed, _PARALLEL, step, np.arange(len(items)))
+        wish = counter_rng.uniform(self.seed, _PARALLEL, step, np.arange(len(items)))
         nth = (wish * present.sum(axis=0)).astype(np.int64)  # the nth of the languages that are there
         other = np.argmax(np.cumsum(present, axis=0) > nth, axis=0)
         if self.pivot in source.languages:

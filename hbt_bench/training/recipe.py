@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from hbt_bench.errors import UsageError
 from hbt_bench.languages import get_language
-from hbt_bench.tasks.document import Document
 from hbt_bench.training.records import Code
 from hbt_bench.training.sources import SourceSpec, expand
 from hbt_bench.training.strategies import Strategy
+from hbt_bench.yaml_file import Document
 
 #: What a development collection can be measured by, and whether more of it is better.
 DEV_MEASURES = {"AP": True, "rank_distance": False, "loss": False}

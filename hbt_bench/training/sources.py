@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from hbt_bench.corpus import cldr, hub
-from hbt_bench.corpus.collection import Collection
-from hbt_bench.corpus.rows import read_rows
+from hbt_bench.data import cldr, hub
+from hbt_bench.data.collection import Collection
+from hbt_bench.data.rows import read_rows
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.training.parallel import Item, ParallelText
 from hbt_bench.training.records import TEXTS, Records, Source

@@ -1,0 +1,115 @@
+"""A run through MTEB with a tiny encoder, to see that a task works before a model is spent on it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hbt_bench.data.collection import Collection
+from hbt_bench.errors import DataError
+from hbt_bench.tasks.task import TaskSpec
+
+#: Dimensions of the vectors, and how many queries and documents of a language take part.
+_DIMENSIONS, _QUERIES, _DOCUMENTS = 64, 20, 200
+
+
+class TinyEncoder:
+    """Hashed character triples: no model, but texts that share words are near each other."""
+
+    def __init__(self) -> None:
+        from mteb.models import ModelMeta
+
+        self.mteb_model_meta = ModelMeta.create_empty({"name": "hbt-bench/tiny", "revision": "1"})
+
+    def encode(self, inputs: Any, **kwargs: Any) -> NDArray[np.float32]:
+        """One vector a text."""
+        return np.stack([_vector(text) for batch in inputs for text in batch["text"]])
+
+    def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
+        """Cosine."""
+        from mteb.similarity_functions import cos_sim
+
+        return cos_sim(embeddings1, embeddings2)
+
+    def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
+        """Cosine of each pair, which MTEB's protocol asks for."""
+        from mteb.similarity_functions import pairwise_cos_sim
+
+        return pairwise_cos_sim(embeddings1, embeddings2)
+
+
+def _vector(text: str) -> NDArray[np.float32]:
+    vector = np.full(_DIMENSIONS, 1e-3, dtype=np.float32)
+    for start in range(max(1, len(text) - 2)):
+        triple = text[start : start + 3].casefold().encode()
+        vector[int.from_bytes(hashlib.blake2b(triple, digest_size=2).digest(), "little") % _DIMENSIONS] += 1
+    return vector
+
+
+def run(spec: TaskSpec, collection: Collection) -> str:
+    """Evaluate the tiny encoder on some queries and documents of each mode; raises `DataError` when that fails."""
+    import mteb
+
+    from hbt_bench.mteb.tasks import ParallelRetrieval, SharedPass, quiet_libraries
+
+    quiet_libraries()
+    part = _sample(collection)
+    scores = []
+    for mode in spec.modes:
+        try:
+            task = ParallelRetrieval(SharedPass(spec, part), mode)
+            if not task.metadata.eval_langs:
+                continue
+            found = mteb.evaluate(TinyEncoder(), task, cache=None, co2_tracker=False, show_progress_bar=False)
+            entries = [entry for entries in found.task_results[0].scores.values() for entry in entries]
+        except Exception as error:  # pydantic, MTEB and datasets raise many kinds
+            reason = " ".join(str(error).split())[:200]
+            raise DataError(f"the {mode} mode fails in MTEB: {type(error).__name__}: {reason}") from error
+        value = float(np.mean([entry["main_score"] for entry in entries]))
+        if not 0 <= value <= 1:
+            raise DataError(f"the {mode} mode gives {spec.main_score} {value}")
+        scores.append(f"{mode} {value:.3f}")
+    if not scores:
+        raise DataError("no mode has a query with a relevant document")
+    return (
+        f"{spec.main_score} of a tiny encoder, {len(part.queries)} queries and {len(part.documents)} documents: "
+        + ", ".join(scores)
+    )
+
+
+def _sample(collection: Collection) -> Collection:
+    """Some queries of each language with their relevant documents, and some other documents."""
+    rows = [row for block in collection.query_blocks.values() for row in range(*block.indices(block.start + _QUERIES))]
+    relevant = {collection.queries[row].id: collection.relevant(row) for row in rows}
+    needed = {document for judged in relevant.values() for document in judged}
+    documents = [
+        collection.documents[column]
+        for block in collection.document_blocks.values()
+        for column in range(block.start, block.stop)
+        if column - block.start < _DOCUMENTS or collection.documents[column].id in needed
+    ]
+    return Collection.from_records(
+        collection.name,
+        [collection.queries[row] for row in rows],
+        documents,
+        relevant,
+        parallel=collection.parallel,
+        own_copies=collection.copies is not None,
+    )
+
+
+def unknown_to_mteb(codes: Iterable[str]) -> list[str]:
+    """Those of the codes that MTEB refuses in a task's metadata."""
+    from mteb.languages import check_language_code
+
+    unknown = []
+    for code in codes:
+        try:
+            check_language_code(code)
+        except ValueError:
+            unknown.append(code)
+    return unknown

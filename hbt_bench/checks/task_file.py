@@ -1,0 +1,203 @@
+"""Checks of a task file and its data: each is made, and told with its result."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hbt_bench.checks.check import Check
+from hbt_bench.data.collection import Collection
+from hbt_bench.errors import DataError, HbtBenchError, UsageError
+from hbt_bench.languages import LANGUAGES
+from hbt_bench.tasks.folders import Folder, taken, twin_of
+from hbt_bench.tasks.registry import definitions, mteb_task_names, shipped
+from hbt_bench.tasks.schema import Files
+from hbt_bench.tasks.sources import MtebSource
+from hbt_bench.tasks.task import TaskSpec
+
+
+class _WarningError(Exception):
+    """Something that leaves the task usable."""
+
+
+@dataclass
+class Validation:
+    """The checks of one file, in the order in which they depend on each other."""
+
+    path: Path
+    data_dir: Path | None = None
+    spec: TaskSpec | None = field(default=None, init=False)
+    collection: Collection | None = field(default=None, init=False)
+
+    def run(self) -> Iterator[Check]:
+        """Yield each check when it is done; those that need what failed before are skipped."""
+        for name, check, needs in (
+            ("schema", self._schema, None),
+            ("name", self._name, "spec"),
+            ("licence and citation", self._about, "spec"),
+            ("languages", self._languages, "spec"),
+            ("data and judgements", self._data, "spec"),
+            ("hashes", self._hashes, "collection"),
+            ("counts", self._counts, "collection"),
+            ("parallel ids", self._parallel, "collection"),
+            ("repeated texts", self._repeated, "collection"),
+            ("run", self._run, "collection"),
+        ):
+            yield self._checked(name, check, needs)
+
+    def _checked(self, name: str, check: Callable[[], str], needs: str | None) -> Check:
+        if needs and getattr(self, needs) is None:
+            return Check(name, "skipped", "needs what failed above")
+        try:
+            return Check(name, "passed", check())
+        except _WarningError as warning:
+            return Check(name, "warning", str(warning))
+        except HbtBenchError as error:
+            return Check(name, "failed", str(error))
+
+    def _need(self) -> tuple[TaskSpec, Collection]:
+        assert self.spec is not None
+        assert self.collection is not None
+        return self.spec, self.collection
+
+    def _schema(self) -> str:
+        if not self.path.is_file():
+            raise UsageError(f"there is no file {self.path}")
+        folder = Folder.read(self.path, shipped().documents)
+        for problem in folder.problems.values():
+            raise problem
+        self.spec = folder.specs[self.path.stem]
+        return f"a {self.spec.source.kind} source, modes {', '.join(self.spec.modes)}"
+
+    def _name(self) -> str:
+        assert self.spec is not None
+        other = definitions().get(self.spec.name)
+        if other is not None and other.source != self.spec.source:
+            raise DataError(f"the name '{self.spec.name}' is that of another task: rename the file and its `name`")
+        self._name_in_mteb()
+        return f"{self.spec.name}, in MTEB {self.spec.mteb_task_name(self.spec.modes[-1])}"
+
+    def _name_in_mteb(self) -> None:
+        """No other task may have the MTEB name: not MTEB's own, no known one, none in the file's folder."""
+        assert self.spec is not None
+        known = {name.casefold() for name in mteb_task_names()}
+        for mode in self.spec.modes:
+            if (name := self.spec.mteb_task_name(mode)).casefold() in known:
+                raise DataError(f"MTEB has a task {name}: choose another `mteb_name`")
+        beside = Folder.read(self.path.parent, shipped().documents).specs
+        others = {**beside, **definitions()}
+        twin = twin_of(self.spec, (other for name, other in others.items() if name != self.spec.name))
+        if twin is not None:
+            raise DataError(taken(self.spec, f"the task '{twin.name}'"))
+
+    def _about(self) -> str:
+        assert self.spec is not None
+        about = self.spec.about
+        missing = [
+            key
+            for key, value in (("license", about.license), ("citation", about.citation), ("reference", about.reference))
+            if not (value or "").strip()
+        ]
+        if missing:
+            raise _WarningError(f"missing in metadata: {', '.join(missing)}; nobody can tell what may be done with it")
+        return f"{about.license}"
+
+    def _languages(self) -> str:
+        assert self.spec is not None
+        from hbt_bench.checks.smoke import unknown_to_mteb
+
+        unknown = unknown_to_mteb(LANGUAGES[code].mteb for code in self.spec.source.languages)
+        if unknown:
+            raise DataError(f"MTEB does not know the language {unknown[0]}")
+        return f"{len(self.spec.source.languages)}, all known to MTEB: {' '.join(self.spec.source.languages)}"
+
+    def _data(self) -> str:
+        assert self.spec is not None
+        spec = self.spec.model_copy(update={"expect": None})
+        self.collection = spec.load(data_dir=self.data_dir)
+        missing = set(spec.source.languages) - set(self.collection.languages)
+        if missing:
+            raise DataError(f"there are no texts in {' '.join(sorted(missing))}: take them out of `languages`")
+        return (
+            f"{len(self.collection.queries):,} queries, each with a relevant document; "
+            f"{len(self.collection.documents):,} documents, none empty"
+        )
+
+    def _hashes(self) -> str:
+        spec, collection = self._need()
+        source = spec.source
+        if isinstance(source, Files):
+            if not source.pins:
+                raise _WarningError("no file is pinned: changed data would go unnoticed; add `pins` with their sha256")
+            if missing := source.unpinned():
+                count = "1 file is" if len(missing) == 1 else f"{len(missing)} files are"
+                raise _WarningError(f"{count} not pinned, as {missing[0]}: changes would go unnoticed")
+            files = "1 pinned file is" if len(source.pins) == 1 else f"{len(source.pins)} pinned files are"
+            return f"{files} unchanged; data {collection.fingerprint}"
+        if isinstance(source, MtebSource) and source.revision is None:
+            raise _WarningError("no `revision`: the data are those of the installed mteb")
+        return f"pinned; data {collection.fingerprint}"
+
+    def _counts(self) -> str:
+        spec, collection = self._need()
+        if spec.expect is None:
+            raise _WarningError("no `expect`: changed data would go unnoticed")
+        if spec.expect.version != spec.source.version:
+            raise _WarningError(f"`expect` is for version {spec.expect.version}, the data are {spec.source.version}")
+        spec.expect.check(collection)
+        return "as in `expect`"
+
+    def _parallel(self) -> str:
+        spec, collection = self._need()
+        by_question = Counter(query.question for query in collection.queries)
+        several = sum(count > 1 for count in by_question.values())
+        if "cross" not in spec.modes:
+            return "none declared: no measure compares translations"
+        if len(collection.languages) > 1 and not several and spec.source.text != "sentence":
+            raise DataError(
+                "no question is there in two languages, though the source is parallel: give translations the same id"
+            )
+        uneven = self._uneven()
+        if uneven:
+            raise _WarningError(uneven)
+        return f"{several:,} of {len(by_question):,} questions in several languages"
+
+    def _uneven(self) -> str:
+        """What speaks against two texts with one id being translations: their lengths have nothing in common."""
+        import numpy as np
+
+        _, collection = self._need()
+        lengths: dict[str, dict[str, int]] = {}
+        for document in collection.documents:
+            lengths.setdefault(document.language, {})[document.id.split("-", 1)[1]] = len(document.text)
+        first, *others = collection.languages
+        for code in others:
+            shared = sorted(lengths.get(first, {}).keys() & lengths.get(code, {}).keys())
+            if len(shared) >= 50:
+                pair = np.log([[lengths[one][key] for key in shared] for one in (first, code)])
+                if pair.std(axis=1).min() > 0.1 and np.corrcoef(pair)[0, 1] < 0.2:
+                    return f"documents with the same id in {first} and {code} are of unrelated length: translations?"
+        return ""
+
+    def _repeated(self) -> str:
+        spec, collection = self._need()
+        found = []
+        for kind, texts in (("queries", collection.queries), ("documents", collection.documents)):
+            counts = Counter((text.language, text.text) for text in texts)
+            repeated = sum(count - 1 for count in counts.values())
+            if repeated:
+                (language, text), _ = counts.most_common(1)[0]
+                found.append(f"{repeated:,} {kind} repeat another's text, as '{text[:40]}' in {language}")
+        if found:
+            columns = getattr(spec.source, "columns", None)
+            way = "; `merge: true` in columns takes equal ones for one" if columns and not columns.merge else ""
+            raise _WarningError("; ".join(found) + way)
+        return "none"
+
+    def _run(self) -> str:
+        spec, collection = self._need()
+        from hbt_bench.checks.smoke import run
+
+        return run(spec, collection)

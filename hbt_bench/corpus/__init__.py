@@ -1,1 +1,0 @@
-"""Parallel collections: the type, and the readers that make one from a source."""

@@ -1,0 +1,213 @@
+"""The embedded collection `cldr-facts`: facts about territories as questions and answers in many languages.
+
+It is made from the Unicode CLDR data that babel carries, so it needs no network and no file of ours but
+`cldr_templates.yaml`, which has the sentences. Names stand in them exactly as CLDR gives them.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from string import Formatter
+from typing import NamedTuple
+
+import babel
+import yaml
+from babel import Locale, UnknownLocaleError, core
+from babel.languages import get_official_languages
+from babel.numbers import get_territory_currencies
+
+from hbt_bench.data.collection import Collection, Document, Query
+from hbt_bench.errors import DataError, UsageError, did_you_mean
+from hbt_bench.languages import select
+
+NAME = "cldr-facts"
+SPLITS = ("train", "dev", "test")
+RELATIONS = ("currency", "language", "weekday")
+
+#: Languages never trained on: the two of XQuAD-R that arXiv 2408.10536 leaves out of its training data.
+HELD_OUT = ("el", "vi")
+
+#: Currencies are those in use on this day: with the day of the run the data would change by the clock.
+_DAY = datetime.date(2025, 1, 1)
+
+#: CLDR's weekday codes in babel's order.
+_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+class Template(NamedTuple):
+    """The sentences of one relation in one language, with ``{territory}`` and, in the answer, ``{answer}``."""
+
+    question: str
+    answer: str
+
+
+def parse_templates(text: str) -> dict[str, dict[str, Template]]:
+    """Read YAML text into language -> relation -> template.
+
+    Raises `DataError` unless every language has both sentences of every relation with exactly their placeholders.
+    """
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise DataError(f"{NAME}: the templates are not YAML: {error}") from None
+    if not isinstance(raw, dict) or not raw:
+        raise DataError(f"{NAME}: the templates must map languages to relations")
+    return {code: _parse_language(code, relations) for code, relations in raw.items()}
+
+
+def _parse_language(code: object, relations: object) -> dict[str, Template]:
+    if not isinstance(code, str):
+        raise DataError(f"{NAME}: the templates have the language {code!r}; put its code in quotation marks")
+    if not isinstance(relations, dict) or set(relations) != set(RELATIONS):
+        raise DataError(f"{NAME}: the templates of '{code}' must have exactly the relations {', '.join(RELATIONS)}")
+    for relation, sentences in relations.items():
+        if not isinstance(sentences, dict) or set(sentences) != set(Template._fields):
+            raise DataError(f"{NAME}: '{code}' must have exactly a question and an answer for {relation}")
+        for field, placeholders in (("question", ["territory"]), ("answer", ["answer", "territory"])):
+            if _placeholders(sentences[field]) != placeholders:
+                names = " and ".join(f"{{{name}}}" for name in placeholders)
+                raise DataError(f"{NAME}: the {relation} {field} in '{code}' must have {names} once and no other")
+    return {relation: Template(**sentences) for relation, sentences in relations.items()}
+
+
+def _placeholders(sentence: object) -> list[str] | None:
+    try:
+        return sorted(name for _, name, _, _ in Formatter().parse(str(sentence)) if name is not None)
+    except ValueError:  # a lone brace
+        return None
+
+
+_TEMPLATES = parse_templates(resources.files(__package__).joinpath("cldr_templates.yaml").read_text("utf-8"))
+
+#: The languages of the collection: those with templates.
+LANGUAGES: tuple[str, ...] = tuple(_TEMPLATES)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One fact in CLDR's codes, such as currency, CH, CHF: the same in every language."""
+
+    relation: str
+    territory: str
+    answer: str
+
+    @property
+    def id(self) -> str:
+        """Relation and territory, as in ``currency-CH``."""
+        return f"{self.relation}-{self.territory}"
+
+    @property
+    def split(self) -> str:
+        """The split, by a hash of the id: a fact stays where it is whatever other facts come or go."""
+        share = int.from_bytes(hashlib.sha256(self.id.encode()).digest()[:8], "big") / 2**64
+        return "train" if share < 0.6 else "dev" if share < 0.7 else "test"
+
+
+def cldr_version() -> str:
+    """Return the version of CLDR in the installed babel, or babel's own where babel is too old to tell."""
+    version: Callable[[], str] | None = getattr(core, "get_cldr_version", None)
+    return version() if version else f"babel-{babel.__version__}"
+
+
+@cache
+def facts() -> tuple[Fact, ...]:
+    """All facts whose names every language of the collection has, sorted by id.
+
+    A territory whose name is also another territory's in some language is left out, with all its facts.
+    """
+    answers = {"currency": _currency, "language": _official_language, "weekday": _first_weekday}
+    found = (
+        Fact(relation, territory, code)
+        for territory in _territories()
+        for relation, answer in answers.items()
+        if (code := answer(territory)) and all(_name(language, relation, code) for language in LANGUAGES)
+    )
+    return tuple(sorted(found, key=lambda fact: fact.id))
+
+
+def read(split: str = "test", languages: Sequence[str] | None = None) -> Collection:
+    """Build the collection of one split: a query and a document per fact and language.
+
+    A query's relevant documents are its fact's documents in all the collection's languages, with grade 1.
+    "train" has no query or document in `HELD_OUT`. Raises `UsageError` for an unknown split or language.
+    """
+    if split not in SPLITS:
+        raise UsageError(f"{NAME} has no split '{split}'{did_you_mean(split, SPLITS)} (it has {' '.join(SPLITS)})")
+    codes = tuple(code for code in LANGUAGES if split != "train" or code not in HELD_OUT)
+    if languages is not None:
+        codes = select(languages, codes, f"{NAME} ({split})")
+    queries, documents, relevant = [], [], {}
+    for fact in facts():
+        if fact.split != split:
+            continue
+        judged = {f"{code}-d-{fact.id}": 1 for code in codes}
+        for code, document in zip(codes, judged, strict=True):
+            territory = _name(code, "territory", fact.territory)
+            template = _TEMPLATES[code][fact.relation]
+            query = Query(f"{code}-q-{fact.id}", code, template.question.format(territory=territory), fact.id)
+            answer = template.answer.format(territory=territory, answer=_name(code, fact.relation, fact.answer))
+            queries.append(query)
+            documents.append(Document(document, code, answer))
+            relevant[query.id] = judged
+    return Collection.from_records(NAME, queries, documents, relevant)
+
+
+@cache
+def _names(language: str) -> dict[str, Mapping[str, str]]:
+    # CLDR's root has codes but no names, and none of the languages has another parent: a name found is its own.
+    # `localedata.load(..., merge_inherited=False)` would say so too, but leaves the bare data in babel's cache.
+    locale = Locale(language)
+    days = locale.days["format"]["wide"]
+    return {
+        "territory": locale.territories,
+        "currency": locale.currencies,
+        "language": locale.languages,
+        "weekday": {code: days[number] for number, code in enumerate(_WEEKDAYS)},
+    }
+
+
+def _name(language: str, kind: str, code: str) -> str | None:
+    name = _names(language)[kind].get(code)
+    return None if name == code else name
+
+
+def _territories() -> list[str]:
+    """Two-letter territories that every language has a name for, and a name of their own."""
+    codes = [code for code in _names("en")["territory"] if len(code) == 2 and code.isalpha()]
+    for language in LANGUAGES:
+        names = {code: name.casefold() for code in codes if (name := _name(language, "territory", code))}
+        uses = Counter(names.values())
+        codes = [code for code in codes if code in names and uses[names[code]] == 1]
+    return codes
+
+
+def _currency(territory: str) -> str | None:
+    if territory == "EU":  # a union whose members do not all have its currency
+        return None
+    currencies = get_territory_currencies(territory, _DAY, _DAY)
+    return currencies[0] if len(currencies) == 1 else None
+
+
+def _official_language(territory: str) -> str | None:
+    # With regional and de facto official languages counted, a single one is beyond dispute.
+    languages = get_official_languages(territory, regional=True, de_facto=True)
+    return languages[0] if len(languages) == 1 else None
+
+
+def _first_weekday(territory: str) -> str | None:
+    # babel has the week only in locales, so ask the territory's most likely one. Some inherit from another
+    # territory, as pt_AO does from pt_PT, and would give that one's week.
+    try:
+        locale = Locale.parse(f"und_{territory}")
+    except (UnknownLocaleError, ValueError):
+        return None
+    parent = core.get_global("parent_exceptions").get(str(locale), "").rpartition("_")[2]
+    if locale.territory != territory or (len(parent) == 2 and parent.isupper()):
+        return None
+    return _WEEKDAYS[locale.first_week_day]

@@ -1,0 +1,1 @@
+"""Names and fingerprints: of tasks, of models, of numbers."""

@@ -1,0 +1,1 @@
+"""Measures computed from ranks: retrieval measures and measures of language bias."""

@@ -1,0 +1,174 @@
+"""One pass over a collection with an MTEB model, shared by the tasks of all modes.
+
+`mteb.evaluate` runs a task subset by subset. Here the first subset makes the pass for all subsets of all modes, and
+the others read its ranks, so that every text is encoded once.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from mteb.abstasks.task_metadata import TaskMetadata
+from mteb.models import EncoderProtocol, SentenceTransformerEncoderWrapper
+from mteb.types import PromptType
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Router
+from torch.utils.data import DataLoader
+
+from hbt_bench.data.collection import Collection
+from hbt_bench.measures import bias
+from hbt_bench.ranking.dense import DenseScorer, distinct_texts
+from hbt_bench.ranking.distributed import ALONE, Processes
+from hbt_bench.ranking.encode import Role, Vectors
+from hbt_bench.ranking.ranks import Confidences, Ranks, ScoringModel, rank
+from hbt_bench.ranking.store import EmbeddingStore
+from hbt_bench.ranking.subsets import Judged, Mode, judged_subsets
+from hbt_bench.tasks.task import TaskSpec
+
+#: The only split that our tasks have.
+SPLIT = "test"
+
+
+@dataclass(frozen=True, eq=False)
+class MtebEncoder:
+    """An MTEB encoder seen as an `Encoder`; `asked` are the numbers of texts that it was given."""
+
+    model: EncoderProtocol
+    metadata: TaskMetadata
+    encode_kwargs: Mapping[str, Any]
+    asked: list[int] = field(default_factory=list)
+
+    def encode(self, texts: Sequence[str], role: Role, language: str) -> Vectors:
+        """Encode with the prompt that the model has for the role; the subset tells the language."""
+        self.asked.append(len(texts))
+        options = {**self.encode_kwargs, "show_progress_bar": False}
+        if isinstance(self.model, SentenceTransformerEncoderWrapper) and self.device.type != "cpu":
+            options["convert_to_tensor"] = True  # or each batch is waited for, and the next not tokenized meanwhile
+        if role == "query":
+            columns, kind = {"text": list(texts), "query": list(texts)}, PromptType.query
+        else:
+            columns, kind = {"text": list(texts), "body": list(texts)}, PromptType.document
+        inputs: Any = DataLoader(
+            Dataset.from_dict({"id": [str(row) for row in range(len(texts))], **columns}),
+            batch_size=int(self.encode_kwargs.get("batch_size", 32)),
+        )
+        with torch.inference_mode():
+            vectors = self.model.encode(
+                inputs,
+                task_metadata=self.metadata,
+                hf_split=SPLIT,
+                hf_subset=language,
+                prompt_type=kind,
+                **options,
+            )
+        if isinstance(vectors, torch.Tensor):
+            if vectors.is_sparse:
+                vectors = vectors.to_dense()
+            vectors = vectors.detach().float().cpu().numpy()
+        return np.asarray(vectors, dtype=np.float32)
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether a text has the same vector as a query and as a document."""
+        return _symmetric(self.model)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is, and with it the pass over the scores."""
+        return torch.device(getattr(getattr(self.model, "model", None), "device", "cpu"))
+
+    def similarity(self, queries: Vectors, documents: Vectors) -> NDArray[np.float32]:
+        """The model's own similarity: cosine, dot product, or what its configuration names."""
+        scores = self.model.similarity(torch.from_numpy(queries), torch.from_numpy(documents))
+        return torch.as_tensor(scores).detach().float().cpu().numpy()
+
+
+def _symmetric(model: Any) -> bool:
+    """Whether both roles are encoded alike: sentence-transformers' own modules, no router among them, no prompts."""
+    if not isinstance(model, SentenceTransformerEncoderWrapper) or type(model.model) is not SentenceTransformer:
+        return False
+    own = all(type(module).__module__.startswith("sentence_transformers.") for module in model.model)
+    routed = any(isinstance(module, Router) for module in model.model.modules())
+    prompts = {**(model.model_prompts or {}), **model.model.prompts}
+    return own and not routed and not any(prompts.values())
+
+
+class SharedPass:
+    """One collection and the ranks of the model that was last evaluated on it, shared by the tasks of all modes.
+
+    `store` keeps vectors on disk; `processes` share the work with a model of vectors, and must then all evaluate it;
+    `progress` is told "encode" or "rank", how many items a step covered, and how
+    many there are. `speed` is how many distinct texts a second the last pass encoded and ranked, None when some of
+    their vectors were on disk.
+    """
+
+    def __init__(self, spec: TaskSpec, collection: Collection) -> None:
+        self.spec = spec
+        self.collection = collection
+        self.store: EmbeddingStore | None = None
+        self.processes: Processes = ALONE
+        self.prompt_label = "model"
+        self.speed: float | None = None
+        self.progress: Callable[[str, int], object] = lambda stage, count: None
+        self._judged: dict[Mode, dict[str, Judged]] = {}
+        self._ranked: tuple[weakref.ref[Any], str, Ranks, Confidences | None] | None = None
+        self._bias: dict[str, dict[str, float]] | None = None
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages of the collection, which may be a part of the definition's."""
+        return self.collection.languages
+
+    def judged(self, mode: Mode) -> dict[str, Judged]:
+        """The subsets of a mode that have something to judge, by name; cut out of the collection once."""
+        if mode not in self._judged:
+            self._judged[mode] = {judged.subset.name: judged for judged in judged_subsets(self.collection, mode)}
+        return self._judged[mode]
+
+    def texts(self, model: Any) -> int:
+        """How many texts a pass with `model` encodes."""
+        return distinct_texts(self.collection, _symmetric(model))
+
+    @property
+    def ranks(self) -> Ranks | None:
+        """The ranks of the last model, None before the first evaluation."""
+        return self._ranked[2] if self._ranked else None
+
+    def evaluate(
+        self, model: Any, metadata: TaskMetadata, encode_kwargs: Mapping[str, Any]
+    ) -> tuple[Ranks, Confidences | None]:
+        """Rank with `model`, or return the ranks of this very model and settings when they were the last."""
+        settings = repr(sorted((key, value) for key, value in encode_kwargs.items() if key != "show_progress_bar"))
+        if self._ranked and self._ranked[0]() is model and self._ranked[1] == settings:
+            return self._ranked[2], self._ranked[3]
+        collection, texts = self.collection, self.texts(model)
+        asked: Sequence[int] = [texts]
+        started = perf_counter()
+        if isinstance(model, ScoringModel):
+            ranked = rank(collection, *model.scorers(collection), progress=self._report("rank"))
+        else:
+            encoder = MtebEncoder(model, metadata, encode_kwargs)
+            scorer = DenseScorer.of(collection, encoder, self.store, self._report("encode"), self.processes)
+            ranked = rank(collection, scorer, processes=self.processes, progress=self._report("rank"))
+            asked = self.processes.gather(sum(encoder.asked))
+        self.speed = texts / (perf_counter() - started) if sum(asked) == texts else None
+        self._ranked = (weakref.ref(model), settings, *ranked)
+        self._bias = None
+        return ranked
+
+    def bias(self, ranks: Ranks) -> dict[str, dict[str, float]]:
+        """The bias measures of the last ranks by query language, computed once."""
+        if self._bias is None:
+            self._bias = bias.scores(bias.Bias(self.collection, ranks))
+        return self._bias
+
+    def _report(self, stage: str) -> Callable[[int], object]:
+        return lambda count: self.progress(stage, count)

@@ -1,0 +1,256 @@
+"""MTEB retrieval tasks made from definitions: the only module that subclasses MTEB."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, concatenate_datasets
+from mteb.abstasks.retrieval import AbsTaskRetrieval
+from mteb.abstasks.task_metadata import TaskMetadata
+from mteb.models import CrossEncoderProtocol, EncoderProtocol, SearchProtocol, SparseEncoderWrapper
+
+from hbt_bench.data.collection import Collection
+from hbt_bench.identity.signature import Signature
+from hbt_bench.languages import get_language
+from hbt_bench.measures.ranking import Ranking, mteb_scores, own_scores
+from hbt_bench.mteb.shared_pass import SPLIT, MtebEncoder, SharedPass
+from hbt_bench.ranking.ranks import ScoringModel
+from hbt_bench.ranking.subsets import Judged, Mode
+from hbt_bench.tasks.registry import select_tasks
+
+__all__ = ["SPLIT", "MtebEncoder", "ParallelRetrieval", "SharedPass", "get_tasks", "is_ours", "quiet_libraries"]
+
+
+class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not followed by mypy
+    """One mode of one collection as an MTEB task."""
+
+    def __init__(self, shared: SharedPass, mode: Mode, **kwargs: Any) -> None:
+        self.shared = shared
+        self.mode = mode
+        self.metadata = _metadata(shared, mode)
+        self.dataset: dict[str, dict[str, Any]] = {}
+        self.ignore_identical_ids = shared.collection.copies is not None  # MTEB's words for a query's own text
+        super().__init__(**kwargs)
+
+    @property
+    def name(self) -> str:
+        """The name on the command line."""
+        return self.shared.spec.task_name(self.mode, self.shared.languages)
+
+    def unload_data(self) -> None:
+        """Forget MTEB's layout of the data; the collection and the ranks stay, as other modes may need them."""
+        self.dataset = {}
+        self.data_loaded = False
+
+    def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:
+        """Read the collection and lay it out as MTEB does; the parts of one language are shared by all subsets."""
+        if self.data_loaded:
+            return
+        collection = self.shared.collection
+        queries = {code: _queries(collection, block) for code, block in collection.query_blocks.items()}
+        corpora = {code: _documents(collection, block) for code, block in collection.document_blocks.items()}
+        pool = concatenate_datasets(list(corpora.values())) if self.mode == "multi" else None
+        self.dataset = {}
+        for judged in self.shared.judged(self.mode).values():
+            subset = judged.subset
+            first = collection.query_blocks[subset.queries].start
+            corpus = pool if subset.documents is None else corpora[subset.documents]
+            self.dataset[subset.name] = {
+                SPLIT: {
+                    "queries": queries[subset.queries].select(judged.rows - first),
+                    "corpus": corpus,
+                    "relevant_docs": _relevant(collection, judged),
+                    "top_ranked": None,
+                }
+            }
+        self.data_loaded = True
+
+    def evaluate(
+        self,
+        model: Any,
+        split: str = SPLIT,
+        subsets_to_run: list[str] | None = None,
+        *,
+        encode_kwargs: Any,
+        prediction_folder: Path | None = None,
+        **kwargs: Any,
+    ) -> Mapping[str, Any]:
+        """Score subsets from the shared ranks.
+
+        Models that give no vectors (cross-encoders, search models) and runs that ask for a prediction folder go
+        MTEB's own way, subset by subset.
+        """
+        if prediction_folder is not None or not is_ours(model):
+            self._top_k = len(self.shared.collection.documents)  # a ranking that is cut has no AP
+            theirs: Mapping[str, Any] = super().evaluate(
+                model,
+                split,
+                subsets_to_run,
+                encode_kwargs=encode_kwargs,
+                prediction_folder=prediction_folder,
+                **kwargs,
+            )
+            return theirs
+        ranks, confidences = self.shared.evaluate(model, self.metadata, encode_kwargs)
+        collection = self.shared.collection
+        meta = getattr(model, "mteb_model_meta", None)
+        signature = str(self.signature(f"{getattr(meta, 'name', None)}@{getattr(meta, 'revision', None)}"))
+        scores = {}
+        for name, judged in self.shared.judged(self.mode).items():
+            if subsets_to_run is None or name in subsets_to_run:
+                ranking = Ranking.of(collection, ranks, judged)
+                entry: dict[str, Any] = mteb_scores(ranking, judged, confidences, collection)
+                entry |= own_scores(ranking, self.mode == "multi")
+                if self.mode == "multi":
+                    entry |= self.shared.bias(ranks)[judged.subset.queries]
+                scores[name] = entry | {
+                    "queries": len(judged.rows),
+                    "main_score": entry[self.metadata.main_score],
+                    "signature": signature,
+                }
+        return scores
+
+    def signature(self, model: str) -> Signature:
+        """The signature of this task's scores for `model`, a name and a revision."""
+        return self.shared.spec.signature(self.mode, self.shared.collection, model, self.shared.prompt_label)
+
+    def task_specific_scores(
+        self,
+        scores: dict[str, dict[str, float]],
+        qrels: Mapping[str, Mapping[str, int]],
+        results: dict[str, dict[str, float]],
+        hf_split: str,
+        hf_subset: str,
+    ) -> dict[str, float]:
+        """The measures that MTEB lacks, where MTEB's own path was taken; documents it did not return rank last."""
+        ranking = _ranking_of_run(qrels, results, self._top_k)
+        return own_scores(replace(ranking, parallel=self.shared.collection.parallel), self.mode == "multi")
+
+
+def get_tasks(
+    names: str | Iterable[str], languages: Iterable[str] | None = None, data_dir: str | Path | None = None
+) -> list[Any]:
+    """MTEB task objects by name, ready for `mteb.evaluate`.
+
+    ``get_tasks("xquad-r")`` gives the three modes, which share one pass; ``"xquad-r-multi"`` gives one. A name of a
+    task of MTEB's own gives that task. `languages` restricts our collections, and with them the multilingual pool.
+    `data_dir` is a folder that has the data files already.
+
+    Raises `UsageError` for an unknown task or language.
+    """
+    tasks: list[Any] = []
+    wanted = None if languages is None else tuple(languages)
+    for selection in select_tasks(names):
+        if selection.spec is None:
+            import mteb
+
+            tasks.append(mteb.get_task(selection.stock))
+        else:
+            shared = SharedPass(selection.spec, selection.spec.load(wanted, Path(data_dir) if data_dir else None))
+            tasks.extend(ParallelRetrieval(shared, mode) for mode in selection.modes)
+    return tasks
+
+
+def is_ours(model: Any) -> bool:
+    """Whether our pass ranks with this model, and not MTEB's own way."""
+    if isinstance(model, ScoringModel):
+        return True
+    others = (SearchProtocol, CrossEncoderProtocol, SparseEncoderWrapper)
+    return isinstance(model, EncoderProtocol) and not isinstance(model, others)
+
+
+def _metadata(shared: SharedPass, mode: Mode) -> TaskMetadata:
+    spec, languages = shared.spec, shared.languages
+    everything = [get_language(code).mteb for code in languages]
+    eval_langs: dict[str, list[str]] = {}
+    for judged in shared.judged(mode).values():
+        subset = judged.subset
+        query = get_language(subset.queries).mteb
+        if subset.documents is None:
+            eval_langs[subset.name] = [query, *(code for code in everything if code != query)]
+        elif subset.mode == "mono":
+            eval_langs[subset.name] = [query]
+        else:
+            eval_langs[subset.name] = [query, get_language(subset.documents).mteb]
+    words = {
+        "mono": "Queries of each language search the candidates of the same language.",
+        "cross": "Queries of each language search the candidates of one other language.",
+        "multi": "Queries of each language search the candidates of all languages in one pool.",
+    }
+    about = spec.about
+    return TaskMetadata(
+        name=spec.mteb_task_name(mode, languages),
+        description=f"{spec.description} {words[mode]}",
+        dataset={"path": f"hbt-bench/{spec.base}", "revision": shared.collection.fingerprint},
+        type="Retrieval",
+        category="t2t",
+        modalities=["text"],
+        eval_splits=[SPLIT],
+        eval_langs=eval_langs,
+        main_score=spec.main_score,
+        reference=about.reference,
+        license=about.license,
+        date=about.date,
+        domains=list(about.domains) or None,
+        task_subtypes=list(about.task_subtypes),
+        annotations_creators=about.annotations_creators,
+        dialect=[],
+        sample_creation=about.sample_creation,
+        adapted_from=list(about.adapted_from) or None,
+        bibtex_citation=about.citation,
+    )
+
+
+def _queries(collection: Collection, block: slice) -> Dataset:
+    rows = collection.queries[block]
+    return Dataset.from_dict({"id": [row.id for row in rows], "text": [row.text for row in rows]})
+
+
+def _documents(collection: Collection, block: slice) -> Dataset:
+    rows = collection.documents[block]
+    return Dataset.from_dict({"id": [row.id for row in rows], "text": [row.text for row in rows]})
+
+
+def _relevant(collection: Collection, judged: Judged) -> dict[str, dict[str, int]]:
+    relevant: dict[str, dict[str, int]] = {}
+    rows = judged.rows[judged.owner].tolist()
+    documents = collection.qrels.documents[judged.pairs].tolist()
+    grades = collection.qrels.grades[judged.pairs].tolist()
+    for row, document, grade in zip(rows, documents, grades, strict=True):
+        relevant.setdefault(collection.queries[row].id, {})[collection.documents[document].id] = grade
+    return relevant
+
+
+def _ranking_of_run(
+    qrels: Mapping[str, Mapping[str, int]], run: Mapping[str, Mapping[str, float]], depth: int
+) -> Ranking:
+    ranks: list[int] = []
+    grades: list[int] = []
+    owner: list[int] = []
+    for position, (query, judged) in enumerate(qrels.items()):
+        ranking = sorted(((score, document) for document, score in run.get(query, {}).items()), reverse=True)
+        place = {document: place for place, (_, document) in enumerate(ranking, 1)}
+        found = sorted((place.get(document, depth), grade) for document, grade in judged.items())
+        ranks.extend(rank for rank, _ in found)
+        grades.extend(grade for _, grade in found)
+        owner.extend([position] * len(found))
+    return Ranking(np.array(ranks), np.array(grades), np.array(owner), len(qrels))
+
+
+def quiet_libraries() -> None:
+    """Keep the notices of the libraries below off the terminal; their errors still come."""
+    import datasets
+    import transformers
+
+    warnings.filterwarnings("ignore", module=r"mteb|transformers|sentence_transformers|huggingface_hub|torch")
+    for library in ("huggingface_hub", "mteb", "sentence_transformers"):
+        logging.getLogger(library).setLevel(logging.ERROR)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    datasets.disable_progress_bars()

@@ -1,1 +1,0 @@
-"""Results on disk, and what is made of them."""

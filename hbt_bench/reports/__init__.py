@@ -1,0 +1,1 @@
+"""Leaderboards, comparisons, reports, cards and exports made from results."""

@@ -1,0 +1,192 @@
+"""The columns of a leaderboard: what can be shown, sorted by and asked for by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from hbt_bench.errors import UsageError, did_you_mean
+from hbt_bench.ranking.subsets import Mode
+from hbt_bench.reports.bias import LOWER_IS_BETTER
+from hbt_bench.reports.rows import Key, Standing
+from hbt_bench.reports.table import number
+from hbt_bench.results.intervals import EXCESS
+
+#: What is shown when nothing is asked for, the most wanted first: a narrow terminal shows as many as fit.
+DEFAULT = (
+    "rank,model,mono:AP,cross:AP,multi:AP,rank_distance,bias,worst,"
+    "mono:R@1,cross:R@1,multi:R@10,parameters,speed,source"
+)
+#: Short names of columns.
+_ALIASES = {"bias": f"multi:{EXCESS}", "rank_distance": "multi:rank_distance", "rd": "multi:rank_distance"}
+#: Headings of measures that the multilingual mode alone has.
+_SHORT = {"rank_distance": "rank dist.", EXCESS: "own-lang. bias"}
+_LONG = {"rank_distance": "rank distance", EXCESS: "own-language bias"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `key` is the mode and measure of a column of scores, None for another.
+
+    Of a standing, `text` is the cell, `order` what to sort by, best first, `value` the one value of the cell, and
+    `record` all of its values by name.
+    """
+
+    name: str
+    header: str
+    text: Callable[[Standing], str]
+    order: Callable[[Standing], Any]
+    record: Callable[[Standing], dict[str, Any]]
+    value: Callable[[Standing], float | str | None]
+    key: Key | None = None
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Which way is better, for a column of scores."""
+        return self.key is not None and _lower(self.key[1])
+
+
+def _lower(measure: str) -> bool:
+    return measure in LOWER_IS_BETTER or measure == "AP_below_best" or measure.startswith("mean_rank_")
+
+
+@cache
+def score(mode: Mode, measure: str) -> Column:
+    """The column of a mode and measure."""
+    key = (mode, measure)
+    lower = _lower(measure)
+
+    def text(standing: Standing) -> str:
+        value = standing.value(key)
+        mark = "*" if mode in standing.missing and value is not None else ""
+        interval = standing.intervals.get(key)
+        note = ""
+        if value is not None and interval is not None:
+            note = f"\n±{number(max(interval[1] - value, value - interval[0]), measure)}"
+        return number(value, measure, standing.decimals.get(key)) + mark + note
+
+    def order(standing: Standing) -> Any:
+        value = standing.value(key)
+        # a mean over fewer languages is none of the others' equals
+        return (value is None, mode in standing.missing, (value or 0.0) * (1 if lower else -1))
+
+    def record(standing: Standing) -> dict[str, Any]:
+        low, high = standing.intervals.get(key, (None, None))
+        name = f"{mode} {measure}"
+        return {name: standing.value(key), f"{name} low": low, f"{name} high": high}
+
+    title = f"{_SHORT.get(measure) or f'{mode} {measure}'} {'↓' if lower else '↑'}"
+    return Column(f"{mode}:{measure}", title, text, order, record, lambda standing: standing.value(key), key)
+
+
+def _plain(name: str, header: str, value: Callable[[Standing], Any], text: Callable[[Any], str]) -> Column:
+    def shown(standing: Standing) -> str:
+        found = value(standing)
+        return "-" if found is None or found == "" else text(found)
+
+    def order(standing: Standing) -> Any:
+        found = value(standing)
+        return (found is None, found if found is not None else "")
+
+    return Column(name, header, shown, order, lambda standing: {header: value(standing)}, value)
+
+
+def _amount(value: float) -> str:
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.0f}"
+
+
+def _worst(standing: Standing) -> dict[str, Any]:
+    code, value = standing.worst or (None, None)
+    return {"worst language": code, "worst AP": value, "worst mode": standing.languages_mode}
+
+
+def _worst_text(standing: Standing) -> str:
+    if not standing.worst:
+        return "-"
+    code, value = standing.worst
+    return f"{code} {number(value, 'AP')}\n{standing.languages_mode} AP"
+
+
+def _rank(standing: Standing) -> dict[str, Any]:
+    return {"rank": standing.rank, "rank by": key_title(standing.ranked_by) if standing.ranked_by else None}
+
+
+def key_title(key: Key) -> str:
+    """A mode and a measure as headings have them: ``multi AP``, ``rank distance`` of which there is one mode only."""
+    return _LONG.get(key[1]) or " ".join(key)
+
+
+def _plain_columns() -> dict[str, Column]:
+    columns = [
+        _plain("model", "model", lambda one: one.label, str),
+        _plain("collection", "collection", lambda one: one.collection, str),
+        _plain("revision", "revision", lambda one: one.revision, str),
+        _plain("prompt", "prompt", lambda one: one.prompt if one.measured else None, str),
+        _plain("data", "data", lambda one: one.data, str),
+        _plain("parameters", "parameters", lambda one: one.parameters, _amount),
+        _plain("speed", "texts/s", lambda one: one.speed, lambda value: f"{value:,.0f}"),
+        _plain("source", "source", lambda one: one.source, lambda value: value.partition(":")[0]),
+    ]
+    columns += [
+        Column(
+            "rank",
+            "rank",
+            lambda one: str(one.rank or "-"),
+            lambda one: one.rank or math.inf,
+            _rank,
+            lambda one: one.rank,
+        ),
+        Column(
+            "worst",
+            "worst language",
+            _worst_text,
+            lambda one: (one.worst is None, -one.worst[1] if one.worst else 0.0),
+            _worst,
+            lambda one: one.worst[1] if one.worst else None,
+        ),
+    ]
+    return {column.name: column for column in columns}
+
+
+#: Columns that are no scores.
+PLAIN = _plain_columns()
+
+
+def full_name(name: str) -> str:
+    """The name of a column, for a short one."""
+    return _ALIASES.get(name, name)
+
+
+def parse(names: Iterable[str], known: Sequence[Key]) -> list[Column]:
+    """Columns by name: ``model``, ``multi:AP``, ``AP`` (in every mode that has it), ``bias``, or ``all``.
+
+    `known` are the scores that there are. Raises `UsageError` for a name that is none of them.
+    """
+    found: dict[str, Column] = {}
+    for name in names:
+        full = full_name(name)
+        if full in PLAIN:
+            found[full] = PLAIN[full]
+            continue
+        keys = [key for key in known if full in ("all", key[1], ":".join(key))]
+        if not keys:
+            near = did_you_mean(
+                name, [*PLAIN, *_ALIASES, *{key[1] for key in known}, *(":".join(key) for key in known)]
+            )
+            raise UsageError(
+                f"unknown column '{name}'{near or '; name a measure as in multi:AP or R@1, or ' + ', '.join(PLAIN)}"
+            )
+        found |= {":".join(key): score(*key) for key in keys}
+    return list(found.values())
+
+
+def measures(names: Iterable[str]) -> frozenset[str] | None:
+    """The measures that columns need, None when that is not known before all results are read."""
+    wanted = {full_name(name).rpartition(":")[2] for name in names if name not in PLAIN}
+    return None if "all" in wanted else frozenset(wanted)

@@ -1,0 +1,1 @@
+"""Results on disk: evaluate, write, read."""

@@ -1,0 +1,1 @@
+"""Statistics clustered by question: intervals, paired tests, seeds."""
