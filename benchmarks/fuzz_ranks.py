@@ -29,7 +29,7 @@ from hbt_bench.ranking import blocks as blocking
 from hbt_bench.ranking import ranks as engine
 from hbt_bench.ranking.kernels import DeviceKernel, HostKernel, Kernel
 from hbt_bench.ranking.ranks import TOP_K, Ranks, rank
-from hbt_bench.ranking.subsets import MODES, Judged, judged_subsets
+from hbt_bench.ranking.subsets import MODES, SubsetQrels, judged_subsets
 
 LANGUAGES = ("ar", "de", "en", "zh")
 #: Ids of these begin alike, run right to left, compose, or lie outside the basic plane.
@@ -241,7 +241,7 @@ def _check_measures(case: Case, collection: Collection, ranks: Ranks, seen: Coun
     ids = [document.id for document in collection.documents]
     qrels: dict[str, dict[str, int]] = {}
     run: dict[str, dict[str, float]] = {}
-    parts: list[tuple[str, Judged]] = []
+    parts: list[tuple[str, SubsetQrels]] = []
     for mode in MODES:
         for judged in judged_subsets(collection, mode):
             columns: Sequence[int] = range(len(ids))

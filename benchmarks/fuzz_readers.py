@@ -37,7 +37,7 @@ from hbt_bench.results.ranks_file import StoredRanks
 from hbt_bench.results.result import Result
 from hbt_bench.results.summary import HEAD_MEASURES
 from hbt_bench.studies.study import Study
-from hbt_bench.studies.study_result import Findings
+from hbt_bench.studies.study_result import StudyResult
 from hbt_bench.tasks.folders import Folder
 from hbt_bench.training.recipe import Recipe
 
@@ -201,7 +201,7 @@ READERS: Mapping[str, Reader] = {
         _read_config,
     ),
     "findings": Reader(
-        "comparison.json", (json.dumps(_FINDINGS).encode(),), lambda path: Findings.read(path.read_bytes())
+        "comparison.json", (json.dumps(_FINDINGS).encode(),), lambda path: StudyResult.read(path.read_bytes())
     ),
     "transformers configuration": Reader("config.json", (b'{"architectures": ["BertModel"]}',), _read_plain_config),
     "stored vectors": Reader("v.safetensors", (_head(_VECTORS) + _VECTORS.tobytes(),), _read_vectors),

@@ -23,7 +23,7 @@ from hbt_bench.measures.ranking import Ranking, mteb_scores
 from hbt_bench.mteb.tasks import MtebEncoder, ParallelRetrieval, SharedPass, quiet_libraries
 from hbt_bench.ranking.dense import DenseScorer
 from hbt_bench.ranking.ranks import CONFIDENCE_DEPTH, Confidences, Ranks, rank
-from hbt_bench.ranking.subsets import MODES, Judged
+from hbt_bench.ranking.subsets import MODES, SubsetQrels
 from hbt_bench.tasks.registry import select_tasks
 
 _ENCODE = {"batch_size": 32, "show_progress_bar": False}
@@ -63,12 +63,14 @@ class Ours:
         """A query's scores, the same as the pass used."""
         return self.scorer.scores(slice(row, row + 1))[0, columns]
 
-    def subset_scores(self, judged: Judged, columns: slice) -> NDArray[np.float32]:
+    def subset_scores(self, judged: SubsetQrels, columns: slice) -> NDArray[np.float32]:
         """The score matrix of one subset, computed in the shape in which MTEB computes it."""
         return self.encoder.similarity(self.scorer.queries[judged.rows], self.scorer.documents[columns])
 
 
-def explain(ours: Ours, judged: Judged, run: _Run, theirs: Mapping[str, float]) -> tuple[list[dict[str, Any]], bool]:
+def explain(
+    ours: Ours, judged: SubsetQrels, run: _Run, theirs: Mapping[str, float]
+) -> tuple[list[dict[str, Any]], bool]:
     """The pairs of a subset that are ranked differently inside the cut, and whether they explain all differences."""
     collection, qrels = ours.collection, ours.collection.qrels
     pool = judged.subset.documents is None

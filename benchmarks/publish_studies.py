@@ -12,16 +12,16 @@ import sys
 from pathlib import Path
 
 from hbt_bench.studies.answer import answer, probability
-from hbt_bench.studies.jobs import Place, Plan
+from hbt_bench.studies.jobs import Place, StudyPlan
 from hbt_bench.studies.report import Report, command
 from hbt_bench.studies.study import find, names
-from hbt_bench.studies.study_result import Findings
+from hbt_bench.studies.study_result import StudyResult
 from hbt_bench.training.sources import data_folders
 
 _MARKS = ("<!-- answers -->", "<!-- /answers -->")
 
 
-def publish(plan: Plan, folder: Path) -> list[str]:
+def publish(plan: StudyPlan, folder: Path) -> list[str]:
     """Copy a study's report, curve and findings; returns its row of the table."""
     name = plan.design.study.name
     made = Report.of(plan)
@@ -32,7 +32,7 @@ def publish(plan: Plan, folder: Path) -> list[str]:
         text = text.replace(f"]({picture.name})", f"]({name}-{picture.name})")
     (folder / f"{name}.md").write_text(text, "utf-8")
     (folder / f"{name}.html").write_text(made.html(), "utf-8")
-    findings = Findings.read(plan.comparison.read_text("utf-8"))
+    findings = StudyResult.read(plan.comparison.read_text("utf-8"))
     (folder / f"{name}.json").write_text(findings.as_json(), "utf-8")
     found = findings.select(kind="answer")
     figures = [f"against {one.baseline}: {one.value:+.4f} [{one.low:+.4f}, {one.high:+.4f}]" for one in found]
@@ -60,7 +60,7 @@ def main() -> None:
     for name in names():
         design = find(name).at("small")
         place = Place(options.runs, data_folders(options.data_dir, None), options.data_dir, design.drop_overlap)
-        rows.append(publish(Plan(design, place), options.folder))
+        rows.append(publish(StudyPlan(design, place), options.folder))
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     path = options.folder / "README.md"
     before, mark, rest = path.read_text("utf-8").partition(_MARKS[0])

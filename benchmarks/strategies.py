@@ -22,7 +22,7 @@ from hbt_bench.measures.bias import MEASURES
 from hbt_bench.measures.ranking import Ranking
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.ranking.subsets import Mode
-from hbt_bench.reports.systems import Evidence, Source
+from hbt_bench.reports.systems import Evidence, ResultSource
 from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.results.frame import load_results
 from hbt_bench.stats.paired import Clusters, Paired, bootstrap, holm, percentiles
@@ -64,7 +64,7 @@ def compared(output: Path, spec: TaskSpec, mode: Mode, measure: str, seeds: int)
     for name, _, _ in RUNS:
         labels = [f"{name}-seed{seed}" for seed in range(seeds)]
         parts = [
-            by_question(Source.find(f"local/{label}", output / "results").read(spec, mode, None), measure)
+            by_question(ResultSource.find(f"local/{label}", output / "results").read(spec, mode, None), measure)
             for label in labels
         ]
         means.append(Clusters(np.mean([part.values for part in parts], axis=0), parts[0].counts))
@@ -85,7 +85,7 @@ def compared(output: Path, spec: TaskSpec, mode: Mode, measure: str, seeds: int)
 
 def measures(output: Path, spec: TaskSpec, mode: Mode) -> tuple[str, ...]:
     """AP, and in the pool rank distance where questions have several answers."""
-    evidence = Source.find(f"local/{BASELINE}-seed0", output / "results").read(spec, mode, None)
+    evidence = ResultSource.find(f"local/{BASELINE}-seed0", output / "results").read(spec, mode, None)
     spans = [Ranking.of(evidence.stored.judgements, evidence.stored.ranks, judged).span() for judged in evidence.judged]
     several = mode == "multi" and np.isfinite(np.concatenate(spans)).any()
     return ("AP", "rank_distance") if several else ("AP",)

@@ -55,7 +55,7 @@ def matrices(scorer: DenseScorer) -> Iterator[tuple[range, Any]]:
 
 
 def runs(collection: Collection, scorer: DenseScorer) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Judgements and whole rankings as dictionaries."""
+    """TextlessCollection and whole rankings as dictionaries."""
     ids = [document.id for document in collection.documents]
     for rows, scores in matrices(scorer):
         names = [collection.queries[row].id for row in rows]

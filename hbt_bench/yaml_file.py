@@ -56,7 +56,7 @@ _Loader.add_implicit_resolver(_INT, re.compile("^(?:0|-?[1-9][0-9]{0,17})$"), li
 
 
 @dataclass(frozen=True)
-class Document:
+class YamlFile:
     """The content of a file that is a mapping, and the text, from which positions are found again."""
 
     path: Path
@@ -64,7 +64,7 @@ class Document:
     content: dict[str, Any]
 
     @classmethod
-    def read(cls, path: Path) -> Document:
+    def read(cls, path: Path) -> YamlFile:
         """Read a file; raises `DataError` with line and column for what is no plain YAML mapping."""
         if path.exists() and not path.is_file() and not path.is_dir():
             raise DataError(f"{path} is no file")  # but a pipe or a device, which may have no end

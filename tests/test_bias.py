@@ -17,7 +17,7 @@ from hbt_bench.measures.bias import MEASURES, Bias, scores
 from hbt_bench.measures.ranking import Ranking
 from hbt_bench.measures.samples import jensen_shannon, kruskal_wallis, ratio, top_k_spearman
 from hbt_bench.ranking.ranks import rank
-from hbt_bench.ranking.subsets import Judged, Subset
+from hbt_bench.ranking.subsets import Subset, SubsetQrels
 from tests.test_ranks import Matrix, random_collection, random_scores
 
 LANGUAGES = ("de", "en", "sw")
@@ -341,7 +341,7 @@ def test_order_names_and_scale_change_nothing(seed, change):
 def test_rank_distance_of_the_summary_is_that_of_the_scores():
     bias = several(np.random.default_rng(8))
     for language in bias.judgements.languages:
-        judged = Judged.of(bias.judgements, Subset(language, None))
+        judged = SubsetQrels.of(bias.judgements, Subset(language, None))
         spans = Ranking.of(bias.judgements, bias.ranks, judged).span()
         assert scores(bias)[language]["rank_distance"] == pytest.approx(np.nanmean(spans))
 
@@ -410,9 +410,9 @@ def test_bias_needs_no_texts():
         field.name: getattr(bias.judgements, field.name)
         for field in dataclasses.fields(type(bias.judgements).__mro__[1])
     }
-    from hbt_bench.data.collection import Judgements
+    from hbt_bench.data.collection import TextlessCollection
 
-    assert scores(Bias(Judgements(**fields), bias.ranks)) == scores(bias)
+    assert scores(Bias(TextlessCollection(**fields), bias.ranks)) == scores(bias)
 
 
 def two():

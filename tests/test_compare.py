@@ -16,7 +16,7 @@ import pytest
 import hbt_bench
 from hbt_bench.cli.main import run
 from hbt_bench.data.cldr import cldr_version
-from hbt_bench.data.collection import Judgements, Qrels
+from hbt_bench.data.collection import Qrels, TextlessCollection
 from hbt_bench.errors import DataError, ModelError, OutputError, UsageError
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.ranking.ranks import Ranks
@@ -45,7 +45,7 @@ def plant(output, model, ranks, revision="1", languages=("de", "en"), **changes)
     folder = output / model.replace("/", "__") / revision / changes.pop("experiment", "")
     numbers = np.arange(questions, dtype=np.int32)
     documents = np.stack([numbers, numbers + questions], axis=1)
-    judgements = Judgements(
+    judgements = TextlessCollection(
         languages,
         Qrels(
             np.arange(2 * questions + 1) * 2,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hbt_bench.errors import DataError
-from hbt_bench.stats.seeds import Crossed
+from hbt_bench.stats.seeds import SeedQuestionMean
 
 #: The t that 2.5 % exceed, from a printed table: 1, 2, 9 degrees of freedom.
 T = {1: 12.7062, 2: 4.3027, 9: 2.2622}
@@ -16,7 +16,7 @@ T = {1: 12.7062, 2: 4.3027, 9: 2.2622}
 
 def test_by_hand():
     """Seeds have the means 2 and 4, questions 1.5 and 4.5: variances of the mean 2/2 and 4.5/2."""
-    crossed = Crossed.of(np.array([[1.0, 3.0], [2.0, 6.0]]))
+    crossed = SeedQuestionMean.of(np.array([[1.0, 3.0], [2.0, 6.0]]))
     assert crossed.value == 3.0
     assert crossed.spread == pytest.approx(math.sqrt(2))
     assert crossed.error == pytest.approx(math.sqrt(3.25))
@@ -28,7 +28,7 @@ def test_by_hand():
 def test_the_critical_value_is_weighted_by_the_variances():
     seeds = np.array([0.0, 1.0, 2.0])  # variance 1, of the mean 1/3, 2 degrees of freedom
     questions = np.array([1.0, 4.0, -2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])  # 18 / 9 = 2, of the mean 1/5, 9
-    crossed = Crossed(seeds, (questions,))
+    crossed = SeedQuestionMean(seeds, (questions,))
     critical = (T[2] / 3 + T[9] / 5) / (1 / 3 + 1 / 5)
     assert crossed.interval[1] - 1 == pytest.approx(critical * math.sqrt(1 / 3 + 1 / 5), rel=1e-4)
 
@@ -37,11 +37,14 @@ def test_seeds_alone():
     """A paired t-test, where no questions are known: t = 2 / (1 / sqrt 3)."""
     from scipy.stats import ttest_1samp
 
-    assert Crossed(np.array([1.0, 2.0, 3.0])).p_value == pytest.approx(ttest_1samp([1, 2, 3], 0).pvalue)
+    assert SeedQuestionMean(np.array([1.0, 2.0, 3.0])).p_value == pytest.approx(ttest_1samp([1, 2, 3], 0).pvalue)
 
 
 def test_differences_are_paired_or_apart():
-    one, two = Crossed.of(np.array([[1.0, 3.0], [2.0, 6.0]])), Crossed.of(np.array([[1.0, 2.0], [2.0, 5.0]]))
+    one, two = (
+        SeedQuestionMean.of(np.array([[1.0, 3.0], [2.0, 6.0]])),
+        SeedQuestionMean.of(np.array([[1.0, 2.0], [2.0, 5.0]])),
+    )
     paired, apart = one - two, one.apart(two)
     assert paired.value == apart.value == 0.5
     # seeds differ by 0.5 and 0.5, questions by 0 and 1: 0/2 + 0.5/2
@@ -53,8 +56,11 @@ def test_differences_are_paired_or_apart():
 
 
 def test_the_mean_over_tasks():
-    one, two = Crossed.of(np.array([[1.0, 3.0], [2.0, 6.0]])), Crossed.of(np.array([[0.0, 2.0], [2.0, 4.0]]))
-    mean = Crossed.mean([one, two])
+    one, two = (
+        SeedQuestionMean.of(np.array([[1.0, 3.0], [2.0, 6.0]])),
+        SeedQuestionMean.of(np.array([[0.0, 2.0], [2.0, 4.0]])),
+    )
+    mean = SeedQuestionMean.mean([one, two])
     assert mean.value == (3 + 2) / 2
     # seeds: (2 + 1) / 2 and (4 + 3) / 2, variance 2; questions: halves of 1.5, 4.5 and of 1, 3
     assert mean.error == pytest.approx(math.sqrt(2 / 2 + (4.5 / 4 + 2 / 4) / 2))
@@ -63,28 +69,31 @@ def test_the_mean_over_tasks():
 
 def test_the_mean_over_tasks_that_ask_the_same_questions():
     """Two shifts of the same questions are no two samples: a copy of a task adds no certainty."""
-    one, two = Crossed.of(np.array([[1.0, 3.0], [2.0, 6.0]])), Crossed.of(np.array([[0.0, 2.0], [2.0, 4.0]]))
-    same = Crossed.mean([one, two], ["xquad", "xquad"])
+    one, two = (
+        SeedQuestionMean.of(np.array([[1.0, 3.0], [2.0, 6.0]])),
+        SeedQuestionMean.of(np.array([[0.0, 2.0], [2.0, 4.0]])),
+    )
+    same = SeedQuestionMean.mean([one, two], ["xquad", "xquad"])
     # questions: (1.5 + 1) / 2 and (4.5 + 3) / 2, variance 3.125, one sample of two
     assert same.value == 2.5
     assert same.error == pytest.approx(math.sqrt(2 / 2 + 3.125 / 2))
-    assert Crossed.mean([one, one], ["xquad", "xquad"]).interval == pytest.approx(one.interval)
-    apart = Crossed.mean([one, two], ["xquad", "scifact"])
-    assert apart.error == Crossed.mean([one, two]).error
+    assert SeedQuestionMean.mean([one, one], ["xquad", "xquad"]).interval == pytest.approx(one.interval)
+    apart = SeedQuestionMean.mean([one, two], ["xquad", "scifact"])
+    assert apart.error == SeedQuestionMean.mean([one, two]).error
 
 
 def test_no_difference_and_a_difference_without_variance():
-    assert Crossed(np.zeros(3), (np.zeros(5),)).p_value == 1.0
-    assert Crossed(np.ones(3), (np.ones(5),)).p_value == 0.0
+    assert SeedQuestionMean(np.zeros(3), (np.zeros(5),)).p_value == 1.0
+    assert SeedQuestionMean(np.ones(3), (np.ones(5),)).p_value == 0.0
     # varies by so little that p would be smaller than is told
-    assert Crossed(1 + 1e-9 * np.arange(40), (1 + 1e-9 * np.arange(400),)).p_value == 1e-20
+    assert SeedQuestionMean(1 + 1e-9 * np.arange(40), (1 + 1e-9 * np.arange(400),)).p_value == 1e-20
 
 
 def test_what_cannot_be_tested():
     with pytest.raises(DataError, match="add seeds"):
-        Crossed(np.array([1.0]), (np.ones(3),))
+        SeedQuestionMean(np.array([1.0]), (np.ones(3),))
     with pytest.raises(DataError, match="different seeds or answered different questions"):
-        Crossed(np.zeros(2), (np.zeros(3),)) - Crossed(np.zeros(2), (np.zeros(4),))
+        SeedQuestionMean(np.zeros(2), (np.zeros(3),)) - SeedQuestionMean(np.zeros(2), (np.zeros(4),))
 
 
 values = st.floats(-1, 1).map(lambda value: round(value, 3))
@@ -93,7 +102,7 @@ values = st.floats(-1, 1).map(lambda value: round(value, 3))
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(values, min_size=4, max_size=4), min_size=2, max_size=4))
 def test_test_and_interval_agree(rows):
-    crossed = Crossed.of(np.array(rows))
+    crossed = SeedQuestionMean.of(np.array(rows))
     low, high = crossed.interval
     if min(abs(low), abs(high)) > 1e-6:
         assert (crossed.p_value < 0.05) == (low > 0 or high < 0)
@@ -106,7 +115,7 @@ def rejections(seed_variance, effect, seeds=3, questions=60, studies=1500):
     found = 0
     for _ in range(studies):
         drawn = generator.normal(0, by_seed, (seeds, 1)) + generator.normal(0, 1, (1, questions))
-        low, high = Crossed.of(effect + drawn + generator.normal(0, 0.5, (seeds, questions))).interval
+        low, high = SeedQuestionMean.of(effect + drawn + generator.normal(0, 0.5, (seeds, questions))).interval
         found += low > 0 or high < 0
     return found / studies
 

@@ -15,7 +15,7 @@ from hbt_bench.measures.ranking import Ranking, mteb_scores
 from hbt_bench.ranking import blocks as blocking
 from hbt_bench.ranking import ranks as engine
 from hbt_bench.ranking.ranks import rank
-from hbt_bench.ranking.subsets import Judged, Subset
+from hbt_bench.ranking.subsets import Subset, SubsetQrels
 
 SEEDS = st.integers(0, 2**31)
 FEW = settings(max_examples=40, deadline=None)
@@ -62,7 +62,7 @@ def scored(collection, scores):
 
 
 def average_precision(collection, ranks, language):
-    return Ranking.of(collection, ranks, Judged.of(collection, Subset(language, None))).average_precision()
+    return Ranking.of(collection, ranks, SubsetQrels.of(collection, Subset(language, None))).average_precision()
 
 
 @FEW
@@ -144,7 +144,7 @@ def test_infinite_scores_are_ranked_and_have_no_spread():
     scores = np.array([[1, np.inf, 0, -1], [3, 2, 1, 0]], dtype=np.float32)
     ranks, confidences = rank(collection, Matrix(scores))
     assert ranks.pool.tolist() == [2, 1]
-    judged = Judged.of(collection, Subset("en", None))
+    judged = SubsetQrels.of(collection, Subset("en", None))
     found = mteb_scores(Ranking.of(collection, ranks, judged), judged, confidences, collection)
     assert np.isfinite(found["nauc_ndcg_at_10_max"])
     assert np.isnan(found["nauc_ndcg_at_10_std"])  # a sort would take a NaN for the highest confidence

@@ -19,7 +19,7 @@ from hbt_bench.errors import DataError, ModelError, OutputError
 from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.results.ranks_file import StoredRanks
 from hbt_bench.results.result import Result
-from hbt_bench.studies.study_result import Findings
+from hbt_bench.studies.study_result import StudyResult
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -206,4 +206,4 @@ def test_a_damaged_model_configuration(tmp_path, content):
 @pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 200_000, '{"figures": [{"x": 1}]}'])
 def test_damaged_findings(text):
     with pytest.raises(OutputError, match="the findings are damaged"):
-        Findings.read(text)
+        StudyResult.read(text)

@@ -45,7 +45,7 @@ def test_counting_and_dropping(overlap):
     source = ParallelText.from_items(
         "train",
         [
-            Item("1", {"en": "Who is Ann?", "de": "Wer?"}, {"en": "A girl.", "de": "Ein Kind."}),
+            Item("1", {"en": "Who is Ann?", "de": "Wer?"}, {"en": "A girl.", "de": "Ein BatchType."}),
             Item("2", {"en": "Which fox?"}, {"en": f"Once {LONG}"}),
         ],
     )

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from hbt_bench.data.data_files import Pin, Places
+from hbt_bench.data.data_files import DataFiles, Pin
 from hbt_bench.errors import DataError
 from hbt_bench.tasks.registry import definitions
 
@@ -16,7 +16,7 @@ def test_a_file_in_the_data_folder_hides_the_one_beside_the_task_and_says_so(tmp
     for folder in (data, beside):
         folder.mkdir()
         (folder / "d.jsonl").write_text(folder.name)
-    places = Places("t", beside, data)
+    places = DataFiles("t", beside, data)
     assert places.find("d.jsonl").read_text() == "data"
     assert capsys.readouterr().err == (
         f"hbt-bench: {data}/d.jsonl is read; {beside}/d.jsonl, which has the same name, is not: the data folder goes "
@@ -31,7 +31,7 @@ def test_a_file_in_the_data_folder_hides_the_one_beside_the_task_and_says_so(tmp
 def test_one_of_two_forms_of_a_file_is_told(tmp_path, capsys):
     for name in ("corpus.jsonl", "corpus.jsonl.gz"):
         (tmp_path / name).write_text("")
-    places = Places("t", tmp_path)
+    places = DataFiles("t", tmp_path)
     assert places.first(("corpus.jsonl", "corpus.jsonl.gz")) == "corpus.jsonl"
     assert capsys.readouterr().err == (
         f"hbt-bench: {tmp_path}/corpus.jsonl is read; {tmp_path}/corpus.jsonl.gz, which is there too, is not\n"
@@ -54,7 +54,7 @@ def test_links(tmp_path, target, message):
     folder.mkdir()
     (folder / "d.jsonl").symlink_to(folder / target)
     with pytest.raises(DataError) as caught:
-        Places("t", folder).find("d.jsonl")
+        DataFiles("t", folder).find("d.jsonl")
     assert str(caught.value) == f"{folder}/d.jsonl {message.replace('FOLDER', str(folder))}"
 
 
@@ -62,7 +62,7 @@ def test_a_link_inside_the_folder_is_followed(tmp_path):
     (tmp_path / "real.jsonl").write_text("text")
     (tmp_path / "d.jsonl").symlink_to("real.jsonl")
     digest = hashlib.sha256(b"text").hexdigest()
-    assert Places("t", tmp_path).find("d.jsonl", Pin(digest, 4)).read_text() == "text"
+    assert DataFiles("t", tmp_path).find("d.jsonl", Pin(digest, 4)).read_text() == "text"
 
 
 def test_lareqa_reads_no_file_outside_of_its_folder(tmp_path, data_dir):

@@ -10,8 +10,8 @@ from scipy.stats import binom, chi2
 
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.training.parallel import MISSING, Item, ParallelText
-from hbt_bench.training.plan import Plan
-from hbt_bench.training.strategies import Kind, Mixture, Supply
+from hbt_bench.training.plan import BatchPlan
+from hbt_bench.training.strategies import BatchMix, BatchType, WeightedSource
 
 LANGUAGES = ("ar", "de", "en", "es", "hi")
 BATCHES, ROWS = 10_000, 12
@@ -43,7 +43,9 @@ def ragged(name="ragged"):
 
 
 def plan(strategy, source, *, alpha=0.3, pairs="mixed", steps=BATCHES, rows=ROWS, seed=1, **options):
-    return Plan((Supply(source, 1.0, Mixture.of(strategy, alpha, pairs, source), **options),), rows, steps, seed)
+    return BatchPlan(
+        (WeightedSource(source, 1.0, BatchMix.of(strategy, alpha, pairs, source), **options),), rows, steps, seed
+    )
 
 
 def check_clean(batch):
@@ -310,10 +312,10 @@ def test_several_sources_take_turns_by_weight_and_never_mix():
     small, large = parallel(60, "small"), parallel(180, "large")
     for weights, share in (((60.0, 180.0), 0.75), ((1.0, 1.0), 0.5)):
         supplies = tuple(
-            Supply(source, weight, Mixture.of("hybrid", 0.5, "mixed", source))
+            WeightedSource(source, weight, BatchMix.of("hybrid", 0.5, "mixed", source))
             for source, weight in zip((small, large), weights, strict=True)
         )
-        counts = Counter(batch.source.name for batch in Plan(supplies, ROWS, 4000, 0).batches())
+        counts = Counter(batch.source.name for batch in BatchPlan(supplies, ROWS, 4000, 0).batches())
         assert within_99(counts["large"], 4000, share)
 
 
@@ -321,11 +323,11 @@ def test_several_sources_take_turns_by_weight_and_never_mix():
 def test_the_instruction_phase(when):
     main, dolly = parallel(60, "main"), parallel(60, "dolly").restricted(["en"])
     supplies = (
-        Supply(main, 60.0, Mixture.of("hybrid", 0.5, "mixed", main)),
-        Supply(dolly, 1.0, Mixture.of("multi-task", 0.5, "mixed", dolly), phase="instruction"),
+        WeightedSource(main, 60.0, BatchMix.of("hybrid", 0.5, "mixed", main)),
+        WeightedSource(dolly, 1.0, BatchMix.of("multi-task", 0.5, "mixed", dolly), phase="instruction"),
     )
     steps = BATCHES if when == "mixed" else 1000
-    drawn = Plan(supplies, ROWS, steps, 0, 0.3, when)
+    drawn = BatchPlan(supplies, ROWS, steps, 0, 0.3, when)
     names = []
     for batch in drawn.batches():
         check_clean(batch)
@@ -357,17 +359,17 @@ def test_the_parallel_query_is_the_same_question_in_another_language():
 
 def test_sources_that_lack_a_kind():
     english = parallel().restricted(["en"])
-    assert Mixture.of("hybrid", 0.3, "mixed", english).kinds == ((1.0, Kind("mono", 1.0, per_row=False)),)
+    assert BatchMix.of("hybrid", 0.3, "mixed", english).kinds == ((1.0, BatchType("mono", 1.0, per_row=False)),)
     with pytest.raises(UsageError, match="full has no pairs of two languages for cross-lingual batches"):
-        Mixture.of("cross-lingual", 0.3, "mixed", english)
+        BatchMix.of("cross-lingual", 0.3, "mixed", english)
     bitext = ParallelText.from_items(
         "bi",
         [Item(str(n), {"en": f"a{n}", "de": f"b{n}"}, {"en": f"a{n}", "de": f"b{n}"}) for n in range(30)],
         bitext=True,
     )
-    assert [kind.name for _, kind in Mixture.of("multi-task", 0.3, "mixed", bitext).kinds] == ["cross"]
+    assert [kind.name for _, kind in BatchMix.of("multi-task", 0.3, "mixed", bitext).kinds] == ["cross"]
     with pytest.raises(UsageError, match="bi has no pairs of one language for mixed batches"):
-        Mixture.of("mixed", 0.3, "mixed", bitext)
+        BatchMix.of("mixed", 0.3, "mixed", bitext)
     for batch in plan("hybrid", bitext, steps=50).batches():
         check_clean(batch)
 
@@ -387,11 +389,13 @@ def test_too_little_data():
 @pytest.mark.parametrize("phase", ["main", "instruction"])
 def test_a_phase_that_has_nothing_to_draw_from(phase):
     source, phases = parallel(), ("main", "instruction")
-    supplies = [Supply(source, 1.0, Mixture.of("hybrid", 0.5, "mixed", source), "uniform", one) for one in phases]
+    supplies = [
+        WeightedSource(source, 1.0, BatchMix.of("hybrid", 0.5, "mixed", source), "uniform", one) for one in phases
+    ]
     nothing = [replace(supply, weight=0.0) if supply.phase == phase else supply for supply in supplies]
     with pytest.raises(UsageError, match=f"no source of the {phase} phase has a weight above 0"):
-        Plan(tuple(nothing), 8, 10, 0, 0.5)
-    assert Plan(tuple(supplies), 8, 10, 0, 0.5).shares()
+        BatchPlan(tuple(nothing), 8, 10, 0, 0.5)
+    assert BatchPlan(tuple(supplies), 8, 10, 0, 0.5).shares()
 
 
 def test_alpha_zero_and_one():

@@ -26,7 +26,7 @@ from hbt_bench.ranking import ranks as engine
 from hbt_bench.ranking.dense import DenseScorer
 from hbt_bench.ranking.kernels import DeviceKernel, HostKernel
 from hbt_bench.ranking.ranks import CONFIDENCE_DEPTH, TOP_K, rank
-from hbt_bench.ranking.subsets import MODES, Judged, Subset, judged_subsets
+from hbt_bench.ranking.subsets import MODES, Subset, SubsetQrels, judged_subsets
 
 LANGUAGES = ("ar", "de", "en", "zh")
 
@@ -477,5 +477,5 @@ def test_subsets_of_one_language_pair():
     collection = Collection.from_records("c", asks, docs, {"q1": {"d1": 1, "d2": 1}, "q2": {"d1": 1}, "q3": {"d2": 1}})
     names = {mode: [judged.subset.name for judged in judged_subsets(collection, mode)] for mode in MODES}
     assert names == {"mono": ["de", "en"], "cross": ["de-en", "en-de"], "multi": ["de-multi", "en-multi"]}
-    assert Judged.of(collection, Subset("de", "en")).rows.tolist() == [0]  # q3 has no English document
-    assert Judged.of(collection, Subset("de", None)).rows.tolist() == [0, 1]
+    assert SubsetQrels.of(collection, Subset("de", "en")).rows.tolist() == [0]  # q3 has no English document
+    assert SubsetQrels.of(collection, Subset("de", None)).rows.tolist() == [0, 1]

@@ -23,7 +23,7 @@ from hbt_bench.reports import html
 from hbt_bench.reports.charts import CHARTS
 from hbt_bench.reports.page import ReportRequest
 from hbt_bench.reports.row_builder import Choice
-from hbt_bench.reports.rows import Standing
+from hbt_bench.reports.rows import LeaderboardRow
 from hbt_bench.reports.sweep import sweep
 from hbt_bench.results.intervals import Intervals
 from hbt_bench.results.store import Result, StoredRanks, read_all, write
@@ -162,7 +162,7 @@ def test_a_sweep_has_the_pure_strategies_at_its_ends(content):
 def standing(strategy, alpha, init="a", steps=10, pairs=80, data="d 1"):
     training = {"strategy": strategy, "alpha": alpha, "seed": 0, "init": init, "steps": steps, "pairs_seen": pairs}
     training["data"] = data
-    return Standing("x", "d", strategy, "1", "measured", values={("multi", "AP"): 0.5}, training=training)
+    return LeaderboardRow("x", "d", strategy, "1", "measured", values={("multi", "AP"): 0.5}, training=training)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def standing(strategy, alpha, init="a", steps=10, pairs=80, data="d 1"):
         ([standing("hybrid", 0.5), standing("hybrid", 0.25, data="d 2")], []),
         ([standing("hybrid", 0.5), standing("monolingual", 1.0, data="d 2")], []),
         ([standing("mixed", 0.5), standing("monolingual", 1.0)], []),
-        ([Standing("x", "d", "m", "1", "measured")], []),
+        ([LeaderboardRow("x", "d", "m", "1", "measured")], []),
     ],
 )
 def test_what_makes_a_sweep(rows, expected):

@@ -15,7 +15,7 @@ from hbt_bench.data import beir
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.results.evaluate import Evaluation, _data_revision
 from hbt_bench.tasks.registry import definitions, select_tasks, suites
-from hbt_bench.tasks.schema import Files
+from hbt_bench.tasks.schema import FileSource
 from hbt_bench.tasks.sources import BeirSource, MtebSource
 from tests.test_mteb_pool import data_set, retrieval
 
@@ -31,7 +31,7 @@ def test_every_definition_is_pinned():
         source = spec.source
         if isinstance(source, MtebSource):
             assert source.revision == mteb.get_task(source.task).metadata.dataset["revision"], name
-        elif isinstance(source, Files) and name != "ciral":
+        elif isinstance(source, FileSource) and name != "ciral":
             assert source.unpinned() == []
         elif hasattr(source, "revision"):
             assert re.fullmatch(COMMIT, source.revision)

@@ -21,10 +21,10 @@ from hbt_bench.results.result import Result
 from hbt_bench.studies import report, score_table
 from hbt_bench.studies.answer import answer, holding
 from hbt_bench.studies.design import GROUPS, Answer
-from hbt_bench.studies.jobs import Evaluate, Place, Plan, Train
+from hbt_bench.studies.jobs import Evaluate, StudyPaths, StudyPlan, Train
 from hbt_bench.studies.score_table import by_question
 from hbt_bench.studies.study import SCALES, Study, find, names
-from hbt_bench.studies.study_result import Figure, Findings
+from hbt_bench.studies.study_result import Estimate, StudyResult
 from hbt_bench.training import card
 from hbt_bench.training.run import Training
 
@@ -70,7 +70,7 @@ def plan(folder, content=None, **place):
     path = folder / "tiny.yaml"
     # aliases are not allowed in a study, and YAML would write equal scales as such
     path.write_text(yaml.dump(json.loads(json.dumps(content or tiny())), sort_keys=False))
-    return Plan(Study.read(path).at("smoke"), Place(folder / "out", **place))
+    return StudyPlan(Study.read(path).at("smoke"), StudyPaths(folder / "out", **place))
 
 
 # Files
@@ -245,7 +245,7 @@ def test_a_hybrid_among_the_strategies_is_a_point_of_the_curve_by_its_alpha(tmp_
     }  # fmt: skip
 
 
-# Plan
+# StudyPlan
 
 
 def addresses(one):
@@ -264,7 +264,7 @@ def test_a_changed_strategy_redoes_its_own_jobs_only(tmp_path):
 
 
 def test_studies_share_models():
-    plans = [Plan(find(name).at("small"), Place(Path("out"))) for name in NAMES]
+    plans = [StudyPlan(find(name).at("small"), StudyPaths(Path("out"))) for name in NAMES]
     models = [{job.address for job in one.trainings} for one in plans]
     finetuning, low = models[0], models[4]
     assert len(finetuning & low) == 3 * 3  # monolingual, cross-lingual and hybrid, three seeds
@@ -294,7 +294,7 @@ def test_the_dry_run_says_what_is_left(tmp_path):
 )
 def test_estimates_are_near_what_was_measured(tmp_path, name, minutes):
     """Processor minutes of one core, of the runs that are published."""
-    plan = Plan(find(name).at("small"), Place(tmp_path))
+    plan = StudyPlan(find(name).at("small"), StudyPaths(tmp_path))
     assert 0.5 < sum(seconds for _, seconds in plan.estimates()) / 60 / minutes < 2
 
 
@@ -304,7 +304,7 @@ def test_estimates_are_near_what_was_measured(tmp_path, name, minutes):
 def figure(baseline, value, p):
     names = {"kind": "answer", "group": "out-of-domain", "task": "", "measure": "AP", "system": "hybrid"}
     bounds = {"low": value - 0.01, "high": value + 0.01, "spread": 0.0}
-    return Figure(value=value, baseline=baseline, p_raw=p, p=p, **bounds, **names)
+    return Estimate(value=value, baseline=baseline, p_raw=p, p=p, **bounds, **names)
 
 
 @pytest.mark.parametrize(
@@ -348,10 +348,10 @@ def test_the_single_differences_that_hold():
     names = {"kind": "score", "group": "in-domain", "low": 0.0, "high": 0.0, "spread": 0.0, "system": "hybrid"}
     distance = {"task": "x-multi", "measure": "rank_distance", "baseline": "mono"}
     figures = [
-        Figure(value=0.1, p=0.01, p_raw=0.01, task="x-mono[de,en]", measure="AP", baseline="mono", **names),
-        Figure(value=0.1, p=0.05, p_raw=0.01, task="x-cross", measure="AP", baseline="mono", **names),
-        Figure(value=-9.0, p=0.01, p_raw=0.01, **distance, **names),  # less distance is better
-        Figure(value=-0.1, p=0.01, p_raw=0.01, task="x-multi", measure="AP", baseline="cross", **names),
+        Estimate(value=0.1, p=0.01, p_raw=0.01, task="x-mono[de,en]", measure="AP", baseline="mono", **names),
+        Estimate(value=0.1, p=0.05, p_raw=0.01, task="x-cross", measure="AP", baseline="mono", **names),
+        Estimate(value=-9.0, p=0.01, p_raw=0.01, **distance, **names),  # less distance is better
+        Estimate(value=-0.1, p=0.01, p_raw=0.01, task="x-multi", measure="AP", baseline="cross", **names),
     ]
     assert holding(figures) == (
         "Of 4 single differences 3 hold after the correction over all: hybrid is better than mono in AP on "
@@ -431,7 +431,7 @@ def test_a_study_from_end_to_end_and_killed_in_between(tmp_path, counted):
 def check_report(one, text, page):
     lines = text.splitlines()
     assert lines[0] == "# A tiny study (smoke)"
-    findings = Findings.read(one.comparison.read_text())
+    findings = StudyResult.read(one.comparison.read_text())
     [found] = findings.select(kind="answer")
     assert found.baseline == "monolingual"
     verdict = "Undecided" if found.p >= 0.05 else "Yes" if found.value > 0 else "No"
@@ -452,7 +452,7 @@ def check_report(one, text, page):
 
 def check_figures(one):
     """The figures are those of the results: means over seeds, and by question the same."""
-    findings = Findings.read(one.comparison.read_text())
+    findings = StudyResult.read(one.comparison.read_text())
     jobs = [job for job in one.evaluations if job.train.system.strategy == "hybrid" and job.group == "in-domain"]
     results = [{result.place[1]: result for result in job.results} for job in jobs]
     assert len(results) == 2
@@ -529,7 +529,7 @@ def test_tasks_of_mteb_as_in_the_study_of_finetuning(tmp_path, mtop):
     content["scales"] = dict.fromkeys(SCALES, scale)
     one = plan(tmp_path, content)
     one.run()
-    findings = Findings.read(one.comparison.read_text())
+    findings = StudyResult.read(one.comparison.read_text())
     accuracy = {
         (job.train.system.strategy, job.train.recipe.seed, job.name): job.results[0].scores["accuracy"]
         for job in one.evaluations
@@ -599,7 +599,7 @@ def test_smoke(hbt, shared, name):
     text = Path(paths[0]).read_text()
     assert f"**Answer.** {sentence}" in text
     assert "All models have the same budget: 40 steps, 2,560 pairs seen." in text
-    findings = Findings.read(Plan(design, Place(shared)).comparison.read_text())
+    findings = StudyResult.read(StudyPlan(design, StudyPaths(shared)).comparison.read_text())
     answers = findings.select(kind="answer")
     assert [one.baseline for one in answers] == [*design.answer.over]
     assert all(one.baseline in sentence and f"{one.value:+.4f}, 95 %" in sentence for one in answers)
@@ -660,8 +660,8 @@ def test_mistakes_are_one_sentence(hbt, arguments, code, message):
 
 def test_figures_read_back(tmp_path):
     found = figure("mono", 0.1 + 0.2, 1 / 3)
-    findings = Findings((found, replace(found, language="de")), (), "here", {})
-    assert Findings.read(findings.as_json()) == findings
+    findings = StudyResult((found, replace(found, language="de")), (), "here", {})
+    assert StudyResult.read(findings.as_json()) == findings
 
 
 def test_a_score_that_is_not_that_of_its_ranks_is_an_error():

@@ -17,7 +17,7 @@ import pytest
 
 from hbt_bench.cli.progress import Bars
 from hbt_bench.cli.terminal import Terminal
-from hbt_bench.data.data_files import Places
+from hbt_bench.data.data_files import DataFiles
 from hbt_bench.text import one_line, visible
 
 ROOT = Path(__file__).parents[1]
@@ -156,7 +156,7 @@ def test_what_is_told_of_files_sends_nothing_either(tmp_path, capsys):
     for folder in ("a\x9b2J", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x").write_text(folder)
-    assert Places("t", tmp_path / "b", tmp_path / "a\x9b2J").find("x").read_text() == "a\x9b2J"
+    assert DataFiles("t", tmp_path / "b", tmp_path / "a\x9b2J").find("x").read_text() == "a\x9b2J"
     told = capsys.readouterr().err
     assert "a?2J/x is read; " in told
     assert "\x9b" not in told

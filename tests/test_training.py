@@ -20,7 +20,7 @@ from hbt_bench.errors import DataError, ModelError, OutputError, UsageError
 from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.tasks import registry
 from hbt_bench.training.checkpoints import COMPLETE, last_complete
-from hbt_bench.training.data import Material, dev_collection
+from hbt_bench.training.data import TrainingData, dev_collection
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.run import RECIPE_FILE, Training
 from hbt_bench.training.trainer import PlanTrainer
@@ -483,7 +483,7 @@ def test_languages_too_small_for_a_batch_are_said(tmp_path):
     said = []
     data = [{"path": "a.jsonl", "query": "q", "passage": "p"}]
     recipe = Recipe(**{**SMALL, "languages": None, "strategy": "monolingual", "steps": 2, "data": data})
-    Material.load(recipe, (tmp_path,), say=said.append)
+    TrainingData.load(recipe, (tmp_path,), say=said.append)
     assert said == ["a has too few items for a whole batch in de-de (5): none is drawn there"]
 
 
@@ -523,7 +523,7 @@ def test_the_guard_of_bitext_with_one_language(tmp_path, monkeypatch):
         **{**SMALL, "languages": ("en",), "guard": ("pairs",), "strategy": "monolingual", "steps": 2,
            "data": [{"path": "a.jsonl", "query": "q", "passage": "p"}]}
     )  # fmt: skip
-    material = Material.load(recipe, (tmp_path,), drop_overlap=True)
+    material = TrainingData.load(recipe, (tmp_path,), drop_overlap=True)
     assert material.dropped == {("a", "en", "same text, pairs"): 2}  # 3 and 4
     assert material.guards == ("pairs",)
 

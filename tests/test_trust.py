@@ -15,7 +15,7 @@ import hbt_bench
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import DataError, ModelError
 from hbt_bench.mteb.models import ModelRequest
-from hbt_bench.yaml_file import Document
+from hbt_bench.yaml_file import YamlFile
 
 from .encoders import torch_random_model
 
@@ -167,7 +167,7 @@ def test_pickled_weights_are_not_run(model, tmp_path):
 def test_yaml_makes_texts_and_numbers_only(tmp_path, tag):
     (tmp_path / "t.yaml").write_text("a: " + tag.format(path=tmp_path / "ran"))
     with pytest.raises(DataError, match="is not allowed"):
-        Document.read(tmp_path / "t.yaml")
+        YamlFile.read(tmp_path / "t.yaml")
     assert not (tmp_path / "ran").exists()
 
 

@@ -13,7 +13,7 @@ from hbt_bench.errors import DataError, HbtBenchError, UsageError
 from hbt_bench.languages import LANGUAGES
 from hbt_bench.tasks.folders import Folder, taken, twin_of
 from hbt_bench.tasks.registry import definitions, mteb_task_names, shipped
-from hbt_bench.tasks.schema import Files
+from hbt_bench.tasks.schema import FileSource
 from hbt_bench.tasks.sources import MtebSource
 from hbt_bench.tasks.task import TaskSpec
 
@@ -128,7 +128,7 @@ class Validation:
     def _hashes(self) -> str:
         spec, collection = self._need()
         source = spec.source
-        if isinstance(source, Files):
+        if isinstance(source, FileSource):
             if not source.pins:
                 raise _WarningError("no file is pinned: changed data would go unnoticed; add `pins` with their sha256")
             if missing := source.unpinned():

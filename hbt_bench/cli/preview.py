@@ -8,15 +8,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hbt_bench.training.data import Material
-from hbt_bench.training.plan import Batch, Plan
+from hbt_bench.training.data import TrainingData
+from hbt_bench.training.plan import Batch, BatchPlan
 
 _PAIRS_SHOWN = 12
 #: Columns that the pair takes, with its borders.
 _PAIR = 11
 
 
-def show(material: Material, batches: int) -> None:
+def show(material: TrainingData, batches: int) -> None:
     """Write the first batches and the shares to stdout."""
     console = Console(soft_wrap=False)
     plan = material.plan
@@ -46,7 +46,7 @@ def _batch(console: Console, batch: Batch) -> None:
     console.print(table)
 
 
-def _shares(console: Console, plan: Plan) -> None:
+def _shares(console: Console, plan: BatchPlan) -> None:
     shares = plan.shares()
     kinds: dict[str, float] = defaultdict(float)
     queries: dict[str, float] = defaultdict(float)

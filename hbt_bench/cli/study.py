@@ -10,7 +10,7 @@ import click
 from hbt_bench.cli import options
 
 if TYPE_CHECKING:
-    from hbt_bench.studies.jobs import Plan
+    from hbt_bench.studies.jobs import StudyPlan
 
 _SCALES = ("smoke", "small", "paper")
 
@@ -109,17 +109,17 @@ def _report(name: str, scale: str, output: Path, data_dir: Path | None) -> None:
     _write(_plan(name, scale, output, data_dir, lambda message: None))
 
 
-def _plan(name: str, scale: str, output: Path, data_dir: Path | None, say: object) -> Plan:
-    from hbt_bench.studies.jobs import Place, Plan
+def _plan(name: str, scale: str, output: Path, data_dir: Path | None, say: object) -> StudyPlan:
+    from hbt_bench.studies.jobs import StudyPaths, StudyPlan
     from hbt_bench.studies.study import find
     from hbt_bench.training.sources import data_folders
 
     design = find(name).at(scale)  # type: ignore[arg-type]
-    place = Place(output, data_folders(data_dir, None), data_dir, design.drop_overlap)
-    return Plan(design, place, say)  # type: ignore[arg-type]
+    place = StudyPaths(output, data_folders(data_dir, None), data_dir, design.drop_overlap)
+    return StudyPlan(design, place, say)  # type: ignore[arg-type]
 
 
-def _write(plan: Plan) -> None:
+def _write(plan: StudyPlan) -> None:
     from hbt_bench.studies import report
 
     made = report.Report.of(plan)
@@ -129,7 +129,7 @@ def _write(plan: Plan) -> None:
         click.echo(path)
 
 
-def _print(plan: Plan) -> None:
+def _print(plan: StudyPlan) -> None:
     """The jobs, and what is likely left to do."""
     from rich.console import Console
 

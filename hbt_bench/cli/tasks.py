@@ -146,9 +146,9 @@ def new(
     hbt-bench tasks validate my-task.yaml
     hbt-bench run --model bm25 --tasks ./my-task.yaml
     """  # noqa: D301 -- click wants the character
-    from hbt_bench.tasks.draft import Draft
+    from hbt_bench.tasks.draft import TaskDraft
 
-    draft = Draft.of(name, data, output, columns, language, data_dir)
+    draft = TaskDraft.of(name, data, output, columns, language, data_dir)
     path = draft.write(overwrite)
     click.echo(f"{path}")
     for note in draft.notes:

@@ -50,9 +50,9 @@ def command(
         return
     if preview:
         from hbt_bench.cli.preview import show
-        from hbt_bench.training.data import Material
+        from hbt_bench.training.data import TrainingData
 
-        show(Material.load(chosen, folders, drop_overlap=drop_overlap, say=tell), preview)
+        show(TrainingData.load(chosen, folders, drop_overlap=drop_overlap, say=tell), preview)
         return
     folder = output or Path(chosen.name or (recipe.stem if recipe else f"{chosen.strategy}-seed{chosen.seed}"))
     train(chosen, folder, folders, drop_overlap=drop_overlap, resume=resume, overwrite=overwrite)

@@ -15,7 +15,7 @@ from hbt_bench.errors import DataError
 _GRADE = re.compile("-?[0-9]{1,9}")
 
 
-class Files(NamedTuple):
+class BeirFiles(NamedTuple):
     """The three files of one folder, and the languages of its queries and documents."""
 
     corpus: Path
@@ -39,7 +39,7 @@ def names(split: str) -> tuple[tuple[str, ...], ...]:
     )
 
 
-def read(name: str, folders: Iterator[Files] | list[Files], parallel: Parallel = "none") -> Collection:
+def read(name: str, folders: Iterator[BeirFiles] | list[BeirFiles], parallel: Parallel = "none") -> Collection:
     """Read one folder, or one a language, into a collection.
 
     A document's text is its title, a space and its text, as BEIR and MTEB have it. Queries that are not judged are

@@ -40,7 +40,7 @@ class Pool:
     ) -> None:
         """Add a part: (language, id to text) of queries, (language, pairs of id and text) of documents, judgements.
 
-        Judgements below 1 say that a document is not relevant; a query that has no other is left out, unless it is the
+        Grades below 1 mean that a document is not relevant; a query that has no other is left out, unless it is the
         version of a question that has one elsewhere, and so is a query that is not judged. Raises `DataError` for an id
         with two texts and for a judgement of an unknown document.
         """

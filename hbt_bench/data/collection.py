@@ -54,7 +54,7 @@ class Qrels:
 
 
 @dataclass(frozen=True, eq=False)
-class Judgements:
+class TextlessCollection:
     """A collection without its texts: languages, questions and what answers what; all that ranks are read with.
 
     `query_languages` (queries,) and `document_languages` (documents,) are indexes into `languages`, ascending, so
@@ -86,7 +86,7 @@ class Judgements:
 
 
 @dataclass(frozen=True, eq=False)
-class Collection(Judgements):
+class Collection(TextlessCollection):
     """Queries and documents, each sorted so that a language is one contiguous block, and their judgements.
 
     Build one with `from_records`, which checks it; the fields are then consistent by construction. `copies`

@@ -14,7 +14,7 @@ from hbt_bench.text import one_line
 
 
 @dataclass(frozen=True)
-class Places:
+class DataFiles:
     """The folders in which the files of the task `owner` are looked for.
 
     `data_dir` (or HBT_BENCH_DATA) is the user's choice, `folder` that of the task file. What neither has is fetched

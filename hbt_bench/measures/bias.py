@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from hbt_bench.data.collection import Judgements
+from hbt_bench.data.collection import TextlessCollection
 from hbt_bench.errors import DataError
 from hbt_bench.measures.samples import jensen_shannon, kruskal_wallis, ratio, runs, top_k_spearman
 from hbt_bench.ranking.ranks import TOP_K, Ranks
@@ -58,7 +58,7 @@ class LanguageGap:
 class Bias:
     """The measures of one model on one collection."""
 
-    judgements: Judgements
+    judgements: TextlessCollection
     ranks: Ranks
 
     @cached_property

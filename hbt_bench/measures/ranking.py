@@ -12,9 +12,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from hbt_bench.data.collection import Judgements
+from hbt_bench.data.collection import TextlessCollection
 from hbt_bench.ranking.ranks import Confidences, Ranks
-from hbt_bench.ranking.subsets import Judged
+from hbt_bench.ranking.subsets import SubsetQrels
 
 #: MTEB's cut-offs.
 CUTOFFS = (1, 3, 5, 10, 20, 100, 1000)
@@ -40,7 +40,7 @@ class Ranking:
     parallel: bool = True
 
     @classmethod
-    def of(cls, judgements: Judgements, ranks: Ranks, judged: Judged) -> Ranking:
+    def of(cls, judgements: TextlessCollection, ranks: Ranks, judged: SubsetQrels) -> Ranking:
         """The rankings of one subset: ranks in the pool for the multilingual mode, else in the block."""
         values = (ranks.pool if judged.subset.documents is None else ranks.block)[judged.pairs]
         order = np.lexsort((values, judged.owner))
@@ -133,7 +133,7 @@ def own_scores(ranking: Ranking, multilingual: bool) -> dict[str, float]:
 
 
 def mteb_scores(
-    ranking: Ranking, judged: Judged, confidences: Confidences | None, judgements: Judgements
+    ranking: Ranking, judged: SubsetQrels, confidences: Confidences | None, judgements: TextlessCollection
 ) -> dict[str, float]:
     """Every key of MTEB's retrieval scores with MTEB's value, as of mteb 2.26.5; nAUC only with `confidences`."""
     values: dict[str, Array] = {}

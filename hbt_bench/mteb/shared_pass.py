@@ -30,7 +30,7 @@ from hbt_bench.ranking.distributed import ALONE, Processes
 from hbt_bench.ranking.encode import Role, Vectors
 from hbt_bench.ranking.ranks import Confidences, Ranks, ScoringModel, rank
 from hbt_bench.ranking.store import EmbeddingStore
-from hbt_bench.ranking.subsets import Judged, Mode, judged_subsets
+from hbt_bench.ranking.subsets import Mode, SubsetQrels, judged_subsets
 from hbt_bench.tasks.task import TaskSpec
 
 #: The only split that our tasks have.
@@ -118,7 +118,7 @@ class SharedPass:
         self.prompt_label = "model"
         self.speed: float | None = None
         self.progress: Callable[[str, int], object] = lambda stage, count: None
-        self._judged: dict[Mode, dict[str, Judged]] = {}
+        self._judged: dict[Mode, dict[str, SubsetQrels]] = {}
         self._ranked: tuple[weakref.ref[Any], str, Ranks, Confidences | None] | None = None
         self._bias: dict[str, dict[str, float]] | None = None
 
@@ -127,7 +127,7 @@ class SharedPass:
         """The languages of the collection, which may be a part of the definition's."""
         return self.collection.languages
 
-    def judged(self, mode: Mode) -> dict[str, Judged]:
+    def judged(self, mode: Mode) -> dict[str, SubsetQrels]:
         """The subsets of a mode that have something to judge, by name; cut out of the collection once."""
         if mode not in self._judged:
             self._judged[mode] = {judged.subset.name: judged for judged in judged_subsets(self.collection, mode)}

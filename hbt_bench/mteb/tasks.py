@@ -21,7 +21,7 @@ from hbt_bench.languages import get_language
 from hbt_bench.measures.ranking import Ranking, mteb_scores, own_scores
 from hbt_bench.mteb.shared_pass import SPLIT, MtebEncoder, SharedPass
 from hbt_bench.ranking.ranks import ScoringModel
-from hbt_bench.ranking.subsets import Judged, Mode
+from hbt_bench.ranking.subsets import Mode, SubsetQrels
 from hbt_bench.tasks.registry import select_tasks
 
 __all__ = ["SPLIT", "MtebEncoder", "ParallelRetrieval", "SharedPass", "get_tasks", "is_ours", "quiet_libraries"]
@@ -217,7 +217,7 @@ def _documents(collection: Collection, block: slice) -> Dataset:
     return Dataset.from_dict({"id": [row.id for row in rows], "text": [row.text for row in rows]})
 
 
-def _relevant(collection: Collection, judged: Judged) -> dict[str, dict[str, int]]:
+def _relevant(collection: Collection, judged: SubsetQrels) -> dict[str, dict[str, int]]:
     relevant: dict[str, dict[str, int]] = {}
     rows = judged.rows[judged.owner].tolist()
     documents = collection.qrels.documents[judged.pairs].tolist()

@@ -154,12 +154,12 @@ def _rows(vectors: list[Vectors], part: NDArray[np.int32], row: NDArray[np.int32
     dimensions = {one.shape[1] for one in vectors}
     if len(dimensions) > 1:
         raise ModelError(f"the model gives vectors of different sizes ({', '.join(map(str, sorted(dimensions)))})")
-    gathered = Gathered(vectors, part, row)
+    gathered = GatheredVectors(vectors, part, row)
     return gathered[:] if 4 * len(row) * dimensions.pop() <= _IN_MEMORY else gathered
 
 
 @dataclass(frozen=True, eq=False)
-class Gathered:
+class GatheredVectors:
     """Rows of several arrays, which may be mapped files: row n is row ``row[n]`` of the array ``part[n]``."""
 
     parts: list[Vectors]

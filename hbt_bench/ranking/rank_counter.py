@@ -22,7 +22,7 @@ Segment = tuple[int, slice]
 
 
 @dataclass(frozen=True, eq=False)
-class Tally:
+class RankState:
     """The state of the queries `rows`, whose judged pairs are `pairs`.
 
     `scores` (pairs,) are the scores that documents are counted against, NaN where not known, and `seen` those that
@@ -42,7 +42,7 @@ class Tally:
     best: dict[int, Floats]
 
     @classmethod
-    def empty(cls, collection: Collection, rows: slice, depth: int, depths: dict[int, int]) -> Tally:
+    def empty(cls, collection: Collection, rows: slice, depth: int, depths: dict[int, int]) -> RankState:
         """A tally before any document; `depth` of the top, and of each segment's greatest scores."""
         pairs = slice(int(collection.qrels.offsets[rows.start]), int(collection.qrels.offsets[rows.stop]))
         count, height = pairs.stop - pairs.start, rows.stop - rows.start
@@ -58,13 +58,13 @@ class Tally:
             {place: np.full((height, size), -np.inf, np.float32) for place, size in depths.items()},
         )
 
-    def part(self, collection: Collection, rows: slice) -> Tally:
+    def part(self, collection: Collection, rows: slice) -> RankState:
         """The tally of some of the rows, which shares memory with this one."""
         offsets = collection.qrels.offsets
         pairs = slice(int(offsets[rows.start]), int(offsets[rows.stop]))
         inside = slice(pairs.start - self.pairs.start, pairs.stop - self.pairs.start)
         lines = slice(rows.start - self.rows.start, rows.stop - self.rows.start)
-        return Tally(
+        return RankState(
             rows,
             pairs,
             self.scores[inside],
@@ -76,7 +76,7 @@ class Tally:
             {place: scores[lines] for place, scores in self.best.items()},
         )
 
-    def again(self) -> Tally:
+    def again(self) -> RankState:
         """An empty tally of the same rows that counts against the scores that this one has seen."""
         return replace(
             self,
@@ -124,14 +124,14 @@ class Tally:
 
 
 @dataclass(frozen=True, eq=False)
-class Counter:
+class RankCounter:
     """Takes blocks of scores into tallies; `id_order` (documents,) is each column's place in the order of ids."""
 
     collection: Collection
     kernel: Kernel
     id_order: NDArray[np.int32]
 
-    def take(self, tally: Tally, block: Any, chunk: slice, segments: Sequence[Segment]) -> None:
+    def take(self, tally: RankState, block: Any, chunk: slice, segments: Sequence[Segment]) -> None:
         """Count a block whose columns are the collection's `chunk`; scores that are not known are read from it."""
         copies = self.collection.copies
         if copies is not None:
@@ -151,7 +151,7 @@ class Counter:
             if place in tally.best:
                 self._best(tally.best[place], segment)
 
-    def _see(self, tally: Tally, block: Any, chunk: slice) -> None:
+    def _see(self, tally: RankState, block: Any, chunk: slice) -> None:
         qrels = self.collection.qrels
         documents = qrels.documents[tally.pairs]
         inside = np.flatnonzero((documents >= chunk.start) & (documents < chunk.stop))
@@ -161,7 +161,7 @@ class Counter:
         unknown = np.isnan(tally.scores[inside])
         tally.scores[inside[unknown]] = found[unknown]
 
-    def _count(self, tally: Tally, segment: Any, columns: slice, whole: slice, into: NDArray[np.int64]) -> None:
+    def _count(self, tally: RankState, segment: Any, columns: slice, whole: slice, into: NDArray[np.int64]) -> None:
         """Count the better documents in `columns`, a part of the candidates `whole`, for pairs of the latter."""
         qrels = self.collection.qrels
         documents = qrels.documents[tally.pairs]
@@ -181,7 +181,7 @@ class Counter:
                 better[place] += np.count_nonzero(ids > self.id_order[documents[pair[place]]])
             into[pair] += better
 
-    def _top(self, tally: Tally, segment: Any, start: int) -> None:
+    def _top(self, tally: RankState, segment: Any, start: int) -> None:
         depth = tally.top_scores.shape[1]
         limits = tally.top_scores[:, -1].copy()
         if (tally.top_columns[:, -1] < 0).any():

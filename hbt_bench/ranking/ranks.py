@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hbt_bench.data.collection import Collection
 from hbt_bench.ranking.blocks import Blocks, BlockScorer, Scorer, WholeRows
 from hbt_bench.ranking.distributed import ALONE, Processes
-from hbt_bench.ranking.rank_counter import Counter, Segment, Tally
+from hbt_bench.ranking.rank_counter import RankCounter, RankState, Segment
 from hbt_bench.ranking.stream import Stream
 
 #: How many top documents of the pool are kept per query.
@@ -141,17 +141,17 @@ class _Pass:
         else:
             span = slice(min(columns.start for _, columns in segments), max(columns.stop for _, columns in segments))
             blocks, processes = WholeRows(scorer, span, len(self.collection.queries)), ALONE
-        with Stream(Counter(self.collection, blocks.kernel, self.id_order), blocks, segments, processes) as stream:
+        with Stream(RankCounter(self.collection, blocks.kernel, self.id_order), blocks, segments, processes) as stream:
             size = stream.group_size(_STATE_BYTES // (4 * (2 * depth + sum(depths.values()) + 1)))
 
             def group(start: int) -> None:
                 rows = slice(start, min(start + size, len(self.collection.queries)))
-                tally = stream.count(Tally.empty(self.collection, rows, depth, depths), progress)
+                tally = stream.count(RankState.empty(self.collection, rows, depth, depths), progress)
                 self._finish(tally, segments)
 
             stream.over_groups(group, range(0, len(self.collection.queries), size))
 
-    def _finish(self, tally: Tally, segments: Sequence[Segment]) -> None:
+    def _finish(self, tally: RankState, segments: Sequence[Segment]) -> None:
         qrels = self.collection.qrels
         pool = len(self.collection.languages)
         for place, columns in segments:

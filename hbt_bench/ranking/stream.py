@@ -12,7 +12,7 @@ import numpy as np
 from hbt_bench.errors import ModelError
 from hbt_bench.ranking.blocks import Blocks
 from hbt_bench.ranking.distributed import Processes
-from hbt_bench.ranking.rank_counter import Counter, Segment, Tally
+from hbt_bench.ranking.rank_counter import RankCounter, RankState, Segment
 
 #: Called with a number of queries done.
 Progress = Callable[[int], object]
@@ -26,7 +26,7 @@ class Stream:
     rounded them otherwise than the block that they belong to, the pass is made again with what was seen.
     """
 
-    def __init__(self, counter: Counter, blocks: Blocks, segments: Sequence[Segment], processes: Processes) -> None:
+    def __init__(self, counter: RankCounter, blocks: Blocks, segments: Sequence[Segment], processes: Processes) -> None:
         self.counter = counter
         self.blocks = blocks
         self.segments = segments
@@ -62,7 +62,7 @@ class Stream:
             for group in groups:
                 work(group)
 
-    def count(self, tally: Tally, progress: Progress) -> Tally:
+    def count(self, tally: RankState, progress: Progress) -> RankState:
         """Fill an empty tally; raises `ModelError` for a score that is NaN."""
         if self._whole:
             self._block(tally, self.chunks[0], self._columns)
@@ -78,7 +78,7 @@ class Stream:
             self._past(tally, lambda rows: None)
         raise AssertionError("a pair had another score each time that it was computed")
 
-    def _know(self, tally: Tally) -> None:
+    def _know(self, tally: RankState) -> None:
         """Compute the scores of the judged pairs."""
         qrels = self.counter.collection.qrels
         columns = qrels.documents[tally.pairs].astype(np.int64)
@@ -95,7 +95,7 @@ class Stream:
         self._each(compute, np.split(pairs, cuts) if len(pairs) else [])
         tally.scores[:] = np.fmax.reduce(self.processes.gather(tally.scores.copy()))
 
-    def _past(self, tally: Tally, progress: Progress) -> None:
+    def _past(self, tally: RankState, progress: Progress) -> None:
         height, rows = self.blocks.height, tally.rows
         told = 0
         for number, chunk in enumerate(self.chunks, 1):
@@ -111,7 +111,7 @@ class Stream:
             told = done
         progress(rows.stop - rows.start - told)  # all of them for a process without documents
 
-    def _block(self, tally: Tally, chunk: slice, columns: Any) -> None:
+    def _block(self, tally: RankState, chunk: slice, columns: Any) -> None:
         block = self.blocks.block(tally.rows, chunk, columns)
         if self.counter.kernel.has_nan(block):
             raise ModelError("the model's scores contain NaN: its weights are damaged or overflow in this precision")

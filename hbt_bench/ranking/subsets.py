@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hbt_bench.data.collection import Judgements
+from hbt_bench.data.collection import TextlessCollection
 
 Mode = Literal["mono", "cross", "multi"]
 MODES: tuple[Mode, ...] = ("mono", "cross", "multi")
@@ -46,7 +46,7 @@ def subsets(languages: tuple[str, ...], mode: Mode) -> tuple[Subset, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class SubsetQrels:
     """The judged pairs of one subset.
 
     `pairs` (pairs,) indexes into the judgements's qrels, `rows` (queries,) are the queries that have a relevant
@@ -59,7 +59,7 @@ class Judged:
     owner: NDArray[np.int64]
 
     @classmethod
-    def of(cls, judgements: Judgements, subset: Subset) -> Judged:
+    def of(cls, judgements: TextlessCollection, subset: Subset) -> SubsetQrels:
         """Select the pairs whose query and document lie in the block of `subset`."""
         qrels = judgements.qrels
         block = judgements.query_blocks[subset.queries]
@@ -72,9 +72,9 @@ class Judged:
         return cls(subset, pairs, rows, owner)
 
 
-def judged_subsets(judgements: Judgements, mode: Mode) -> Iterator[Judged]:
+def judged_subsets(judgements: TextlessCollection, mode: Mode) -> Iterator[SubsetQrels]:
     """The subsets of `mode` in which at least one query has a relevant document."""
     for subset in subsets(judgements.languages, mode):
-        judged = Judged.of(judgements, subset)
+        judged = SubsetQrels.of(judgements, subset)
         if len(judged.rows):
             yield judged

@@ -33,7 +33,7 @@ _QUESTIONS = 10
 
 
 @dataclass(frozen=True)
-class Figure:
+class BiasFigure:
     """A measure: mean over languages with its 95 % interval over questions, and the languages' own means."""
 
     measure: str
@@ -74,7 +74,7 @@ class BiasReport:
     model: str
     signature: str
     languages: tuple[str, ...]
-    figures: tuple[Figure, ...]
+    figures: tuple[BiasFigure, ...]
     top_shares: NDArray[np.float64]
     mean_ranks: NDArray[np.float64]
     pool_shares: NDArray[np.float64]
@@ -113,7 +113,7 @@ class BiasReport:
             tuple(notes),
         )
 
-    def figure(self, measure: str) -> Figure | None:
+    def figure(self, measure: str) -> BiasFigure | None:
         """One of the figures; None where it was left out."""
         return next((figure for figure in self.figures if figure.measure == measure), None)
 
@@ -254,14 +254,14 @@ def worst_table(worst: Sequence[WorstQuery]) -> Table:
     return Table(("question", "rank distance", "ranks of the answers", "what stood first"), rows)
 
 
-def _figure(bias: Bias, name: str, values: NDArray[np.float64]) -> Figure:
+def _figure(bias: Bias, name: str, values: NDArray[np.float64]) -> BiasFigure:
     clusters = Clusters.of(values, bias.judgements.questions, bias.judgements.query_languages)
     low, high = clusters.interval()
     means = bias.by_language(values)
     languages = {
         code: float(mean) for code, mean in zip(bias.judgements.languages, means, strict=True) if np.isfinite(mean)
     }
-    return Figure(name, float(np.mean(list(languages.values()))), low, high, languages)
+    return BiasFigure(name, float(np.mean(list(languages.values()))), low, high, languages)
 
 
 def worst_questions(bias: Bias, collection: Collection) -> tuple[WorstQuery, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 from hbt_bench.errors import UsageError, did_you_mean
 from hbt_bench.ranking.subsets import Mode
 from hbt_bench.reports.bias import LOWER_IS_BETTER
-from hbt_bench.reports.rows import Key, Standing
+from hbt_bench.reports.rows import Key, LeaderboardRow
 from hbt_bench.reports.table import number
 from hbt_bench.results.intervals import EXCESS
 
@@ -37,10 +37,10 @@ class Column:
 
     name: str
     header: str
-    text: Callable[[Standing], str]
-    order: Callable[[Standing], Any]
-    record: Callable[[Standing], dict[str, Any]]
-    value: Callable[[Standing], float | str | None]
+    text: Callable[[LeaderboardRow], str]
+    order: Callable[[LeaderboardRow], Any]
+    record: Callable[[LeaderboardRow], dict[str, Any]]
+    value: Callable[[LeaderboardRow], float | str | None]
     key: Key | None = None
 
     @property
@@ -59,7 +59,7 @@ def score(mode: Mode, measure: str) -> Column:
     key = (mode, measure)
     lower = _lower(measure)
 
-    def text(standing: Standing) -> str:
+    def text(standing: LeaderboardRow) -> str:
         value = standing.value(key)
         mark = "*" if mode in standing.missing and value is not None else ""
         interval = standing.intervals.get(key)
@@ -68,12 +68,12 @@ def score(mode: Mode, measure: str) -> Column:
             note = f"\n±{number(max(interval[1] - value, value - interval[0]), measure)}"
         return number(value, measure, standing.decimals.get(key)) + mark + note
 
-    def order(standing: Standing) -> Any:
+    def order(standing: LeaderboardRow) -> Any:
         value = standing.value(key)
         # a mean over fewer languages is none of the others' equals
         return (value is None, mode in standing.missing, (value or 0.0) * (1 if lower else -1))
 
-    def record(standing: Standing) -> dict[str, Any]:
+    def record(standing: LeaderboardRow) -> dict[str, Any]:
         low, high = standing.intervals.get(key, (None, None))
         name = f"{mode} {measure}"
         return {name: standing.value(key), f"{name} low": low, f"{name} high": high}
@@ -82,12 +82,12 @@ def score(mode: Mode, measure: str) -> Column:
     return Column(f"{mode}:{measure}", title, text, order, record, lambda standing: standing.value(key), key)
 
 
-def _plain(name: str, header: str, value: Callable[[Standing], Any], text: Callable[[Any], str]) -> Column:
-    def shown(standing: Standing) -> str:
+def _plain(name: str, header: str, value: Callable[[LeaderboardRow], Any], text: Callable[[Any], str]) -> Column:
+    def shown(standing: LeaderboardRow) -> str:
         found = value(standing)
         return "-" if found is None or found == "" else text(found)
 
-    def order(standing: Standing) -> Any:
+    def order(standing: LeaderboardRow) -> Any:
         found = value(standing)
         return (found is None, found if found is not None else "")
 
@@ -101,19 +101,19 @@ def _amount(value: float) -> str:
     return f"{value:.0f}"
 
 
-def _worst(standing: Standing) -> dict[str, Any]:
+def _worst(standing: LeaderboardRow) -> dict[str, Any]:
     code, value = standing.worst or (None, None)
     return {"worst language": code, "worst AP": value, "worst mode": standing.languages_mode}
 
 
-def _worst_text(standing: Standing) -> str:
+def _worst_text(standing: LeaderboardRow) -> str:
     if not standing.worst:
         return "-"
     code, value = standing.worst
     return f"{code} {number(value, 'AP')}\n{standing.languages_mode} AP"
 
 
-def _rank(standing: Standing) -> dict[str, Any]:
+def _rank(standing: LeaderboardRow) -> dict[str, Any]:
     return {"rank": standing.rank, "rank by": key_title(standing.ranked_by) if standing.ranked_by else None}
 
 

@@ -15,8 +15,8 @@ from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.identity.task_name import parse_names
 from hbt_bench.measures.ranking import Array, Ranking
 from hbt_bench.measures.registry import Measure
-from hbt_bench.reports.difference import LEVEL, Comparison, Difference, Row
-from hbt_bench.reports.systems import Evidence, Source, System, check_comparable, labels, version_notes
+from hbt_bench.reports.difference import LEVEL, Comparison, ComparisonRow, Difference
+from hbt_bench.reports.systems import Evidence, ResultSource, System, check_comparable, labels, version_notes
 from hbt_bench.stats.paired import RANDOMIZATIONS, RESAMPLES, Clusters, Paired, bootstrap, holm, percentiles
 from hbt_bench.tasks.registry import select_tasks
 
@@ -64,8 +64,8 @@ def compare(
     first = evidence[0]
     systems = tuple(System.of(label, [task[at] for task in evidence]) for at, label in enumerate(labels(first)))
     design = _Design([system.label for system in systems], base, samples, resamples, seed)
-    rows: list[Row] = []
-    language_rows: list[Row] = []
+    rows: list[ComparisonRow] = []
+    language_rows: list[ComparisonRow] = []
     for task in evidence:
         for measure in wanted:
             if task[0].mode == "multi" or measure.name not in MULTILINGUAL:
@@ -93,14 +93,14 @@ def compare(
     )
 
 
-def _sources(models: Sequence[str | Path], baseline: str | Path | None, output: Path) -> list[Source]:
+def _sources(models: Sequence[str | Path], baseline: str | Path | None, output: Path) -> list[ResultSource]:
     given = [str(model) for model in models]
     if len(given) < 2:
         raise UsageError("a comparison needs two models or more: name another one")
     if baseline is not None and str(baseline) not in given:
         near = did_you_mean(str(baseline), given) or f" ({', '.join(given)})"
         raise UsageError(f"the baseline '{baseline}' is none of the models that are compared{near}")
-    return [Source.find(name, output) for name in given]
+    return [ResultSource.find(name, output) for name in given]
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,9 @@ class _Design:
     resamples: int
     seed: int
 
-    def rows(self, evidence: Sequence[Evidence], measure: Measure, by_language: bool) -> tuple[list[Row], list[Row]]:
+    def rows(
+        self, evidence: Sequence[Evidence], measure: Measure, by_language: bool
+    ) -> tuple[list[ComparisonRow], list[ComparisonRow]]:
         """The rows of one task over all languages, and, if asked for, of each query language; p not yet corrected."""
         values = [_values(one, measure) for one in evidence]
         # a question with one answer has no rank distance, and a language may have such questions alone
@@ -138,7 +140,7 @@ class _Design:
         clusters: Sequence[Clusters],
         draws: Array,
         columns: Sequence[int],
-    ) -> list[Row]:
+    ) -> list[ComparisonRow]:
         """The rows of all systems over the subsets `columns`; `draws` are (systems, resamples, subsets)."""
         task, measure, language = about
         lower = measure.name in LOWER_IS_BETTER
@@ -153,7 +155,7 @@ class _Design:
                 outcomes = paired.outcomes(lower)
                 difference = Difference(paired.difference, between, p, p, *outcomes, paired.effect_size)
             interval = percentiles(draws[at][:, columns])
-            found.append(Row(task, measure.name, lower, language, label, part.average, interval, difference))
+            found.append(ComparisonRow(task, measure.name, lower, language, label, part.average, interval, difference))
         return found
 
 
@@ -180,7 +182,7 @@ def _check_score(evidence: Evidence, measure: Measure, value: float) -> None:
         )
 
 
-def _corrected(rows: Sequence[Row]) -> tuple[Row, ...]:
+def _corrected(rows: Sequence[ComparisonRow]) -> tuple[ComparisonRow, ...]:
     """Holm's correction over all comparisons among `rows`."""
     compared = [(row, row.difference) for row in rows if row.difference]
     adjusted = iter(holm([difference.p_raw for _, difference in compared]))

@@ -29,7 +29,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparisonRow:
     """One system on one task by one measure: all query languages, or the one in `language`.
 
     `difference` is None for the baseline.
@@ -84,8 +84,8 @@ class Comparison:
 
     systems: tuple[System, ...]
     baseline: str
-    rows: tuple[Row, ...]
-    language_rows: tuple[Row, ...]
+    rows: tuple[ComparisonRow, ...]
+    language_rows: tuple[ComparisonRow, ...]
     notes: tuple[str, ...]
     samples: int
     resamples: int
@@ -177,11 +177,11 @@ class Comparison:
         return json.dumps(self.as_json(), ensure_ascii=False, indent=2)
 
     @property
-    def _all(self) -> tuple[Row, ...]:
+    def _all(self) -> tuple[ComparisonRow, ...]:
         return (*self.rows, *self.language_rows)
 
 
-def _comparisons(rows: Iterable[Row]) -> int:
+def _comparisons(rows: Iterable[ComparisonRow]) -> int:
     return sum(row.difference is not None for row in rows)
 
 
@@ -198,7 +198,7 @@ def _interval(interval: tuple[float, float], measure: str) -> str:
     return f"[{', '.join(number(bound, measure) for bound in interval)}]"
 
 
-def _overall(rows: Sequence[Row]) -> Table:
+def _overall(rows: Sequence[ComparisonRow]) -> Table:
     cells = []
     for row in rows:
         value = f"{number(row.value, row.measure)}\n{_interval(row.interval, row.measure)}"
@@ -207,13 +207,13 @@ def _overall(rows: Sequence[Row]) -> Table:
     return Table(("system", "value", "difference", "p", "W/T/L"), cells, f"{rows[0].task}, {rows[0].title}")
 
 
-def _by_language(rows: Sequence[Row]) -> Table:
+def _by_language(rows: Sequence[ComparisonRow]) -> Table:
     cells = [[row.language or "", row.system, number(row.value, row.measure), *_cells(row, " ")[:3]] for row in rows]
     title = f"{rows[0].task}, {rows[0].title} by query language"
     return Table(("query", "system", "value", "difference [95 %]", "p", "W/T/L"), cells, title, names=2)
 
 
-def _flat(row: Row, baseline: str) -> dict[str, Any]:
+def _flat(row: ComparisonRow, baseline: str) -> dict[str, Any]:
     """A row as values by name; None for what a baseline does not have."""
     found = row.difference
     low, high = found.interval if found else (None, None)
@@ -240,7 +240,7 @@ def _flat(row: Row, baseline: str) -> dict[str, Any]:
     }
 
 
-def _cells(row: Row, space: str) -> list[str]:
+def _cells(row: ComparisonRow, space: str) -> list[str]:
     """Difference with interval, p, outcomes and effect size as text; dashes for the baseline."""
     found = row.difference
     if found is None:

@@ -12,8 +12,8 @@ from hbt_bench.measures.ranking import Array
 from hbt_bench.ranking.subsets import MODES, Mode
 from hbt_bench.reports import columns
 from hbt_bench.reports.columns import Column
-from hbt_bench.reports.row_builder import Choice, Gathered, reported_standings
-from hbt_bench.reports.rows import Key, Standing, assign_ranks
+from hbt_bench.reports.row_builder import Choice, RowBuilder, reported_standings
+from hbt_bench.reports.rows import Key, LeaderboardRow, assign_ranks
 from hbt_bench.reports.table import Table
 from hbt_bench.results.store import Result
 
@@ -36,7 +36,7 @@ class Board:
 
     collection: str
     data: str
-    rows: tuple[Standing, ...]
+    rows: tuple[LeaderboardRow, ...]
     ranked_by: Key | None = None
     sorted_by: Key | None = None
 
@@ -76,7 +76,7 @@ class Leaderboard:
         Raises `UsageError` for an unknown column, and for a choice that leaves nothing though there are results.
         """
         choice = choice or Choice()
-        gathered = Gathered(choice, intervals)
+        gathered = RowBuilder(choice, intervals)
         for result in results:
             gathered.add(result)
         rows = [*gathered.rows.values()]
@@ -94,7 +94,7 @@ class Leaderboard:
         return cls(tuple(boards), choice, tuple(dict.fromkeys(notes)))
 
     @cached_property
-    def rows(self) -> tuple[Standing, ...]:
+    def rows(self) -> tuple[LeaderboardRow, ...]:
         """The standings of all boards, each once."""
         return tuple({id(row): row for board in self.boards for row in board.rows}.values())
 
@@ -171,7 +171,7 @@ class Leaderboard:
 _EXAMPLES = 5
 
 
-def _collections(rows: Iterable[Standing]) -> list[tuple[str, str]]:
+def _collections(rows: Iterable[LeaderboardRow]) -> list[tuple[str, str]]:
     """Collections with the data they were measured on; empty data where all is reported."""
     found = {(row.collection, row.data) for row in rows if row.measured}
     measured = {collection for collection, _ in found}
@@ -187,7 +187,7 @@ def _collections(rows: Iterable[Standing]) -> list[tuple[str, str]]:
 def _board(
     collection: str,
     data: str,
-    rows: Iterable[Standing],
+    rows: Iterable[LeaderboardRow],
     sort: str | None,
     intervals: bool,
     notes: list[str],
@@ -217,13 +217,15 @@ def _key(name: str, known: Iterable[Key]) -> Key | None:
     return min(keys, key=lambda key: MAIN_MODES.index(key[0]), default=None)
 
 
-def _order(row: Standing, key: Key | None) -> tuple[Any, ...]:
+def _order(row: LeaderboardRow, key: Key | None) -> tuple[Any, ...]:
     """Best first by a score; of what is equal, the AP decides, then the name."""
     first = columns.score(*key).order(row) if key else ()
     return (first, *(-(row.value((mode, "AP")) or 0.0) for mode in MAIN_MODES), row.label)
 
 
-def _shares(rows: Sequence[Standing], key: Key, notes: list[str], progress: Progress) -> list[tuple[Standing, Array]]:
+def _shares(
+    rows: Sequence[LeaderboardRow], key: Key, notes: list[str], progress: Progress
+) -> list[tuple[LeaderboardRow, Array]]:
     """What each question adds to a score, of all models that can be tested."""
     found = []
     for row in rows:
@@ -239,7 +241,7 @@ def _shares(rows: Sequence[Standing], key: Key, notes: list[str], progress: Prog
     return found
 
 
-def _record(row: Standing, chosen: Sequence[Column]) -> dict[str, Any]:
+def _record(row: LeaderboardRow, chosen: Sequence[Column]) -> dict[str, Any]:
     """A row in full: what it is of, then the columns as values."""
     about: dict[str, Any] = {
         "collection": row.collection,
@@ -256,7 +258,7 @@ def _record(row: Standing, chosen: Sequence[Column]) -> dict[str, Any]:
 
 
 def _bold(
-    rows: Sequence[Standing], cells: Sequence[Sequence[str]], chosen: Sequence[Column]
+    rows: Sequence[LeaderboardRow], cells: Sequence[Sequence[str]], chosen: Sequence[Column]
 ) -> frozenset[tuple[int, int]]:
     """The best of each column of scores and all that print the same; only measured and complete ones compete."""
     found = set()

@@ -22,7 +22,7 @@ Matrix = list[list[float | None]]
 
 
 @dataclass(frozen=True)
-class Closeup:
+class ModelDetails:
     """Matrices are (query languages, document languages), None where there is nothing.
 
     `ap` has the monolingual mode on its diagonal and the cross-lingual around it. `ranks` are mean ranks of the answers
@@ -42,7 +42,7 @@ class Closeup:
     worst: tuple[WorstQuery, ...]
 
     @classmethod
-    def of(cls, results: Mapping[str, Result], collection: Collection | None) -> Closeup | None:
+    def of(cls, results: Mapping[str, Result], collection: Collection | None) -> ModelDetails | None:
         """From the results of the modes of one model; None where there are no ranks. `collection` has the texts.
 
         Raises `OutputError` for ranks that are not those of the result.

@@ -14,9 +14,9 @@ from hbt_bench.reports.charts import REPORTED
 from hbt_bench.reports.columns import Column, key_title
 from hbt_bench.reports.compare import compare
 from hbt_bench.reports.leaderboard import Board, Leaderboard
-from hbt_bench.reports.model_details import BINS, Closeup
+from hbt_bench.reports.model_details import BINS, ModelDetails
 from hbt_bench.reports.row_builder import Choice
-from hbt_bench.reports.rows import Standing
+from hbt_bench.reports.rows import LeaderboardRow
 from hbt_bench.reports.sweep import SCORES, sweep
 from hbt_bench.results.store import Result
 from hbt_bench.tasks.registry import base_name, select_tasks, task_names, unknown
@@ -96,9 +96,9 @@ class ReportRequest:
             "texts": collection is not None,
         }
 
-    def _closeup(self, row: Standing, collection: Collection | None) -> dict[str, Any] | None:
+    def _closeup(self, row: LeaderboardRow, collection: Collection | None) -> dict[str, Any] | None:
         try:
-            closeup = Closeup.of({mode: found for mode, (found, _) in row.sources.items()}, collection)
+            closeup = ModelDetails.of({mode: found for mode, (found, _) in row.sources.items()}, collection)
         except OutputError as error:
             self.say(f"no closer look at {row.label}: {error}")
             return None
@@ -128,7 +128,7 @@ class ReportRequest:
             return None
         return collection
 
-    def _comparison(self, rows: Sequence[Standing], spec: TaskSpec) -> dict[str, Any] | None:
+    def _comparison(self, rows: Sequence[LeaderboardRow], spec: TaskSpec) -> dict[str, Any] | None:
         """The best models against the baseline, or the best of them; only those that have all modes.
 
         `places` are their rows on the board.
@@ -169,7 +169,7 @@ class ReportRequest:
         }
 
 
-def _is_called(row: Standing, name: str) -> bool:
+def _is_called(row: LeaderboardRow, name: str) -> bool:
     return row.measured and name in (row.label, row.model, row.model.rpartition("/")[2])
 
 
@@ -184,7 +184,7 @@ def _column(column: Column) -> dict[str, Any]:
     }
 
 
-def _row(row: Standing, chosen: Sequence[Column], closeup: dict[str, Any] | None) -> dict[str, Any]:
+def _row(row: LeaderboardRow, chosen: Sequence[Column], closeup: dict[str, Any] | None) -> dict[str, Any]:
     cells = []
     for column in chosen:
         text, _, note = column.text(row).partition("\n")
@@ -203,7 +203,7 @@ def _row(row: Standing, chosen: Sequence[Column], closeup: dict[str, Any] | None
     }
 
 
-def _signed(row: Standing, column: Column) -> str | None:
+def _signed(row: LeaderboardRow, column: Column) -> str | None:
     """The mode whose signature a cell has: that of its score; what is the model's own stands in each."""
     if column.key:
         mode: str | None = column.key[0]

@@ -14,7 +14,7 @@ from hbt_bench.measures.bias import DEPTH
 from hbt_bench.text import visible
 
 if TYPE_CHECKING:
-    from hbt_bench.reports.bias import BiasReport, Figure
+    from hbt_bench.reports.bias import BiasFigure, BiasReport
 
 FORMATS = (".png", ".svg")
 
@@ -77,7 +77,7 @@ def _heat_map(axes: Any, report: BiasReport) -> None:
     axes.figure.colorbar(image, ax=axes, shrink=0.8)
 
 
-def _distribution(axes: Any, report: BiasReport, shown: Figure, name: str) -> None:
+def _distribution(axes: Any, report: BiasReport, shown: BiasFigure, name: str) -> None:
     axes.hist(report.spread[np.isfinite(report.spread)], bins=40, color="#3b6ea8")
     axes.axvline(shown.value, color="black", label=f"mean {shown.value:,.0f}")
     relative = report.figure("rank_distance_relative")

@@ -11,7 +11,7 @@ from importlib.resources import files
 
 from hbt_bench.errors import OutputError, did_you_mean
 from hbt_bench.ranking.subsets import MODES, Mode
-from hbt_bench.reports.rows import Standing
+from hbt_bench.reports.rows import LeaderboardRow
 from hbt_bench.results.intervals import Interval
 from hbt_bench.results.store import Result
 
@@ -61,7 +61,7 @@ def _names(collection: str, mode: str) -> set[str]:
 
 
 @dataclass
-class Gathered:
+class RowBuilder:
     """Standings while results come in, with `intervals` if they are wanted.
 
     `seen` are all collections and modes, chosen or not, and `notes` what a reader must know.
@@ -69,7 +69,7 @@ class Gathered:
 
     choice: Choice
     intervals: bool
-    rows: dict[tuple[str, ...], Standing] = field(default_factory=dict)
+    rows: dict[tuple[str, ...], LeaderboardRow] = field(default_factory=dict)
     seen: set[tuple[str, str]] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
@@ -94,7 +94,7 @@ class Gathered:
             else:
                 row.intervals |= {(mode, measure): interval for measure, interval in means.items()}
 
-    def _row(self, result: Result, collection: str, mode: Mode) -> Standing:
+    def _row(self, result: Result, collection: str, mode: Mode) -> LeaderboardRow:
         """The standing of a model, whose modes may lie in several folders; of another run of a mode, one of its own."""
         key: tuple[str, ...] = (
             collection,
@@ -107,7 +107,7 @@ class Gathered:
             key += (str(result.path.parent),)
         if key not in self.rows:
             about = (collection, result.fields["data"], result.model, result.revision, "measured")
-            self.rows[key] = Standing(*about, result.given_prompt, folder=str(result.path.parent))
+            self.rows[key] = LeaderboardRow(*about, result.given_prompt, folder=str(result.path.parent))
         return self.rows[key]
 
 
@@ -118,9 +118,9 @@ def _intervals(result: Result, names: Sequence[str]) -> Mapping[str, Interval]:
     return result.computed_intervals(names).means
 
 
-def reported_standings(choice: Choice) -> list[Standing]:
+def reported_standings(choice: Choice) -> list[LeaderboardRow]:
     """The figures of papers, in the package's ``reported.csv``, as far as they are chosen."""
-    rows: dict[tuple[str, str], Standing] = {}
+    rows: dict[tuple[str, str], LeaderboardRow] = {}
     text = files("hbt_bench.reports").joinpath("reported.csv").read_text(encoding="utf-8")
     for line in csv.DictReader(text.splitlines()):
         mode = next(mode for mode in MODES if mode == line["mode"])
@@ -128,7 +128,7 @@ def reported_standings(choice: Choice) -> list[Standing]:
             continue
         source = f"reported: {line['source'].split(',')[0]}"
         row = rows.setdefault(
-            (line["collection"], line["model"]), Standing(line["collection"], "", line["model"], "", source)
+            (line["collection"], line["model"]), LeaderboardRow(line["collection"], "", line["model"], "", source)
         )
         row.values[mode, line["measure"]] = float(line["value"])
         row.decimals[mode, line["measure"]] = len(line["value"].partition(".")[2])

@@ -22,7 +22,7 @@ Key = tuple[Mode, str]
 
 
 @dataclass
-class Standing:
+class LeaderboardRow:
     """One model on one collection: `values` are means over the subsets of a mode, with their `intervals`.
 
     `source` is "measured", or where a figure was reported that nobody measured here. `missing` are the modes that lack
@@ -103,7 +103,7 @@ class Standing:
             self.languages = {name.split("-")[0]: value for name, value in result.by_subset("AP", names).items()}
 
 
-def assign_ranks(standings: Sequence[tuple[Standing, Array]], key: Key) -> None:
+def assign_ranks(standings: Sequence[tuple[LeaderboardRow, Array]], key: Key) -> None:
     """Give each standing its rank from its shares, in the order in which they come: from best to worst by `key`.
 
     The best model opens a group. Every next one is compared with the best of the current group, by the randomization

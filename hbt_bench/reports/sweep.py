@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from hbt_bench.reports.columns import key_title
-from hbt_bench.reports.rows import Key, Standing
+from hbt_bench.reports.rows import Key, LeaderboardRow
 
 #: What is drawn against alpha.
 SCORES: tuple[Key, ...] = (("mono", "AP"), ("cross", "AP"), ("multi", "AP"), ("multi", "rank_distance"))
@@ -46,14 +46,14 @@ class Point:
     strategy: str
     row: int
 
-    def values(self, standing: Standing) -> list[dict[str, Any]]:
+    def values(self, standing: LeaderboardRow) -> list[dict[str, Any]]:
         """Its scores, one a panel; those that are there."""
         about = {"line": self.line, "alpha": self.alpha, "seed": self.seed, "strategy": self.strategy, "row": self.row}
         found = ((key, standing.value(key)) for key in SCORES if key[0] not in standing.missing)
         return [about | {"measure": key_title(key), "value": value} for key, value in found if value is not None]
 
 
-def sweep(rows: Sequence[Standing]) -> list[Point]:
+def sweep(rows: Sequence[LeaderboardRow]) -> list[Point]:
     """The models of all curves of a board.
 
     A curve is of one strategy, start, training data, number of steps and of pairs; the pure strategies with the same

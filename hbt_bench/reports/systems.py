@@ -12,7 +12,7 @@ from pathlib import Path
 from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.mteb.models import BM25
-from hbt_bench.ranking.subsets import Judged, Mode, judged_subsets
+from hbt_bench.ranking.subsets import Mode, SubsetQrels, judged_subsets
 from hbt_bench.results.store import Result, StoredRanks, model_folder, model_label
 from hbt_bench.tasks.registry import find_anywhere
 from hbt_bench.tasks.task import TaskSpec
@@ -36,7 +36,7 @@ class Evidence:
         return {name: value for name, _, value in (part.partition(":") for part in self.result.signature.split("|"))}
 
     @cached_property
-    def judged(self) -> list[Judged]:
+    def judged(self) -> list[SubsetQrels]:
         """The subsets of the task."""
         return list(judged_subsets(self.stored.judgements, self.mode))
 
@@ -53,14 +53,14 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Source:
+class ResultSource:
     """A model as the user named it, and the folder that its results are in, or would be."""
 
     given: str
     folder: Path
 
     @classmethod
-    def find(cls, given: str, output: Path) -> Source:
+    def find(cls, given: str, output: Path) -> ResultSource:
         """Find the results of a model: a local folder, a name, ``name@revision``, or a folder of results itself.
 
         A name is that of the model with or without its organisation; a revision may be cut short. Results with

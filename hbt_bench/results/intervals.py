@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from hbt_bench.data.collection import Judgements
+from hbt_bench.data.collection import TextlessCollection
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.measures.bias import DEPTH, Bias
 from hbt_bench.measures.bias import MEASURES as BIAS_MEASURES
 from hbt_bench.measures.ranking import Array, Ranking
 from hbt_bench.measures.registry import Measure
 from hbt_bench.ranking.ranks import Ranks
-from hbt_bench.ranking.subsets import Judged, Mode, judged_subsets
+from hbt_bench.ranking.subsets import Mode, SubsetQrels, judged_subsets
 from hbt_bench.stats.paired import Clusters, bootstrap, percentiles
 
 Interval = tuple[float, float]
@@ -54,7 +54,7 @@ class Intervals:
     @classmethod
     def of(
         cls,
-        judgements: Judgements,
+        judgements: TextlessCollection,
         ranks: Ranks,
         mode: Mode,
         names: Collection[str] | None = None,
@@ -93,7 +93,7 @@ class Intervals:
 
 
 def question_shares(
-    judgements: Judgements, ranks: Ranks, mode: Mode, measure: str, names: Collection[str] | None = None
+    judgements: TextlessCollection, ranks: Ranks, mode: Mode, measure: str, names: Collection[str] | None = None
 ) -> Array | None:
     """What each question adds to the macro average of any measure that has one value a query, (questions,).
 
@@ -124,7 +124,9 @@ def _rounded(interval: Interval) -> list[float]:
     return [round(bound, 6) for bound in interval]
 
 
-def _values(judgements: Judgements, ranks: Ranks, judged: list[Judged], mode: Mode) -> dict[str, list[Array]]:
+def _values(
+    judgements: TextlessCollection, ranks: Ranks, judged: list[SubsetQrels], mode: Mode
+) -> dict[str, list[Array]]:
     """The value of each query of each subset, by measure."""
     rankings = [Ranking.of(judgements, ranks, one) for one in judged]
     functions = dict(_RANKING) | ({"rank_distance": Ranking.span} if mode == "multi" else {})

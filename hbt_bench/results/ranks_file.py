@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from hbt_bench.data.collection import Judgements, Qrels
+from hbt_bench.data.collection import Qrels, TextlessCollection
 from hbt_bench.data.rows import FREE_BYTES, MAX_RATIO
 from hbt_bench.errors import OutputError
 from hbt_bench.files import write_bytes
@@ -29,7 +29,7 @@ class StoredRanks:
     """Ranks with the judgements they are read with; `data` is the fingerprint of the collection."""
 
     data: str
-    judgements: Judgements
+    judgements: TextlessCollection
     ranks: Ranks
 
     def write(self, path: Path) -> None:
@@ -54,7 +54,7 @@ class StoredRanks:
             with opened(path, sys.maxsize) as file, _archive(file) as arrays:
                 languages = tuple(str(code) for code in arrays["languages"])
                 qrels = Qrels(*(arrays[name] for name in _QRELS))
-                judgements = Judgements(languages, qrels, *(arrays[name] for name in _JUDGEMENTS))
+                judgements = TextlessCollection(languages, qrels, *(arrays[name] for name in _JUDGEMENTS))
                 if "parallel" in arrays:
                     judgements = replace(judgements, parallel=bool(arrays["parallel"]))
                 ranks = Ranks(*(arrays[name] for name in _RANKS))
@@ -77,7 +77,7 @@ def _archive(file: BinaryIO) -> Any:
     return np.load(file, allow_pickle=False)
 
 
-def _check(judgements: Judgements, ranks: Ranks) -> None:
+def _check(judgements: TextlessCollection, ranks: Ranks) -> None:
     """Raise `ValueError` for arrays that do not fit together, from which numbers would be wrong or not be had."""
     qrels, languages = judgements.qrels, len(judgements.languages)
     queries, documents, pairs = len(judgements.questions), len(judgements.document_languages), len(qrels.documents)
@@ -104,7 +104,7 @@ def _check(judgements: Judgements, ranks: Ranks) -> None:
         raise ValueError(f"its {', '.join(wrong)} do not fit the rest")
 
 
-def _inconsistent(judgements: Judgements, ranks: Ranks) -> list[str]:
+def _inconsistent(judgements: TextlessCollection, ranks: Ranks) -> list[str]:
     """What no ranking gives: two documents at one rank, a rank beyond the candidates, another document at the top.
 
     A rank in a block may be beyond that in the pool, as BM25 scores a language by its own statistics.

@@ -27,7 +27,7 @@ _SMALLEST = 1e-20
 
 
 @dataclass(frozen=True, eq=False)
-class Crossed:
+class SeedQuestionMean:
     """An average over seeds and questions, or a difference of such averages.
 
     `seeds` (seeds,) is the average that each seed's model has. `questions` are groups, each of other questions, with
@@ -44,12 +44,12 @@ class Crossed:
             raise DataError("a test over seeds and questions needs two of both at least: add seeds")
 
     @classmethod
-    def of(cls, values: Array) -> Crossed:
+    def of(cls, values: Array) -> SeedQuestionMean:
         """Gather `values` (seeds, questions), whose mean is the average."""
         return cls(values.mean(axis=1), (values.mean(axis=0),))
 
     @classmethod
-    def mean(cls, parts: Sequence[Crossed], samples: Sequence[Hashable] | None = None) -> Crossed:
+    def mean(cls, parts: Sequence[SeedQuestionMean], samples: Sequence[Hashable] | None = None) -> SeedQuestionMean:
         """The mean of averages over different questions, or over the same ones where parts have the same of `samples`.
 
         A question that is asked several times, as with several shifts, is one question: its values are averaged.
@@ -60,16 +60,16 @@ class Crossed:
                 groups[sample, number] = groups.get((sample, number), np.zeros(len(group))) + group / len(parts)
         return cls(np.mean([part.seeds for part in parts], axis=0), tuple(groups.values()))
 
-    def __sub__(self, other: Crossed) -> Crossed:
+    def __sub__(self, other: SeedQuestionMean) -> SeedQuestionMean:
         """The difference on the same seeds and questions."""
         if [len(self.seeds), *map(len, self.questions)] != [len(other.seeds), *map(len, other.questions)]:
             raise DataError("the models are of different seeds or answered different questions")
         pairs = zip(self.questions, other.questions, strict=True)
-        return Crossed(self.seeds - other.seeds, tuple(one - two for one, two in pairs))
+        return SeedQuestionMean(self.seeds - other.seeds, tuple(one - two for one, two in pairs))
 
-    def apart(self, other: Crossed) -> Crossed:
+    def apart(self, other: SeedQuestionMean) -> SeedQuestionMean:
         """The difference on the same seeds and different questions."""
-        return Crossed(self.seeds - other.seeds, (*self.questions, *(-group for group in other.questions)))
+        return SeedQuestionMean(self.seeds - other.seeds, (*self.questions, *(-group for group in other.questions)))
 
     @property
     def value(self) -> float:

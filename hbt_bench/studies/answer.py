@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from hbt_bench.reports.difference import LEVEL
 from hbt_bench.studies.design import Answer
 from hbt_bench.studies.jobs import short
-from hbt_bench.studies.study_result import Figure
+from hbt_bench.studies.study_result import Estimate
 
 
-def answer(question: Answer, figures: Sequence[Figure]) -> str:
+def answer(question: Answer, figures: Sequence[Estimate]) -> str:
     """Yes if the strategy is better than each other at p < 0.05, corrected, no if it is better than none of them.
 
     A no needs a difference against it; where none is shown at all, the question is undecided.
@@ -37,7 +37,7 @@ def answer(question: Answer, figures: Sequence[Figure]) -> str:
     return f"{verdict} By mean {measure} {_WHERE[question.tasks]}, {system} {' and '.join(parts)}."
 
 
-def holding(figures: Sequence[Figure]) -> str:
+def holding(figures: Sequence[Estimate]) -> str:
     """Which single differences hold after the correction over all, in words: the answer is of the mean alone."""
     found: dict[tuple[str, str, str, str], list[str]] = {}
     for one in figures:
@@ -64,11 +64,11 @@ _WHERE = {
 }
 
 
-def _holds(figure: Figure) -> bool:
+def _holds(figure: Estimate) -> bool:
     return figure.p is not None and figure.p < LEVEL
 
 
-def _listed(figures: Sequence[Figure]) -> str:
+def _listed(figures: Sequence[Estimate]) -> str:
     texts = [
         f"{one.baseline} ({one.value:+.4f}, 95 % from {one.low:+.4f} to {one.high:+.4f}, {_p(one.p)})"
         for one in figures

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hbt_bench.studies.study_result import Figure, Findings
+from hbt_bench.studies.study_result import Estimate, StudyResult
 
 #: Of Okabe and Ito, which colour-blind readers can tell apart; markers say the same again.
 _LOOKS = (("#0072b2", "o"), ("#d55e00", "s"), ("#009e73", "^"), ("#cc79a7", "D"), ("#e69f00", "v"), ("#000000", "P"))
@@ -24,7 +24,7 @@ _AGAINST = (("mono AP", "multi AP"), ("mono AP", "rank distance"))
 _MOST = 2
 
 #: The figures along alpha by column.
-Line = dict[str, list[Figure]]
+Line = dict[str, list[Estimate]]
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Curve:
     changes: Line = field(default_factory=dict)
 
 
-def curves(findings: Findings) -> dict[str, Curve]:
+def curves(findings: StudyResult) -> dict[str, Curve]:
     """The curve of each collection in and out of the domain, and of each init where there are several, by its name."""
     points = sorted(((one.alpha, one) for one in findings.costs if one.alpha is not None), key=lambda point: point[0])
     several = len({one.init for _, one in points}) > 1
@@ -62,7 +62,7 @@ def curves(findings: Findings) -> dict[str, Curve]:
     return found
 
 
-def _change(findings: Findings, one: Figure) -> Figure:
+def _change(findings: StudyResult, one: Estimate) -> Estimate:
     """Against the strategy of the answer, which is compared with all others of its init: the other way round."""
     names = {"kind": "score", "group": one.group, "task": one.task, "measure": one.measure, "language": ""}
     paired = findings.select(baseline=one.system, **names)
@@ -114,7 +114,7 @@ def _look(number: int) -> dict[str, str]:
     return {"color": colour, "marker": marker}
 
 
-def _line(axes: Any, alphas: Sequence[float], x: Sequence[Figure] | None, y: Sequence[Figure], look: Any) -> Any:
+def _line(axes: Any, alphas: Sequence[float], x: Sequence[Estimate] | None, y: Sequence[Estimate], look: Any) -> Any:
     """A curve with error bars; where x is a score too, the points are labelled with their alpha."""
     across = [one.value for one in x] if x else alphas
     drawn = axes.errorbar(
@@ -126,5 +126,5 @@ def _line(axes: Any, alphas: Sequence[float], x: Sequence[Figure] | None, y: Seq
     return drawn
 
 
-def _bars(line: Sequence[Figure]) -> tuple[list[float], list[float]]:
+def _bars(line: Sequence[Estimate]) -> tuple[list[float], list[float]]:
     return [one.value - one.low for one in line], [one.high - one.value for one in line]

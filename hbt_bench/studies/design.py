@@ -61,7 +61,7 @@ class Answer(Strict):
 
 
 @dataclass(frozen=True)
-class System:
+class StudySystem:
     """What is compared: an init trained with a strategy; `alpha` is its place on the curve, if it has one."""
 
     init: str
@@ -87,7 +87,7 @@ class Design:
     limits: str
 
     @property
-    def systems(self) -> tuple[System, ...]:
+    def systems(self) -> tuple[StudySystem, ...]:
         """The strategies in their order for each init, then the points of the curve that no strategy has."""
         places = {}
         if self.sweep:
@@ -98,14 +98,14 @@ class Design:
                     places[name] = changes.get("alpha", 0.5)
         found = []
         for init in self.inits:
-            found += [System(init, name, changes, places.get(name)) for name, changes in self.strategies.items()]
+            found += [StudySystem(init, name, changes, places.get(name)) for name, changes in self.strategies.items()]
             for alpha in self.sweep.alphas if self.sweep else ():
                 if alpha not in places.values():
                     changes = {"strategy": "hybrid", "alpha": alpha}
-                    found.append(System(init, f"hybrid, alpha {alpha:g}", changes, alpha))
+                    found.append(StudySystem(init, f"hybrid, alpha {alpha:g}", changes, alpha))
         return tuple(found)
 
-    def recipe(self, system: System, seed: int) -> Recipe:
+    def recipe(self, system: StudySystem, seed: int) -> Recipe:
         """The recipe of one model; raises pydantic's `ValidationError`."""
         return Recipe.model_validate({**self.base, "init": system.init, **system.changes, "seed": seed})
 
@@ -167,7 +167,7 @@ class Design:
         if not self.tasks.of(self.answer.tasks):
             raise MistakeError(("answer", "tasks"), f"there are no {self.answer.tasks} tasks")
 
-    def _mistake(self, system: System, error: ValidationError) -> MistakeError:
+    def _mistake(self, system: StudySystem, error: ValidationError) -> MistakeError:
         first = max(error.errors(), key=lambda one: len(one["loc"]))
         place = first["loc"]
         key = str(place[0]) if place else ""

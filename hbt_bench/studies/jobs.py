@@ -25,7 +25,7 @@ from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.results.result import Result
 from hbt_bench.studies import cost
-from hbt_bench.studies.design import GROUPS, Design, Group, System
+from hbt_bench.studies.design import GROUPS, Design, Group, StudySystem
 from hbt_bench.tasks.registry import Selection
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.run import RECIPE_FILE, Training
@@ -38,9 +38,9 @@ Say = Callable[[str], object]
 class Train:
     """One model: an init trained with a strategy from one seed."""
 
-    system: System
+    system: StudySystem
     recipe: Recipe
-    place: Place
+    place: StudyPaths
 
     @cached_property
     def address(self) -> str:
@@ -142,7 +142,7 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
-class Place:
+class StudyPaths:
     """Where a study's outputs lie, and where it looks for data: `folders` for training, `data_dir` for tasks."""
 
     output: Path
@@ -159,11 +159,11 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """All jobs of a study at one scale; running it again does what is left."""
 
     design: Design
-    place: Place
+    place: StudyPaths
     say: Say = field(default=lambda message: None, compare=False)
 
     @cached_property
@@ -204,7 +204,7 @@ class Plan:
 
         Raises the errors of `hbt_bench.errors`; what was done stays done.
         """
-        from hbt_bench.studies.study_result import Findings
+        from hbt_bench.studies.study_result import StudyResult
 
         check_writable(self.place.output)
         left = [job for job in self.jobs if not job.done]
@@ -214,7 +214,7 @@ class Plan:
             self.say(f"[{number}/{len(left)}] {type(job).__name__.lower()} {job.label}")
             job.run(self.say, bars)
         if not self.comparison.is_file():
-            write_text(self.comparison, Findings.of(self).as_json())
+            write_text(self.comparison, StudyResult.of(self).as_json())
         return self.comparison
 
     def estimates(self) -> list[tuple[Train | Evaluate, float | None]]:

@@ -12,8 +12,8 @@ from hbt_bench.reports.table import Table, number
 from hbt_bench.studies import curve
 from hbt_bench.studies.answer import answer, holding, probability
 from hbt_bench.studies.design import GROUPS
-from hbt_bench.studies.jobs import Plan, short
-from hbt_bench.studies.study_result import Figure, Findings
+from hbt_bench.studies.jobs import StudyPlan, short
+from hbt_bench.studies.study_result import Estimate, StudyResult
 from hbt_bench.text import as_html, as_prose
 
 _METHOD = (
@@ -61,7 +61,7 @@ class Report:
     sections: Sequence[Section]
 
     @classmethod
-    def of(cls, plan: Plan) -> Report:
+    def of(cls, plan: StudyPlan) -> Report:
         """The report of a plan that ran to its end; raises `DataError` when it did not."""
         design = plan.design
         if not plan.comparison.is_file():
@@ -69,7 +69,7 @@ class Report:
                 f"the study {design.study.name} has not run to its end: run `{command(plan)} --output "
                 f"{plan.place.output}`"
             )
-        findings = Findings.read(plan.comparison.read_text("utf-8"))
+        findings = StudyResult.read(plan.comparison.read_text("utf-8"))
         found = findings.select(kind="answer")
         sections = [
             Section("What answers it", [design.limits] if design.limits else (), [_differences(found, "The answer")]),
@@ -131,12 +131,12 @@ class Report:
         return folder / "report.md", folder / "report.html"
 
 
-def folder(plan: Plan) -> Path:
+def folder(plan: StudyPlan) -> Path:
     """Where the report of a plan lies."""
     return plan.place.output / f"{plan.design.study.name}-{plan.design.scale}"
 
 
-def command(plan: Plan) -> str:
+def command(plan: StudyPlan) -> str:
     """The command that makes the report."""
     return f"hbt-bench study run {plan.design.study.name} --scale {plan.design.scale}"
 
@@ -147,7 +147,7 @@ def _code(text: str) -> str:
     return "".join(f"<code>{part}</code>" if at % 2 else part for at, part in enumerate(parts))
 
 
-def _cell(figure: Figure) -> str:
+def _cell(figure: Estimate) -> str:
     measure = figure.measure
     low, high = number(figure.low, measure), number(figure.high, measure)
     return f"{number(figure.value, measure)} ± {number(figure.spread, measure)}\n[{low}, {high}]"
@@ -157,7 +157,7 @@ def _signed(value: float, measure: str) -> str:
     return f"{value:+z.1f}" if "rank_distance" in measure else f"{value:+z.4f}"
 
 
-def _scores(findings: Findings) -> Iterable[Section]:
+def _scores(findings: StudyResult) -> Iterable[Section]:
     for group in GROUPS:
         tables = []
         for measure in ("AP", "main_score", "rank_distance"):
@@ -175,7 +175,7 @@ _GROUP = {"in-domain": "in the domain", "out-of-domain": "out of the domain", "s
 _WIDE = 4
 
 
-def _grid(figures: Sequence[Figure], columns: Sequence[str], title: str) -> Table:
+def _grid(figures: Sequence[Estimate], columns: Sequence[str], title: str) -> Table:
     """Systems down, `columns` (one a figure) across; the other way round where that is less wide."""
     systems, header = list(dict.fromkeys(one.system for one in figures)), list(dict.fromkeys(columns))
     cells = {(one.system, column): _cell(one) for one, column in zip(figures, columns, strict=True)}
@@ -186,7 +186,7 @@ def _grid(figures: Sequence[Figure], columns: Sequence[str], title: str) -> Tabl
     return Table(("strategy", *map(short, header)), rows, title)
 
 
-def _languages(findings: Findings) -> list[Table]:
+def _languages(findings: StudyResult) -> list[Table]:
     """A table a task, strategies across; the worst language of each is bold."""
     tables = []
     chosen = [one for one in findings.figures if one.kind == "score" and one.language and not one.baseline]
@@ -203,18 +203,18 @@ def _languages(findings: Findings) -> list[Table]:
     return tables
 
 
-def _drops(findings: Findings) -> list[Table]:
+def _drops(findings: StudyResult) -> list[Table]:
     chosen = findings.select(kind="drop", baseline="")
     compared = [one for one in findings.select(kind="drop") if one.baseline]
     tables = [_grid(chosen, [one.task for one in chosen], "Drop of AP")] if chosen else []
     return [*tables, _differences(compared, "How the drops differ (negative: the first loses less)")] if tables else []
 
 
-def _plain(findings: Findings) -> list[Figure]:
+def _plain(findings: StudyResult) -> list[Estimate]:
     return [one for one in findings.select(kind="score") if one.baseline]
 
 
-def _differences(figures: Sequence[Figure], title: str) -> Table:
+def _differences(figures: Sequence[Estimate], title: str) -> Table:
     rows = [
         [
             one.system,
@@ -232,7 +232,7 @@ def _differences(figures: Sequence[Figure], title: str) -> Table:
     return Table(header, rows, title, names=4)
 
 
-def _curve(plan: Plan, findings: Findings) -> Iterable[Section]:
+def _curve(plan: StudyPlan, findings: StudyResult) -> Iterable[Section]:
     curves = curve.curves(findings)
     if not curves:
         return
@@ -260,7 +260,7 @@ def _curve(plan: Plan, findings: Findings) -> Iterable[Section]:
     yield Section("Trade-off over alpha", said, [table], [Picture("alpha.svg", svg, text)] if svg else ())
 
 
-def _cost(findings: Findings) -> Section:
+def _cost(findings: StudyResult) -> Section:
     rows = [
         [one.system, str(one.models), f"{one.steps:,}", f"{one.pairs:,}", f"{one.within:.0%}", f"{one.seconds:,.1f}"]
         for one in findings.costs
@@ -277,7 +277,7 @@ def _cost(findings: Findings) -> Section:
     return Section("Cost of training", [said], [table])
 
 
-def _method(plan: Plan, findings: Findings) -> Section:
+def _method(plan: StudyPlan, findings: StudyResult) -> Section:
     versions = ", ".join(f"{name} {number}" for name, number in findings.versions.items())
     seeds = ", ".join(map(str, plan.design.seeds))
     made = f"Made by `{command(plan)}` from comparison {plan.address}, with {versions}, on {findings.machine}."

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hbt_bench.data.collection import Judgements
+from hbt_bench.data.collection import TextlessCollection
 from hbt_bench.errors import DataError
 from hbt_bench.measures.ranking import Array, Ranking
 from hbt_bench.ranking.ranks import Ranks
 from hbt_bench.ranking.subsets import MODES, Mode, judged_subsets
 from hbt_bench.results.ranks_file import StoredRanks
 from hbt_bench.results.result import Result
-from hbt_bench.stats.seeds import Crossed
+from hbt_bench.stats.seeds import SeedQuestionMean
 
 if TYPE_CHECKING:
-    from hbt_bench.studies.jobs import Evaluate, Plan, Train
+    from hbt_bench.studies.jobs import Evaluate, StudyPlan, Train
 
 Values = Callable[[Ranking], Array]
 MEASURES: dict[str, Values] = {"AP": Ranking.average_precision, "rank_distance": Ranking.span}
@@ -27,7 +27,7 @@ MAIN = "main_score"
 
 
 def by_question(
-    judgements: Judgements, ranks: Ranks, modes: Sequence[Mode], values: Values, language: str = ""
+    judgements: TextlessCollection, ranks: Ranks, modes: Sequence[Mode], values: Values, language: str = ""
 ) -> Array:
     """A macro average taken apart by question, (questions,): their mean is the score; NaN for a question not asked.
 
@@ -53,7 +53,7 @@ def by_question(
 
 
 @dataclass(frozen=True)
-class Cell:
+class ModelScore:
     """One model's part of a figure: a number, its parts by question where there are ranks, and which questions."""
 
     value: float
@@ -61,16 +61,16 @@ class Cell:
     asked: Hashable = None
 
 
-class Cells:
+class ScoreTable:
     """All values of a plan by system, task, measure and language."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: StudyPlan) -> None:
         self.design = plan.design
         self.trainings = plan.trainings
         self.labels = {id(train): _label(plan, train) for train in plan.trainings}
         self.systems = list(dict.fromkeys(self.labels.values()))
         #: (group, task, measure, language) -> system -> cells, one a seed
-        self.found: dict[tuple[str, str, str, str], dict[str, list[Cell]]] = {}
+        self.found: dict[tuple[str, str, str, str], dict[str, list[ModelScore]]] = {}
         for job in plan.evaluations:
             self._read(job)
 
@@ -104,20 +104,20 @@ class Cells:
         self, job: Evaluate, task: str, measure: str, value: float, found: Array | None, language: str = ""
     ) -> None:
         systems = self.found.setdefault((job.group, task, measure, language), {})
-        cell = Cell(value, None)
+        cell = ModelScore(value, None)
         if found is not None:
             asked = np.isfinite(found)
             spec = job.selection.spec
-            cell = Cell(value, found[asked], (spec.base if spec else job.name, asked.tobytes()))
+            cell = ModelScore(value, found[asked], (spec.base if spec else job.name, asked.tobytes()))
         systems.setdefault(self.labels[id(job.train)], []).append(cell)
 
-    def crossed(self, key: tuple[str, str, str, str], system: str) -> Crossed:
+    def crossed(self, key: tuple[str, str, str, str], system: str) -> SeedQuestionMean:
         """The average of a system over its seeds and the questions."""
         cells = self.found[key][system]
         parts = [cell.questions for cell in cells if cell.questions is not None]
-        return Crossed(np.array([cell.value for cell in cells]), (np.mean(parts, axis=0),) if parts else ())
+        return SeedQuestionMean(np.array([cell.value for cell in cells]), (np.mean(parts, axis=0),) if parts else ())
 
-    def group(self, group: str, system: str, *, ranked: bool = False) -> Crossed | None:
+    def group(self, group: str, system: str, *, ranked: bool = False) -> SeedQuestionMean | None:
         """The mean over the tasks of a group, all modes alike: AP, and the main score of MTEB's own unless `ranked`.
 
         None for a group without such tasks. Several shifts of one collection ask the same questions, so they are no
@@ -125,7 +125,7 @@ class Cells:
         """
         keys = [key for key in self._means(group) if not ranked or self.found[key][system][0].asked]
         samples = [self.found[key][system][0].asked or key for key in keys]
-        return Crossed.mean([self.crossed(key, system) for key in keys], samples) if keys else None
+        return SeedQuestionMean.mean([self.crossed(key, system) for key in keys], samples) if keys else None
 
     def measure(self, group: str) -> str:
         """What the mean of a group is of."""
@@ -148,7 +148,7 @@ class Cells:
             yield from ((base, other) for other in dict.fromkeys(same) if other != base)
 
 
-def _label(plan: Plan, train: Train) -> str:
+def _label(plan: StudyPlan, train: Train) -> str:
     """The name of a system in the report: the strategy, with the init where there are several."""
     several = len(plan.design.inits) > 1
     return f"{train.system.strategy} ({train.system.init})" if several else train.system.strategy

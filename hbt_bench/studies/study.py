@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.studies.design import Answer, Design, MistakeError, Scale, Strict, Sweep, Tasks
-from hbt_bench.yaml_file import Document
+from hbt_bench.yaml_file import YamlFile
 
 SCALES: tuple[Scale, ...] = ("smoke", "small", "paper")
 
@@ -59,7 +59,7 @@ class Study(Strict):
     @classmethod
     def read(cls, path: Path) -> Study:
         """Read a file and check it at every scale; raises `DataError` with line and column."""
-        document = Document.read(path)
+        document = YamlFile.read(path)
         try:
             study = cls.model_validate(document.content)
         except ValidationError as error:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from hbt_bench.data.data_files import Places
+from hbt_bench.data.data_files import DataFiles
 from hbt_bench.errors import UsageError
 from hbt_bench.files import write_text
 from hbt_bench.tasks.infer_source import Form
@@ -29,7 +29,7 @@ metadata:
 
 
 @dataclass(frozen=True)
-class Draft:
+class TaskDraft:
     """A definition that fits its data, where it is to be written, and what its author should know."""
 
     path: Path
@@ -40,7 +40,7 @@ class Draft:
     @classmethod
     def of(
         cls, name: str, data: Path, output: Path | None, columns: str, language: str | None, data_dir: Path | None
-    ) -> Draft:
+    ) -> TaskDraft:
         """Find out the form of `data`, read all of it and count.
 
         Raises `UsageError` with the way to say it where the form cannot be told, and `DataError` for bad data.
@@ -88,7 +88,7 @@ def _place(data: Path, output: Path | None, data_dir: Path | None, name: str) ->
     """The folder of the task file, and the path of the data in it or in the data folder."""
     real = data.resolve()
     folder = output or (Path() if real.is_relative_to(Path.cwd().resolve()) else None)
-    for root in Places(name, data_dir=data_dir).roots:
+    for root in DataFiles(name, data_dir=data_dir).roots:
         if real.is_relative_to(root.resolve()):
             return folder or Path(), real.relative_to(root.resolve()).as_posix()
     folder = folder or data.parent

@@ -14,7 +14,7 @@ from hbt_bench.errors import DataError, HbtBenchError
 from hbt_bench.log import tell
 from hbt_bench.tasks.schema import Strict
 from hbt_bench.tasks.task import TaskSpec
-from hbt_bench.yaml_file import Document
+from hbt_bench.yaml_file import YamlFile
 
 #: The entry-point group of packages with task files.
 GROUP = "hbt_bench.tasks"
@@ -36,24 +36,24 @@ class Folder:
     """The definitions and suites of one folder or file, and what is wrong with those that are broken."""
 
     path: Path
-    documents: Mapping[str, Document] = field(default_factory=dict)
+    documents: Mapping[str, YamlFile] = field(default_factory=dict)
     specs: Mapping[str, TaskSpec] = field(default_factory=dict)
     suites: Mapping[str, Suite] = field(default_factory=dict)
     problems: Mapping[str, DataError] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, path: Path, parents: Mapping[str, Document] | None = None) -> Folder:
+    def read(cls, path: Path, parents: Mapping[str, YamlFile] | None = None) -> Folder:
         """Read all task files of a folder, or one file; `parents` are definitions that they may extend too.
 
         Recipes and studies, which may lie in the folder too, are passed over.
         """
-        documents: dict[str, Document] = {}
+        documents: dict[str, YamlFile] = {}
         problems: dict[str, DataError] = {}
         for file in files(path):
             try:
                 if file.stem in documents:
                     raise DataError(f"{file} has the name of {documents[file.stem].path}: remove one of the two")
-                document = Document.read(file)
+                document = YamlFile.read(file)
                 if file == path or not _ELSEWHERE & document.content.keys():
                     documents[file.stem] = _named(document)
             except DataError as error:
@@ -70,7 +70,7 @@ class Folder:
         found = {}
         for file in _yaml(path / "suites") if path.is_dir() else ():
             try:
-                found[file.stem] = _suite(Document.read(file))
+                found[file.stem] = _suite(YamlFile.read(file))
             except DataError as error:
                 problems[f"suite:{file.stem}"] = error
         return cls(path, documents, specs, found, problems)
@@ -156,7 +156,7 @@ def _folder(target: Any) -> Path:
     return Path(target)
 
 
-def _named(document: Document) -> Document:
+def _named(document: YamlFile) -> YamlFile:
     name = document.content.get("name")
     if name != document.path.stem:
         missing = "the key 'name' is missing" if name is None else f"the name is '{name}'"
@@ -164,7 +164,7 @@ def _named(document: Document) -> Document:
     return document
 
 
-def _spec(document: Document, known: Mapping[str, Document]) -> TaskSpec:
+def _spec(document: YamlFile, known: Mapping[str, YamlFile]) -> TaskSpec:
     try:
         spec = TaskSpec.model_validate(_extended(document, known))
     except ValidationError as error:
@@ -176,14 +176,14 @@ def _spec(document: Document, known: Mapping[str, Document]) -> TaskSpec:
     return spec.in_folder(document.path.parent)
 
 
-def _suite(document: Document) -> Suite:
+def _suite(document: YamlFile) -> Suite:
     try:
         return Suite.model_validate(_named(document).content)
     except ValidationError as error:
         raise document.invalid(error, Suite) from error
 
 
-def _extended(document: Document, known: Mapping[str, Document]) -> dict[str, Any]:
+def _extended(document: YamlFile, known: Mapping[str, YamlFile]) -> dict[str, Any]:
     """The content of a definition that `extends` another; mappings are merged one level deep, names are its own."""
     own = dict(document.content)
     if "extends" not in own:

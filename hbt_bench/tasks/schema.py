@@ -38,7 +38,7 @@ class PinSpec(Strict):
 
     @property
     def pin(self) -> Pin:
-        """For `Places.find`."""
+        """For `DataFiles.find`."""
         return Pin(self.sha256, self.size)
 
 
@@ -123,8 +123,8 @@ class ColumnsSpec(Strict):
         return columns.Columns(**self.model_dump(), parallel=parallel)
 
 
-class Files(Strict):
-    """Files inside the folder of the task or the data folder, with their hashes and an address to fetch them from.
+class FileSource(Strict):
+    """FileSource inside the folder of the task or the data folder, with their hashes and an address to fetch them from.
 
     ``{language}`` in `path` stands for the code that the data use; ``{path}`` in `url` for the file's path.
     """
@@ -135,7 +135,7 @@ class Files(Strict):
     pins: dict[str, PinSpec] = {}
 
     @model_validator(mode="after")
-    def _pinned(self) -> Files:
+    def _pinned(self) -> FileSource:
         for path in (self.path, *self.pins):
             relative(path)
         if self.url is not None:

@@ -10,7 +10,7 @@ from pydantic import StringConstraints
 
 from hbt_bench.data import download
 from hbt_bench.data.collection import Collection
-from hbt_bench.data.data_files import Places
+from hbt_bench.data.data_files import DataFiles
 from hbt_bench.ranking.subsets import MODES, Mode
 from hbt_bench.tasks.schema import Strict
 
@@ -60,5 +60,5 @@ class Source(Strict):
         return {}
 
     @abstractmethod
-    def read(self, name: str, languages: Sequence[str], places: Places) -> Collection:
+    def read(self, name: str, languages: Sequence[str], places: DataFiles) -> Collection:
         """Read the data of `languages` and nothing else, where the source lets them be read apart."""

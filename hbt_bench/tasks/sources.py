@@ -10,10 +10,10 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from hbt_bench.data import beir, cldr, download, lareqa
 from hbt_bench.data.builder import Parallel
 from hbt_bench.data.collection import Collection
-from hbt_bench.data.data_files import Pin, Places
+from hbt_bench.data.data_files import DataFiles, Pin
 from hbt_bench.languages import LANGUAGES
 from hbt_bench.ranking.subsets import MODES, Mode
-from hbt_bench.tasks.schema import PLACEHOLDER, Codes, Files, FileSpec, known_code, relative
+from hbt_bench.tasks.schema import PLACEHOLDER, Codes, FileSource, FileSpec, known_code, relative
 from hbt_bench.tasks.source import Commit, Source
 from hbt_bench.tasks.table_sources import HubSource, TableSource
 
@@ -69,7 +69,7 @@ class LareqaSource(Source):
             for language, file in sorted(self.files.items())
         }
 
-    def read(self, name: str, languages: Sequence[str], places: Places) -> Collection:
+    def read(self, name: str, languages: Sequence[str], places: DataFiles) -> Collection:
         """Fetch what is missing and read the files of `languages`."""
         remote = self.remote_files()
         paths = {
@@ -106,12 +106,12 @@ class CldrSource(Source):
         """The CLDR version, on which the facts depend."""
         return cldr.cldr_version()
 
-    def read(self, name: str, languages: Sequence[str], places: Places) -> Collection:
+    def read(self, name: str, languages: Sequence[str], places: DataFiles) -> Collection:
         """Make the split; no folder is used."""
         return cldr.read(self.split, languages)
 
 
-class BeirSource(Files, Source):
+class BeirSource(FileSource, Source):
     """BEIR's layout: one folder, or one a language; `query_language` is for queries that are all in one language."""
 
     kind: Literal["beir"]
@@ -150,11 +150,11 @@ class BeirSource(Files, Source):
         files = [[f"{folder}/{name}" for name in choice] for folder in self.paths() for choice in choices]
         return [paths[0] for paths in files if self.pins.keys().isdisjoint(paths)]
 
-    def read(self, name: str, languages: Sequence[str], places: Places) -> Collection:
+    def read(self, name: str, languages: Sequence[str], places: DataFiles) -> Collection:
         """Read the folders of `languages`."""
         return beir.read(name, self._folders(languages, places), self.parallel or "none")
 
-    def _folders(self, languages: Sequence[str], places: Places) -> Iterator[beir.Files]:
+    def _folders(self, languages: Sequence[str], places: DataFiles) -> Iterator[beir.BeirFiles]:
         for code in languages:
             if code not in self.codes:
                 continue
@@ -162,9 +162,9 @@ class BeirSource(Files, Source):
             corpus, queries, qrels = (
                 self.locate(self._name(folder, choice, places), places) for choice in beir.names(self.split)
             )
-            yield beir.Files(corpus, queries, qrels, self.query_language or code, code)
+            yield beir.BeirFiles(corpus, queries, qrels, self.query_language or code, code)
 
-    def _name(self, folder: str, choice: tuple[str, ...], places: Places) -> str:
+    def _name(self, folder: str, choice: tuple[str, ...], places: DataFiles) -> str:
         paths = tuple(f"{folder}/{name}" for name in choice)
         pinned = [path for path in paths if path in self.pins]
         return pinned[0] if pinned else places.first(paths)
@@ -224,7 +224,7 @@ class MtebSource(Source):
             return ("cross", "multi")
         return MODES if self.parallel in ("queries", "documents") or self.pairs else ("mono", "multi")
 
-    def read(self, name: str, languages: Sequence[str], places: Places) -> Collection:
+    def read(self, name: str, languages: Sequence[str], places: DataFiles) -> Collection:
         """Load the subsets of `languages` with MTEB's own loader."""
         from hbt_bench.data import mteb_reader
 

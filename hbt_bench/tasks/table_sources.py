@@ -10,10 +10,10 @@ from pydantic import Field, StringConstraints, model_validator
 
 from hbt_bench.data import columns, hub
 from hbt_bench.data.collection import Collection
-from hbt_bench.data.data_files import Places
+from hbt_bench.data.data_files import DataFiles
 from hbt_bench.data.rows import SUFFIXES, Row, read_lines, read_rows
 from hbt_bench.ranking.subsets import MODES, Mode
-from hbt_bench.tasks.schema import PLACEHOLDER, Codes, ColumnsSpec, Files, relative
+from hbt_bench.tasks.schema import PLACEHOLDER, Codes, ColumnsSpec, FileSource, relative
 from hbt_bench.tasks.source import Commit, Source
 
 
@@ -62,7 +62,7 @@ class _Mapped(Source):
         return columns.collect(name, rows, mapping, chosen, whole=len(chosen) == len(self.codes))
 
 
-class TableSource(Files, _Mapped):
+class TableSource(FileSource, _Mapped):
     """JSON lines or CSV: one file with a column or a placeholder for the language, or a file a language."""
 
     kind: Literal["jsonl", "csv", "bitext"]
@@ -88,11 +88,11 @@ class TableSource(Files, _Mapped):
         """Whether each language has a file."""
         return PLACEHOLDER in self.path
 
-    def read(self, name: str, languages: Sequence[str], places: Places) -> Collection:
+    def read(self, name: str, languages: Sequence[str], places: DataFiles) -> Collection:
         """Read the one file, or those of `languages`."""
         return self._collect(name, languages, self._rows(languages, places))
 
-    def _rows(self, languages: Sequence[str], places: Places) -> Iterator[Row]:
+    def _rows(self, languages: Sequence[str], places: DataFiles) -> Iterator[Row]:
         alone = next(iter(self.codes.values())) if len(self.codes) == 1 and self.columns.language is None else None
         if not self.several:
             for row in read_rows(self.locate(self.path, places)):
@@ -132,7 +132,7 @@ class HubSource(_Mapped):
             raise ValueError("say where the language is: {language} in config, split or columns, or `language`")
         return self
 
-    def read(self, name: str, languages: Sequence[str], places: Places) -> Collection:
+    def read(self, name: str, languages: Sequence[str], places: DataFiles) -> Collection:
         """Load the configurations or splits of `languages`."""
         return self._collect(name, languages, self._rows(languages))
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PrivateAttr, StringConstraints, field_validator, model_validator
 
 from hbt_bench.data.collection import Collection
-from hbt_bench.data.data_files import Places
+from hbt_bench.data.data_files import DataFiles
 from hbt_bench.data.query_shift import Shift
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.identity.signature import Signature
@@ -211,9 +211,9 @@ class TaskSpec(Strict):
             raise UsageError(f"no language is left of {self.base}: name at least one of {' '.join(self.languages)}")
         return chosen
 
-    def places(self, data_dir: Path | None) -> Places:
+    def places(self, data_dir: Path | None) -> DataFiles:
         """Where the files of this task are looked for."""
-        return Places(self.base, self._folder, data_dir)
+        return DataFiles(self.base, self._folder, data_dir)
 
     def load(self, languages: Iterable[str] | None = None, data_dir: Path | None = None) -> Collection:
         """Read the collection, check its golden counts, change its queries and restrict it to the wanted languages.

@@ -12,14 +12,14 @@ from typing import Any
 import yaml
 
 from hbt_bench.text import as_code, as_markdown, as_prose, fenced
-from hbt_bench.training.data import Material
+from hbt_bench.training.data import TrainingData
 from hbt_bench.training.recipe import Recipe
 
 _LIBRARIES = ("hbt-bench", "sentence-transformers", "transformers", "torch", "numpy")
 
 
 def about(
-    recipe: Recipe, material: Material, steps: int, kept: int, seconds: float, history: Sequence[Mapping[str, Any]]
+    recipe: Recipe, material: TrainingData, steps: int, kept: int, seconds: float, history: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """All that the model depends on, and what training it took.
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.training.parallel import ParallelText
-from hbt_bench.training.strategies import Kind
+from hbt_bench.training.strategies import BatchType
 
 #: Memory for the lists of items that a language pair has, in bytes; fully parallel sources need none.
 _ITEM_LISTS = 64 << 20
@@ -20,7 +20,7 @@ class Draw(NamedTuple):
     """What a step draws before any item: which supply, which kind, and the language pair of each row."""
 
     supply: int
-    kind: Kind
+    kind: BatchType
     pairs: NDArray[np.int64]
 
 

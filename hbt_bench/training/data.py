@@ -17,10 +17,10 @@ from hbt_bench.tasks.task import TaskSpec
 from hbt_bench.training import counter_rng
 from hbt_bench.training.overlap import Overlap
 from hbt_bench.training.parallel import ParallelText
-from hbt_bench.training.plan import Plan
+from hbt_bench.training.plan import BatchPlan
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.sources import CldrFacts, SourceSpec
-from hbt_bench.training.strategies import Mixture, Phase, Supply
+from hbt_bench.training.strategies import BatchMix, Phase, WeightedSource
 
 #: Enough items for a development loss that does not jump about.
 _HELD_OUT = 2000
@@ -30,14 +30,14 @@ _HOLD_OUT = 101  # the purpose of the draw, apart from those of a plan
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class TrainingData:
     """The plan of a run, the plan of its development batches if it holds some out, and what was left out.
 
     `dropped` counts texts by source, language and reason; `guards` names the collections that were compared with.
     """
 
-    plan: Plan
-    held_out: Plan | None
+    plan: BatchPlan
+    held_out: BatchPlan | None
     dropped: Counter[tuple[str, str, str]]
     guards: tuple[str, ...]
 
@@ -49,7 +49,7 @@ class Material:
         *,
         drop_overlap: bool = False,
         say: Callable[[str], object] = lambda message: None,
-    ) -> Material:
+    ) -> TrainingData:
         """Read the sources of a recipe and plan its batches.
 
         Raises `DataError` for data that is missing, damaged, too small, or shares text with a guarded collection
@@ -57,8 +57,8 @@ class Material:
         """
         guarded = _guarded(recipe, folders, say)
         dropped: Counter[tuple[str, str, str]] = Counter()
-        supplies: list[Supply] = []
-        held_out: list[Supply] = []
+        supplies: list[WeightedSource] = []
+        held_out: list[WeightedSource] = []
         specs = [(spec, "main") for spec in recipe.data]
         specs += [(spec, "instruction") for spec in (recipe.instruction.data if recipe.instruction else ())]
         names: Counter[str] = Counter()
@@ -77,7 +77,7 @@ class Material:
         _check_languages(recipe, [supply.source for supply in supplies])
         share = recipe.instruction.share if recipe.instruction else 0.0
         when = recipe.instruction.when if recipe.instruction else "after"
-        plan = Plan(tuple(supplies), recipe.batch_size, recipe.steps, recipe.seed, share, when, recipe.pivot)
+        plan = BatchPlan(tuple(supplies), recipe.batch_size, recipe.steps, recipe.seed, share, when, recipe.pivot)
         mono = sum(share for (_, kind, *_), share in plan.shares().items() if kind == "mono")
         if recipe.strategy == "hybrid" and abs(mono - recipe.alpha) > _NOTICED:
             say(
@@ -185,19 +185,19 @@ def _split(source: ParallelText, recipe: Recipe) -> tuple[ParallelText, Parallel
     return source.halved(counter_rng.uniform(_HOLD_OUT, np.arange(len(source))) < share)
 
 
-def _supply(recipe: Recipe, spec: SourceSpec, source: ParallelText, phase: Phase) -> Supply:
+def _supply(recipe: Recipe, spec: SourceSpec, source: ParallelText, phase: Phase) -> WeightedSource:
     size = float(len(source)) if recipe.source_weights == "size" else 1.0
     # instruction pairs are mostly English: their batches are of one language whatever the recipe's strategy is
     strategy = spec.strategy or (recipe.strategy if phase == "main" else "multi-task")
-    mixture = Mixture.of(strategy, recipe.alpha, recipe.pairs, source)
-    return Supply(source, spec.weight or size, mixture, recipe.language_weights, phase)
+    mixture = BatchMix.of(strategy, recipe.alpha, recipe.pairs, source)
+    return WeightedSource(source, spec.weight or size, mixture, recipe.language_weights, phase)
 
 
-def _held_out_plan(recipe: Recipe, supplies: Sequence[Supply]) -> Plan:
+def _held_out_plan(recipe: Recipe, supplies: Sequence[WeightedSource]) -> BatchPlan:
     """A fixed set of development batches, each of rows enough for the smallest source."""
     rows = min(recipe.batch_size, *(len(supply.source) // 2 for supply in supplies))
     if rows < 2:
         raise DataError("too few items are held out for a development loss: raise `dev_share`")
     steps = max(1, min(20, sum(len(supply.source) for supply in supplies) // rows))
     main = tuple(supply for supply in supplies if supply.phase == "main")
-    return Plan(main, rows, steps, 0, pivot=recipe.pivot)
+    return BatchPlan(main, rows, steps, 0, pivot=recipe.pivot)

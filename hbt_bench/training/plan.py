@@ -20,7 +20,7 @@ from hbt_bench.training import counter_rng
 from hbt_bench.training.clashes import Clashes
 from hbt_bench.training.cursor import Cursor, Draw, Items, pick
 from hbt_bench.training.parallel import MISSING, ParallelText
-from hbt_bench.training.strategies import Kind, Phase, Supply
+from hbt_bench.training.strategies import BatchType, Phase, WeightedSource
 
 When = Literal["before", "after", "mixed"]
 
@@ -53,14 +53,14 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class BatchPlan:
     """All batches of a run. `batch_size` is that of a step over all processes.
 
     `instruction_share` of the steps go to the sources of the instruction phase, `when`: at the start, at the end, or
     drawn step by step. `pivot` is the language of `Batch.parallel` where the item has it.
     """
 
-    supplies: tuple[Supply, ...]
+    supplies: tuple[WeightedSource, ...]
     batch_size: int
     steps: int
     seed: int
@@ -158,7 +158,7 @@ class Plan:
         settings = (self.batch_size, self.steps, self.seed, self.instruction_share, self.when, self.pivot)
         digest.update(repr(settings).encode())
         for step in range(min(self.steps, 3)):
-            batch = Plan.batch_at(self, step)
+            batch = BatchPlan.batch_at(self, step)
             for array in (batch.items, batch.pairs, batch.parallel):
                 digest.update(array.astype("<i8").tobytes())
         return digest.hexdigest()[:16]
@@ -183,7 +183,7 @@ class Plan:
         pairs = self._pairs(index, kind, counter_rng.uniform(self.seed, _PAIR, step, rows))
         return Draw(index, kind, np.broadcast_to(pairs, (self.batch_size, 2)))
 
-    def _supply_and_kind(self, step: int) -> tuple[int, Kind]:
+    def _supply_and_kind(self, step: int) -> tuple[int, BatchType]:
         phase = self._phase_at(step)
         weights = np.array(
             [supply.weight if supply.phase == phase else 0.0 for supply in self.supplies], dtype=np.float64
@@ -193,7 +193,7 @@ class Plan:
         shares = np.cumsum([share for share, _ in kinds])
         return index, kinds[pick(shares, counter_rng.uniform(self.seed, _KIND, step))[0]][1]
 
-    def _pairs(self, supply: int, kind: Kind, wishes: NDArray[np.float64]) -> NDArray[np.int64]:
+    def _pairs(self, supply: int, kind: BatchType, wishes: NDArray[np.float64]) -> NDArray[np.int64]:
         """The language pairs that numbers in [0, 1) fall into, shape (wishes, 2)."""
         flat = pick(self._cumulative(supply, kind), wishes)
         return np.stack(np.divmod(flat, len(self.supplies[supply].source.languages)), axis=1)
@@ -208,14 +208,14 @@ class Plan:
             instruct = step < stage if self.when == "before" else step >= self.steps - stage
         return "instruction" if instruct else "main"
 
-    def _cumulative(self, supply: int, kind: Kind) -> NDArray[np.float64]:
-        known: dict[tuple[int, Kind], NDArray[np.float64]] = self._cumulatives
+    def _cumulative(self, supply: int, kind: BatchType) -> NDArray[np.float64]:
+        known: dict[tuple[int, BatchType], NDArray[np.float64]] = self._cumulatives
         if (supply, kind) not in known:
             known[supply, kind] = np.cumsum(self.supplies[supply].pair_shares(kind, self.batch_size))
         return known[supply, kind]
 
     @cached_property
-    def _cumulatives(self) -> dict[tuple[int, Kind], NDArray[np.float64]]:
+    def _cumulatives(self) -> dict[tuple[int, BatchType], NDArray[np.float64]]:
         return {}
 
     @cached_property

@@ -16,7 +16,7 @@ from hbt_bench.languages import get_language
 from hbt_bench.training.records import Code
 from hbt_bench.training.sources import SourceSpec, expand
 from hbt_bench.training.strategies import Strategy
-from hbt_bench.yaml_file import Document
+from hbt_bench.yaml_file import YamlFile
 
 #: What a development collection can be measured by, and whether more of it is better.
 DEV_MEASURES = {"AP": True, "rank_distance": False, "loss": False}
@@ -176,7 +176,7 @@ class Recipe(BaseModel):
     @classmethod
     def read(cls, path: Path | None, changes: Mapping[str, Any] | None = None) -> Recipe:
         """Read a file, with some fields replaced; raises `DataError` with line and column, `UsageError` for a flag."""
-        document = Document.read(path) if path else None
+        document = YamlFile.read(path) if path else None
         content = {**(document.content if document else {}), **(changes or {})}
         try:
             return cls.model_validate(content)

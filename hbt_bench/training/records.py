@@ -21,7 +21,7 @@ Fields = str | tuple[str, ...]
 TEXTS = "texts"
 
 
-class Source(BaseModel):
+class TrainingSource(BaseModel):
     """What every source has: a strategy and a weight of its own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,7 +46,7 @@ class Part(BaseModel):
         return self.start <= share < self.end
 
 
-class Records(Source):
+class Records(TrainingSource):
     """What record sources share: which fields of a record are query, passage and hard negative.
 
     A record with a mapping `texts` is parallel: the fields are looked up in each language's part of it, or the part

@@ -18,7 +18,7 @@ from hbt_bench.files import check_writable, write_text
 from hbt_bench.ranking.distributed import launched
 from hbt_bench.training import card, models
 from hbt_bench.training.checkpoints import last_complete
-from hbt_bench.training.data import Material, dev_collection
+from hbt_bench.training.data import TrainingData, dev_collection
 from hbt_bench.training.recipe import DEV_MEASURES, Recipe
 from hbt_bench.training.run_folder import claimed, is_first, remove_model, writing
 
@@ -62,7 +62,7 @@ class Training:
                 f"a batch of {self.recipe.batch_size} cannot be shared out evenly to {launched()} processes of "
                 f"{self.recipe.accumulation} parts: change --batch-size"
             )
-        material = Material.load(self.recipe, self.folders, drop_overlap=self.drop_overlap, say=self.say)
+        material = TrainingData.load(self.recipe, self.folders, drop_overlap=self.drop_overlap, say=self.say)
         if self.recipe.loss == "paper":
             for supply in material.plan.supplies:
                 if not supply.source.negatives.shape[2]:
@@ -109,7 +109,7 @@ class Training:
             self.say(f"continuing from {newest.name}")
         return False, newest
 
-    def _train(self, material: Material, dev: Collection | None) -> Path:
+    def _train(self, material: TrainingData, dev: Collection | None) -> Path:
         from accelerate.utils import broadcast_object_list, wait_for_everyone  # type: ignore[import-untyped]
         from transformers.utils import logging
 
@@ -125,7 +125,7 @@ class Training:
         return self.output
 
     def _fit(
-        self, material: Material, dev: Collection | None, arguments: Any, identity: str, newest: Path | None
+        self, material: TrainingData, dev: Collection | None, arguments: Any, identity: str, newest: Path | None
     ) -> None:
         """Train, from the checkpoint `newest` on, and write the model."""
         from transformers import set_seed
@@ -194,7 +194,7 @@ class Training:
         return arguments
 
     def _trainer(
-        self, model: SentenceTransformer, material: Material, dev: Collection | None, arguments: Any, identity: str
+        self, model: SentenceTransformer, material: TrainingData, dev: Collection | None, arguments: Any, identity: str
     ) -> PlanTrainer:
         from transformers import EarlyStoppingCallback
         from transformers.trainer_callback import PrinterCallback
@@ -225,7 +225,7 @@ class Training:
         recipe = self.recipe
         return Rows(plan, recipe.query_prefix, recipe.passage_prefix, parallel=recipe.distillation > 0)
 
-    def _evaluator(self, model: SentenceTransformer, material: Material, dev: Collection | None) -> Any:
+    def _evaluator(self, model: SentenceTransformer, material: TrainingData, dev: Collection | None) -> Any:
         from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 
         from hbt_bench.training import losses
@@ -257,7 +257,7 @@ class Training:
         shutil.rmtree(self.output / _CHECKPOINTS, ignore_errors=True)
 
 
-def _texts(material: Material) -> Iterator[str]:
+def _texts(material: TrainingData) -> Iterator[str]:
     """Every training text once a source, for a tokenizer."""
     for supply in material.plan.supplies:
         yield from supply.source.texts

@@ -16,10 +16,10 @@ from hbt_bench.data.collection import Collection
 from hbt_bench.data.rows import read_rows
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.training.parallel import Item, ParallelText
-from hbt_bench.training.records import TEXTS, Records, Source
+from hbt_bench.training.records import TEXTS, Records, TrainingSource
 
 
-class CldrFacts(Source):
+class CldrFacts(TrainingSource):
     """The training split of the embedded collection cldr-facts; its held-out languages are in none of its texts.
 
     The view ``translations`` is a second task for the same facts: a question is the query for its translations.

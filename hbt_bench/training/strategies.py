@@ -17,7 +17,7 @@ Weights = Literal["uniform", "size"] | Mapping[str, float]
 Phase = Literal["main", "instruction"]
 
 
-class Kind(NamedTuple):
+class BatchType(NamedTuple):
     """How one batch draws its language pairs (query language, passage language).
 
     `mono` is the share of pairs of one language. With `per_row` every row draws a pair, else the batch draws one.
@@ -29,20 +29,20 @@ class Kind(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Mixture:
+class BatchMix:
     """A strategy for one source: kinds of batch with their probabilities."""
 
-    kinds: tuple[tuple[float, Kind], ...]
+    kinds: tuple[tuple[float, BatchType], ...]
 
     @classmethod
-    def of(cls, strategy: Strategy, alpha: float, pairs: Literal["mixed", "one"], source: ParallelText) -> Mixture:
+    def of(cls, strategy: Strategy, alpha: float, pairs: Literal["mixed", "one"], source: ParallelText) -> BatchMix:
         """The kinds of batch that a strategy means for a source.
 
         A source without pairs of two languages (or without those of one) has the kinds that it can have under the
         hybrid strategy; under a strategy that asks for the others alone it raises `UsageError`.
         """
-        mono, cross = Kind("mono", 1.0, per_row=False), Kind("cross", 0.0, per_row=pairs == "mixed")
-        mixed = Kind("mixed", 1.0, per_row=True)
+        mono, cross = BatchType("mono", 1.0, per_row=False), BatchType("cross", 0.0, per_row=pairs == "mixed")
+        mixed = BatchType("mixed", 1.0, per_row=True)
         same = bool(np.trace(source.counts))
         different = bool(source.counts.sum() > np.trace(source.counts))
         if strategy == "hybrid":
@@ -52,7 +52,7 @@ class Mixture:
         elif strategy == "multi-task":
             kinds = [(1.0, mixed if same else cross)]
         elif strategy == "pair-per-row":
-            kinds = [(1.0, Kind("rows", alpha if same and different else float(same), per_row=True))]
+            kinds = [(1.0, BatchType("rows", alpha if same and different else float(same), per_row=True))]
         else:
             kind = {"cross-lingual": cross, "mixed": mixed}.get(strategy, mono)
             if not (same if kind.mono else different):
@@ -71,16 +71,16 @@ class Mixture:
 
 
 @dataclass(frozen=True, eq=False)
-class Supply:
+class WeightedSource:
     """A source, the weight with which it is picked, and its mixture; `phase` tells the instruction stage apart."""
 
     source: ParallelText
     weight: float
-    mixture: Mixture
+    mixture: BatchMix
     language_weights: Weights = "uniform"
     phase: Phase = "main"
 
-    def pair_shares(self, kind: Kind, batch_size: int) -> NDArray[np.float64]:
+    def pair_shares(self, kind: BatchType, batch_size: int) -> NDArray[np.float64]:
         """The probability of each language pair in a batch of `kind`, shape (languages, languages).
 
         A pair needs an item, and `batch_size` of them where a whole batch is of one pair. Weights: every pair alike,

@@ -21,13 +21,13 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from hbt_bench.errors import ModelError
 from hbt_bench.training import checkpoints
-from hbt_bench.training.plan import Batch, Plan
+from hbt_bench.training.plan import Batch, BatchPlan
 
 
 class Rows(Dataset[dict[str, str]]):
     """The rows of all batches in order, as texts with their prefixes."""
 
-    def __init__(self, plan: Plan, query_prefix: str, passage_prefix: str, *, parallel: bool) -> None:
+    def __init__(self, plan: BatchPlan, query_prefix: str, passage_prefix: str, *, parallel: bool) -> None:
         self.plan = plan
         self._prefixes = query_prefix, passage_prefix
         self._parallel = parallel
@@ -156,7 +156,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 class Bar(TrainerCallback):  # type: ignore[misc]
     """Tells a progress function each step's loss, and the shares of the kinds of batch seen so far."""
 
-    def __init__(self, plan: Plan, progress: Any) -> None:
+    def __init__(self, plan: BatchPlan, progress: Any) -> None:
         self._kinds: Counter[str] = Counter()
         self._plan = plan
         self._progress = progress
