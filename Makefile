@@ -27,7 +27,7 @@ lint: .venv/dev
 
 # The site of the documentation, in build/site; a dead link fails.
 docs: .venv/dev
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	$(BIN)/python docs/build_site.py
 
 # Wheel and sdist in dist/, installed and tried outside the repository.
 package: .venv/dev

@@ -245,22 +245,22 @@ def valid(text: str) -> None:
         Recipe.model_validate(content)
 
 
-def test_the_site_is_built_and_no_link_is_dead(tmp_path):
-    pytest.importorskip("mkdocs", reason="pip install 'hbt-bench[docs]'")
-    pytest.importorskip("material", reason="pip install 'hbt-bench[docs]'")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+def test_site_builds_without_dead_links():
+    pytest.importorskip("zensical", reason="pip install 'hbt-bench[docs]'")
+    command = [sys.executable, "docs/build_site.py"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    cli = (tmp_path / "site/reference/cli.html").read_text()
+    assert done.returncode == 0, done.stdout + done.stderr
+    site = ROOT / "build" / "site"
+    cli = (site / "reference/cli.html").read_text()
     for command in ("run", "train", "compare", "bias", "leaderboard", "study"):
         assert f"hbt-bench {command}" in cli
     assert "--drop-overlap" in cli
     assert "Sentinel" not in cli
-    recipe = json.loads((tmp_path / "site/schemas/recipe.json").read_text())
+    recipe = json.loads((site / "schemas/recipe.json").read_text())
     assert set(recipe["properties"]) == set(Recipe.model_fields)
-    schemas = (tmp_path / "site/reference/schemas.html").read_text()
+    schemas = (site / "reference/schemas.html").read_text()
     assert all(f"<code>{field}</code>" in schemas for field in Recipe.model_fields)
-    for page in (tmp_path / "site").rglob("*.html"):
+    for page in site.rglob("*.html"):
         loaded = re.findall(
             r"<(?:script|img|iframe)[^>]* src=\"(https?:[^\"]+)|<link[^>]* href=\"(https?:[^\"]+)", page.read_text()
         )
