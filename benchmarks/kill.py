@@ -203,7 +203,7 @@ def disturbed(
     options: argparse.Namespace,
 ) -> dict[str, dict[str, Any]]:
     """What `disturb` found of each job that was asked for, in a folder of its own."""
-    from tests.encoders import torch_random_model
+    from tests.factories import torch_random_model
 
     found = {}
     with tempfile.TemporaryDirectory() as name:

@@ -44,7 +44,7 @@ def _timeless(value: Any) -> Any:
 
 def made_model(folder: Path) -> Path:
     """Static embeddings of characters, random."""
-    from tests.encoders import torch_random_model
+    from tests.factories import torch_random_model
 
     return Path(torch_random_model(folder / "random", seed=0))
 

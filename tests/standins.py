@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.encoders import torch_random_model
+from tests.factories import torch_random_model
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Folders with a model that the documentation names.

@@ -18,31 +18,16 @@ from hbt_bench.measures.ranking import Ranking
 from hbt_bench.measures.samples import jensen_shannon, kruskal_wallis, ratio, top_k_spearman
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.ranking.subsets import Subset, SubsetQrels
-from tests.test_ranks import Matrix, random_collection, random_scores
-
-LANGUAGES = ("de", "en", "sw")
-
-
-def parallel(questions, languages=LANGUAGES, extra=0):
-    """Questions in all languages with one document each, and `extra` documents a language that answer nothing."""
-    queries, documents, relevant = [], [], {}
-    for question in range(questions):
-        for code in languages:
-            queries.append(Query(f"{code}-q{question:03d}", code, f"q {code} {question}", f"q{question:03d}"))
-            documents.append(Document(f"{code}-d{question:03d}", code, f"d {code} {question}"))
-            relevant[f"{code}-q{question:03d}"] = {f"{other}-d{question:03d}": 1 for other in languages}
-    documents += [Document(f"{code}-x{n:03d}", code, f"x {code} {n}") for code in languages for n in range(extra)]
-    return Collection.from_records("parallel", queries, documents, relevant)
-
-
-def ranked(collection, orders):
-    """Bias of rankings given as lists of document ids, best first, one a query in the collection's order."""
-    column = {document.id: place for place, document in enumerate(collection.documents)}
-    matrix = np.full((len(collection.queries), len(collection.documents)), -1000, np.float32)
-    for row, order in enumerate(orders):
-        for place, name in enumerate(order):
-            matrix[row, column[name]] = -place
-    return Bias(collection, rank(collection, Matrix(matrix), confidences=False)[0])
+from tests.factories import (
+    LANGUAGES,
+    Matrix,
+    aligned_bias,
+    bias_of_orders,
+    first_articles,
+    parallel_collection,
+    random_collection,
+    random_scores,
+)
 
 
 @pytest.fixture
@@ -51,7 +36,7 @@ def six():
 
     The queries are de 0, de 1, en 0, en 1, sw 0, sw 1.
     """
-    collection = parallel(2, extra=1)
+    collection = parallel_collection(2, extra=1)
     orders = [
         # de 0: its own language first, the others at 4 and 9
         "de-d000 de-d001 de-x000 en-d000 en-d001 en-x000 sw-d001 sw-x000 sw-d000",
@@ -66,7 +51,7 @@ def six():
         # sw 1: as de 1
         "de-d001 en-d001 sw-d001 de-d000 de-x000 en-d000 en-x000 sw-d000 sw-x000",
     ]
-    return ranked(collection, [order.split() for order in orders])
+    return bias_of_orders(collection, [order.split() for order in orders])
 
 
 def test_rank_distance_by_hand(six):
@@ -101,9 +86,11 @@ def test_no_language_is_preferred_where_the_pool_has_nothing_in_it_or_nothing_el
     asks = [Query(f"{code}-q", code, code, "q") for code in ("de", "en", "sw")]
     relevant = {query.id: {"d1": 1} for query in asks}
     english = [Document("d1", "en", "a"), Document("d2", "en", "b")]
-    only = ranked(Collection.from_records("c", asks, english, relevant), [["d1", "d2"]] * 3)
+    only = bias_of_orders(Collection.from_records("c", asks, english, relevant), [["d1", "d2"]] * 3)
     assert np.isnan(only.same_language_excess(1)).all()
-    more = ranked(Collection.from_records("c", asks, [*english, Document("d3", "de", "c")], relevant), [["d3"]] * 3)
+    more = bias_of_orders(
+        Collection.from_records("c", asks, [*english, Document("d3", "de", "c")], relevant), [["d3"]] * 3
+    )
     found = more.same_language_excess(1)
     assert found[:2].tolist() == pytest.approx([2 / 3, -2 / 3])
     assert np.isnan(found[2])
@@ -205,21 +192,8 @@ def test_peer_equals_scipy(graded):
     assert checked > 5
 
 
-def aligned(questions=7, extra=4):
-    """A ranking that sees no languages: the three answers first, in an order that changes with the question."""
-    collection = parallel(questions, extra=extra)
-    orders = []
-    for query in collection.queries:
-        turn = int(query.question[1:]) % 3
-        codes = LANGUAGES[turn:] + LANGUAGES[:turn]
-        number = query.question[1:]
-        rest = [document.id for document in collection.documents if number not in document.id.split("-d")]
-        orders.append([f"{code}-d{number}" for code in codes] + rest)
-    return ranked(collection, orders)
-
-
 def test_a_perfectly_aligned_ranking_gives_the_floor():
-    bias = aligned()
+    bias = aligned_bias()
     assert (bias.rank_distance() == 2).all()
     assert (bias.max_rank() == 3).all()
     assert (bias.target_language_recall() == 1).all()
@@ -232,7 +206,7 @@ def test_a_perfectly_aligned_ranking_gives_the_floor():
 
 def test_a_language_separated_ranking_gives_the_ceiling():
     questions, extra = 7, 13  # 20 documents a language
-    collection = parallel(questions, extra=extra)
+    collection = parallel_collection(questions, extra=extra)
     orders = []
     for query in collection.queries:
         number, own = query.question[1:], query.language
@@ -245,7 +219,7 @@ def test_a_language_separated_ranking_gives_the_ceiling():
             d.id for d in collection.documents if d.language != own and d.id not in {f"{c}-d{number}" for c in others}
         ]
         orders.append(mine + wrong + [f"{code}-d{number}" for code in others])
-    bias = ranked(collection, orders)
+    bias = bias_of_orders(collection, orders)
     documents = len(collection.documents)
     assert (bias.rank_distance() == documents - 1).all()
     assert (bias.max_rank() == documents).all()
@@ -263,7 +237,7 @@ def test_a_language_separated_ranking_gives_the_ceiling():
 
 def test_random_rankings_give_the_analytic_expectation():
     """10,000 draws: means within 4 standard errors of what they must be."""
-    collection = parallel(10, extra=10)
+    collection = parallel_collection(10, extra=10)
     documents, relevant, share, draws = len(collection.documents), 3, 1 / 3, 10_000
     generator = np.random.default_rng(5)
     values = {
@@ -301,7 +275,7 @@ def test_random_rankings_give_the_analytic_expectation():
 def test_order_names_and_scale_change_nothing(seed, change):
     """Permuting documents, queries or languages, and a monotone transform of the scores; without ties."""
     generator = np.random.default_rng(seed)
-    base = parallel(5, extra=5)
+    base = parallel_collection(5, extra=5)
     matrix = (
         generator.permutation(len(base.queries) * len(base.documents)).reshape(len(base.queries), -1).astype(np.float32)
     )
@@ -367,15 +341,6 @@ def test_rank_distance_equals_a_full_sort_on_real_vectors(data_dir, minilm):
     assert len(distance) > 100
 
 
-def first_articles(collection, articles):
-    """Only what belongs to the first articles; a document's id is language-article-paragraph-sentence."""
-    documents = [document for document in collection.documents if int(document.id.split("-")[1]) < articles]
-    ids = {document.id for document in documents}
-    relevant = {query.id: collection.relevant(row) for row, query in enumerate(collection.queries)}
-    queries = [query for query in collection.queries if relevant[query.id].keys() <= ids]
-    return Collection.from_records("part", queries, documents, {query.id: relevant[query.id] for query in queries})
-
-
 def test_statistics_equal_scipy():
     generator = np.random.default_rng(2)
     one, two = (np.stack([generator.permutation(30)[:6] for _ in range(50)]).astype(np.int32) for _ in range(2))
@@ -405,7 +370,7 @@ def test_single_relevant_documents_have_no_distance():
 
 
 def test_bias_needs_no_texts():
-    bias = aligned()
+    bias = aligned_bias()
     fields = {
         field.name: getattr(bias.judgements, field.name)
         for field in dataclasses.fields(type(bias.judgements).__mro__[1])
@@ -417,8 +382,8 @@ def test_bias_needs_no_texts():
 
 def two():
     """One question in two languages, and a document in each that answers nothing; two relevant documents a query."""
-    collection = parallel(1, ("de", "en"), extra=1)
-    return ranked(
+    collection = parallel_collection(1, ("de", "en"), extra=1)
+    return bias_of_orders(
         collection, [["de-d000", "de-x000", "en-d000", "en-x000"], ["de-d000", "en-d000", "de-x000", "en-x000"]]
     )
 
@@ -450,7 +415,7 @@ def test_exposure_is_compared_with_the_share_of_the_answers():
     english, german = 1 + 1 / np.log2(5), 1 / np.log2(3) + 1 / np.log2(4)
     shares = np.array([german, english]) / (german + english)
     expected = 1 - distance.jensenshannon(shares, [2 / 3, 1 / 3], base=2) ** 2
-    assert ranked(collection, [["c", "a", "b", "x"]]).exposure_fairness()[0] == pytest.approx(expected)
+    assert bias_of_orders(collection, [["c", "a", "b", "x"]]).exposure_fairness()[0] == pytest.approx(expected)
 
 
 def test_peer_weighs_grades():
@@ -458,7 +423,7 @@ def test_peer_weighs_grades():
     documents = [Document(name, language, name) for name, (language, _) in grades.items()]
     relevant = {"q": {name: grade for name, (_, grade) in grades.items()}}
     collection = Collection.from_records("c", [Query("q", "de", "q", "q")], documents, relevant)
-    bias = ranked(collection, [["c", "a", "b", "e", "d", "f"]])
+    bias = bias_of_orders(collection, [["c", "a", "b", "e", "d", "f"]])
     low, high = stats.kruskal([2, 3], [1]).pvalue, stats.kruskal([5], [4, 6]).pvalue
     assert low != high
     assert bias.peer().tolist() == pytest.approx([(low + high) / 2])

@@ -18,9 +18,7 @@ from hbt_bench.measures.bias import Bias
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.reports.bias import BiasReport
 from hbt_bench.reports.plots import plot_bias
-from tests.encoders import torch_random_model
-from tests.test_bias import aligned, parallel
-from tests.test_ranks import Matrix
+from tests.factories import Matrix, aligned_bias, parallel_collection, torch_random_model
 
 
 def report(bias, collection=None):
@@ -29,7 +27,7 @@ def report(bias, collection=None):
 
 def preferring(language=None, avoid=False, boost=9):
     """Rankings that put the query's own language first (or last), or always one language."""
-    collection = parallel(12, extra=30)
+    collection = parallel_collection(12, extra=30)
     generator = np.random.default_rng(1)
     scores = generator.standard_normal((len(collection.queries), len(collection.documents)))
     for row, query in enumerate(collection.queries):
@@ -50,7 +48,9 @@ def test_the_diagnosis_names_what_is_preferred():
     )
     neutral = report(preferring(boost=0)[1]).diagnosis
     assert neutral.startswith("It shows no preference for a language in the top 10; a question's answers lie ")
-    assert report(aligned()).diagnosis.endswith("a question's answers lie 2 ranks apart, 12% of a random ranking's.")
+    assert report(aligned_bias()).diagnosis.endswith(
+        "a question's answers lie 2 ranks apart, 12% of a random ranking's."
+    )
 
 
 def test_figures_have_intervals_over_questions_and_a_worst_language():
@@ -61,7 +61,7 @@ def test_figures_have_intervals_over_questions_and_a_worst_language():
     assert distance.worst == max(distance.languages, key=distance.languages.get)
     recall = found.figure("TLR@10")
     assert recall.worst == min(recall.languages, key=recall.languages.get)
-    constant = report(aligned()).figure("rank_distance")
+    constant = report(aligned_bias()).figure("rank_distance")
     assert (constant.value, constant.low, constant.high) == (2, 2, 2)
     assert found.notes[0].startswith("PEER is left out. PEER needs several relevant documents in a language")
 
@@ -195,7 +195,7 @@ def test_a_pool_without_translations_has_a_report_without_rank_distance(checkpoi
 
 
 def test_documents_of_one_language_are_no_preference():
-    collection = parallel(12)
+    collection = parallel_collection(12)
     english = [document for document in collection.documents if document.language == "en"]
     relevant = {query.id: {f"en-d{query.question[1:]}": 1} for query in collection.queries}
     only = Collection.from_records("only", list(collection.queries), english, relevant)

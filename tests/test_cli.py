@@ -16,27 +16,10 @@ import hbt_bench.cli.tasks  # noqa: F401 -- imported for the first time in a tes
 from hbt_bench.cli.main import run
 from hbt_bench.ranking import bm25
 from hbt_bench.tasks import registry
+from tests.factories import COMMANDS_SCRIPT, child_environment
 
 #: Libraries that take seconds to import; no answer to a mistake may wait for one.
 SLOW = ("torch", "mteb", "sentence_transformers", "transformers", "datasets", "scipy")
-
-#: Runs command lines one after the other; each gives its exit code, output, errors and what was imported until then.
-SCRIPT = """
-import contextlib, io, json, sys
-from hbt_bench.cli.main import run
-commands, slow = json.loads(sys.argv[1])
-found = []
-for command in commands:
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-        code = run(command)
-    found.append([code, out.getvalue(), err.getvalue(), [name for name in slow if name in sys.modules]])
-print(json.dumps(found))
-"""
-
-
-def environment():
-    """Let a child process import what this process does, wherever it starts."""
-    return os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 @pytest.fixture
@@ -91,7 +74,11 @@ def test_nothing_slow_is_imported_before_a_model_loads(tmp_path):
     }
     arguments = json.dumps([[list(command) for command in commands], SLOW])
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, arguments], cwd=tmp_path, env=environment(), capture_output=True, check=True
+        [sys.executable, "-c", COMMANDS_SCRIPT, arguments],
+        cwd=tmp_path,
+        env=child_environment(),
+        capture_output=True,
+        check=True,
     )
     for (command, code), (found, out, err, loaded) in zip(commands.items(), json.loads(done.stdout), strict=True):
         assert found == code, (command, err)
@@ -140,7 +127,7 @@ def test_version(hbt):
 def test_the_module_runs_as_the_command_does():
     done = subprocess.run(
         [sys.executable, "-m", "hbt_bench", "tsks"],
-        env=environment(),
+        env=child_environment(),
         capture_output=True,
         text=True,
         check=False,
@@ -418,7 +405,7 @@ def test_a_reader_that_goes_away_is_no_error(arguments):
     try:
         done = subprocess.run(
             [sys.executable, "-m", "hbt_bench", *arguments.split()],
-            env=environment(),
+            env=child_environment(),
             stdout=write_end,
             stderr=subprocess.PIPE,
             check=False,
@@ -505,7 +492,7 @@ sys.exit(run(["run", "--model", "bm25", "--tasks", "cldr-facts", "--output", sys
 def test_an_interrupt_is_told_in_one_line(tmp_path):
     command = [sys.executable, "-c", WAITING, str(tmp_path)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=environment(), **pipes) as process:
+    with subprocess.Popen(command, env=child_environment(), **pipes) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
@@ -566,7 +553,7 @@ main()
 @pytest.mark.parametrize("kind", ["module", "class"])
 def test_an_interrupt_while_a_module_is_loaded_is_no_traceback(module, kind):
     command = [sys.executable, "-c", EARLY, module, kind]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr.strip() in ("", "hbt-bench: interrupted; run the same command again to continue")
 
@@ -587,5 +574,5 @@ main()
 def test_an_interrupt_of_the_interpreters_end_is_no_traceback(handler, code):
     """A shell counts the end by a signal as 130; who started it in the background ignores the key, as before."""
     command = [sys.executable, "-c", LATE, "--version", handler]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (code, "")

@@ -17,7 +17,7 @@ from hbt_bench.errors import DataError
 from hbt_bench.mteb.tasks import ParallelRetrieval, SharedPass
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.tasks.task import TaskSpec
-from tests.encoders import TestEncoder, hashed
+from tests.factories import TestEncoder, hashed
 
 
 def rows(*fields, language=None):

@@ -25,7 +25,7 @@ from hbt_bench.reports.table import Table
 from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.results.store import StoredRanks
 from hbt_bench.tasks.registry import select_tasks
-from tests.encoders import torch_random_model
+from tests.factories import torch_random_model
 
 TASK = "cldr-facts-multi[de,en]"
 FILE = "CldrFactsMultilingualRetrieval_de_en.json"

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from hbt_bench.errors import ModelError
-from hbt_bench.ranking.distributed import ALONE
+from hbt_bench.distributed import ALONE
 from hbt_bench.ranking.encode import Chunk, Encoding
 from hbt_bench.ranking.store import EmbeddingStore
-from tests.test_ranks import Threads
+from tests.factories import Threads
 
 #: Costs are 5, 40, 11, 40, 3, 22 and 6 characters, so the order by cost is 1, 3, 5, 2, 6, 0, 4.
 CHUNKS = [

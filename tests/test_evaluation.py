@@ -20,14 +20,7 @@ from hbt_bench.ranking.store import EmbeddingStore
 from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.results.store import Result, StoredRanks
 from hbt_bench.tasks.registry import Selection, definitions, select_tasks
-from tests.encoders import plain_bert, torch_random_model
-
-LANGUAGES = ("de", "en", "sw")
-TIMES = {"evaluation_time", "date", "evaluation_phases"}
-
-
-def run(model, output, tasks="cldr-facts", languages=LANGUAGES, **options):
-    return Evaluation(ModelRequest(str(model)), select_tasks(tasks), output, languages, **options).run()
+from tests.factories import LANGUAGES, evaluate, plain_bert, result_content, torch_random_model
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +36,7 @@ def checkpoints(tmp_path_factory):
 def test_results_are_mtebs_and_carry_ranks_and_signature(checkpoints, tmp_path):
     from mteb.results import TaskResult
 
-    results = run(checkpoints[0], tmp_path)
+    results = evaluate(checkpoints[0], tmp_path)
     assert [result.task for result in results] == [
         f"cldr-facts-{mode}[de,en,sw]" for mode in ("mono", "cross", "multi")
     ]
@@ -78,12 +71,12 @@ def test_results_are_mtebs_and_carry_ranks_and_signature(checkpoints, tmp_path):
 
 
 def test_different_checkpoints_never_share_a_result(checkpoints, tmp_path):
-    first, second = (run(checkpoint, tmp_path)[2] for checkpoint in checkpoints)
+    first, second = (evaluate(checkpoint, tmp_path)[2] for checkpoint in checkpoints)
     assert first.model == second.model == "local/ckpt"
     assert first.revision != second.revision
     assert first.path != second.path
     assert first.scores["AP"] != second.scores["AP"]
-    assert run(checkpoints[0], tmp_path)[2].as_json() == first.as_json()
+    assert evaluate(checkpoints[0], tmp_path)[2].as_json() == first.as_json()
 
 
 def test_prompts_given_by_hand_have_results_of_their_own(checkpoints, tmp_path):
@@ -129,36 +122,36 @@ def test_passage_prompts_of_a_checkpoint_are_used_for_documents(checkpoints, tmp
 
 
 def test_what_is_done_is_not_done_again(checkpoints, tmp_path, monkeypatch):
-    before = run(checkpoints[0], tmp_path)
+    before = evaluate(checkpoints[0], tmp_path)
     times = [result.path.stat().st_mtime_ns for result in before]
     monkeypatch.setattr(ModelRequest, "load", lambda self: pytest.fail("the model was loaded for nothing"))
-    assert same(run(checkpoints[0], tmp_path), before)
+    assert same(evaluate(checkpoints[0], tmp_path), before)
     assert [result.path.stat().st_mtime_ns for result in before] == times
 
 
 def test_a_damaged_result_is_written_anew(checkpoints, tmp_path):
-    before = run(checkpoints[0], tmp_path)
-    good = content(before[2].path)
+    before = evaluate(checkpoints[0], tmp_path)
+    good = result_content(before[2].path)
     before[2].path.write_text(before[2].path.read_text()[:5000])
-    assert same(run(checkpoints[0], tmp_path), before)
-    assert content(before[2].path) == good
+    assert same(evaluate(checkpoints[0], tmp_path), before)
+    assert result_content(before[2].path) == good
 
 
 def test_a_stale_signature_is_not_taken_for_this_run(checkpoints, tmp_path):
-    result = run(checkpoints[0], tmp_path, "cldr-facts-mono")[0]
+    result = evaluate(checkpoints[0], tmp_path, "cldr-facts-mono")[0]
     stored = json.loads(result.path.read_text())
     stored["hbt_bench"]["signature"] = stored["hbt_bench"]["signature"].replace("text:sentence", "text:other")
     del stored["hbt_bench"]["check"]
     stored["scores"]["test"][0]["AP"] = 2.0
     result.path.write_text(json.dumps(stored))
-    assert run(checkpoints[0], tmp_path, "cldr-facts-mono")[0].as_json() == result.as_json()
+    assert evaluate(checkpoints[0], tmp_path, "cldr-facts-mono")[0].as_json() == result.as_json()
 
 
 def test_vectors_are_removed_after_success_and_kept_when_asked(checkpoints, tmp_path):
     cache = tmp_path / os.environ["HBT_BENCH_CACHE"] / "embeddings"
-    run(checkpoints[0], tmp_path / "one")
+    evaluate(checkpoints[0], tmp_path / "one")
     assert not list(cache.rglob("*.safetensors"))
-    run(checkpoints[0], tmp_path / "two", keep_embeddings=True)
+    evaluate(checkpoints[0], tmp_path / "two", keep_embeddings=True)
     assert list(cache.rglob("*.safetensors"))
 
 
@@ -174,10 +167,10 @@ def test_a_run_continues_with_the_vectors_it_has(checkpoints, tmp_path, monkeypa
 
     monkeypatch.setattr(EmbeddingStore, "put", failing_put)
     with pytest.raises(KeyboardInterrupt):
-        run(checkpoints[0], tmp_path)
+        evaluate(checkpoints[0], tmp_path)
     again = []
     monkeypatch.setattr(EmbeddingStore, "put", lambda self, texts, *rest: again.append(texts))
-    run(checkpoints[0], tmp_path)
+    evaluate(checkpoints[0], tmp_path)
     assert len(stored) == 4
     assert len(again) == 2  # queries and documents in three languages, one chunk each, are six
     assert not [texts for texts in again if texts in stored]
@@ -186,21 +179,6 @@ def test_a_run_continues_with_the_vectors_it_has(checkpoints, tmp_path, monkeypa
 def same(results, others):
     """Whether results are equal, NaN (nAUC of a measure that never varies) being equal to NaN."""
     return [result.as_json() for result in results] == [result.as_json() for result in others]
-
-
-def without_device(value):
-    """Drop the note of device and threads, wherever it stands."""
-    if isinstance(value, dict):
-        return {key: without_device(part) for key, part in value.items() if key != "device"}
-    return value
-
-
-def content(path):
-    """A result but for its times, and the threads that it took."""
-    parsed = json.loads(path.read_text(), parse_constant=str)  # NaN as text, to be equal to itself
-    del parsed["hbt_bench"]["speed"]
-    parsed = without_device(parsed)
-    return {key: value for key, value in parsed.items() if key not in TIMES}
 
 
 KILLER = """
@@ -217,7 +195,7 @@ from hbt_bench.tasks.registry import select_tasks
 torch.set_num_threads(1)  # threads do not survive a fork
 output = Path(sys.argv[2])
 
-def run(output):
+def evaluate(output):
     child = os.fork()
     if child == 0:
         Evaluation(ModelRequest(sys.argv[1]), select_tasks("cldr-facts"), output, ("de", "en")).run()
@@ -225,13 +203,13 @@ def run(output):
     return child
 
 started = time.monotonic()
-os.waitpid(run(output / "first"), 0)
+os.waitpid(evaluate(output / "first"), 0)
 whole = time.monotonic() - started
 generator = random.Random(20)
 files = 0
 for moment in range(20):
     place = output / f"round-{moment // 5}"  # five kills one upon the other, then a fresh folder
-    child = run(place)
+    child = evaluate(place)
     if moment % 2:  # just when the first result is there, however busy the machine is
         deadline = time.monotonic() + 10 * whole
         while not list(place.rglob("*Retrieval*.json")) and time.monotonic() < deadline:
@@ -246,7 +224,7 @@ for moment in range(20):
     damaged = [str(error) for error in found if isinstance(error, OutputError)]
     assert not damaged, damaged
 for place in range(4):
-    _, status = os.waitpid(run(output / f"round-{place}"), 0)
+    _, status = os.waitpid(evaluate(output / f"round-{place}"), 0)
     assert status == 0, status
 print(files)
 """
@@ -254,7 +232,7 @@ print(files)
 
 def test_killed_at_twenty_moments_and_run_again(checkpoints, tmp_path):
     """No unreadable file at any moment, and in the end the JSON of an undisturbed run but for its times."""
-    undisturbed = run(checkpoints[0], tmp_path / "undisturbed", languages=("de", "en"))
+    undisturbed = evaluate(checkpoints[0], tmp_path / "undisturbed", languages=("de", "en"))
     output = tmp_path / "killed"
     killer = subprocess.run(
         [sys.executable, "-c", KILLER, str(checkpoints[0]), str(output)], capture_output=True, text=True, check=False
@@ -264,13 +242,13 @@ def test_killed_at_twenty_moments_and_run_again(checkpoints, tmp_path):
     for place in range(4):
         for expected in undisturbed:
             path = output / f"round-{place}" / expected.path.relative_to(tmp_path / "undisturbed")
-            assert content(path) == content(expected.path)
+            assert result_content(path) == result_content(expected.path)
             ranks = expected.path.parent / "CldrFactsRetrieval_de_en.ranks.npz"
             assert (path.parent / ranks.name).read_bytes() == ranks.read_bytes()
 
 
 def test_full_disk_while_writing(checkpoints, tmp_path, monkeypatch):
-    before = run(checkpoints[0], tmp_path, "cldr-facts-mono")[0]
+    before = evaluate(checkpoints[0], tmp_path, "cldr-facts-mono")[0]
     kept = before.path.read_bytes()
 
     def full(descriptor):
@@ -278,7 +256,7 @@ def test_full_disk_while_writing(checkpoints, tmp_path, monkeypatch):
 
     monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OutputError, match="no space left"):
-        run(checkpoints[0], tmp_path, "cldr-facts-mono", overwrite=True)
+        evaluate(checkpoints[0], tmp_path, "cldr-facts-mono", overwrite=True)
     assert before.path.read_bytes() == kept
 
 
@@ -286,14 +264,14 @@ def test_output_that_cannot_be_written_is_told_before_the_model_loads(checkpoint
     monkeypatch.setattr(ModelRequest, "load", lambda self: pytest.fail("the model was loaded for nothing"))
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
-        run(checkpoints[0], tmp_path / "file" / "results")
+        evaluate(checkpoints[0], tmp_path / "file" / "results")
 
 
 def test_missing_data_are_told_before_the_model_loads(checkpoints, tmp_path, monkeypatch):
     monkeypatch.setattr(ModelRequest, "load", lambda self: pytest.fail("the model was loaded for nothing"))
     (tmp_path / "data").mkdir()
     with pytest.raises(DataError, match=r"raw\.githubusercontent\.com/google-research-datasets/lareqa"):
-        run(checkpoints[0], tmp_path / "results", "xquad-r-multi", None, data_dir=tmp_path / "data")
+        evaluate(checkpoints[0], tmp_path / "results", "xquad-r-multi", None, data_dir=tmp_path / "data")
 
 
 def test_a_model_of_nan_is_an_error_and_leaves_no_result(checkpoints, tmp_path):
@@ -304,7 +282,7 @@ def test_a_model_of_nan_is_an_error_and_leaves_no_result(checkpoints, tmp_path):
     weights = {name: np.full_like(value, np.nan) for name, value in load_file(folder / "model.safetensors").items()}
     save_file(weights, folder / "model.safetensors")
     with pytest.raises(ModelError, match="returned NaN"):
-        run(folder, tmp_path / "results")
+        evaluate(folder, tmp_path / "results")
     assert not list((tmp_path / "results").rglob("*.json"))
 
 
@@ -314,12 +292,12 @@ def test_damaged_weights_are_one_sentence(checkpoints, tmp_path):
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ModelError, match="cannot load") as caught:
-        run(folder, tmp_path / "results")
+        evaluate(folder, tmp_path / "results")
     assert "\n" not in str(caught.value)
 
 
 def test_incomplete_results_are_told_and_done_again(checkpoints, tmp_path):
-    result = run(checkpoints[0], tmp_path, "cldr-facts-cross")[0]
+    result = evaluate(checkpoints[0], tmp_path, "cldr-facts-cross")[0]
     stored = json.loads(result.path.read_text())
     del stored["scores"]["test"][0]
     head = stored["hbt_bench"]
@@ -327,7 +305,7 @@ def test_incomplete_results_are_told_and_done_again(checkpoints, tmp_path):
     del head["intervals"], head["shares"], head["check"]
     result.path.write_text(json.dumps(stored))
     assert not Result.read(result.path).complete
-    assert run(checkpoints[0], tmp_path, "cldr-facts-cross")[0].as_json() == result.as_json()
+    assert evaluate(checkpoints[0], tmp_path, "cldr-facts-cross")[0].as_json() == result.as_json()
 
 
 def test_a_plain_transformers_folder_is_mean_pooled_and_said(tmp_path, capsys):
@@ -418,11 +396,11 @@ def test_prompts_that_look_alike_in_a_path_do_not_meet(checkpoints, tmp_path):
 
 
 def test_ranks_that_are_gone_or_damaged_are_made_anew(checkpoints, tmp_path):
-    result = run(checkpoints[0], tmp_path)[2]
+    result = evaluate(checkpoints[0], tmp_path)[2]
     good = result.ranks.read_bytes()
     for damage in (lambda: result.ranks.unlink(), lambda: result.ranks.write_bytes(good[:-50])):
         damage()
-        run(checkpoints[0], tmp_path)
+        evaluate(checkpoints[0], tmp_path)
         assert result.ranks.read_bytes() == good
 
 
@@ -431,7 +409,7 @@ def test_a_cross_encoder_is_refused_before_it_loads(tmp_path, monkeypatch):
     (tmp_path / "reranker").mkdir()
     (tmp_path / "reranker" / "config.json").write_text('{"architectures": ["BertForSequenceClassification"]}')
     with pytest.raises(ModelError, match="is a cross-encoder, which re-ranks candidates"):
-        run(tmp_path / "reranker", tmp_path / "results")
+        evaluate(tmp_path / "reranker", tmp_path / "results")
 
 
 def test_a_cache_that_cannot_be_written_is_told_before_the_model_loads(checkpoints, tmp_path, monkeypatch):
@@ -439,4 +417,4 @@ def test_a_cache_that_cannot_be_written_is_told_before_the_model_loads(checkpoin
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("HBT_BENCH_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(OutputError, match="set HBT_BENCH_CACHE to another folder"):
-        run(checkpoints[0], tmp_path / "results")
+        evaluate(checkpoints[0], tmp_path / "results")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.encoders import torch_random_model
+from tests.factories import torch_random_model
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 if not EXAMPLES.is_dir():

@@ -11,7 +11,7 @@ from hbt_bench.cli.main import run as command
 from hbt_bench.reports.explain import explain, parse_signature
 from hbt_bench.results.store import Result, read_all
 from hbt_bench.tasks import registry
-from tests.encoders import torch_random_model
+from tests.factories import torch_random_model
 
 MINE = """
 name: mine

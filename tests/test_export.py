@@ -15,7 +15,7 @@ from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.reports.card import updated
 from hbt_bench.reports.export import export_mteb
 from hbt_bench.results.store import Result, read_all
-from tests.encoders import torch_random_model
+from tests.factories import torch_random_model
 
 NEW = Path(__file__).parent / "fixtures" / "format-2"
 

@@ -16,9 +16,7 @@ import yaml
 from hbt_bench.cli.main import run as command
 from hbt_bench.data.download import cache_dir
 from hbt_bench.ranking.store import EmbeddingStore
-from tests.encoders import torch_random_model
-from tests.test_evaluation import content, run
-from tests.test_training import SMALL, train, weights_hash
+from tests.factories import SMALL, evaluate, result_content, torch_random_model, train, weights_hash
 
 MODES = ("Monolingual", "CrossLingual", "Multilingual")
 
@@ -32,11 +30,11 @@ def model(tmp_path_factory):
 def undisturbed(model, tmp_path_factory):
     """What a run leaves that nothing disturbs, by the path below its output."""
     output = tmp_path_factory.mktemp("undisturbed")
-    return {result.path.relative_to(output): content(result.path) for result in run(model, output)}
+    return {result.path.relative_to(output): result_content(result.path) for result in evaluate(model, output)}
 
 
 def written(output):
-    found = {path.relative_to(output): content(path) for path in output.rglob("Cldr*.json")}
+    found = {path.relative_to(output): result_content(path) for path in output.rglob("Cldr*.json")}
     assert not list(output.rglob(".*.tmp"))
     return found
 
@@ -154,14 +152,14 @@ def test_two_trainings_at_once_into_the_same_folder(tmp_path, end):
 
 @pytest.mark.parametrize("damage", ["bit", "cut"])
 def test_damaged_vectors_are_encoded_again(model, tmp_path, undisturbed, damage):
-    run(model, tmp_path / "first", keep_embeddings=True)
+    evaluate(model, tmp_path / "first", keep_embeddings=True)
     stored = list((cache_dir() / "embeddings").rglob("*.safetensors"))
     assert stored
     for path in stored:
         body = bytearray(path.read_bytes())
         body[len(body) // 2] ^= 4
         path.write_bytes(body if damage == "bit" else body[:-7])
-    run(model, tmp_path / "second")
+    evaluate(model, tmp_path / "second")
     assert written(tmp_path / "second") == undisturbed
 
 
@@ -169,11 +167,11 @@ def test_a_clock_that_jumps(model, tmp_path, undisturbed, monkeypatch):
     now = time.time
     jumps = itertools.cycle([0, 86_400, -86_400 * 400, 3_600, -7])
     monkeypatch.setattr(time, "time", lambda: now() + next(jumps))
-    run(model, tmp_path)
+    evaluate(model, tmp_path)
     assert written(tmp_path) == undisturbed
     os.utime(next(tmp_path.rglob("Cldr*.json")), (1, 1))  # and a date from before there were computers of this kind
     monkeypatch.setattr(EmbeddingStore, "put", lambda *arguments: pytest.fail("what is done was done again"))
-    run(model, tmp_path)
+    evaluate(model, tmp_path)
 
 
 @pytest.mark.parametrize(

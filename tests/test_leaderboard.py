@@ -9,7 +9,6 @@ import io
 import json
 import shutil
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from hbt_bench.reports.rows import differ
 from hbt_bench.reports.table import Table, render
 from hbt_bench.results.intervals import EXCESS
 from hbt_bench.results.store import Result, read_all
+from tests.factories import FIXTURE, plant_fixture
 
 
 def result(
@@ -320,15 +320,10 @@ def test_a_measure_without_a_mode_is_that_of_the_multilingual_mode(tmp_path):
     ]
 
 
-FIXTURE = Path(__file__).parent / "fixtures" / "format-2"
-
-
 def test_ranks_by_measures_that_are_made_from_the_ranks(tmp_path):
     """Two models whose every rank differs by some places: told apart by each measure, in its own direction."""
-    from tests.test_report import plant
-
     shutil.copytree(FIXTURE, tmp_path, dirs_exist_ok=True)
-    plant(tmp_path, "local/worse", "0123456789abcdef", 40)
+    plant_fixture(tmp_path, "local/worse", "0123456789abcdef", 40)
     everything = [one for one in read_all(tmp_path) if isinstance(one, Result)]
     told = [  # scores that are not those of the ranks are noticed
         dataclasses.replace(

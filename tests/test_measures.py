@@ -15,7 +15,7 @@ from hbt_bench.measures.ranking import CUTOFFS, Ranking, mteb_scores, own_scores
 from hbt_bench.measures.registry import Measure
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.ranking.subsets import MODES, judged_subsets
-from tests.test_ranks import Matrix, random_collection, random_scores
+from tests.factories import Matrix, random_collection, random_scores
 
 
 @pytest.fixture

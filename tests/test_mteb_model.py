@@ -10,8 +10,7 @@ import pytest
 
 from hbt_bench.errors import ModelError, UsageError
 from hbt_bench.mteb.models import ModelRequest
-from tests.encoders import TestEncoder, hashed, torch_random_model
-from tests.test_cli import SCRIPT, environment
+from tests.factories import COMMANDS_SCRIPT, TestEncoder, child_environment, hashed, torch_random_model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -42,8 +41,8 @@ def offline(hub_cache, tmp_path_factory):
     commands = [["run", *line.split(), "--output", str(output / name)] for name, line in COMMANDS.items()]
     variables = {"HF_HOME": str(hub_cache), "HF_HUB_OFFLINE": "1", "HBT_BENCH_CACHE": str(output / "cache")}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps([commands, []])],
-        env=environment() | variables,
+        [sys.executable, "-c", COMMANDS_SCRIPT, json.dumps([commands, []])],
+        env=child_environment() | variables,
         capture_output=True,
         text=True,
         check=False,

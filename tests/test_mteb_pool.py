@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -19,31 +18,7 @@ from hbt_bench.measures.bias import Bias, scores
 from hbt_bench.mteb.tasks import ParallelRetrieval, SharedPass
 from hbt_bench.tasks import registry
 from hbt_bench.tasks.task import TaskSpec
-from tests.encoders import TestEncoder, hashed
-
-
-def data_set(folder, configs):
-    """A data set with configurations as on the hub: {config: {split: rows}}."""
-    folder.mkdir()
-    card = ["---", "configs:"]
-    for config, splits in configs.items():
-        card += [f"- config_name: {config}", "  data_files:"]
-        for split, rows in splits.items():
-            path = folder / config / f"{split}.jsonl"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-            card += [f"  - split: {split}", f"    path: {config}/{split}.jsonl"]
-    (folder / "README.md").write_text("\n".join([*card, "---"]))
-    return folder
-
-
-def retrieval(prefix, split, queries, corpus, qrels):
-    """The three configurations of a subset in MTEB's layout."""
-    return {
-        f"{prefix}-queries": {split: [{"_id": key, "text": text} for key, text in queries.items()]},
-        f"{prefix}-corpus": {split: [{"_id": key, "title": "", "text": text} for key, text in corpus.items()]},
-        f"{prefix}-qrels": {split: [{"query-id": q, "corpus-id": d, "score": grade} for q, d, grade in qrels]},
-    }
+from tests.factories import TestEncoder, hashed, hub_data_set, retrieval_configs
 
 
 @pytest.fixture
@@ -54,7 +29,7 @@ def stand_in(monkeypatch, tmp_path):
     found = mteb_reader._task
 
     def put(configs):
-        folder = data_set(tmp_path / "data", configs)
+        folder = hub_data_set(tmp_path / "data", configs)
 
         def task(name):
             one = found(name)
@@ -136,8 +111,12 @@ def test_only_what_is_asked_for_is_loaded(belebele):
 
 def miracl(stand_in):
     return stand_in(
-        retrieval("sw", "dev", {"1": "Nani?"}, {"1#0": "Moja.", "1#1": "Mbili."}, [("1", "1#0", 1), ("1", "1#1", 0)])
-        | retrieval("yo", "dev", {"1": "Tani?"}, {"1#0": "Kan.", "1#1": "Meji."}, [("1", "1#0", 1), ("1", "1#1", 1)])
+        retrieval_configs(
+            "sw", "dev", {"1": "Nani?"}, {"1#0": "Moja.", "1#1": "Mbili."}, [("1", "1#0", 1), ("1", "1#1", 0)]
+        )
+        | retrieval_configs(
+            "yo", "dev", {"1": "Tani?"}, {"1#0": "Kan.", "1#1": "Meji."}, [("1", "1#0", 1), ("1", "1#1", 1)]
+        )
     )
 
 
@@ -165,8 +144,8 @@ def test_ids_of_miracl_say_nothing_across_languages(stand_in):
 
 def test_topics_that_are_parallel_share_their_documents(stand_in):
     stand_in(
-        retrieval("fas", "test", {"7": "A?", "8": "B?"}, {"x": "a", "y": "b"}, [("7", "x", 3), ("8", "y", 1)])
-        | retrieval("rus", "test", {"7": "C?"}, {"x": "c", "z": "d"}, [("7", "z", 1), ("7", "x", 0)])
+        retrieval_configs("fas", "test", {"7": "A?", "8": "B?"}, {"x": "a", "y": "b"}, [("7", "x", 3), ("8", "y", 1)])
+        | retrieval_configs("rus", "test", {"7": "C?"}, {"x": "c", "z": "d"}, [("7", "z", 1), ("7", "x", 0)])
     )
     pool = spec(task="NeuCLIR2023Retrieval", parallel="queries", languages={"fa": "fas", "ru": "rus"}).load()
     assert [(query.id, query.question) for query in pool.queries] == [
@@ -188,7 +167,11 @@ def test_a_pool_of_neuclirs_form_equals_one_made_by_hand(stand_in):
         "zho": [("8", "w", 2)],
     }
     stand_in(
-        {k: v for code in topics for k, v in retrieval(code, "test", topics[code], texts[code], grades[code]).items()}
+        {
+            k: v
+            for code in topics
+            for k, v in retrieval_configs(code, "test", topics[code], texts[code], grades[code]).items()
+        }
     )
     codes = {"fas": "fa", "rus": "ru", "zho": "zh"}
     pool = spec(
@@ -222,7 +205,7 @@ def mlqa(stand_in, question="a" * 40):
             key = next(key for key, text in numbered.items() if text == texts[documents][answers[documents]])
             if queries != documents:  # the corpora of subsets differ, and are numbered each for itself
                 numbered, key = {"0": numbered[key]}, "0"
-            parts |= retrieval(
+            parts |= retrieval_configs(
                 f"{documents}-{queries}", "test", {question: questions[queries]}, numbered, [(question, key, 1)]
             )
     return stand_in(parts)
@@ -250,10 +233,10 @@ def test_ids_that_are_numbered_anew_are_refused(stand_in):
 
 def test_parts_that_do_not_share_ids_are_refused(stand_in):
     stand_in(
-        retrieval("deu-deu", "test", {"1": "Wer?"}, {"0": "eins"}, [("1", "0", 1)])
-        | retrieval("deu-eng", "test", {"1": "Who?"}, {"0": "eins"}, [("1", "0", 1)])
-        | retrieval("eng-deu", "test", {"1": "Was?"}, {"0": "one"}, [("1", "0", 1)])
-        | retrieval("eng-eng", "test", {"1": "Who?"}, {"0": "one"}, [("1", "0", 1)])
+        retrieval_configs("deu-deu", "test", {"1": "Wer?"}, {"0": "eins"}, [("1", "0", 1)])
+        | retrieval_configs("deu-eng", "test", {"1": "Who?"}, {"0": "eins"}, [("1", "0", 1)])
+        | retrieval_configs("eng-deu", "test", {"1": "Was?"}, {"0": "one"}, [("1", "0", 1)])
+        | retrieval_configs("eng-eng", "test", {"1": "Who?"}, {"0": "one"}, [("1", "0", 1)])
     )
     source = {"task": "MLQARetrieval", "languages": ["de", "en"], "parallel": "documents", "split": "test"}
     with pytest.raises(DataError, match="pool has the query id '1' with two texts in 'de': its parts do not share ids"):

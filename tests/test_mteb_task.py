@@ -15,8 +15,7 @@ from hbt_bench.errors import ModelError
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.mteb.shared_pass import MtebEncoder, SharedPass
 from hbt_bench.mteb.tasks import ParallelRetrieval
-from tests.encoders import TestEncoder, hashed
-from tests.test_bias import first_articles
+from tests.factories import TestEncoder, first_articles, hashed
 
 SHARED_KEYS = 148  # what mteb 2.26 emits per subset, without main_score
 

@@ -16,10 +16,7 @@ from hbt_bench.ranking import distributed, products
 from hbt_bench.ranking.products import Products
 from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.tasks.registry import select_tasks
-from tests.encoders import torch_random_model
-from tests.test_evaluation import content
-
-LANGUAGES = ("de", "en", "sw")
+from tests.factories import LANGUAGES, result_content, torch_random_model
 
 #: The command line, with tiles so small that both processes have several; process 1 may die at its second chunk.
 WORKER = """
@@ -75,7 +72,9 @@ def test_two_processes_have_the_numbers_of_one_and_continue_after_one_died(tmp_p
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(json.loads(done.stdout)["results"]) == 3  # one process printed them, and nothing else
     for result in expected:
-        assert content(tmp_path / "two" / result.path.relative_to(tmp_path / "one")) == content(result.path)
+        assert result_content(tmp_path / "two" / result.path.relative_to(tmp_path / "one")) == result_content(
+            result.path
+        )
     ranks = [next((tmp_path / name).rglob("*.ranks.npz")).read_bytes() for name in ("one", "two")]
     assert ranks[0] == ranks[1]
     assert not list(Path(os.environ["HBT_BENCH_CACHE"]).rglob("*.safetensors"))  # the last process removed them

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from copy import deepcopy
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,37 +22,9 @@ from hbt_bench.ranking.dense import DenseScorer
 from hbt_bench.ranking.kernels import DeviceKernel, HostKernel
 from hbt_bench.ranking.ranks import CONFIDENCE_DEPTH, TOP_K, rank
 from hbt_bench.ranking.subsets import MODES, Subset, SubsetQrels, judged_subsets
+from tests.factories import Matrix, Threads, random_collection, random_scores
 
 LANGUAGES = ("ar", "de", "en", "zh")
-
-
-class Matrix:
-    """A scorer that reads a matrix."""
-
-    def __init__(self, scores):
-        self.matrix = scores
-
-    def scores(self, rows):
-        return self.matrix[rows]
-
-
-def random_collection(generator, queries=20, documents=50, graded=False):
-    """Queries and documents in random languages, 1 to 6 relevant documents a query, ids in random order."""
-    names = generator.permutation(documents)
-    docs = [Document(f"d{name}", str(generator.choice(LANGUAGES)), f"text {name}") for name in names]
-    asks = [Query(f"q{row}", str(generator.choice(LANGUAGES)), f"ask {row}", f"q{row}") for row in range(queries)]
-    relevant = {}
-    for query in asks:
-        found = generator.choice(documents, size=generator.integers(1, min(7, documents + 1)), replace=False)
-        relevant[query.id] = {docs[d].id: int(generator.integers(1, 4)) if graded else 1 for d in found}
-    return Collection.from_records("random", asks, docs, relevant)
-
-
-def random_scores(generator, collection, levels):
-    """Scores with `levels` distinct values, so that few levels make many ties; None for no ties to speak of."""
-    shape = (len(collection.queries), len(collection.documents))
-    scores = generator.standard_normal(shape) if levels is None else generator.integers(0, levels, shape) - levels // 2
-    return scores.astype(np.float32)
 
 
 def naive(collection, scores, row, columns):
@@ -190,43 +157,6 @@ def own_copies(generator, collection):
 def relevant_columns(collection):
     offsets = collection.qrels.offsets
     return [collection.qrels.documents[start:stop].tolist() for start, stop in pairwise(offsets)]
-
-
-class Threads:
-    """Processes of one run, as threads of this one."""
-
-    def __init__(self, count):
-        self.count = count
-        self.barrier = threading.Barrier(count, timeout=20)
-        self.values = [None] * count
-        self.shared = []
-
-    def run(self, work):
-        def one(number):
-            try:
-                calls = {name: partial(getattr(self, name), number) for name in ("gather", "sum", "share")}
-                return work(SimpleNamespace(rank=number, count=self.count, **calls))
-            except BaseException:
-                self.barrier.abort()  # so that the others do not wait for it
-                raise
-
-        with ThreadPoolExecutor(self.count) as threads:
-            return list(threads.map(one, range(self.count)))
-
-    def sum(self, number, counts):
-        return np.sum(self.gather(number, counts), axis=0)
-
-    def share(self, number, value, source):
-        if number == source:
-            self.shared.append(source)
-        return self.gather(number, value)[source]
-
-    def gather(self, number, value):
-        self.values[number] = deepcopy(value)  # as it is sent
-        self.barrier.wait()
-        found = list(self.values)
-        self.barrier.wait()
-        return found
 
 
 @pytest.mark.parametrize("off", [0.0, 0.5])

@@ -6,79 +6,25 @@ import json
 import re
 import shutil
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import UsageError
-from hbt_bench.measures.bias import Bias
-from hbt_bench.measures.bias import scores as bias_scores
-from hbt_bench.measures.ranking import Ranking, own_scores
-from hbt_bench.ranking.ranks import Ranks
-from hbt_bench.ranking.subsets import judged_subsets
 from hbt_bench.reports import html
 from hbt_bench.reports.charts import CHARTS
 from hbt_bench.reports.page import ReportRequest
 from hbt_bench.reports.row_builder import Choice
 from hbt_bench.reports.rows import LeaderboardRow
 from hbt_bench.reports.sweep import sweep
-from hbt_bench.results.intervals import Intervals
-from hbt_bench.results.store import Result, StoredRanks, read_all, write
+from hbt_bench.results.store import Result, read_all
 from tests import browser
+from tests.factories import FIXTURE, plant_fixture
 
-FIXTURE = Path(__file__).parent / "fixtures" / "format-2"
 EVIL = "<img src=x onerror=alert(1)>"
 TRAINED = {"init": "xlm-r", "steps": 600, "pairs_seen": 76800}
 QUESTION = "</script><script>alert(2)</script><b onclick=alert(3)>متى ولدت؟</b> &amp; ${1}"
-
-
-@cache
-def moved(by):
-    """The fixture with every rank lower by some places: the file of ranks, and each task with its intervals.
-
-    The last of the 364 documents become the first, which are others than the relevant ones where these are known.
-    """
-    source = next(FIXTURE.glob("*/*"))
-    path = next(source.glob("*.npz"))
-    stored = StoredRanks.read(path)
-    pool = ((stored.ranks.pool - 1 + by) % 364 + 1).astype(np.int32)
-    answers = stored.judgements.qrels.documents.reshape(len(stored.ranks.top), -1)
-    top = np.array([np.setdiff1d(np.arange(24), found)[:20] for found in answers], np.int32) if by else stored.ranks.top
-    for row, found, ranks in zip(top, answers, pool.reshape(answers.shape), strict=True):
-        row[ranks[ranks <= 20] - 1] = found[ranks <= 20]
-    ranks = Ranks(pool, stored.ranks.block, top)
-    found = []
-    for task in sorted(source.glob("*Retrieval_de_en.json")):
-        content = json.loads(task.read_text())
-        about = {key: value for key, value in content.pop("hbt_bench").items() if key not in DERIVED}
-        result = Result.read(task)
-        made = Intervals.of(stored.judgements, ranks, result.place[1])
-        for judged in judged_subsets(stored.judgements, result.place[1]):
-            entry = next(one for one in content["scores"]["test"] if one["hf_subset"] == judged.subset.name)
-            scores = own_scores(Ranking.of(stored.judgements, ranks, judged), result.place[1] == "multi")
-            if result.place[1] == "multi":
-                scores |= bias_scores(Bias(stored.judgements, ranks))[judged.subset.queries]
-            entry |= {measure: round(value, 6) for measure, value in scores.items()}  # as MTEB writes them
-        found.append((task.name, content, about, made))
-    return path.name, StoredRanks(stored.data, stored.judgements, ranks), found
-
-
-DERIVED = ("format", "values", "intervals", "shares", "mteb_name")
-
-
-def plant(output, model, revision, by, training=None):
-    """Write the fixture's results under another name, with other ranks and the scores that follow from them."""
-    folder = output / re.sub(r"\W", "_", model) / revision
-    folder.mkdir(parents=True)
-    name, stored, tasks = moved(by)
-    stored.write(folder / name)
-    for task, content, about, made in tasks:
-        signature = re.sub("model:[^|]*", f"model:{model}@{revision}", about["signature"])
-        about = {**about, "model": model, "revision": revision, "signature": signature, "training": training or {}}
-        write(folder / task, content, about, {"name": model, "revision": revision}, made)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +32,7 @@ def results(tmp_path_factory):
     """50 models: BM25, one with a name that is markup, and a sweep over alpha with four seeds, and one more."""
     output = tmp_path_factory.mktemp("results")
     shutil.copytree(FIXTURE, output, dirs_exist_ok=True)
-    plant(output, EVIL, "0000000000000001", 3)
+    plant_fixture(output, EVIL, "0000000000000001", 3)
     for number in range(48):
         strategy, alpha = ("hybrid", "mixed")[number % 2], (number // 2 % 6) / 5
         recipe = {"strategy": strategy, "alpha": alpha, "seed": number // 12, **TRAINED}
@@ -94,7 +40,7 @@ def results(tmp_path_factory):
             recipe = {"strategy": "monolingual", "alpha": 0.5, "seed": 1, **TRAINED}  # an end of hybrid's, at 1
         if number == 45:
             recipe = {**recipe, "steps": 99}  # trained in another way, so no point of the curve
-        plant(output, f"local/{strategy}-{number:02}", f"{number + 16:016x}", number % 12, recipe)
+        plant_fixture(output, f"local/{strategy}-{number:02}", f"{number + 16:016x}", number % 12, recipe)
     return output
 
 

@@ -17,7 +17,7 @@ from hbt_bench.results.evaluate import Evaluation, _data_revision
 from hbt_bench.tasks.registry import definitions, select_tasks, suites
 from hbt_bench.tasks.schema import FileSource
 from hbt_bench.tasks.sources import BeirSource, MtebSource
-from tests.test_mteb_pool import data_set, retrieval
+from tests.factories import hub_data_set, retrieval_configs
 
 FOLDER = Path(__file__).parents[1] / "tasks"
 COMMIT = "[0-9a-f]{40}"
@@ -114,9 +114,11 @@ def test_a_task_of_beir_that_mteb_puts_together_runs(tmp_path, monkeypatch):
     task = mteb.get_task("CQADupstackRetrieval")
     parts = list(task.metadata.tasks)[:2]
     for number, part in enumerate(parts):
-        layout = retrieval("x", "test", {"1": "red apple"}, {"a": "red apple pie", "b": "blue sky"}, [("1", "a", 1)])
+        layout = retrieval_configs(
+            "x", "test", {"1": "red apple"}, {"a": "red apple pie", "b": "blue sky"}, [("1", "a", 1)]
+        )
         plain = {config.removeprefix("x-").replace("qrels", "default"): rows for config, rows in layout.items()}
-        folder = data_set(tmp_path / f"data{number}", plain)
+        folder = hub_data_set(tmp_path / f"data{number}", plain)
         part.metadata = part.metadata.model_copy(
             update={"dataset": {"path": str(folder), "revision": f"{number}" * 40}}
         )

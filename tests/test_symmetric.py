@@ -14,7 +14,7 @@ from hbt_bench.mteb.shared_pass import SharedPass
 from hbt_bench.ranking.dense import DenseScorer, distinct_texts
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.tasks.registry import select_tasks
-from tests.encoders import TestEncoder, hashed, torch_random_model
+from tests.factories import TestEncoder, hashed, torch_random_model
 
 
 def bitext(extra=()):

@@ -1,6 +1,5 @@
 """Training runs: what they leave behind, and that nothing but the recipe decides it."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -24,27 +23,7 @@ from hbt_bench.training.data import TrainingData, dev_collection
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.run import RECIPE_FILE, Training
 from hbt_bench.training.trainer import PlanTrainer
-from tests.encoders import plain_bert
-
-SMALL = {
-    "init": "tiny:1x32",
-    "vocabulary": 600,
-    "languages": ("de", "en", "sw"),
-    "batch_size": 16,
-    "steps": 12,
-    "learning_rate": 1e-3,
-    "save_every": 4,
-    "guard": (),
-}
-
-
-def weights_hash(folder):
-    return hashlib.sha256((Path(folder) / "model.safetensors").read_bytes()).hexdigest()
-
-
-def train(output, **changes):
-    options = {key: changes.pop(key) for key in ("resume", "overwrite", "say", "folders", "progress") if key in changes}
-    return Training(Recipe(**{**SMALL, **changes}), Path(output), **options).run()
+from tests.factories import SMALL, plain_bert, train, weights_hash
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,7 @@ from hbt_bench.cli.main import run as command
 from hbt_bench.errors import DataError, ModelError
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.yaml_file import YamlFile
-
-from .encoders import torch_random_model
+from tests.factories import torch_random_model
 
 PACKAGE = Path(hbt_bench.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
