@@ -6,7 +6,7 @@ BIN := .venv/bin
 JOBS ?= 2
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
-.PHONY: quickstart test coverage lint docs package fuzz mutation compat golden audit studies-smoke benchmarks benchmarks-large benchmarks-gpu results screenshots clean
+.PHONY: quickstart test coverage lint docs package fuzz mutation compat golden audit studies-smoke benchmarks benchmarks-large benchmarks-gpu results screenshots trim-results clean
 quickstart: .venv/runtime
 	$(BIN)/hbt-bench quickstart
 
@@ -113,6 +113,10 @@ screenshots: .venv/dev
 .venv/dev: .venv/runtime
 	$(BIN)/pip install -q -c constraints.txt -e '.[bm25,dev,docs]'
 	touch $@
+
+# Results as README and docs cite them, without what a command makes again: at most 20 MB.
+trim-results: .venv/dev
+	PYTHONPATH=. $(BIN)/python benchmarks/trim_results.py results
 
 clean:
 	rm -rf .venv build dist quickstart runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
