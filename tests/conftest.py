@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 from pathlib import Path
@@ -29,6 +30,20 @@ def data_dir():
     if not (folder / "lareqa").is_dir():
         pytest.skip("the real data are not here: set HBT_BENCH_DATA to a folder that has lareqa/")
     return folder
+
+
+@pytest.fixture
+def messages():
+    """The messages of the library, of all levels, as a list that grows."""
+    texts = []
+    handler = logging.Handler()
+    handler.emit = lambda record: texts.append(record.getMessage())
+    logger = logging.getLogger("hbt_bench")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield texts
+    logger.removeHandler(handler)
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

@@ -265,11 +265,13 @@ SMALL = {
 
 def train(output, **changes):
     """Train by the small recipe with changes; options of `Training` may be among them."""
+    from hbt_bench.log import show_progress
     from hbt_bench.training.recipe import Recipe
     from hbt_bench.training.run import Training
 
-    options = {key: changes.pop(key) for key in ("resume", "overwrite", "say", "folders", "progress") if key in changes}
-    return Training(Recipe(**{**SMALL, **changes}), Path(output), **options).run()
+    options = {key: changes.pop(key) for key in ("resume", "overwrite", "folders") if key in changes}
+    with show_progress(changes.pop("progress", lambda *rest: None)):
+        return Training(Recipe(**{**SMALL, **changes}), Path(output), **options).run()
 
 
 def weights_hash(folder):
@@ -333,7 +335,7 @@ def _moved(by):
         intervals = Intervals.of(stored.judgements, ranks, result.place[1])
         for judged in judged_subsets(stored.judgements, result.place[1]):
             entry = next(entry for entry in content["scores"]["test"] if entry["hf_subset"] == judged.subset.name)
-            scores = own_scores(Ranking.of(stored.judgements, ranks, judged), result.place[1] == "multi")
+            scores = own_scores(Ranking.from_ranks(stored.judgements, ranks, judged), result.place[1] == "multi")
             if result.place[1] == "multi":
                 scores |= bias_scores(Bias(stored.judgements, ranks))[judged.subset.queries]
             entry |= {measure: round(value, 6) for measure, value in scores.items()}  # as MTEB writes them

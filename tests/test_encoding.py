@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from hbt_bench.errors import ModelError
 from hbt_bench.distributed import ALONE
+from hbt_bench.errors import ModelError
 from hbt_bench.ranking.encode import Chunk, Encoding
 from hbt_bench.ranking.store import EmbeddingStore
 from tests.factories import Threads

@@ -308,19 +308,17 @@ def test_incomplete_results_are_told_and_done_again(checkpoints, tmp_path):
     assert evaluate(checkpoints[0], tmp_path, "cldr-facts-cross")[0].as_json() == result.as_json()
 
 
-def test_a_plain_transformers_folder_is_mean_pooled_and_said(tmp_path, capsys):
+def test_a_plain_transformers_folder_is_mean_pooled_and_said(tmp_path, capsys, messages):
     plain_bert(tmp_path / "bert")
-    said = []
     evaluation = Evaluation(
         ModelRequest(str(tmp_path / "bert")),
         select_tasks("cldr-facts-mono"),
         tmp_path / "results",
         ("en",),
-        say=said.append,
     )
     result = evaluation.run()[0]
     assert 0 < result.scores["AP"] <= 1
-    assert any("mean pooling" in message for message in said)
+    assert any("mean pooling" in message for message in messages)
 
 
 @pytest.mark.parametrize("model", ["checkpoint", "bm25"])

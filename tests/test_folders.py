@@ -295,18 +295,17 @@ def test_bias_of_a_task_of_ones_own(folder, own):
     assert "The 2 worst questions" in out
 
 
-def test_the_report_says_how_a_task_of_ones_own_is_found(folder, own):
+def test_the_report_says_how_a_task_of_ones_own_is_found(folder, own, messages):
     found = [one for one in read_all(folder / "results") if isinstance(one, Result)]
     assert len(found) == 3
-    said = []
     registry.forget()
-    [board] = ReportRequest(say=said.append).content(found)["boards"]
+    [board] = ReportRequest().content(found)["boards"]
     missing = UNKNOWN.format("mine[de,en]")
-    assert said == [f"the questions and the comparison on mine[de,en] are left out: {missing}"]
+    assert messages == [f"the questions and the comparison on mine[de,en] are left out: {missing}"]
     registry.add(folder)
-    said.clear()
-    [board] = ReportRequest(say=said.append).content(found)["boards"]
-    assert (said, board["texts"]) == ([], True)
+    messages.clear()
+    [board] = ReportRequest().content(found)["boards"]
+    assert (messages, board["texts"]) == ([], True)
 
 
 def _processor_seconds(*arguments):

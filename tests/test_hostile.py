@@ -143,17 +143,6 @@ def test_a_pipe_is_no_task_and_no_data(tmp_path, monkeypatch, capsys, soon):
     registry.forget()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="folders of POSIX can go while they are used")
-def test_a_current_folder_that_is_gone(tmp_path, monkeypatch, capsys):
-    (tmp_path / "d.jsonl").write_text('{"id": 1, "lang": "en", "q": "a", "d": "b"}\n')
-    (tmp_path / "gone").mkdir()
-    monkeypatch.chdir(tmp_path / "gone")
-    (tmp_path / "gone").rmdir()
-    for arguments in (["report", str(FIXTURE)], ["tasks", "new", "x", "--from", str(tmp_path / "d.jsonl")]):
-        assert command(arguments) == 2
-        assert capsys.readouterr().err == "hbt-bench: the current folder is not there any more: change to another\n"
-
-
 @pytest.fixture
 def results(tmp_path):
     """BM25, and another model whose multilingual result is to be spoiled."""

@@ -16,7 +16,8 @@ PACKAGE = Path(hbt_bench.__file__).parent
 LAYERS = {
     "errors": 0,
     "text": 0,
-    "log": 1,
+    "log": 0,
+    "distributed": 1,
     "languages": 1,
     "files": 1,
     "yaml_file": 1,

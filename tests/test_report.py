@@ -169,15 +169,14 @@ def test_a_baseline_that_is_not_there(results):
         ReportRequest(Choice(models=("x",))).content(found)
 
 
-def test_only_the_best_are_looked_at_closely(results, monkeypatch):
+def test_only_the_best_are_looked_at_closely(results, monkeypatch, messages):
     from hbt_bench.reports import page as module
 
     monkeypatch.setattr(module, "CLOSEUPS", 3)
     found = [one for one in read_all(results) if isinstance(one, Result)]
-    said = []
-    [board] = ReportRequest(say=said.append).content(found)["boards"]
+    [board] = ReportRequest().content(found)["boards"]
     assert [row["closeup"] is not None for row in board["rows"]] == [True] * 3 + [False] * 47
-    assert "matrices and questions on cldr-facts[de,en] are of the best 3 of 50 models" in said
+    assert "matrices and questions on cldr-facts[de,en] are of the best 3 of 50 models" in messages
 
 
 def test_some_languages_alone_have_no_comparison(results):
@@ -187,15 +186,14 @@ def test_some_languages_alone_have_no_comparison(results):
     assert len(board["rows"]) == 50
 
 
-def test_texts_of_other_data_are_left_out(tmp_path, monkeypatch):
+def test_texts_of_other_data_are_left_out(tmp_path, monkeypatch, messages):
     shutil.copytree(FIXTURE, tmp_path / "results")
     found = [one for one in read_all(tmp_path / "results") if isinstance(one, Result)]
     data = found[0].fields["data"]
     others = [replace(one, signature=one.signature.replace(data, "f" * 16)) for one in found]
-    said = []
-    [board] = ReportRequest(say=said.append).content(others)["boards"]
+    [board] = ReportRequest().content(others)["boards"]
     assert not board["texts"]
-    assert "the questions of cldr-facts[de,en] are left out: the data here are not those of the results" in said
+    assert "the questions of cldr-facts[de,en] are left out: the data here are not those of the results" in messages
     assert [row["closeup"] for row in board["rows"]] == [None]  # its ranks are of other data too
 
 

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from hbt_bench.distributed import ALONE
 from hbt_bench.errors import OutputError
-from hbt_bench.ranking.distributed import ALONE
 from hbt_bench.ranking.encode import Chunk, Encoding
 from hbt_bench.ranking.store import EmbeddingStore
 

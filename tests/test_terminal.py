@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import pty
-import re
 import shutil
 import subprocess
 import sys
@@ -15,9 +15,10 @@ from pathlib import Path
 import click
 import pytest
 
-from hbt_bench.cli.progress import Bars
+from hbt_bench.cli.main import cli, run
+from hbt_bench.cli.progress import progress_bars
 from hbt_bench.cli.terminal import Terminal
-from hbt_bench.data.data_files import DataFiles
+from hbt_bench.log import counter
 from hbt_bench.text import one_line, visible
 
 ROOT = Path(__file__).parents[1]
@@ -54,13 +55,6 @@ def test_signs_that_turn_the_direction_are_question_marks(sign):
     stream = Tty()
     Terminal(stream).write(f"a{sign}b")
     assert stream.getvalue() == visible(f"a{sign}b") == one_line(f"a{sign}b") == "a?b"
-
-
-def test_bars_move_the_cursor_on_stderr_and_do_nothing_else():
-    bar = "\rranking queries:  50%|█████     | 1/2\n\x1b[A\r          \r\x1b[32mdone\x1b[0m"
-    stream = Tty()
-    Terminal(stream, moves=True).write(f"{bar}\x1b[2J\x1b[5A\x9b")
-    assert stream.getvalue() == f"{bar}?[2J?[5A?"
 
 
 def test_nothing_is_written_past_the_guard(monkeypatch):
@@ -147,30 +141,40 @@ def test_neither_does_the_name_of_a_file(tmp_path):
     (tmp_path / "t.yaml").write_text(TASK.format(path=r"a\x9b31mX\x9b2J\u202E.jsonl"))
     code, written = under_a_terminal(["run", "--model", "bm25", "--tasks", tmp_path / "t.yaml"])
     assert code == 3, written
-    assert "is no path inside a folder" in written
+    assert "is not a path in a folder" in written
     assert "a?31mX?2J?.jsonl" in written
     assert not {"\x9b", "\u202e"} & set(written)
 
 
-def test_what_is_told_of_files_sends_nothing_either(tmp_path, capsys):
-    for folder in ("a\x9b2J", "b"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "x").write_text(folder)
-    assert DataFiles("t", tmp_path / "b", tmp_path / "a\x9b2J").find("x").read_text() == "a\x9b2J"
-    told = capsys.readouterr().err
-    assert "a?2J/x is read; " in told
-    assert "\x9b" not in told
+def test_message_has_one_line_without_control_codes(monkeypatch, capsys):
+    @click.command("warn")
+    def warn():
+        logging.getLogger("hbt_bench.data").warning("a\x9b2J/x\nis read")
+
+    monkeypatch.setattr(cli, "get_command", lambda context, name: warn)
+    assert run(["tasks"]) == 0
+    assert capsys.readouterr().err == "hbt-bench: a?2J/x is read\n"
+    logging.getLogger("hbt_bench.data").warning("after the command")
+    assert capsys.readouterr().err == ""  # pytest's own handler has it
 
 
-def test_a_bar_is_drawn_on_a_terminal(monkeypatch):
+def test_bar_appears_on_terminal(monkeypatch):
     stream = Tty()
-    monkeypatch.setattr(sys, "stderr", Terminal(stream, moves=True))
-    with Bars() as bars:
-        bars.update("rank", 1, 2)
-        bars.update("rank", 1, 2)
-    assert re.match(r"\rranking queries: +0%\|", stream.getvalue())
-    assert stream.getvalue().endswith("\r")
-    assert "?" not in stream.getvalue().replace("[00:00<?, ?/s]", "")  # tqdm's own, of a rate it does not know yet
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress_bars():
+        count = counter("ranking queries", 2)
+        count(1)
+        count(1)
+    assert "ranking queries" in stream.getvalue()
+    assert "2/2" in stream.getvalue()
+    assert stream.getvalue().endswith("\x1b[1A\x1b[2K")  # the bar is gone
+
+
+def test_no_bar_without_terminal(capsys):
+    with progress_bars():
+        counter("ranking queries", 2)(1)
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

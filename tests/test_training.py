@@ -67,15 +67,14 @@ def test_the_model_card_is_one(trained):
 def test_the_same_seed_gives_the_same_weights(trained, tmp_path):
     again = train(tmp_path / "again")
     assert weights_hash(again) == weights_hash(trained)
-    assert Checkpoint.at(again).revision == Checkpoint.at(trained).revision
+    assert Checkpoint.from_folder(again).revision == Checkpoint.from_folder(trained).revision
     assert weights_hash(train(tmp_path / "other", seed=1)) != weights_hash(trained)
 
 
-def test_a_second_run_does_nothing_and_another_recipe_is_refused(trained):
-    said = []
+def test_a_second_run_does_nothing_and_another_recipe_is_refused(trained, messages):
     before = (trained / "model.safetensors").stat().st_mtime_ns
-    train(trained, say=said.append)
-    assert said == [f"{trained} has this model already"]
+    train(trained)
+    assert messages == [f"{trained} has this model already"]
     assert (trained / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(UsageError, match=r"has a model of another recipe \(it differs in alpha\)"):
         train(trained, alpha=0.7)
@@ -86,7 +85,7 @@ class StoppedError(Exception):
 
 
 def stop_after(step):
-    def progress(done, steps, line):
+    def progress(stage, done, total, note=""):
         if done == step:
             raise StoppedError
 
@@ -94,32 +93,30 @@ def stop_after(step):
 
 
 @pytest.mark.parametrize("changes", [{}, {"accumulation": 2}, {"init": "static:32", "workers": 1}])
-def test_a_stopped_run_continues_to_the_same_weights(tmp_path, changes):
+def test_a_stopped_run_continues_to_the_same_weights(tmp_path, changes, messages):
     with pytest.raises(StoppedError):
         train(tmp_path / "stopped", progress=stop_after(10), **changes)
     kept = sorted(path.name for path in (tmp_path / "stopped" / "checkpoints").iterdir())
     assert kept == ["checkpoint-4", "checkpoint-8"]
-    said = []
     lines = {}
     resumed = train(
-        tmp_path / "stopped", say=said.append, progress=lambda done, steps, line: lines.update({done: line}), **changes
+        tmp_path / "stopped", progress=lambda stage, done, total, note: lines.update({done: note}), **changes
     )
-    assert "continuing from checkpoint-8" in said
+    assert "continuing from checkpoint-8" in messages
     whole = {}
     undisturbed = train(
-        tmp_path / "undisturbed", progress=lambda done, steps, line: whole.update({done: line}), **changes
+        tmp_path / "undisturbed", progress=lambda stage, done, total, note: whole.update({done: note}), **changes
     )
     assert weights_hash(resumed) == weights_hash(undisturbed)
     assert lines[12].split(", ")[-1] == whole[12].split(", ")[-1]  # the shares of the kinds of batch
 
 
-def test_an_unfinished_checkpoint_is_not_continued_from(tmp_path):
+def test_an_unfinished_checkpoint_is_not_continued_from(tmp_path, messages):
     with pytest.raises(StoppedError):
         train(tmp_path / "m", progress=stop_after(10))
     (tmp_path / "m" / "checkpoints" / "checkpoint-8" / COMPLETE).unlink()
-    said = []
-    train(tmp_path / "m", say=said.append)
-    assert "continuing from checkpoint-4" in said
+    train(tmp_path / "m")
+    assert "continuing from checkpoint-4" in messages
     assert weights_hash(tmp_path / "m") == weights_hash(train(tmp_path / "n"))
 
 
@@ -165,12 +162,12 @@ def garble(path):
         (COMPLETE, garble),
     ],
 )
-def test_a_damaged_checkpoint_is_not_continued_from(tmp_path, stopped, name, damage):
+def test_a_damaged_checkpoint_is_not_continued_from(tmp_path, stopped, name, damage, messages):
     folder = shutil.copytree(stopped[0], tmp_path / "m")
     damage(folder / "checkpoints" / "checkpoint-8" / name)
-    said = []
-    train(folder, say=said.append, **STATIC)
-    assert said == ["checkpoint-8 is unfinished or damaged: it is not continued from", "continuing from checkpoint-4"]
+    train(folder, **STATIC)
+    unfinished = "checkpoint-8 is unfinished or damaged: it is not continued from"
+    assert messages == [unfinished, "continuing from checkpoint-4"]
     assert weights_hash(folder) == stopped[1]
 
 
@@ -195,7 +192,7 @@ def test_with_no_checkpoint_that_is_whole_training_starts_again(tmp_path, stoppe
     assert weights_hash(folder) == stopped[1]
 
 
-def test_damage_to_the_best_weights_so_far_is_seen_too(tmp_path):
+def test_damage_to_the_best_weights_so_far_is_seen_too(tmp_path, messages):
     """They are not those of the newest checkpoint, and the run would end with them."""
     changes = {"init": "static:32", "dev": "cldr-facts", "dev_every": 2, "learning_rate": 1e-9}
     undisturbed = train(tmp_path / "a", **changes)
@@ -204,9 +201,8 @@ def test_damage_to_the_best_weights_so_far_is_seen_too(tmp_path):
     checkpoints = tmp_path / "b" / "checkpoints"
     assert {path.name for path in checkpoints.glob("checkpoint-*")} == {"checkpoint-2", "checkpoint-6"}
     flip(checkpoints / "checkpoint-2" / "model.safetensors")
-    said = []
-    resumed = train(tmp_path / "b", say=said.append, **changes)
-    assert not [line for line in said if "continuing" in line]
+    resumed = train(tmp_path / "b", **changes)
+    assert not [line for line in messages if "continuing" in line]
     assert weights_hash(resumed) == weights_hash(undisturbed)
 
 
@@ -284,7 +280,7 @@ def test_a_real_overflow_is_noticed(tmp_path):
         assert all(bool(torch.isfinite(part).all()) for part in load_file(path).values())
 
 
-def test_an_overwrite_that_is_killed_leaves_no_complete_model(tmp_path, monkeypatch):
+def test_an_overwrite_that_is_killed_leaves_no_complete_model(tmp_path, monkeypatch, messages):
     train(tmp_path / "m")
 
     def killed(*arguments):
@@ -294,11 +290,10 @@ def test_an_overwrite_that_is_killed_leaves_no_complete_model(tmp_path, monkeypa
     with pytest.raises(StoppedError):
         train(tmp_path / "m", init="static:32", overwrite=True)
     monkeypatch.undo()
-    said = []
-    folder = train(tmp_path / "m", init="static:32", say=said.append)
-    assert f"{folder} has this model already" not in said
+    folder = train(tmp_path / "m", init="static:32")
+    assert f"{folder} has this model already" not in messages
     assert not (folder / "1_Pooling").exists()
-    assert Checkpoint.at(folder).revision == Checkpoint.at(train(tmp_path / "n", init="static:32")).revision
+    assert Checkpoint.from_folder(folder).revision == Checkpoint.from_folder(train(tmp_path / "n", init="static:32")).revision
 
 
 def test_a_full_disk(tmp_path, monkeypatch):
@@ -452,18 +447,17 @@ def test_development_on_a_collection_of_ones_own(tmp_path):
     assert len(collection.queries) == 10
 
 
-def test_languages_too_small_for_a_batch_are_said(tmp_path):
+def test_languages_too_small_for_a_batch_are_said(tmp_path, messages):
     codes = [("en", "de") if number < 5 else ("en",) for number in range(30)]
     rows = [
         {"id": str(number), "texts": {code: {"q": f"{code} {number}?", "p": f"{code} {number}."} for code in there}}
         for number, there in enumerate(codes)
     ]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    said = []
     data = [{"path": "a.jsonl", "query": "q", "passage": "p"}]
     recipe = Recipe(**{**SMALL, "languages": None, "strategy": "monolingual", "steps": 2, "data": data})
-    TrainingData.load(recipe, (tmp_path,), say=said.append)
-    assert said == ["a has too few items for a whole batch in de-de (5): none is drawn there"]
+    TrainingData.load(recipe, (tmp_path,))
+    assert messages == ["a has too few items for a whole batch in de-de (5): none is drawn there"]
 
 
 def test_the_guard(tmp_path, data_dir):

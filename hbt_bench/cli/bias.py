@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import textwrap
 from collections.abc import Iterable
 from dataclasses import replace
@@ -13,7 +14,6 @@ import numpy as np
 
 from hbt_bench.cli import options
 from hbt_bench.errors import DataError, UsageError
-from hbt_bench.log import tell
 from hbt_bench.tasks.registry import base_name, select_tasks, task_names, unknown
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from hbt_bench.reports.bias import BiasReport, WorstQuery
     from hbt_bench.results.store import Result
+
+log = logging.getLogger(__name__)
 
 
 @click.command("bias")
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 @options.data_dir
 @options.task_dir
 @options.formats("table", "json", "md", "csv")
-@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Also write a plot: .png or .svg.")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Also write a plot: .png, .svg or .pdf.")
 def command(
     source: str,
     task: str,
@@ -50,12 +52,12 @@ def command(
     hbt-bench bias results/local__ckpt/9285d5c87e2fe26e/XQuADRMultilingualRetrieval.json
     hbt-bench bias ckpt/ --task xquad-r-multi --plot bias.png
     """  # noqa: D301
-    from hbt_bench.reports import plots
+    from hbt_bench.reports import chart_files
     from hbt_bench.reports.bias import BiasReport
     from hbt_bench.results.store import Result
 
     if plot:
-        plots.check(plot)
+        chart_files.check(plot)
     is_file = source.endswith(".json") and Path(source).is_file()
     if source.endswith(".json") and not is_file:
         raise UsageError(f"there is no file {source}: name a result, as in results/<model>/<revision>/<Task>.json")
@@ -73,16 +75,18 @@ def command(
         collection = select_tasks(name)[0].spec.load(stored.judgements.languages, data_dir)  # type: ignore[union-attr]
         if collection.fingerprint != stored.data:
             collection = None
-            tell("the texts are left out: the data here are not those of the result")
+            log.warning("the texts are left out: the data here are not those of the result")
     except (DataError, UsageError) as error:
-        tell(f"the texts are left out: {error}")
+        log.warning(f"the texts are left out: {error}")
     from hbt_bench.measures.bias import Bias
 
     report = BiasReport.of(
         Bias(stored.judgements, stored.ranks), result.task, result.label, result.signature, collection
     )
     if plot:
-        plots.plot_bias(report, plot)
+        from hbt_bench.reports.charts import bias
+
+        chart_files.write(bias(report), plot)
     if style == "table":
         show(report)
     else:
@@ -91,7 +95,7 @@ def command(
 
 def _evaluated(model: str, task: str, languages: tuple[str, ...] | None, output: Path, data_dir: Path | None) -> Result:
     """The result of a model, from disk or evaluated now."""
-    from hbt_bench.cli.progress import Bars
+    from hbt_bench.cli.progress import progress_bars
     from hbt_bench.mteb.models import ModelRequest
     from hbt_bench.results.evaluate import Evaluation
 
@@ -102,9 +106,9 @@ def _evaluated(model: str, task: str, languages: tuple[str, ...] | None, output:
     if len(spec.select(languages)) < 2:
         raise UsageError("language bias needs two languages: name another one with --languages")
     selections = [replace(selections[0], modes=("multi",))]  # of a whole collection, or of a task file
-    with Bars() as bars:
+    with progress_bars():
         request = ModelRequest(model)
-        return Evaluation(request, selections, output, languages, data_dir, say=bars.say, progress=bars.update).run()[0]
+        return Evaluation(request, selections, output, languages, data_dir).run()[0]
 
 
 def show(report: BiasReport) -> None:

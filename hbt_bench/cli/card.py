@@ -6,8 +6,6 @@ from pathlib import Path
 
 import click
 
-from hbt_bench.log import tell
-
 
 @click.command("card")
 @click.argument("checkpoint", metavar="CKPT", type=click.Path(path_type=Path, exists=True, file_okay=False))
@@ -23,4 +21,4 @@ def command(checkpoint: Path, results: Path) -> None:
     from hbt_bench.identity.checkpoint import Checkpoint
     from hbt_bench.reports.card import write_card
 
-    click.echo(f"{write_card(Checkpoint.at(checkpoint), results, tell)}")
+    click.echo(f"{write_card(Checkpoint.from_folder(checkpoint), results)}")

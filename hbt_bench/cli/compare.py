@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from hbt_bench.cli import options
-from hbt_bench.log import tell
 from hbt_bench.stats.paired import RANDOMIZATIONS, RESAMPLES
 
 if TYPE_CHECKING:
     from hbt_bench.reports.difference import Comparison
+
+log = logging.getLogger(__name__)
 
 #: What is left of the names of models, at least, where the terminal is narrow.
 _NAME = 8
@@ -95,7 +97,7 @@ def command(
     click.echo(formats[style]())
     if style != "json":  # where the notes are among the rest
         for note in found.notes:
-            tell(note)
+            log.info(note)
 
 
 def _show(found: Comparison) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import click
 
-from hbt_bench.log import tell
+log = logging.getLogger(__name__)
 
 _FOR = {"mteb-results": Path("export/mteb-results"), "hub": Path("export/hub")}
 
@@ -33,7 +34,7 @@ def command(folder: Path, taker: str, output: Path | None) -> None:
     output = output or _FOR[taker]
     found = (export.export_mteb if taker == "mteb-results" else export.export_hub)(folder, output)
     for note in found.notes:
-        tell(note)
+        log.warning(note)
     click.echo(f"{output}")
     checked = ", read back with MTEB's loaders" if taker == "mteb-results" else ""
-    tell(f"{len(found.files):,} files in {output}{checked}")
+    log.info(f"{len(found.files):,} files in {output}{checked}")

@@ -11,6 +11,7 @@ import yaml
 
 from hbt_bench.errors import UsageError
 from hbt_bench.training.recipe import Recipe
+from hbt_bench.training.strategies import STRATEGIES
 
 _LISTS = ("languages", "matryoshka", "guard")
 _MAPPINGS = ("data", "instruction")
@@ -26,6 +27,8 @@ def recipe(command: Callable[..., Any]) -> Callable[..., Any]:
             option = click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)
         elif name in _MAPPINGS:
             option = click.option(flag, name, multiple=name == "data", metavar="YAML", help=text)
+        elif name == "strategy":
+            option = click.option(flag, name, type=click.Choice(list(STRATEGIES)), help=text)
         elif typing.get_origin(info.annotation) is typing.Literal:
             option = click.option(flag, name, type=click.Choice(list(typing.get_args(info.annotation))), help=text)
         else:

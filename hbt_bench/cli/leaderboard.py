@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,12 +14,13 @@ import click
 from hbt_bench.cli import options
 from hbt_bench.errors import OutputError
 from hbt_bench.identity.task_name import parse_names
-from hbt_bench.log import tell
 from hbt_bench.reports import columns
 from hbt_bench.reports.leaderboard import Leaderboard
 from hbt_bench.reports.row_builder import Choice
 from hbt_bench.reports.table import Table, render
 from hbt_bench.results import store
+
+log = logging.getLogger(__name__)
 
 #: What is left of the names of models, at least, where the terminal is narrow.
 _NAME = 20
@@ -87,15 +89,15 @@ def report(
 ) -> None:
     """Write the leaderboard of a folder to stdout, or into the block of Markdown files."""
     needed = columns.measures([*(names or columns.DEFAULT.split(",")), *([sort] if sort else [])])
-    from hbt_bench.cli.progress import Bars
+    from hbt_bench.cli.progress import progress_bars
 
-    with Bars() as bars, _no_collection():
-        board = Leaderboard.of(readable(folder, needed), reported, choice, sort, intervals, progress=bars.update)
+    with progress_bars(), _no_collection():
+        board = Leaderboard.of(readable(folder, needed), reported, choice, sort, intervals)
     if not board.rows:
         raise OutputError(f"there are no results of multilingual collections in {folder}: run `hbt-bench run` first")
     chosen = board.columns(names)
     for note in board.notes:
-        tell(note)
+        log.warning(note)
     if update:
         from hbt_bench.reports.markdown_block import update_block
 
@@ -164,6 +166,6 @@ def readable(folder: Path, measures: Collection[str] | None = None) -> Iterator[
     """The results in a folder; what cannot be read is told on stderr."""
     for found in store.read_all(folder, measures):
         if isinstance(found, OutputError):
-            tell(f"left out: {found}")
+            log.warning(f"left out: {found}")
         else:
             yield found

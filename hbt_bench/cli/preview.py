@@ -29,7 +29,7 @@ def show(material: TrainingData, batches: int) -> None:
 
 def _batch(console: Console, batch: Batch) -> None:
     codes = batch.source.languages
-    console.print(Text(f"batch {batch.step + 1}: {batch.kind}, {batch.source.name}"))
+    console.print(Text(f"batch {batch.step + 1}: {batch.type}, {batch.source.name}"))
     table = Table()
     table.add_column("pair", no_wrap=True)
     headings = ["query", "passage", *(["hard negative"] if batch.negatives.shape[1] else [])]
@@ -47,7 +47,7 @@ def _batch(console: Console, batch: Batch) -> None:
 
 
 def _shares(console: Console, plan: BatchPlan) -> None:
-    shares = plan.shares()
+    shares = plan.batch_shares()
     kinds: dict[str, float] = defaultdict(float)
     queries: dict[str, float] = defaultdict(float)
     pairs: dict[str, float] = defaultdict(float)

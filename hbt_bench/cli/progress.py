@@ -1,77 +1,68 @@
-"""Progress on stderr: one bar a stage, gone when it is done."""
+"""Show progress on stderr: one bar for each stage, removed at its end."""
 
 from __future__ import annotations
 
 import sys
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from hbt_bench.log import tell
+from hbt_bench.distributed import is_first
+from hbt_bench.log import show_progress
 
-_LABELS = {"encode": "encoding texts", "rank": "ranking queries"}
+
+@contextmanager
+def progress_bars() -> Iterator[None]:
+    """Show a bar on stderr for the work of the block, if stderr is a terminal and this is the first process."""
+    if not sys.stderr.isatty() or not is_first():
+        yield
+        return
+    bars = _Bars()
+    try:
+        with show_progress(bars):
+            yield
+    finally:
+        bars.close()
 
 
-class Bars:
-    """Bars that appear when their stage starts; on a stderr that is no terminal, or if not `shown`, there are none."""
+class _Bars:
+    """The bar of the current stage; messages and output appear above it."""
 
-    def __init__(self, *, shown: bool = True) -> None:
-        self._shown = shown
+    def __init__(self) -> None:
         self._stage = ""
-        self._bar: Any = None
+        self._done = 0
+        self._display: Any = None
 
-    def __enter__(self) -> Self:
-        return self
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Move the bar of `stage`, or start it; see `Progress`."""
+        if stage != self._stage or done < self._done or self._display is None:
+            self.close()
+            self._display = _display()
+            self._display.start()
+            self._task = self._display.add_task("", stage=stage, note=note, total=total)
+        self._stage, self._done = stage, done
+        self._display.update(self._task, completed=done, total=total, note=note)
+        if done >= total:
+            self.close()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.close()
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._display is not None:
+            self._display.stop()
+            self._display = None
 
-    def say(self, message: str) -> None:
-        """Print a notice without tearing a bar."""
-        if self._shown:
-            tell(message)
 
-    def update(self, stage: str, count: int, total: int) -> None:
-        """Advance the bar of `stage` by `count` of `total`."""
-        from tqdm import tqdm
+def _display() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
-        if self._bar is None or stage != self._stage or self._bar.n >= total:
-            if self._bar is not None:
-                self._bar.close()
-            self._stage = stage
-            self._bar = tqdm(
-                total=total,
-                desc=_LABELS.get(stage, stage),
-                unit="",
-                leave=False,
-                file=sys.stderr,
-                disable=not self._shown or not sys.stderr.isatty(),
-            )
-        self._bar.update(count)
-        if self._bar.disable:
-            self._bar.n += count
-
-    def train(self, step: int, steps: int, line: str) -> None:
-        """Show the step of a training run that was reached, with a line about it."""
-        from tqdm import tqdm
-
-        if self._bar is None or self._stage != "train":
-            if self._bar is not None:
-                self._bar.close()
-            self._stage = "train"
-            self._bar = tqdm(
-                total=steps,
-                initial=step - 1,
-                desc="training",
-                unit="",
-                leave=False,
-                file=sys.stderr,
-                disable=not self._shown or not sys.stderr.isatty(),
-            )
-        self._bar.set_postfix_str(line, refresh=False)
-        self._bar.update(step - self._bar.n)
-        if step == steps:
-            self._bar.close()
-            self._bar = None
+    return Progress(
+        TextColumn("{task.fields[stage]}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
+        console=Console(stderr=True),
+        transient=True,
+    )

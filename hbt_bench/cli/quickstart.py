@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +13,12 @@ from hbt_bench.cli import options
 from hbt_bench.data import cldr
 from hbt_bench.errors import UsageError
 from hbt_bench.languages import LANGUAGES
-from hbt_bench.log import tell
 from hbt_bench.tasks.registry import select_tasks
 
 if TYPE_CHECKING:
     from hbt_bench.results.store import Result
+
+log = logging.getLogger(__name__)
 
 STRATEGIES = ("monolingual", "cross-lingual", "hybrid")
 _TASK = "cldr-facts"
@@ -45,7 +47,7 @@ def command(output: Path, seed: int, style: str) -> None:
     saw; Greek and Vietnamese are in no training text.
     """
     from hbt_bench.cli import compare, leaderboard
-    from hbt_bench.cli.progress import Bars
+    from hbt_bench.cli.progress import progress_bars
     from hbt_bench.files import check_writable
     from hbt_bench.mteb.models import ModelRequest
     from hbt_bench.reports.compare import compare as compared
@@ -55,18 +57,18 @@ def command(output: Path, seed: int, style: str) -> None:
 
     check_writable(output)
     results = {}
-    with Bars() as bars:
+    with progress_bars():
         for strategy in STRATEGIES:
             folder = output / "models" / strategy
-            bars.say(f"training the {strategy} model")
+            log.info(f"training the {strategy} model")
             recipe = Recipe(strategy=strategy, seed=seed, name=strategy, **_RECIPE)
             try:
-                Training(recipe, folder, say=bars.say, progress=bars.train).run()
+                Training(recipe, folder).run()
             except UsageError as error:  # the recipe is sound, so the folder has a model of another one
                 raise UsageError(f"{folder} is of another --seed or version: choose another --output") from error
-            bars.say(f"evaluating the {strategy} model")
+            log.info(f"evaluating the {strategy} model")
             request = ModelRequest(str(folder))
-            results[strategy] = Evaluation(request, select_tasks(_TASK), output / "results", progress=bars.update).run()
+            results[strategy] = Evaluation(request, select_tasks(_TASK), output / "results").run()
     leaderboard.report(output / "results", style)
     if style == "table":
         models = [str(output / "models" / strategy) for strategy in reversed(STRATEGIES)]
@@ -75,7 +77,7 @@ def command(output: Path, seed: int, style: str) -> None:
         compare.conclude(found, found.test)
         click.echo()
         click.echo(unseen(results))
-    tell(f"the results are in {output / 'results'}, the models in {output / 'models'}")
+    log.info(f"the results are in {output / 'results'}, the models in {output / 'models'}")
 
 
 def unseen(results: Mapping[str, Sequence[Result]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import click
@@ -9,7 +10,8 @@ import click
 from hbt_bench.cli import options
 from hbt_bench.cli.leaderboard import readable
 from hbt_bench.identity.task_name import parse_names
-from hbt_bench.log import tell
+
+log = logging.getLogger(__name__)
 
 #: Bytes from which a page is slow to send and to open.
 _LARGE = 5_000_000
@@ -52,21 +54,21 @@ def command(
     hbt-bench report --output report.html
     hbt-bench report sweep/ --tasks xquad-r --baseline bm25 --output sweep.html
     """  # noqa: D301 -- click wants the character
-    from hbt_bench.cli.progress import Bars
+    from hbt_bench.cli.progress import progress_bars
     from hbt_bench.files import check_writable, write_text
-    from hbt_bench.reports import html
+    from hbt_bench.reports import chart_files, html
     from hbt_bench.reports.page import ReportRequest
     from hbt_bench.reports.row_builder import Choice
     from hbt_bench.results.summary import HEAD_MEASURES
 
-    html.require()
+    chart_files.require("the report")
     check_writable(output.resolve().parent)
-    with Bars() as bars:
-        request = ReportRequest(Choice(tasks, models), reported, baseline, data_dir, say=bars.say, progress=bars.update)
+    with progress_bars():
+        request = ReportRequest(Choice(tasks, models), reported, baseline, data_dir)
         content = request.content(readable(folder, HEAD_MEASURES))
-    text = html.render(content, title)
+    text = html.results_page(content, title)
     write_text(output, text)
     click.echo(f"{output}")
     size = len(text.encode())
     advice = "open it in a browser" if size < _LARGE else "leave models out with --models or --tasks to make it small"
-    tell(f"{size / 1e6:.1f} MB, one file: {advice}")
+    log.info(f"{size / 1e6:.1f} MB, one file: {advice}")

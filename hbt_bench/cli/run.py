@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 import click
 
 from hbt_bench.cli import options
-from hbt_bench.log import tell
+from hbt_bench.identity.task_name import TaskName
 from hbt_bench.tasks.registry import select_tasks
 
 if TYPE_CHECKING:
     from hbt_bench.results.result import Result
+
+log = logging.getLogger(__name__)
 
 #: Characters of a task's name that leave room for its numbers in 80 columns.
 _NAME_WIDTH = 19
@@ -75,9 +77,9 @@ def command(
     hbt-bench run --model bm25 --tasks xquad-r,mlqa-r --languages en,de --format json
     hbt-bench run --model ckpt/ --tasks ./my-task.yaml,xquad-r-multi+typos,suite:mlir
     """  # noqa: D301 -- click wants the character
-    from hbt_bench.cli.progress import Bars
+    from hbt_bench.cli.progress import progress_bars
+    from hbt_bench.distributed import is_first, joined
     from hbt_bench.mteb.models import ModelRequest
-    from hbt_bench.ranking.distributed import joined
     from hbt_bench.results.evaluate import Evaluation
 
     wanted = (languages, query_languages, document_languages, script, family)
@@ -86,11 +88,11 @@ def command(
         for selection in select_tasks(tasks)
     ]
     model = ModelRequest(name, revision, query_prompt, document_prompt, device, trust_remote_code, dtype)
-    with joined() as processes, Bars(shown=processes.rank == 0) as bars:
+    with joined() as processes, progress_bars():
         if trust_remote_code:
-            bars.say(f"code that comes with {name} will be run; its results are marked -remote-code")
+            log.warning(f"code that comes with {name} will be run; its results are marked -remote-code")
         if any(wanted) and any(selection.spec is None for selection in selections):
-            bars.say("the choice of languages does not restrict MTEB's own tasks")
+            log.warning("the choice of languages does not restrict MTEB's own tasks")
         evaluation = Evaluation(
             model,
             selections,
@@ -100,12 +102,10 @@ def command(
             batch_size,
             keep_embeddings,
             overwrite,
-            say=bars.say,
-            progress=bars.update,
             processes=processes,
         )
         results = evaluation.run()
-    if processes.rank:
+    if not is_first():
         return
     if style == "json":
         click.echo(_as_json(results))
@@ -145,7 +145,7 @@ def show(results: Sequence[Result], more: Sequence[str] = ()) -> None:
     long = any(len(result.task) > _NAME_WIDTH for result in results)
     rows = [
         [
-            _short(result.task) if long else result.task,
+            TaskName.parse(result.task).counted() if long else result.task,
             *(number(result.scores.get(measure), measure) for measure in measures),
             *([number(drops[result.task].get("AP"), "AP")] if dropped else []),
             str(len(result.subsets)),
@@ -158,14 +158,4 @@ def show(results: Sequence[Result], more: Sequence[str] = ()) -> None:
     for result in results:
         click.echo(f"{result.path}")
         if why := found[result.task].why:
-            tell(f"no drop for {result.task}: {why}")
-
-
-def _short(task: str) -> str:
-    """A task's name with its languages counted, so that the table fits a terminal."""
-    found = re.search(r"\[([^\]]*)\]", task)
-    if found is None:
-        return task
-    queries, _, documents = found[1].partition(">")
-    counts = [str(part.count(",") + 1) for part in (queries, documents) if part]
-    return task.replace(found[0], f"[{'>'.join(counts)}]")
+            log.warning(f"no drop for {result.task}: {why}")

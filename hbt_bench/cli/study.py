@@ -88,14 +88,14 @@ def _show(name: str, scale: str) -> None:
 @options.data_dir
 def _run(name: str, scale: str, dry_run: bool, output: Path, data_dir: Path | None) -> None:
     """Run a study, or what is left of it, and write its report."""
-    from hbt_bench.cli.progress import Bars
+    from hbt_bench.cli.progress import progress_bars
 
-    with Bars() as bars:
-        plan = _plan(name, scale, output, data_dir, bars.say)
+    with progress_bars():
+        plan = _plan(name, scale, output, data_dir)
         if dry_run:
             _print(plan)
             return
-        plan.run(bars)
+        plan.run()
     _write(plan)
 
 
@@ -106,17 +106,17 @@ def _run(name: str, scale: str, dry_run: bool, output: Path, data_dir: Path | No
 @options.data_dir
 def _report(name: str, scale: str, output: Path, data_dir: Path | None) -> None:
     """Write the report of a study that has run once more."""
-    _write(_plan(name, scale, output, data_dir, lambda message: None))
+    _write(_plan(name, scale, output, data_dir))
 
 
-def _plan(name: str, scale: str, output: Path, data_dir: Path | None, say: object) -> StudyPlan:
+def _plan(name: str, scale: str, output: Path, data_dir: Path | None) -> StudyPlan:
+    from hbt_bench.data.data_files import search_folders
     from hbt_bench.studies.jobs import StudyPaths, StudyPlan
     from hbt_bench.studies.study import find
-    from hbt_bench.training.sources import data_folders
 
     design = find(name).at(scale)  # type: ignore[arg-type]
-    place = StudyPaths(output, data_folders(data_dir, None), data_dir, design.drop_overlap)
-    return StudyPlan(design, place, say)  # type: ignore[arg-type]
+    place = StudyPaths(output, search_folders(data_dir, None), data_dir, design.drop_overlap)
+    return StudyPlan(design, place)
 
 
 def _write(plan: StudyPlan) -> None:

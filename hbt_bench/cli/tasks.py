@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,12 +10,13 @@ import click
 
 from hbt_bench.cli import options
 from hbt_bench.errors import DataError, UsageError
-from hbt_bench.log import tell
-from hbt_bench.ranking.subsets import Mode
+from hbt_bench.identity.task_name import Mode
 from hbt_bench.reports.table import Table
 from hbt_bench.tasks import registry
 from hbt_bench.tasks.registry import definitions, select_tasks, task_names
 from hbt_bench.tasks.task import TaskSpec
+
+log = logging.getLogger(__name__)
 
 
 @click.group("tasks", invoke_without_command=True)
@@ -152,5 +154,5 @@ def new(
     path = draft.write(overwrite)
     click.echo(f"{path}")
     for note in draft.notes:
-        tell(note)
-    tell(f"check it with `hbt-bench tasks validate {path}`")
+        log.info(note)
+    log.info(f"check it with `hbt-bench tasks validate {path}`")

@@ -1,67 +1,82 @@
-"""What a terminal is sent: no control codes but our own colours, whatever names and texts hold.
+"""Make stdout and stderr safe for any text.
 
 An escape sequence in the name of a model or in the text of a question could retitle the window, move the cursor over
-what was said, or fill the clipboard.
+the output, or fill the clipboard. So stdout writes a question mark for every control code except colours, if it is a
+terminal. Messages on stderr are made safe one by one, by `MessageHandler`.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hbt_bench.text import HIDDEN
+from hbt_bench.text import HIDDEN, one_line
 
-#: What is hidden, but for a sequence of colours.
-_CODES = re.compile(rf"(?!\x1b\[[0-9;]*m){HIDDEN}")
-#: The same, but for what bars of progress move by: to the start of the line, and a line up.
-_BUT_MOVES = re.compile(rf"(?!\x1b\[[0-9;]*m|\r|\x1b\[A){HIDDEN}")
+#: A hidden character that is not the start of a colour.
+_CONTROL = re.compile(rf"(?!\x1b\[[0-9;]*m){HIDDEN}")
 
 
 class Terminal:
-    """A stream that writes to a terminal what is harmless, and is the terminal in all else.
+    """A terminal that receives no control codes except colours."""
 
-    With `moves`, bars of progress may move the cursor, as on stderr, where each message of ours is one line.
-    """
-
-    def __init__(self, stream: Any, *, moves: bool = False) -> None:
+    def __init__(self, stream: Any) -> None:
         self._stream = stream
-        self._codes = _BUT_MOVES if moves else _CODES
 
     def __getattr__(self, name: str) -> Any:
-        if name == "buffer":  # click would write there, past this, what the terminal cannot encode
+        if name == "buffer":  # click writes to it if the encoding is ASCII
             raise AttributeError(name)
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write `text`, a question mark for each control code."""
-        self._stream.write(self._codes.sub("?", text))
+        """Write `text` with a question mark for each control code."""
+        self._stream.write(_CONTROL.sub("?", text))
         return len(text)
 
-    def writelines(self, lines: Any) -> None:
+    def writelines(self, lines: Iterable[str]) -> None:
         """Write each of `lines` as `write` does."""
         for line in lines:
             self.write(line)
 
 
+class MessageHandler(logging.Handler):
+    """Write each message to stderr as one line without control codes: ``hbt-bench: MESSAGE``."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the message of `record`."""
+        sys.stderr.write(f"hbt-bench: {one_line(record.getMessage())}\n")
+
+
 @contextmanager
-def guarded() -> Iterator[None]:
-    """Let stdout and stderr take any text: a terminal gets what is harmless, and an encoding what it can show."""
-    before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _guarded(sys.stdout), _guarded(sys.stderr, moves=True)
+def safe_streams() -> Iterator[None]:
+    """Make stdout and stderr safe for any text, and send messages to stderr, while the block lasts."""
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _usable(sys.stdout), _usable(sys.stderr)
+    if sys.stdout.isatty():
+        sys.stdout = Terminal(sys.stdout)  # type: ignore[assignment]
+    logger = logging.getLogger("hbt_bench")
+    handler = MessageHandler()
+    settings = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False  # libraries may install a handler of their own at the root
     try:
         yield
     finally:
-        sys.stdout, sys.stderr = before
+        logger.removeHandler(handler)
+        logger.setLevel(settings[0])
+        logger.propagate = settings[1]
+        sys.stdout, sys.stderr = streams
 
 
-def _guarded(stream: Any, *, moves: bool = False) -> Any:
-    if stream is None:  # it was closed, as by `>&-`; the first file that is opened would take its number
+def _usable(stream: Any) -> Any:
+    """Return a stream that never fails on a character; a closed stream, as after ``>&-``, becomes the null device."""
+    if stream is None:  # the next file that is opened would take its number
         return Path(os.devnull).open("w", encoding="utf-8")
     if hasattr(stream, "reconfigure") and stream.errors in ("strict", "surrogateescape"):  # which may raise
         stream.reconfigure(errors="replace")
-    return Terminal(stream, moves=moves) if stream.isatty() else stream
+    return stream

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,9 +12,11 @@ import click
 import yaml
 
 from hbt_bench.cli import flags, options
-from hbt_bench.log import tell
+from hbt_bench.data.data_files import search_folders
+from hbt_bench.distributed import is_first
 from hbt_bench.training.recipe import Recipe
-from hbt_bench.training.sources import data_folders
+
+log = logging.getLogger(__name__)
 
 
 @click.command("train", context_settings={"max_content_width": 100})
@@ -44,7 +46,7 @@ def command(
     `hbt-bench run --model FOLDER` evaluates it.
     """
     chosen = Recipe.read(recipe, flags.values(fields))
-    folders = data_folders(data_dir, recipe.parent if recipe else None)
+    folders = search_folders(data_dir, recipe.parent if recipe else None)
     if show_recipe:
         click.echo(yaml.safe_dump(chosen.resolved(), sort_keys=False, allow_unicode=True), nl=False)
         return
@@ -52,14 +54,14 @@ def command(
         from hbt_bench.cli.preview import show
         from hbt_bench.training.data import TrainingData
 
-        show(TrainingData.load(chosen, folders, drop_overlap=drop_overlap, say=tell), preview)
+        show(TrainingData.load(chosen, folders, drop_overlap=drop_overlap), preview)
         return
     folder = output or Path(chosen.name or (recipe.stem if recipe else f"{chosen.strategy}-seed{chosen.seed}"))
     train(chosen, folder, folders, drop_overlap=drop_overlap, resume=resume, overwrite=overwrite)
-    if os.environ.get("RANK", "0") != "0":
+    if not is_first():
         return
     click.echo(folder)
-    tell(f"evaluate it with `{_evaluation(folder)}`")
+    log.info(f"evaluate it with `{_evaluation(folder)}`")
 
 
 def _evaluation(folder: Path) -> str:
@@ -68,8 +70,8 @@ def _evaluation(folder: Path) -> str:
 
 def train(recipe: Recipe, output: Path, folders: Iterable[Path], **options: Any) -> Path:
     """Train with a bar on stderr."""
-    from hbt_bench.cli.progress import Bars
+    from hbt_bench.cli.progress import progress_bars
     from hbt_bench.training.run import Training
 
-    with Bars(shown=os.environ.get("RANK", "0") == "0") as bars:
-        return Training(recipe, output, tuple(folders), say=bars.say, progress=bars.train, **options).run()
+    with progress_bars():
+        return Training(recipe, output, tuple(folders), **options).run()

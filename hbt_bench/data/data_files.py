@@ -1,24 +1,43 @@
-"""Where the files of a task lie: in the data folder, beside the task file, or in the cache; never outside of these."""
+"""Lookup of data files: in the user's data folder, next to the task file or recipe, and in the cache."""
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from hbt_bench.data import download
 from hbt_bench.data.download import RemoteFile
-from hbt_bench.errors import DataError
-from hbt_bench.log import tell
+from hbt_bench.errors import DataError, UsageError
 from hbt_bench.text import one_line
+
+log = logging.getLogger(__name__)
+
+
+def search_folders(data_dir: Path | None, recipe_folder: Path | None) -> tuple[Path, ...]:
+    """Return the folders in which recipes look for files: the data folder, the recipe's folder, the current folder.
+
+    Raises `UsageError` if the data folder, `data_dir` or HBT_BENCH_DATA, does not exist.
+    """
+    data_folder = download.data_folder(data_dir)
+    if data_folder is not None and not data_folder.is_dir():
+        raise UsageError(f"the data folder {data_folder} does not exist: set --data-dir or HBT_BENCH_DATA to a folder")
+    return tuple(dict.fromkeys(folder for folder in (data_folder, recipe_folder, Path()) if folder is not None))
+
+
+def first_path(folders: Iterable[Path], path: str, exists: Callable[[Path], bool]) -> Path | None:
+    """Return the path in the first folder in which it `exists`, for example as a file with ``Path.is_file``."""
+    return next((folder / path for folder in folders if exists(folder / path)), None)
 
 
 @dataclass(frozen=True)
 class DataFiles:
-    """The folders in which the files of the task `owner` are looked for.
+    """The files of the task `owner`, in the user's data folder or in the task file's `folder`.
 
-    `data_dir` (or HBT_BENCH_DATA) is the user's choice, `folder` that of the task file. What neither has is fetched
-    into the cache when it has an address and a hash, and the user did not name a data folder.
+    The data folder is `data_dir` or HBT_BENCH_DATA. Without a data folder, a file with an address and a hash is
+    downloaded into the cache if `folder` lacks it.
     """
 
     owner: str
@@ -27,89 +46,94 @@ class DataFiles:
 
     @property
     def roots(self) -> tuple[Path, ...]:
-        """The folders, in the order in which they are searched."""
-        return tuple(root for root in (self.data, self.folder) if root is not None)
+        """The folders in the order in which they are searched."""
+        return tuple(root for root in (self.data_folder, self.folder) if root is not None)
 
     @property
-    def data(self) -> Path | None:
-        """The data folder, if the user named one: then nothing is fetched."""
-        return self.data_dir or download.data_folder()
+    def data_folder(self) -> Path | None:
+        """The user's data folder, or None. If there is a data folder, nothing is downloaded."""
+        return download.data_folder(self.data_dir)
 
     def find(self, path: str, pin: Pin | None = None, url: str | None = None) -> Path:
-        """The local file at the relative `path`, verified against `pin` if there is one.
+        """Return the local file at the relative `path`, verified against `pin`.
 
-        Another file of this path in a later folder is told on stderr. Raises `DataError` for a path that leaves its
-        folder, by dots or by a symbolic link, and for a file that is missing or not the pinned one.
+        A file with the same path in a later folder causes a warning. Raises `DataError` if the path leaves its folder,
+        by dots or by a symbolic link, and if the file is missing or does not match the pin.
         """
         check_relative(path)
         for root in self.roots:
-            found = root / path
-            if not os.path.lexists(found):
+            candidate = root / path
+            if not os.path.lexists(candidate):
                 continue
-            check_inside(found, root)
-            self._tell_hidden(found, path)
-            if not found.is_file():
-                raise DataError(f"{found} is no file")
-            if pin is not None:
-                problem = download.problem_of(found, pin.sha256, pin.size)
-                if problem and url is not None:
-                    raise DataError(f"{problem}; {download.by_hand(path, url, found)}")
-                if problem:
-                    raise DataError(f"{problem}: it is not the file that the task '{self.owner}' is made for")
-            return found
+            check_inside(candidate, root)
+            self._warn_of_hidden(candidate, path)
+            if not candidate.is_file():
+                raise DataError(f"{candidate} is not a file")
+            self._check_pin(candidate, path, pin, url)
+            return candidate
         if url is not None and pin is not None and pin.size is not None:
-            return download.fetch(RemoteFile(path, url, pin.sha256, pin.size), owner=self.owner, data_dir=self.data)
+            remote = RemoteFile(path, url, pin.sha256, pin.size)
+            return download.fetch(remote, owner=self.owner, data_dir=self.data_folder)
         searched = " or ".join(str(root / path) for root in self.roots) or path
-        way = "put it there, or name the folder that has it" if self.roots else "name the folder that has it"
-        raise DataError(f"{searched} is missing: {way} with --data-dir or HBT_BENCH_DATA")
+        action = "put it there, or name the folder that has it" if self.roots else "name the folder that has it"
+        raise DataError(f"{searched} is missing: {action} with --data-dir or HBT_BENCH_DATA")
+
+    def _check_pin(self, candidate: Path, path: str, pin: Pin | None, url: str | None) -> None:
+        problem = download.problem_of(candidate, pin.sha256, pin.size) if pin else ""
+        if problem and url is not None:
+            raise DataError(f"{problem}; {download.by_hand(path, url, candidate)}")
+        if problem:
+            raise DataError(f"{problem}: the task '{self.owner}' is defined for another file")
 
     def first(self, names: tuple[str, ...]) -> str:
-        """The first of `names` that a folder has, else the first of all, for which `find` will have the message.
+        """Return the first of `names` that a folder has, or the first name, for which `find` raises the error.
 
-        Others that the folder has are told on stderr.
+        Other names that the folder has cause a warning.
         """
         for root in self.roots:
-            there = [name for name in names if os.path.lexists(root / name)]
-            for name in there[1:]:
-                tell(f"{root / there[0]} is read; {root / name}, which is there too, is not")
-            if there:
-                return there[0]
+            present = [name for name in names if os.path.lexists(root / name)]
+            for name in present[1:]:
+                log.warning(f"{root / present[0]} is read, and {root / name} is ignored")
+            if present:
+                return present[0]
         return names[0]
 
-    def _tell_hidden(self, found: Path, path: str) -> None:
+    def _warn_of_hidden(self, chosen: Path, path: str) -> None:
         for root in self.roots:
             other = root / path
-            if other != found and other.is_file() and found.is_file() and not other.samefile(found):
-                tell(f"{found} is read; {other}, which has the same name, is not: the data folder goes first")
+            if other != chosen and other.is_file() and chosen.is_file() and not other.samefile(chosen):
+                log.warning(
+                    f"{chosen} is read, and {other} with the same name is ignored: the data folder takes precedence"
+                )
 
 
 @dataclass(frozen=True)
 class Pin:
-    """SHA-256 of a file, and its size in bytes where it can be downloaded."""
+    """SHA-256 of a file, and its size in bytes if it can be downloaded."""
 
     sha256: str
     size: int | None = None
 
 
-def check_inside(found: Path, root: Path) -> None:
-    """Raise `DataError` for a file that a symbolic link takes out of `root`, or round in a circle."""
+def check_inside(path: Path, root: Path) -> None:
+    """Raise `DataError` if a symbolic link leads out of `root`, to a missing file, or back to itself."""
     try:
-        inside = found.resolve().is_relative_to(root.resolve())
-        found.stat() if found.is_symlink() else None
+        is_inside = path.resolve().is_relative_to(root.resolve())
+        path.stat() if path.is_symlink() else None
     except FileNotFoundError:
-        raise DataError(f"{found} is a link to a file that is not there") from None
-    except (OSError, RuntimeError):  # a link to itself, which Python tells in two ways
-        raise DataError(f"{found} is a link that leads back to itself: replace it by the file") from None
-    if not inside:
-        raise DataError(f"{found} leads out of {root}: a task reads files of its own folder only")
+        raise DataError(f"{path} is a link to a missing file") from None
+    except (OSError, RuntimeError):  # a link to itself, for which Python versions raise different errors
+        raise DataError(f"{path} is a link that leads back to itself: replace it by the file") from None
+    if not is_inside:
+        raise DataError(f"{path} leads out of {root}: a task may only read files in its folder")
 
 
 def check_relative(path: str) -> None:
     """Raise `DataError` unless `path` is a plain relative path with forward slashes that stays in its folder."""
-    parts = path.split("/")
-    if not path or path.startswith("/") or not {"", ".", ".."}.isdisjoint(parts) or _odd(path):
-        raise DataError(f"'{path[:80]}' is no path inside a folder: write it like folder/file.jsonl")
+    steps = path.split("/")
+    if not path or path.startswith("/") or not {"", ".", ".."}.isdisjoint(steps) or _has_odd_characters(path):
+        raise DataError(f"'{path[:80]}' is not a path in a folder: write it like folder/file.jsonl")
 
 
-def _odd(path: str) -> bool:
+def _has_odd_characters(path: str) -> bool:
     return any(character in '\\:*?"<>|' for character in path) or one_line(path) != path or path.startswith("~")

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.files import output_error
+from hbt_bench.log import counter
 
-if TYPE_CHECKING:  # requests, tqdm and filelock are slow to import, and most calls find their files in place
+if TYPE_CHECKING:  # requests and filelock are slow to import, and most calls find their files in place
     from requests import Response
 
 _ALLOWED = ("https://",)  # tests add their own server
@@ -56,10 +57,10 @@ def expanded(path: str, variable: str) -> Path:
         raise UsageError(f"{variable} names {path}, and there is no such user: write the path in full") from error
 
 
-def data_folder() -> Path | None:
-    """The folder of data files that the user named in HBT_BENCH_DATA, None for none."""
-    chosen = os.environ.get("HBT_BENCH_DATA")
-    return expanded(chosen, "HBT_BENCH_DATA") if chosen else None
+def data_folder(data_dir: Path | None = None) -> Path | None:
+    """Return the user's data folder: `data_dir`, else HBT_BENCH_DATA, else None."""
+    variable = os.environ.get("HBT_BENCH_DATA")
+    return data_dir or (expanded(variable, "HBT_BENCH_DATA") if variable else None)
 
 
 def cache_dir() -> Path:
@@ -85,7 +86,7 @@ def locate(file: RemoteFile, data_dir: Path | None = None, *, owner: str) -> Pat
 
 
 def fetch(
-    file: RemoteFile, *, owner: str, data_dir: Path | None = None, offline: bool = False, progress: bool = True
+    file: RemoteFile, *, owner: str, data_dir: Path | None = None, offline: bool = False
 ) -> Path:
     """Return where `file` lies, verified, after downloading it into the cache if it is missing or damaged there.
 
@@ -103,7 +104,7 @@ def fetch(
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{path.name}.lock")):
             if _problem(file, path):  # another process may have fetched it meanwhile
-                _download(file, part, progress)
+                _download(file, part)
                 part.replace(path)
     except OSError as error:
         raise output_error(path, error, "set HBT_BENCH_CACHE to another folder") from error
@@ -116,8 +117,8 @@ def fetch(
 
 def _place(file: RemoteFile, data_dir: Path | None) -> tuple[Path, bool]:
     """Return the path of `file`, and whether that is in the cache."""
-    data_dir = data_dir or data_folder()
-    return (data_dir or cache_dir() / "data") / file.path, data_dir is None
+    folder = data_folder(data_dir)
+    return (folder or cache_dir() / "data") / file.path, folder is None
 
 
 def by_hand(name: str, url: str, path: Path) -> str:
@@ -150,12 +151,12 @@ def _problem(file: RemoteFile, path: Path, name: str = "") -> str:
     return ""
 
 
-def _download(file: RemoteFile, part: Path, progress: bool) -> None:
+def _download(file: RemoteFile, part: Path) -> None:
     """Make `part` the verified file; raises `_FailedError`, or `OSError` when `part` cannot be written."""
     for attempt in range(_RETRIES + 1):
         resumed = part.exists()
         try:
-            _transfer(file, part, progress)
+            _transfer(file, part)
             if not (problem := _problem(file, part, "what the server sends")):
                 return
             part.unlink()
@@ -167,7 +168,7 @@ def _download(file: RemoteFile, part: Path, progress: bool) -> None:
         time.sleep(_BACKOFF * 2**attempt)
 
 
-def _transfer(file: RemoteFile, part: Path, progress: bool) -> None:
+def _transfer(file: RemoteFile, part: Path) -> None:
     """Bring `part` to its full size with one request; raises as `_download` does and keeps what has arrived."""
     import requests
 
@@ -182,7 +183,7 @@ def _transfer(file: RemoteFile, part: Path, progress: bool) -> None:
             for prefix in _ALLOWED:
                 session.mount(prefix, requests.adapters.HTTPAdapter())
             with session.get(file.url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
-                _receive(response, file, part, start, progress)
+                _receive(response, file, part, start)
     except requests.ConnectTimeout as error:  # most likely a firewall: more tries would only take longer
         raise _FailedError("the server does not answer") from error
     except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
@@ -193,10 +194,8 @@ def _transfer(file: RemoteFile, part: Path, progress: bool) -> None:
         raise _FailedError(f"{error} (https addresses only)") from error
 
 
-def _receive(response: Response, file: RemoteFile, part: Path, start: int, progress: bool) -> None:
+def _receive(response: Response, file: RemoteFile, part: Path, start: int) -> None:
     """Append the body to `part`, or start it over when the server does not resume at `start`."""
-    from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
-
     status, content_range = response.status_code, response.headers.get("Content-Range", "")
     if status == 416 or (status == 206 and not content_range.startswith(f"bytes {start}-")):
         part.unlink(missing_ok=True)
@@ -204,14 +203,14 @@ def _receive(response: Response, file: RemoteFile, part: Path, start: int, progr
     if status not in (200, 206):
         raise (_BrokenError if status == 429 or status >= 500 else _FailedError)(f"HTTP {status} {response.reason}")
     size = start if status == 206 else 0
-    bar = tqdm(total=file.size, initial=size, desc=file.path, unit="B", unit_scale=True, disable=not progress or None)
-    with bar, part.open("ab" if size else "wb") as stream:
+    count = counter(f"downloading {file.path} (bytes)", file.size, size)
+    with part.open("ab" if size else "wb") as stream:
         for chunk in response.iter_content(1 << 16):
             size += len(chunk)
             if size > file.size:
                 break
             stream.write(chunk)
-            bar.update(len(chunk))
+            count(len(chunk))
         stream.flush()
         os.fsync(stream.fileno())
     if size > file.size:

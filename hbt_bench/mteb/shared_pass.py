@@ -7,7 +7,7 @@ the others read its ranks, so that every text is encoded once.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -24,13 +24,15 @@ from sentence_transformers.sentence_transformer.modules import Router
 from torch.utils.data import DataLoader
 
 from hbt_bench.data.collection import Collection
+from hbt_bench.distributed import ALONE, Processes
+from hbt_bench.identity.task_name import Mode
+from hbt_bench.log import counter
 from hbt_bench.measures import bias
 from hbt_bench.ranking.dense import DenseScorer, distinct_texts
-from hbt_bench.ranking.distributed import ALONE, Processes
 from hbt_bench.ranking.encode import Role, Vectors
 from hbt_bench.ranking.ranks import Confidences, Ranks, ScoringModel, rank
 from hbt_bench.ranking.store import EmbeddingStore
-from hbt_bench.ranking.subsets import Mode, SubsetQrels, judged_subsets
+from hbt_bench.ranking.subsets import SubsetQrels, judged_subsets
 from hbt_bench.tasks.task import TaskSpec
 
 #: The only split that our tasks have.
@@ -104,9 +106,8 @@ def _symmetric(model: Any) -> bool:
 class SharedPass:
     """One collection and the ranks of the model that was last evaluated on it, shared by the tasks of all modes.
 
-    `store` keeps vectors on disk; `processes` share the work with a model of vectors, and must then all evaluate it;
-    `progress` is told "encode" or "rank", how many items a step covered, and how
-    many there are. `speed` is how many distinct texts a second the last pass encoded and ranked, None when some of
+    `store` keeps vectors on disk; `processes` share the work with a model of vectors, and must then all evaluate it.
+    `speed` is how many distinct texts a second the last pass encoded and ranked, None when some of
     their vectors were on disk.
     """
 
@@ -117,7 +118,6 @@ class SharedPass:
         self.processes: Processes = ALONE
         self.prompt_label = "model"
         self.speed: float | None = None
-        self.progress: Callable[[str, int], object] = lambda stage, count: None
         self._judged: dict[Mode, dict[str, SubsetQrels]] = {}
         self._ranked: tuple[weakref.ref[Any], str, Ranks, Confidences | None] | None = None
         self._bias: dict[str, dict[str, float]] | None = None
@@ -151,13 +151,15 @@ class SharedPass:
             return self._ranked[2], self._ranked[3]
         collection, texts = self.collection, self.texts(model)
         asked: Sequence[int] = [texts]
+        queries = counter("ranking queries", len(collection.queries))
         started = perf_counter()
         if isinstance(model, ScoringModel):
-            ranked = rank(collection, *model.scorers(collection), progress=self._report("rank"))
+            ranked = rank(collection, *model.scorers(collection), progress=queries)
         else:
             encoder = MtebEncoder(model, metadata, encode_kwargs)
-            scorer = DenseScorer.of(collection, encoder, self.store, self._report("encode"), self.processes)
-            ranked = rank(collection, scorer, processes=self.processes, progress=self._report("rank"))
+            encoded = counter("encoding texts", texts)
+            scorer = DenseScorer.of(collection, encoder, self.store, encoded, self.processes)
+            ranked = rank(collection, scorer, processes=self.processes, progress=queries)
             asked = self.processes.gather(sum(encoder.asked))
         self.speed = texts / (perf_counter() - started) if sum(asked) == texts else None
         self._ranked = (weakref.ref(model), settings, *ranked)
@@ -169,6 +171,3 @@ class SharedPass:
         if self._bias is None:
             self._bias = bias.scores(bias.Bias(self.collection, ranks))
         return self._bias
-
-    def _report(self, stage: str) -> Callable[[int], object]:
-        return lambda count: self.progress(stage, count)

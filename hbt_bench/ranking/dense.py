@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.data.collection import Collection, Document, Query
+from hbt_bench.distributed import ALONE, Processes
 from hbt_bench.errors import ModelError
-from hbt_bench.ranking.distributed import ALONE, Processes
 from hbt_bench.ranking.encode import CHUNK, Chunk, Encoder, Encoding, Role, Vectors
 from hbt_bench.ranking.store import EmbeddingStore
 

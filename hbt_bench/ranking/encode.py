@@ -9,8 +9,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hbt_bench.distributed import Processes
 from hbt_bench.errors import ModelError
-from hbt_bench.ranking.distributed import Processes
 from hbt_bench.ranking.store import EmbeddingStore
 
 Role = Literal["query", "document"]

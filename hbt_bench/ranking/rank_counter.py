@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.data.collection import Collection
-from hbt_bench.ranking.distributed import Processes
+from hbt_bench.distributed import Processes
 from hbt_bench.ranking.kernels import Floats, Kernel
 
 #: A candidate set: its number (a language's, or the number of languages for the pool) and its columns.

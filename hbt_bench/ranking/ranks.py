@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.data.collection import Collection
+from hbt_bench.distributed import ALONE, Processes
 from hbt_bench.ranking.blocks import Blocks, BlockScorer, Scorer, WholeRows
-from hbt_bench.ranking.distributed import ALONE, Processes
 from hbt_bench.ranking.rank_counter import RankCounter, RankState, Segment
 from hbt_bench.ranking.stream import Stream
 

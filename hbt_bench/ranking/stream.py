@@ -9,9 +9,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from hbt_bench.distributed import Processes
 from hbt_bench.errors import ModelError
 from hbt_bench.ranking.blocks import Blocks
-from hbt_bench.ranking.distributed import Processes
 from hbt_bench.ranking.rank_counter import RankCounter, RankState, Segment
 
 #: Called with a number of queries done.

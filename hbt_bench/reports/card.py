@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from hbt_bench.reports.table import Table, number
 from hbt_bench.results.store import Result, read_all
 from hbt_bench.text import as_code, one_line
 
+log = logging.getLogger(__name__)
+
 #: The block's name in its marks.
 BLOCK = "hbt-bench"
 #: Data sets of ours in ``model-index``: what is replaced when the card is written again.
@@ -27,14 +30,13 @@ _FRONT = re.compile(r"\A---[ \t]*(\r\n|\n)(.*?)(?<=\n)---[ \t]*(?=\r\n|\n|\Z)", 
 _INDEX = re.compile(r"^model-index:.*(?:\r\n|\n|\Z)(?:(?:[ \t-].*)?(?:\r\n|\n))*", re.MULTILINE)
 
 
-def write_card(checkpoint: Checkpoint, folder: Path, say: Callable[[str], object] = lambda message: None) -> Path:
+def write_card(checkpoint: Checkpoint, folder: Path) -> Path:
     """Write or update the evaluation block of ``README.md``; all the rest stays byte for byte.
 
     A second call with the same results changes nothing. Raises `DataError` when there are no results of this very
-    checkpoint, and `OutputError` for a card that is a link, cannot be read or has damaged metadata. `say` gets a
-    sentence for what is damaged or there twice.
+    checkpoint, and `OutputError` for a card that is a link, cannot be read or has damaged metadata.
     """
-    results = find_results(checkpoint, folder, say)
+    results = find_results(checkpoint, folder)
     path = checkpoint.path / "README.md"
     if path.is_symlink():  # as in the hub's cache, whose files are shared, or to any other file
         raise OutputError(f"{path} is a link, and what it leads to stays as it is: put a copy in its place first")
@@ -53,14 +55,14 @@ def write_card(checkpoint: Checkpoint, folder: Path, say: Callable[[str], object
     return path
 
 
-def find_results(checkpoint: Checkpoint, folder: Path, say: Callable[[str], object]) -> list[Result]:
+def find_results(checkpoint: Checkpoint, folder: Path) -> list[Result]:
     """The complete results of a checkpoint, known by the hash of its files whatever its name was."""
     found: list[Result] = []
     for one in read_all(folder):
         if isinstance(one, Result):
             found.append(one)
         else:
-            say(f"left out: {one}")
+            log.warning(f"left out: {one}")
     own = [one for one in found if one.revision == checkpoint.revision and one.path.parent.parent.name != "experiments"]
     whole = [one for one in own if one.complete and one.place[1]]
     if not whole:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
 from hbt_bench.errors import OutputError, UsageError
+from hbt_bench.identity.task_name import MODES, Mode, TaskName
+from hbt_bench.log import counter
 from hbt_bench.measures.ranking import Array
-from hbt_bench.ranking.subsets import MODES, Mode
 from hbt_bench.reports import columns
 from hbt_bench.reports.columns import Column
 from hbt_bench.reports.row_builder import Choice, RowBuilder, reported_standings
@@ -22,8 +23,6 @@ from hbt_bench.results.store import Result
 MAIN_MODES: tuple[Mode, ...] = ("multi", "cross", "mono")
 #: The collections that come first; the others follow by name.
 MAIN_COLLECTIONS = ("xquad-r", "mlqa-r")
-
-Progress = Callable[[str, int, int], object]
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,6 @@ class Leaderboard:
         choice: Choice | None = None,
         sort: str | None = None,
         intervals: bool = True,
-        progress: Progress = lambda stage, done, total: None,
     ) -> Leaderboard:
         """Gather the modes of each model; with `reported`, add the figures of the papers, marked as such.
 
@@ -88,7 +86,7 @@ class Leaderboard:
             columns.parse([sort], list({key for row in rows for key in row.values}))  # else it is no column
         notes = [*gathered.notes]
         boards = [
-            _board(*one, rows, columns.full_name(sort) if sort else None, intervals, notes, progress)
+            _board(*one, rows, columns.full_name(sort) if sort else None, intervals, notes)
             for one in _collections(rows)
         ]
         return cls(tuple(boards), choice, tuple(dict.fromkeys(notes)))
@@ -178,7 +176,7 @@ def _collections(rows: Iterable[LeaderboardRow]) -> list[tuple[str, str]]:
     found |= {(row.collection, "") for row in rows if row.collection not in measured}
 
     def place(one: tuple[str, str]) -> tuple[int, tuple[str, str]]:
-        base = one[0].partition("[")[0].partition("+")[0]
+        base = TaskName.parse(one[0]).base
         return MAIN_COLLECTIONS.index(base) if base in MAIN_COLLECTIONS else len(MAIN_COLLECTIONS), one
 
     return sorted(found, key=place)
@@ -191,7 +189,6 @@ def _board(
     sort: str | None,
     intervals: bool,
     notes: list[str],
-    progress: Progress,
 ) -> Board:
     """Rank and sort the standings of one collection; `notes` are added to."""
     board = Board(
@@ -201,7 +198,7 @@ def _board(
     wanted = main if sort is None or sort in columns.PLAIN else _key(sort, board.known) or main
     ranked_by = None
     for key in dict.fromkeys(one for one in (wanted, main) if one and intervals):
-        shares = _shares(sorted(board.rows, key=partial(_order, key=key)), key, notes, progress)
+        shares = _shares(sorted(board.rows, key=partial(_order, key=key)), key, notes)
         if shares:
             ranked_by = key
             assign_ranks(shares, key)
@@ -224,10 +221,11 @@ def _order(row: LeaderboardRow, key: Key | None) -> tuple[Any, ...]:
 
 
 def _shares(
-    rows: Sequence[LeaderboardRow], key: Key, notes: list[str], progress: Progress
+    rows: Sequence[LeaderboardRow], key: Key, notes: list[str]
 ) -> list[tuple[LeaderboardRow, Array]]:
     """What each question adds to a score, of all models that can be tested."""
     found = []
+    count = counter("ranking models", len(rows))
     for row in rows:
         try:
             shares = row.shares(key)
@@ -235,7 +233,7 @@ def _shares(
             notes.append(f"no rank of {row.label} on {row.collection}: {error}")
             continue
         finally:
-            progress(f"ranking {row.collection}", 1, len(rows))
+            count(1)
         if shares is not None:
             found.append((row, shares))
     return found

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,11 +16,11 @@ from typing import Any
 from hbt_bench.data import hub
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.download import cache_dir
+from hbt_bench.distributed import ALONE, Processes, local_device
 from hbt_bench.errors import HbtBenchError, ModelError
 from hbt_bench.files import check_writable
 from hbt_bench.identity.signature import Signature
 from hbt_bench.mteb.models import ModelRequest
-from hbt_bench.ranking.distributed import ALONE, Processes, local_device
 from hbt_bench.ranking.ranks import ScoringModel
 from hbt_bench.ranking.store import EmbeddingStore
 from hbt_bench.results import store
@@ -27,8 +28,7 @@ from hbt_bench.results.intervals import Intervals
 from hbt_bench.results.store import Result
 from hbt_bench.tasks.registry import Selection
 
-#: Called with "encode" or "rank", the items done by a step, and the total.
-Progress = Callable[[str, int, int], object]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,6 @@ class Evaluation:
     batch_size: int = 32
     keep_embeddings: bool = False
     overwrite: bool = False
-    say: Callable[[str], object] = field(default=lambda message: None, compare=False)
-    progress: Progress = field(default=lambda stage, count, total: None, compare=False)
     processes: Processes = field(default=ALONE, compare=False)
 
     def run(self) -> list[Result]:
@@ -76,9 +74,9 @@ class Evaluation:
                 "whole collections, so evaluate it on a reranking task of MTEB's"
             )
         if self.languages and len(ours) < len(self.selections):
-            self.say("--languages does not restrict MTEB's own tasks")
+            log.warning("--languages does not restrict MTEB's own tasks")
         if self.model.checkpoint and self.model.checkpoint.kind == "transformers":
-            self.say(f"{self.model.name} is a plain transformers model: its vectors are made by mean pooling")
+            log.warning(f"{self.model.name} is a plain transformers model: its vectors are made by mean pooling")
         request = self.model
         if request.device is None and self.processes.count > 1:
             request = replace(request, device=local_device())
@@ -142,8 +140,6 @@ class Evaluation:
         shared.store = store
         shared.processes = self.processes
         shared.prompt_label = self.model.prompt_label
-        totals = {"encode": shared.texts(model), "rank": len(shared.collection.queries)}
-        shared.progress = lambda stage, count: self.progress(stage, count, totals[stage])
         return [self._task(tasks.ParallelRetrieval(shared, mode), model, shared) for mode in selection.modes]
 
     def _task(self, task: Any, model: Any, shared: Any) -> Result | None:
@@ -184,7 +180,7 @@ class Evaluation:
             raise ModelError(f"{meta.name} failed on {name}: {type(error).__name__}: {_one_line(error)}") from error
         intervals = None
         if shared and shared.ranks is not None:
-            intervals = Intervals.of(shared.collection, shared.ranks, task.mode)
+            intervals = Intervals.from_ranks(shared.collection, shared.ranks, task.mode)
             ranks = folder / shared.spec.ranks_name(shared.languages)
             collection = shared.collection
             store.StoredRanks(collection.fingerprint, collection, shared.ranks).write(ranks)
@@ -196,7 +192,7 @@ class Evaluation:
             "subsets": len(task.hf_subsets) * len(task.eval_splits),
             "stock": shared is None,
             "prompts": None if self.model.prompts is None else vars(self.model.prompts),
-            "clean": shared.collection.clean if shared else None,
+            "clean": shared.collection.unshifted if shared else None,
             "ranks": ranks.name if shared and shared.ranks is not None else None,
             "parameters": _parameters(model),
             "speed": shared.speed if shared else None,

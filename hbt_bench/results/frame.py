@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import math
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from hbt_bench.results.store import Result, read_all
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger(__name__)
 
 COLUMNS = ("model", "task", "mode", "subset", "measure", "value", "low", "high")
 
@@ -27,12 +29,13 @@ def load_results(folder: str | Path = "results", intervals: bool = True) -> pd.D
     none. Intervals that a result does not have are made from its ranks, unless `intervals` is False.
 
     A result that is there twice counts once. ``frame.attrs["signatures"]`` has the signatures by model and task, and
-    ``frame.attrs["left_out"]`` a sentence for each file that is damaged or the same as another; each is warned of too.
+    ``frame.attrs["left_out"]`` a sentence for each file that is damaged or the same as another; each is logged as a
+    warning.
     Raises `OutputError` when there is no such folder.
     """
     frame = long_form(read_all(Path(folder)), intervals)
     for sentence in frame.attrs["left_out"]:
-        warnings.warn(f"left out: {sentence}", stacklevel=2)
+        log.warning(f"left out: {sentence}")
     return frame
 
 

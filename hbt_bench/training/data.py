@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,8 @@ from hbt_bench.training.plan import BatchPlan
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.sources import CldrFacts, SourceSpec
 from hbt_bench.training.strategies import BatchMix, Phase, WeightedSource
+
+log = logging.getLogger(__name__)
 
 #: Enough items for a development loss that does not jump about.
 _HELD_OUT = 2000
@@ -48,14 +51,13 @@ class TrainingData:
         folders: Sequence[Path],
         *,
         drop_overlap: bool = False,
-        say: Callable[[str], object] = lambda message: None,
     ) -> TrainingData:
         """Read the sources of a recipe and plan its batches.
 
         Raises `DataError` for data that is missing, damaged, too small, or shares text with a guarded collection
         unless `drop_overlap`; `UsageError` for a source that cannot have the strategy's batches.
         """
-        guarded = _guarded(recipe, folders, say)
+        guarded = _guarded(recipe, folders)
         dropped: Counter[tuple[str, str, str]] = Counter()
         supplies: list[WeightedSource] = []
         held_out: list[WeightedSource] = []
@@ -78,17 +80,18 @@ class TrainingData:
         share = recipe.instruction.share if recipe.instruction else 0.0
         when = recipe.instruction.when if recipe.instruction else "after"
         plan = BatchPlan(tuple(supplies), recipe.batch_size, recipe.steps, recipe.seed, share, when, recipe.pivot)
-        mono = sum(share for (_, kind, *_), share in plan.shares().items() if kind == "mono")
+        mono = sum(share for (_, kind, *_), share in plan.batch_shares().items() if kind == "mono")
         if recipe.strategy == "hybrid" and abs(mono - recipe.alpha) > _NOTICED:
-            say(
+            log.warning(
                 f"some sources lack one kind of batch, so {mono:.0%} of the batches, not {recipe.alpha:.0%}, are "
                 "monolingual"
             )
         for supply in supplies:
-            small = supply.left_out(recipe.batch_size)
+            small = supply.unused_pairs(recipe.batch_size)
             if small:
                 listed = ", ".join(f"{pair} ({count})" for pair, count in small[:5]) + (", ..." if small[5:] else "")
-                say(f"{supply.source.name} has too few items for a whole batch in {listed}: none is drawn there")
+                name = supply.source.name
+                log.warning(f"{name} has too few items for a whole batch in {listed}: none is drawn there")
         apart = _held_out_plan(recipe, held_out) if held_out else None
         return cls(plan, apart, dropped, tuple(name for name, _ in guarded))
 
@@ -110,7 +113,7 @@ def dev_collection(recipe: Recipe, folders: Sequence[Path]) -> Collection | None
     return spec.load(shared, _folder_of(spec, folders))
 
 
-def _guarded(recipe: Recipe, folders: Sequence[Path], say: Callable[[str], object]) -> list[tuple[str, Overlap]]:
+def _guarded(recipe: Recipe, folders: Sequence[Path]) -> list[tuple[str, Overlap]]:
     """The collections to compare with that can be had without a download."""
     found = []
     for name in recipe.guard:
@@ -120,7 +123,7 @@ def _guarded(recipe: Recipe, folders: Sequence[Path], say: Callable[[str], objec
         spec = known[name]
         folder = _folder_of(spec, folders)
         if folder is None and spec.source.remote_files():
-            say(f"the training texts are not compared with {name}: its data is in none of the data folders")
+            log.warning(f"the training texts are not compared with {name}: its data is in none of the data folders")
             continue
         found.append((name, _overlap(name, spec.model_dump_json(), recipe.languages, folder or folders[0])))
     return found
@@ -152,7 +155,7 @@ def _guard(
                 "them out with --drop-overlap"
             )
         dropped.update({(source.name, code, f"{reason}, {name}"): number for (code, reason), number in count.items()})
-        source = overlap.dropped(source)
+        source = overlap.remove_from(source)
     return source
 
 
@@ -182,15 +185,15 @@ def _check_languages(recipe: Recipe, sources: Sequence[ParallelText]) -> None:
 def _split(source: ParallelText, recipe: Recipe) -> tuple[ParallelText, ParallelText]:
     """Hold a share of the items out, at most `_HELD_OUT`, the same ones for every strategy and seed."""
     share = min(recipe.dev_share, _HELD_OUT / len(source))
-    return source.halved(counter_rng.uniform(_HOLD_OUT, np.arange(len(source))) < share)
+    return source.split(counter_rng.uniform(_HOLD_OUT, np.arange(len(source))) < share)
 
 
 def _supply(recipe: Recipe, spec: SourceSpec, source: ParallelText, phase: Phase) -> WeightedSource:
     size = float(len(source)) if recipe.source_weights == "size" else 1.0
     # instruction pairs are mostly English: their batches are of one language whatever the recipe's strategy is
     strategy = spec.strategy or (recipe.strategy if phase == "main" else "multi-task")
-    mixture = BatchMix.of(strategy, recipe.alpha, recipe.pairs, source)
-    return WeightedSource(source, spec.weight or size, mixture, recipe.language_weights, phase)
+    mix = BatchMix.from_strategy(strategy, recipe.alpha, recipe.pairs, source)
+    return WeightedSource(source, spec.weight or size, mix, recipe.language_weights, phase)
 
 
 def _held_out_plan(recipe: Recipe, supplies: Sequence[WeightedSource]) -> BatchPlan:

@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hbt_bench.data.collection import Collection
+from hbt_bench.distributed import is_first, world_size
 from hbt_bench.errors import OutputError, UsageError
 from hbt_bench.files import check_writable, write_text
-from hbt_bench.ranking.distributed import launched
 from hbt_bench.training import card, models
 from hbt_bench.training.checkpoints import last_complete
 from hbt_bench.training.data import TrainingData, dev_collection
 from hbt_bench.training.recipe import DEV_MEASURES, Recipe
-from hbt_bench.training.run_folder import claimed, is_first, remove_model, writing
+from hbt_bench.training.run_folder import claimed, remove_model, writing
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from hbt_bench.training.trainer import PlanTrainer, Rows
 
+log = logging.getLogger(__name__)
+
 #: What a model was trained from, beside its weights; written last, so a model that has it is complete.
 RECIPE_FILE = "hbt_bench_recipe.json"
 _CHECKPOINTS = "checkpoints"
-
-#: Called with the steps done, the steps of the run, and a line about them.
-Progress = Callable[[int, int, str], object]
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,6 @@ class Training:
     drop_overlap: bool = False
     resume: bool = True
     overwrite: bool = False
-    say: Callable[[str], object] = field(default=lambda message: None, compare=False)
-    progress: Progress = field(default=lambda step, steps, line: None, compare=False)
 
     def run(self) -> Path:
         """Train and return `output`; a complete model of the same recipe is returned as it is.
@@ -55,24 +53,24 @@ class Training:
         """
         models.check(self.recipe.init)
         check_writable(self.output)
-        if self._is_done() and launched() == 1:  # several processes must find the same, and look together later
+        if self._is_done() and world_size() == 1:  # several processes must find the same, and look together later
             return self._found()
-        if self.recipe.batch_size % (launched() * self.recipe.accumulation):
+        if self.recipe.batch_size % (world_size() * self.recipe.accumulation):
             raise UsageError(
-                f"a batch of {self.recipe.batch_size} cannot be shared out evenly to {launched()} processes of "
+                f"a batch of {self.recipe.batch_size} cannot be shared out evenly to {world_size()} processes of "
                 f"{self.recipe.accumulation} parts: change --batch-size"
             )
-        material = TrainingData.load(self.recipe, self.folders, drop_overlap=self.drop_overlap, say=self.say)
+        material = TrainingData.load(self.recipe, self.folders, drop_overlap=self.drop_overlap)
         if self.recipe.loss == "paper":
-            for supply in material.plan.supplies:
+            for supply in material.plan.sources:
                 if not supply.source.negatives.shape[2]:
                     raise UsageError(f"the loss `paper` needs hard negatives, and {supply.source.name} has none")
         dev = dev_collection(self.recipe, self.folders)
-        with writing(self.output), claimed(self.output, self.say):
+        with writing(self.output), claimed(self.output):
             return self._train(material, dev)
 
     def _found(self) -> Path:
-        self.say(f"{self.output} has this model already")
+        log.info(f"{self.output} has this model already")
         return self.output
 
     def _is_done(self) -> bool:
@@ -103,18 +101,18 @@ class Training:
             shutil.rmtree(checkpoints, ignore_errors=True)
         newest, useless = last_complete(checkpoints, identity)
         for path in useless:
-            self.say(f"{path.name} is unfinished or damaged: it is not continued from")
+            log.warning(f"{path.name} is unfinished or damaged: it is not continued from")
             shutil.rmtree(path)
         if newest is not None:
-            self.say(f"continuing from {newest.name}")
+            log.info(f"continuing from {newest.name}")
         return False, newest
 
     def _train(self, material: TrainingData, dev: Collection | None) -> Path:
         from accelerate.utils import broadcast_object_list, wait_for_everyone  # type: ignore[import-untyped]
-        from transformers.utils import logging
+        from transformers.utils import logging as transformers_logging
 
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
         identity = f"{material.plan.fingerprint} {self.recipe.digest}"
         found = self._start(identity) if is_first() else None  # the others wait for it as soon as they are joined
         arguments = self._arguments()
@@ -137,7 +135,7 @@ class Training:
             raise UsageError(f"`matryoshka` goes up to the model's {model.get_embedding_dimension()} dimensions")
         trainer = self._trainer(model, material, dev, arguments, identity)
         trainer.train(resume_from_checkpoint=str(newest) if newest else None)
-        if trainer.is_world_process_zero():
+        if is_first():
             state = trainer.state
             done, kept = state.global_step, state.best_global_step or state.global_step
             about = card.about(self.recipe, material, done, kept, time.monotonic() - started, state.log_history)
@@ -150,7 +148,7 @@ class Training:
 
         from hbt_bench.training.trainer import leave_at_exit
 
-        recipe, processes = self.recipe, launched()
+        recipe, processes = self.recipe, world_size()
         looks = recipe.dev is not None or bool(recipe.dev_share)
         # given only where it is asked for: its name changes with transformers' next major release
         less_memory: dict[str, Any] = {"gradient_checkpointing": True} if recipe.gradient_checkpointing else {}
@@ -189,7 +187,7 @@ class Training:
         if processes > 1:
             leave_at_exit()
         if arguments.n_gpu > 1:
-            self.say(f"one of {arguments.n_gpu} GPUs is used: start with torchrun or accelerate launch to use all")
+            log.warning(f"one of {arguments.n_gpu} GPUs is used: start with torchrun or accelerate launch to use all")
             arguments._n_gpu = 1  # else every step would have as many batches of the plan
         return arguments
 
@@ -202,9 +200,9 @@ class Training:
         from hbt_bench.training import losses
         from hbt_bench.training.trainer import Bar, PlanTrainer, Watch
 
-        loss = losses.build(self.recipe, model, gather=launched() > 1)
+        loss = losses.build(self.recipe, model, gather=world_size() > 1)
         watch = Watch(identity)
-        callbacks = [watch, Bar(material.plan, self.progress)]
+        callbacks = [watch, Bar(material.plan)]
         if self.recipe.patience:
             callbacks.append(EarlyStoppingCallback(self.recipe.patience))
         trainer = PlanTrainer(
@@ -259,7 +257,7 @@ class Training:
 
 def _texts(material: TrainingData) -> Iterator[str]:
     """Every training text once a source, for a tokenizer."""
-    for supply in material.plan.supplies:
+    for supply in material.plan.sources:
         yield from supply.source.texts
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
+import logging
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+from hbt_bench.distributed import is_first
 from hbt_bench.errors import HbtBenchError, ModelError
 from hbt_bench.files import output_error
-from hbt_bench.ranking.distributed import launched
+
+log = logging.getLogger(__name__)
 
 _LOCK = ".training.lock"
 _MODULE = re.compile(r"^\d+_\w+$")
@@ -22,13 +24,8 @@ _MODEL_FILE = re.compile(
 _UNWRITABLE = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT)
 
 
-def is_first() -> bool:
-    """Whether this process decides and writes for those started together."""
-    return launched() == 1 or int(os.environ.get("RANK", "").strip() or 0) == 0
-
-
 @contextlib.contextmanager
-def claimed(folder: Path, say: Callable[[str], object]) -> Iterator[None]:
+def claimed(folder: Path) -> Iterator[None]:
     """Keep `folder` to this run while the block lasts; where another run has it, say so and wait for its end.
 
     Of processes started together the first does so for all. A run that dies loses its claim.
@@ -42,7 +39,7 @@ def claimed(folder: Path, say: Callable[[str], object]) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        say(f"another run trains into {folder}: waiting for its end")
+        log.info(f"another run trains into {folder}: waiting for its end")
         lock.acquire()
     try:
         yield

@@ -19,7 +19,9 @@ from sentence_transformers import SentenceTransformerTrainer
 from torch.utils.data import DataLoader, Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from hbt_bench.distributed import is_first
 from hbt_bench.errors import ModelError
+from hbt_bench.log import progress
 from hbt_bench.training import checkpoints
 from hbt_bench.training.plan import Batch, BatchPlan
 
@@ -31,7 +33,7 @@ class Rows(Dataset[dict[str, str]]):
         self.plan = plan
         self._prefixes = query_prefix, passage_prefix
         self._parallel = parallel
-        self._negatives = max(supply.source.negatives.shape[2] for supply in plan.supplies)
+        self._negatives = max(supply.source.negatives.shape[2] for supply in plan.sources)
 
     def __len__(self) -> int:
         return self.plan.steps * self.plan.batch_size
@@ -149,32 +151,31 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         """Mark the checkpoint, whose files are all there now."""
         assert self.trainer is not None
         self.trainer.accelerator.wait_for_everyone()  # each process writes the state of its random numbers
-        if state.is_world_process_zero:
+        if is_first():
             checkpoints.mark(Path(args.output_dir, f"checkpoint-{state.global_step}"), self.identity)
 
 
 class Bar(TrainerCallback):  # type: ignore[misc]
-    """Tells a progress function each step's loss, and the shares of the kinds of batch seen so far."""
+    """Sends each step's loss to the receiver of progress, and the shares of the batch types so far."""
 
-    def __init__(self, plan: BatchPlan, progress: Any) -> None:
+    def __init__(self, plan: BatchPlan) -> None:
         self._kinds: Counter[str] = Counter()
         self._plan = plan
-        self._progress = progress
         self._loss = ""
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any
     ) -> None:
         """Count the steps that an interrupted run has done."""
-        self._kinds.update(self._plan.kind_at(step) for step in range(state.global_step))
+        self._kinds.update(self._plan.type_at(step) for step in range(state.global_step))
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
         """Advance by a step."""
-        if state.is_world_process_zero:
-            self._kinds[self._plan.kind_at(state.global_step - 1)] += 1
+        if is_first():
+            self._kinds[self._plan.type_at(state.global_step - 1)] += 1
             total = self._kinds.total()
             shares = " ".join(f"{kind} {count / total:.0%}" for kind, count in sorted(self._kinds.items()))
-            self._progress(state.global_step, state.max_steps, f"{self._loss}{shares}")
+            progress("training", state.global_step, state.max_steps, f"{self._loss}{shares}")
 
     def on_log(
         self,

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hbt_bench import distributed
 from hbt_bench.mteb.models import ModelRequest
-from hbt_bench.ranking import distributed, products
+from hbt_bench.ranking import products
 from hbt_bench.ranking.products import Products
 from hbt_bench.results.evaluate import Evaluation
+from hbt_bench.tasks import registry
 from hbt_bench.tasks.registry import select_tasks
 from tests.factories import LANGUAGES, result_content, torch_random_model
 
@@ -107,7 +109,7 @@ def test_no_more_columns_are_taken_at_once_than_fit_and_chunks_are_of_like_size(
 def test_one_process_needs_no_group():
     with distributed.joined() as alone:
         assert (alone.rank, alone.count, alone.gather("x"), alone.share("x")) == (0, 1, ["x"], "x")
-    assert distributed.speaks()
+    assert distributed.is_first()
     assert distributed.local_device() is None
 
 
@@ -148,21 +150,30 @@ def test_each_process_of_a_machine_has_a_gpu(monkeypatch, started, rank, gpus, d
     assert distributed.local_device() == (device and "cuda:0")
 
 
-def test_the_first_that_fails_speaks(monkeypatch):
-    from torch.distributed import TCPStore
+@pytest.mark.parametrize(
+    ("size", "rank", "first"), [("2", "0", True), ("2", "1", False), ("1", "1", True), (None, "1", True)]
+)
+def test_rank_counts_with_several_processes(monkeypatch, size, rank, first):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    if size:
+        monkeypatch.setenv("WORLD_SIZE", size)
+    monkeypatch.setenv("RANK", rank)
+    assert distributed.is_first() == first
 
-    kept = TCPStore("localhost", 0, is_master=True)
+
+@pytest.mark.parametrize(("rank", "shown"), [("0", True), ("1", False)])
+def test_first_process_shows_messages(monkeypatch, capsys, tmp_path, rank, shown):
+    from hbt_bench.cli.main import run
+
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("MASTER_ADDR", "localhost")
-    monkeypatch.setenv("MASTER_PORT", str(kept.port))
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
-    assert [distributed.speaks() for _ in range(3)] == [True, False, False]
-    monkeypatch.delenv("TORCHELASTIC_RESTART_COUNT")
-    assert not distributed.speaks()
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    assert [distributed.speaks() for _ in range(2)] == [True, False]
-    monkeypatch.setenv("MASTER_PORT", "none")
-    assert distributed.speaks()  # rather twice than never
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("HBT_BENCH_TASKS", str(tmp_path))
+    registry.forget()
+    run(["run", "--model", "bm25", "--tasks", "no-such-task"])
+    registry.forget()
+    err = capsys.readouterr().err
+    assert (f"HBT_BENCH_TASKS names {tmp_path}" in err) == shown
+    assert "unknown task 'no-such-task'" in err
 
 
 def test_other_commands_are_refused_under_a_launcher(monkeypatch, capsys):
@@ -170,7 +181,7 @@ def test_other_commands_are_refused_under_a_launcher(monkeypatch, capsys):
 
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert run(["leaderboard", "results"]) == 2
-    assert "leaderboard is no work for several processes" in capsys.readouterr().err
+    assert "leaderboard does not support multiple processes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", ["abc", "-1", "2.0", "9" * 5000, "²"])
@@ -190,7 +201,7 @@ def test_a_launcher_that_says_no_number(monkeypatch, capsys, tmp_path, name, val
 def test_an_empty_number_of_processes_is_one(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "")
     monkeypatch.setenv("RANK", "")
-    assert distributed.launched() == 1
+    assert distributed.world_size() == 1
     with distributed.joined() as found:
         assert (found.rank, found.count) == (0, 1)
 
