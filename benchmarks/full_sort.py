@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from precomputed import KINDS, encoder_for
 
-from hbt_bench.measures.bias import MEASURES, Bias
+from hbt_bench.measures.bias import Bias
+from hbt_bench.measures.registry import MEASURES
 from hbt_bench.mteb.shared_pass import MtebEncoder
 from hbt_bench.ranking.dense import DenseScorer
 from hbt_bench.ranking.ranks import rank
@@ -34,9 +35,9 @@ def main() -> int:
     bias = Bias(collection, ranks)
 
     started = time.perf_counter()
-    for name, measure in MEASURES.items():
-        if name != "PEER":  # not for one relevant document a language
-            measure(Bias(collection, ranks))
+    for measure in MEASURES:
+        if measure.bias and measure.name != "PEER":  # PEER needs several relevant documents in a language
+            measure.pool_values(Bias(collection, ranks))
     cost = time.perf_counter() - started
 
     ids = np.array([document.id for document in collection.documents])

@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 from precomputed import KINDS, PrecomputedEncoder, encoder_for
 
 from hbt_bench.data.collection import Collection
-from hbt_bench.measures.ranking import Ranking, mteb_scores
+from hbt_bench.identity.task_name import MODES
+from hbt_bench.measures.mteb_keys import mteb_scores
+from hbt_bench.measures.ranking import Ranking
 from hbt_bench.mteb.tasks import MtebEncoder, ParallelRetrieval, SharedPass, quiet_libraries
 from hbt_bench.ranking.dense import DenseScorer
 from hbt_bench.ranking.ranks import CONFIDENCE_DEPTH, Confidences, Ranks, rank
-from hbt_bench.ranking.subsets import MODES, SubsetQrels
+from hbt_bench.ranking.subsets import SubsetQrels
 from hbt_bench.tasks.registry import select_tasks
 
 _ENCODE = {"batch_size": 32, "show_progress_bar": False}
@@ -109,7 +111,7 @@ def explain(
         )
         kept[pair] = place
     replaced = Ranks(kept, kept, ours.ranks.top)
-    again = mteb_scores(Ranking.of(collection, replaced, judged), judged, ours.confidences, collection)
+    again = mteb_scores(Ranking.from_ranks(collection, replaced, judged), judged, ours.confidences, collection)
     shared = again.keys() & theirs.keys()
     close = (np.isclose(again[key], theirs[key], rtol=0, atol=_TOLERANCE, equal_nan=True) for key in shared)
     return pairs, all(close)

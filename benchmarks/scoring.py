@@ -24,7 +24,7 @@ import report
 from precomputed import KINDS, PrecomputedEncoder, encoder_for
 
 from hbt_bench.data.collection import Collection
-from hbt_bench.ranking.subsets import MODES
+from hbt_bench.identity.task_name import MODES
 from hbt_bench.tasks.registry import select_tasks
 from hbt_bench.tasks.task import TaskSpec
 
@@ -81,7 +81,8 @@ def _all_keys(spec: TaskSpec, collection: Collection, encoder: PrecomputedEncode
 
 
 def _ranks(spec: TaskSpec, collection: Collection, encoder: PrecomputedEncoder) -> Step:
-    from hbt_bench.measures.ranking import Ranking, own_scores
+    from hbt_bench.measures.ranking import Ranking
+    from hbt_bench.measures.scores import retrieval_scores
     from hbt_bench.mteb.tasks import MtebEncoder, ParallelRetrieval, SharedPass
     from hbt_bench.ranking.dense import DenseScorer
     from hbt_bench.ranking.ranks import rank
@@ -94,7 +95,7 @@ def _ranks(spec: TaskSpec, collection: Collection, encoder: PrecomputedEncoder) 
         scorer = DenseScorer.of(collection, MtebEncoder(encoder, metadata, _ENCODE))
         ranks, _ = rank(collection, scorer, confidences=False)
         return {
-            one.subset.name: own_scores(Ranking.of(collection, ranks, one), one.subset.mode == "multi")
+            one.subset.name: retrieval_scores(Ranking.from_ranks(collection, ranks, one), one.subset.mode)
             for one in judged
         }
 

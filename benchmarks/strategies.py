@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 import report
 
-from hbt_bench.measures.bias import MEASURES
-from hbt_bench.measures.ranking import Ranking
+from hbt_bench.identity.task_name import Mode
+from hbt_bench.measures.registry import MEASURES, Measure
 from hbt_bench.mteb.models import ModelRequest
-from hbt_bench.ranking.subsets import Mode
 from hbt_bench.reports.systems import Evidence, ResultSource
 from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.results.frame import load_results
-from hbt_bench.stats.paired import Clusters, Paired, bootstrap, holm, percentiles
+from hbt_bench.stats.clusters import Clusters, bootstrap, percentiles
+from hbt_bench.stats.paired import Paired, holm
 from hbt_bench.tasks.registry import select_tasks
 from hbt_bench.tasks.task import TaskSpec
 from hbt_bench.training.recipe import Recipe
@@ -50,12 +50,9 @@ SUBSETS = ("AP", "R@1", "R@10", "rank_distance", "same_language_excess@10")
 
 def by_question(evidence: Evidence, measure: str) -> Clusters:
     """The values of all subsets by question."""
-    judgements, ranks = evidence.stored.judgements, evidence.stored.ranks
-    rankings = [Ranking.of(judgements, ranks, judged) for judged in evidence.judged]
-    values = [ranking.span() if measure == "rank_distance" else ranking.average_precision() for ranking in rankings]
-    questions = [judgements.questions[judged.rows] for judged in evidence.judged]
-    subsets = np.repeat(np.arange(len(values)), [len(part) for part in values])
-    return Clusters.of(np.concatenate(values), np.concatenate(questions), subsets)
+    values = evidence.mode_ranks.clusters(Measure.parse(measure))
+    assert values is not None
+    return values[0]
 
 
 def compared(output: Path, spec: TaskSpec, mode: Mode, measure: str, seeds: int) -> list[dict[str, object]]:
@@ -84,17 +81,15 @@ def compared(output: Path, spec: TaskSpec, mode: Mode, measure: str, seeds: int)
 
 
 def measures(output: Path, spec: TaskSpec, mode: Mode) -> tuple[str, ...]:
-    """AP, and in the pool rank distance where questions have several answers."""
+    """Return AP, and rank distance if questions have several answers in the pool."""
     evidence = ResultSource.find(f"local/{BASELINE}-seed0", output / "results").read(spec, mode, None)
-    spans = [Ranking.of(evidence.stored.judgements, evidence.stored.ranks, judged).span() for judged in evidence.judged]
-    several = mode == "multi" and np.isfinite(np.concatenate(spans)).any()
-    return ("AP", "rank_distance") if several else ("AP",)
+    return tuple(name for name in MEASURES.headline() if evidence.mode_ranks.clusters(MEASURES[name]))
 
 
 def checkpoints(output: Path, path: Path) -> None:
     """Every figure of every model: means with intervals, and those of subsets; equal results give equal bytes."""
     frame = load_results(output / "results")
-    kept = frame["measure"].isin((*RETRIEVAL, *MEASURES, "AP_below_best"))
+    kept = frame["measure"].isin((*RETRIEVAL, *(measure.name for measure in MEASURES if measure.bias), "AP_below_best"))
     frame = frame[kept & ((frame["subset"] == "all") | frame["measure"].isin(SUBSETS))]
     text = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     path.parent.mkdir(parents=True, exist_ok=True)

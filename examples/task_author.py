@@ -71,8 +71,8 @@ def from_memory() -> None:
     ranks, _ = hbt_bench.rank(collection, Overlap(collection), confidences=False)
     for mode in MODES:
         for judged in judged_subsets(collection, mode):
-            ranking = hbt_bench.Ranking.of(collection, ranks, judged)
-            distance = f"  rank distance {ranking.span().mean():.1f}" if mode == "multi" else ""
+            ranking = hbt_bench.Ranking.from_ranks(collection, ranks, judged)
+            distance = f"  rank distance {ranking.rank_distance().mean():.1f}" if mode == "multi" else ""
             print(f"{mode:6} {judged.subset.name:9} AP {ranking.average_precision().mean():.4f}{distance}")
 
 

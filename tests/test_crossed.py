@@ -16,7 +16,7 @@ T = {1: 12.7062, 2: 4.3027, 9: 2.2622}
 
 def test_by_hand():
     """Seeds have the means 2 and 4, questions 1.5 and 4.5: variances of the mean 2/2 and 4.5/2."""
-    crossed = SeedQuestionMean.of(np.array([[1.0, 3.0], [2.0, 6.0]]))
+    crossed = SeedQuestionMean.from_matrix(np.array([[1.0, 3.0], [2.0, 6.0]]))
     assert crossed.value == 3.0
     assert crossed.spread == pytest.approx(math.sqrt(2))
     assert crossed.error == pytest.approx(math.sqrt(3.25))
@@ -42,10 +42,10 @@ def test_seeds_alone():
 
 def test_differences_are_paired_or_apart():
     one, two = (
-        SeedQuestionMean.of(np.array([[1.0, 3.0], [2.0, 6.0]])),
-        SeedQuestionMean.of(np.array([[1.0, 2.0], [2.0, 5.0]])),
+        SeedQuestionMean.from_matrix(np.array([[1.0, 3.0], [2.0, 6.0]])),
+        SeedQuestionMean.from_matrix(np.array([[1.0, 2.0], [2.0, 5.0]])),
     )
-    paired, apart = one - two, one.apart(two)
+    paired, apart = one - two, one.unpaired_difference(two)
     assert paired.value == apart.value == 0.5
     # seeds differ by 0.5 and 0.5, questions by 0 and 1: 0/2 + 0.5/2
     assert paired.error == pytest.approx(math.sqrt(0.25))
@@ -57,10 +57,10 @@ def test_differences_are_paired_or_apart():
 
 def test_the_mean_over_tasks():
     one, two = (
-        SeedQuestionMean.of(np.array([[1.0, 3.0], [2.0, 6.0]])),
-        SeedQuestionMean.of(np.array([[0.0, 2.0], [2.0, 4.0]])),
+        SeedQuestionMean.from_matrix(np.array([[1.0, 3.0], [2.0, 6.0]])),
+        SeedQuestionMean.from_matrix(np.array([[0.0, 2.0], [2.0, 4.0]])),
     )
-    mean = SeedQuestionMean.mean([one, two])
+    mean = SeedQuestionMean.average([one, two])
     assert mean.value == (3 + 2) / 2
     # seeds: (2 + 1) / 2 and (4 + 3) / 2, variance 2; questions: halves of 1.5, 4.5 and of 1, 3
     assert mean.error == pytest.approx(math.sqrt(2 / 2 + (4.5 / 4 + 2 / 4) / 2))
@@ -70,16 +70,16 @@ def test_the_mean_over_tasks():
 def test_the_mean_over_tasks_that_ask_the_same_questions():
     """Two shifts of the same questions are no two samples: a copy of a task adds no certainty."""
     one, two = (
-        SeedQuestionMean.of(np.array([[1.0, 3.0], [2.0, 6.0]])),
-        SeedQuestionMean.of(np.array([[0.0, 2.0], [2.0, 4.0]])),
+        SeedQuestionMean.from_matrix(np.array([[1.0, 3.0], [2.0, 6.0]])),
+        SeedQuestionMean.from_matrix(np.array([[0.0, 2.0], [2.0, 4.0]])),
     )
-    same = SeedQuestionMean.mean([one, two], ["xquad", "xquad"])
+    same = SeedQuestionMean.average([one, two], ["xquad", "xquad"])
     # questions: (1.5 + 1) / 2 and (4.5 + 3) / 2, variance 3.125, one sample of two
     assert same.value == 2.5
     assert same.error == pytest.approx(math.sqrt(2 / 2 + 3.125 / 2))
-    assert SeedQuestionMean.mean([one, one], ["xquad", "xquad"]).interval == pytest.approx(one.interval)
-    apart = SeedQuestionMean.mean([one, two], ["xquad", "scifact"])
-    assert apart.error == SeedQuestionMean.mean([one, two]).error
+    assert SeedQuestionMean.average([one, one], ["xquad", "xquad"]).interval == pytest.approx(one.interval)
+    apart = SeedQuestionMean.average([one, two], ["xquad", "scifact"])
+    assert apart.error == SeedQuestionMean.average([one, two]).error
 
 
 def test_no_difference_and_a_difference_without_variance():
@@ -102,7 +102,7 @@ values = st.floats(-1, 1).map(lambda value: round(value, 3))
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(values, min_size=4, max_size=4), min_size=2, max_size=4))
 def test_test_and_interval_agree(rows):
-    crossed = SeedQuestionMean.of(np.array(rows))
+    crossed = SeedQuestionMean.from_matrix(np.array(rows))
     low, high = crossed.interval
     if min(abs(low), abs(high)) > 1e-6:
         assert (crossed.p_value < 0.05) == (low > 0 or high < 0)
@@ -115,7 +115,7 @@ def rejections(seed_variance, effect, seeds=3, questions=60, studies=1500):
     found = 0
     for _ in range(studies):
         drawn = generator.normal(0, by_seed, (seeds, 1)) + generator.normal(0, 1, (1, questions))
-        low, high = SeedQuestionMean.of(effect + drawn + generator.normal(0, 0.5, (seeds, questions))).interval
+        low, high = SeedQuestionMean.from_matrix(effect + drawn + generator.normal(0, 0.5, (seeds, questions))).interval
         found += low > 0 or high < 0
     return found / studies
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from benchmarks.fuzz_ranks import Case, Matrix, check
 from hbt_bench.data.collection import Collection, Document, Query
-from hbt_bench.measures.ranking import Ranking, mteb_scores
+from hbt_bench.measures.mteb_keys import mteb_scores
+from hbt_bench.measures.ranking import Ranking
 from hbt_bench.ranking import blocks as blocking
 from hbt_bench.ranking import ranks as engine
 from hbt_bench.ranking.ranks import rank
@@ -62,7 +63,7 @@ def scored(collection, scores):
 
 
 def average_precision(collection, ranks, language):
-    return Ranking.of(collection, ranks, SubsetQrels.of(collection, Subset(language, None))).average_precision()
+    return Ranking.from_ranks(collection, ranks, SubsetQrels.of(collection, Subset(language, None))).average_precision()
 
 
 @FEW
@@ -145,7 +146,7 @@ def test_infinite_scores_are_ranked_and_have_no_spread():
     ranks, confidences = rank(collection, Matrix(scores))
     assert ranks.pool.tolist() == [2, 1]
     judged = SubsetQrels.of(collection, Subset("en", None))
-    found = mteb_scores(Ranking.of(collection, ranks, judged), judged, confidences, collection)
+    found = mteb_scores(Ranking.from_ranks(collection, ranks, judged), judged, confidences, collection)
     assert np.isfinite(found["nauc_ndcg_at_10_max"])
     assert np.isnan(found["nauc_ndcg_at_10_std"])  # a sort would take a NaN for the highest confidence
 

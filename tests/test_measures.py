@@ -11,10 +11,13 @@ import pytest
 from mteb._evaluators.retrieval_metrics import calculate_retrieval_scores, make_score_dict
 
 from hbt_bench.errors import UsageError
-from hbt_bench.measures.ranking import CUTOFFS, Ranking, mteb_scores, own_scores
+from hbt_bench.identity.task_name import MODES
+from hbt_bench.measures.mteb_keys import CUTOFFS, mteb_scores
+from hbt_bench.measures.ranking import Ranking
 from hbt_bench.measures.registry import Measure
+from hbt_bench.measures.scores import retrieval_scores
 from hbt_bench.ranking.ranks import rank
-from hbt_bench.ranking.subsets import MODES, judged_subsets
+from hbt_bench.ranking.subsets import judged_subsets
 from tests.factories import Matrix, random_collection, random_scores
 
 
@@ -51,22 +54,22 @@ def test_ndcg(ranking):
 
 
 def test_span_is_the_distance_from_the_first_to_the_last_relevant_document(ranking):
-    assert ranking.span()[0] == 3
-    assert np.isnan(ranking.span()[1:]).all()
+    assert ranking.rank_distance()[0] == 3
+    assert np.isnan(ranking.rank_distance()[1:]).all()
 
 
 def test_own_scores_are_means_over_queries(ranking):
-    scores = own_scores(ranking, multilingual=True)
+    scores = retrieval_scores(ranking, "multi")
     assert scores["AP"] == pytest.approx((0.45 + 1 + 1 / 12) / 3)
     assert scores["R@1"] == pytest.approx(1 / 3)
     assert scores["R@10"] == pytest.approx(2 / 3)
     assert scores["rank_distance"] == 3  # two queries have one relevant document, and so no distance
-    assert "rank_distance" not in own_scores(ranking, multilingual=False)
+    assert "rank_distance" not in retrieval_scores(ranking, "mono")
 
 
 def test_own_scores_by_name(ranking):
     gain, ideal = 1 / math.log2(3) + 3 / math.log2(6), 3 + 1 / math.log2(3)
-    assert own_scores(ranking, multilingual=False) == pytest.approx(
+    assert retrieval_scores(ranking, "mono") == pytest.approx(
         {
             "AP": (0.45 + 1 + 1 / 12) / 3,
             "RR": (1 / 2 + 1 + 1 / 12) / 3,
@@ -81,7 +84,7 @@ def test_own_scores_by_name(ranking):
 @pytest.mark.parametrize(("rank", "values"), [(10, (1 / math.log2(11), 1, 1)), (11, (0, 0, 1)), (101, (0, 0, 0))])
 def test_own_scores_are_cut_at_their_depth(rank, values):
     one = Ranking(np.array([rank]), np.ones(1, int), np.zeros(1, int), 1)
-    found = own_scores(one, multilingual=True)
+    found = retrieval_scores(one, "multi")
     assert tuple(found[name] for name in ("nDCG@10", "R@10", "R@100")) == pytest.approx(values)
     assert "rank_distance" not in found  # no query has two relevant documents
 
@@ -92,8 +95,8 @@ def test_documents_that_are_no_translations_have_no_distance():
     for parallel in (True, False):
         same = replace(collection, parallel=parallel)
         ranks, _ = rank(same, Matrix(scores), confidences=False)
-        rankings = [Ranking.of(same, ranks, judged) for judged in judged_subsets(same, "multi")]
-        assert any("rank_distance" in own_scores(one, multilingual=True) for one in rankings) == parallel
+        rankings = [Ranking.from_ranks(same, ranks, judged) for judged in judged_subsets(same, "multi")]
+        assert any("rank_distance" in retrieval_scores(one, "multi") for one in rankings) == parallel
 
 
 @pytest.mark.parametrize("levels", [None, 12], ids=["random", "ties"])
@@ -121,7 +124,7 @@ def test_every_key_of_mteb_has_mtebs_value(levels, graded):
                 best = sorted(columns, key=lambda column, row=row: scores[row, column], reverse=True)
                 run[name] = {ids[column]: float(scores[row, column]) for column in best}
             theirs = mteb_keys(run, qrels)
-            ours = mteb_scores(Ranking.of(collection, ranks, judged), judged, confidences, collection)
+            ours = mteb_scores(Ranking.from_ranks(collection, ranks, judged), judged, confidences, collection)
             assert ours.keys() == theirs.keys()
             for key, value in theirs.items():
                 # nAUC divides by a difference that is only rounding where a measure is the same for all queries
@@ -151,7 +154,7 @@ def test_without_confidences_there_is_no_nauc():
     collection = random_collection(np.random.default_rng(12))
     ranks, confidences = rank(collection, Matrix(random_scores(np.random.default_rng(12), collection, None)))
     judged = next(iter(judged_subsets(collection, "multi")))
-    ranking = Ranking.of(collection, ranks, judged)
+    ranking = Ranking.from_ranks(collection, ranks, judged)
     without = mteb_scores(ranking, judged, None, collection)
     assert not [key for key in without if key.startswith("nauc")]
     assert len([key for key in mteb_scores(ranking, judged, confidences, collection) if key.startswith("nauc")]) == 105
@@ -177,7 +180,7 @@ def test_a_measure_by_its_name(name, expected):
     ranking = Ranking(np.array([2, 5, 1]), np.array([1, 1, 1]), np.array([0, 0, 1]), 2)
     measure = Measure.parse(name)
     assert measure.name == name
-    assert measure.values(ranking).tolist() == pytest.approx(expected, nan_ok=True)
+    assert measure.from_ranking(ranking).tolist() == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -203,5 +206,5 @@ def test_unknown_measures(name, message):
 def test_ap_with_a_cut_has_the_divisor_of_xtreme_r():
     """AP@20 as XTREME-R reports LAReQA: divided by min(|relevant|, 20), so that a full top is a full score."""
     ranking = Ranking(np.array([1, 2, 5]), np.ones(3, int), np.zeros(3, int), 1)
-    assert Measure.parse("AP@2").values(ranking).tolist() == [1]
-    assert Measure.parse("AP@20").values(ranking).tolist() == pytest.approx([(1 + 1 + 3 / 5) / 3])
+    assert Measure.parse("AP@2").from_ranking(ranking).tolist() == [1]
+    assert Measure.parse("AP@20").from_ranking(ranking).tolist() == pytest.approx([(1 + 1 + 3 / 5) / 3])

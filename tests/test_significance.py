@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
 from hbt_bench.errors import DataError
-from hbt_bench.stats.paired import Clusters, Paired, _tilt, bootstrap, holm, percentiles, sign_flip_p
+from hbt_bench.stats.clusters import Clusters, bootstrap, percentiles
+from hbt_bench.stats.paired import Paired, _tilt, holm, sign_flip_p
 
 NAN = float("nan")
 
 
 def matrix(*rows):
-    return Clusters.of_matrix(np.array(rows, dtype=float))
+    return Clusters.from_matrix(np.array(rows, dtype=float))
 
 
 def column(*values):
@@ -31,7 +32,7 @@ def column(*values):
 
 def test_queries_are_gathered_by_question_and_subset():
     values = np.array([0.5, 1.0, 0.25, 0.75, NAN, 0.1])
-    clusters = Clusters.of(values, np.array([7, 3, 7, 7, 9, 3]), np.array([0, 0, 2, 2, 2, 2]))
+    clusters = Clusters.from_values(values, np.array([7, 3, 7, 7, 9, 3]), np.array([0, 0, 2, 2, 2, 2]))
     assert clusters.counts.tolist() == [[1, 1], [1, 2]]  # question 9 has no value, and subset 1 no query
     assert clusters.values.tolist() == [[1.0, 0.1], [0.5, 0.5]]
 
@@ -39,12 +40,12 @@ def test_queries_are_gathered_by_question_and_subset():
 def test_the_average_is_over_the_queries_of_each_subset_then_over_subsets():
     clusters = matrix([1, 0.5], [0, NAN], [0.5, NAN])
     assert clusters.average == pytest.approx((0.5 + 0.5) / 2)
-    assert clusters.shares.tolist() == pytest.approx([1 / 6 + 0.25, 0, 0.5 / 6])
+    assert clusters.contributions.tolist() == pytest.approx([1 / 6 + 0.25, 0, 0.5 / 6])
     assert clusters.by_question.tolist() == [0.75, 0, 0.5]
 
 
 def test_a_question_with_two_queries_in_a_subset_counts_twice_in_its_mean():
-    clusters = Clusters.of(np.array([0.0, 1.0, 0.8]), np.array([1, 1, 2]), np.zeros(3, np.int64))
+    clusters = Clusters.from_values(np.array([0.0, 1.0, 0.8]), np.array([1, 1, 2]), np.zeros(3, np.int64))
     assert clusters.average == pytest.approx(0.6)  # as the score is, and not (0.5 + 0.8) / 2
     assert clusters.by_question.tolist() == [0.5, 0.8]
 
@@ -58,7 +59,7 @@ def test_taking_subsets_drops_the_questions_that_are_in_none():
 @pytest.mark.parametrize("values", [np.empty((0, 1)), np.empty((2, 0)), np.array([[1.0, NAN], [1.0, NAN]])])
 def test_a_subset_without_queries_is_refused(values):
     with pytest.raises(DataError, match="a subset without queries"):
-        Clusters.of_matrix(values)
+        Clusters.from_matrix(values)
 
 
 def test_other_queries_are_refused():
@@ -120,14 +121,14 @@ def test_the_test_equals_a_full_enumeration_over_macro_averages(seed):
     absent = generator.random((8, 4)) < 0.3
     absent[0] = False
     system[absent] = baseline[absent] = NAN
-    paired = Paired(Clusters.of_matrix(system), Clusters.of_matrix(baseline))
+    paired = Paired(Clusters.from_matrix(system), Clusters.from_matrix(baseline))
     assert paired.p_value() == swapped_by_brute_force(system, baseline)
     assert paired.p_value(samples=255) == pytest.approx(paired.p_value(), abs=0.12)  # drawn, no longer enumerated
 
 
 def test_same_seed_same_p():
     generator = np.random.default_rng(5)
-    paired = Paired(*(Clusters.of_matrix(generator.random((300, 3))) for _ in range(2)))
+    paired = Paired(*(Clusters.from_matrix(generator.random((300, 3))) for _ in range(2)))
     assert paired.p_value(seed=1) == paired.p_value(seed=1)
     assert paired.p_value(seed=1) != paired.p_value(seed=2)
     assert paired.p_value(seed=1) == pytest.approx(paired.p_value(seed=2), abs=0.03)
@@ -140,8 +141,8 @@ def test_the_order_of_questions_and_subsets_changes_nothing(seed, questions, sub
     values[:, np.random.default_rng(seed).random((7, 3)) < 0.2] = NAN
     if np.isnan(values).all(axis=(0, 2)).any() or np.isnan(values).all(axis=(0, 1)).any():
         return
-    plain = Paired(*(Clusters.of_matrix(one) for one in values))
-    mixed = Paired(*(Clusters.of_matrix(one[questions][:, subsets]) for one in values))
+    plain = Paired(*(Clusters.from_matrix(one) for one in values))
+    mixed = Paired(*(Clusters.from_matrix(one[questions][:, subsets]) for one in values))
     assert mixed.p_value() == plain.p_value()
     assert mixed.outcomes() == plain.outcomes()
     assert mixed.difference == pytest.approx(plain.difference, abs=1e-12)
@@ -152,7 +153,7 @@ def test_the_order_of_questions_and_subsets_changes_nothing(seed, questions, sub
 
 def test_a_system_does_not_differ_from_itself():
     values = np.random.default_rng(6).random((400, 3))
-    paired = Paired(Clusters.of_matrix(values), Clusters.of_matrix(values.copy()))
+    paired = Paired(Clusters.from_matrix(values), Clusters.from_matrix(values.copy()))
     assert (paired.difference, paired.p_value(), paired.outcomes(), paired.effect_size) == (0, 1, (0, 400, 0), 0)
     draws = bootstrap([paired.system, paired.baseline])
     assert percentiles(draws[0] - draws[1]) == (0, 0)
@@ -171,7 +172,7 @@ def test_a_true_null_is_rejected_as_often_as_the_level_says(correlation, plain):
     clustered_rejections = plain_rejections = 0
     for seed in range(1000):
         one, two = (correlated(generator, correlation, 50, 11) for _ in range(2))
-        paired = Paired(Clusters.of_matrix(one), Clusters.of_matrix(two))
+        paired = Paired(Clusters.from_matrix(one), Clusters.from_matrix(two))
         clustered_rejections += paired.p_value(samples=499, seed=seed) <= 0.05
         plain_rejections += ttest_rel(one.ravel(), two.ravel()).pvalue <= 0.05
     assert 0.035 <= clustered_rejections / 1000 <= 0.065
@@ -218,22 +219,22 @@ def test_the_interval_of_a_mean_is_that_of_the_central_limit():
 
 def test_versions_of_a_question_are_no_more_evidence_than_one():
     values = np.random.default_rng(9).random((200, 1))
-    once, often = (Clusters.of_matrix(np.repeat(values, languages, axis=1)) for languages in (1, 11))
+    once, often = (Clusters.from_matrix(np.repeat(values, languages, axis=1)) for languages in (1, 11))
     assert often.interval() == pytest.approx(once.interval())
 
 
 def test_systems_see_the_same_draws():
     values = np.random.default_rng(10).random((100, 2))
-    draws = bootstrap([Clusters.of_matrix(values), Clusters.of_matrix(values + 0.25)])
+    draws = bootstrap([Clusters.from_matrix(values), Clusters.from_matrix(values + 0.25)])
     assert percentiles(draws[1] - draws[0]) == pytest.approx((0.25, 0.25))
-    assert np.array_equal(draws, bootstrap([Clusters.of_matrix(values), Clusters.of_matrix(values + 0.25)]))
-    assert not np.array_equal(draws, bootstrap([Clusters.of_matrix(values), Clusters.of_matrix(values + 0.25)], seed=1))
+    assert np.array_equal(draws, bootstrap([Clusters.from_matrix(values), Clusters.from_matrix(values + 0.25)]))
+    assert not np.array_equal(draws, bootstrap([Clusters.from_matrix(values), Clusters.from_matrix(values + 0.25)], seed=1))
 
 
 def test_draws_do_not_depend_on_how_many_fit_in_memory(monkeypatch):
-    clusters = Clusters.of_matrix(np.random.default_rng(11).random((50, 3)))
+    clusters = Clusters.from_matrix(np.random.default_rng(11).random((50, 3)))
     whole = bootstrap([clusters], resamples=100)
-    monkeypatch.setattr("hbt_bench.stats.paired._CHUNK_BYTES", 8 * 50 * 7)
+    monkeypatch.setattr("hbt_bench.stats.clusters._CHUNK_BYTES", 8 * 50 * 7)
     assert bootstrap([clusters], resamples=100) == pytest.approx(whole)
 
 
@@ -243,7 +244,7 @@ def test_ways_to_swap_do_not_depend_on_how_many_fit_in_memory(monkeypatch):
     exact, signs = pair.p_value(), sign_flip_p(differences)
     assert exact == signs
     assert exact * 1024 == int(exact * 1024)
-    monkeypatch.setattr("hbt_bench.stats.paired._CHUNK_BYTES", 8 * 10 * 7)
+    monkeypatch.setattr("hbt_bench.stats.clusters._CHUNK_BYTES", 8 * 10 * 7)
     assert (pair.p_value(), sign_flip_p(differences)) == (exact, signs)
 
 
@@ -291,7 +292,7 @@ def test_an_effect_size_that_is_not_defined():
 
 def test_the_110_cross_lingual_subsets_of_xquad_r_take_little_time_and_memory():
     generator = np.random.default_rng(12)
-    paired = Paired(*(Clusters.of_matrix(generator.random((1190, 110))) for _ in range(2)))
+    paired = Paired(*(Clusters.from_matrix(generator.random((1190, 110))) for _ in range(2)))
     tracemalloc.start()
     draws = bootstrap([paired.system, paired.baseline])
     assert percentiles(draws[1] - draws[0])[0] < 0 < percentiles(draws[1] - draws[0])[1]
@@ -330,7 +331,7 @@ def test_all_questions_won_is_as_rare_as_it_gets():
 def test_the_saddlepoint_is_the_test_that_draws(questions, shift):
     generator = np.random.default_rng(questions)
     differences = (generator.standard_t(3, questions) * (generator.random(questions) < 0.7) + shift) / questions
-    drawn = Paired(Clusters.of_matrix(differences[:, None]), Clusters.of_matrix(np.zeros((questions, 1)))).p_value(
+    drawn = Paired(Clusters.from_matrix(differences[:, None]), Clusters.from_matrix(np.zeros((questions, 1)))).p_value(
         40_000
     )
     found = sign_flip_p(differences)
@@ -398,11 +399,11 @@ def test_the_tilt_is_found_for_any_sizes(sizes, observed):
 
 
 def test_a_question_that_is_not_asked_in_the_last_subset():
-    found = Clusters.of(np.array([1.0, 2.0, 3.0, np.nan]), np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]))
+    found = Clusters.from_values(np.array([1.0, 2.0, 3.0, np.nan]), np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]))
     np.testing.assert_array_equal(found.values, [[1, 2], [3, np.nan]])
     assert found.counts.tolist() == [[1, 1], [1, 0]]
     values, questions = np.arange(8.0), np.array([0, 0, 1, 1, 2, 2, 3, 4])
-    found = Clusters.of(values, questions, np.array([0, 1, 0, 1, 0, 1, 0, 0]))
+    found = Clusters.from_values(values, questions, np.array([0, 1, 0, 1, 0, 1, 0, 0]))
     np.testing.assert_array_equal(found.values, [[0, 1], [2, 3], [4, 5], [6, np.nan], [7, np.nan]])
 
 

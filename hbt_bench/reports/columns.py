@@ -9,22 +9,24 @@ from functools import cache
 from typing import Any
 
 from hbt_bench.errors import UsageError, did_you_mean
-from hbt_bench.ranking.subsets import Mode
-from hbt_bench.reports.bias import LOWER_IS_BETTER
+from hbt_bench.identity.task_name import Mode
+from hbt_bench.measures.registry import MEASURES
 from hbt_bench.reports.rows import Key, LeaderboardRow
 from hbt_bench.reports.table import number
-from hbt_bench.results.intervals import EXCESS
 
-#: What is shown when nothing is asked for, the most wanted first: a narrow terminal shows as many as fit.
-DEFAULT = (
-    "rank,model,mono:AP,cross:AP,multi:AP,rank_distance,bias,worst,"
-    "mono:R@1,cross:R@1,multi:R@10,parameters,speed,source"
-)
-#: Short names of columns.
-_ALIASES = {"bias": f"multi:{EXCESS}", "rank_distance": "multi:rank_distance", "rd": "multi:rank_distance"}
-#: Headings of measures that the multilingual mode alone has.
-_SHORT = {"rank_distance": "rank dist.", EXCESS: "own-lang. bias"}
-_LONG = {"rank_distance": "rank distance", EXCESS: "own-language bias"}
+
+def default() -> list[str]:
+    """Return the names of the default columns, the most important first: a narrow terminal shows as many as fit."""
+    lead, others = (
+        [f"{mode}:{measure.name}" for measure in MEASURES if measure.lead == first for mode in measure.columns]
+        for first in (True, False)
+    )
+    return ["rank", "model", *lead, "worst", *others, "parameters", "speed", "source"]
+
+
+def _aliases() -> dict[str, str]:
+    """Return the full names of columns by their short names."""
+    return {alias: f"{measure.modes[0]}:{measure.name}" for measure in MEASURES for alias in measure.aliases}
 
 
 @dataclass(frozen=True)
@@ -46,18 +48,14 @@ class Column:
     @property
     def lower_is_better(self) -> bool:
         """Which way is better, for a column of scores."""
-        return self.key is not None and _lower(self.key[1])
-
-
-def _lower(measure: str) -> bool:
-    return measure in LOWER_IS_BETTER or measure == "AP_below_best" or measure.startswith("mean_rank_")
+        return self.key is not None and MEASURES.describe(self.key[1]).lower_is_better
 
 
 @cache
 def score(mode: Mode, measure: str) -> Column:
     """The column of a mode and measure."""
     key = (mode, measure)
-    lower = _lower(measure)
+    about = MEASURES.describe(measure)
 
     def text(standing: LeaderboardRow) -> str:
         value = standing.value(key)
@@ -71,14 +69,14 @@ def score(mode: Mode, measure: str) -> Column:
     def order(standing: LeaderboardRow) -> Any:
         value = standing.value(key)
         # a mean over fewer languages is none of the others' equals
-        return (value is None, mode in standing.missing, (value or 0.0) * (1 if lower else -1))
+        return (value is None, mode in standing.missing, (value or 0.0) * (1 if about.lower_is_better else -1))
 
     def record(standing: LeaderboardRow) -> dict[str, Any]:
         low, high = standing.intervals.get(key, (None, None))
         name = f"{mode} {measure}"
         return {name: standing.value(key), f"{name} low": low, f"{name} high": high}
 
-    title = f"{_SHORT.get(measure) or f'{mode} {measure}'} {'↓' if lower else '↑'}"
+    title = about.heading_in(mode)
     return Column(f"{mode}:{measure}", title, text, order, record, lambda standing: standing.value(key), key)
 
 
@@ -119,7 +117,7 @@ def _rank(standing: LeaderboardRow) -> dict[str, Any]:
 
 def key_title(key: Key) -> str:
     """A mode and a measure as headings have them: ``multi AP``, ``rank distance`` of which there is one mode only."""
-    return _LONG.get(key[1]) or " ".join(key)
+    return MEASURES.describe(key[1]).title_in(key[0])
 
 
 def _plain_columns() -> dict[str, Column]:
@@ -160,7 +158,7 @@ PLAIN = _plain_columns()
 
 def full_name(name: str) -> str:
     """The name of a column, for a short one."""
-    return _ALIASES.get(name, name)
+    return _aliases().get(name, name)
 
 
 def parse(names: Iterable[str], known: Sequence[Key]) -> list[Column]:
@@ -177,7 +175,7 @@ def parse(names: Iterable[str], known: Sequence[Key]) -> list[Column]:
         keys = [key for key in known if full in ("all", key[1], ":".join(key))]
         if not keys:
             near = did_you_mean(
-                name, [*PLAIN, *_ALIASES, *{key[1] for key in known}, *(":".join(key) for key in known)]
+                name, [*PLAIN, *_aliases(), *{key[1] for key in known}, *(":".join(key) for key in known)]
             )
             raise UsageError(
                 f"unknown column '{name}'{near or '; name a measure as in multi:AP or R@1, or ' + ', '.join(PLAIN)}"

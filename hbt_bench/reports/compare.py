@@ -9,27 +9,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.identity.task_name import parse_names
-from hbt_bench.measures.ranking import Array, Ranking
-from hbt_bench.measures.registry import Measure
+from hbt_bench.measures.ranking import Array
+from hbt_bench.measures.registry import MEASURES, Measure
 from hbt_bench.reports.difference import LEVEL, Comparison, ComparisonRow, Difference
 from hbt_bench.reports.systems import Evidence, ResultSource, System, check_comparable, labels, version_notes
-from hbt_bench.stats.paired import RANDOMIZATIONS, RESAMPLES, Clusters, Paired, bootstrap, holm, percentiles
-from hbt_bench.tasks.registry import select_tasks
-
-#: Measures that exist in the multilingual mode alone, where a question has answers in several languages.
-MULTILINGUAL = {"rank_distance"}
-LOWER_IS_BETTER = {"rank_distance"}
+from hbt_bench.stats.clusters import RESAMPLES, Clusters, bootstrap, percentiles
+from hbt_bench.stats.paired import RANDOMIZATIONS, Paired, holm
+from hbt_bench.tasks.registry import TaskRegistry
 
 
 def compare(
     models: Sequence[str | Path],
     tasks: str | Iterable[str],
     baseline: str | Path | None = None,
-    measures: str | Iterable[str] = ("AP", "rank_distance"),
+    measures: str | Iterable[str] | None = None,
     results: str | Path = "results",
     *,
     languages: Iterable[str] | None = None,
@@ -37,6 +32,7 @@ def compare(
     samples: int = RANDOMIZATIONS,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    registry: TaskRegistry | None = None,
 ) -> Comparison:
     """Compare models with a baseline, the first if none is named, from their results below the folder `results`.
 
@@ -48,18 +44,20 @@ def compare(
     Raises `UsageError` for an unknown name, and `DataError` for results that are missing, incomplete, or of different
     tasks, languages, candidate texts, data or tie rules; the message names the difference.
     """
-    wanted = [Measure.parse(name) for name in dict.fromkeys(parse_names(measures))]
+    names = MEASURES.headline() if measures is None else parse_names(measures)
+    wanted = [Measure.parse(name) for name in dict.fromkeys(names)]
     if min(samples, resamples) < 1:
         raise UsageError("there must be at least one sample and one resample")
     codes = None if languages is None else tuple(languages)
     sources = _sources(models, baseline, Path(results))
     base = 0 if baseline is None else [source.given for source in sources].index(str(baseline))
     evidence: list[list[Evidence]] = []  # a list a task, each with the models in order
-    for selection in select_tasks(tasks):
+    registry = registry or TaskRegistry()
+    for selection in registry.select(tasks):
         if selection.spec is None:
             raise UsageError(f"{selection.stock} is MTEB's own task, of which no ranks are kept: it cannot be compared")
         for mode in selection.modes:
-            evidence.append([source.read(selection.spec, mode, codes, selection.modes) for source in sources])
+            evidence.append([source.read(selection.spec, mode, codes, selection.modes, registry) for source in sources])
             check_comparable(evidence[-1])
     first = evidence[0]
     systems = tuple(System.of(label, [task[at] for task in evidence]) for at, label in enumerate(labels(first)))
@@ -68,13 +66,14 @@ def compare(
     language_rows: list[ComparisonRow] = []
     for task in evidence:
         for measure in wanted:
-            if task[0].mode == "multi" or measure.name not in MULTILINGUAL:
+            if task[0].mode in measure.modes:
                 overall, single = design.rows(task, measure, by_language)
                 rows += overall
                 language_rows += single
     if not rows:
+        names = [measure.name for measure in wanted if measure.modes == ("multi",)] or ["rank_distance"]
         raise UsageError(
-            f"nothing is left to compare: {', '.join(MULTILINGUAL)} is for multilingual tasks, such as xquad-r-multi, "
+            f"nothing is left to compare: {', '.join(names)} is for multilingual tasks, such as xquad-r-multi, "
             "where questions have several answers, and a cross-lingual task needs two languages"
         )
     notes = [note for task in evidence for note in version_notes(task)]
@@ -117,17 +116,15 @@ class _Design:
         self, evidence: Sequence[Evidence], measure: Measure, by_language: bool
     ) -> tuple[list[ComparisonRow], list[ComparisonRow]]:
         """The rows of one task over all languages, and, if asked for, of each query language; p not yet corrected."""
-        values = [_values(one, measure) for one in evidence]
-        # a question with one answer has no rank distance, and a language may have such questions alone
-        usable = [at for at, part in enumerate(values[0]) if np.isfinite(part).any()]
-        if not usable:
+        measured = [found for one in evidence if (found := one.mode_ranks.clusters(measure))]
+        if not measured:
             return [], []
-        clusters = [_clusters(one, part) for one, part in zip(evidence, values, strict=True)]
+        clusters = [values for values, _ in measured]
         for one, part in zip(evidence, clusters, strict=True):
-            _check_score(one, measure, part.average)
+            one.result.check_score(measure.name, part.average, error=DataError)
         draws = bootstrap(clusters, self.resamples, self.seed)
         task = evidence[0].result.task
-        languages = [evidence[0].judged[at].subset.queries for at in usable]
+        languages = [subset.queries for subset in measured[0][1]]
         single = []
         for language in dict.fromkeys(languages) if by_language else ():
             columns = [at for at, code in enumerate(languages) if code == language]
@@ -143,7 +140,7 @@ class _Design:
     ) -> list[ComparisonRow]:
         """The rows of all systems over the subsets `columns`; `draws` are (systems, resamples, subsets)."""
         task, measure, language = about
-        lower = measure.name in LOWER_IS_BETTER
+        lower = measure.lower_is_better
         parts = [one.take(columns) for one in clusters]
         found = []
         for at, (label, part) in enumerate(zip(self.labels, parts, strict=True)):
@@ -157,29 +154,6 @@ class _Design:
             interval = percentiles(draws[at][:, columns])
             found.append(ComparisonRow(task, measure.name, lower, language, label, part.average, interval, difference))
         return found
-
-
-def _values(evidence: Evidence, measure: Measure) -> list[Array]:
-    """The value of each query of each subset, NaN where there is none."""
-    judgements, ranks = evidence.stored.judgements, evidence.stored.ranks
-    return [measure.values(Ranking.of(judgements, ranks, judged)) for judged in evidence.judged]
-
-
-def _clusters(evidence: Evidence, values: Sequence[Array]) -> Clusters:
-    """The values of all subsets by question."""
-    questions = [evidence.stored.judgements.questions[judged.rows] for judged in evidence.judged]
-    subsets = np.repeat(np.arange(len(values)), [len(part) for part in values])
-    return Clusters.of(np.concatenate(values), np.concatenate(questions), subsets)
-
-
-def _check_score(evidence: Evidence, measure: Measure, value: float) -> None:
-    """Raise `DataError` when the ranks do not give the score in the result, so that one of the files is stale."""
-    written = evidence.result.scores.get(measure.name)
-    if written is not None and abs(written - value) > 1e-4 * max(1.0, abs(value)):
-        raise DataError(
-            f"{evidence.result.path} says {measure.name} {written:.6g} where its ranks give {value:.6g}: "
-            "evaluate again with --overwrite"
-        )
 
 
 def _corrected(rows: Sequence[ComparisonRow]) -> tuple[ComparisonRow, ...]:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.identity.checkpoint import Checkpoint
+from hbt_bench.identity.task_name import Mode, TaskName
+from hbt_bench.measures.scores import ModeRanks
 from hbt_bench.mteb.models import BM25
-from hbt_bench.ranking.subsets import Mode, SubsetQrels, judged_subsets
 from hbt_bench.results.store import Result, StoredRanks, model_folder, model_label
-from hbt_bench.tasks.registry import find_anywhere
+from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.tasks.task import TaskSpec
 
 #: In every folder of results, as MTEB writes them.
@@ -33,12 +34,12 @@ class Evidence:
     @cached_property
     def signature(self) -> dict[str, str]:
         """The fields of the signature."""
-        return {name: value for name, _, value in (part.partition(":") for part in self.result.signature.split("|"))}
+        return self.result.fields
 
     @cached_property
-    def judged(self) -> list[SubsetQrels]:
-        """The subsets of the task."""
-        return list(judged_subsets(self.stored.judgements, self.mode))
+    def mode_ranks(self) -> ModeRanks:
+        """The ranks, to ask for the values of a measure."""
+        return ModeRanks(self.stored.judgements, self.stored.ranks, self.mode)
 
     @property
     def traits(self) -> dict[str, str | None]:
@@ -71,7 +72,7 @@ class ResultSource:
             own = [path] if (path / _MARK).is_file() else sorted(mark.parent for mark in path.glob(f"*/{_MARK}"))
             if own:
                 return cls(given, _only(given, own))
-            checkpoint = Checkpoint.at(path)
+            checkpoint = Checkpoint.from_folder(path)
             return cls(given, model_folder(output, checkpoint.name, checkpoint.revision))
         name, _, revision = given.partition("@")
         name = model_folder(output, name, "-").parent.name
@@ -81,14 +82,21 @@ class ResultSource:
         short = [folder for folder in folders if folder.parent.name.endswith(f"__{name}")]
         return cls(given, _only(given, exact or short or [model_folder(output, name, revision or "-")]))
 
-    def read(self, spec: TaskSpec, mode: Mode, languages: Sequence[str] | None, modes: Sequence[Mode] = ()) -> Evidence:
+    def read(
+        self,
+        spec: TaskSpec,
+        mode: Mode,
+        languages: Sequence[str] | None,
+        modes: Sequence[Mode] = (),
+        registry: TaskRegistry | None = None,
+    ) -> Evidence:
         """Read the result of one task with its ranks; of `modes`, if all are asked for, advice names the collection.
 
         Raises `DataError` when it is missing, incomplete, without ranks or of other languages, and `OutputError` when
         it is damaged.
         """
         chosen = spec.select(languages)
-        task, again = spec.task_name(mode, chosen), self._command(spec, mode, languages, modes)
+        task, again = spec.task_name(mode, chosen), self._command(spec, mode, languages, modes, registry)
         path = self.folder / f"{spec.mteb_task_name(mode, chosen)}.json"
         if not path.is_file():
             raise self._missing(spec, mode, task, again)
@@ -122,7 +130,7 @@ class ResultSource:
             return UsageError(text + near) if near else DataError(f"{text}: run `{command}`")
         others = []
         for path in sorted(self.folder.glob(f"{spec.mteb_task_name(mode)}*.json")):
-            languages = Result.read(path).task.partition("[")[2].rstrip("]")
+            languages = TaskName.parse(Result.read(path).task).languages.strip("[]")
             others.append(f"--languages {languages}" if languages else "all languages")
         if others:
             return DataError(f"{text}, only with {' or '.join(others)}: compare with those, or run `{command}`")
@@ -138,7 +146,14 @@ class ResultSource:
     def _output(self) -> Path:
         return self._place.parent.parent
 
-    def _command(self, spec: TaskSpec, mode: Mode, languages: Sequence[str] | None, modes: Sequence[Mode]) -> str:
+    def _command(
+        self,
+        spec: TaskSpec,
+        mode: Mode,
+        languages: Sequence[str] | None,
+        modes: Sequence[Mode],
+        registry: TaskRegistry | None,
+    ) -> str:
         """The command that makes a result of this model, with the folder of a task that does not ship."""
         path, name = _folder(self.given), self._place.parent.name
         if path is not None and not self.folder.is_relative_to(path):
@@ -151,9 +166,9 @@ class ResultSource:
         command = ["hbt-bench", "run", "--model", model.removeprefix("hbt-bench/"), "--tasks", task]
         if languages is not None:
             command += ["--languages", ",".join(languages)]
-        found = find_anywhere(spec.base)
-        if found and found.folder:
-            command += ["--task-dir", str(found.folder)]
+        location = (registry or TaskRegistry()).locate(spec.base)
+        if location and location.folder:
+            command += ["--task-dir", str(location.folder)]
         return shlex.join([*command, "--output", str(self._output)])
 
 

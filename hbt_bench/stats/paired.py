@@ -1,8 +1,7 @@
-"""Statistics of systems that answered the same queries, clustered by question.
+"""Paired tests of systems that answered the same queries, clustered by question.
 
-A question in 11 languages is one cluster, not 11 samples: its versions are hard or easy together. So whole questions
-are resampled and whole questions are swapped between systems, with the queries of all their subsets. The statistic is
-the macro average that scores are: the mean over the queries of each subset, then over the subsets.
+The randomization test swaps whole questions between two systems, with the queries of all their subsets, and Holm's
+correction allows for many tests. `Clusters` explains why a question is the unit.
 """
 
 from __future__ import annotations
@@ -13,101 +12,29 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hbt_bench.errors import DataError
+from hbt_bench.stats.clusters import Array, Clusters, chunks
 
-Array = NDArray[np.float64]
-
-#: Resamples of an interval, and random swaps of a test.
-RESAMPLES = 2_000
+#: Random swaps of a test.
 RANDOMIZATIONS = 10_000
-#: How much of the distribution an interval holds.
-CONFIDENCE = 0.95
-#: Bytes of the random weights or signs that are in memory at a time.
-_CHUNK_BYTES = 1 << 24
-#: Differences of this part of the values are rounding, since a sum depends on the order of what it adds.
+#: Relative size of rounding errors: a sum depends on the order of its terms.
 _ROUNDING = 1e-12
-#: Ways to change signs that are counted one by one, rather than approximated.
-_COUNTED = 1 << 16
-
-
-@dataclass(frozen=True, eq=False)
-class Clusters:
-    """One measure of one system; a row is a question, with its queries in all subsets.
-
-    `values` (questions, subsets) is the measure of the question's query in a subset, the mean if it has several there,
-    NaN if it has none. `counts` (questions, subsets) is the number of those queries.
-
-    Raises `DataError` for a subset without queries, which has no mean.
-    """
-
-    values: Array
-    counts: NDArray[np.int64]
-
-    def __post_init__(self) -> None:
-        """Check that there is a mean of every subset."""
-        if not self.counts.size or not self.counts.any(axis=0).all():
-            raise DataError("there is a subset without queries, so there is no mean over the subsets: leave it out")
-
-    @classmethod
-    def of(cls, values: Array, questions: NDArray[np.integer], subsets: NDArray[np.integer]) -> Clusters:
-        """Gather queries: the value of each, the number of its question, and of the subset it is in, all (queries,).
-
-        Queries whose value is NaN are left out. Rows are the questions that remain and columns the subsets that
-        remain, both by ascending number.
-        """
-        there = np.isfinite(values)
-        rows, row = np.unique(questions[there], return_inverse=True)
-        columns, column = np.unique(subsets[there], return_inverse=True)
-        cells, shape = row * len(columns) + column, (len(rows), len(columns))
-        counts = np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
-        totals = np.bincount(cells, weights=values[there], minlength=shape[0] * shape[1]).reshape(shape)
-        return cls(np.divide(totals, counts, out=np.full(shape, np.nan), where=counts > 0), counts)
-
-    @classmethod
-    def of_matrix(cls, values: Array) -> Clusters:
-        """At most one query a question and subset, NaN for none."""
-        return cls(values, np.isfinite(values).astype(np.int64))
-
-    def take(self, columns: Sequence[int]) -> Clusters:
-        """Only some subsets, and the questions that occur in them."""
-        rows = self.counts[:, columns].any(axis=1)
-        return Clusters(self.values[rows][:, columns], self.counts[rows][:, columns])
-
-    @cached_property
-    def totals(self) -> Array:
-        """The sum over the queries of each question in each subset, (questions, subsets); 0 where there are none."""
-        return np.where(self.counts > 0, self.values, 0.0) * self.counts
-
-    @cached_property
-    def shares(self) -> Array:
-        """What each question adds to the macro average, (questions,): they sum up to it."""
-        shares: Array = (self.totals / self.counts.sum(axis=0)).mean(axis=1)
-        return shares
-
-    @property
-    def average(self) -> float:
-        """The macro average: over the queries of each subset, then over the subsets."""
-        return float((self.totals.sum(axis=0) / self.counts.sum(axis=0)).mean())
-
-    def interval(self, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
-        """The 95 % bootstrap interval of the macro average."""
-        return percentiles(bootstrap([self], resamples, seed)[0])
-
-    @cached_property
-    def by_question(self) -> Array:
-        """The mean of each question over the subsets that have it, (questions,)."""
-        present = self.counts > 0
-        means: Array = np.where(present, self.values, 0.0).sum(axis=1) / present.sum(axis=1)
-        return means
+#: The largest number of sign patterns that are enumerated rather than approximated.
+_ENUMERATED = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
 class Paired:
     """Two systems that answered the same queries; differences are `system` minus `baseline`.
 
-    Raises `DataError` when the queries are not the same.
+    Raises `DataError` if the queries are not the same.
+
+    Example:
+        >>> ours = Clusters.from_matrix(np.array([[3.0], [2.0], [0.0]]))
+        >>> theirs = Clusters.from_matrix(np.array([[0.0], [0.0], [1.0]]))
+        >>> Paired(ours, theirs).p_value()
+        0.5
     """
 
     system: Clusters
@@ -125,7 +52,7 @@ class Paired:
 
     @cached_property
     def _rounding(self) -> float:
-        """The largest difference between questions that is but rounding."""
+        """The largest difference between questions that may be a rounding error."""
         return _ROUNDING * float(max(np.abs(side.by_question).max() for side in (self.system, self.baseline)))
 
     @cached_property
@@ -135,7 +62,7 @@ class Paired:
         return np.where(np.abs(differences) <= self._rounding, 0.0, differences)
 
     def outcomes(self, lower_is_better: bool = False) -> tuple[int, int, int]:
-        """The number of questions that the system wins, ties and loses, by their means over the subsets."""
+        """Return the number of questions that the system wins, ties and loses, by their means over the subsets."""
         better = -self._by_question if lower_is_better else self._by_question
         wins, losses = int((better > 0).sum()), int((better < 0).sum())
         return wins, len(better) - wins - losses, losses
@@ -144,7 +71,7 @@ class Paired:
     def effect_size(self) -> float | None:
         """Cohen's d_z over questions: mean of the differences over their standard deviation (n - 1).
 
-        0 if no question differs; None if it is not defined, with one question or the same difference on every one.
+        0 if no question differs. None if it is not defined: one question, or the same difference on all.
         """
         differences = self._by_question
         if not differences.any():
@@ -154,73 +81,42 @@ class Paired:
         return mean / deviation if deviation > self._rounding else None
 
     def p_value(self, samples: int = RANDOMIZATIONS, seed: int = 0) -> float:
-        """Two-sided randomization test of no difference between the macro averages.
+        """Return the two-sided p of the randomization test of no difference between the macro averages.
 
-        If the systems are exchangeable, the values of all queries of a question may be swapped between them, question
-        by question. Each of `samples` draws swaps a random half. Where there are no more than `samples` ways to swap,
-        all are counted, and the p-value is exact.
+        If the systems are exchangeable, the values of all queries of a question may be swapped between them. Each of
+        `samples` draws swaps a random half of the questions. If there are at most `samples` ways to swap, the test
+        counts all of them, and p is exact.
         """
-        shares = self.system.shares - self.baseline.shares
-        slack = _ROUNDING * float((np.abs(self.system.shares) + np.abs(self.baseline.shares)).sum())
-        # swapping a question that does not differ changes nothing, so such questions are not counted as ways to swap
-        shares = shares[np.abs(shares) > slack / len(shares)]
-        observed = float(shares.sum())
-        ways = 1 << len(shares)
+        contributions = self.system.contributions - self.baseline.contributions
+        size = np.abs(self.system.contributions) + np.abs(self.baseline.contributions)
+        slack = _ROUNDING * float(size.sum())
+        # a swap of a question that does not differ changes nothing, so it is not a way to swap
+        contributions = contributions[np.abs(contributions) > slack / len(contributions)]
+        observed = float(contributions.sum())
+        ways = 1 << len(contributions)
         exact = ways <= samples
-        swaps = _all_swaps(len(shares)) if exact else _random_swaps(len(shares), samples, seed)
+        swaps = _all_swaps(len(contributions)) if exact else _random_swaps(len(contributions), samples, seed)
         extreme = 0
         for swapped in swaps:
-            differences = observed - 2 * (swapped @ shares)
+            differences = observed - 2 * (swapped @ contributions)
             extreme += int((np.abs(differences) >= abs(observed) - slack).sum())
         if exact:
-            return extreme / ways  # the observed difference is one of the ways, so this is not 0 either
-        # One is added to both because the observed difference is itself one of the possible swaps: a p-value of
-        # extreme / samples can be 0, and rejects a true null too often (Phipson & Smyth 2010, arXiv 1603.05766).
+            return extreme / ways  # the observed difference is among the ways, so p is above 0
+        # Add 1 to both because the observed difference is itself a possible swap: a p-value of extreme / samples can
+        # be 0, and rejects a true null too often (Phipson & Smyth 2010, arXiv 1603.05766).
         return (extreme + 1) / (samples + 1)
 
 
-def bootstrap(systems: Sequence[Clusters], resamples: int = RESAMPLES, seed: int = 0) -> Array:
-    """Means of each subset when whole questions are drawn with replacement: (systems, resamples, subsets).
-
-    All systems see the same draws, so differences between them are paired. A subset that none of the drawn questions
-    has is NaN. Raises `DataError` when the systems did not answer the same queries.
-    """
-    counts = systems[0].counts
-    if any(not np.array_equal(counts, system.counts) for system in systems):
-        raise DataError("the systems did not answer the same queries, so they cannot be resampled together")
-    questions, subsets = counts.shape
-    generator = np.random.default_rng(seed)
-    draws = np.empty((len(systems), resamples, subsets))
-    for rows in _chunks(resamples, questions):
-        # how often each question is drawn: the same as drawing their numbers, without holding those
-        weights = generator.multinomial(questions, np.full(questions, 1 / questions), size=rows.stop - rows.start)
-        weights = weights.astype(np.float64)
-        queries = weights @ counts.astype(np.float64)
-        for place, system in enumerate(systems):
-            means = np.full(queries.shape, np.nan)
-            draws[place, rows] = np.divide(weights @ system.totals, queries, out=means, where=queries > 0)
-    return draws
-
-
-def percentiles(draws: Array) -> tuple[float, float]:
-    """The 95 % percentile interval of a macro average from its `draws`, (resamples, subsets).
-
-    Subsets that a resample lacks are left out of its average, as are resamples that lack all.
-    """
-    present = np.isfinite(draws)
-    sums, numbers = np.where(present, draws, 0.0).sum(axis=1), present.sum(axis=1)
-    averages = sums[numbers > 0] / numbers[numbers > 0]
-    low, high = np.quantile(averages, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
-
-
 def sign_flip_p(differences: Array) -> float:
-    """Two-sided p of the randomization test by question, to any depth and without drawing.
+    """Return the two-sided p of the randomization test by question, however small, without random draws.
 
-    `differences` (questions,) is what each question adds to the difference of two averages (`Clusters.shares` of one
-    minus the other's). Few questions are counted exactly as in `Paired.p_value`; else it is the Lugannani-Rice
-    saddlepoint approximation of the same distribution, in which each question keeps or changes its sign (Robinson
-    1982, JRSS B 44, 91-101). Random draws cannot give the small p that a correction for hundreds of tests needs.
+    `differences` (questions,) is the difference between the `Clusters.contributions` of two systems. The test counts
+    few questions exactly, as `Paired.p_value` does. For more it uses the Lugannani-Rice saddlepoint approximation of
+    the same distribution, in which each question keeps or changes its sign (Robinson 1982, JRSS B 44, 91-101). Random
+    draws cannot give the small p that a correction for hundreds of tests needs.
+
+    >>> sign_flip_p(np.array([1.0, 2.0, 3.0]))
+    0.25
     """
     differences = differences[differences != 0]
     if not len(differences):
@@ -229,17 +125,22 @@ def sign_flip_p(differences: Array) -> float:
     scaled = np.abs(differences) / np.abs(differences).max()
     observed, most = abs(float((scaled * np.sign(differences)).sum())), float(scaled.sum())
     slack = _ROUNDING * most
-    if ways <= _COUNTED:
-        found = (np.abs(most - 2 * (swapped @ scaled)) >= observed - slack for swapped in _all_swaps(len(scaled)))
-        return sum(int(extreme.sum()) for extreme in found) / ways
-    if observed >= most - slack:  # all differences have the same sign: of all ways, this and its opposite
+    if ways <= _ENUMERATED:
+        extremes = (np.abs(most - 2 * (swapped @ scaled)) >= observed - slack for swapped in _all_swaps(len(scaled)))
+        return sum(int(extreme.sum()) for extreme in extremes) / ways
+    if observed >= most - slack:  # all differences have the same sign: only this way and its opposite are as extreme
         return 2.0 ** (1 - len(scaled))
     steps = scaled / scaled.min()
-    if np.abs(steps - np.rint(steps)).max() < 1e-4:  # the sums are steps apart: half of one for continuity
+    if np.abs(steps - np.rint(steps)).max() < 1e-4:  # the sums lie on a grid: subtract half a step for continuity
         observed = max(0.0, observed - float(scaled.min()))
     deviation = math.sqrt(float((scaled**2).sum()))
-    if observed / deviation < 1e-3:  # where the approximation is 0/0, and p is near 1
+    if observed / deviation < 1e-3:  # the approximation is 0/0 here, and p is near 1
         return math.erfc(observed / deviation / math.sqrt(2))
+    return _saddlepoint(scaled, observed)
+
+
+def _saddlepoint(scaled: Array, observed: float) -> float:
+    """Return the Lugannani-Rice approximation of P(|sum of +-scaled| >= observed)."""
     tilt = _tilt(scaled, observed)
     # log cosh without overflow
     generating = float((tilt * scaled + np.log1p(np.exp(-2 * tilt * scaled)) - math.log(2)).sum())
@@ -251,7 +152,7 @@ def sign_flip_p(differences: Array) -> float:
 
 
 def _tilt(scaled: Array, observed: float) -> float:
-    """The t at which the tilted mean, sum of d tanh(t d), is `observed`: Newton's steps inside a bracket."""
+    """Return the t at which the tilted mean, sum of d tanh(t d), is `observed`, by Newton's steps in a bracket."""
     low, high = 0.0, 1.0
     while float((scaled * np.tanh(high * scaled)).sum()) < observed:
         low, high = high, 2 * high
@@ -269,9 +170,12 @@ def _tilt(scaled: Array, observed: float) -> float:
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Holm's step-down correction for as many tests as there are p-values, in their order.
+    """Return Holm's step-down correction of the p-values of several tests, in their order.
 
-    The k-th smallest of n is multiplied by n - k + 1, is no smaller than the one before it, and at most 1.
+    The k-th smallest of n is multiplied by n - k + 1. It is at least the one before it, and at most 1.
+
+    >>> holm([0.01, 0.5])
+    (0.02, 0.5)
     """
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")
@@ -280,21 +184,15 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(adjusted.tolist())
 
 
-def _chunks(total: int, width: int) -> Iterator[slice]:
-    height = max(1, _CHUNK_BYTES // (8 * max(1, width)))
-    for start in range(0, total, height):
-        yield slice(start, min(start + height, total))
-
-
 def _all_swaps(questions: int) -> Iterator[Array]:
-    """Every way to swap, as rows of 0 and 1, in blocks (ways, questions)."""
-    for rows in _chunks(1 << questions, questions):
+    """Yield every way to swap, as rows of 0 and 1, in blocks (ways, questions)."""
+    for rows in chunks(1 << questions, questions):
         bits = np.arange(rows.start, rows.stop)[:, None] >> np.arange(questions)
         yield (bits & 1).astype(np.float64)
 
 
 def _random_swaps(questions: int, samples: int, seed: int) -> Iterator[Array]:
-    """Random swaps, as rows of 0 and 1, in blocks (swaps, questions)."""
+    """Yield random swaps, as rows of 0 and 1, in blocks (swaps, questions)."""
     generator = np.random.default_rng(seed)
-    for rows in _chunks(samples, questions):
+    for rows in chunks(samples, questions):
         yield generator.integers(0, 2, (rows.stop - rows.start, questions), dtype=np.bool_).astype(np.float64)

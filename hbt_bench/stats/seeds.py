@@ -1,11 +1,11 @@
 """Statistics of training strategies: models of several seeds that all answered the same questions.
 
 A difference between strategies must hold for other questions and for other seeds, so both are samples. The two are
-crossed: every model answers every question. The variance of a mean is that of the means by seed plus that of the means
-by question; what is left over counts in both, which errs on the safe side (Clark 1973's min F', J. Verbal Learning and
-Verbal Behavior 12, 335-359). Of few seeds the variance is hardly known, and an approximation by degrees of freedom
-rejects too often then; so the critical value is the mean of the two t quantiles, weighted by the variances, which never
-rejects too often (Cochran & Cox 1957, Experimental Designs, 4.14).
+crossed: every model answers every question. The variance of a mean is the variance of the means by seed plus that of
+the means by question. The remaining variance counts in both, which errs on the safe side (Clark 1973's min F', J.
+Verbal Learning and Verbal Behavior 12, 335-359). Few seeds give a poor estimate of their variance, and an
+approximation by degrees of freedom rejects too often then. The critical value is therefore the mean of the two t
+quantiles, weighted by the variances, which never rejects too often (Cochran & Cox 1957, Experimental Designs, 4.14).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from functools import cached_property
 import numpy as np
 
 from hbt_bench.errors import DataError
-from hbt_bench.stats.paired import CONFIDENCE, Array
+from hbt_bench.stats.clusters import CONFIDENCE, Array
 
-#: Differences of this part of the values are rounding.
+#: Relative size of rounding errors.
 _ROUNDING = 1e-12
-#: Below this a p-value is not told, and t quantiles are no longer exact.
+#: The smallest p-value: t quantiles are not exact below it.
 _SMALLEST = 1e-20
 
 
@@ -30,9 +30,15 @@ _SMALLEST = 1e-20
 class SeedQuestionMean:
     """An average over seeds and questions, or a difference of such averages.
 
-    `seeds` (seeds,) is the average that each seed's model has. `questions` are groups, each of other questions, with
-    the mean over the seeds for each question, (questions,); where no questions are known there is no group, and seeds
-    alone are tested. Raises `DataError` for fewer than two seeds or questions, which have no variance.
+    `seeds` (seeds,) is the average of each seed's model. `questions` has one group per sample of questions, with the
+    mean over the seeds for each question, (questions,). Without groups, the test is over the seeds alone. Raises
+    `DataError` for fewer than two seeds or questions, which have no variance.
+
+    Example:
+        Two seeds (rows) that answered two questions (columns).
+
+        >>> SeedQuestionMean.from_matrix(np.array([[1.0, 3.0], [2.0, 6.0]])).value
+        3.0
     """
 
     seeds: Array
@@ -41,34 +47,35 @@ class SeedQuestionMean:
     def __post_init__(self) -> None:
         """Check that there are variances."""
         if len(self.seeds) < 2 or any(len(group) < 2 for group in self.questions):
-            raise DataError("a test over seeds and questions needs two of both at least: add seeds")
+            raise DataError("a test over seeds and questions needs at least two of both: add seeds")
 
     @classmethod
-    def of(cls, values: Array) -> SeedQuestionMean:
-        """Gather `values` (seeds, questions), whose mean is the average."""
+    def from_matrix(cls, values: Array) -> SeedQuestionMean:
+        """Average a matrix (seeds, questions)."""
         return cls(values.mean(axis=1), (values.mean(axis=0),))
 
     @classmethod
-    def mean(cls, parts: Sequence[SeedQuestionMean], samples: Sequence[Hashable] | None = None) -> SeedQuestionMean:
-        """The mean of averages over different questions, or over the same ones where parts have the same of `samples`.
+    def average(cls, means: Sequence[SeedQuestionMean], samples: Sequence[Hashable] | None = None) -> SeedQuestionMean:
+        """Average means over different questions, or over the same questions if they have the same entry of `samples`.
 
-        A question that is asked several times, as with several shifts, is one question: its values are averaged.
+        A question that is asked several times, for example with several query shifts, stays one question: its values
+        are averaged.
         """
         groups: dict[Hashable, Array] = {}
-        for part, sample in zip(parts, samples or range(len(parts)), strict=True):
-            for number, group in enumerate(part.questions):
-                groups[sample, number] = groups.get((sample, number), np.zeros(len(group))) + group / len(parts)
-        return cls(np.mean([part.seeds for part in parts], axis=0), tuple(groups.values()))
+        for mean, sample in zip(means, samples or range(len(means)), strict=True):
+            for number, group in enumerate(mean.questions):
+                groups[sample, number] = groups.get((sample, number), np.zeros(len(group))) + group / len(means)
+        return cls(np.mean([mean.seeds for mean in means], axis=0), tuple(groups.values()))
 
     def __sub__(self, other: SeedQuestionMean) -> SeedQuestionMean:
-        """The difference on the same seeds and questions."""
+        """Return the difference on the same seeds and questions."""
         if [len(self.seeds), *map(len, self.questions)] != [len(other.seeds), *map(len, other.questions)]:
-            raise DataError("the models are of different seeds or answered different questions")
-        pairs = zip(self.questions, other.questions, strict=True)
-        return SeedQuestionMean(self.seeds - other.seeds, tuple(one - two for one, two in pairs))
+            raise DataError("the models have different seeds or answered different questions")
+        groups = zip(self.questions, other.questions, strict=True)
+        return SeedQuestionMean(self.seeds - other.seeds, tuple(group - baseline for group, baseline in groups))
 
-    def apart(self, other: SeedQuestionMean) -> SeedQuestionMean:
-        """The difference on the same seeds and different questions."""
+    def unpaired_difference(self, other: SeedQuestionMean) -> SeedQuestionMean:
+        """Return the difference on the same seeds and different questions."""
         return SeedQuestionMean(self.seeds - other.seeds, (*self.questions, *(-group for group in other.questions)))
 
     @property
@@ -96,7 +103,7 @@ class SeedQuestionMean:
         return math.sqrt(sum(variance for variance, _ in self._variances))
 
     def _critical(self, p: float) -> float:
-        """The t that is exceeded, on both sides together, with the probability `p` under the null."""
+        """Return the t that is exceeded, on both sides together, with the probability `p` under the null."""
         from scipy.stats import t
 
         total = sum(variance for variance, _ in self._variances)
@@ -110,9 +117,9 @@ class SeedQuestionMean:
 
     @property
     def p_value(self) -> float:
-        """Two-sided p of the average being 0; it is below 0.05 if and only if 0 is outside of the interval.
+        """Two-sided p of the average being 0; it is below 0.05 if and only if the interval excludes 0.
 
-        Not told below 1e-20; 0 where there is no variance at all.
+        The smallest p is 1e-20, or 0 if there is no variance at all.
         """
         from scipy.optimize import brentq
 
@@ -121,9 +128,9 @@ class SeedQuestionMean:
             return 1.0
         if self.error <= _ROUNDING * size:
             return 0.0
-        wanted = abs(self.value) / self.error
-        if self._critical(_SMALLEST) <= wanted:
+        observed = abs(self.value) / self.error
+        if self._critical(_SMALLEST) <= observed:
             return _SMALLEST
-        # in logarithms, so that small p are as exact as large ones
-        logarithm = brentq(lambda log: self._critical(math.exp(log)) - wanted, math.log(_SMALLEST), 0.0, xtol=1e-10)
+        # solve for log p, so that small p are as exact as large p
+        logarithm = brentq(lambda log: self._critical(math.exp(log)) - observed, math.log(_SMALLEST), 0.0, xtol=1e-10)
         return math.exp(logarithm)
