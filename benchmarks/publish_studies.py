@@ -11,12 +11,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from hbt_bench.data.data_files import search_folders
 from hbt_bench.studies.answer import answer, probability
-from hbt_bench.studies.jobs import Place, StudyPlan
+from hbt_bench.studies.jobs import StudyPaths, StudyPlan
 from hbt_bench.studies.report import Report, command
-from hbt_bench.studies.study import find, names
+from hbt_bench.studies.study import find_study, study_names
 from hbt_bench.studies.study_result import StudyResult
-from hbt_bench.training.sources import data_folders
 
 _MARKS = ("<!-- answers -->", "<!-- /answers -->")
 
@@ -24,7 +24,7 @@ _MARKS = ("<!-- answers -->", "<!-- /answers -->")
 def publish(plan: StudyPlan, folder: Path) -> list[str]:
     """Copy a study's report, curve and findings; returns its row of the table."""
     name = plan.design.study.name
-    made = Report.of(plan)
+    made = Report.from_plan(plan)
     drawn = [picture for section in made.sections for picture in section.pictures]
     text = made.markdown()
     for picture in drawn:
@@ -57,10 +57,10 @@ def main() -> None:
     options = parser.parse_args()
     rows = [["study", "question", "answer", "difference of the mean, with 95 % interval", "corrected p", "command"]]
     rows.append(["---"] * len(rows[0]))
-    for name in names():
-        design = find(name).at("small")
-        place = Place(options.runs, data_folders(options.data_dir, None), options.data_dir, design.drop_overlap)
-        rows.append(publish(StudyPlan(design, place), options.folder))
+    for name in study_names():
+        design = find_study(name).at("small")
+        paths = StudyPaths(options.runs, search_folders(options.data_dir, None), options.data_dir, design.drop_overlap)
+        rows.append(publish(StudyPlan(design, paths), options.folder))
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     path = options.folder / "README.md"
     before, mark, rest = path.read_text("utf-8").partition(_MARKS[0])

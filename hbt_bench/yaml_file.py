@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hbt_bench.errors import DataError, did_you_mean
 
@@ -53,6 +53,12 @@ class _Loader(_Base):
 
 _Loader.add_implicit_resolver(_BOOL, re.compile("^(?:true|false)$"), list("tf"))
 _Loader.add_implicit_resolver(_INT, re.compile("^(?:0|-?[1-9][0-9]{0,17})$"), list("-0123456789"))
+
+
+class StrictModel(BaseModel):
+    """The base of the models of YAML files: instances are immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @dataclass(frozen=True)

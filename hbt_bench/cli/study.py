@@ -50,9 +50,9 @@ def _list() -> None:
     from rich.console import Console
 
     from hbt_bench.reports.table import Table
-    from hbt_bench.studies.study import find, names
+    from hbt_bench.studies.study import find_study, study_names
 
-    rows = [[name, find(name).question] for name in names()]
+    rows = [[name, find_study(name).question] for name in study_names()]
     Console().print(Table(("study", "question"), rows, names=2).rich())
 
 
@@ -63,9 +63,9 @@ def _show(name: str, scale: str) -> None:
     """Show what a study trains, evaluates and compares at a scale; NAME may be the path of a study file."""
     import yaml
 
-    from hbt_bench.studies.study import find
+    from hbt_bench.studies.study import find_study
 
-    design = find(name).at(scale)  # type: ignore[arg-type]
+    design = find_study(name).at(scale)  # type: ignore[arg-type]
     click.echo(f"{design.study.title}\n\n{click.wrap_text(design.study.question, 80)}\n")
     content = {
         "scale": scale,
@@ -89,13 +89,14 @@ def _show(name: str, scale: str) -> None:
 def _run(name: str, scale: str, dry_run: bool, output: Path, data_dir: Path | None) -> None:
     """Run a study, or what is left of it, and write its report."""
     from hbt_bench.cli.progress import progress_bars
+    from hbt_bench.studies.study_result import run_study
 
     with progress_bars():
         plan = _plan(name, scale, output, data_dir)
         if dry_run:
             _print(plan)
             return
-        plan.run()
+        run_study(plan)
     _write(plan)
 
 
@@ -112,9 +113,9 @@ def _report(name: str, scale: str, output: Path, data_dir: Path | None) -> None:
 def _plan(name: str, scale: str, output: Path, data_dir: Path | None) -> StudyPlan:
     from hbt_bench.data.data_files import search_folders
     from hbt_bench.studies.jobs import StudyPaths, StudyPlan
-    from hbt_bench.studies.study import find
+    from hbt_bench.studies.study import find_study
 
-    design = find(name).at(scale)  # type: ignore[arg-type]
+    design = find_study(name).at(scale)  # type: ignore[arg-type]
     place = StudyPaths(output, search_folders(data_dir, None), data_dir, design.drop_overlap)
     return StudyPlan(design, place)
 
@@ -122,7 +123,7 @@ def _plan(name: str, scale: str, output: Path, data_dir: Path | None) -> StudyPl
 def _write(plan: StudyPlan) -> None:
     from hbt_bench.studies import report
 
-    made = report.Report.of(plan)
+    made = report.Report.from_plan(plan)
     click.echo(made.question)
     click.echo(made.answer)
     for path in made.write(report.folder(plan)):

@@ -1,168 +1,186 @@
-"""The values of a study: every model's part of every figure, taken apart by question, from results on disk."""
+"""The scores of a study by system, task, measure and language, each split into values per question."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 
 from hbt_bench.data.collection import TextlessCollection
 from hbt_bench.errors import DataError
+from hbt_bench.identity.task_name import MODES, Mode, TaskName
 from hbt_bench.measures.ranking import Array, Ranking
+from hbt_bench.measures.registry import MEASURES
 from hbt_bench.ranking.ranks import Ranks
-from hbt_bench.ranking.subsets import MODES, Mode, judged_subsets
+from hbt_bench.ranking.subsets import judged_subsets
 from hbt_bench.results.ranks_file import StoredRanks
 from hbt_bench.results.result import Result
 from hbt_bench.stats.seeds import SeedQuestionMean
+from hbt_bench.studies.jobs import Evaluate, StudyPlan, Train
 
-if TYPE_CHECKING:
-    from hbt_bench.studies.jobs import Evaluate, StudyPlan, Train
-
-Values = Callable[[Ranking], Array]
-MEASURES: dict[str, Values] = {"AP": Ranking.average_precision, "rank_distance": Ranking.span}
-#: Of a task of MTEB's own, which keeps no ranks.
-MAIN = "main_score"
+#: The score of MTEB's own tasks, which store no ranks.
+MAIN_SCORE = "main_score"
 
 
-def by_question(
-    judgements: TextlessCollection, ranks: Ranks, modes: Sequence[Mode], values: Values, language: str = ""
+def question_values(
+    judgements: TextlessCollection,
+    ranks: Ranks,
+    modes: Sequence[Mode],
+    measure: Callable[[Ranking], Array],
+    language: str = "",
 ) -> Array:
-    """A macro average taken apart by question, (questions,): their mean is the score; NaN for a question not asked.
+    """Return values per question, (questions,), with the macro average as their mean; NaN for a question not asked.
 
-    The score is the mean over the queries of each subset, over the subsets, and over `modes`; with `language`, over
-    the subsets with queries in it.
+    The macro average is the mean over the queries of each subset, then over the subsets, then over `modes`. With
+    `language`, only subsets with queries in that language count.
     """
     total = np.zeros(int(judgements.questions.max()) + 1)
     asked = np.zeros(len(total), dtype=bool)
     for mode in modes:
-        parts = []
+        subsets = []
         for judged in judged_subsets(judgements, mode):
             if language in ("", judged.subset.queries):
-                found = values(Ranking.of(judgements, ranks, judged))
-                there = np.isfinite(found)
-                if there.any():
-                    parts.append((judgements.questions[judged.rows[there]], found[there] / there.sum()))
-        if not parts:
+                values = measure(Ranking.from_ranks(judgements, ranks, judged))
+                finite = np.isfinite(values)
+                if finite.any():
+                    subsets.append((judgements.questions[judged.rows[finite]], values[finite] / finite.sum()))
+        if not subsets:
             return np.full(len(total), np.nan)
-        for questions, shares in parts:
-            np.add.at(total, questions, shares / len(parts) / len(modes))
+        for questions, contributions in subsets:
+            np.add.at(total, questions, contributions / len(subsets) / len(modes))
             asked[questions] = True
     return np.where(asked, total * asked.sum(), np.nan)
 
 
+class ScoreKey(NamedTuple):
+    """The identity of a score; an empty `language` stands for the mean over all query languages."""
+
+    group: str
+    task: str
+    measure: str
+    language: str = ""
+
+
 @dataclass(frozen=True)
 class ModelScore:
-    """One model's part of a figure: a number, its parts by question where there are ranks, and which questions."""
+    """The score of one model, with its values by question if ranks are stored.
+
+    Scores with equal `asked` have the same questions.
+    """
 
     value: float
-    questions: Array | None
+    by_question: Array | None = None
     asked: Hashable = None
+
+    @classmethod
+    def from_questions(cls, values: Array, collection: str) -> ModelScore:
+        """Make a score from the output of `question_values`."""
+        asked = np.isfinite(values)
+        return cls(float(np.nanmean(values)), values[asked], (collection, asked.tobytes()))
+
+
+#: The scores of each system, one for each seed.
+SystemScores = dict[str, list[ModelScore]]
 
 
 class ScoreTable:
-    """All values of a plan by system, task, measure and language."""
+    """All scores of a finished plan, read from its results.
+
+    `scores` has the scores of each task; `means` has the mean over its modes, by group and task.
+    """
 
     def __init__(self, plan: StudyPlan) -> None:
         self.design = plan.design
         self.trainings = plan.trainings
         self.labels = {id(train): _label(plan, train) for train in plan.trainings}
         self.systems = list(dict.fromkeys(self.labels.values()))
-        #: (group, task, measure, language) -> system -> cells, one a seed
-        self.found: dict[tuple[str, str, str, str], dict[str, list[ModelScore]]] = {}
+        self.scores: dict[ScoreKey, SystemScores] = {}
+        self.means: dict[tuple[str, str], SystemScores] = {}
         for job in plan.evaluations:
-            self._read(job)
+            system = self.labels[id(job.train)]
+            results = job.results
+            stored = next((StoredRanks.read(result.ranks) for result in results if result.ranks), None)
+            mean = _mean_score(job, results, stored)
+            self.means.setdefault((job.group, results[0].task), {}).setdefault(system, []).append(mean)
+            for key, score in _task_scores(job, results, stored):
+                self.scores.setdefault(key, {}).setdefault(system, []).append(score)
 
-    def _read(self, job: Evaluate) -> None:
-        results = job.results
-        named = {_mode(result): result for result in results}
-        stored = next((StoredRanks.read(result.ranks) for result in results if result.ranks), None)
-        for mode, result in named.items():
-            if stored is None or mode is None:
-                self._add(job, result.task, MAIN, result.scores[MAIN], None)
-                continue
-            for measure, values in MEASURES.items():
-                if measure == "rank_distance" and (mode != "multi" or not stored.judgements.parallel):
-                    continue
-                found = by_question(stored.judgements, stored.ranks, [mode], values)
-                if np.isfinite(found).any():
-                    _check(result, measure, float(np.nanmean(found)))
-                    self._add(job, result.task, measure, float(np.nanmean(found)), found)
-                for language in stored.judgements.languages if measure == "AP" and mode == "multi" else ():
-                    found = by_question(stored.judgements, stored.ranks, [mode], values, language)
-                    if np.isfinite(found).any():
-                        self._add(job, result.task, measure, float(np.nanmean(found)), found, language)
-        if stored is not None:
-            modes = [mode for mode in MODES if mode in named]
-            found = by_question(stored.judgements, stored.ranks, modes, Ranking.average_precision)
-            self._add(job, "", "mean", float(np.nanmean(found)), found, results[0].task)
-        else:
-            self._add(job, "", "mean", results[0].scores[MAIN], None, results[0].task)
+    def average(self, key: ScoreKey, system: str) -> SeedQuestionMean:
+        """Return a system's score as an average over seeds and questions."""
+        return _average(self.scores[key][system])
 
-    def _add(
-        self, job: Evaluate, task: str, measure: str, value: float, found: Array | None, language: str = ""
-    ) -> None:
-        systems = self.found.setdefault((job.group, task, measure, language), {})
-        cell = ModelScore(value, None)
-        if found is not None:
-            asked = np.isfinite(found)
-            spec = job.selection.spec
-            cell = ModelScore(value, found[asked], (spec.base if spec else job.name, asked.tobytes()))
-        systems.setdefault(self.labels[id(job.train)], []).append(cell)
+    def group_mean(self, group: str, system: str, *, ranked: bool = False) -> SeedQuestionMean | None:
+        """Return the mean over the tasks of a group, None if it has none. Modes have equal weights.
 
-    def crossed(self, key: tuple[str, str, str, str], system: str) -> SeedQuestionMean:
-        """The average of a system over its seeds and the questions."""
-        cells = self.found[key][system]
-        parts = [cell.questions for cell in cells if cell.questions is not None]
-        return SeedQuestionMean(np.array([cell.value for cell in cells]), (np.mean(parts, axis=0),) if parts else ())
-
-    def group(self, group: str, system: str, *, ranked: bool = False) -> SeedQuestionMean | None:
-        """The mean over the tasks of a group, all modes alike: AP, and the main score of MTEB's own unless `ranked`.
-
-        None for a group without such tasks. Several shifts of one collection ask the same questions, so they are no
-        more questions than one.
+        The scores are AP, and the main score for MTEB's own tasks, which `ranked` leaves out. Shifts of one collection
+        ask the same questions, so they count as one sample of questions.
         """
-        keys = [key for key in self._means(group) if not ranked or self.found[key][system][0].asked]
-        samples = [self.found[key][system][0].asked or key for key in keys]
-        return SeedQuestionMean.mean([self.crossed(key, system) for key in keys], samples) if keys else None
+        scores = {key: systems[system] for key, systems in self.means.items() if key[0] == group}
+        if ranked:
+            scores = {key: models for key, models in scores.items() if models[0].asked}
+        samples = [models[0].asked or key for key, models in scores.items()]
+        return SeedQuestionMean.average(list(map(_average, scores.values())), samples) if scores else None
 
-    def measure(self, group: str) -> str:
-        """What the mean of a group is of."""
-        ranked = {bool(self.found[key][self.systems[0]][0].asked) for key in self._means(group)}
-        return f"AP and {MAIN}" if len(ranked) > 1 else "AP" if True in ranked else MAIN
+    def group_measure(self, group: str) -> str:
+        """Return the name of the scores that `group_mean` averages."""
+        first = self.systems[0]
+        ranked = {bool(systems[first][0].asked) for key, systems in self.means.items() if key[0] == group}
+        return f"AP and {MAIN_SCORE}" if len(ranked) > 1 else "AP" if True in ranked else MAIN_SCORE
 
-    def _means(self, group: str) -> list[tuple[str, str, str, str]]:
-        return [key for key in self.found if key[0] == group and key[2] == "mean"]
-
-    def pairs(self) -> Iterable[tuple[str, str]]:
-        """The systems that are compared: the strategy of the answer with each other one of the same init."""
-        chosen = self.design.answer.strategy
+    def compared_pairs(self) -> Iterator[tuple[str, str]]:
+        """Iterate over the pairs to compare: the strategy of the answer with each other system of the same init."""
         for init in self.design.inits:
-            same = [self.labels[id(one)] for one in self.trainings if one.system.init == init]
-            base = next(
-                self.labels[id(one)]
-                for one in self.trainings
-                if one.system.init == init and one.system.strategy == chosen
-            )
-            yield from ((base, other) for other in dict.fromkeys(same) if other != base)
+            strategies = {
+                self.labels[id(train)]: train.system.strategy for train in self.trainings if train.system.init == init
+            }
+            base = next(label for label, name in strategies.items() if name == self.design.answer.strategy)
+            yield from ((base, label) for label in strategies if label != base)
+
+
+def _average(scores: Sequence[ModelScore]) -> SeedQuestionMean:
+    values = [score.by_question for score in scores if score.by_question is not None]
+    return SeedQuestionMean(np.array([score.value for score in scores]), (np.mean(values, axis=0),) if values else ())
 
 
 def _label(plan: StudyPlan, train: Train) -> str:
-    """The name of a system in the report: the strategy, with the init where there are several."""
+    """Return the name of a system in the report: its strategy, with the init if the study has several."""
     several = len(plan.design.inits) > 1
     return f"{train.system.strategy} ({train.system.init})" if several else train.system.strategy
 
 
-def _mode(result: Result) -> Mode | None:
-    """The mode of a result, shifted or not; None for a task of MTEB's own."""
-    word = result.task.partition("[")[0].partition("+")[0].rpartition("-")[2]
-    return next((mode for mode in MODES if mode == word), None)
+def _mean_score(job: Evaluate, results: Sequence[Result], stored: StoredRanks | None) -> ModelScore:
+    """Return the mean of AP over the modes of a task, or the main score of one of MTEB's own tasks."""
+    if stored is None:
+        return ModelScore(results[0].scores[MAIN_SCORE])
+    evaluated = {TaskName.parse(result.task).mode for result in results}
+    modes = [mode for mode in MODES if mode in evaluated]
+    values = question_values(stored.judgements, stored.ranks, modes, Ranking.average_precision)
+    return ModelScore.from_questions(values, _collection(job))
 
 
-def _check(result: Result, measure: str, value: float) -> None:
-    written = result.scores.get(measure)
-    if written is not None and abs(written - value) > 1e-4 * max(1.0, abs(value)):
-        raise DataError(
-            f"{result.path} says {measure} {written:.6g} where its ranks give {value:.6g}: delete both and run again"
-        )
+def _task_scores(
+    job: Evaluate, results: Sequence[Result], stored: StoredRanks | None
+) -> Iterator[tuple[ScoreKey, ModelScore]]:
+    """Iterate over the scores of a job's results: the headline measures, and multilingual AP by language."""
+    for result in results:
+        mode = TaskName.parse(result.task).mode
+        if stored is None or mode is None:
+            yield ScoreKey(job.group, result.task, MAIN_SCORE), ModelScore(result.scores[MAIN_SCORE])
+            continue
+        for measure in MEASURES:
+            if not measure.headline or mode not in measure.modes or measure.from_ranking is None:
+                continue
+            by_language = stored.judgements.languages if measure.name == "AP" and mode == "multi" else ()
+            for language in ("", *by_language):
+                values = question_values(stored.judgements, stored.ranks, [mode], measure.from_ranking, language)
+                if np.isfinite(values).any():
+                    score = ModelScore.from_questions(values, _collection(job))
+                    if not language:
+                        result.check_score(measure.name, score.value, error=DataError)
+                    yield ScoreKey(job.group, result.task, measure.name, language), score
+
+
+def _collection(job: Evaluate) -> str:
+    return job.selection.spec.base if job.selection.spec else job.name
