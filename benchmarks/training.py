@@ -21,7 +21,7 @@ from typing import Any
 import report
 from transformers.utils import logging
 
-from hbt_bench.tasks.registry import definitions
+from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.training import losses, models
 from hbt_bench.training.parallel import Item, ParallelText
 from hbt_bench.training.plan import BatchPlan
@@ -64,7 +64,7 @@ def plain(rows: Rows, model: Any, loss: Any, given: Any) -> Any:
 def throughput(source: ParallelText, init: str, batch: int, steps: int, rounds: int, gpu: bool = False) -> list[object]:
     """Steps a second of both, in alternation."""
     recipe = Recipe(init=init, guard=())
-    plan = BatchPlan((WeightedSource(source, 1.0, BatchMix.of("hybrid", 0.5, "one", source)),), batch, steps, 0)
+    plan = BatchPlan((WeightedSource(source, 1.0, BatchMix.from_strategy("hybrid", 0.5, "one", source)),), batch, steps, 0)
     rows = Rows(plan, recipe.query_prefix, recipe.passage_prefix, parallel=False)
     found: dict[str, list[tuple[float, float]]] = {"plain": [], "plan": []}
     for turn in range(rounds + 1):
@@ -105,7 +105,7 @@ def growth(languages: int, items: int = 2000, batches: int = 200) -> list[object
     gc.collect()
     tracemalloc.start()
     start = time.perf_counter()
-    plan = BatchPlan((WeightedSource(source, 1.0, BatchMix.of("hybrid", 0.5, "one", source)),), 128, 100_000, 0)
+    plan = BatchPlan((WeightedSource(source, 1.0, BatchMix.from_strategy("hybrid", 0.5, "one", source)),), 128, 100_000, 0)
     plan.batch_at(0)
     started = time.perf_counter() - start
     tracemalloc.stop()
@@ -113,7 +113,7 @@ def growth(languages: int, items: int = 2000, batches: int = 200) -> list[object
     for step in range(1, batches):
         plan.batch_at(step)
     drawn = (time.perf_counter() - start) / (batches - 1)
-    fresh = BatchPlan(plan.supplies, 128, 100_000, 0)
+    fresh = BatchPlan(plan.sources, 128, 100_000, 0)
     tracemalloc.start()
     for step in range(batches):
         fresh.batch_at(step)
@@ -135,7 +135,7 @@ def main() -> None:
     about = report.environment()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    source = from_collection(definitions()["xquad-r"].load(None, options.data_dir))
+    source = from_collection(TaskRegistry().specs["xquad-r"].load(None, options.data_dir))
     rates = []
     for init, batch in (("tiny:2x128", 32), ("static:256", 128)):
         steps = options.steps if init.startswith("tiny") else 5 * options.steps

@@ -1,3 +1,5 @@
+"""Check the leakage guard: overlaps are found, counted and removed."""
+
 import pytest
 
 from hbt_bench.data.collection import Collection, Document, Query
@@ -29,11 +31,11 @@ def overlap():
         ("th", "ก" + THAI[3:26] + "ข", None),
     ],
 )
-def test_reasons(overlap, language, text, reason):
+def test_reason_of_an_overlap(overlap, language, text, reason):
     assert overlap.reason(language, text) == reason
 
 
-def test_only_the_languages_that_are_trained_on():
+def test_languages_limit_the_comparison():
     queries = [Query("q1", "en", "Who is Ann?", "1"), Query("q2", "de", "Wer ist Ann?", "2")]
     collection = Collection.from_records("c", queries, [Document("d1", "en", LONG)], {"q1": {"d1": 1}, "q2": {"d1": 1}})
     overlap = Overlap([collection], ("de", "fr"))
@@ -41,19 +43,19 @@ def test_only_the_languages_that_are_trained_on():
     assert overlap.reason("en", "Who is Ann?") is None
 
 
-def test_counting_and_dropping(overlap):
+def test_overlapping_texts_are_counted_and_removed(overlap):
     source = ParallelText.from_items(
         "train",
         [
-            Item("1", {"en": "Who is Ann?", "de": "Wer?"}, {"en": "A girl.", "de": "Ein BatchType."}),
+            Item("1", {"en": "Who is Ann?", "de": "Wer?"}, {"en": "A girl.", "de": "Ein Kind."}),
             Item("2", {"en": "Which fox?"}, {"en": f"Once {LONG}"}),
         ],
     )
     assert dict(overlap.count(source)) == {("en", "same text"): 1, ("en", "shared run"): 1}
-    left = overlap.dropped(source)
-    assert left.ids == ("1",)
-    assert left.counts.tolist() == [[1, 1], [0, 0]]
-    assert not overlap.count(left)
+    remaining = overlap.remove_from(source)
+    assert remaining.ids == ("1",)
+    assert remaining.counts.tolist() == [[1, 1], [0, 0]]
+    assert not overlap.count(remaining)
 
 
 def test_hard_negatives_are_compared_too(overlap):
@@ -63,10 +65,10 @@ def test_hard_negatives_are_compared_too(overlap):
     ]
     source = ParallelText.from_items("train", items)
     assert overlap.count(source).total() == 1
-    assert overlap.dropped(source).ids == ("2",)
+    assert overlap.remove_from(source).ids == ("2",)
 
 
-def test_nothing_left(overlap):
+def test_nothing_left_raises_data_error(overlap):
     source = ParallelText.from_items("train", [Item("1", {"en": "Who is Ann?"}, {"en": "A girl."})])
     with pytest.raises(DataError, match="nothing is left to train on of train"):
-        overlap.dropped(source)
+        overlap.remove_from(source)

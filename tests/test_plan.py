@@ -1,4 +1,4 @@
-"""The plan: 10,000 batches of each strategy against its specification."""
+"""Check the plan: 10,000 batches of each strategy follow its specification."""
 
 import pickle
 from collections import Counter
@@ -18,7 +18,7 @@ BATCHES, ROWS = 10_000, 12
 
 
 def parallel(items=150, name="full", shared=4):
-    """Fully parallel, but every `shared` items in a row have one passage in German, and every tenth one question."""
+    """Return parallel items; `shared` neighbours share a German passage, every tenth and the next a question."""
     return ParallelText.from_items(
         name,
         [
@@ -33,7 +33,7 @@ def parallel(items=150, name="full", shared=4):
 
 
 def ragged(name="ragged"):
-    """Items with two languages each, and some pairs with two items only."""
+    """Return items in two languages each; some pairs have two items only."""
     pairs = [("en", "de"), ("en", "es"), ("de", "es"), ("en", "hi")]
     items = []
     for n in range(160):
@@ -44,12 +44,15 @@ def ragged(name="ragged"):
 
 def plan(strategy, source, *, alpha=0.3, pairs="mixed", steps=BATCHES, rows=ROWS, seed=1, **options):
     return BatchPlan(
-        (WeightedSource(source, 1.0, BatchMix.of(strategy, alpha, pairs, source), **options),), rows, steps, seed
+        (WeightedSource(source, 1.0, BatchMix.from_strategy(strategy, alpha, pairs, source), **options),),
+        rows,
+        steps,
+        seed,
     )
 
 
 def check_clean(batch):
-    """No item twice, and no text of a row that is a positive of another one in the languages in play."""
+    """Check that no item comes twice and no row has the positive text of another row in the batch's languages."""
     source = batch.source
     assert len(set(batch.items.tolist())) == len(batch.items)
     query, passage = batch.pairs.T
@@ -65,22 +68,22 @@ def check_clean(batch):
             for item in batch.items.tolist()
         ]
         seen: set[int] = set()
-        for own in texts:
-            own.discard(MISSING)
-            assert not own & seen
-            seen |= own
+        for row in texts:
+            row.discard(MISSING)
+            assert not row & seen
+            seen |= row
 
 
-def check_kind(batch, pairs):
+def check_type(batch, pairs):
     one_pair = len(np.unique(batch.pairs, axis=0)) == 1
     same = batch.pairs[:, 0] == batch.pairs[:, 1]
-    if batch.kind == "mono":
+    if batch.type == "mono":
         assert same.all()
         assert one_pair
-    elif batch.kind == "cross":
+    elif batch.type == "cross":
         assert not same.any()
         assert one_pair == (pairs == "one")
-    elif batch.kind == "mixed":
+    elif batch.type == "mixed":
         assert same.all()
         assert not one_pair
 
@@ -103,17 +106,17 @@ def within_99(count, total, share):
         ("multi-task", "mixed"),
     ],
 )
-def test_ten_thousand_batches(strategy, pairs):
+def test_batches_follow_their_strategy(strategy, pairs):
     source = parallel()
     drawn = plan(strategy, source, pairs=pairs)
     kinds, pair_counts = Counter(), Counter()
     for batch in drawn.batches():
         check_clean(batch)
-        check_kind(batch, pairs)
-        kinds[batch.kind] += 1
+        check_type(batch, pairs)
+        kinds[batch.type] += 1
         one_pair = len(np.unique(batch.pairs, axis=0)) == 1
         for row in batch.pairs[: 1 if one_pair else None].tolist():
-            pair_counts[batch.kind, *row] += 1
+            pair_counts[batch.type, *row] += 1
     expected_kinds = {
         "monolingual": {"mono"}, "cross-lingual": {"cross"}, "hybrid": {"mono", "cross"}, "mixed": {"mixed"},
         "pair-per-row": {"rows"},
@@ -125,7 +128,7 @@ def test_ten_thousand_batches(strategy, pairs):
     if strategy == "pair-per-row":
         mono = sum(count for (_, query, passage), count in pair_counts.items() if query == passage)
         assert within_99(mono, BATCHES * ROWS, 0.3)
-    # languages and pairs of each kind are even: one chi-square test over all of them, at 99 %
+    # languages and pairs of each type are drawn evenly: a chi-square test at 99 %
     for kind in kinds:
         for same in (True, False):
             counts = [n for (k, q, p), n in pair_counts.items() if k == kind and (q == p) == same]
@@ -134,10 +137,10 @@ def test_ten_thousand_batches(strategy, pairs):
                 statistic = sum((n - expected) ** 2 / expected for n in counts)
                 assert len(counts) == (5 if same else 20)
                 assert statistic < chi2.ppf(0.99, len(counts) - 1), (kind, same)
-    planned = drawn.shares()
+    planned = drawn.batch_shares()
     assert sum(planned.values()) == pytest.approx(1)
     assert {key[1] for key in planned} == expected_kinds
-    for kind in kinds:  # each planned share beside the share of what was drawn
+    for kind in kinds:  # planned shares equal the drawn shares
         keys = [key for key in planned if key[1] == kind]
         total = sum(planned[key] for key in keys)
         draws = sum(count for (name, _, _), count in pair_counts.items() if name == kind)
@@ -151,20 +154,20 @@ def test_ten_thousand_batches(strategy, pairs):
         assert statistic < chi2.ppf(0.999, len(keys) - 1)
 
 
-def test_language_specific_batches_of_several_languages_are_refused():
-    with pytest.raises(UsageError, match="has several languages, and language-specific batches have one"):
+def test_language_specific_refuses_several_languages():
+    with pytest.raises(UsageError, match="full has several languages"):
         plan("language-specific", parallel())
 
 
-def test_language_specific():
+def test_language_specific_batches_are_monolingual():
     source = parallel().restricted(["hi"])
     for batch in plan("language-specific", source).batches():
         check_clean(batch)
-        assert batch.kind == "mono"
+        assert batch.type == "mono"
     assert source.languages == ("hi",)
 
 
-def test_every_item_has_its_turn_before_any_comes_again():
+def test_items_come_again_after_all_others():
     source = ParallelText.from_items(
         "clean", [Item(str(n), {"en": f"q{n}", "de": f"f{n}"}, {"en": f"p{n}", "de": f"a{n}"}) for n in range(48)]
     )
@@ -174,16 +177,16 @@ def test_every_item_has_its_turn_before_any_comes_again():
             for pair, item in zip(batch.pairs.tolist(), batch.items.tolist(), strict=True):
                 seen.setdefault(tuple(pair), []).append(item)
         for items in seen.values():
-            whole = [items[start : start + 48] for start in range(0, len(items) - 47, 48)]
+            epochs = [items[start : start + 48] for start in range(0, len(items) - 47, 48)]
             if strategy == "monolingual":  # a batch holds one pair, so nothing clashes and no item is exchanged
-                assert whole
-                assert all(sorted(epoch) == list(range(48)) for epoch in whole)
-                assert whole[0] != whole[1]
+                assert epochs
+                assert all(sorted(epoch) == list(range(48)) for epoch in epochs)
+                assert epochs[0] != epochs[1]
             else:
-                assert all(len(set(epoch)) > 40 for epoch in whole)
+                assert all(len(set(epoch)) > 40 for epoch in epochs)
 
 
-def test_a_step_is_a_function_of_seed_and_step():
+def test_batch_depends_on_seed_and_step_alone():
     source = parallel()
     drawn = plan("hybrid", source, steps=200)
     in_order = list(drawn.batches())
@@ -192,14 +195,14 @@ def test_a_step_is_a_function_of_seed_and_step():
         for field in ("items", "pairs", "queries", "passages", "parallel"):
             assert (getattr(again, field) == getattr(in_order[step], field)).all()
         assert (drawn.batch_at(step).items == in_order[step].items).all()
-    assert [drawn.kind_at(step) for step in range(200)] == [batch.kind for batch in in_order]
+    assert [drawn.type_at(step) for step in range(200)] == [batch.type for batch in in_order]
     other = plan("hybrid", source, steps=200, seed=2)
     assert any((a.items != b.items).any() for a, b in zip(in_order, other.batches(), strict=True))
     with pytest.raises(IndexError):
         drawn.batch_at(200)
 
 
-def test_the_fingerprint_tells_plans_apart():
+def test_different_plans_have_different_fingerprints():
     source = parallel()
     base = plan("hybrid", source, steps=50)
     assert base.fingerprint == plan("hybrid", source, steps=50).fingerprint
@@ -214,26 +217,34 @@ def test_the_fingerprint_tells_plans_apart():
     assert len({base.fingerprint, *(other.fingerprint for other in others)}) == len(others) + 1
 
 
-def test_the_first_batch_is_this_one_on_every_machine():
+def test_fingerprints_stay_the_same_between_releases():
+    weights = {"en": 3.0}
+    assert plan("hybrid", parallel(), steps=300).fingerprint == "c0e8f660fd86aaf2"
+    assert plan("hybrid", ragged(), pairs="one", steps=300).fingerprint == "aea40c129b64b8ec"
+    assert plan("pair-per-row", parallel(), steps=300).fingerprint == "cc4ae4d4121520d2"
+    assert plan("monolingual", parallel(), steps=300, language_weights=weights).fingerprint == "50afe1bb74f72477"
+
+
+def test_first_batch_is_the_same_on_every_machine():
     batch = plan("cross-lingual", parallel(), rows=6).batch_at(0)
     assert batch.items.tolist() == [46, 65, 12, 16, 99, 83]
     assert batch.pairs.tolist() == [[4, 0], [2, 0], [3, 1], [1, 0], [3, 4], [0, 4]]
 
 
-def test_ragged_data_keep_to_the_pairs_that_exist():
+def test_ragged_data_draw_only_existing_pairs():
     source = ragged()
     for strategy in ("hybrid", "mixed", "pair-per-row"):
         for batch in plan(strategy, source, steps=500).batches():
             check_clean(batch)
     drawn = plan("hybrid", source, pairs="one", steps=500)
-    assert set(drawn.supplies[0].left_out(ROWS)) == {("ar-hi", 2), ("hi-ar", 2), ("ar-ar", 2)}
+    assert set(drawn.sources[0].unused_pairs(ROWS)) == {("ar-hi", 2), ("hi-ar", 2), ("ar-ar", 2)}
     codes = source.languages
     met = {tuple(codes[c] for c in pair) for batch in drawn.batches() for pair in batch.pairs[:1].tolist()}
     assert ("ar", "hi") not in met
     assert ("en", "hi") in met
 
 
-def test_weights_by_size_and_by_hand():
+def test_language_weights_by_size_and_by_mapping():
     source = ragged()
     by_size = plan("monolingual", source, steps=4000, language_weights="size")
     counts = Counter(source.languages[batch.pairs[0, 0]] for batch in by_size.batches())
@@ -246,12 +257,12 @@ def test_weights_by_size_and_by_hand():
     assert set(counts) == set(sizes)
     assert all(within_99(counts[code], 4000, size / total) for code, size in sizes.items())
     by_hand = plan("monolingual", source, steps=4000, language_weights={"en": 3.0})
-    share = by_hand.shares()
+    share = by_hand.batch_shares()
     assert share["ragged", "mono", "en", "en"] == pytest.approx(3 / 6)
     assert share["ragged", "mono", "de", "de"] == pytest.approx(1 / 6)
 
 
-def test_hard_negatives_are_nobodys_passage():
+def test_hard_negatives_are_no_passage_of_the_batch():
     items = [
         Item(str(n), {"en": f"q{n}", "de": f"f{n}"}, {"en": f"p{n}", "de": f"a{n}"},
              {"en": [f"p{(n + 1) % 60}"], "de": [f"a{(n + 1) % 60}"]})
@@ -267,13 +278,13 @@ def test_hard_negatives_are_nobodys_passage():
 
 
 def met(batch):
-    """All pairs of items that stand in one batch."""
+    """Return all pairs of items of a batch."""
     items = batch.items.tolist()
-    return {(one, other) for one in items for other in items if one != other}
+    return {(item, other) for item in items for other in items if item != other}
 
 
-def test_the_other_passages_of_a_query_are_no_negatives():
-    """Item 3k and 3k + 1 ask the same, 3k + 1 and 3k + 2 have the same passage: none of the three may meet."""
+def test_other_passages_of_a_query_never_meet():
+    """Items 3k and 3k + 1 share a question, 3k + 1 and 3k + 2 a passage, so the three never meet."""
     items = []
     for n in range(90):
         k, turn = divmod(n, 3)
@@ -282,19 +293,19 @@ def test_the_other_passages_of_a_query_are_no_negatives():
     source = ParallelText.from_items("triplets", items)
     for strategy in ("monolingual", "cross-lingual", "mixed"):
         for batch in plan(strategy, source, steps=300, rows=12).batches():
-            assert all(one // 3 != other // 3 for one, other in met(batch))
+            assert all(item // 3 != other // 3 for item, other in met(batch))
 
 
-def test_case_does_not_tell_texts_apart():
+def test_texts_that_differ_in_case_clash():
     items = [
         Item(str(n), {"en": f"question {n}"}, {"en": ("YES %d" if n % 2 else "Yes %d") % (n // 2)}) for n in range(80)
     ]
     source = ParallelText.from_items("case", items)
     for batch in plan("monolingual", source, steps=300).batches():
-        assert all(one // 2 != other // 2 for one, other in met(batch))
+        assert all(item // 2 != other // 2 for item, other in met(batch))
 
 
-def test_small_batches_whose_rows_drew_one_pair_by_chance():
+def test_mixed_batch_of_one_pair_by_chance():
     source = ParallelText.from_items(
         "small",
         [
@@ -305,29 +316,29 @@ def test_small_batches_whose_rows_drew_one_pair_by_chance():
     for batch in plan("mixed", source, steps=400, rows=2).batches():
         assert len(set(batch.passages.tolist())) == 2
         assert batch.passages.min() >= 0
-        assert all(one // 2 != other // 2 for one, other in met(batch))
+        assert all(item // 2 != other // 2 for item, other in met(batch))
 
 
-def test_several_sources_take_turns_by_weight_and_never_mix():
+def test_sources_are_drawn_by_weight():
     small, large = parallel(60, "small"), parallel(180, "large")
     for weights, share in (((60.0, 180.0), 0.75), ((1.0, 1.0), 0.5)):
-        supplies = tuple(
-            WeightedSource(source, weight, BatchMix.of("hybrid", 0.5, "mixed", source))
+        sources = tuple(
+            WeightedSource(source, weight, BatchMix.from_strategy("hybrid", 0.5, "mixed", source))
             for source, weight in zip((small, large), weights, strict=True)
         )
-        counts = Counter(batch.source.name for batch in BatchPlan(supplies, ROWS, 4000, 0).batches())
+        counts = Counter(batch.source.name for batch in BatchPlan(sources, ROWS, 4000, 0).batches())
         assert within_99(counts["large"], 4000, share)
 
 
 @pytest.mark.parametrize("when", ["before", "after", "mixed"])
-def test_the_instruction_phase(when):
+def test_instruction_phase_has_its_share_of_steps(when):
     main, dolly = parallel(60, "main"), parallel(60, "dolly").restricted(["en"])
-    supplies = (
-        WeightedSource(main, 60.0, BatchMix.of("hybrid", 0.5, "mixed", main)),
-        WeightedSource(dolly, 1.0, BatchMix.of("multi-task", 0.5, "mixed", dolly), phase="instruction"),
+    sources = (
+        WeightedSource(main, 60.0, BatchMix.from_strategy("hybrid", 0.5, "mixed", main)),
+        WeightedSource(dolly, 1.0, BatchMix.from_strategy("multi-task", 0.5, "mixed", dolly), phase="instruction"),
     )
     steps = BATCHES if when == "mixed" else 1000
-    drawn = BatchPlan(supplies, ROWS, steps, 0, 0.3, when)
+    drawn = BatchPlan(sources, ROWS, steps, 0, 0.3, when)
     names = []
     for batch in drawn.batches():
         check_clean(batch)
@@ -340,44 +351,44 @@ def test_the_instruction_phase(when):
     else:
         assert stage == 300
         assert set(names[:300] if when == "before" else names[-300:]) == {"dolly"}
-    assert sum(share for key, share in drawn.shares().items() if key[0] == "dolly") == pytest.approx(0.3)
+    assert sum(share for key, share in drawn.batch_shares().items() if key[0] == "dolly") == pytest.approx(0.3)
 
 
-def test_the_parallel_query_is_the_same_question_in_another_language():
+def test_parallel_query_is_a_translation():
     source = parallel()
     for batch in plan("hybrid", source, steps=50).batches():
         for row, item in enumerate(batch.items.tolist()):
             texts = source.queries[:, item].tolist()
             assert batch.parallel[row] in texts
-            own = source.languages[batch.pairs[row, 0]]
+            language = source.languages[batch.pairs[row, 0]]
             assert batch.parallel[row] != batch.queries[row]
-            if own != "en":
+            if language != "en":
                 assert source.texts[batch.parallel[row]].startswith("en ")
     alone = plan("monolingual", parallel().restricted(["de"]), steps=1).batch_at(0)
     assert (alone.parallel == alone.queries).all()
 
 
-def test_sources_that_lack_a_kind():
+def test_source_without_pairs_of_a_type():
     english = parallel().restricted(["en"])
-    assert BatchMix.of("hybrid", 0.3, "mixed", english).kinds == ((1.0, BatchType("mono", 1.0, per_row=False)),)
+    assert BatchMix.from_strategy("hybrid", 0.3, "mixed", english).types == (
+        (1.0, BatchType("mono", 1.0, per_row=False)),
+    )
     with pytest.raises(UsageError, match="full has no pairs of two languages for cross-lingual batches"):
-        BatchMix.of("cross-lingual", 0.3, "mixed", english)
+        BatchMix.from_strategy("cross-lingual", 0.3, "mixed", english)
     bitext = ParallelText.from_items(
         "bi",
         [Item(str(n), {"en": f"a{n}", "de": f"b{n}"}, {"en": f"a{n}", "de": f"b{n}"}) for n in range(30)],
         bitext=True,
     )
-    assert [kind.name for _, kind in BatchMix.of("multi-task", 0.3, "mixed", bitext).kinds] == ["cross"]
+    assert [kind.name for _, kind in BatchMix.from_strategy("multi-task", 0.3, "mixed", bitext).types] == ["cross"]
     with pytest.raises(UsageError, match="bi has no pairs of one language for mixed batches"):
-        BatchMix.of("mixed", 0.3, "mixed", bitext)
+        BatchMix.from_strategy("mixed", 0.3, "mixed", bitext)
     for batch in plan("hybrid", bitext, steps=50).batches():
         check_clean(batch)
 
 
-def test_too_little_data():
-    with pytest.raises(
-        DataError, match=r"^full has 8 items, fewer than a batch of 12: lower the batch size or add data$"
-    ):
+def test_too_few_items_raise_data_error():
+    with pytest.raises(DataError, match=r"^full has 8 items, fewer than a batch of 12\b"):
         plan("hybrid", parallel(8), steps=5)
     with pytest.raises(DataError, match="ragged has no language pair with 45 items for a cross batch"):
         plan("cross-lingual", ragged(), pairs="one", rows=45, steps=5)
@@ -387,18 +398,19 @@ def test_too_little_data():
 
 
 @pytest.mark.parametrize("phase", ["main", "instruction"])
-def test_a_phase_that_has_nothing_to_draw_from(phase):
+def test_phase_without_weight_raises_usage_error(phase):
     source, phases = parallel(), ("main", "instruction")
-    supplies = [
-        WeightedSource(source, 1.0, BatchMix.of("hybrid", 0.5, "mixed", source), "uniform", one) for one in phases
+    sources = [
+        WeightedSource(source, 1.0, BatchMix.from_strategy("hybrid", 0.5, "mixed", source), "uniform", name)
+        for name in phases
     ]
-    nothing = [replace(supply, weight=0.0) if supply.phase == phase else supply for supply in supplies]
+    nothing = [replace(entry, weight=0.0) if entry.phase == phase else entry for entry in sources]
     with pytest.raises(UsageError, match=f"no source of the {phase} phase has a weight above 0"):
         BatchPlan(tuple(nothing), 8, 10, 0, 0.5)
-    assert BatchPlan(tuple(supplies), 8, 10, 0, 0.5).shares()
+    assert BatchPlan(tuple(sources), 8, 10, 0, 0.5).batch_shares()
 
 
-def test_alpha_zero_and_one():
+def test_alpha_zero_is_cross_and_one_mono():
     source = parallel()
-    assert {batch.kind for batch in plan("hybrid", source, alpha=0.0, steps=50).batches()} == {"cross"}
-    assert {batch.kind for batch in plan("hybrid", source, alpha=1.0, steps=50).batches()} == {"mono"}
+    assert {batch.type for batch in plan("hybrid", source, alpha=0.0, steps=50).batches()} == {"cross"}
+    assert {batch.type for batch in plan("hybrid", source, alpha=1.0, steps=50).batches()} == {"mono"}

@@ -14,6 +14,7 @@ import yaml
 from hbt_bench.text import as_code, as_markdown, as_prose, fenced
 from hbt_bench.training.data import TrainingData
 from hbt_bench.training.recipe import Recipe
+from hbt_bench.training.strategies import STRATEGIES
 
 _LIBRARIES = ("hbt-bench", "sentence-transformers", "transformers", "torch", "numpy")
 
@@ -25,7 +26,7 @@ def about(
 
     `kept` is the step whose weights the model has, `history` the trainer's log.
     """
-    drawn = material.plan.drawn(steps)
+    drawn = material.plan.drawn_shares(steps)
     looks = [entry for entry in history if any(key.startswith("eval_") for key in entry)]
     return {
         "name": recipe.name,
@@ -35,15 +36,15 @@ def about(
         "init": recipe.init,
         "recipe": recipe.resolved(),
         "plan": material.plan.fingerprint,
-        "data": {supply.source.name: supply.source.fingerprint for supply in material.plan.supplies},
-        "languages": sorted({code for supply in material.plan.supplies for code in supply.source.languages}),
+        "data": {supply.source.name: supply.source.fingerprint for supply in material.plan.sources},
+        "languages": sorted({code for supply in material.plan.sources for code in supply.source.languages}),
         "dropped": [[*key, count] for key, count in sorted(material.dropped.items())],
         "guards": list(material.guards),
         "steps": steps,
         "kept_step": kept,
         "pairs_seen": steps * recipe.batch_size,
         "seconds": round(seconds, 1),
-        "batches": dict(sorted(Counter(material.plan.kind_at(step) for step in range(steps)).items())),
+        "batches": dict(sorted(Counter(material.plan.type_at(step) for step in range(steps)).items())),
         "shares": [[*key, round(share, 6)] for key, share in sorted(drawn.items())],
         "queries": _languages(drawn),
         "losses": [[entry["step"], entry["loss"]] for entry in history if "loss" in entry],
@@ -85,7 +86,7 @@ def readme(folder: str, facts: Mapping[str, Any]) -> str:
         "---\n" + yaml.safe_dump(head, allow_unicode=True, sort_keys=False) + "---",
         f"# {as_prose(name)}",
         f"A dual encoder for multilingual retrieval, trained with {facts['strategy']} batches"
-        + (f" (alpha {facts['alpha']})" if facts["strategy"] in ("hybrid", "pair-per-row") else "")
+        + (f" (alpha {facts['alpha']})" if STRATEGIES[facts["strategy"]].uses_alpha else "")
         + f" from `{as_code(facts['init'])}`: {facts['steps']} steps, {facts['pairs_seen']:,} pairs, "
         f"{facts['seconds']:.0f} s.",
         fenced(

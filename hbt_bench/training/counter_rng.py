@@ -1,7 +1,7 @@
-"""Random numbers that are functions of their place: of a seed, a purpose and counters, not of what was drawn before.
+"""Counter-based random numbers: functions of a seed, a purpose and counters, independent of earlier draws.
 
-The generator is SplitMix64 (Steele, Lea and Flood, 2014), used as a hash. Unlike the streams of a library's
-generator its numbers are the same on every machine and in every release, so that a plan of batches is, too.
+The generator is SplitMix64 (Steele, Lea and Flood, 2014), used as a hash. Its numbers are the same on every machine
+and in every release, which NumPy's generators do not promise; so plans of batches are the same too.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
-#: On fewer bits a Feistel network reaches only some of the permutations.
+#: Bits of a Feistel network at least; with fewer it reaches only some of the permutations.
 _NARROWEST = np.uint64(8)
 _ROUNDS = 6
 
 
 def bits(*keys: int | NDArray[np.int64]) -> NDArray[np.uint64]:
-    """64 random bits for each combination of keys, which broadcast against one another; at least one dimension."""
+    """Return 64 random bits for each combination of keys, which broadcast; the result has at least one dimension.
+
+    For example, ``bits(1, 2, np.arange(3))[0]`` is ``0x2421ef177f7a2c42``.
+    """
     state = np.zeros(1, dtype=np.uint64)
     for key in keys:
         state = _mixed(state ^ (np.atleast_1d(np.asarray(key, dtype=np.int64)).astype(np.uint64) * _GOLDEN + _GOLDEN))
@@ -25,28 +28,28 @@ def bits(*keys: int | NDArray[np.int64]) -> NDArray[np.uint64]:
 
 
 def uniform(*keys: int | NDArray[np.int64]) -> NDArray[np.float64]:
-    """Numbers in [0, 1), one for each combination of keys."""
+    """Return a number in [0, 1) for each combination of keys."""
     return (bits(*keys) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def permuted(places: NDArray[np.int64], sizes: NDArray[np.int64], keys: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Where a random permutation of ``range(size)`` takes each place, without the permutation being stored.
+def permuted(positions: NDArray[np.int64], sizes: NDArray[np.int64], keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return the values at some positions of random permutations of ``range(size)``, which are not stored.
 
-    All arrays have one shape; places are below their sizes. Each key names one permutation: a Feistel network over
-    the next power of two, walked until it lands in the range (Black and Rogaway, 2002).
+    All arrays have the same shape, and positions are below sizes. A key selects the permutation: a Feistel network
+    over the next power of two, walked until it lands in the range (Black and Rogaway, 2002).
     """
     width = np.maximum(np.ceil(np.log2(np.maximum(sizes, 2))).astype(np.uint64), _NARROWEST)
     low = width // np.uint64(2)
-    one = np.uint64(1)
-    masks = ((one << low) - one, (one << (width - low)) - one)
-    rounds = [_mixed(keys ^ np.uint64(turn)) for turn in range(_ROUNDS)]
-    value = places.astype(np.uint64)
+    unit = np.uint64(1)
+    masks = ((unit << low) - unit, (unit << (width - low)) - unit)
+    rounds = [_mixed(keys ^ np.uint64(number)) for number in range(_ROUNDS)]
+    value = positions.astype(np.uint64)
     walking = np.arange(len(value))
     while len(walking):
         right, left = value[walking] & masks[0][walking], value[walking] >> low[walking]
-        for turn, key in enumerate(rounds):
-            # left and right differ in width by one bit at most; each is changed by a function of the other
-            if turn % 2:
+        for number, key in enumerate(rounds):
+            # left and right differ in width by at most one bit; a function of each half changes the other half
+            if number % 2:
                 right ^= _mixed(left ^ key[walking]) & masks[0][walking]
             else:
                 left ^= _mixed(right ^ key[walking]) & masks[1][walking]

@@ -1,4 +1,4 @@
-"""Where a plan stands: what was drawn before a step, so that each language pair's order goes on from there."""
+"""Rows drawn before a step, so that each language pair continues its order of items there."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 from hbt_bench.training.parallel import ParallelText
 from hbt_bench.training.strategies import BatchType
 
-#: Memory for the lists of items that a language pair has, in bytes; fully parallel sources need none.
+#: Bytes of memory for lists of the items of language pairs; fully parallel sources need no list.
 _ITEM_LISTS = 64 << 20
 
 
 class Draw(NamedTuple):
-    """What a step draws before any item: which supply, which kind, and the language pair of each row."""
+    """The draw of a step before its items: index of the source, type of batch, and language pairs (rows, 2)."""
 
-    supply: int
-    kind: BatchType
+    source: int
+    type: BatchType
     pairs: NDArray[np.int64]
 
 
 class Cursor:
-    """How many rows of each language pair were drawn before a step; `draw` is what the step itself draws."""
+    """The number of rows of each language pair drawn before `step`; `draw` is the draw of `step` itself."""
 
     def __init__(self, sources: Sequence[ParallelText], steps: int, drawn: Callable[[int], Draw]) -> None:
         self._sources, self._steps, self._draw_at = sources, steps, drawn
@@ -37,40 +37,43 @@ class Cursor:
         self.draw = self._draw_at(0)
 
     def move(self, step: int) -> None:
-        """Go to a step: on from here, or from the start when it lies behind."""
+        """Go to a step, forward from the current step or else from the start; raises `IndexError` after the last."""
         if not 0 <= step < self._steps:
-            raise IndexError(f"the plan has {self._steps} steps, so none at {step}")
+            raise IndexError(f"step {step} is not in the plan of {self._steps} steps")
         if step < self.step:
             self._start()
         while self.step < step:
-            np.add.at(self._before[self.draw.supply], self._flat(), 1)
+            np.add.at(self._before[self.draw.source], self._flat(), 1)
             self.step += 1
             self.draw = self._draw_at(self.step)
 
-    def places(self) -> NDArray[np.int64]:
-        """The place of each row in its pair's order: after the earlier steps, and the earlier rows of this one."""
+    def positions(self) -> NDArray[np.int64]:
+        """Return each row's position in the order of its pair: after all earlier steps and rows."""
         flat = self._flat()
         order = np.argsort(flat, kind="stable")
         starts = np.searchsorted(flat[order], flat[order])
         within = np.empty(len(flat), dtype=np.int64)
         within[order] = np.arange(len(flat)) - starts
-        return self._before[self.draw.supply][flat] + within
+        return self._before[self.draw.source][flat] + within
 
     def _flat(self) -> NDArray[np.int64]:
-        return self.draw.pairs[:, 0] * len(self._sources[self.draw.supply].languages) + self.draw.pairs[:, 1]
+        return self.draw.pairs[:, 0] * len(self._sources[self.draw.source].languages) + self.draw.pairs[:, 1]
 
 
 class Items:
-    """The items of language pairs, kept while there is room."""
+    """Lists of the items of language pairs, cached up to a limit of memory."""
 
     def __init__(self, sources: Sequence[ParallelText]) -> None:
         largest = max(len(source) for source in sources)
-        self.of = lru_cache(maxsize=max(1, _ITEM_LISTS // (4 * largest)))(
-            lambda supply, query, passage: sources[supply].items(query, passage)
+        self.of_pair = lru_cache(maxsize=max(1, _ITEM_LISTS // (4 * largest)))(
+            lambda source, query, passage: sources[source].items(query, passage)
         )
 
 
-def pick(cumulative: NDArray[np.float64], wish: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The index whose share of the whole a number in [0, 1) falls into."""
-    found: NDArray[np.int64] = np.searchsorted(cumulative, wish * cumulative[-1], side="right").astype(np.int64)
-    return found
+def pick(cumulative: NDArray[np.float64], numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return for each number in [0, 1) the index of the cumulative share that it falls into.
+
+    For example, ``pick([0.2, 1.0], [0.1, 0.3])`` is ``[0, 1]``.
+    """
+    indices = np.searchsorted(cumulative, numbers * cumulative[-1], side="right")
+    return np.asarray(indices, dtype=np.int64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from hbt_bench.data.collection import Collection
 from hbt_bench.errors import DataError, UsageError, did_you_mean
-from hbt_bench.tasks import registry
+from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.tasks.task import TaskSpec
 from hbt_bench.training import counter_rng
 from hbt_bench.training.overlap import Overlap
@@ -51,13 +51,14 @@ class TrainingData:
         folders: Sequence[Path],
         *,
         drop_overlap: bool = False,
+        registry: TaskRegistry | None = None,
     ) -> TrainingData:
         """Read the sources of a recipe and plan its batches.
 
         Raises `DataError` for data that is missing, damaged, too small, or shares text with a guarded collection
         unless `drop_overlap`; `UsageError` for a source that cannot have the strategy's batches.
         """
-        guarded = _guarded(recipe, folders)
+        guarded = _guarded(recipe, folders, registry or TaskRegistry())
         dropped: Counter[tuple[str, str, str]] = Counter()
         supplies: list[WeightedSource] = []
         held_out: list[WeightedSource] = []
@@ -96,7 +97,9 @@ class TrainingData:
         return cls(plan, apart, dropped, tuple(name for name, _ in guarded))
 
 
-def dev_collection(recipe: Recipe, folders: Sequence[Path]) -> Collection | None:
+def dev_collection(
+    recipe: Recipe, folders: Sequence[Path], registry: TaskRegistry | None = None
+) -> Collection | None:
     """The collection that `dev` names, in the recipe's languages if it has them; raises `UsageError`, `DataError`."""
     if recipe.dev is None:
         return None
@@ -105,7 +108,7 @@ def dev_collection(recipe: Recipe, folders: Sequence[Path]) -> Collection | None
 
         wanted = [code for code in recipe.languages or cldr.LANGUAGES if code in cldr.LANGUAGES]
         return cldr.read("dev", wanted)
-    known = registry.definitions()
+    known = (registry or TaskRegistry()).specs
     if recipe.dev not in known:
         raise UsageError(f"--dev: unknown collection '{recipe.dev}'{did_you_mean(recipe.dev, known)}")
     spec = known[recipe.dev]
@@ -113,26 +116,34 @@ def dev_collection(recipe: Recipe, folders: Sequence[Path]) -> Collection | None
     return spec.load(shared, _folder_of(spec, folders))
 
 
-def _guarded(recipe: Recipe, folders: Sequence[Path]) -> list[tuple[str, Overlap]]:
+def _guarded(recipe: Recipe, folders: Sequence[Path], registry: TaskRegistry) -> list[tuple[str, Overlap]]:
     """The collections to compare with that can be had without a download."""
     found = []
     for name in recipe.guard:
-        known = registry.definitions()
-        if name not in known:
-            raise UsageError(f"--guard: unknown collection '{name}'{did_you_mean(name, known)}")
-        spec = known[name]
+        if name not in registry.specs:
+            raise UsageError(f"--guard: unknown collection '{name}'{did_you_mean(name, registry.specs)}")
+        spec = registry.specs[name]
         folder = _folder_of(spec, folders)
         if folder is None and spec.source.remote_files():
             log.warning(f"the training texts are not compared with {name}: its data is in none of the data folders")
             continue
-        found.append((name, _overlap(name, spec.model_dump_json(), recipe.languages, folder or folders[0])))
+        definition = _Definition(spec.model_dump_json(), spec)
+        found.append((name, _overlap(definition, recipe.languages, folder or folders[0])))
     return found
 
 
+@dataclass(frozen=True)
+class _Definition:
+    """A task that equals others with the same content, as a key of the cache."""
+
+    content: str
+    spec: TaskSpec = field(compare=False)
+
+
 @lru_cache(maxsize=16)
-def _overlap(name: str, definition: str, languages: tuple[str, ...] | None, folder: Path) -> Overlap:
+def _overlap(definition: _Definition, languages: tuple[str, ...] | None, folder: Path) -> Overlap:
     """Kept for the next run of the process: a study trains many models against the same collections."""
-    return Overlap([registry.definitions()[name].load(None, folder)], languages)
+    return Overlap([definition.spec.load(None, folder)], languages)
 
 
 def _folder_of(spec: TaskSpec, folders: Sequence[Path]) -> Path | None:

@@ -1,4 +1,4 @@
-"""The leakage guard: training texts that evaluation collections have too."""
+"""The leakage guard: find training texts that evaluation collections have too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hbt_bench.data.collection import Collection
 from hbt_bench.languages import LANGUAGES
 from hbt_bench.training.parallel import ParallelText
 
-#: Length of a run that counts as copied, in words; in characters where a script has no spaces between words.
+#: Length of a run that counts as copied: in words, or in characters for scripts without spaces between words.
 WORDS = 10
 CHARACTERS = 24
 _WITHOUT_SPACES = frozenset({"Thai", "Hans", "Hant", "Jpan", "Laoo", "Khmr", "Mymr"})
@@ -20,52 +20,55 @@ _WITHOUT_SPACES = frozenset({"Thai", "Hans", "Hant", "Jpan", "Laoo", "Khmr", "My
 class Overlap:
     """The texts of some collections, by language, to compare training texts with.
 
-    Two texts of one language overlap when they are equal, or share a run of `WORDS` words (`CHARACTERS` characters in
-    scripts without spaces); case, punctuation and spacing do not count. Of `languages` alone, if they are given.
+    Two texts of one language overlap if they are equal or share a run of `WORDS` words (`CHARACTERS` characters in
+    scripts without spaces). Case, punctuation and spacing do not count. `languages` limits the comparison.
+
+    Example:
+        Overlap([collection]).reason("en", "WHO is Ann?")  # "same text", if a query is "Who is Ann?"
     """
 
     def __init__(self, collections: Iterable[Collection], languages: Iterable[str] | None = None) -> None:
-        self._whole: set[tuple[str, int]] = set()
+        self._texts: set[tuple[str, int]] = set()
         self._runs: set[tuple[str, int]] = set()
-        self._known: dict[int, str | None] = {}
-        wanted = None if languages is None else set(languages)
+        self._reasons: dict[int, str | None] = {}
+        compared = None if languages is None else set(languages)
         for collection in collections:
             queries = ((query.language, query.text) for query in collection.queries)
             documents = ((document.language, document.text) for document in collection.documents)
             for language, text in chain(queries, documents):
-                if wanted is not None and language not in wanted:
+                if compared is not None and language not in compared:
                     continue
                 words = _words(text)
-                self._whole.add((language, hash(" ".join(words))))
+                self._texts.add((language, hash(" ".join(words))))
                 self._runs.update((language, hash(run)) for run in _runs(language, words))
 
     def reason(self, language: str, text: str) -> str | None:
-        """How a text overlaps with the collections, None when it does not; remembered, as texts come many times."""
+        """Return ``same text`` or ``shared run`` if a text overlaps with the collections, else None; cached."""
         key = hash((language, text))
-        if key not in self._known:
-            self._known[key] = self._compared(language, text)
-        return self._known[key]
+        if key not in self._reasons:
+            self._reasons[key] = self._compare(language, text)
+        return self._reasons[key]
 
-    def _compared(self, language: str, text: str) -> str | None:
+    def _compare(self, language: str, text: str) -> str | None:
         words = _words(text)
-        if (language, hash(" ".join(words))) in self._whole:
+        if (language, hash(" ".join(words))) in self._texts:
             return "same text"
         if any((language, hash(run)) in self._runs for run in _runs(language, words)):
             return "shared run"
         return None
 
     def count(self, source: ParallelText) -> Counter[tuple[str, str]]:
-        """How many texts of a source overlap, by language and reason."""
-        found = ((language, self.reason(language, text)) for language, text in source.occurrences())
-        return Counter((language, reason) for language, reason in found if reason)
+        """Count the texts of a source that overlap, by language and reason."""
+        reasons = ((language, self.reason(language, text)) for language, text in source.occurrences())
+        return Counter((language, reason) for language, reason in reasons if reason)
 
-    def dropped(self, source: ParallelText) -> ParallelText:
-        """The source without the texts that overlap; raises `DataError` when nothing is left."""
+    def remove_from(self, source: ParallelText) -> ParallelText:
+        """Return a source without the texts that overlap; raises `DataError` if nothing is left."""
         return source.without(lambda language, text: self.reason(language, text) is not None)
 
 
 class _Spaced(dict[int, str]):
-    """A table for `str.translate` that puts a space for punctuation and symbols."""
+    """A table for `str.translate` that replaces punctuation and symbols by spaces."""
 
     def __missing__(self, character: int) -> str:
         letter = chr(character)

@@ -1,7 +1,6 @@
-"""The plan: what every batch of a run holds, as a pure function of sources, strategies and a seed.
+"""The plan of a run: every batch as a pure function of sources, strategies, seed and step.
 
-It knows nothing of models, processes or workers, so that training, resuming, previews, counts and tests all see the
-same batches.
+A plan depends on no model, process or worker, so training, resuming and previews see the same batches.
 """
 
 from __future__ import annotations
@@ -23,27 +22,29 @@ from hbt_bench.training.parallel import MISSING, ParallelText
 from hbt_bench.training.strategies import BatchType, Phase, WeightedSource
 
 When = Literal["before", "after", "mixed"]
+#: Shares of rows by source, type of batch, query language and passage language.
+BatchShares = dict[tuple[str, str, str, str], float]
 
-#: How many items are tried at random in place of one that clashes, before all are tried in order.
+#: Random substitutes that are tried for an item that clashes, before all items are tried in order.
 _RANDOM_TRIES = 32
-#: How many other language pairs a row may try when its own has no item left that clashes with none.
+#: Other language pairs that a row may try if every item of its pair clashes.
 _OTHER_PAIRS = 100
 
-# what a number is drawn for: the first key of every draw
-_PHASE, _SOURCE, _KIND, _PAIR, _ORDER, _SUBSTITUTE, _OTHER_PAIR, _PARALLEL = range(8)
+# the purpose of a random number, the first key of every draw
+_PHASE, _SOURCE, _TYPE, _PAIR, _ORDER, _SUBSTITUTE, _OTHER_PAIR, _PARALLEL = range(8)
 
 
 class Batch(NamedTuple):
     """The rows of one training step.
 
-    Shapes, with B rows: `items` (B,) places in `source`; `queries`, `passages` (B,) and `negatives` (B, negatives)
-    numbers of texts; `pairs` (B, 2) the languages of query and passage; `parallel` (B,) the same query in another
-    language, or itself where there is none.
+    With B rows: `items` (B,) are indices of items in `source`; `queries`, `passages` (B,) and `negatives`
+    (B, negatives) are indices of texts; `pairs` (B, 2) are the languages of query and passage; `parallel` (B,) is the
+    same query in another language, or the query itself if no other language has it.
     """
 
     step: int
     source: ParallelText
-    kind: str
+    type: str
     items: NDArray[np.int32]
     pairs: NDArray[np.int64]
     queries: NDArray[np.int32]
@@ -54,13 +55,20 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class BatchPlan:
-    """All batches of a run. `batch_size` is that of a step over all processes.
+    """All batches of a run; `batch_size` counts the rows of a step over all processes.
 
-    `instruction_share` of the steps go to the sources of the instruction phase, `when`: at the start, at the end, or
-    drawn step by step. `pivot` is the language of `Batch.parallel` where the item has it.
+    `instruction_share` of the steps draw from the sources of the instruction phase. `when` puts these steps at the
+    start, at the end, or mixes them in. `pivot` is the language of `Batch.parallel` if the item has it. Raises
+    `DataError` or `UsageError` if a batch could not be drawn.
+
+    Example:
+        source = ParallelText.from_items("faq", items)
+        mix = BatchMix.from_strategy("hybrid", 0.5, "mixed", source)
+        plan = BatchPlan((WeightedSource(source, 1.0, mix),), batch_size=32, steps=1000, seed=0)
+        plan.batch_at(17).type  # "mono" or "cross"
     """
 
-    supplies: tuple[WeightedSource, ...]
+    sources: tuple[WeightedSource, ...]
     batch_size: int
     steps: int
     seed: int
@@ -69,45 +77,47 @@ class BatchPlan:
     pivot: str = "en"
 
     def __post_init__(self) -> None:
-        _ = self._supply_shares  # raises where nothing could be drawn
-        for index, supply in enumerate(self.supplies):
-            if len(supply.source) < self.batch_size:
+        _ = self._source_shares  # raises UsageError if nothing can be drawn
+        for index, weighted in enumerate(self.sources):
+            if len(weighted.source) < self.batch_size:
                 raise DataError(
-                    f"{supply.source.name} has {len(supply.source)} items, fewer than a batch of {self.batch_size}: "
-                    "lower the batch size or add data"
+                    f"{weighted.source.name} has {len(weighted.source)} items, fewer than a batch of "
+                    f"{self.batch_size}. Lower `batch_size` or add data."
                 )
-            for _, kind in supply.mixture.kinds:
-                self._cumulative(index, kind)  # raises what a batch would
+            for _, batch_type in weighted.mix.types:
+                self._cumulative(index, batch_type)  # raises DataError as a batch would
 
     def __len__(self) -> int:
         return self.steps
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle without what is remembered, for the workers of a loader."""
-        return type(self), tuple(getattr(self, one.name) for one in fields(self))
+        """Pickle the fields without the caches, for the workers of a loader."""
+        return type(self), tuple(getattr(self, field.name) for field in fields(self))
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
-        """All batches in order."""
+        """Yield the batches in order, from step `start`."""
         return (self.batch_at(step) for step in range(start, self.steps))
 
     def batch_at(self, step: int) -> Batch:
-        """The batch of one step, counted from 0; steps in order are fastest.
+        """Return the batch of a step, from 0; raises `IndexError` after the last. Steps in order are fastest.
 
-        Within a language pair, items come in a random order and none again before all had their turn. An item that
-        would be a false negative of an earlier row gives way to another one of its pair: one that has the same id,
-        or shares a text with it (in the languages of the batch where that is of one pair, else in any language).
+        Within a language pair, items come in a random order, and none comes again before all had their turn. An item
+        that would be a false negative of an earlier row is replaced by another item of its pair. Two items clash if
+        they have the same id or share a text: in the batch's languages if it is of one pair, else in any language.
+
+        For example, ``plan.batch_at(17).items`` is the same array in every process and after every restart.
         """
         cursor: Cursor = self._cursor
         cursor.move(step)
         draw = cursor.draw
-        source = self.supplies[draw.supply].source
-        items = self._ordered(draw.supply, draw.pairs, cursor.places())
+        source = self.sources[draw.source].source
+        items = self._ordered(draw.source, draw.pairs, cursor.positions())
         items, pairs = self._without_clashes(draw, step, items)
         query, passage = pairs.T
         return Batch(
             step,
             source,
-            draw.kind.name,
+            draw.type.name,
             items,
             pairs,
             source.queries[query, items],
@@ -116,45 +126,41 @@ class BatchPlan:
             self._parallel_queries(source, step, items, query),
         )
 
-    def kind_at(self, step: int) -> str:
-        """The kind of one step's batch, without its items."""
-        return self._supply_and_kind(step)[1].name
+    def type_at(self, step: int) -> str:
+        """Return the name of the type of a step's batch, without drawing its items."""
+        return self._source_and_type(step)[1].name
 
-    def shares(self) -> dict[tuple[str, str, str, str], float]:
-        """The planned share of rows by source, kind, query language and passage language."""
-        found: dict[tuple[str, str, str, str], float] = {}
-        for supply, share in zip(self.supplies, self._supply_shares, strict=True):
-            codes = supply.source.languages
-            for kind_share, kind in supply.mixture.kinds:
-                pairs = supply.pair_shares(kind, self.batch_size)
-                for query, passage in np.argwhere(pairs):
-                    key = (supply.source.name, kind.name, codes[query], codes[passage])
-                    found[key] = found.get(key, 0.0) + share * kind_share * float(pairs[query, passage])
-        return found
+    def batch_shares(self) -> BatchShares:
+        """Return the planned share of rows by source, type of batch, query language and passage language."""
+        shares: BatchShares = {}
+        for weighted, source_share in zip(self.sources, self._source_shares, strict=True):
+            for type_share, batch_type in weighted.mix.types:
+                pairs = weighted.language_shares(batch_type, self.batch_size)
+                for key, share in _by_language(weighted.source, batch_type.name, pairs):
+                    shares[key] = shares.get(key, 0.0) + source_share * type_share * share
+        return shares
 
-    def drawn(self, steps: int) -> dict[tuple[str, str, str, str], float]:
-        """The share of rows that the first steps drew, by the same keys as `shares`."""
+    def drawn_shares(self, steps: int) -> BatchShares:
+        """Return the share of rows that the first `steps` drew, by the same keys as `batch_shares`."""
         counts: dict[tuple[int, str], NDArray[np.int64]] = {}
         for step in range(steps):
             draw = self._drawn(step)
-            codes = len(self.supplies[draw.supply].source.languages)
-            found = counts.setdefault((draw.supply, draw.kind.name), np.zeros((codes, codes), dtype=np.int64))
-            np.add.at(found, (draw.pairs[:, 0], draw.pairs[:, 1]), 1)
-        shares = {}
-        for (index, kind), found in counts.items():
-            source = self.supplies[index].source
-            for query, passage in np.argwhere(found):
-                key = (source.name, kind, source.languages[query], source.languages[passage])
-                shares[key] = float(found[query, passage]) / (steps * self.batch_size)
-        return shares
+            codes = len(self.sources[draw.source].source.languages)
+            pairs = counts.setdefault((draw.source, draw.type.name), np.zeros((codes, codes), dtype=np.int64))
+            np.add.at(pairs, (draw.pairs[:, 0], draw.pairs[:, 1]), 1)
+        return {
+            key: count / (steps * self.batch_size)
+            for (index, batch_type), pairs in counts.items()
+            for key, count in _by_language(self.sources[index].source, batch_type, pairs)
+        }
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the sources, the settings and the first batches: a resumed run must find the same plan."""
+        """A hash of the sources, the settings and the first batches: a resumed run must have the same plan."""
         digest = hashlib.sha256(b"hbt-bench plan 1")
-        for supply in self.supplies:
-            drawn_by = (supply.weight, supply.mixture, supply.language_weights, supply.phase)
-            digest.update(f"{supply.source.fingerprint} {drawn_by}".encode())
+        for weighted in self.sources:
+            drawn_by = f"({weighted.weight!r}, {weighted.mix}, {weighted.language_weights!r}, {weighted.phase!r})"
+            digest.update(f"{weighted.source.fingerprint} {drawn_by}".encode())
         settings = (self.batch_size, self.steps, self.seed, self.instruction_share, self.when, self.pivot)
         digest.update(repr(settings).encode())
         for step in range(min(self.steps, 3)):
@@ -165,38 +171,38 @@ class BatchPlan:
 
     @cached_property
     def _cursor(self) -> Cursor:
-        return Cursor([supply.source for supply in self.supplies], self.steps, self._drawn)
+        return Cursor([weighted.source for weighted in self.sources], self.steps, self._drawn)
 
     @cached_property
-    def _supply_shares(self) -> NDArray[np.float64]:
-        shares = np.array([supply.weight for supply in self.supplies], dtype=np.float64)
+    def _source_shares(self) -> NDArray[np.float64]:
+        shares = np.array([weighted.weight for weighted in self.sources], dtype=np.float64)
         for phase, share in (("main", 1 - self.instruction_share), ("instruction", self.instruction_share)):
-            members = np.array([supply.phase == phase for supply in self.supplies])
+            members = np.array([weighted.phase == phase for weighted in self.sources])
             if share > 0 and not shares[members].sum() > 0:
-                raise UsageError(f"no source of the {phase} phase has a weight above 0")
+                raise UsageError(f"no source of the {phase} phase has a weight above 0. Add a source or a weight.")
             shares[members] *= share / shares[members].sum() if share > 0 else 0.0
         return shares
 
     def _drawn(self, step: int) -> Draw:
-        index, kind = self._supply_and_kind(step)
-        rows = np.arange(self.batch_size if kind.per_row else 1)
-        pairs = self._pairs(index, kind, counter_rng.uniform(self.seed, _PAIR, step, rows))
-        return Draw(index, kind, np.broadcast_to(pairs, (self.batch_size, 2)))
+        index, batch_type = self._source_and_type(step)
+        rows = np.arange(self.batch_size if batch_type.per_row else 1)
+        pairs = self._pairs(index, batch_type, counter_rng.uniform(self.seed, _PAIR, step, rows))
+        return Draw(index, batch_type, np.broadcast_to(pairs, (self.batch_size, 2)))
 
-    def _supply_and_kind(self, step: int) -> tuple[int, BatchType]:
+    def _source_and_type(self, step: int) -> tuple[int, BatchType]:
         phase = self._phase_at(step)
         weights = np.array(
-            [supply.weight if supply.phase == phase else 0.0 for supply in self.supplies], dtype=np.float64
+            [weighted.weight if weighted.phase == phase else 0.0 for weighted in self.sources], dtype=np.float64
         )
         index = int(pick(np.cumsum(weights), counter_rng.uniform(self.seed, _SOURCE, step))[0])
-        kinds = self.supplies[index].mixture.kinds
-        shares = np.cumsum([share for share, _ in kinds])
-        return index, kinds[pick(shares, counter_rng.uniform(self.seed, _KIND, step))[0]][1]
+        types = self.sources[index].mix.types
+        shares = np.cumsum([share for share, _ in types])
+        return index, types[pick(shares, counter_rng.uniform(self.seed, _TYPE, step))[0]][1]
 
-    def _pairs(self, supply: int, kind: BatchType, wishes: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The language pairs that numbers in [0, 1) fall into, shape (wishes, 2)."""
-        flat = pick(self._cumulative(supply, kind), wishes)
-        return np.stack(np.divmod(flat, len(self.supplies[supply].source.languages)), axis=1)
+    def _pairs(self, source: int, batch_type: BatchType, numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the language pairs that random numbers in [0, 1) select, shape (numbers, 2)."""
+        flat = pick(self._cumulative(source, batch_type), numbers)
+        return np.stack(np.divmod(flat, len(self.sources[source].source.languages)), axis=1)
 
     def _phase_at(self, step: int) -> Phase:
         if not self.instruction_share:
@@ -208,11 +214,11 @@ class BatchPlan:
             instruct = step < stage if self.when == "before" else step >= self.steps - stage
         return "instruction" if instruct else "main"
 
-    def _cumulative(self, supply: int, kind: BatchType) -> NDArray[np.float64]:
-        known: dict[tuple[int, BatchType], NDArray[np.float64]] = self._cumulatives
-        if (supply, kind) not in known:
-            known[supply, kind] = np.cumsum(self.supplies[supply].pair_shares(kind, self.batch_size))
-        return known[supply, kind]
+    def _cumulative(self, source: int, batch_type: BatchType) -> NDArray[np.float64]:
+        cache: dict[tuple[int, BatchType], NDArray[np.float64]] = self._cumulatives
+        if (source, batch_type) not in cache:
+            cache[source, batch_type] = np.cumsum(self.sources[source].language_shares(batch_type, self.batch_size))
+        return cache[source, batch_type]
 
     @cached_property
     def _cumulatives(self) -> dict[tuple[int, BatchType], NDArray[np.float64]]:
@@ -220,19 +226,19 @@ class BatchPlan:
 
     @cached_property
     def _items(self) -> Items:
-        return Items([supply.source for supply in self.supplies])
+        return Items([weighted.source for weighted in self.sources])
 
-    def _ordered(self, supply: int, pairs: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int32]:
-        """The items at these places of the endless random orders of language pairs."""
-        source = self.supplies[supply].source
+    def _ordered(self, index: int, pairs: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return the items at some positions of the endless random orders of language pairs."""
+        source = self.sources[index].source
         sizes = source.counts[pairs[:, 0], pairs[:, 1]]
-        epochs, within = np.divmod(places, sizes)
+        epochs, within = np.divmod(positions, sizes)
         flat = pairs[:, 0] * len(source.languages) + pairs[:, 1]
-        order = counter_rng.permuted(within, sizes, counter_rng.bits(self.seed, _ORDER, supply, flat, epochs))
+        order = counter_rng.permuted(within, sizes, counter_rng.bits(self.seed, _ORDER, index, flat, epochs))
         items = order.astype(np.int32)
         if (source.counts[source.counts > 0] < len(source)).any():
             for pair in np.unique(flat).tolist():
-                listed = self._items.of(supply, *divmod(pair, len(source.languages)))
+                listed = self._items.of_pair(index, *divmod(pair, len(source.languages)))
                 if listed is not None:
                     items[flat == pair] = listed[order[flat == pair]]
         return items
@@ -240,56 +246,67 @@ class BatchPlan:
     def _without_clashes(
         self, draw: Draw, step: int, items: NDArray[np.int32]
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Exchange the items that clash with an earlier row of their batch."""
-        source = self.supplies[draw.supply].source
-        # where rows draw pairs, a row may be exchanged for one of another pair
-        clashes = Clashes(source, None if draw.kind.per_row else (int(draw.pairs[0, 0]), int(draw.pairs[0, 1])))
-        left = clashes.take_all(items, draw.pairs[:, 1])
-        if not left.any():
+        """Replace the items that clash with an earlier row of their batch."""
+        source = self.sources[draw.source].source
+        # if rows draw pairs, a substitute may be of another pair, so texts of all languages are compared
+        clashes = Clashes(source, None if draw.type.per_row else (int(draw.pairs[0, 0]), int(draw.pairs[0, 1])))
+        refused = clashes.take_all(items, draw.pairs[:, 1])
+        if not refused.any():
             return items, draw.pairs
         items, pairs = items.copy(), draw.pairs.copy()
-        for row in np.flatnonzero(left).tolist():
-            for other, pair in self._substitutes(draw, step, row):
-                if clashes.take(other, int(pair[1])):
-                    items[row], pairs[row] = other, pair
+        for row in np.flatnonzero(refused).tolist():
+            for item, pair in self._substitutes(draw, step, row):
+                if clashes.take(item, int(pair[1])):
+                    items[row], pairs[row] = item, pair
                     break
             else:
                 codes = "-".join(source.languages[code] for code in draw.pairs[row])
                 raise DataError(
                     f"{source.name} has too few different items in {codes} for a batch of {self.batch_size} without "
-                    "false negatives: lower the batch size or add data"
+                    "false negatives. Lower `batch_size` or add data."
                 )
         return items, pairs
 
     def _substitutes(self, draw: Draw, step: int, row: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        """Random items of a row's language pair, then all of them; where rows draw pairs, then of other pairs."""
-        own = draw.pairs[row]
-        some = self._listed(draw.supply, own)
-        for wish in counter_rng.uniform(self.seed, _SUBSTITUTE, step, row, np.arange(_RANDOM_TRIES)):
-            yield int(some[int(wish * len(some))]), own
-        pairs = own[None]
-        if draw.kind.per_row:
-            wishes = counter_rng.uniform(self.seed, _OTHER_PAIR, step, row, np.arange(_OTHER_PAIRS))
-            pairs = np.concatenate([pairs, self._pairs(draw.supply, draw.kind, wishes)])
+        """Yield random items of a row's language pair, then all of them, then items of other pairs if rows draw."""
+        pair = draw.pairs[row]
+        items = self._listed(draw.source, pair)
+        for number in counter_rng.uniform(self.seed, _SUBSTITUTE, step, row, np.arange(_RANDOM_TRIES)):
+            yield int(items[int(number * len(items))]), pair
+        pairs = pair[None]
+        if draw.type.per_row:
+            numbers = counter_rng.uniform(self.seed, _OTHER_PAIR, step, row, np.arange(_OTHER_PAIRS))
+            pairs = np.concatenate([pairs, self._pairs(draw.source, draw.type, numbers)])
         for pair in pairs:
-            for item in self._listed(draw.supply, pair).tolist():
+            for item in self._listed(draw.source, pair).tolist():
                 yield item, pair
 
-    def _listed(self, supply: int, pair: NDArray[np.int64]) -> NDArray[np.int32]:
-        found = self._items.of(supply, int(pair[0]), int(pair[1]))
-        return np.arange(len(self.supplies[supply].source), dtype=np.int32) if found is None else found
+    def _listed(self, source: int, pair: NDArray[np.int64]) -> NDArray[np.int32]:
+        items = self._items.of_pair(source, int(pair[0]), int(pair[1]))
+        return np.arange(len(self.sources[source].source), dtype=np.int32) if items is None else items
 
     def _parallel_queries(
         self, source: ParallelText, step: int, items: NDArray[np.int32], languages: NDArray[np.int64]
     ) -> NDArray[np.int32]:
-        """The pivot's version of each query, for a query in the pivot a random other one, else the query itself."""
-        own = source.queries[languages, items]
+        """Return each query in the pivot language; for a query in the pivot, in a random other language."""
+        queries = source.queries[languages, items]
         present = source.queries[:, items] != MISSING
         present[languages, np.arange(len(items))] = False
-        wish = counter_rng.uniform(self.seed, _PARALLEL, step, np.arange(len(items)))
-        nth = (wish * present.sum(axis=0)).astype(np.int64)  # the nth of the languages that are there
+        numbers = counter_rng.uniform(self.seed, _PARALLEL, step, np.arange(len(items)))
+        nth = (numbers * present.sum(axis=0)).astype(np.int64)  # the nth of the languages that have the query
         other = np.argmax(np.cumsum(present, axis=0) > nth, axis=0)
         if self.pivot in source.languages:
             pivot = source.languages.index(self.pivot)
             other = np.where(present[pivot], pivot, other)
-        return np.where(present.any(axis=0), source.queries[other, items], own)
+        return np.where(present.any(axis=0), source.queries[other, items], queries)
+
+
+def _by_language(
+    source: ParallelText, batch_type: str, pairs: NDArray[Any]
+) -> Iterator[tuple[tuple[str, str, str, str], float]]:
+    """Yield the entries above 0 of a matrix (query languages, passage languages), by the keys of `BatchShares`."""
+    for query, passage in np.argwhere(pairs):
+        yield (
+            (source.name, batch_type, source.languages[query], source.languages[passage]),
+            float(pairs[query, passage]),
+        )

@@ -7,19 +7,24 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from hbt_bench.errors import UsageError
 from hbt_bench.languages import get_language
+from hbt_bench.measures.registry import MEASURES
 from hbt_bench.training.records import Code
 from hbt_bench.training.sources import SourceSpec, expand
-from hbt_bench.training.strategies import Strategy
+from hbt_bench.training.strategies import STRATEGIES, StrategyName
 from hbt_bench.yaml_file import YamlFile
 
 #: What a development collection can be measured by, and whether more of it is better.
-DEV_MEASURES = {"AP": True, "rank_distance": False, "loss": False}
+DEV_MEASURES = {**{name: not MEASURES[name].lower_is_better for name in MEASURES.headline()}, "loss": False}
+if TYPE_CHECKING:
+    DevMeasure = str
+else:
+    DevMeasure = Literal[tuple(DEV_MEASURES)]
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -54,7 +59,7 @@ class Recipe(BaseModel):
     data: tuple[SourceSpec, ...] = Field(
         ({"kind": "cldr-facts"},), min_length=1, validate_default=True, description="Sources of parallel text."
     )
-    strategy: Strategy = Field("hybrid", description="How batches draw languages.")
+    strategy: StrategyName = Field("hybrid", description="How batches draw languages.")
     alpha: Share = Field(0.5, description="Share of monolingual batches (or rows), for hybrid and pair-per-row.")
     pairs: Literal["mixed", "one"] = Field("mixed", description="Language pairs of a cross-lingual batch.")
     languages: tuple[Code, ...] | None = Field(None, description="Only these languages.")
@@ -100,7 +105,7 @@ class Recipe(BaseModel):
     dev_share: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="Share of each source held out for the development loss."
     )
-    dev_measure: Literal["AP", "rank_distance", "loss"] = Field("AP", description="What stops training early.")
+    dev_measure: DevMeasure = Field("AP", description="What stops training early.")
     dev_every: Count = Field(100, description="Steps between looks at the development data.")
     patience: Count | None = Field(None, description="Looks without improvement before training stops.")
     save_every: Count | None = Field(
@@ -145,8 +150,8 @@ class Recipe(BaseModel):
         paper = self.loss == "paper"
         stage = round(self.steps * self.instruction.share) if self.instruction else 1
         mistakes = {
-            "the language-specific strategy needs exactly one language in `languages`": (
-                self.strategy == "language-specific" and len(self.languages or ()) != 1
+            f"the {self.strategy} strategy needs exactly one language in `languages`": (
+                STRATEGIES[self.strategy].one_language and len(self.languages or ()) != 1
             ),
             "`cached` is of no use to a static: init, which has no layers: leave it out": (
                 self.cached and self.init.startswith("static:")

@@ -17,6 +17,7 @@ from hbt_bench.data.collection import Collection
 from hbt_bench.distributed import is_first, world_size
 from hbt_bench.errors import OutputError, UsageError
 from hbt_bench.files import check_writable, write_text
+from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.training import card, models
 from hbt_bench.training.checkpoints import last_complete
 from hbt_bench.training.data import TrainingData, dev_collection
@@ -60,12 +61,13 @@ class Training:
                 f"a batch of {self.recipe.batch_size} cannot be shared out evenly to {world_size()} processes of "
                 f"{self.recipe.accumulation} parts: change --batch-size"
             )
-        material = TrainingData.load(self.recipe, self.folders, drop_overlap=self.drop_overlap)
+        registry = TaskRegistry()
+        material = TrainingData.load(self.recipe, self.folders, drop_overlap=self.drop_overlap, registry=registry)
         if self.recipe.loss == "paper":
             for supply in material.plan.sources:
                 if not supply.source.negatives.shape[2]:
                     raise UsageError(f"the loss `paper` needs hard negatives, and {supply.source.name} has none")
-        dev = dev_collection(self.recipe, self.folders)
+        dev = dev_collection(self.recipe, self.folders, registry)
         with writing(self.output), claimed(self.output):
             return self._train(material, dev)
 

@@ -1,26 +1,33 @@
-"""The strategies: which languages the rows of a batch may have, and with what probability."""
+"""The strategies: which language pairs the rows of a batch may have, and with what probability.
+
+To add a strategy, write a function from a `SourcePairs` to types of batch and enter it in `STRATEGIES`. Recipes,
+`--strategy`, the plan and the preview follow. Then describe it in ``docs/training.md`` and test its batches.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.training.parallel import ParallelText
 
-Strategy = Literal["monolingual", "cross-lingual", "hybrid", "mixed", "pair-per-row", "language-specific", "multi-task"]
 Weights = Literal["uniform", "size"] | Mapping[str, float]
 Phase = Literal["main", "instruction"]
+#: How a cross-lingual batch draws its language pairs: one for each row, or one for the batch.
+Pairs = Literal["mixed", "one"]
 
 
 class BatchType(NamedTuple):
     """How one batch draws its language pairs (query language, passage language).
 
-    `mono` is the share of pairs of one language. With `per_row` every row draws a pair, else the batch draws one.
+    `mono` is the share of pairs of one language. If `per_row`, every row draws a pair, else the batch draws one.
     """
 
     name: str
@@ -28,96 +35,181 @@ class BatchType(NamedTuple):
     per_row: bool
 
 
+#: Types of batch with their probabilities.
+BatchTypes = list[tuple[float, BatchType]]
+
+_MONO = BatchType("mono", 1.0, per_row=False)
+_MIXED = BatchType("mixed", 1.0, per_row=True)
+
+
+@dataclass(frozen=True)
+class SourcePairs:
+    """The facts that a strategy decides by: the recipe's `alpha` and `pairs`, and the source's language pairs."""
+
+    source: ParallelText
+    alpha: float
+    pairs: Pairs
+
+    @property
+    def mono(self) -> bool:
+        """Whether the source has pairs of one language."""
+        return bool(np.trace(self.source.counts))
+
+    @property
+    def cross(self) -> bool:
+        """Whether the source has pairs of two languages."""
+        return bool(self.source.counts.sum() > np.trace(self.source.counts))
+
+    @property
+    def cross_type(self) -> BatchType:
+        """The cross-lingual type of batch that the recipe asks for."""
+        return BatchType("cross", 0.0, per_row=self.pairs == "mixed")
+
+    def only(self, batch_type: BatchType, strategy: str) -> BatchTypes:
+        """Return one type for all batches; raises `UsageError` if the source lacks its pairs."""
+        if not (self.mono if batch_type.mono else self.cross):
+            missing = "pairs of one language" if batch_type.mono else "pairs of two languages"
+            raise UsageError(
+                f"{self.source.name} has no {missing} for {strategy} batches. Remove the source, or set its `strategy` "
+                "in the recipe."
+            )
+        return [(1.0, batch_type)]
+
+
+def _hybrid(pairs: SourcePairs) -> BatchTypes:
+    """Monolingual batches with probability alpha, else cross-lingual (arXiv 2408.10536)."""
+    types = [(pairs.alpha, _MONO)] * pairs.mono + [(1 - pairs.alpha, pairs.cross_type)] * pairs.cross
+    total = sum(share for share, _ in types)
+    return [(share / total if total else 1.0, batch_type) for share, batch_type in types]
+
+
+def _multi_task(pairs: SourcePairs) -> BatchTypes:
+    return [(1.0, _MIXED if pairs.mono else pairs.cross_type)]
+
+
+def _pair_per_row(pairs: SourcePairs) -> BatchTypes:
+    mono = pairs.alpha if pairs.mono and pairs.cross else float(pairs.mono)
+    return [(1.0, BatchType("rows", mono, per_row=True))]
+
+
+def _language_specific(pairs: SourcePairs) -> BatchTypes:
+    types = pairs.only(_MONO, "language-specific")
+    if np.count_nonzero(np.diag(pairs.source.counts)) > 1:
+        raise UsageError(
+            f"{pairs.source.name} has several languages, and a language-specific batch has one. Name the language in "
+            "`languages`, or set the source's `strategy` to monolingual."
+        )
+    return types
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A way to draw languages. `uses_alpha` and `one_language` state which recipe fields it depends on."""
+
+    batch_types: Callable[[SourcePairs], BatchTypes]
+    uses_alpha: bool = False
+    one_language: bool = False
+
+
+#: Every strategy by its name in recipes.
+STRATEGIES: dict[str, Strategy] = {
+    "monolingual": Strategy(lambda pairs: pairs.only(_MONO, "monolingual")),
+    "cross-lingual": Strategy(lambda pairs: pairs.only(pairs.cross_type, "cross-lingual")),
+    "hybrid": Strategy(_hybrid, uses_alpha=True),
+    "mixed": Strategy(lambda pairs: pairs.only(_MIXED, "mixed")),
+    "pair-per-row": Strategy(_pair_per_row, uses_alpha=True),
+    "language-specific": Strategy(_language_specific, one_language=True),
+    "multi-task": Strategy(_multi_task),
+}
+
+
+def _check_name(name: str) -> str:
+    if name not in STRATEGIES:
+        names = [f"'{known}'" for known in STRATEGIES]
+        expected = f"{', '.join(names[:-1])} or {names[-1]}"
+        raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
+    return name
+
+
+#: A field of a recipe that names a strategy.
+StrategyName = Annotated[str, AfterValidator(_check_name)]
+
+
 @dataclass(frozen=True)
 class BatchMix:
-    """A strategy for one source: kinds of batch with their probabilities."""
+    """A strategy applied to one source: types of batch with their probabilities."""
 
-    kinds: tuple[tuple[float, BatchType], ...]
+    types: tuple[tuple[float, BatchType], ...]
 
     @classmethod
-    def of(cls, strategy: Strategy, alpha: float, pairs: Literal["mixed", "one"], source: ParallelText) -> BatchMix:
-        """The kinds of batch that a strategy means for a source.
+    def from_strategy(cls, strategy: str, alpha: float, pairs: Pairs, source: ParallelText) -> BatchMix:
+        """Apply a strategy to a source; raises `UsageError` if the source lacks the language pairs.
 
-        A source without pairs of two languages (or without those of one) has the kinds that it can have under the
-        hybrid strategy; under a strategy that asks for the others alone it raises `UsageError`.
+        Under the hybrid strategy, a source that lacks pairs of one type has batches of the other type only.
+        For example, ``BatchMix.from_strategy("hybrid", 0.3, "mixed", source)`` has 30 % monolingual batches.
         """
-        mono, cross = BatchType("mono", 1.0, per_row=False), BatchType("cross", 0.0, per_row=pairs == "mixed")
-        mixed = BatchType("mixed", 1.0, per_row=True)
-        same = bool(np.trace(source.counts))
-        different = bool(source.counts.sum() > np.trace(source.counts))
-        if strategy == "hybrid":
-            kinds = [(alpha, mono)] * same + [(1 - alpha, cross)] * different
-            total = sum(share for share, _ in kinds)
-            kinds = [(share / total if total else 1.0, kind) for share, kind in kinds]
-        elif strategy == "multi-task":
-            kinds = [(1.0, mixed if same else cross)]
-        elif strategy == "pair-per-row":
-            kinds = [(1.0, BatchType("rows", alpha if same and different else float(same), per_row=True))]
-        else:
-            kind = {"cross-lingual": cross, "mixed": mixed}.get(strategy, mono)
-            if not (same if kind.mono else different):
-                lacks = "pairs of one language" if kind.mono else "pairs of two languages"
-                raise UsageError(
-                    f"{source.name} has no {lacks} for {strategy} batches: leave it out, or give it a strategy of its "
-                    "own in the recipe"
-                )
-            if strategy == "language-specific" and np.count_nonzero(np.diag(source.counts)) > 1:
-                raise UsageError(
-                    f"{source.name} has several languages, and language-specific batches have one: name it in "
-                    "`languages`, or give the source the strategy monolingual"
-                )
-            kinds = [(1.0, kind)]
-        return cls(tuple((share, kind) for share, kind in kinds if share > 0))
+        types = STRATEGIES[strategy].batch_types(SourcePairs(source, alpha, pairs))
+        return cls(tuple((share, batch_type) for share, batch_type in types if share > 0))
+
+    def __str__(self) -> str:
+        """The text that plans are fingerprinted with; it must not change, or no stopped run could resume."""
+        types = (
+            f"({share!r}, Kind(name={name!r}, mono={mono!r}, per_row={per_row!r}))"
+            for share, (name, mono, per_row) in self.types
+        )
+        return f"Mixture(kinds=({', '.join(types)}{',' if len(self.types) == 1 else ''}))"
 
 
 @dataclass(frozen=True, eq=False)
 class WeightedSource:
-    """A source, the weight with which it is picked, and its mixture; `phase` tells the instruction stage apart."""
+    """A source with its mix of batches, and the weight with which the sources of a `phase` are drawn."""
 
     source: ParallelText
     weight: float
-    mixture: BatchMix
+    mix: BatchMix
     language_weights: Weights = "uniform"
     phase: Phase = "main"
 
-    def pair_shares(self, kind: BatchType, batch_size: int) -> NDArray[np.float64]:
-        """The probability of each language pair in a batch of `kind`, shape (languages, languages).
+    def language_shares(self, batch_type: BatchType, batch_size: int) -> NDArray[np.float64]:
+        """Return the probability of each language pair in a batch, shape (languages, languages).
 
-        A pair needs an item, and `batch_size` of them where a whole batch is of one pair. Weights: every pair alike,
-        by its number of items, or the product of the weights given for its two languages.
+        A pair is drawn only if it has an item, and `batch_size` items if a whole batch is of one pair. All pairs
+        weigh the same, or by their number of items, or by the product of the weights set for their two languages.
+        Raises `DataError` if no pair has enough items.
         """
         counts = self.source.counts
-        usable = counts >= (1 if kind.per_row else batch_size)
-        if self.language_weights == "size":
-            weights = counts.astype(np.float64)
-        elif self.language_weights == "uniform":
-            weights = np.ones(counts.shape)
-        else:
-            assert not isinstance(self.language_weights, str)
-            each = np.array([self.language_weights.get(code, 1.0) for code in self.source.languages])
-            weights = np.outer(each, each)
-            np.fill_diagonal(weights, each)
-        weights = np.where(usable, weights, 0.0)
+        weights = np.where(counts >= (1 if batch_type.per_row else batch_size), self._pair_weights(), 0.0)
         diagonal = np.diag(np.diag(weights))
-        parts = ((kind.mono, diagonal), (1 - kind.mono, weights - diagonal))
         shares = np.zeros(counts.shape)
-        for share, part in parts:
+        for share, pairs in ((batch_type.mono, diagonal), (1 - batch_type.mono, weights - diagonal)):
             if share > 0:
-                if not part.any():
+                if not pairs.any():
                     raise DataError(
-                        f"{self.source.name} has no language pair with {batch_size} items for a {kind.name} batch: "
-                        "lower the batch size or add data"
+                        f"{self.source.name} has no language pair with {batch_size} items for a {batch_type.name} "
+                        "batch. Lower `batch_size` or add data."
                     )
-                shares += share * part / part.sum()
+                shares += share * pairs / pairs.sum()
         return shares
 
-    def left_out(self, batch_size: int) -> list[tuple[str, int]]:
-        """The language pairs that have items, but too few for a batch, with their number."""
-        found = []
-        for _, kind in self.mixture.kinds:
-            if not kind.per_row:
-                counts, codes = self.source.counts, self.source.languages
-                for query, passage in np.argwhere((counts > 0) & (counts < batch_size)):
-                    if (query == passage) == (kind.mono == 1.0):
-                        found.append((f"{codes[query]}-{codes[passage]}", int(counts[query, passage])))
-        return found
+    def _pair_weights(self) -> NDArray[np.float64]:
+        if self.language_weights == "size":
+            return self.source.counts.astype(np.float64)
+        if self.language_weights == "uniform":
+            return np.ones(self.source.counts.shape)
+        assert not isinstance(self.language_weights, str)
+        language = np.array([self.language_weights.get(code, 1.0) for code in self.source.languages])
+        weights = np.outer(language, language)
+        np.fill_diagonal(weights, language)
+        return weights
+
+    def unused_pairs(self, batch_size: int) -> list[tuple[str, int]]:
+        """Return the language pairs with too few items for a batch, each with its number of items."""
+        counts, codes = self.source.counts, self.source.languages
+        scarce = np.argwhere((counts > 0) & (counts < batch_size))
+        return [
+            (f"{codes[query]}-{codes[passage]}", int(counts[query, passage]))
+            for _, batch_type in self.mix.types
+            if not batch_type.per_row
+            for query, passage in scarce
+            if (query == passage) == (batch_type.mono == 1.0)
+        ]
