@@ -28,14 +28,14 @@ import numpy as np
 import yaml
 
 from hbt_bench.data import beir, lareqa
-from hbt_bench.data.rows import read_rows
+from hbt_bench.data.records import read_rows
 from hbt_bench.errors import HbtBenchError, OutputError
 from hbt_bench.identity.checkpoint import Checkpoint
+from hbt_bench.measures.registry import MEASURES
 from hbt_bench.ranking.store import EmbeddingStore, _head
 from hbt_bench.reports import card
 from hbt_bench.results.ranks_file import StoredRanks
 from hbt_bench.results.result import Result
-from hbt_bench.results.summary import HEAD_MEASURES
 from hbt_bench.studies.study import Study
 from hbt_bench.studies.study_result import StudyResult
 from hbt_bench.tasks.folders import Folder
@@ -99,15 +99,15 @@ class Reader:
 
 
 def _read_result(path: Path) -> None:
-    for measures in (None, HEAD_MEASURES):
+    for measures in (None, MEASURES.in_summary()):
         result = Result.read(path, measures)
         result.as_json()
         assert isinstance(result.label + result.task, str)
         assert result.complete in (True, False)
-        assert result.place
-        assert result.given_prompt
-        for measure in result.encoded_shares:
-            result.shares(measure)
+        assert result.collection
+        assert result.prompt_by_hand
+        for measure in result.encoded_contributions:
+            result.contributions(measure)
         if result.ranks is not None:
             assert result.ranks.parent == path.parent
 
@@ -117,7 +117,7 @@ def _read_ranks(path: Path) -> None:
     from hbt_bench.results.intervals import Intervals
 
     for mode in ("mono", "multi"):
-        Intervals.of(stored.judgements, stored.ranks, mode, ["de", "de-multi"])  # type: ignore[arg-type]
+        Intervals.from_ranks(stored.judgements, stored.ranks, mode, ["de", "de-multi"])  # type: ignore[arg-type]
 
 
 def _read_card(path: Path) -> None:
@@ -133,7 +133,7 @@ def _read_card(path: Path) -> None:
 
 def _read_config(path: Path) -> None:
     (path.parent / "modules.json").write_text("[]")
-    checkpoint = Checkpoint.at(path.parent)
+    checkpoint = Checkpoint.from_folder(path.parent)
     assert checkpoint.kind
     assert checkpoint.prompts is not None
     assert isinstance(checkpoint.recipe, dict)
@@ -141,20 +141,20 @@ def _read_config(path: Path) -> None:
 
 
 def _read_plain_config(path: Path) -> None:
-    assert Checkpoint.at(path.parent).kind in ("transformers", "CrossEncoder")
+    assert Checkpoint.from_folder(path.parent).kind in ("transformers", "CrossEncoder")
 
 
 def _read_qrels(path: Path) -> None:
     folder = path.parent
     (folder / "corpus.jsonl").write_bytes(_LINES)
     (folder / "queries.jsonl").write_bytes(_LINES)
-    beir.read("b", [beir.Files(folder / "corpus.jsonl", folder / "queries.jsonl", path, "en", "en")])
+    beir.read("b", [beir.BeirFiles(folder / "corpus.jsonl", folder / "queries.jsonl", path, "en", "en")])
 
 
 def _read_beir(path: Path) -> None:
     qrels = path.parent / "qrels.tsv"
     qrels.write_text("d1\t0\td2\t1\n")
-    beir.read("b", [beir.Files(path, path, qrels, "en", "en")])
+    beir.read("b", [beir.BeirFiles(path, path, qrels, "en", "en")])
 
 
 def _read_specs(path: Path) -> None:

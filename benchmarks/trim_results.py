@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hbt_bench.files import write_text
-from hbt_bench.results.summary import sealed
+from hbt_bench.results.summary import seal
 
 _MTEB_KEY = re.compile(r"nauc_.*|(ndcg|map|recall|precision|mrr|hit_rate)_at_\d+|accuracy")
 _LARGEST_RESULT = 1_000_000
@@ -35,7 +35,7 @@ def trimmed(content: dict[str, Any]) -> str:
         for split, entries in rest["scores"].items()
     }
     if "check" in summary:
-        summary = sealed({key: value for key, value in summary.items() if key != "check"}, rest)
+        summary = seal({key: value for key, value in summary.items() if key != "check"}, rest)
     lines = [f'  "hbt_bench": {json.dumps(summary, ensure_ascii=False)}']
     for key, value in rest.items():
         text = json.dumps(value, ensure_ascii=False)

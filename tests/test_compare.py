@@ -288,7 +288,7 @@ def test_a_multilingual_measure_alone_needs_a_multilingual_task(tmp_path):
             "is of cldr-facts-multi[de,sw], where cldr-facts-multi[de,en] was expected",
         ),
         ({"ranks_data": "d9"}, f"{RANKS} is of other data than {FILE} (d9 and d0): run `hbt-bench"),
-        ({"scores": {"AP": 0.5}}, f"{FILE} says AP 0.5 where its ranks give 1: evaluate again with --overwrite"),
+        ({"scores": {"AP": 0.5}}, f"{FILE} has AP 0.5, but {RANKS} gives 1."),
     ],
 )
 def test_results_that_cannot_be_compared(planted, changes, message):

@@ -62,7 +62,7 @@ def head_changed(tmp_path, key, value):
 @pytest.mark.parametrize("ranks", ["../../secret.npz", "/etc/passwd", "..", "a/b.npz", 7])
 @pytest.mark.parametrize("measures", [None, ["AP"]])
 def test_a_result_names_ranks_beside_itself_only(tmp_path, ranks, measures):
-    with pytest.raises(OutputError, match="is no file beside it"):
+    with pytest.raises(OutputError, match=r"damaged \(.*ranks: "):
         Result.read(head_changed(tmp_path, "ranks", ranks), measures)
 
 
@@ -81,7 +81,7 @@ def test_a_result_names_ranks_beside_itself_only(tmp_path, ranks, measures):
     ],
 )
 def test_a_head_with_a_value_of_another_kind(tmp_path, key, value):
-    with pytest.raises(OutputError, match="no result of hbt-bench, or damaged"):
+    with pytest.raises(OutputError, match="not a result of hbt-bench, or damaged"):
         Result.read(head_changed(tmp_path, key, value), ["AP"])
 
 
@@ -89,10 +89,10 @@ def test_a_head_with_a_value_of_another_kind(tmp_path, key, value):
 @pytest.mark.parametrize(
     ("shares", "said"),
     [
-        ("!", "its shares of AP are none"),
-        (5, "its shares of AP are none"),
-        ("AAA", "its shares of AP are none"),
-        ("AAAA", "its shares of AP are none"),  # three bytes, where a number has four
+        ("!", "contributions to AP are not"),
+        (5, "shares.AP: "),
+        ("AAA", "contributions to AP are not"),
+        ("AAAA", "contributions to AP are not"),  # three bytes, where a number has four
         ("", "do not add up"),
         ("AAAAAA==", "do not add up"),
         (base64.b64encode(np.array([0.6, math.nan], "<f4").tobytes()).decode(), "do not add up"),
@@ -108,7 +108,7 @@ def test_shares_that_are_not_those_of_the_scores(tmp_path, shares, said, measure
 @pytest.mark.parametrize("measures", [None, ["AP"]])
 def test_the_scores_of_another_measure_are_no_average_precision(tmp_path, measures):
     values = json.loads(_RESULT.read_text())["hbt_bench"]["values"]
-    with pytest.raises(OutputError, match="no result of hbt-bench, or damaged"):
+    with pytest.raises(OutputError, match="not a result of hbt-bench, or damaged"):
         Result.read(head_changed(tmp_path, "values", {**values, "AP": values["R@10"]}), measures)
 
 
@@ -117,13 +117,13 @@ def test_a_head_with_other_scores_than_the_rest(tmp_path):
     values = json.loads(_RESULT.read_text())["hbt_bench"]["values"]
     for changed in (values["R@1"][::-1], [*values["R@1"][:-1], None]):
         path = head_changed(tmp_path, "values", {**values, "R@1": changed})
-        with pytest.raises(OutputError, match="its head has other scores than the rest"):
+        with pytest.raises(OutputError, match="the summary has other scores"):
             Result.read(path)
 
 
 def test_a_result_nested_without_end(tmp_path):
     (tmp_path / "r.json").write_text("[" * 200_000)
-    with pytest.raises(OutputError, match="no result of hbt-bench, or damaged"):
+    with pytest.raises(OutputError, match="not a result of hbt-bench, or damaged"):
         Result.read(tmp_path / "r.json")
 
 
@@ -170,7 +170,7 @@ def test_two_documents_of_a_language_at_one_rank(tmp_path):
     arrays = np.load(_RANKS)
     changes = {name: arrays[name] * 0 for name in ("query_languages", "document_languages")}
     StoredRanks.read(changed_ranks(tmp_path, **changes, block=arrays["pool"]))
-    with pytest.raises(OutputError, match="its ranks do not fit the rest"):
+    with pytest.raises(OutputError, match="its ranks contradict the rest"):
         StoredRanks.read(changed_ranks(tmp_path, **changes, block=arrays["pool"] * 0 + 1))
 
 
@@ -200,10 +200,10 @@ def test_a_damaged_model_configuration(tmp_path, content):
     (tmp_path / "modules.json").write_text("[]")
     (tmp_path / "config_sentence_transformers.json").write_text(content)
     with pytest.raises(ModelError, match="is damaged"):
-        assert Checkpoint.at(tmp_path).prompts
+        assert Checkpoint.from_folder(tmp_path).prompts
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 200_000, '{"figures": [{"x": 1}]}'])
 def test_damaged_findings(text):
-    with pytest.raises(OutputError, match="the findings are damaged"):
+    with pytest.raises(OutputError, match="the result of the study is damaged"):
         StudyResult.read(text)

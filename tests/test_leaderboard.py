@@ -21,7 +21,8 @@ from hbt_bench.reports.markdown_block import replaced
 from hbt_bench.reports.row_builder import Choice
 from hbt_bench.reports.rows import differ
 from hbt_bench.reports.table import Table, render
-from hbt_bench.results.intervals import EXCESS
+from hbt_bench.measures.registry import EXCESS
+from hbt_bench.results.scores import Scores
 from hbt_bench.results.store import Result, read_all
 from tests.factories import FIXTURE, plant_fixture
 
@@ -39,10 +40,10 @@ def result(
         model,
         revision,
         signature,
-        subsets,
+        Scores.from_subsets(subsets),
         folder / f"{task}.json",
         expected or len(subsets),
-        encoded_shares=encoded,
+        encoded_contributions=encoded,
         intervals={"AP": (0.1, 0.5)} if shares is not None else {},
     )
 
@@ -327,7 +328,10 @@ def test_ranks_by_measures_that_are_made_from_the_ranks(tmp_path):
     everything = [one for one in read_all(tmp_path) if isinstance(one, Result)]
     told = [  # scores that are not those of the ranks are noticed
         dataclasses.replace(
-            one, subsets={name: {**scores, "nDCG@10": scores["nDCG@10"] - 2e-5} for name, scores in one.subsets.items()}
+            one,
+            subsets=Scores.from_subsets(
+                {name: {**scores, "nDCG@10": scores["nDCG@10"] - 2e-5} for name, scores in one.subsets.items()}
+            ),
         )
         if one.model == "local/worse"
         else one
@@ -335,7 +339,7 @@ def test_ranks_by_measures_that_are_made_from_the_ranks(tmp_path):
     ]
     doubted = Leaderboard.of(told, sort="nDCG@10")
     assert [row.rank for row in doubted.boards[0].rows] == [1, None]
-    assert any("does not say the nDCG@10 that its ranks give" in note for note in doubted.notes)
+    assert any("has nDCG@10" in note for note in doubted.notes)
     for sort, key in (("nDCG@10", ("multi", "nDCG@10")), ("mono:RR", ("mono", "RR")), ("bias", ("multi", EXCESS))):
         board = Leaderboard.of(everything, sort=sort).boards[0]
         assert board.ranked_by == key
@@ -354,12 +358,12 @@ def test_ranks_by_measures_that_are_made_from_the_ranks(tmp_path):
 def test_shares_from_the_ranks_are_those_that_are_stored():
     for path in FIXTURE.rglob("*Retrieval_de_en.json"):
         found = Result.read(path)
-        without = dataclasses.replace(found, encoded_shares={})
-        for measure in found.encoded_shares:
-            assert without.shares(measure) == pytest.approx(found.shares(measure), rel=1e-6)  # float32
-        assert without.shares("R@1").sum() == pytest.approx(found.scores["R@1"])
-        assert without.shares("AP", ["de"] if found.place[1] == "mono" else None) is not None
-        assert without.shares("queries") is None
+        without = dataclasses.replace(found, encoded_contributions={})
+        for measure in found.encoded_contributions:
+            assert without.contributions(measure) == pytest.approx(found.contributions(measure), rel=1e-6)  # float32
+        assert without.contributions("R@1").sum() == pytest.approx(found.scores["R@1"])
+        assert without.contributions("AP", ["de"] if found.mode == "mono" else None) is not None
+        assert without.contributions("queries") is None
 
 
 def test_reported_figures_keep_the_digits_of_their_papers(two_models):

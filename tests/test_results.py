@@ -1,4 +1,4 @@
-"""Results of every format that was ever written: the same scores, intervals and shares, whole or by their heads."""
+"""Result files of both formats: scores, intervals and contributions, from the whole file or from its summary."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ import pytest
 import hbt_bench
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import OutputError
-from hbt_bench.results.intervals import EXCESS, Intervals
+from hbt_bench.measures.registry import EXCESS
+from hbt_bench.results.intervals import Intervals
 from hbt_bench.results.store import Result, StoredRanks, read_all, write
 
 FIXTURES = Path(__file__).parent / "fixtures"
-#: What `write` makes itself.
+#: Keys of the summary that `write` adds.
 DERIVED = ("format", "values", "intervals", "shares", "mteb_name")
 OLD, NEW = FIXTURES / "format-1", FIXTURES / "format-2"
 
 
-def files(folder):
-    return [one for one in read_all(folder) if isinstance(one, Result)]
+def read_results(folder):
+    return [result for result in read_all(folder) if isinstance(result, Result)]
 
 
-def test_both_formats_say_the_same():
-    """BM25 on cldr-facts in German and English, evaluated by the version of each format."""
-    for old, new in zip(files(OLD), files(NEW), strict=True):
+def test_both_formats_have_equal_scores():
+    """BM25 on cldr-facts in German and English, evaluated by the version that wrote each format."""
+    for old, new in zip(read_results(OLD), read_results(NEW), strict=True):
         assert (old.format, new.format) == (1, 2)
         assert old.task == new.task
         assert old.signature == new.signature
@@ -37,86 +38,86 @@ def test_both_formats_say_the_same():
         assert {name: scores["AP"] for name, scores in old.subsets.items()} == {
             name: scores["AP"] for name, scores in new.subsets.items()
         }
-        made = old.computed_intervals()
-        assert set(made.means) == set(new.intervals)
+        computed = old.computed_intervals()
+        assert set(computed.means) == set(new.intervals)
         for measure, interval in new.intervals.items():
-            assert made.means[measure] == pytest.approx(interval, abs=1e-6)
+            assert computed.means[measure] == pytest.approx(interval, abs=1e-6)
             for name, bounds in new.subset_intervals[measure].items():
-                assert made.subsets[measure][name] == pytest.approx(bounds, abs=1e-6)
-        for measure, shares in made.shares.items():
-            assert new.shares(measure) == pytest.approx(shares, rel=1e-6)
-            assert shares.sum() == pytest.approx(new.scores[measure], rel=1e-5)
+                assert computed.subsets[measure][name] == pytest.approx(bounds, abs=1e-6)
+        for measure, contributions in computed.contributions.items():
+            assert new.contributions(measure) == pytest.approx(contributions, rel=1e-6)
+            assert contributions.sum() == pytest.approx(new.scores[measure], rel=1e-5)
 
 
-def test_known_numbers():
-    """As the first version of this program printed them."""
+def test_known_scores():
+    """The first version of this program printed these numbers."""
     for folder in (OLD, NEW):
-        scores = {one.place[1]: one.scores for one in files(folder)}
+        scores = {result.mode: result.scores for result in read_results(folder)}
         assert scores["mono"]["AP"] == pytest.approx(0.9547, abs=5e-5)
         assert scores["cross"]["R@1"] == pytest.approx(0.4148, abs=5e-5)
         assert scores["multi"]["rank_distance"] == pytest.approx(137.6, abs=0.05)
 
 
-def test_a_head_is_enough_for_what_it_has():
+def test_summary_is_enough_for_its_measures():
     path = next(NEW.rglob("*Multilingual*.json"))
-    whole, head = Result.read(path), Result.read(path, ("AP", "rank_distance"))
-    assert set(head.scores) == {"AP", "R@1", "R@10", "rank_distance", EXCESS}
-    assert all(head.scores[measure] == whole.scores[measure] for measure in head.scores)
-    assert (head.intervals, head.speed, head.signature) == (whole.intervals, whole.speed, whole.signature)
+    whole, summary = Result.read(path), Result.read(path, ("AP", "rank_distance"))
+    assert set(summary.scores) == {"AP", "R@1", "R@10", "rank_distance", EXCESS}
+    assert all(summary.scores[measure] == whole.scores[measure] for measure in summary.scores)
+    assert (summary.intervals, summary.speed, summary.signature) == (whole.intervals, whole.speed, whole.signature)
     assert "ndcg_at_10" in Result.read(path, ("ndcg_at_10",)).scores
     assert Result.read(next(OLD.rglob("*Multilingual*.json")), ("AP",)).scores["R@100"] > 0
 
 
 @pytest.mark.parametrize("length", [0.2, 0.9, 0.999])
-def test_a_file_that_was_cut_is_damaged_for_every_reader(tmp_path, length):
+def test_cut_file_is_damaged(tmp_path, length):
     path = tmp_path / "x.json"
     content = next(NEW.rglob("*Multilingual*.json")).read_bytes()
     path.write_bytes(content[: int(len(content) * length)])
     for measures in (None, ("AP",)):
-        with pytest.raises(OutputError, match="is no result of hbt-bench, or damaged"):
+        with pytest.raises(OutputError, match="damaged"):
             Result.read(path, measures)
 
 
-def test_a_newer_format_is_told(tmp_path):
+def test_newer_format_asks_for_upgrade(tmp_path):
     path = tmp_path / "x.json"
     path.write_text(next(NEW.rglob("*Mono*.json")).read_text().replace('"format": 2,', '"format": 9,', 1))
     for measures in (None, ("AP",)):
-        with pytest.raises(OutputError, match="written by a newer hbt-bench: upgrade"):
+        with pytest.raises(OutputError, match="written by a newer hbt-bench"):
             Result.read(path, measures)
 
 
-def test_mteb_reads_both():
+def test_mteb_reads_both_formats():
     from mteb.results import TaskResult
 
-    for result in (*files(OLD), *files(NEW)):
+    for result in (*read_results(OLD), *read_results(NEW)):
         assert TaskResult.from_disk(result.path).get_score() == pytest.approx(result.scores["AP"], abs=1e-5)
 
 
-def test_writing_twice_gives_the_same_bytes(tmp_path):
+def test_writing_twice_gives_equal_bytes(tmp_path):
     path = next(NEW.rglob("*Multilingual*.json"))
     content = json.loads(path.read_text())
-    about = {key: value for key, value in content["hbt_bench"].items() if key not in DERIVED}
-    write(tmp_path / "x.json", content, about, {}, Result.read(path).computed_intervals())
+    summary = {key: value for key, value in content["hbt_bench"].items() if key not in DERIVED}
+    write(tmp_path / "x.json", content, summary, {}, Result.read(path).computed_intervals())
     written = (tmp_path / "x.json").read_text()
     check = re.search(r', "check": \["[0-9a-f]{8}", "[0-9a-f]{8}"\]', written)
-    assert written.replace(check[0], "") == path.read_text()  # which is older than its checksums
-    write(tmp_path / "y.json", content, {**about, "speed": 1.0}, {}, Result.read(path).computed_intervals())
+    assert written.replace(check[0], "") == path.read_text()  # written before there were checksums
+    write(tmp_path / "y.json", content, {**summary, "speed": 1.0}, {}, Result.read(path).computed_intervals())
     assert check[0] in (tmp_path / "y.json").read_text()
 
 
 @pytest.mark.parametrize("measures", [None, ["AP"]])
-def test_a_changed_bit_is_no_other_score(tmp_path, measures):
-    """Of the head, or of the rest where it is read: it is the result that was written, or none."""
+def test_changed_bit_never_changes_scores(tmp_path, measures):
+    """A bit of the summary, or of the whole file if it is read: the result is read as it was written, or refused."""
     path = next(NEW.rglob("*Multilingual*.json"))
     content = json.loads(path.read_text())
-    about = {key: value for key, value in content.pop("hbt_bench").items() if key not in DERIVED}
-    before = write(tmp_path / "x.json", content, about, {}, Result.read(path).computed_intervals())
+    summary = {key: value for key, value in content.pop("hbt_bench").items() if key not in DERIVED}
+    before = write(tmp_path / "x.json", content, summary, {}, Result.read(path).computed_intervals())
     whole = (tmp_path / "x.json").read_bytes()
-    draw, refused = random.Random(3), 0
+    generator, refused = random.Random(3), 0
     end = len(whole) if measures is None else whole.index(b"\n", 3)
     for _ in range(400):
-        changed, place = bytearray(whole), draw.randrange(end)
-        changed[place] ^= 1 << draw.randrange(8)
+        changed, position = bytearray(whole), generator.randrange(end)
+        changed[position] ^= 1 << generator.randrange(8)
         (tmp_path / "x.json").write_bytes(changed)
         try:
             after = Result.read(tmp_path / "x.json", measures)
@@ -124,44 +125,44 @@ def test_a_changed_bit_is_no_other_score(tmp_path, measures):
             refused += 1
             continue
         if measures is None:
-            assert after.subsets == before.subsets, place
-            assert after.subset_intervals == before.subset_intervals, place
-        assert after.by_subset("AP", before.subsets) == before.by_subset("AP", before.subsets), place
-        assert (after.signature, after.intervals, after.encoded_shares) == (
-            before.signature, before.intervals, before.encoded_shares
-        ), place  # fmt: skip
+            assert after.as_json() == before.as_json(), position
+            assert after.subset_intervals == before.subset_intervals, position
+        assert after.subsets.by_subset("AP", before.subsets) == before.subsets.by_subset("AP", before.subsets), position
+        assert (after.signature, after.intervals, after.encoded_contributions) == (
+            before.signature, before.intervals, before.encoded_contributions
+        ), position  # fmt: skip
     assert refused > 350
 
 
-def test_intervals_of_some_subsets_are_those_of_these_alone():
-    result = next(one for one in files(NEW) if one.place[1] == "multi")
-    part = result.computed_intervals(["de-multi"])
-    assert set(part.subsets["AP"]) == {"de-multi"}
-    assert part.shares["AP"].sum() == pytest.approx(result.subsets["de-multi"]["AP"], abs=1e-5)
-    low, high = part.means["AP"]
+def test_intervals_of_chosen_subsets():
+    result = next(result for result in read_results(NEW) if result.mode == "multi")
+    intervals = result.computed_intervals(["de-multi"])
+    assert set(intervals.subsets["AP"]) == {"de-multi"}
+    assert intervals.contributions["AP"].sum() == pytest.approx(result.subsets["de-multi"]["AP"], abs=1e-5)
+    low, high = intervals.means["AP"]
     assert low < result.subsets["de-multi"]["AP"] < high
-    assert part.means["AP"] == pytest.approx(result.subset_intervals["AP"]["de-multi"], abs=0.01)
+    assert intervals.means["AP"] == pytest.approx(result.subset_intervals["AP"]["de-multi"], abs=0.01)
 
 
-def test_an_interval_has_the_width_of_theory():
+def test_interval_width_matches_normal_theory():
     """The standard error of a mean over questions, times 1.96 on each side."""
-    result = next(one for one in files(NEW) if one.place[1] == "mono")
-    shares = result.shares("AP")
-    error = np.sqrt(len(shares)) * shares.std()
+    result = next(result for result in read_results(NEW) if result.mode == "mono")
+    contributions = result.contributions("AP")
+    error = np.sqrt(len(contributions)) * contributions.std()
     low, high = result.intervals["AP"]
     assert high - low == pytest.approx(2 * 1.96 * error, rel=0.06)
 
 
-def test_ranks_of_other_data_make_no_intervals(tmp_path, messages):
+def test_ranks_of_other_data_give_no_intervals(tmp_path, messages):
     shutil.copytree(OLD, tmp_path / "r")
     stored = next((tmp_path / "r").rglob("*.npz"))
     ranks = StoredRanks.read(stored)
     StoredRanks("other", ranks.judgements, ranks.ranks).write(stored)
-    result = files(tmp_path / "r")[0]
-    with pytest.raises(OutputError, match="is of other data than"):
+    result = read_results(tmp_path / "r")[0]
+    with pytest.raises(OutputError, match="of other data"):
         result.computed_intervals()
     frame = hbt_bench.load_results(tmp_path / "r")
-    assert all("is of other data" in message for message in messages)
+    assert all("of other data" in message for message in messages)
     assert len(messages) == 3
     assert len(frame.attrs["left_out"]) == 3
     assert frame["low"].isna().all()
@@ -171,7 +172,7 @@ def test_ranks_of_other_data_make_no_intervals(tmp_path, messages):
 # The data frame
 
 
-def test_the_frame_is_long(tmp_path):
+def test_load_results_gives_long_form(tmp_path):
     new, old = hbt_bench.load_results(NEW), hbt_bench.load_results(str(OLD))
     for frame in (new, old):
         assert list(frame.columns) == ["model", "task", "mode", "subset", "measure", "value", "low", "high"]
@@ -180,8 +181,8 @@ def test_the_frame_is_long(tmp_path):
         assert row["task"] == "cldr-facts-multi[de,en]"
         assert row["value"] == pytest.approx(0.6839, abs=5e-5)
         assert row["low"] < row["value"] < row["high"]
-    part = new[(new["subset"] == "de-en") & (new["measure"] == "R@1")].iloc[0]
-    assert part["low"] <= part["value"] <= part["high"]
+    row = new[(new["subset"] == "de-en") & (new["measure"] == "R@1")].iloc[0]
+    assert row["low"] <= row["value"] <= row["high"]
     assert new[new["measure"] == "ndcg_at_10"]["low"].isna().all()
     assert new.attrs["signatures"]["hbt-bench/bm25@k0.9-b0.4"]["cldr-facts-multi[de,en]"].startswith("task:cldr-facts")
     assert hbt_bench.load_results(OLD, intervals=False)["low"].isna().all()
@@ -189,7 +190,7 @@ def test_the_frame_is_long(tmp_path):
         hbt_bench.load_results(tmp_path / "none")
 
 
-def test_an_incomplete_result_has_no_mean(tmp_path):
+def test_incomplete_result_has_no_mean(tmp_path):
     shutil.copytree(NEW, tmp_path / "r")
     path = next((tmp_path / "r").rglob("*Mono*.json"))
     path.write_text(path.read_text().replace('"subsets": 2,', '"subsets": 3,', 1))
@@ -201,7 +202,7 @@ def test_an_incomplete_result_has_no_mean(tmp_path):
 # Signatures explained
 
 
-def test_show_a_file_and_its_signature(capsys):
+def test_show_file_and_signature(capsys):
     path = next(NEW.rglob("*Multilingual*.json"))
     assert command(["show", str(path)]) == 0
     out = capsys.readouterr().out
@@ -234,14 +235,14 @@ def test_show_a_file_and_its_signature(capsys):
         ({"task": "SciFact", "text": "mteb"}, "hbt-bench run --model bm25@k0.9-b0.4 --tasks SciFact"),
     ],
 )
-def test_commands_of_signatures(changes, expected, capsys):
+def test_signature_gives_its_command(changes, expected, capsys):
     fields = {"task": "xquad-r-cross", "text": "sentence", "data": "be30", "model": "hbt-bench/bm25@k0.9-b0.4"}
     fields |= {"prompt": "none", "ties": "docid-desc", "hbt": "0.1.0", "mteb": "2.26.24"} | changes
     assert command(["show", "|".join(f"{key}:{value}" for key, value in fields.items())]) == 0
     assert f"  $ {expected}\n" in capsys.readouterr().out
 
 
-def test_prompts_by_hand_are_in_the_command(tmp_path, capsys):
+def test_command_has_prompts_given_by_hand(tmp_path, capsys):
     folder = tmp_path / "local__m" / "1" / "experiments" / "x"
     folder.mkdir(parents=True)
     source = next(NEW.rglob("*Mono*.json")).read_text().replace("prompt:none", "prompt:ab12cd34")
@@ -253,11 +254,11 @@ def test_prompts_by_hand_are_in_the_command(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("nonsense", "'nonsense' is no file, and no signature"),
-        ("task:xquad-r-multi|text:sentence", "the signature has no data and no model and no prompt and no ties"),
+        ("nonsense", "'nonsense' is not a signature"),
+        ("task:xquad-r-multi|text:sentence", "the signature lacks data, model, prompt, ties"),
         ("missing.json", "there is no file missing.json"),
     ],
 )
-def test_what_cannot_be_explained_is_told(given, message, capsys):
+def test_show_refuses_other_arguments(given, message, capsys):
     assert command(["show", given]) == 2
     assert message in capsys.readouterr().err

@@ -13,6 +13,7 @@ import yaml
 from hbt_bench.errors import DataError, OutputError
 from hbt_bench.files import write_bytes
 from hbt_bench.identity.checkpoint import Checkpoint
+from hbt_bench.measures.registry import MEASURES
 from hbt_bench.reports.markdown_block import marks, replaced
 from hbt_bench.reports.table import Table, number
 from hbt_bench.results.store import Result, read_all
@@ -24,7 +25,6 @@ log = logging.getLogger(__name__)
 BLOCK = "hbt-bench"
 #: Data sets of ours in ``model-index``: what is replaced when the card is written again.
 _OWNER = "hbt-bench/"
-_MEASURES = ("AP", "R@1", "R@10", "rank_distance")
 _FRONT = re.compile(r"\A---[ \t]*(\r\n|\n)(.*?)(?<=\n)---[ \t]*(?=\r\n|\n|\Z)", re.DOTALL)
 #: The key with everything below it, up to the next key.
 _INDEX = re.compile(r"^model-index:.*(?:\r\n|\n|\Z)(?:(?:[ \t-].*)?(?:\r\n|\n))*", re.MULTILINE)
@@ -64,13 +64,13 @@ def find_results(checkpoint: Checkpoint, folder: Path) -> list[Result]:
         else:
             log.warning(f"left out: {one}")
     own = [one for one in found if one.revision == checkpoint.revision and one.path.parent.parent.name != "experiments"]
-    whole = [one for one in own if one.complete and one.place[1]]
+    whole = [one for one in own if one.complete and one.mode]
     if not whole:
         again = f"run `hbt-bench run --model {checkpoint.path} --tasks xquad-r --output {folder}` first"
         raise DataError(
             f"there are no complete results of {checkpoint.path} ({checkpoint.revision}) in {folder}: {again}"
         )
-    return sorted(whole, key=lambda one: (one.place[0], ("mono", "cross", "multi").index(one.place[1] or "")))
+    return sorted(whole, key=lambda one: (one.collection, ("mono", "cross", "multi").index(one.mode or "")))
 
 
 def updated(text: str, name: str, results: Sequence[Result]) -> str:
@@ -90,18 +90,25 @@ def updated(text: str, name: str, results: Sequence[Result]) -> str:
     return _with_index(metadata + with_block, name, results, newline)
 
 
+def _measures() -> list[str]:
+    """Return the measures that a card shows."""
+    return [name for name in MEASURES.in_tables() if MEASURES[name].summary]
+
+
 def block(results: Sequence[Result]) -> str:
     """The part for readers."""
     rows = []
     for result in results:
         scores = result.scores
         cells = []
-        for measure in _MEASURES:
+        for measure in _measures():
             interval = result.intervals.get(measure)
             text = number(scores.get(measure), measure)
             cells.append(text + (f" [{', '.join(number(bound, measure) for bound in interval)}]" if interval else ""))
         rows.append([result.task, *cells, str(len(result.subsets))])
-    table = Table(("task", "AP ↑", "R@1 ↑", "R@10 ↑", "rank distance ↓", "subsets"), rows)
+    measures = [MEASURES[name] for name in _measures()]
+    headings = [f"{measure.title or measure.name} {measure.arrow}" for measure in measures]
+    table = Table(("task", *headings, "subsets"), rows)
     signatures = "\n".join(as_code(result.signature) for result in results)
     return (
         "## Evaluation with hbt-bench\n\n"
@@ -148,8 +155,8 @@ def _eval_results(results: Sequence[Result]) -> list[Any]:
 
     found = []
     for result in results:
-        collection, mode = result.place
-        for measure in _MEASURES:
+        collection, mode = result.collection, result.mode
+        for measure in _measures():
             value = result.scores.get(measure)
             if value is not None:
                 found.append(

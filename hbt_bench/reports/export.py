@@ -15,7 +15,7 @@ from hbt_bench.files import check_writable, replacing, write_bytes, write_text
 from hbt_bench.reports.leaderboard import Leaderboard
 from hbt_bench.reports.table import render
 from hbt_bench.results.frame import long_form
-from hbt_bench.results.schema import opened
+from hbt_bench.results.summary import open_regular
 from hbt_bench.results.store import Result, read_all
 from hbt_bench.tasks.registry import mteb_task_names
 
@@ -135,7 +135,7 @@ def _read(path: Path) -> bytes:
     if path.is_symlink():
         raise OutputError(f"{path} is a link, and what it leads to may not be meant to be published: copy the file")
     try:
-        with opened(path, sys.maxsize) as file:
+        with open_regular(path, sys.maxsize) as file:
             content = file.read()
         if path.name == _META:
             json.loads(content)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from importlib.resources import files
 
 from hbt_bench.errors import OutputError, did_you_mean
-from hbt_bench.ranking.subsets import MODES, Mode
+from hbt_bench.identity.task_name import MODES, Mode, TaskName
 from hbt_bench.reports.rows import LeaderboardRow
 from hbt_bench.results.intervals import Interval
 from hbt_bench.results.store import Result
@@ -55,9 +54,10 @@ class Choice:
 
 
 def _names(collection: str, mode: str) -> set[str]:
-    """What a mode of ``xquad-r[de,en]+typos`` is called: with and without the mode and the languages."""
-    base, part, shifts = re.fullmatch(r"([^\[+]*)(\[[^\]]*\])?(.*)", collection, re.DOTALL).groups("")  # type: ignore[union-attr]
-    return {f"{base}{named}{kept}{shifts}" for named in ("", f"-{mode}") for kept in (part, "")}
+    """The names of one mode of ``xquad-r[de,en]+typos``: with and without the mode and the languages."""
+    name = TaskName.parse(collection)
+    modes = [replace(name, base=base) for base in (name.base, f"{name.base}-{mode}")]
+    return {str(shown) for task in modes for shown in (task, task.unrestricted)}
 
 
 @dataclass
@@ -75,7 +75,7 @@ class RowBuilder:
 
     def add(self, result: Result) -> None:
         """Take one mode of one model in, if it is chosen."""
-        collection, mode = result.place
+        collection, mode = result.collection, result.mode
         if mode is None:
             return
         self.seen |= {(collection, mode)}
@@ -101,13 +101,13 @@ class RowBuilder:
             result.fields["data"],
             result.model,
             result.revision,
-            result.given_prompt,
+            result.prompt_by_hand,
         )
         if key in self.rows and mode in self.rows[key].signatures:
             key += (str(result.path.parent),)
         if key not in self.rows:
             about = (collection, result.fields["data"], result.model, result.revision, "measured")
-            self.rows[key] = LeaderboardRow(*about, result.given_prompt, folder=str(result.path.parent))
+            self.rows[key] = LeaderboardRow(*about, result.prompt_by_hand, folder=str(result.path.parent))
         return self.rows[key]
 
 

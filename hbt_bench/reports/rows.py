@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from hbt_bench.identity.task_name import Mode
 from hbt_bench.measures.ranking import Array
-from hbt_bench.ranking.subsets import Mode
 from hbt_bench.results.intervals import Interval
 from hbt_bench.results.store import Result, model_label
 from hbt_bench.stats.paired import sign_flip_p
@@ -86,12 +86,12 @@ class LeaderboardRow:
         if mode not in self.sources or mode in self.missing or self.value(key) is None:
             return None
         result, names = self.sources[mode]
-        return result.shares(measure, names)
+        return result.contributions(measure, names)
 
     def add(self, result: Result, mode: Mode, names: Sequence[str]) -> None:
         """Take in the means of one mode over the subsets in `names`."""
         self.sources[mode] = result, names
-        self.values |= {(mode, measure): value for measure, value in result.means(names).items()}
+        self.values |= {(mode, measure): value for measure, value in result.subsets.means(names).items()}
         self.signatures[mode] = result.signature
         self.parameters = result.parameters or self.parameters
         self.speed = result.speed or self.speed
@@ -100,7 +100,7 @@ class LeaderboardRow:
             self.missing[mode] = (len(result.subsets), result.expected_subsets)
         if mode == "multi" or (mode == "mono" and not self.languages):
             self.languages_mode = mode
-            self.languages = {name.split("-")[0]: value for name, value in result.by_subset("AP", names).items()}
+            self.languages = {name.split("-")[0]: value for name, value in result.subsets.by_subset("AP", names).items()}
 
 
 def assign_ranks(standings: Sequence[tuple[LeaderboardRow, Array]], key: Key) -> None:

@@ -21,17 +21,26 @@ COLUMNS = ("model", "task", "mode", "subset", "measure", "value", "low", "high")
 
 
 def load_results(folder: str | Path = "results", intervals: bool = True) -> pd.DataFrame:
-    """All results below a folder in long form: one row a model, task, subset and measure.
+    """Return all results below a folder in long form: one row for each model, task, subset and measure.
 
-    The columns are ``model`` (name and revision, with the prompts where they were given by hand), ``task``, ``mode``
-    ("mono", "cross", "multi", or "" for a task of MTEB's own), ``subset`` ("all" for the mean over the subsets, only
-    where none is missing), ``measure``, ``value``, and the 95 % interval ``low`` and ``high``, NaN where there is
-    none. Intervals that a result does not have are made from its ranks, unless `intervals` is False.
+    For example, the mean average precision of every model on every task::
 
-    A result that is there twice counts once. ``frame.attrs["signatures"]`` has the signatures by model and task, and
-    ``frame.attrs["left_out"]`` a sentence for each file that is damaged or the same as another; each is logged as a
-    warning.
-    Raises `OutputError` when there is no such folder.
+        frame = load_results("results")
+        frame.query("subset == 'all' and measure == 'AP'").pivot(index="model", columns="task", values="value")
+
+    The columns are:
+
+    - ``model``: the name and revision, with the prompts if they were given by hand.
+    - ``task``: the task name.
+    - ``mode``: "mono", "cross", "multi", or "" for one of MTEB's own tasks.
+    - ``subset``: the name of the subset, or "all" for the mean over all subsets, if none is missing.
+    - ``measure`` and ``value``.
+    - ``low`` and ``high``: the 95 % interval, NaN if there is none. Missing intervals are computed from the ranks,
+      unless `intervals` is False.
+
+    ``frame.attrs["signatures"]`` has the signatures by model and task. Damaged files and copies of a result are left
+    out, with a warning in the log and a sentence in ``frame.attrs["left_out"]``. Raises `OutputError` if there is no
+    such folder.
     """
     frame = long_form(read_all(Path(folder)), intervals)
     for sentence in frame.attrs["left_out"]:
@@ -40,47 +49,41 @@ def load_results(folder: str | Path = "results", intervals: bool = True) -> pd.D
 
 
 def long_form(results: Iterable[Result | OutputError], intervals: bool = True) -> pd.DataFrame:
-    """The rows of `load_results`, of results that are read already."""
+    """Return the frame of `load_results` from results that were read before."""
     import pandas as pd
 
     rows: list[tuple[Any, ...]] = []
     signatures: dict[str, dict[str, str]] = {}
     left_out: list[str] = []
-    for found in results:
-        if isinstance(found, OutputError):
-            left_out.append(str(found))
+    for result in results:
+        if isinstance(result, OutputError):
+            left_out.append(str(result))
             continue
-        prompt = found.given_prompt
-        model = found.label + ("" if prompt == "none" else f" prompt:{prompt}")
-        signatures.setdefault(model, {})[found.task] = found.signature
-        means, subsets = _intervals(found, intervals, left_out)
-        mode = found.place[1] or ""
-        rows += [(model, found.task, mode, *row) for row in _rows(found, means, subsets)]
+        prompt = result.prompt_by_hand
+        model = result.label + ("" if prompt == "none" else f" prompt:{prompt}")
+        signatures.setdefault(model, {})[result.task] = result.signature
+        means, subsets = result.intervals, result.subset_intervals
+        if intervals and not means:
+            try:
+                computed = result.computed_intervals()
+            except OutputError as error:
+                left_out.append(str(error))
+            else:
+                means, subsets = computed.means, computed.subsets
+        rows += [(model, result.task, result.mode or "", *row) for row in _rows(result, means, subsets)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     frame.attrs |= {"signatures": signatures, "left_out": left_out}
     return frame
 
 
-def _intervals(
-    result: Result, wanted: bool, left_out: list[str]
-) -> tuple[Mapping[str, Interval], Mapping[str, Mapping[str, Interval]]]:
-    if not result.intervals and wanted:
-        try:
-            made = result.computed_intervals()
-        except OutputError as error:
-            left_out.append(str(error))
-        else:
-            return made.means, made.subsets
-    return result.intervals, result.subset_intervals
-
-
 def _rows(
     result: Result, means: Mapping[str, Interval], subsets: Mapping[str, Mapping[str, Interval]]
 ) -> Iterator[tuple[str, str, float, float, float]]:
-    none = (math.nan, math.nan)
+    """Yield the subset, measure, value and interval of each score."""
+    no_interval = (math.nan, math.nan)
     if result.complete:
         for measure, value in result.scores.items():
-            yield ("all", measure, value, *means.get(measure, none))
+            yield ("all", measure, value, *means.get(measure, no_interval))
     for subset, scores in result.subsets.items():
         for measure, value in scores.items():
-            yield (subset, measure, value, *subsets.get(measure, {}).get(subset, none))
+            yield (subset, measure, value, *subsets.get(measure, {}).get(subset, no_interval))

@@ -1,4 +1,4 @@
-"""One result: a file in which MTEB's scores of a task stand with what they depend on and how sure they are."""
+"""One result: MTEB's scores of a model on a task, with their signature and their intervals."""
 
 from __future__ import annotations
 
@@ -9,33 +9,49 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from hbt_bench.errors import OutputError
+from hbt_bench.errors import HbtBenchError, OutputError
+from hbt_bench.identity.signature import parse_fields
+from hbt_bench.identity.task_name import Mode, TaskName
 from hbt_bench.measures.ranking import Array
-from hbt_bench.ranking.subsets import MODES, Mode
-from hbt_bench.results import schema
-from hbt_bench.results.intervals import Interval, Intervals, decode_shares, question_shares
+from hbt_bench.measures.registry import MEASURES
+from hbt_bench.results.intervals import Interval, Intervals, decode_contributions, question_contributions
 from hbt_bench.results.ranks_file import StoredRanks
-from hbt_bench.results.summary import FORMAT, HEAD_MEASURES, HeadScores, head_values, read_head, verify
+from hbt_bench.results.schema import FORMAT, ResultFile, Summary, SummaryLine, describe
+from hbt_bench.results.scores import Scores, agree
+from hbt_bench.results.summary import read_json, read_summary, verify
 
-_HEX = frozenset("0123456789abcdef")
-#: Not scores, though they stand among them in MTEB's JSON.
-_NO_SCORES = {"hf_subset", "languages", "mteb_version", "signature", "main_score", "queries"}
-#: What a file raises that is damaged, or nested or numbered beyond what Python takes.
-_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
+_HEX_DIGITS = frozenset("0123456789abcdef")
 
 
 class ForeignError(OutputError):
-    """JSON that is whole and not of this program, such as a result of MTEB's own."""
+    """The file has JSON of another program, such as a result of MTEB's own."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """The scores of one model on one task: per subset, and as means over the subsets.
+    """The scores of one model on one task.
 
-    `intervals` are those of the means and `subset_intervals` those of each subset, by measure, empty where they are
-    not stored; `encoded_shares` are what `shares` needs no ranks for. `parameters` is the number of the model's,
-    `speed` the texts it encoded and ranked a second, `training` what its recipe says; None or empty where it is not
-    known. `clean` is the fingerprint of the data with unchanged queries, None for a task without a query shift.
+    For example, ``Result.read(path).scores["AP"]`` is a mean over all subsets, ``.subsets["de-en"]["AP"]`` the score of
+    one subset.
+
+    Attributes:
+        task: The task name, such as ``xquad-r-multi[de,en]``.
+        mteb_name: The name of the task in MTEB.
+        model, revision: The model's name, and its commit or content hash.
+        signature: Everything that the scores depend on.
+        subsets: The scores of each subset.
+        path: The file.
+        expected_subsets: The number of subsets that the task has.
+        ranks: The file with the ranks, None for one of MTEB's own tasks.
+        format: The format of the file.
+        intervals: The 95 % intervals of the means by measure, empty if the file has none.
+        subset_intervals: The intervals of each subset by measure.
+        encoded_contributions: What `contributions` reads without ranks, by measure.
+        parameters: The number of the model's parameters, None if unknown.
+        speed: Texts that were encoded and ranked per second, None if unknown.
+        training: The settings of the model's recipe, empty if unknown.
+        prompts: The prompts by role, None if unknown.
+        unshifted: The fingerprint of the data with unchanged queries, None without a query shift.
     """
 
     task: str
@@ -43,226 +59,189 @@ class Result:
     model: str
     revision: str
     signature: str
-    subsets: Mapping[str, Mapping[str, float]]
+    subsets: Scores
     path: Path
     expected_subsets: int
     ranks: Path | None = None
     format: int = FORMAT
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     subset_intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
-    encoded_shares: Mapping[str, str] = field(default_factory=dict)
+    encoded_contributions: Mapping[str, str] = field(default_factory=dict)
     parameters: int | None = None
     speed: float | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     prompts: Mapping[str, str] | None = None
-    clean: str | None = None
+    unshifted: str | None = None
 
     @property
     def scores(self) -> dict[str, float]:
-        """Each measure averaged over the subsets, every subset counting the same (the paper's macro average)."""
-        return self.means(self.subsets)
-
-    def means(self, names: Collection[str]) -> dict[str, float]:
-        """Each measure averaged over the subsets in `names`; a measure that one of them lacks is left out."""
-        if isinstance(self.subsets, HeadScores) and len(names) == len(self.subsets):
-            return self.subsets.means
-        chosen = [self.subsets[name] for name in names]
-        shared = [measure for measure in chosen[0] if all(measure in scores for scores in chosen)] if chosen else []
-        return {measure: math.fsum(scores[measure] for scores in chosen) / len(chosen) for measure in shared}
-
-    def by_subset(self, measure: str, names: Collection[str]) -> dict[str, float]:
-        """One measure of the subsets in `names` that have it."""
-        if isinstance(self.subsets, HeadScores):
-            columns: Any = zip(self.subsets.names, self.subsets.columns.get(measure, ()), strict=False)
-        else:
-            columns = ((name, scores.get(measure)) for name, scores in self.subsets.items())
-        wanted = set(names)
-        return {name: value for name, value in columns if value is not None and name in wanted}
+        """Each measure averaged over the subsets, all with the same weight (the paper's macro average)."""
+        return self.subsets.means()
 
     @property
-    def given_prompt(self) -> str:
-        """The hash of the prompts if they were given by hand, else ``none``: MTEB keeps such results apart."""
+    def prompt_by_hand(self) -> str:
+        """The hash of prompts that were given by hand, else ``none``. MTEB keeps such results in a folder of theirs."""
         return self.fields.get("prompt", "none") if "experiments" in self.path.parts else "none"
 
     @property
-    def hand_prompts(self) -> dict[str, str]:
-        """The prompts that were given by hand, by MTEB's names; empty where none were."""
+    def prompts_by_hand(self) -> dict[str, str]:
+        """The prompts that were given by hand, by MTEB's names. Empty if there were none."""
         if "experiments" not in self.path.parts:
             return {}
         try:
-            meta = schema.loaded(self.path.with_name("model_meta.json"))
-            given = meta.get("experiment_kwargs") or {}
-        except (OSError, ValueError, AttributeError, RecursionError):
-            given = {}
-        found = {key: str(given[key]) for key in ("query_prompt", "document_prompt") if given.get(key) is not None}
-        own = {f"{role}_prompt": text for role, text in (self.prompts or {}).items()}
-        return found or own
+            settings = read_json(self.path.with_name("model_meta.json")).get("experiment_kwargs") or {}
+            prompts = {name: settings.get(name) for name in ("query_prompt", "document_prompt")}
+        except (OSError, ValueError, AttributeError):  # missing or damaged
+            prompts = {}
+        texts = {name: str(text) for name, text in prompts.items() if text is not None}
+        return texts or {f"{role}_prompt": text for role, text in (self.prompts or {}).items()}
 
     @property
     def label(self) -> str:
-        """Model and revision, a content hash shortened to 8 digits."""
+        """The model and its revision. A content hash is cut to 8 digits."""
         return model_label(self.model, self.revision)
 
     @property
     def complete(self) -> bool:
-        """Whether every subset of the task is there."""
+        """Whether every subset of the task has scores."""
         return len(self.subsets) >= self.expected_subsets
 
     @cached_property
     def fields(self) -> dict[str, str]:
         """The fields of the signature."""
-        return {name: value for name, _, value in (part.partition(":") for part in self.signature.split("|"))}
+        return parse_fields(self.signature)
 
     @cached_property
-    def place(self) -> tuple[str, Mode | None]:
-        """``xquad-r[de,en]+typos`` and ``multi`` for ``xquad-r-multi[de,en]+typos``; for a task without modes, None."""
-        end = next((at for at, sign in enumerate(self.task) if sign in "[+"), len(self.task))
-        collection, _, mode = self.task[:end].rpartition("-")
-        found = next((known for known in MODES if known == mode), None)
-        return (collection + self.task[end:], found) if found else (self.task, None)
+    def task_name(self) -> TaskName:
+        """The parts of the task's name."""
+        return TaskName.parse(self.task)
 
-    def shares(self, measure: str, names: Collection[str] | None = None) -> Array | None:
-        """What each question adds to the mean of `measure` over all subsets or those in `names`, (questions,).
+    @property
+    def mode(self) -> Mode | None:
+        """The mode, None for one of MTEB's own tasks."""
+        return self.task_name.mode
 
-        As stored, else from the ranks; None where there are no ranks, or the measure has no value a question. Raises
-        `OutputError` when the ranks cannot be read, are of other data, or do not give the score of this result.
+    @property
+    def collection(self) -> str:
+        """The task's name without the mode: ``xquad-r[de,en]+typos``."""
+        return self.task_name.collection
+
+    def contributions(self, measure: str, names: Collection[str] | None = None) -> Array | None:
+        """Return the contribution of each question to the mean over all subsets, or those in `names`, (questions,).
+
+        They add up to the mean. They are read from the result, or computed from its ranks. None without ranks, and for
+        a measure without a value for each query. Raises `OutputError` if the ranks are damaged, of other data, or do
+        not give the score of this result.
         """
-        names = self.subsets if names is None else names
-        mode = self.place[1]
-        if len(names) == len(self.subsets) and measure in self.encoded_shares:
-            return decode_shares(self.encoded_shares[measure])
-        if self.ranks is None or mode is None:
+        if measure in self.encoded_contributions and (names is None or len(names) == len(self.subsets)):
+            return decode_contributions(self.encoded_contributions[measure])
+        if self.ranks is None or self.mode is None:
             return None
         stored = self.stored_ranks()
-        shares = question_shares(stored.judgements, stored.ranks, mode, measure, names)
-        written = self.means(names).get(measure)
-        if shares is not None and (written is None or not schema.agree(float(shares.sum()), written)):
-            raise OutputError(f"{self.path} does not say the {measure} that its ranks give: run again with --overwrite")
-        return shares
+        chosen = self.subsets if names is None else names
+        contributions = question_contributions(stored.judgements, stored.ranks, self.mode, measure, chosen)
+        if contributions is not None:
+            self.check_score(measure, float(contributions.sum()), chosen)
+        return contributions
 
     def computed_intervals(self, names: Collection[str] | None = None) -> Intervals:
-        """Intervals from the ranks, of all subsets or those in `names`; empty for a result without ranks.
+        """Return the intervals of all subsets, or those in `names`, computed from the ranks; none without ranks.
 
-        Raises `OutputError` when the ranks cannot be read or are of other data.
+        Raises `OutputError` if the ranks are damaged or of other data.
         """
-        mode = self.place[1]
-        if self.ranks is None or mode is None:
+        if self.ranks is None or self.mode is None:
             return Intervals()
         stored = self.stored_ranks()
-        return Intervals.of(stored.judgements, stored.ranks, mode, names)
+        return Intervals.from_ranks(stored.judgements, stored.ranks, self.mode, names)
 
     def stored_ranks(self) -> StoredRanks:
-        """The ranks that the scores were made from.
+        """Read the ranks from which the scores were computed.
 
-        Raises `OutputError` when there are none, or they cannot be read, are of other data, or give another AP.
+        Raises `OutputError` if there are none, or they are damaged, of other data, or do not give the AP of this
+        result.
         """
         if self.ranks is None:
-            raise OutputError(f"{self.path} has no ranks: run again with --overwrite")
-        stored, mode = StoredRanks.read(self.ranks), self.place[1]
+            raise OutputError(f"{self.path} has no ranks. Run again with --overwrite.")
+        stored = StoredRanks.read(self.ranks)
         if stored.data != self.fields.get("data"):
-            raise OutputError(f"{self.ranks} is of other data than {self.path.name}: run again with --overwrite")
-        if mode is not None:
-            shares = question_shares(stored.judgements, stored.ranks, mode, "AP", self.subsets)
-            written = self.scores.get("AP")
-            if shares is None or written is None or not schema.agree(float(shares.sum()), written):
-                raise OutputError(
-                    f"{self.ranks} is not what {self.path.name} was made from: run again with --overwrite"
-                )
+            raise OutputError(f"{self.ranks} is of other data than {self.path.name}. Run again with --overwrite.")
+        if self.mode is not None:
+            contributions = question_contributions(stored.judgements, stored.ranks, self.mode, "AP", self.subsets)
+            self.check_score("AP", math.nan if contributions is None else float(contributions.sum()))
         return stored
+
+    def check_score(
+        self,
+        measure: str,
+        value: float,
+        names: Collection[str] | None = None,
+        error: type[HbtBenchError] = OutputError,
+    ) -> None:
+        """Raise `error` if `value`, computed from the ranks, is not the stored mean of a measure up to rounding.
+
+        A measure that the result does not have is not checked.
+        """
+        stored = self.subsets.mean(measure, names)
+        if stored is not None and not agree(value, stored):
+            raise error(
+                f"{self.path} has {measure} {stored:.6g}, but {self.ranks and self.ranks.name} gives {value:.6g}. "
+                "Delete both files and run again."
+            )
 
     @classmethod
     def read(cls, path: Path, measures: Collection[str] | None = None) -> Result:
-        """Read one file; raises `OutputError` when it is damaged, of which `ForeignError` for other JSON than ours.
+        """Read a result file.
 
-        With `measures`, only these are promised to be among the scores; if the head has them, no more is read.
+        With `measures`, only their scores are sure to be read: if the summary has them, the rest of the file is not
+        read. Raises `OutputError` for a damaged file, and its subclass `ForeignError` for JSON of another program.
         """
         try:
-            if measures is not None and set(measures) <= set(HEAD_MEASURES):
-                about = read_head(path)
-                if about is not None:
-                    return cls._of(path, about["mteb_name"], about, HeadScores.of(about["values"]), {})
-            content = schema.loaded(path)
-            if not isinstance(content, dict) or "hbt_bench" not in content:
-                raise ForeignError(
-                    f"{path} is no result of hbt-bench: name one of the files that `hbt-bench run` writes"
-                )
-            about = content["hbt_bench"]
-            verify(about, {key: value for key, value in content.items() if key != "hbt_bench"})
-            if schema.as_count(about.get("format", 1)) > FORMAT:
-                raise OutputError(f"{path} was written by a newer hbt-bench: upgrade to read it")
-            subsets = subset_scores(content["scores"], about["stock"])
-            _check_scores(subsets, about.get("values"))
-            return cls._of(path, content["task_name"], about, subsets, content.get("hbt_bench_intervals", {}))
+            if measures is not None and set(measures) <= set(MEASURES.in_summary()):
+                summary = read_summary(path)
+                if summary is not None:
+                    line = SummaryLine.model_validate(summary)
+                    return cls._from_summary(path, line, line.mteb_name, line.values.scores)
+            file = _read_file(path)
         except OSError as error:
             raise OutputError(f"cannot read {path}: {error.strerror}") from error
-        except _DAMAGED as error:
-            reason = " ".join(f"{error!r}".split())[:200]
+        except (ValueError, OverflowError) as error:
             raise OutputError(
-                f"{path} is no result of hbt-bench, or damaged ({reason}): delete it and run again"
+                f"{path} is not a result of hbt-bench, or damaged ({describe(error)}). Delete it and run again."
             ) from error
+        return cls._from_summary(path, file.summary, file.task_name, file.scores, file.subset_intervals)
 
     @classmethod
-    def _of(
+    def _from_summary(
         cls,
         path: Path,
+        summary: Summary,
         mteb_name: str,
-        about: Mapping[str, Any],
-        subsets: Mapping[str, Mapping[str, float]],
-        intervals: Mapping[str, Any],
+        scores: Scores,
+        subset_intervals: Mapping[str, Mapping[str, Interval]] | None = None,
     ) -> Result:
-        result = cls(
-            task=schema.as_text(about["task"]),
-            mteb_name=schema.as_text(mteb_name),
-            model=schema.as_text(about["model"]),
-            revision=schema.as_text(about["revision"]),
-            signature=schema.as_text(about["signature"]),
-            subsets=subsets,
-            path=path,
-            expected_subsets=schema.as_count(about["subsets"], min(1, len(subsets))),
-            ranks=schema.beside(path, about["ranks"]) if about.get("ranks") else None,
-            format=about.get("format", 1),
-            intervals={measure: schema.as_interval(found) for measure, found in about.get("intervals", {}).items()},
-            subset_intervals={
-                measure: {name: schema.as_interval(found) for name, found in named.items()}
-                for measure, named in intervals.items()
-            },
-            encoded_shares=dict(about.get("shares", {})),
-            parameters=schema.as_count(about["parameters"]) if about.get("parameters") else None,
-            speed=schema.as_speed(about["speed"]) if about.get("speed") else None,
-            training=schema.as_recipe(about.get("training") or {}),
-            prompts={schema.as_text(role): schema.as_text(text) for role, text in (about.get("prompts") or {}).items()}
-            or None,
-            clean=schema.as_text(about["clean"]) if about.get("clean") else None,
+        return cls(
+            summary.task,
+            mteb_name,
+            summary.model,
+            summary.revision,
+            summary.signature,
+            scores,
+            path,
+            summary.expected_subsets,
+            ranks=path.parent / summary.ranks if summary.ranks else None,
+            format=summary.format,
+            intervals=summary.intervals,
+            subset_intervals=subset_intervals or {},
+            encoded_contributions=summary.encoded_contributions,
+            parameters=summary.parameters or None,
+            speed=summary.speed or None,
+            training=summary.training or {},
+            prompts=summary.prompts or None,
+            unshifted=summary.unshifted or None,
         )
-        result._check()
-        return result
-
-    def _check(self) -> None:
-        """Raise `ValueError` where the parts of a result do not agree."""
-        if not self.fields.get("data"):
-            raise ValueError("its signature names no data")
-        for measure in {**self.intervals, **self.encoded_shares}:
-            mean = self._mean(measure)
-            if measure in self.intervals:
-                schema.check_interval(measure, self.intervals[measure], mean)
-            if measure in self.encoded_shares:
-                schema.check_shares(measure, self.encoded_shares[measure], mean)
-        for measure, named in self.subset_intervals.items():
-            values = self.by_subset(measure, named)
-            for name, interval in named.items():
-                schema.check_interval(measure, interval, values.get(name))
-
-    def _mean(self, measure: str) -> float | None:
-        """The mean over the subsets that have a score, None where none has."""
-        if isinstance(self.subsets, HeadScores):
-            column = self.subsets.columns.get(measure, ())
-        else:
-            column = [scores.get(measure) for scores in self.subsets.values()]
-        found = [value for value in column if value is not None and value == value]
-        return math.fsum(found) / len(found) if found else None
 
     def as_json(self) -> dict[str, Any]:
-        """The entry of ``hbt-bench run --format json``; NaN, which JSON does not have, becomes null."""
+        """Return the entry of ``hbt-bench run --format json``. NaN, which JSON does not have, becomes null."""
         return {
             "task": self.task,
             "mteb_name": self.mteb_name,
@@ -275,43 +254,25 @@ class Result:
         }
 
 
-def subset_scores(splits: Mapping[str, Any], stock: bool) -> dict[str, dict[str, float]]:
-    """The scores of each subset in MTEB's JSON, the split told where there are several.
-
-    Raises `ValueError` for a subset that is there twice.
-    """
-    found: dict[str, dict[str, float]] = {}
-    for split, entries in splits.items():
-        for entry in entries:
-            name = entry["hf_subset"] if len(splits) == 1 else f"{entry['hf_subset']}/{split}"
-            if found.setdefault(name, {}):
-                raise ValueError("a subset is there twice")
-            found[name] |= {
-                key: float(value)
-                for key, value in entry.items()
-                if key not in _NO_SCORES and isinstance(value, int | float) and not isinstance(value, bool)
-            }
-            found[name] |= {"main_score": float(entry["main_score"])} if stock else {}
-    return found
-
-
-def _check_scores(subsets: Mapping[str, Mapping[str, float]], head: Any) -> None:
-    """Raise `ValueError` for scores that cannot be, and where the `head` has others; format 1 has none there."""
-    for name in subsets:
-        schema.as_text(name)
-    for measure in {schema.as_text(key) for scores in subsets.values() for key in scores}:
-        schema.check_scores(measure, (scores.get(measure) for scores in subsets.values()))
-    if head is not None and head != head_values(subsets):
-        raise ValueError("its head has other scores than the rest")
+def _read_file(path: Path) -> ResultFile:
+    content = read_json(path)
+    if not isinstance(content, dict) or "hbt_bench" not in content:
+        raise ForeignError(f"{path} is not a result of hbt-bench. Name a file that `hbt-bench run` wrote.")
+    summary = content["hbt_bench"]
+    verify(summary, {key: value for key, value in content.items() if key != "hbt_bench"})
+    file_format = summary.get("format", 1)
+    if isinstance(file_format, int) and file_format > FORMAT:
+        raise OutputError(f"{path} was written by a newer hbt-bench. Upgrade to read it.")
+    return ResultFile.model_validate(content)
 
 
 def finite(scores: Mapping[str, float]) -> dict[str, float | None]:
-    """Scores for JSON, which has no NaN."""
+    """Return scores for JSON, which has no NaN."""
     return {key: value if math.isfinite(value) else None for key, value in scores.items()}
 
 
 @cache
 def model_label(model: str, revision: str) -> str:
-    """``local/ckpt@9285d5c8``: enough to tell models apart in a table."""
-    is_hash = len(revision) > 8 and _HEX.issuperset(revision)
+    """Return a name that tells models apart in tables: ``local/ckpt@9285d5c8``."""
+    is_hash = len(revision) > 8 and _HEX_DIGITS.issuperset(revision)
     return f"{model}@{revision[:8] if is_hash else revision}" if revision else model

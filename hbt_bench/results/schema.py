@@ -1,139 +1,254 @@
-"""What the parts of a result can be: a file may be from anywhere, and what cannot be is damage, not a score."""
+"""The schema of a result file: the summary in ``hbt_bench``, MTEB's scores and the intervals of the subsets.
+
+A file from anywhere is read with it. A value outside the schema means that the file is damaged: a score outside the
+range of its measure, an interval that does not contain its score, a summary that differs from MTEB's scores.
+"""
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import stat
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any, BinaryIO
+from collections.abc import Iterable, Mapping
+from functools import cache, cached_property
+from typing import Annotated, Any, Self
 
-from hbt_bench.measures.registry import bounds
-from hbt_bench.results.intervals import Interval, decode_shares
-from hbt_bench.text import encodable
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-#: Bytes of the largest file that is read; that of all pairs of 200 languages has a quarter of them.
-MAX_BYTES = 128 << 20
-#: What counts and speeds stay below: the whole numbers that every reader of JSON has exactly.
-_MOST = 1 << 53
-#: What rounding can make of a number as it is stored: six decimals of scores and bounds, float32 of shares.
-_SLACK = 1e-5
+from hbt_bench.identity.signature import parse_fields
+from hbt_bench.measures.registry import MEASURES
+from hbt_bench.results.intervals import decode_contributions
+from hbt_bench.results.scores import TOLERANCE, Scores, agree
 
-
-def opened(path: Path, most: int = MAX_BYTES) -> BinaryIO:
-    """Open a file for reading; raises `ValueError` for a pipe or device, which may have no end, and for a giant."""
-    about = path.stat()
-    if not stat.S_ISREG(about.st_mode):
-        raise ValueError("it is no file")
-    if about.st_size > most:
-        raise ValueError(f"it is larger than {most >> 20} MiB, which no result is")
-    return path.open("rb")
+#: The format that is written.
+FORMAT = 2
+#: Keys of a subset in MTEB's JSON that are not scores.
+_NOT_SCORES = {"hf_subset", "languages", "mteb_version", "signature", "main_score", "queries"}
 
 
-def loaded(path: Path) -> Any:
-    """The content of a JSON file; raises `ValueError` as `opened` does and for what is no JSON."""
-    with opened(path) as file:
-        return json.loads(file.read(MAX_BYTES))
+def _increasing(interval: tuple[float, float]) -> tuple[float, float]:
+    if interval[0] > interval[1]:
+        raise ValueError("the lower bound is above the upper bound")
+    return interval
 
 
-def as_text(value: Any) -> str:
-    """A text that can be written; raises `TypeError` for anything else, `ValueError` for half of a character."""
-    if not isinstance(value, str):
-        raise TypeError(f"{str(value)[:40]!r} is no text")
-    if not encodable(value):
-        raise ValueError(f"{value[:40]!a} has half of a character")
-    return value
+def _file_name(name: str) -> str:
+    """Refuse a path: a result from elsewhere must not make us read any other file."""
+    if name != os.path.basename(name) or name in ("", ".", ".."):  # noqa: PTH119
+        raise ValueError(f"{name[:40]!r} is not the name of a file in the same folder")
+    return name
 
 
-def as_number(value: Any) -> float:
-    """A number as JSON has it; raises `TypeError` for anything else, `ValueError` for one without end."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{str(value)[:40]!r} is no number")
-    if not math.isfinite(value):
-        raise ValueError(f"{value} is no number")
-    return float(value)
+def _names_data(signature: str) -> str:
+    if not parse_fields(signature).get("data"):
+        raise ValueError("the signature does not name the data")
+    return signature
 
 
-def as_numbers(values: Any) -> list[float | None]:
-    """Numbers, of which some may be null."""
-    if set(map(type, values)) <= {float, type(None)} and all(map(math.isfinite, filter(None, values))):
-        return list(values)  # a thousand models have many
-    return [None if value is None else as_number(value) for value in values]
+#: Below 2^53, up to which every JSON reader keeps integers exactly.
+Count = Annotated[int, Field(ge=0, lt=1 << 53)]
+Speed = Annotated[float, Field(ge=0, lt=2.0**53)]
+Bounds = Annotated[tuple[float, float], Field(strict=False), AfterValidator(_increasing)]
+FileName = Annotated[str, AfterValidator(_file_name)]
+#: A value of a recipe. Seeds have up to 64 bits.
+Setting = (
+    str
+    | bool
+    | Annotated[int, Field(gt=-(1 << 64), lt=1 << 64)]
+    | Annotated[float, Field(gt=-(2.0**64), lt=2.0**64)]
+    | None
+)
 
 
-def as_count(value: Any, least: int = 0) -> int:
-    """A whole number from `least` up; raises `TypeError` for anything else, `ValueError` for one out of all bounds."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{str(value)[:40]!r} is no whole number")
-    if not least <= value < _MOST:
-        raise ValueError(f"a count is {'below' if value < least else 'beyond'} what it can be")
-    return value
+class _Schema(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
 
 
-def as_speed(value: Any) -> float:
-    """Texts a second; raises `TypeError` for no number, `ValueError` for one that cannot be."""
-    speed = as_number(value)
-    if not 0 <= speed < _MOST:
-        raise ValueError("its speed cannot be")
-    return speed
+class Values(_Schema, extra="allow"):
+    """The scores in a summary: the names of the subsets, then a list for each measure, null for a missing score."""
+
+    __pydantic_extra__: dict[str, list[float | None]] = Field(init=False)
+    subsets: list[str]
+
+    @cached_property
+    def scores(self) -> Scores:
+        """The same scores, by subset and measure."""
+        return Scores(self.subsets, self.__pydantic_extra__)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_scores(self.scores)
+        return self
 
 
-def as_recipe(value: Any) -> dict[str, str | int | float | None]:
-    """What a recipe says of a training, in single values; raises `TypeError` and `ValueError` for other things."""
-    told = {}
-    for key, one in dict(value).items():
-        if isinstance(one, str):
-            as_text(one)
-        elif one is not None and not isinstance(one, bool) and not abs(as_number(one)) < 2.0**64:  # seeds are long
-            raise ValueError(f"the {key} of its training is beyond what it can be")
-        told[as_text(key)] = one
-    return told
+class Summary(_Schema):
+    """The identity of a result, and all that a leaderboard shows of it."""
+
+    format: int = Field(1, ge=0, le=FORMAT)
+    task: str
+    mteb_name: str | None = None
+    model: str
+    revision: str
+    signature: Annotated[str, AfterValidator(_names_data)]
+    expected_subsets: Count = Field(alias="subsets")
+    stock: bool
+    ranks: FileName | None = None
+    parameters: Count | None = None
+    speed: Speed | None = None
+    training: dict[str, Setting] | None = None
+    prompts: dict[str, str] | None = None
+    unshifted: str | None = Field(None, alias="clean")
+    values: Values | None = None
+    intervals: dict[str, Bounds] = {}
+    encoded_contributions: dict[str, str] = Field({}, alias="shares")
 
 
-def as_interval(value: Any) -> Interval:
-    """Two bounds, the lower first; raises `TypeError` or `ValueError` for anything else."""
-    low, high = map(as_number, value)
-    if low > high:
-        raise ValueError("an interval ends before it begins")
-    return low, high
+class SummaryLine(Summary):
+    """A summary that is read without the rest of its file."""
+
+    mteb_name: str
+    values: Values
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_statistics(self, self.values.scores, {})
+        return self
 
 
-def beside(path: Path, name: Any) -> Path:
-    """The file `name` in the folder of `path`: a result from elsewhere must not make any other file be read."""
-    if not isinstance(name, str) or name != os.path.basename(name) or name in ("", ".", ".."):  # noqa: PTH119
-        raise ValueError(f"{str(name)[:40]!r} is no file beside it")
-    return path.parent / as_text(name)
+class SubsetEntry(_Schema):
+    """A subset in MTEB's JSON. MTEB writes NaN for a score without a value."""
+
+    model_config = ConfigDict(allow_inf_nan=True, extra="allow")
+
+    hf_subset: str
+    main_score: float | None = None
+
+    def scores(self, stock: bool) -> dict[str, float]:
+        """Return the scores by measure, with the main score for one of MTEB's own tasks (`stock`)."""
+        scores = {
+            key: float(value)
+            for key, value in (self.model_extra or {}).items()
+            if key not in _NOT_SCORES and isinstance(value, int | float) and not isinstance(value, bool)
+        }
+        if stock:
+            if self.main_score is None:
+                raise ValueError("main_score is missing")
+            scores["main_score"] = self.main_score
+        return scores
 
 
-def check_scores(measure: str, values: Iterable[float | None]) -> None:
-    """Raise `ValueError` for a score that the measure cannot have; NaN and None are no score."""
-    least, most = bounds(measure)
-    least, most = least - _SLACK, most + _SLACK
+class ResultFile(_Schema):
+    """A whole result file."""
+
+    summary: Summary = Field(alias="hbt_bench")
+    task_name: str
+    splits: dict[str, list[SubsetEntry]] = Field(alias="scores")
+    subset_intervals: dict[str, dict[str, Bounds]] = Field({}, alias="hbt_bench_intervals")
+
+    @cached_property
+    def scores(self) -> Scores:
+        """MTEB's scores. The name of a subset has its split if there are several splits."""
+        return _join_splits(self.splits, self.summary.stock)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_scores(self.scores)
+        values = self.summary.values
+        if values is not None and values.model_dump() != summary_values(self.scores):
+            raise ValueError("the summary has other scores than the rest of the file")
+        _check_statistics(self.summary, self.scores, self.subset_intervals)
+        return self
+
+
+_SPLITS = TypeAdapter(dict[str, list[SubsetEntry]])
+
+
+def scores_from_mteb(content: Mapping[str, Any], stock: bool) -> Scores:
+    """Return the scores in MTEB's JSON of a result."""
+    return _join_splits(_SPLITS.validate_python(content["scores"]), stock)
+
+
+def summary_values(scores: Scores) -> dict[str, list[Any]]:
+    """Return the ``values`` of a summary."""
+    values: dict[str, list[Any]] = {"subsets": list(scores)}
+    for measure in MEASURES.in_summary():
+        if measure in scores.columns:
+            column = scores.columns[measure]
+            values[measure] = [value if value is not None and math.isfinite(value) else None for value in column]
+    return values
+
+
+def describe(error: ValueError | OverflowError) -> str:
+    """Return the first reason of an error, on one line of at most 200 characters."""
+    text = str(error)
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        location = ".".join(map(str, first["loc"]))
+        text = first["msg"].removeprefix("Value error, ")
+        text = f"{location}: {text}" if location else text
+    return " ".join(text.split())[:200]
+
+
+def _join_splits(splits: Mapping[str, Iterable[SubsetEntry]], stock: bool) -> Scores:
+    subsets: dict[str, dict[str, float]] = {}
+    for split, entries in splits.items():
+        for entry in entries:
+            name = entry.hf_subset if len(splits) == 1 else f"{entry.hf_subset}/{split}"
+            if name in subsets:
+                raise ValueError(f"the subset {name[:40]!r} is there twice")
+            subsets[name] = entry.scores(stock)
+    return Scores.from_subsets(subsets)
+
+
+def _check_scores(scores: Scores) -> None:
+    """Raise `ValueError` for scores outside the range of their measure, and subsets that are there twice."""
+    if len(set(scores.names)) < len(scores.names):
+        raise ValueError("a subset is there twice")
+    for measure, column in scores.columns.items():
+        if len(column) != len(scores.names):
+            raise ValueError(f"there are {len(column)} scores of {measure} for {len(scores.names)} subsets")
+        _check_range(measure, column)
+
+
+def _check_range(measure: str, values: Iterable[float | None]) -> None:
+    low, high = _bounds(measure)
+    low, high = low - TOLERANCE, high + TOLERANCE
     for value in values:
-        if value is not None and not least <= value <= most and not math.isnan(value):
+        if value is not None and not low <= value <= high and not math.isnan(value):
             raise ValueError(f"{measure} cannot be {value:.6g}")
 
 
-def check_interval(measure: str, interval: Interval, value: float | None) -> None:
-    """Raise `ValueError` for an interval that is not around its value, or leaves what the measure can be."""
-    check_scores(measure, interval)
-    slack = _SLACK * max(1.0, abs(value or 0.0))
-    if value is not None and not interval[0] - slack <= value <= interval[1] + slack:
-        raise ValueError(f"its interval of {measure} is not around its value")
+@cache
+def _bounds(measure: str) -> tuple[float, float]:
+    return MEASURES.describe(measure).bounds
 
 
-def check_shares(measure: str, text: Any, mean: float | None) -> None:
-    """Raise `ValueError` where what each question adds to a mean does not add up to it."""
+def _check_statistics(
+    summary: Summary, scores: Scores, subset_intervals: Mapping[str, Mapping[str, tuple[float, float]]]
+) -> None:
+    """Raise `ValueError` if intervals or contributions are not those of the scores."""
+    if scores and not summary.expected_subsets:
+        raise ValueError("there are scores of a task without subsets")
+    for measure, interval in summary.intervals.items():
+        _check_interval(measure, interval, scores.mean(measure))
+    for measure, text in summary.encoded_contributions.items():
+        _check_contributions(measure, text, scores.mean(measure))
+    for measure, intervals in subset_intervals.items():
+        values = scores.by_subset(measure)
+        for name, interval in intervals.items():
+            _check_interval(measure, interval, values.get(name))
+
+
+def _check_interval(measure: str, interval: tuple[float, float], value: float | None) -> None:
+    _check_range(measure, interval)
+    tolerance = TOLERANCE * max(1.0, abs(value or 0.0))
+    if value is not None and not interval[0] - tolerance <= value <= interval[1] + tolerance:
+        raise ValueError(f"the interval of {measure} does not contain {value:.6g}")
+
+
+def _check_contributions(measure: str, text: str, mean: float | None) -> None:
     try:
-        total = float(decode_shares(text).sum())
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"its shares of {measure} are none") from error
+        total = float(decode_contributions(text).sum())
+    except ValueError as error:
+        raise ValueError(f"the contributions to {measure} are not base64 of float32") from error
     if mean is None or not agree(total, mean):
-        raise ValueError(f"its shares of {measure} do not add up to it")
-
-
-def agree(found: float, stored: float) -> bool:
-    """Whether a number is the stored one but for rounding; NaN is none."""
-    return abs(found - stored) <= _SLACK * max(1.0, abs(stored))
+        raise ValueError(f"the contributions to {measure} do not add up to its mean")

@@ -1,122 +1,84 @@
-"""The head of a result: one line at the start of its file, which is all that a leaderboard of many models reads."""
+"""The summary of a result: one line at the start of its file, all that a leaderboard of many models reads."""
 
 from __future__ import annotations
 
 import json
-import math
+import stat
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from hbt_bench.results.intervals import EXCESS
-from hbt_bench.results.schema import as_numbers, as_text, check_scores, opened
+from pydantic_core import from_json
 
-#: The format that is written.
-FORMAT = 2
-#: The measures whose values, subset by subset, are in the head of a result.
-HEAD_MEASURES = ("AP", "R@1", "R@10", "rank_distance", EXCESS)
-HEAD = b'  "hbt_bench": '
-#: What two runs with the same scores have each its own of, and the checksums themselves.
-_OF_A_RUN = {"check", "speed", "device", "date", "evaluation_phases", "evaluation_time", "kg_co2_emissions"}
-#: How the head itself begins.
-_MARK = f'{{"format": {FORMAT},'.encode()
+from hbt_bench.results.schema import FORMAT
+
+#: Size limit of a result file. All pairs of 200 languages need a quarter of it.
+MAX_BYTES = 128 << 20
+#: The beginning of the line, before the summary itself.
+PREFIX = b'  "hbt_bench": '
+#: The beginning of a summary: its first key is the format.
+_FORMAT_KEY = f'{{"format": {FORMAT},'.encode()
+#: Keys that differ between runs with equal scores, and the checksums themselves.
+_UNSEALED = {"check", "speed", "device", "date", "evaluation_phases", "evaluation_time", "kg_co2_emissions"}
 
 
-@dataclass(frozen=True, eq=False)
-class HeadScores(Mapping[str, Mapping[str, float]]):
-    """The scores of subsets as the head of a result has them, measure by measure, (subsets,) each; None for no score.
+def open_regular(path: Path, limit: int = MAX_BYTES) -> BinaryIO:
+    """Open a file for reading.
 
-    A leaderboard of thousands of results needs their means alone, so a subset's own mapping is made when asked for.
+    Raises `ValueError` for a pipe or a device, which may never end, and for a file of more than `limit` bytes.
     """
-
-    names: Sequence[str]
-    columns: Mapping[str, Sequence[float | None]]
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> HeadScores:
-        """Check and keep them.
-
-        Raises `ValueError` where a measure has not one value a subset, or one that cannot be, or a subset is there
-        twice, and `TypeError` for a score that is no number or a name that is no text.
-        """
-        names = [as_text(name) for name in values["subsets"]]
-        columns = {as_text(key): as_numbers(column) for key, column in values.items() if key != "subsets"}
-        if len(set(names)) != len(names):
-            raise ValueError("a subset is there twice")
-        if any(len(column) != len(names) for column in columns.values()):
-            raise ValueError("its scores are not those of its subsets")
-        for measure, column in columns.items():
-            check_scores(measure, column)
-        return cls(names, columns)
-
-    def __getitem__(self, name: str) -> dict[str, float]:
-        """The scores of one subset."""
-        try:
-            place = self.names.index(name)
-        except ValueError:
-            raise KeyError(name) from None
-        found = ((key, column[place]) for key, column in self.columns.items())
-        return {key: value for key, value in found if value is not None}
-
-    def __iter__(self) -> Iterator[str]:
-        """The names of the subsets."""
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        """The number of subsets."""
-        return len(self.names)
-
-    @property
-    def means(self) -> dict[str, float]:
-        """Each measure that no subset lacks, averaged."""
-        full = ((key, column) for key, column in self.columns.items() if column and None not in column)
-        return {key: math.fsum(column) / len(column) for key, column in full}  # type: ignore[arg-type]
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is not a regular file")
+    if status.st_size > limit:
+        raise ValueError(f"it is larger than {limit >> 20} MiB")
+    return path.open("rb")
 
 
-def head_values(subsets: Mapping[str, Mapping[str, float]]) -> dict[str, list[Any]]:
-    """The scores that stand in the head of a result, measure by measure, with the names of the subsets."""
-    values: dict[str, list[Any]] = {"subsets": list(subsets)}
-    for measure in HEAD_MEASURES:
-        if any(measure in scores for scores in subsets.values()):
-            found = (scores.get(measure, math.nan) for scores in subsets.values())
-            values[measure] = [value if math.isfinite(value) else None for value in found]
-    return values
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file. Raises `ValueError` as `open_regular` does, and for other content."""
+    with open_regular(path) as file:
+        return from_json(file.read(MAX_BYTES))
 
 
-def read_head(path: Path) -> dict[str, Any] | None:
-    """What stands under ``hbt_bench`` in a file of format 2, without reading the rest; None for another format."""
-    with opened(path) as file:
+def read_summary(path: Path) -> Any:
+    """Return the summary of a result without reading the rest of the file, None for a file of another format.
+
+    Raises `ValueError` for a file that was cut, and for a summary that does not have its checksum.
+    """
+    with open_regular(path) as file:
         if file.readline(3) != b"{\n":
             return None
         line = file.readline()
-        if not line.startswith(HEAD + _MARK):
+        if not line.startswith(PREFIX + _FORMAT_KEY):
             return None
         file.seek(-2, 2)
         if file.read() != b"}\n":
-            raise ValueError("it has no end")
-    about: dict[str, Any] = json.loads(line[len(HEAD) :].rstrip(b",\n"))
-    verify(about)
-    return about
+            raise ValueError("its end is missing")
+    summary = from_json(line[len(PREFIX) :].rstrip(b",\n"))
+    verify(summary)
+    return summary
 
 
-def sealed(about: Mapping[str, Any], rest: Mapping[str, Any]) -> dict[str, Any]:
-    """The head of a result with checksums of itself and of the rest of the file, which tell a changed digit."""
-    return {**about, "check": [_checksum(about), _checksum(rest)]}
+def seal(summary: Mapping[str, Any], rest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the summary with checksums of itself and of the rest of the file, which show a changed digit."""
+    return {**summary, "check": [_checksum(summary), _checksum(rest)]}
 
 
-def verify(about: Mapping[str, Any], rest: Mapping[str, Any] | None = None) -> None:
-    """Raise `ValueError` where a head, or what is below it, is not what was written; older results do not tell."""
-    if "check" in about:
-        own, below = about["check"]
-        if own != _checksum(about):
-            raise ValueError("its head is not what was written")
-        if rest is not None and below != _checksum(rest):
-            raise ValueError("it is not what was written")
+def verify(summary: Any, rest: Mapping[str, Any] | None = None) -> None:
+    """Raise `ValueError` if a summary, or the `rest` of its file, differs from its checksum. Old files have none."""
+    if not isinstance(summary, dict):
+        raise ValueError("its summary is not a JSON object")  # noqa: TRY004 -- damage, not a defect
+    if "check" not in summary:
+        return
+    expected = [_checksum(summary)] + ([] if rest is None else [_checksum(rest)])
+    stored = summary["check"]
+    if not isinstance(stored, list) or stored[: len(expected)] != expected:
+        raise ValueError("its checksum is wrong")
 
 
 def _checksum(content: Mapping[str, Any]) -> str:
-    """The same however the JSON is laid out, and for equal results of two runs."""
-    lasting = {key: value for key, value in content.items() if key not in _OF_A_RUN}
-    return f"{zlib.crc32(json.dumps(lasting, sort_keys=True).encode()):08x}"
+    """Return a checksum that does not depend on the layout of the JSON, equal for runs with equal scores."""
+    sealed = {key: value for key, value in content.items() if key not in _UNSEALED}
+    return f"{zlib.crc32(json.dumps(sealed, sort_keys=True).encode()):08x}"
