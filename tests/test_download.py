@@ -22,7 +22,6 @@ from hbt_bench.cli.main import run
 from hbt_bench.data import download
 from hbt_bench.data.download import RemoteFile, cache_dir, fetch, locate
 from hbt_bench.errors import DataError, OutputError
-from hbt_bench.tasks import registry
 
 BODY = random.Random(0).randbytes(300_000)
 DAMAGED = BODY[:1000] + bytes([BODY[1000] ^ 1]) + BODY[1001:]
@@ -149,7 +148,7 @@ def visible(folder: Path) -> set[str]:
 
 
 def by_hand(file: RemoteFile, path: Path) -> str:
-    return f"save {file.url} as {path} yourself, or let HBT_BENCH_DATA (--data-dir) name a folder with {NAME}"
+    return f"save {file.url} as {path} yourself, or set HBT_BENCH_DATA (--data-dir) to a folder with {NAME}"
 
 
 def test_production_allows_https_only_and_waits_as_documented() -> None:
@@ -282,7 +281,7 @@ def test_a_server_that_announces_more_than_it_sends(file: RemoteFile, server: Se
     with pytest.raises(DataError) as caught:
         fetch(file, owner="demo")
     assert str(caught.value) == (
-        f"cannot download {file.url} for demo: no connection, or it broke (ChunkedEncodingError); "
+        f"cannot download {file.url} for demo: the connection failed (ChunkedEncodingError); "
         + by_hand(file, cache / NAME)
     )
     assert len(server.ranges) == 4  # one try and three more
@@ -302,7 +301,7 @@ def test_wrong_bytes_are_refused(file: RemoteFile, server: Server, cache: Path) 
     with pytest.raises(DataError) as caught:
         fetch(file, owner="demo")
     assert str(caught.value) == (
-        f"cannot download {file.url} for demo: checksum mismatch: what the server sends has sha256 "
+        f"cannot download {file.url} for demo: checksum mismatch: the download has sha256 "
         f"{digest(DAMAGED)[:12]}…, expected {digest(BODY)[:12]}…; " + by_hand(file, cache / NAME)
     )
     assert server.ranges == [None]  # the same bytes would come again
@@ -424,7 +423,7 @@ def test_no_network_and_no_data(cache: Path) -> None:
     with pytest.raises(DataError) as caught:
         fetch(file, owner="demo")
     assert str(caught.value) == (
-        f"cannot download {file.url} for demo: no connection, or it broke (ConnectionError); "
+        f"cannot download {file.url} for demo: the connection failed (ConnectionError); "
         + by_hand(file, cache / NAME)
     )
 
@@ -572,23 +571,19 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 def test_the_home_of_nobody(
     variable: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    registry.forget()
     monkeypatch.setenv(variable, "~nouser99/x")
-    try:
-        code = run(arguments)
-    finally:
-        registry.forget()
-    told = capsys.readouterr()
-    said = f"{variable} names ~nouser99/x, and there is no such user: write the path in full\n"
+    code = run(arguments)
+    output = capsys.readouterr()
+    expected = f"{variable} is ~nouser99/x, but there is no such user: write the path in full\n"
     if arguments == ["tasks"] and variable != "HBT_BENCH_TASKS":  # which needs neither
         assert code == 0
     elif arguments == ["doctor"]:  # which goes on
         assert code == 1
-        assert {line.split()[0] for line in told.out.splitlines(keepends=True) if line.endswith(said)} == {"✗"}
-        assert told.err.endswith(": mend what is marked ✗ and look again\n")
+        assert {line.split()[0] for line in output.out.splitlines(keepends=True) if line.endswith(expected)} == {"✗"}
+        assert "✗" in output.err
     else:
         assert code == 2
-        assert told.err == f"hbt-bench: {said}"
+        assert output.err == f"hbt-bench: {expected}"
 
 
 def test_an_empty_data_variable_counts_as_unset(file: RemoteFile, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -600,7 +595,7 @@ def test_an_empty_data_variable_counts_as_unset(file: RemoteFile, cache: Path, m
     "path", ["", "/etc/passwd", "../x", "a/../../x", "a//b", "./a", "a/", "C:/x", "a\\..\\b", "a\0b"]
 )
 def test_a_path_cannot_leave_the_folder(path: str) -> None:
-    with pytest.raises(DataError, match="is no path below a data folder"):
+    with pytest.raises(DataError, match="is not a path in a data folder"):
         RemoteFile(path, "https://example.org/x", "0" * 64, 1)
 
 

@@ -29,7 +29,7 @@ def hub(monkeypatch):
         "sw": [{"image_id": "a", "captions": ["Paka."], "image": 5}],
     }
 
-    def load_dataset(path, config, *, split, revision):
+    def load_dataset(path, config, *, split, revision, **options):
         asked.append((path, config, split, revision))
         if split not in splits:
             raise ValueError(f'Unknown split "{split}".\nMore lines.')
@@ -73,9 +73,8 @@ def test_only_the_languages_that_are_asked_for(hub):
 def test_what_is_not_there(hub):
     with pytest.raises(DataError) as caught:
         spec(languages=["en", "fr"]).load()
-    assert str(caught.value).startswith(
-        'cannot load the data set org/captions from the hub: Unknown split "fr"; connect'
-    )
+    assert str(caught.value).startswith("cannot load the data set org/captions from the hub ")
+    assert 'Unknown split "fr")' in str(caught.value)
     with pytest.raises(DataError) as caught:
         spec(columns={"id": "image", "text": "caption.0"}).load()
     assert str(caught.value) == "org/captions[de] has no column 'caption' (it has image_id, captions, image)"
@@ -88,16 +87,11 @@ def test_the_current_folder_is_not_read_in_the_place_of_the_hub(hub, tmp_path, m
     (tmp_path / "org").mkdir()
     place = tmp_path / "org" / "captions"
     {"folder": place.mkdir, "file": place.touch, "link": lambda: place.symlink_to("nowhere")}[kind]()
-    said = (
-        "org/captions is a data set of the hub, and the current folder has a file or folder of that name, which would "
-        "be read instead: run in another folder"
-    )
-    with pytest.raises(DataError) as caught:
+    expected = "org/captions is a data set of the hub, but the current folder has a file or folder with that name"
+    with pytest.raises(DataError, match=expected):
         spec().load()
-    assert str(caught.value) == said
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError, match=expected):
         HubData(kind="hub", dataset="org/captions", query="a", passage="b").read([tmp_path / "data"])
-    assert str(caught.value) == said
     assert hub == []
 
 

@@ -283,7 +283,7 @@ def test_a_data_folder_that_is_none(monkeypatch, tmp_path):
     monkeypatch.setenv("HBT_BENCH_DATA", str(tmp_path / "no"))
     status, message = found("data")
     assert status == "failed"
-    assert message == f"{tmp_path / 'no'} is no folder: let HBT_BENCH_DATA (--data-dir) name the folder of the data"
+    assert message == f"{tmp_path / 'no'} is not a folder: set HBT_BENCH_DATA (--data-dir) to the folder of the data"
 
 
 def test_a_full_disk_is_told(monkeypatch):

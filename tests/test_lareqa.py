@@ -368,11 +368,11 @@ def test_another_layout(read, tmp_path, content, reason):
         ),
         (
             {"questions": [question(start=17, answer="  Grass")]},
-            "the answer of question 'q1' lies in no sentence of its paragraph",
+            "the answer of question 'q1' is not in a sentence of its paragraph",
         ),
         (
             {"breaks": [[0, 17]]},
-            "the answer of question 'q1' lies in no sentence of its paragraph",
+            "the answer of question 'q1' is not in a sentence of its paragraph",
         ),
         ({"breaks": [[0, 17], [19, 38]]}, "paragraph en-00-000 has a sentence break outside its 37 characters"),
         ({"breaks": [[-1, 17], [19, 34]]}, "paragraph en-00-000 has a sentence break outside its 37 characters"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.data.query_shift import STRENGTHS, Shift, words
 from hbt_bench.errors import UsageError
-from hbt_bench.tasks.registry import definitions, select_tasks
+from hbt_bench.tasks.registry import TaskRegistry, select_tasks
 
 TEXTS = {
     "de": "Wer hat die Brücke über den Fluss gebaut?",
@@ -151,16 +151,16 @@ def test_any_text_stays_a_query(texts, kind, strength):
     ("text", "message"),
     [
         ("typo", "unknown query shift 'typo'; did you mean 'typos'?"),
-        ("typos@2", "the query shift 'typos@2' is written like typos@0.2 or typos@0.2:7: a share up to 1"),
-        ("typos@0", "the query shift 'typos@0' is written like typos@0.2 or typos@0.2:7: a share up to 1"),
-        ("typos@x", "the query shift 'typos@x' is written like typos@0.2 or typos@0.2:7: a share up to 1"),
-        ("", f"unknown query shift '' (there are {', '.join(STRENGTHS)})"),
+        ("typos@2", "'typos@2': write typos@0.2 or typos@0.2:7"),
+        ("typos@0", "'typos@0': write typos@0.2 or typos@0.2:7"),
+        ("typos@x", "'typos@x': write typos@0.2 or typos@0.2:7"),
+        ("", ", ".join(STRENGTHS)),
     ],
 )
 def test_a_mistyped_shift(text, message):
     with pytest.raises(UsageError) as caught:
         Shift.parse(text)
-    assert str(caught.value) == message
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["typos", "typos@0.2", "typos@0.2:7", "keywords:3", "no-diacritics"])
@@ -172,15 +172,15 @@ def test_words_come_from_languages_that_only_documents_are_wanted_in():
     """English queries, German documents: the other words are those of German queries that are not asked themselves."""
     (selection,) = select_tasks("cldr-facts-multi[en>de]+code-switch@1")
     spec = selection.spec
-    found, clean = spec.load(), spec.clean.load()
+    found, clean = spec.load(), spec.unshifted.load()
     assert {query.language for query in found.queries} == {"en"}
     assert {document.language for document in found.documents} == {"de"}
     both = select_tasks("cldr-facts-multi[de,en]+code-switch@1")[0].spec.load()
     expected = {query.id: query.text for query in both.queries if query.language == "en"}
     assert {query.id: query.text for query in found.queries} == expected
     assert all(query.text != before.text for query, before in zip(found.queries, clean.queries, strict=True))
-    assert found.clean == clean.fingerprint
-    assert clean.clean is None
+    assert found.unshifted == clean.fingerprint
+    assert clean.unshifted is None
 
 
 def test_a_shift_is_part_of_the_name_and_of_the_data():
@@ -188,11 +188,11 @@ def test_a_shift_is_part_of_the_name_and_of_the_data():
     spec = selection.spec
     assert spec.task_name("multi") == "cldr-facts-multi[de,en]+typos@0.2"
     assert spec.mteb_task_name("multi") == "CldrFactsMultilingualRetrieval_de_en_typos_at0.2"
-    clean = definitions()["cldr-facts"].load(["de", "en"])
+    clean = TaskRegistry().specs["cldr-facts"].load(["de", "en"])
     shifted = spec.load()
     assert shifted.documents == clean.documents
     assert shifted.fingerprint != clean.fingerprint
-    assert spec.clean.load().fingerprint == clean.fingerprint
+    assert spec.unshifted.load().fingerprint == clean.fingerprint
     two = select_tasks("cldr-facts-multi+typos,cldr-facts-multi,cldr-facts-mono+typos")
     assert [(one.spec.name, one.modes) for one in two] == [
         ("cldr-facts+typos", ("mono", "multi")),

@@ -185,15 +185,15 @@ def _below(folder: Path) -> dict[Path, os.stat_result]:
 
 def _data(data_dir: Path | None) -> Iterator[tuple[str, Found]]:
     """The pinned files of each task: in the folder of the user, or in the cache."""
-    root = data_dir or data_folder()
+    root = data_folder(data_dir)
     if root is not None and not root.is_dir():
-        yield "data", ("failed", f"{root} is no folder: let HBT_BENCH_DATA (--data-dir) name the folder of the data")
+        yield "data", ("failed", f"{root} is not a folder: set HBT_BENCH_DATA (--data-dir) to the folder of the data")
         return
     place = root or cache_dir() / "data"
-    from hbt_bench.tasks.registry import definitions
+    from hbt_bench.tasks.registry import TaskRegistry
 
     way = "fetch them by hand" if root else "`hbt-bench data fetch {}`"
-    for name, spec in definitions().items():
+    for name, spec in TaskRegistry().specs.items():
         if spec.source.remote_files():
             yield name, _tried(partial(_files, spec, place, way.format(name)))
 

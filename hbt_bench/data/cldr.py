@@ -1,7 +1,7 @@
 """The embedded collection `cldr-facts`: facts about territories as questions and answers in many languages.
 
-It is made from the Unicode CLDR data that babel carries, so it needs no network and no file of ours but
-`cldr_templates.yaml`, which has the sentences. Names stand in them exactly as CLDR gives them.
+It is built from the Unicode CLDR data in the babel package and the sentences in `cldr_templates.yaml`, so it needs no
+network. The sentences contain the names exactly as in CLDR.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ NAME = "cldr-facts"
 SPLITS = ("train", "dev", "test")
 RELATIONS = ("currency", "language", "weekday")
 
-#: Languages never trained on: the two of XQuAD-R that arXiv 2408.10536 leaves out of its training data.
+#: Languages without training texts: arXiv 2408.10536 leaves these two languages of XQuAD-R out of its training data.
 HELD_OUT = ("el", "vi")
 
-#: Currencies are those in use on this day: with the day of the run the data would change by the clock.
+#: The day on which currencies must be in use. It is fixed so that the data do not change with the day of the run.
 _DAY = datetime.date(2025, 1, 1)
 
 #: CLDR's weekday codes in babel's order.
@@ -41,16 +41,17 @@ _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 class Template(NamedTuple):
-    """The sentences of one relation in one language, with ``{territory}`` and, in the answer, ``{answer}``."""
+    """The sentences of a relation in a language, with ``{territory}`` and, in the answer, ``{answer}``."""
 
     question: str
     answer: str
 
 
 def parse_templates(text: str) -> dict[str, dict[str, Template]]:
-    """Read YAML text into language -> relation -> template.
+    """Parse YAML text into language -> relation -> template.
 
-    Raises `DataError` unless every language has both sentences of every relation with exactly their placeholders.
+    Raises `DataError` unless every language has a question and an answer for every relation, each with exactly its
+    placeholders.
     """
     try:
         raw = yaml.safe_load(text)
@@ -91,7 +92,7 @@ LANGUAGES: tuple[str, ...] = tuple(_TEMPLATES)
 
 @dataclass(frozen=True)
 class Fact:
-    """One fact in CLDR's codes, such as currency, CH, CHF: the same in every language."""
+    """A fact in CLDR's codes, the same in every language. For example, ``Fact("currency", "CH", "CHF")``."""
 
     relation: str
     territory: str
@@ -99,43 +100,44 @@ class Fact:
 
     @property
     def id(self) -> str:
-        """Relation and territory, as in ``currency-CH``."""
+        """Relation and territory, for example ``currency-CH``."""
         return f"{self.relation}-{self.territory}"
 
     @property
     def split(self) -> str:
-        """The split, by a hash of the id: a fact stays where it is whatever other facts come or go."""
+        """The split, from a hash of the id: a fact keeps its split when other facts are added or removed."""
         share = int.from_bytes(hashlib.sha256(self.id.encode()).digest()[:8], "big") / 2**64
         return "train" if share < 0.6 else "dev" if share < 0.7 else "test"
 
 
 def cldr_version() -> str:
-    """Return the version of CLDR in the installed babel, or babel's own where babel is too old to tell."""
+    """Return the version of CLDR in the installed babel, or babel's version if babel is too old to know."""
     version: Callable[[], str] | None = getattr(core, "get_cldr_version", None)
     return version() if version else f"babel-{babel.__version__}"
 
 
 @cache
 def facts() -> tuple[Fact, ...]:
-    """All facts whose names every language of the collection has, sorted by id.
+    """Return all facts that have names in every language of the collection, sorted by id.
 
-    A territory whose name is also another territory's in some language is left out, with all its facts.
+    Territories that share a name with another territory in some language are left out.
     """
     answers = {"currency": _currency, "language": _official_language, "weekday": _first_weekday}
-    found = (
+    named_facts = (
         Fact(relation, territory, code)
         for territory in _territories()
         for relation, answer in answers.items()
         if (code := answer(territory)) and all(_name(language, relation, code) for language in LANGUAGES)
     )
-    return tuple(sorted(found, key=lambda fact: fact.id))
+    return tuple(sorted(named_facts, key=lambda fact: fact.id))
 
 
 def read(split: str = "test", languages: Sequence[str] | None = None) -> Collection:
-    """Build the collection of one split: a query and a document per fact and language.
+    """Build the collection of a split: a query and a document per fact and language.
 
-    A query's relevant documents are its fact's documents in all the collection's languages, with grade 1.
-    "train" has no query or document in `HELD_OUT`. Raises `UsageError` for an unknown split or language.
+    A query's relevant documents are its fact's documents in all languages of the collection, with grade 1. The split
+    "train" has no text in `HELD_OUT`. Raises `UsageError` for an unknown split or language. For example,
+    ``read("dev", ["de", "en"])``.
     """
     if split not in SPLITS:
         raise UsageError(f"{NAME} has no split '{split}'{did_you_mean(split, SPLITS)} (it has {' '.join(SPLITS)})")
@@ -146,22 +148,22 @@ def read(split: str = "test", languages: Sequence[str] | None = None) -> Collect
     for fact in facts():
         if fact.split != split:
             continue
-        judged = {f"{code}-d-{fact.id}": 1 for code in codes}
-        for code, document in zip(codes, judged, strict=True):
+        grades = {f"{code}-d-{fact.id}": 1 for code in codes}
+        for code, document in zip(codes, grades, strict=True):
             territory = _name(code, "territory", fact.territory)
             template = _TEMPLATES[code][fact.relation]
             query = Query(f"{code}-q-{fact.id}", code, template.question.format(territory=territory), fact.id)
             answer = template.answer.format(territory=territory, answer=_name(code, fact.relation, fact.answer))
             queries.append(query)
             documents.append(Document(document, code, answer))
-            relevant[query.id] = judged
+            relevant[query.id] = grades
     return Collection.from_records(NAME, queries, documents, relevant)
 
 
 @cache
 def _names(language: str) -> dict[str, Mapping[str, str]]:
-    # CLDR's root has codes but no names, and none of the languages has another parent: a name found is its own.
-    # `localedata.load(..., merge_inherited=False)` would say so too, but leaves the bare data in babel's cache.
+    # CLDR's root has codes but no names, and none of the languages has another parent, so no name is inherited.
+    # `localedata.load(..., merge_inherited=False)` would ensure that too, but leaves the bare data in babel's cache.
     locale = Locale(language)
     days = locale.days["format"]["wide"]
     return {
@@ -178,7 +180,7 @@ def _name(language: str, kind: str, code: str) -> str | None:
 
 
 def _territories() -> list[str]:
-    """Two-letter territories that every language has a name for, and a name of their own."""
+    """Return the two-letter territories that have a unique name in every language."""
     codes = [code for code in _names("en")["territory"] if len(code) == 2 and code.isalpha()]
     for language in LANGUAGES:
         names = {code: name.casefold() for code in codes if (name := _name(language, "territory", code))}
@@ -195,14 +197,14 @@ def _currency(territory: str) -> str | None:
 
 
 def _official_language(territory: str) -> str | None:
-    # With regional and de facto official languages counted, a single one is beyond dispute.
+    # With regional and de facto official languages counted, a single language is beyond dispute.
     languages = get_official_languages(territory, regional=True, de_facto=True)
     return languages[0] if len(languages) == 1 else None
 
 
 def _first_weekday(territory: str) -> str | None:
-    # babel has the week only in locales, so ask the territory's most likely one. Some inherit from another
-    # territory, as pt_AO does from pt_PT, and would give that one's week.
+    # babel has the week only in locales, so use the territory's most likely locale. Some locales inherit from another
+    # territory, for example pt_AO from pt_PT, and would return the other territory's week.
     try:
         locale = Locale.parse(f"und_{territory}")
     except (UnknownLocaleError, ValueError):

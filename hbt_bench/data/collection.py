@@ -1,4 +1,7 @@
-"""The parallel collection: queries and documents per language, and which documents answer which query."""
+"""The parallel collection: queries and documents in several languages, with relevance judgements.
+
+A `TextlessCollection` has the languages, questions and judgements; a `Collection` adds ids and texts.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ from numpy.typing import NDArray
 from hbt_bench.errors import DataError, did_you_mean
 from hbt_bench.languages import LANGUAGES, select
 
-#: The highest grade of a judgement, that of 16 bits.
+#: The highest grade of a judgement, which fits 16 bits.
 MAX_GRADE = 32767
 
 
 class Query(NamedTuple):
-    """One question in one language; its versions in other languages share `question`."""
+    """A question in a language; its versions in other languages have the same `question`."""
 
     id: str
     language: str
@@ -28,7 +31,7 @@ class Query(NamedTuple):
 
 
 class Document(NamedTuple):
-    """One candidate in one language."""
+    """A candidate in a language."""
 
     id: str
     language: str
@@ -55,12 +58,14 @@ class Qrels:
 
 @dataclass(frozen=True, eq=False)
 class TextlessCollection:
-    """A collection without its texts: languages, questions and what answers what; all that ranks are read with.
+    """The languages, questions and judgements of a collection, without ids and texts.
 
-    `query_languages` (queries,) and `document_languages` (documents,) are indexes into `languages`, ascending, so
-    that a language is one contiguous block. `questions` (queries,) numbers the questions: the versions of a question
-    in several languages have the same number. `parallel` says whether the relevant documents of a question are
-    translations of one another: only then does it mean anything how far apart they rank.
+    Measures need no more than this and the ranks, so that stored ranks can be read without the texts.
+
+    `query_languages` (queries,) and `document_languages` (documents,) are ascending indexes into `languages`, so that
+    each language is a contiguous block. `questions` (queries,) is the number of each query's question, which versions
+    in several languages share. `parallel` is whether the relevant documents of a question are translations of each
+    other; the distance between their ranks is only meaningful if they are.
     """
 
     languages: tuple[str, ...]
@@ -87,18 +92,18 @@ class TextlessCollection:
 
 @dataclass(frozen=True, eq=False)
 class Collection(TextlessCollection):
-    """Queries and documents, each sorted so that a language is one contiguous block, and their judgements.
+    """Queries and documents, sorted so that each language is a contiguous block, with relevance judgements.
 
-    Build one with `from_records`, which checks it; the fields are then consistent by construction. `copies`
-    (queries,) is the column of the document that is the query itself, -1 where there is none: it is no candidate.
-    `clean` is the fingerprint of the same collection with unchanged queries, None where they are.
+    Use `from_records` to build a collection: it checks the records. `copies` (queries,) is the column of the document
+    that is the query's own text, which is not a candidate for it, or -1. `unshifted` is the fingerprint of the
+    collection before its queries were changed, None if they were not.
     """
 
     name: str
     queries: tuple[Query, ...]
     documents: tuple[Document, ...]
     copies: NDArray[np.int32] | None = field(default=None, kw_only=True)
-    clean: str | None = field(default=None, kw_only=True)
+    unshifted: str | None = field(default=None, kw_only=True)
 
     @classmethod
     def from_records(
@@ -111,16 +116,23 @@ class Collection(TextlessCollection):
         parallel: bool = True,
         own_copies: bool = False,
     ) -> Collection:
-        """Check the records and order them by language; within a language their order is kept.
+        """Check the records and sort them by language; the order within a language is kept.
 
-        `relevant` maps a query id to its relevant document ids with their grades. With `own_copies` the document
-        that has the id of a query is that query's own text, and no candidate for it.
+        `relevant` maps query ids to relevant document ids with their grades. With `own_copies`, a document with the id
+        of a query is that query's own text, and not a candidate for it.
 
-        Raises `DataError` for a repeated id, an empty text, an unknown language, a judgement of an unknown
-        document or query, a grade below 1 or above 32767, a query without a relevant document, or one that is its own.
+        Raises `DataError` for a repeated id, an empty text, an unknown language, a judgement of an unknown document or
+        query, a grade below 1 or above 32767, and a query that has no relevant document or is relevant to itself.
+
+        Example::
+
+            queries = [Query("q1", "en", "Who?", "who"), Query("q2", "de", "Wer?", "who")]
+            documents = [Document("d1", "en", "She."), Document("d2", "de", "Sie.")]
+            answers = {"d1": 1, "d2": 1}
+            collection = Collection.from_records("demo", queries, documents, {"q1": answers, "q2": answers})
         """
         queries, documents = tuple(queries), tuple(documents)
-        languages = tuple(sorted({query.language for query in queries} | {one.language for one in documents}))
+        languages = tuple(sorted({query.language for query in queries} | {document.language for document in documents}))
         for code in languages:
             if code not in LANGUAGES:
                 raise DataError(f"{name} has the unknown language code '{code}'{did_you_mean(code, LANGUAGES)}")
@@ -145,12 +157,12 @@ class Collection(TextlessCollection):
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over languages, ids, texts and judgements, as 16 hexadecimal digits: the identity of the data."""
+        """The identity of the data: SHA-256 of languages, ids, texts and judgements, as 16 hexadecimal digits."""
         digest = hashlib.sha256()
 
-        def add(*parts: str) -> None:
-            for part in parts:
-                encoded = part.encode()
+        def add(*texts: str) -> None:
+            for text in texts:
+                encoded = text.encode()
                 digest.update(len(encoded).to_bytes(8, "little") + encoded)
 
         add("hbt-bench collection 1", *self.languages)
@@ -167,7 +179,7 @@ class Collection(TextlessCollection):
         return digest.hexdigest()[:16]
 
     def relevant(self, query: int) -> dict[str, int]:
-        """The relevant documents of the query at row `query`: id to grade."""
+        """Return the relevant documents of the query at row `query`: ids with grades."""
         pairs = slice(self.qrels.offsets[query], self.qrels.offsets[query + 1])
         return {
             self.documents[document].id: int(grade)
@@ -175,38 +187,38 @@ class Collection(TextlessCollection):
         }
 
     def restrict(self, languages: Iterable[str]) -> Collection:
-        """Keep only the queries and documents in `languages`; the pool shrinks, so the fingerprint changes.
+        """Return the collection of the queries and documents in `languages`; its fingerprint differs.
 
-        A query whose relevant documents are all in other languages is dropped. Raises `UsageError` for a
-        language that the collection does not have.
+        Queries are dropped if all their relevant documents are in other languages. Raises `UsageError` for a language
+        that the collection does not have. For example, ``collection.restrict(["de", "en"])``.
         """
-        kept = select(languages, self.languages, self.name)
-        return self.narrow(kept, kept)
+        selected = select(languages, self.languages, self.name)
+        return self.narrow(selected, selected)
 
     def narrow(self, query_languages: Iterable[str], document_languages: Iterable[str]) -> Collection:
-        """Keep queries in some languages and documents in some, as `restrict` does for one list.
+        """Return the collection of queries in some languages and documents in other languages; see `restrict`.
 
-        Raises `DataError` when no query has a relevant document left.
+        Raises `DataError` if no query has a relevant document left.
         """
-        kept, searched = set(query_languages), set(document_languages)
-        documents = [document for document in self.documents if document.language in searched]
+        query_codes, document_codes = set(query_languages), set(document_languages)
+        documents = [document for document in self.documents if document.language in document_codes]
         ids = {document.id for document in documents}
         relevant = {
             query.id: {document: grade for document, grade in self.relevant(row).items() if document in ids}
             for row, query in enumerate(self.queries)
-            if query.language in kept
+            if query.language in query_codes
         }
-        relevant = {query: judged for query, judged in relevant.items() if judged}
+        relevant = {query: grades for query, grades in relevant.items() if grades}
         queries = [query for query in self.queries if query.id in relevant]
         if not queries:
             raise DataError(
-                f"{self.name} has no query in {' '.join(sorted(kept))} with a relevant document in "
-                f"{' '.join(sorted(searched))}: choose other languages"
+                f"{self.name} has no query in {' '.join(sorted(query_codes))} with a relevant document in "
+                f"{' '.join(sorted(document_codes))}: choose other languages"
             )
         return self._rebuilt(queries, documents, relevant)
 
     def with_queries(self, texts: Mapping[str, str]) -> Collection:
-        """The same collection with other texts for the queries, by id."""
+        """Return the collection with other query texts; `texts` maps ids to them."""
         queries = [query._replace(text=texts.get(query.id, query.text)) for query in self.queries]
         relevant = {query.id: self.relevant(row) for row, query in enumerate(self.queries)}
         return self._rebuilt(queries, self.documents, relevant)
@@ -226,7 +238,7 @@ class Collection(TextlessCollection):
 
 def _check_texts(name: str, kind: str, texts: tuple[Query, ...] | tuple[Document, ...]) -> None:
     if not texts:
-        raise DataError(f"{name} has no {kind}: its source is empty or was read with the wrong reader")
+        raise DataError(f"{name} has no {kind}: its source is empty, or its `kind` does not fit")
     seen: set[str] = set()
     for text in texts:
         if not text.text.strip():
@@ -242,20 +254,20 @@ def _qrels(
     column = {document.id: index for index, document in enumerate(documents)}
     unknown = relevant.keys() - {query.id for query in queries}
     if unknown:
-        raise DataError(f"{name} judges '{min(unknown)}', which is no query of the collection")
+        raise DataError(f"{name} judges '{min(unknown)}', which is not a query of the collection")
     offsets, pairs = [0], []
     for query in queries:
-        judged = relevant.get(query.id)
-        if not judged:
+        grades = relevant.get(query.id)
+        if not grades:
             raise DataError(f"{name}: query '{query.id}' has no relevant document")
-        for document, grade in judged.items():
+        for document, grade in grades.items():
             if document not in column:
                 raise DataError(f"{name}: query '{query.id}' names the document '{document}', which does not exist")
             if grade < 1:
                 raise DataError(f"{name}: query '{query.id}' has grade {grade} for '{document}'; list grades from 1 up")
             if grade > MAX_GRADE:
                 raise DataError(f"{name}: query '{query.id}' has grade {grade} for '{document}', above {MAX_GRADE}")
-        pairs.extend(sorted((column[document], grade) for document, grade in judged.items()))
+        pairs.extend(sorted((column[document], grade) for document, grade in grades.items()))
         offsets.append(len(pairs))
     return Qrels(
         np.array(offsets, dtype=np.int64),
@@ -267,9 +279,9 @@ def _qrels(
 def _copies(
     name: str, queries: tuple[Query, ...], documents: tuple[Document, ...], relevant: Mapping[str, Mapping[str, int]]
 ) -> NDArray[np.int32]:
-    """The column of each query's own text, -1 where it is no document."""
-    for query, judged in relevant.items():
-        if query in judged:
+    """Return the column of each query's own text, -1 if it is not a document."""
+    for query, grades in relevant.items():
+        if query in grades:
             raise DataError(f"{name}: query '{query}' names itself as relevant")
     column = {document.id: index for index, document in enumerate(documents)}
     return np.array([column.get(query.id, -1) for query in queries], dtype=np.int32)

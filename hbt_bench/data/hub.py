@@ -1,38 +1,21 @@
-"""Rows of a data set on the Hugging Face hub, at a pinned commit, through the `datasets` library."""
+"""The client of the Hugging Face hub: machines without network, names that a local folder hides, and its errors."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-from hbt_bench.data.rows import Row
 from hbt_bench.errors import DataError
 
 
-def read_rows(
-    path: str, revision: str, config: str | None, split: str, fields: set[str], language: str | None = None
-) -> Iterator[Row]:
-    """The rows of one split, with the top-level `fields` only; no code of the data set is run.
-
-    Raises `DataError` when the data set, its split or a field is not to be had.
-    """
-    data = load(path, revision, config, split)
-    where = f"{path}{f'/{config}' if config else ''}[{split}]"
-    missing = sorted(fields - set(data.column_names))
-    if missing:
-        raise DataError(f"{where} has no column '{missing[0]}' (it has {', '.join(data.column_names)})")
-    for number, fields_of_row in enumerate(data.select_columns(sorted(fields))):
-        yield Row(fields_of_row, f"{where}:{number}", language)
-
-
 def spare_retries() -> None:
-    """Set the hub's client offline when its host has no address, or it would retry for minutes.
+    """Set the hub's client offline if its host has no address, or it would retry for minutes.
 
-    To be called before anything imports the client, which reads the setting then.
+    Call it before anything imports the client, which reads the setting at import.
     """
     host = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co").hostname
     if any(name.lower() == "https_proxy" for name in os.environ):
@@ -43,35 +26,33 @@ def spare_retries() -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"
 
 
-def load(path: str, revision: str, config: str | None, split: str) -> Any:
-    """One split as a `datasets.Dataset`."""
-    check_remote(path)
-    spare_retries()
-    import datasets
-
-    try:
-        return datasets.load_dataset(path, config, split=split, revision=revision)
-    except Exception as error:  # the client and the builders raise many kinds
-        raise DataError(unreachable(path, error)) from error
-
-
 def check_remote(path: str) -> None:
-    """Raise `DataError` where the current folder has a file or folder of the data set's name.
+    """Raise `DataError` if the current folder has a file or folder with the data set's name.
 
-    `datasets` would read that in the place of the data set of the hub, whatever the commit. An absolute path, as a
-    task of one's own in MTEB may have, is no name on the hub.
+    The `datasets` library would read it in place of the hub's data set, whatever the commit. Absolute paths, which
+    users' MTEB tasks may have, are not names on the hub and pass.
     """
     if not Path(path).is_absolute() and os.path.lexists(path):
         raise DataError(
-            f"{path} is a data set of the hub, and the current folder has a file or folder of that name, which would "
+            f"{path} is a data set of the hub, but the current folder has a file or folder with that name, which would "
             "be read instead: run in another folder"
         )
 
 
-def unreachable(path: str, error: Exception) -> str:
-    """One sentence for a data set that cannot be loaded, with the way out."""
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-    return (
-        f"cannot load the data set {path} from the hub: {reason.rstrip('.')}; connect to the network once, after which "
-        "the copy in the cache of `datasets` is enough"
-    )
+@contextlib.contextmanager
+def data_errors(source: str | Path) -> Iterator[None]:
+    """Turn any error of the hub's client or of a file format into a `DataError` with a single sentence."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:  # the client, the file formats and MTEB's loaders raise many types
+        reason = (str(error).strip().splitlines() or [""])[0][:200].rstrip(".")
+        origin, network = "", ""
+        if isinstance(source, str):
+            origin = " from the hub"
+            network = ", and connect to the network once: later runs read the copy in the cache of `datasets`"
+        raise DataError(
+            f"cannot load the data set {source}{origin} ({type(error).__name__}: {reason}); check its name, "
+            f"configuration and split{network}"
+        ) from error

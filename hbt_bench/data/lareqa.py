@@ -1,7 +1,7 @@
 """Reader of LAReQA's files (arXiv 2004.05484): SQuAD layout plus sentence breaks, one JSON file per language.
 
-A candidate is one sentence, keyed by language, article, paragraph and position: equal sentences stay separate
-candidates, as in the published counts. The relevant sentence of a question is the one in which its answer starts.
+A candidate is a sentence, with language, article, paragraph and position as its id. Equal sentences stay separate
+candidates, as in the published counts. The relevant sentence of a question is the sentence in which its answer starts.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class _Paragraph(NamedTuple):
 
 
 def read(name: str, files: Mapping[str, Path], candidate: Candidate = "sentence") -> Collection:
-    """Read one file per language into a collection.
+    """Read a file per language into a collection.
 
-    `candidate` is the text of a document: the sentence alone, or the sentence followed by its whole paragraph.
-    A question's versions are matched by id over the languages, and every version has the relevant sentences of
-    all of them.
+    `candidate` is the text of a document: the sentence, or the sentence followed by its paragraph. The id matches a
+    question's versions across languages, and each version has the relevant sentences of all versions.
 
-    Raises `DataError` for a file that cannot be parsed, breaks outside their paragraph, and an answer outside
-    its paragraph or in the gap between two sentences.
+    Raises `DataError` if a file cannot be parsed, if a sentence break is outside its paragraph, and if an answer is
+    outside its paragraph or in the gap between two sentences. For example,
+    ``read("xquad-r", {"de": Path("de.json"), "en": Path("en.json")})``.
     """
     queries, documents = [], []
     answers: dict[str, list[str]] = {}  # question id -> its relevant sentences in all languages
@@ -88,7 +88,7 @@ def _sentence(paragraph: _Paragraph, question: str, start: int, answer: str, pat
     for position, (first, last) in enumerate(paragraph.breaks):
         if first <= start < last:
             return position
-    raise DataError(f"{path}: the answer of question '{question}' lies in no sentence of its paragraph")
+    raise DataError(f"{path}: the answer of question '{question}' is not in a sentence of its paragraph")
 
 
 def _reason(error: Exception) -> str:

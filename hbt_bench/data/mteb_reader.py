@@ -1,25 +1,23 @@
-"""Multi-subset tasks of MTEB's as one collection, read with MTEB's own loaders."""
+"""Tasks of MTEB with several subsets, pooled into a collection and read with MTEB's own loaders."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from hbt_bench.data import columns, hub
-from hbt_bench.data.builder import Pool
+from hbt_bench.data.builder import CollectionBuilder, Parallel
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.columns import Columns
-from hbt_bench.data.rows import Row
+from hbt_bench.data.records import PLACEHOLDER, Row, read_hub
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.languages import from_mteb
 
-if TYPE_CHECKING:
-    from hbt_bench.tasks.sources import MtebSource
-
-#: Tasks whose loader numbers questions anew in every subset, with the columns of their data set that tell which are
-#: the same: Belebele's passage and question number. The configurations are MTEB's codes with an underscore.
+#: Tasks with a loader that numbers questions anew in every subset, with the columns that identify equal questions.
+#: Belebele has a passage link and a question number, and configurations named like MTEB's codes with an underscore.
 _ROWS = {
     "BelebeleRetrieval": Columns(
         id=("link", "question_number"), query="question", document="flores_passage", document_id=("link",)
@@ -27,13 +25,30 @@ _ROWS = {
 }
 
 
+@dataclass(frozen=True)
+class PooledTask:
+    """An MTEB task and how to pool its subsets; `None` leaves the choice to MTEB's metadata.
+
+    `codes` maps our language codes to subsets, or to MTEB's codes if subsets have two languages. `pairs` is the order
+    of the two languages. `parallel` is the meaning of equal ids, which then must have `id_digits` hexadecimal digits.
+    """
+
+    task: str
+    codes: Mapping[str, str] | None = None
+    split: str | None = None
+    pairs: str | None = None  # "query-document" or "document-query"
+    parallel: Parallel | None = None
+    id_digits: int | None = None
+    revision: str | None = None
+
+
 def languages(name: str) -> tuple[str, ...]:
-    """The languages of a task that have a code of ours, sorted."""
+    """Return our codes of the languages of an MTEB task, sorted."""
     return tuple(sorted(_labels(_task(name))))
 
 
 def metadata(name: str) -> dict[str, Any]:
-    """What MTEB says about the data, in the words of a definition."""
+    """Return MTEB's metadata of a task, with the keys of a task definition."""
     about = _task(name).metadata
     return {
         "reference": about.reference,
@@ -48,31 +63,31 @@ def metadata(name: str) -> dict[str, Any]:
     }
 
 
-def read(name: str, source: MtebSource, wanted: Sequence[str]) -> Collection:
-    """Load the subsets of the `wanted` languages and pool them.
+def read(name: str, pooled: PooledTask, selected: Sequence[str]) -> Collection:
+    """Load the subsets of the `selected` languages and pool them.
 
-    Raises `DataError` when the data cannot be had, or say themselves that they cannot be pooled as the source asks.
+    Raises `DataError` if the data cannot be loaded or cannot be pooled in the way that `pooled` asks for.
     """
-    task = _task(source.task)
-    labels = _labels(task, source.codes)
-    chosen = {code: labels[code] for code in wanted}
-    if source.revision:
+    task = _task(pooled.task)
+    labels = _labels(task, pooled.codes)
+    chosen = {code: labels[code] for code in selected}
+    if pooled.revision:
         task.metadata = task.metadata.model_copy(
-            update={"dataset": {**task.metadata.dataset, "revision": source.revision}}
+            update={"dataset": {**task.metadata.dataset, "revision": pooled.revision}}
         )
-    split = source.split or task.metadata.eval_splits[0]
+    split = pooled.split or task.metadata.eval_splits[0]
     if split not in task.metadata.eval_splits:
-        raise DataError(f"{source.task} has no split '{split}' (it has {', '.join(task.metadata.eval_splits)})")
-    if source.task in _ROWS:
-        return _from_rows(name, task, _ROWS[source.task], chosen, split)
+        raise DataError(f"{pooled.task} has no split '{split}' (it has {', '.join(task.metadata.eval_splits)})")
+    if pooled.task in _ROWS:
+        return _from_rows(name, task, _ROWS[pooled.task], chosen, split)
     if task.metadata.type == "BitextMining":
         return _bitext(name, task, chosen, split)
     if task.metadata.type != "Retrieval":
         raise DataError(
-            f"{source.task} is a {task.metadata.type} task: retrieval and bitext mining can be pooled; run it by its "
-            "own name"
+            f"{pooled.task} is a {task.metadata.type} task: only retrieval and bitext mining can be pooled; run it by "
+            "its own name"
         )
-    return _retrieval(name, task, source, chosen, split)
+    return _retrieval(name, task, pooled, chosen, split)
 
 
 def _task(name: str) -> Any:
@@ -86,90 +101,91 @@ def _task(name: str) -> Any:
 
 
 def _labels(task: Any, codes: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Our codes with the subset, or with the MTEB code where subsets are of two languages; `codes` decides if given.
+    """Map our codes to subsets, or to MTEB's codes if subsets have two languages; `codes` takes precedence.
 
-    A code that is given as itself is looked up too.
+    A code in `codes` that is mapped to itself is looked up too.
     """
-    found: dict[str, str] = {}
+    labels: dict[str, str] = {}
     subsets = task.metadata.hf_subsets_to_langscripts  # FLORES has 41,000
-    pairs = _is_pairs(task)
+    pairs = _has_pairs(task)
     for subset, pair in subsets.items():
         for label in pair if pairs else pair[:1]:
             code = from_mteb(label)
             if code is not None:
-                # the first of several variants of a language stays, an exact subset name wins
+                # the first of several variants of a language stays, but an exact subset name wins
                 name = label if pairs else subset
-                found[code] = code if name == code else found.get(code, name)
+                labels[code] = code if name == code else labels.get(code, name)
     if codes is None:
-        return found
-    chosen = {code: found.get(code, label) if label == code else label for code, label in codes.items()}
-    known = {*found.values(), *subsets, *(label for pair in subsets.values() for label in pair)}
+        return labels
+    chosen = {code: labels.get(code, label) if label == code else label for code, label in codes.items()}
+    allowed = {*labels.values(), *subsets, *(label for pair in subsets.values() for label in pair)}
     for code, label in chosen.items():
-        if label not in known:
+        if label not in allowed:
             raise DataError(f"{task.metadata.name} has no subset or language '{label}' for '{code}'")
     return chosen
 
 
-def _is_pairs(task: Any) -> bool:
-    """Whether subsets are of two languages, one for queries and one for documents."""
+def _has_pairs(task: Any) -> bool:
+    """Return whether subsets have two languages, for queries and for documents."""
     sizes = Counter(len(pair) for pair in task.metadata.hf_subsets_to_langscripts.values())
     return sizes[2] > sizes[1]
 
 
 def _load(task: Any, subsets: list[str], split: str) -> None:
-    """Load some subsets with MTEB's loader, which also knows those tasks that build their data by code."""
-    hub.check_remote(task.metadata.dataset["path"])
+    """Load some subsets with MTEB's loader, which also covers tasks that build their data by code."""
+    dataset = task.metadata.dataset["path"]
+    hub.check_remote(dataset)
     task.hf_subsets = subsets
     task.filter_eval_splits([split])
-    try:
+    with hub.data_errors(dataset):
         task.load_data()
         if hasattr(task, "convert_v1_dataset_format_to_v2"):
             task.convert_v1_dataset_format_to_v2(num_proc=None)
-    except Exception as error:  # the hub's client and MTEB's loaders raise many kinds
-        raise DataError(hub.unreachable(task.metadata.dataset["path"], error)) from error
 
 
-def _retrieval(name: str, task: Any, source: MtebSource, chosen: Mapping[str, str], split: str) -> Collection:
-    own = {label: code for code, label in chosen.items()}
+def _retrieval(name: str, task: Any, pooled: PooledTask, chosen: Mapping[str, str], split: str) -> Collection:
+    codes = {label: code for code, label in chosen.items()}
     subsets: dict[str, tuple[str, str]] = {}  # subset -> languages of queries and documents
-    pairs = _is_pairs(task)
+    pairs = _has_pairs(task)
     for subset, pair in task.metadata.hf_subsets_to_langscripts.items():
         if not pairs:
-            if subset in own:
-                subsets[subset] = (own[subset], own[subset])
-        elif all(label in own for label in pair):
-            if source.pairs is None:
+            if subset in codes:
+                subsets[subset] = (codes[subset], codes[subset])
+        elif all(label in codes for label in pair):
+            if pooled.pairs is None:
                 raise DataError(
-                    f"the subsets of {source.task} have two languages, as in {subset}: say `pairs: query-document` or "
-                    "`pairs: document-query` in the source"
+                    f"the subsets of {pooled.task} have two languages, for example {subset}: add `pairs: "
+                    "query-document` or `pairs: document-query` to the source"
                 )
-            first, second = own[pair[0]], own[pair[1]]
-            subsets[subset] = (first, second) if source.pairs == "query-document" else (second, first)
+            first, second = codes[pair[0]], codes[pair[1]]
+            subsets[subset] = (first, second) if pooled.pairs == "query-document" else (second, first)
     _load(task, list(subsets), split)
-    pool = Pool(name, source.parallel or "none", by_text=pairs)
+    builder = CollectionBuilder(name, pooled.parallel or "none", by_text=pairs)
     for subset, (query_language, document_language) in subsets.items():
         data = task.dataset[subset][split]
         queries = dict(zip(map(str, data["queries"]["id"]), data["queries"]["text"], strict=True))
-        _check_ids(source, queries)
-        # MTEB gives the judgements in an order that changes from run to run
-        order = {query: place for place, query in enumerate(queries)}
+        _check_ids(pooled, queries)
+        # MTEB returns the judgements in an order that changes from run to run
+        order = {query: index for index, query in enumerate(queries)}
         relevant = dict(sorted(data["relevant_docs"].items(), key=lambda item: (order.get(item[0], -1), item[0])))
-        pool.add((query_language, queries), (document_language, _documents(data["corpus"])), relevant)
-    return pool.collection()
+        builder.add((query_language, queries), (document_language, _documents(data["corpus"])), relevant)
+    return builder.build()
 
 
-def _check_ids(source: MtebSource, ids: Iterable[str]) -> None:
-    """Raise `DataError` for ids that are not those by which the languages are parallel."""
-    odd = [one for one in ids if source.id_digits and not re.fullmatch(f"[0-9a-f]{{{source.id_digits}}}", one)]
-    if odd:
+def _check_ids(pooled: PooledTask, ids: Iterable[str]) -> None:
+    """Raise `DataError` for a data set that numbers its queries anew in each language."""
+    if not pooled.id_digits:
+        return
+    odd = next((key for key in ids if not re.fullmatch(f"[0-9a-f]{{{pooled.id_digits}}}", key)), None)
+    if odd is not None:
         raise DataError(
-            f"{source.task} has the query id '{odd[0]}', not one of {source.id_digits} hexadecimal digits: its "
-            "languages cannot be matched by id; say `parallel: none` in a definition of your own"
+            f"{pooled.task} has the query id '{odd}', which does not have {pooled.id_digits} hexadecimal digits: its "
+            "languages cannot be matched by id; set `parallel: none` in your own definition"
         )
 
 
 def _documents(corpus: Any) -> Iterator[tuple[str, str]]:
-    """Id and text, the title before it as MTEB's encoders see it."""
+    """Yield id and text, with the title before the text as MTEB's encoders see it."""
     titles = "title" in corpus.column_names
     for row in corpus:
         title = row["title"] if titles else ""
@@ -177,24 +193,26 @@ def _documents(corpus: Any) -> Iterator[tuple[str, str]]:
 
 
 def _from_rows(name: str, task: Any, mapping: Columns, chosen: Mapping[str, str], split: str) -> Collection:
-    """From the rows of the data set at MTEB's commit, one configuration a language."""
+    """Read the rows of the data set at MTEB's commit, with a configuration per language."""
     dataset = task.metadata.dataset
     labels = {code: label.replace("-", "_") for code, label in chosen.items()}
 
     def rows() -> Iterator[Row]:
         for label in labels.values():
-            yield from hub.read_rows(dataset["path"], dataset["revision"], label, split, mapping.fields(), label)
+            yield from read_hub(
+                dataset["path"], dataset["revision"], label, split, fields=mapping.fields(), language=label
+            )
 
     return columns.collect(name, rows(), mapping, labels)
 
 
 def _bitext(name: str, task: Any, chosen: Mapping[str, str], split: str) -> Collection:
-    """From a table with a column a language, or from subsets of sentence pairs."""
-    own = {label: code for code, label in chosen.items()}
+    """Read a table with a column per language, or subsets of sentence pairs."""
+    codes = {label: code for code, label in chosen.items()}
     subsets = {
         subset: tuple(pair)
         for subset, pair in task.metadata.hf_subsets_to_langscripts.items()
-        if len(pair) == 2 and all(label in own for label in pair)
+        if len(pair) == 2 and all(label in codes for label in pair)
     }
     if not subsets:
         raise DataError(f"{task.metadata.name} has no pair of the languages {' '.join(chosen)}")
@@ -203,21 +221,21 @@ def _bitext(name: str, task: Any, chosen: Mapping[str, str], split: str) -> Coll
     def rows() -> Iterator[Row]:
         where = f"{task.metadata.dataset['path']}[{split}]"
         if task.parallel_subsets:
-            named = {column: label for subset, pair in subsets.items() for column, label in _split(subset, pair)}
+            # a subset such as "eng_Latn-deu_Latn" is named after its two columns
+            labels = {
+                column: label
+                for subset, pair in subsets.items()
+                for column, label in zip(subset.split("-"), pair, strict=True)
+            }
             data = task.dataset[split]
-            for number, row in enumerate(data.select_columns(sorted(named))):
-                yield Row({"id": str(number)} | {named[key]: text for key, text in row.items()}, f"{where}:{number}")
+            for number, row in enumerate(data.select_columns(sorted(labels))):
+                yield Row({"id": str(number)} | {labels[key]: text for key, text in row.items()}, f"{where}:{number}")
             return
         for subset, pair in subsets.items():
             for number, row in enumerate(task.dataset[subset][split]):
                 texts = {pair[0]: row["sentence1"], pair[1]: row["sentence2"]}
                 yield Row({"id": f"{subset}/{number}"} | texts, f"{where}:{subset}:{number}")
 
-    # a table has each sentence once; pairs repeat the sentence that several languages translate
-    mapping = Columns(id=("id",), text=columns.PLACEHOLDER, merge=not task.parallel_subsets)
+    # a table has each sentence once; pairs repeat a sentence that is translated into several languages
+    mapping = Columns(id=("id",), text=PLACEHOLDER, merge=not task.parallel_subsets)
     return columns.collect(name, rows(), mapping, dict(chosen))
-
-
-def _split(subset: str, pair: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The columns of a subset named ``eng_Latn-deu_Latn`` with their languages."""
-    yield from zip(subset.split("-"), pair, strict=True)

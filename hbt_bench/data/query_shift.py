@@ -1,7 +1,7 @@
-"""Query shift: what users type instead of what annotators wrote, as a pure function of a query and a seed.
+"""Query shift: queries as users type them, computed from the annotators' queries and a seed.
 
-Written after a task's name: ``+typos``, ``+typos@0.2`` with a strength, ``+typos@0.2:7`` with a seed. A shifted task
-has other texts, hence another data hash, and never takes the place of the clean one.
+A shift follows a task's name, for example ``+typos``, ``+typos@0.2`` with a strength and ``+typos@0.2:7`` with a seed.
+A shifted task has other texts and therefore another data hash, so that its results never replace the unshifted ones.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TypeVar
 from hbt_bench.data.collection import Collection, Query
 from hbt_bench.errors import UsageError, did_you_mean
 
-#: Kinds with the strength that is meant when none is given: the share of words or characters that are touched.
+#: Kinds with their default strength: the share of words or characters that change.
 STRENGTHS = {
     "typos": 0.1,
     "keywords": 0.5,
@@ -28,13 +28,16 @@ STRENGTHS = {
     "transliterated": 1.0,
 }
 
-#: Scripts that write no spaces between words: pieces of two characters stand for words.
+#: Scripts without spaces between words: pieces of two characters serve as words.
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
 
 
 @dataclass(frozen=True)
 class Shift:
-    """One kind of change with its strength, from above 0 to 1, and its seed."""
+    """A kind of change with its strength, above 0 and up to 1, and its seed.
+
+    For example, ``Shift.parse("typos@0.2:7").apply(collection)`` is the collection with changed queries.
+    """
 
     kind: str
     strength: float
@@ -42,32 +45,32 @@ class Shift:
 
     @classmethod
     def parse(cls, text: str) -> Shift:
-        """Read ``typos``, ``typos@0.2`` or ``typos@0.2:7``; raises `UsageError`."""
+        """Parse ``typos``, ``typos@0.2`` or ``typos@0.2:7``; raises `UsageError` for anything else."""
         match = re.fullmatch(r"([a-z-]+)(?:@(\d(?:\.\d{1,4})?))?(?::(\d{1,9}))?", text)
         kind = match[1] if match else re.split("[@:]", text)[0]
         if kind not in STRENGTHS:
-            near = did_you_mean(kind, STRENGTHS) or f" (there are {', '.join(STRENGTHS)})"
+            near = did_you_mean(kind, STRENGTHS) or f" (known are {', '.join(STRENGTHS)})"
             raise UsageError(f"unknown query shift '{kind}'{near}")
         strength = float(match[2]) if match and match[2] else STRENGTHS[kind]
         if match is None or not 0 < strength <= 1:
-            raise UsageError(f"the query shift '{text}' is written like {kind}@0.2 or {kind}@0.2:7: a share up to 1")
+            raise UsageError(f"invalid query shift '{text}': write {kind}@0.2 or {kind}@0.2:7, with a strength up to 1")
         return cls(kind, strength, int(match[3] or 0))
 
     def __str__(self) -> str:
-        """As short as it can be read back."""
+        """Return the shortest text from which `parse` makes this shift."""
         default = STRENGTHS[self.kind]
         strength = "" if self.strength == default else f"@{self.strength:g}"
         return f"{self.kind}{strength}{f':{self.seed}' if self.seed else ''}"
 
     @property
     def word(self) -> str:
-        """For names of MTEB tasks and files."""
+        """The shift in names of MTEB tasks and of files, for example ``typos_at0.2``."""
         return str(self).replace("@", "_at").replace(":", "_seed").replace("-", "_")
 
     def apply(self, collection: Collection) -> Collection:
-        """The collection with changed queries; its documents and judgements stay.
+        """Return the collection with changed queries; its documents and judgements stay the same.
 
-        Raises `UsageError` where no query of any language would change.
+        Raises `UsageError` if no query would change.
         """
         change = _KINDS[self.kind](collection.queries)
         texts = {}
@@ -81,18 +84,21 @@ class Shift:
 
 _WHY = {
     "code-switch": ": it takes words from the same question in another language, so name at least two parallel ones",
-    "no-diacritics": ": none of its languages has letters with marks that can be left out",
+    "no-diacritics": ": its languages have no letters with removable marks",
     "transliterated": ": its languages are written in plain Latin letters",
 }
 
-#: A position in a query: of a piece, or of a cluster and a character in it.
-_Place = TypeVar("_Place", int, tuple[int, int])
-#: Changes one query; the random numbers depend on nothing but the shift and the query.
+#: A position in a query: the index of a piece, or the indexes of a cluster and of a character in it.
+_Position = TypeVar("_Position", int, tuple[int, int])
+#: Changes a query; the random numbers depend only on the shift and the query.
 Change = Callable[[Query, float, random.Random], str]
 
 
 def words(text: str) -> list[str]:
-    """The pieces of a text, whose concatenation it is: words, others, and pairs where no spaces are written."""
+    """Split a text into words, other characters, and pairs of characters of scripts without spaces.
+
+    The pieces joined are the text. For example, ``words("Who's there?")`` is ``["Who's", " ", "there", "?"]``.
+    """
     import regex
 
     cluster = rf"(?:(?=[{_UNSPACED}])\X)"
@@ -106,73 +112,73 @@ def _is_word(piece: str) -> bool:
 
 
 def _join(pieces: Sequence[str]) -> str:
-    """Pieces with a space between those that are words of a script with spaces."""
+    """Join pieces, with a space between words of scripts with spaces."""
     import regex
 
     text = ""
     for piece in pieces:
-        glued = regex.match(f"[{_UNSPACED}]", piece) and (not text or regex.search(f"[{_UNSPACED}]$", text))
-        text += piece if not text or glued else f" {piece}"
+        unspaced = regex.match(f"[{_UNSPACED}]", piece) and (not text or regex.search(f"[{_UNSPACED}]$", text))
+        text += piece if not text or unspaced else f" {piece}"
     return text
 
 
 def _typos(queries: Sequence[Query]) -> Change:
-    """A share of the letters is left out, doubled, swapped with the next, or replaced by another one of the query."""
+    """Drop or double a share of the letters, swap them with the next, or replace them by other letters of the query."""
 
     def change(query: Query, strength: float, chance: random.Random) -> str:
         import regex
 
         clusters = regex.findall(r"\X", query.text)
-        places = [place for place, cluster in enumerate(clusters) if cluster[0].isalpha()]
-        letters = [clusters[place] for place in places]
-        for place in sorted(_sample(places, strength, chance), reverse=True):
+        positions = [index for index, cluster in enumerate(clusters) if cluster[0].isalpha()]
+        letters = [clusters[index] for index in positions]
+        for index in sorted(_sample(positions, strength, chance), reverse=True):
             kind = chance.randrange(4)
-            if kind == 0 and len(places) > 1:
-                clusters[place] = ""
+            if kind == 0 and len(positions) > 1:
+                clusters[index] = ""
             elif kind == 1:
-                clusters[place] *= 2
-            elif kind == 2 and place + 1 < len(clusters):
-                clusters[place], clusters[place + 1] = clusters[place + 1], clusters[place]
+                clusters[index] *= 2
+            elif kind == 2 and index + 1 < len(clusters):
+                clusters[index], clusters[index + 1] = clusters[index + 1], clusters[index]
             else:
-                clusters[place] = chance.choice([cluster for cluster in letters if cluster != clusters[place]] or [""])
+                clusters[index] = chance.choice([cluster for cluster in letters if cluster != clusters[index]] or [""])
         return "".join(clusters)
 
     return change
 
 
 def _keywords(queries: Sequence[Query]) -> Change:
-    """The rarest words of the query, by their frequency in the queries of its language, in their order."""
+    """Keep the rarest words of the query, by their frequency in the queries of its language, in their order."""
     frequency: dict[str, Counter[str]] = {}
     for query in queries:
         counts = frequency.setdefault(query.language, Counter())
         counts.update({word.casefold() for word in words(query.text) if _is_word(word)})
 
     def change(query: Query, strength: float, chance: random.Random) -> str:
-        found = [word for word in words(query.text) if _is_word(word)]
-        keep = max(1, math.ceil(strength * len(found)))
+        tokens = [word for word in words(query.text) if _is_word(word)]
+        keep = max(1, math.ceil(strength * len(tokens)))
         counts = frequency[query.language]
         rarest = sorted(
-            range(len(found)), key=lambda place: (counts[found[place].casefold()], -len(found[place]), place)
+            range(len(tokens)), key=lambda index: (counts[tokens[index].casefold()], -len(tokens[index]), index)
         )
-        return _join([found[place] for place in sorted(rarest[:keep])])
+        return _join([tokens[index] for index in sorted(rarest[:keep])])
 
     return change
 
 
 def _truncated(queries: Sequence[Query]) -> Change:
-    """The end is missing, as in a query that is still being typed."""
+    """Cut the end, as in a query that is still being typed."""
 
     def change(query: Query, strength: float, chance: random.Random) -> str:
         pieces = words(query.text)
-        places = [place for place, piece in enumerate(pieces) if _is_word(piece)]
-        keep = max(1, len(places) - round(strength * len(places)))
-        return "".join(pieces[: places[keep - 1] + 1]) if places else query.text
+        positions = [index for index, piece in enumerate(pieces) if _is_word(piece)]
+        keep = max(1, len(positions) - round(strength * len(positions)))
+        return "".join(pieces[: positions[keep - 1] + 1]) if positions else query.text
 
     return change
 
 
 def _code_switch(queries: Sequence[Query]) -> Change:
-    """A share of the words is replaced by those that stand at the same place in the question in another language."""
+    """Replace a share of the words by the words at the same relative position in another language's version."""
     versions: dict[str, dict[str, Query]] = {}
     for query in queries:
         versions.setdefault(query.question, {})[query.language] = query
@@ -183,81 +189,86 @@ def _code_switch(queries: Sequence[Query]) -> Change:
             return query.text
         other = [word for word in words(versions[query.question][chance.choice(others)].text) if _is_word(word)]
         pieces = words(query.text)
-        places = [place for place, piece in enumerate(pieces) if _is_word(piece)]
-        if not other or not places:
+        positions = [index for index, piece in enumerate(pieces) if _is_word(piece)]
+        if not other or not positions:
             return query.text
-        for place in _sample(places, strength, chance):
-            share = places.index(place) / len(places)
+        for index in _sample(positions, strength, chance):
+            share = positions.index(index) / len(positions)
             word = other[min(int(share * len(other)), len(other) - 1)]
-            before = " " if place and not pieces[place - 1].isspace() and _is_word(pieces[place - 1]) else ""
-            after = place + 1 < len(pieces) and _is_word(pieces[place + 1])
-            pieces[place] = f"{before}{word}{' ' if after else ''}"
+            before = " " if index and not pieces[index - 1].isspace() and _is_word(pieces[index - 1]) else ""
+            after = index + 1 < len(pieces) and _is_word(pieces[index + 1])
+            pieces[index] = f"{before}{word}{' ' if after else ''}"
         return re.sub(" {2,}", " ", "".join(pieces))
 
     return change
 
 
 def _no_diacritics(queries: Sequence[Query]) -> Change:
-    """Marks that typists leave out are gone: accents and the Arabic and Hebrew vowel signs, never an Indic vowel.
+    """Remove marks that typists leave out: accents, and Arabic and Hebrew vowel signs, but never an Indic vowel.
 
-    Letters that lose nothing stay as they are written, in whatever normal form.
+    Letters that lose nothing keep their Unicode normal form.
     """
 
     def change(query: Query, strength: float, chance: random.Random) -> str:
         import regex
 
         clusters = regex.findall(r"\X", query.text)
-        apart = [unicodedata.normalize("NFD", cluster) for cluster in clusters]
-        places = [(row, place) for row, text in enumerate(apart) for place in range(len(text)) if _can_go(text, place)]
-        gone: dict[int, set[int]] = {}
-        for row, place in _sample(places, strength, chance):
-            gone.setdefault(row, set()).add(place)
-        for row, marks in gone.items():
-            kept = "".join(character for place, character in enumerate(apart[row]) if place not in marks)
-            clusters[row] = unicodedata.normalize("NFC", kept)
+        decomposed = [unicodedata.normalize("NFD", cluster) for cluster in clusters]
+        positions = [
+            (row, index)
+            for row, text in enumerate(decomposed)
+            for index in range(len(text))
+            if _is_removable(text, index)
+        ]
+        removed: dict[int, set[int]] = {}
+        for row, index in _sample(positions, strength, chance):
+            removed.setdefault(row, set()).add(index)
+        for row, marks in removed.items():
+            rest = "".join(character for index, character in enumerate(decomposed[row]) if index not in marks)
+            clusters[row] = unicodedata.normalize("NFC", rest)
         text = "".join(clusters)
         return text.translate(_STROKES) if strength == 1 else text
 
     return change
 
 
-#: Letters whose mark is no separate character.
+#: Letters with a mark that is not a separate character.
 _STROKES = str.maketrans("đĐøØłŁħĦɓƁɗƊƙƘı", "dDoOlLhHbBdDkKi")
 
 
-#: Marks that make a letter of another one: madda and hamza (آ أ إ ؤ ئ), and those over and under kana.
+#: Marks that turn a letter into another letter: madda and hamza (آ أ إ ؤ ئ), and the marks of kana.
 _LETTERS = frozenset("\u0653\u0654\u0655\u3099\u309a")
 _STRESS = frozenset("\u0300\u0301")
 
 
-def _can_go(text: str, place: int) -> bool:
-    """Whether the character is a mark over a letter of an alphabet, where it stays readable without."""
-    mark, base = text[place], text[0]
+def _is_removable(text: str, index: int) -> bool:
+    """Return whether the character is a mark without which the letter stays readable."""
+    mark, base = text[index], text[0]
     if unicodedata.category(mark) != "Mn" or unicodedata.combining(mark) in (0, 7, 8, 9) or mark in _LETTERS:
         return False
-    if "\u0400" <= base <= "\u052f":  # й, ў, ї, ѓ and ќ are letters of their own; ё and stress marks are left out
+    if "\u0400" <= base <= "\u052f":  # й, ў, ї, ѓ and ќ are separate letters; typists leave out ё and stress marks
         return (mark == "\u0308" and base in "еЕ") or (mark in _STRESS and base in "аеиоуыэюяіАЕИОУЫЭЮЯІ")
     return not 0x0E00 <= ord(mark) < 0x1100
 
 
 def _transliterated(queries: Sequence[Query]) -> Change:
-    """A share of the words is written in Latin letters, as people do without the keyboard of their language."""
+    """Write a share of the words in Latin letters, as people do without the keyboard of their language."""
     from anyascii import anyascii
 
     def change(query: Query, strength: float, chance: random.Random) -> str:
         pieces = words(query.text)
-        places = [place for place, piece in enumerate(pieces) if _is_word(piece)]
-        for place in _sample(places, strength, chance):
-            pieces[place] = anyascii(pieces[place])
+        positions = [index for index, piece in enumerate(pieces) if _is_word(piece)]
+        for index in _sample(positions, strength, chance):
+            pieces[index] = anyascii(pieces[index])
         return "".join(pieces)
 
     return change
 
 
-def _sample(places: Sequence[_Place], strength: float, chance: random.Random) -> list[_Place]:
-    """A share of the places, at least one, in their order."""
-    count = min(len(places), max(1, round(strength * len(places))))
-    return sorted(chance.sample(list(places), count)) if places else []
+def _sample(positions: Sequence[_Position], strength: float, chance: random.Random) -> list[_Position]:
+    """Sample a share of the positions, at least 1, in their order."""
+    count = min(len(positions), max(1, round(strength * len(positions))))
+    return sorted(chance.sample(list(positions), count)) if positions else []
 
 
 _KINDS: Mapping[str, Callable[[Sequence[Query]], Change]] = {

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hbt_bench.data.beir import names as beir_names
-from hbt_bench.data.rows import Row, read_rows
+from hbt_bench.data.records import Row, read_rows, values
 from hbt_bench.errors import UsageError
 from hbt_bench.languages import LANGUAGES, from_mteb
 
@@ -186,8 +186,8 @@ def _codes(data: Path, columns: Mapping[str, str], language: str | None) -> tupl
             if language is None:
                 raise UsageError(f"say in which language {data} is, as in --language en, or --columns language=FIELD")
             return {language: language}, []
-        keys = path.split("{language}")[0].rstrip(".").split(".") if not path.startswith("{") else []
-        labels = Counter(key for row in read_rows(data) for key in {str(key) for key in _keys(row.fields, keys)})
+        prefix = path.split("{language}")[0].rstrip(".")
+        labels = Counter(key for row in read_rows(data) for key in _keys(row, prefix))
     codes, left = _sorted_out(labels)
     if not codes:
         raise UsageError(f"{data} has no known language code (there are {', '.join(sorted(labels)[:5])})")
@@ -222,15 +222,10 @@ def _left_out(counts: Mapping[str, int], kind: str, codes: Mapping[str, str]) ->
     ]
 
 
-def _keys(value: Any, path: list[str]) -> Iterator[str]:
-    if path and path[0] == "*" and isinstance(value, list):
-        for member in value:
-            yield from _keys(member, path[1:])
-    elif isinstance(value, Mapping):
-        if path:
-            yield from _keys(value.get(path[0]), path[1:])
-        else:
-            yield from value
+def _keys(row: Row, path: str) -> set[str]:
+    """Return the keys of all mappings at `path`; an empty path means the row."""
+    mappings = values(row.fields, path) if path else [row.fields]
+    return {str(key) for mapping in mappings if isinstance(mapping, Mapping) for key in mapping}
 
 
 def _shared(data: Path, columns: Mapping[str, str], labels: set[str]) -> tuple[bool, str]:

@@ -6,21 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from hbt_bench.data import columns
 from hbt_bench.data.data_files import Pin, check_relative
+from hbt_bench.data.records import PLACEHOLDER
 from hbt_bench.errors import DataError, did_you_mean
 from hbt_bench.languages import LANGUAGES
+from hbt_bench.yaml_file import StrictModel
 
-PLACEHOLDER = columns.PLACEHOLDER
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Strict(BaseModel):
-    """Frozen, and without keys that nobody asked for."""
+class Strict(StrictModel):
+    """The base of the models of task files. Fields with an alias can also be set by name."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
 
 class FileSpec(Strict):

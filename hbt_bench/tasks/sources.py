@@ -11,9 +11,10 @@ from hbt_bench.data import beir, cldr, download, lareqa
 from hbt_bench.data.builder import Parallel
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import DataFiles, Pin
+from hbt_bench.data.records import PLACEHOLDER
+from hbt_bench.identity.task_name import MODES, Mode
 from hbt_bench.languages import LANGUAGES
-from hbt_bench.ranking.subsets import MODES, Mode
-from hbt_bench.tasks.schema import PLACEHOLDER, Codes, FileSource, FileSpec, known_code, relative
+from hbt_bench.tasks.schema import Codes, FileSource, FileSpec, known_code, relative
 from hbt_bench.tasks.source import Commit, Source
 from hbt_bench.tasks.table_sources import HubSource, TableSource
 
@@ -56,7 +57,7 @@ class LareqaSource(Source):
         return self.candidate
 
     @property
-    def apart(self) -> bool:
+    def languages_independent(self) -> bool:
         """Every question has its answer in its own language."""
         return True
 
@@ -97,7 +98,7 @@ class CldrSource(Source):
         return "sentence"
 
     @property
-    def apart(self) -> bool:
+    def languages_independent(self) -> bool:
         """Every fact is there in every language."""
         return True
 
@@ -228,7 +229,10 @@ class MtebSource(Source):
         """Load the subsets of `languages` with MTEB's own loader."""
         from hbt_bench.data import mteb_reader
 
-        return mteb_reader.read(name, self, languages)
+        pooled = mteb_reader.PooledTask(
+            self.task, self.codes, self.split, self.pairs, self.parallel, self.id_digits, self.revision
+        )
+        return mteb_reader.read(name, pooled, languages)
 
 
 AnySource = Annotated[

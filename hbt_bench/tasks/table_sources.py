@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from hbt_bench.data import columns, hub
+from hbt_bench.data import columns
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import DataFiles
-from hbt_bench.data.rows import SUFFIXES, Row, read_lines, read_rows
-from hbt_bench.ranking.subsets import MODES, Mode
-from hbt_bench.tasks.schema import PLACEHOLDER, Codes, ColumnsSpec, FileSource, relative
+from hbt_bench.data.records import PLACEHOLDER, SUFFIXES, Row, read_hub, read_lines, read_rows
+from hbt_bench.identity.task_name import MODES, Mode
+from hbt_bench.tasks.schema import Codes, ColumnsSpec, FileSource, relative
 from hbt_bench.tasks.source import Commit, Source
 
 
@@ -59,7 +59,7 @@ class _Mapped(Source):
     def _collect(self, name: str, languages: Sequence[str], rows: Iterator[Row]) -> Collection:
         mapping = self.columns.columns(self.parallel is not False)
         chosen = {code: self.codes[code] for code in languages}
-        return columns.collect(name, rows, mapping, chosen, whole=len(chosen) == len(self.codes))
+        return columns.collect(name, rows, mapping, chosen, complete=len(chosen) == len(self.codes))
 
 
 class TableSource(FileSource, _Mapped):
@@ -141,13 +141,13 @@ class HubSource(_Mapped):
         if not self.several:
             alone = next(iter(self.codes.values())) if len(self.codes) == 1 and not self.columns.language else None
             label = None if self.columns.placed else alone
-            yield from hub.read_rows(self.path, self.revision, self.config, self.split, fields, label)
+            yield from read_hub(self.path, self.revision, self.config, self.split, fields=fields, language=label)
             return
         for code in languages:
             label = self.codes[code]
             config = self.config.replace(PLACEHOLDER, label) if self.config else None
             split = self.split.replace(PLACEHOLDER, label)
-            yield from hub.read_rows(self.path, self.revision, config, split, fields, label)
+            yield from read_hub(self.path, self.revision, config, split, fields=fields, language=label)
 
     def _fields(self, languages: Sequence[str]) -> set[str]:
         named = self.columns.columns(True).fields()

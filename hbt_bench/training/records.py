@@ -1,4 +1,7 @@
-"""Records of training data: which fields are query, passage and hard negative, and how they become parallel items."""
+"""Records of training data: which fields are query, passage and hard negative, and how records become parallel items.
+
+Fields are paths as in `hbt_bench.data.records`.
+"""
 
 from __future__ import annotations
 
@@ -9,31 +12,35 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from hbt_bench.data.records import PLACEHOLDER, first_value, values
 from hbt_bench.errors import DataError, did_you_mean
 from hbt_bench.languages import LANGUAGES
 from hbt_bench.training.parallel import Item, ParallelText
-from hbt_bench.training.strategies import Strategy
+from hbt_bench.training.strategies import StrategyName
 
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
-#: A field of a record: dots go into mappings and lists, several fields are joined by a space.
+#: One path, or several paths with texts to join by a space.
 Fields = str | tuple[str, ...]
-#: The field of a parallel record that has a part for each language.
+#: The field of a parallel record that maps languages to their content.
 TEXTS = "texts"
 
 
 class TrainingSource(BaseModel):
-    """What every source has: a strategy and a weight of its own."""
+    """The fields that every kind of source has."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    #: How the batches of this source are drawn, when otherwise than the recipe says.
-    strategy: Strategy | None = None
-    #: With what weight the source is picked, in place of the recipe's `source_weights`.
+    #: How the batches of this source are drawn, if not as in the recipe.
+    strategy: StrategyName | None = None
+    #: The weight with which the source is drawn, instead of the recipe's `source_weights`.
     weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 class Part(BaseModel):
-    """A share of a source's records: those whose field `by`, hashed to [0, 1), falls into [start, end)."""
+    """A share of a source's records: the hash of field `by`, mapped to [0, 1), lies in [start, end).
+
+    For example, ``Part(by="doc", end=0.9)`` keeps the records of about 90 % of the documents.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -47,13 +54,12 @@ class Part(BaseModel):
 
 
 class Records(TrainingSource):
-    """What record sources share: which fields of a record are query, passage and hard negative.
+    """The fields that sources of records have: the paths of query, passage and hard negative.
 
-    A record with a mapping `texts` is parallel: the fields are looked up in each language's part of it, or the part
-    is the text itself for the field ``text``. A record with a column for each of several `languages` has fields like
-    ``queries.{language}``. Any other record is in one `language`, or in that of `language_field`; records that share
-    an `id` in several languages are one parallel item. `where` keeps the records that have these
-    values.
+    A record with a mapping `texts` is parallel: the paths start in each language's entry, and an entry that is a plain
+    text is its field ``text``. A record with several `languages` has paths such as ``queries.{language}``. Any other
+    record is in the one `language`, or in the language that `language_field` names. Records that share an `id` in
+    several languages are one parallel item. `where` keeps records with these values.
     """
 
     name: str | None = None
@@ -71,50 +77,54 @@ class Records(TrainingSource):
 
     @property
     def bitext(self) -> bool:
-        """Whether query and passage are the same text, so that a pair of one language teaches nothing."""
+        """Whether query and passage are the same text, so that a pair in one language teaches nothing."""
         return self.query == self.passage and self.next_in is None
 
     def items(self, name: str, records: Iterable[tuple[str, Mapping[str, Any]]]) -> ParallelText:
-        """Gather records, each with its place for messages, into parallel items; raises `DataError`."""
-        found: dict[str, Item] = {}
-        met: set[str] = set()
+        """Build parallel items from records with their positions.
+
+        Raises `DataError` with the position for a record without a known language, a field that is not a text and a
+        repeated id, and if no record fits or a field is missing in all records.
+        """
+        items: dict[str, Item] = {}
+        present: set[str] = set()
         last: Item | None = None
         group: object = None
-        for place, record in records:
-            met |= {field for field in self._needed if _value(record, field) is not None}
-            if not self._wanted(record):
+        for position, record in records:
+            present |= {field for field in self._needed if first_value(record, field) is not None}
+            if not self._selects(record):
                 continue
-            key = place if record.get(self.id) is None else str(record[self.id])
-            item = found.setdefault(key, Item(key, {}, {}, {}))
-            for language, content in self._by_language(record, place).items():
-                self._add(item, language, content, place)
+            key = position if record.get(self.id) is None else str(record[self.id])
+            item = items.setdefault(key, Item(key, {}, {}, {}))
+            for language, content in self._by_language(record, position).items():
+                self._add(item, language, content, position)
             if self.next_in:
-                if last is not None and _value(record, self.next_in) == group:
-                    found[last.id] = replace(last, passages=item.passages)
-                last, group = item, _value(record, self.next_in)
-                found[key] = replace(item, passages={})
-        self._check(name, found, met)
-        return ParallelText.from_items(name, found.values(), bitext=self.bitext)
+                if last is not None and first_value(record, self.next_in) == group:
+                    items[last.id] = replace(last, passages=item.passages)
+                last, group = item, first_value(record, self.next_in)
+                items[key] = replace(item, passages={})
+        self._check(name, items, present)
+        return ParallelText.from_items(name, items.values(), bitext=self.bitext)
 
-    def _wanted(self, record: Mapping[str, Any]) -> bool:
-        """Whether `where` and `part` keep a record."""
-        return all(_value(record, field) == value for field, value in self.where.items()) and (
-            self.part is None or _value(record, self.part.by) in self.part
+    def _selects(self, record: Mapping[str, Any]) -> bool:
+        """Return whether `where` and `part` keep a record."""
+        return all(first_value(record, field) == value for field, value in self.where.items()) and (
+            self.part is None or first_value(record, self.part.by) in self.part
         )
 
-    def _check(self, name: str, found: Mapping[str, Item], met: set[str]) -> None:
-        """Raise `DataError` when a field that was named is nowhere, or nothing was found."""
+    def _check(self, name: str, items: Mapping[str, Item], present: set[str]) -> None:
+        """Raise `DataError` if no record has a field that the recipe names, or if there are no items."""
         for field in self._needed:
-            if field not in met:
+            if field not in present:
                 raise DataError(f"{name} has no field '{field}': check `part` and `next_in`")
-        if not found:
+        if not items:
             raise DataError(f"{name} has no record that fits: check `where` and `part`")
-        if self.negative is not None and not any(item.negatives for item in found.values()):
+        if self.negative is not None and not any(item.negatives for item in items.values()):
             raise DataError(f"{name} has no hard negative in '{self.negative}': check the name of the field")
 
     @property
     def _needed(self) -> list[str]:
-        """The fields that decide what is read, besides the texts."""
+        """The fields, other than texts, that decide how records are read."""
         return [field for field in (self.part.by if self.part else None, self.next_in) if field is not None]
 
     @model_validator(mode="after")
@@ -125,69 +135,63 @@ class Records(TrainingSource):
             )
         return self
 
-    def _by_language(self, record: Mapping[str, Any], place: str) -> dict[str, Any]:
+    def _by_language(self, record: Mapping[str, Any], position: str) -> dict[str, Any]:
+        """Return the content of a record by language."""
         if isinstance(record.get(TEXTS), Mapping):
-            parts = {
-                code: {"text": part} if isinstance(part, str) else part
-                for code, part in record[TEXTS].items()
+            contents = {
+                code: {"text": content} if isinstance(content, str) else content
+                for code, content in record[TEXTS].items()
                 if not self.languages or code in self.languages
             }
         elif self.languages:
-            parts = dict.fromkeys(self.languages, record)
+            contents = dict.fromkeys(self.languages, record)
         else:
-            code = self.language or (_value(record, self.language_field) if self.language_field else None)
+            code = self.language or (first_value(record, self.language_field) if self.language_field else None)
             if code is None:
-                raise DataError(f"{place} does not say its language: give `language` or `language_field` in the recipe")
-            parts = {str(code): record}
-        for code in parts:
+                raise DataError(f"{position} has no language: set `language` or `language_field` in the recipe")
+            contents = {str(code): record}
+        for code in contents:
             if code not in LANGUAGES:
-                raise DataError(f"{place} has the unknown language code '{code}'{did_you_mean(code, LANGUAGES)}")
-        return parts
+                raise DataError(f"{position} has the unknown language code '{code}'{did_you_mean(code, LANGUAGES)}")
+        return contents
 
-    def _add(self, item: Item, language: str, content: Any, place: str) -> None:
-        query, passage = _text(content, self.query, language, place), _text(content, self.passage, language, place)
+    def _add(self, item: Item, language: str, content: Any, position: str) -> None:
+        query = _joined_text(content, self.query, language, position)
+        passage = _joined_text(content, self.passage, language, position)
         queries, passages, negatives = item.queries, item.passages, item.negatives
         assert isinstance(queries, dict) and isinstance(passages, dict) and isinstance(negatives, dict)  # noqa: PT018
         if language in queries or language in passages:
             raise DataError(
-                f"{place} is another record with the id '{item.id}' in '{language}': name a field that tells records "
-                "apart with `id`"
+                f"{position} repeats the id '{item.id}' in '{language}': set `id` to a field that is unique per record"
             )
         if query:
             queries[language] = query
         if passage:
             passages[language] = passage
-        if self.negative is not None and (texts := _texts(content, self.negative, language, place)):
+        if self.negative is not None and (texts := _texts(content, self.negative, language, position)):
             negatives[language] = texts
 
 
-def _value(record: object, field: str) -> Any:
-    """The value at a dotted path, None where there is none."""
-    for step in field.split("."):
-        if isinstance(record, Mapping):
-            record = record.get(step)
-        elif isinstance(record, list) and step.isdigit():
-            record = record[int(step)] if int(step) < len(record) else None
-        else:
-            return None
-    return record
+def _joined_text(record: object, fields: Fields, language: str, position: str) -> str:
+    """Return the texts at the paths, joined by a space; missing texts are left out."""
+    paths = (fields,) if isinstance(fields, str) else fields
+    texts = [first_value(record, path, language) for path in paths]
+    for text in texts:
+        if text is not None and not isinstance(text, str):
+            names = " ".join(path.replace(PLACEHOLDER, language) for path in paths)
+            raise DataError(f"{position} has no text but {type(text).__name__} in {names}")
+    return " ".join(text.strip() for text in texts if text and text.strip())
 
 
-def _text(record: object, fields: Fields, language: str, place: str) -> str:
-    names = [field.replace("{language}", language) for field in ((fields,) if isinstance(fields, str) else fields)]
-    parts = [_value(record, name) for name in names]
-    for part in parts:
-        if part is not None and not isinstance(part, str):
-            raise DataError(f"{place} has no text but {type(part).__name__} in {' '.join(names)}")
-    return " ".join(part.strip() for part in parts if part and part.strip())
-
-
-def _texts(record: object, fields: Fields, language: str, place: str) -> list[str]:
-    """Hard negatives: one text, or a list of them."""
-    value = _value(record, fields.replace("{language}", language)) if isinstance(fields, str) else None
-    if not isinstance(value, list):
-        text = _text(record, fields, language, place)
+def _texts(record: object, fields: Fields, language: str, position: str) -> list[str]:
+    """Return hard negatives: one text, a list of texts, or all texts of a path with ``*``."""
+    if isinstance(fields, str) and "*" in fields.split("."):
+        texts: Any = [value for value in values(record, fields, language) if value is not None]
+    else:
+        texts = first_value(record, fields, language) if isinstance(fields, str) else None
+    if not isinstance(texts, list):
+        text = _joined_text(record, fields, language, position)
         return [text] if text else []
-    if not all(isinstance(text, str) for text in value):
-        raise DataError(f"{place} has something other than texts in {fields}")
-    return value
+    if not all(isinstance(text, str) for text in texts):
+        raise DataError(f"{position} has something other than texts in {fields}")
+    return texts

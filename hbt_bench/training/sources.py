@@ -1,28 +1,31 @@
-"""Where training items come from: descriptions of sources, as recipes have them, and the readers."""
+"""Sources of training items, as recipes describe them, and their readers.
+
+To add a kind of source, write a class with `kind`, `label`, `read` and `version`, and add it to `SourceSpec`.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from hbt_bench.data import cldr, hub
+from hbt_bench.data import cldr
 from hbt_bench.data.collection import Collection
-from hbt_bench.data.rows import read_rows
-from hbt_bench.errors import DataError, UsageError
+from hbt_bench.data.data_files import first_path
+from hbt_bench.data.records import read_hub, read_rows
+from hbt_bench.errors import DataError
 from hbt_bench.training.parallel import Item, ParallelText
 from hbt_bench.training.records import TEXTS, Records, TrainingSource
 
 
 class CldrFacts(TrainingSource):
-    """The training split of the embedded collection cldr-facts; its held-out languages are in none of its texts.
+    """The training split of the embedded collection cldr-facts, which has no text in the held-out languages.
 
-    The view ``translations`` is a second task for the same facts: a question is the query for its translations.
+    With the view ``translations``, each question is instead the query for its translations.
     """
 
     kind: Literal["cldr-facts"]
@@ -34,7 +37,7 @@ class CldrFacts(TrainingSource):
         return cldr.NAME if self.view == "facts" else f"cldr-{self.view}"
 
     def read(self, folders: Sequence[Path]) -> ParallelText:
-        """Make the facts; no folder is looked at."""
+        """Build the items; `folders` are not used."""
         collection = cldr.read("train")
         if self.view == "facts":
             return from_collection(collection)
@@ -44,9 +47,16 @@ class CldrFacts(TrainingSource):
         items = [Item(question, versions, versions) for question, versions in texts.items()]
         return ParallelText.from_items(self.label, items, bitext=True)
 
+    def version(self, folders: Sequence[Path]) -> str:
+        """Return the CLDR version, on which the facts depend."""
+        return cldr.cldr_version()
+
 
 class FileData(Records):
-    """Records in a file of JSON lines, CSV or TSV, plain or gzip, given relative to a data folder or to the recipe."""
+    """Records in a JSON lines, CSV or TSV file, plain or gzipped; the path is relative to a data folder or the recipe.
+
+    For example, ``{kind: file, path: train/mlqa.jsonl.gz, query: question, passage: context}`` in a recipe.
+    """
 
     kind: Literal["file"]
     path: str
@@ -59,21 +69,26 @@ class FileData(Records):
     def read(self, folders: Sequence[Path]) -> ParallelText:
         """Read the file from the first of `folders` that has it.
 
-        Raises `DataError` for a file that is missing or damaged, naming the line.
+        Raises `DataError` if the file is missing, and with the line if it is damaged.
         """
-        path = next((folder / self.path for folder in folders if (folder / self.path).is_file()), None)
+        path = first_path(folders, self.path, Path.is_file)
         if path is None:
-            looked = ", ".join(str(folder) for folder in folders)
-            raise DataError(f"there is no {self.path} in {looked}: give the folder that has it with --data-dir")
+            searched = ", ".join(str(folder) for folder in folders)
+            raise DataError(f"there is no {self.path} in {searched}: name the folder that has it with --data-dir")
         return self.items(self.label, ((row.where, row.fields) for row in read_rows(path)))
+
+    def version(self, folders: Sequence[Path]) -> str:
+        """Return the SHA-256 of the file, or "missing"."""
+        path = first_path(folders, self.path, Path.is_file)
+        return _file_hash(path.resolve(), path.stat().st_mtime_ns) if path else "missing"
 
 
 class HubData(Records):
-    """A data set on the Hugging Face hub, or a folder in the same form.
+    """A data set on the Hugging Face hub, or a folder in the same layout.
 
-    `configs`, `folders` or `splits` name the configuration, the folder of the repository or the split of each language;
-    their records are matched by `id`, or by row with ``align: row`` as the translations of mMARCO are. Code that a data
-    set brings along is never run: of one that needs it, as mMARCO does, the hub's own Parquet copies have folders.
+    `configs`, `folders` or `splits` name the configuration, the repository's folder or the split of each language.
+    Their records are matched by `id`, or by row with ``align: row``, which fits the translations of mMARCO. Code of a
+    data set never runs; if a data set needs it, as mMARCO does, name `folders` of the hub's own Parquet copies.
     """
 
     kind: Literal["hub"]
@@ -100,56 +115,35 @@ class HubData(Records):
         return self.name or self.dataset.rstrip("/").rpartition("/")[2]
 
     def read(self, folders: Sequence[Path]) -> ParallelText:
-        """Load it with the `datasets` library; raises `DataError` when it cannot be had or is of another form."""
+        """Load the data set, from the first of `folders` that has it or from the hub; raises `DataError`."""
         return self.items(self.label, self._records(folders))
 
+    def version(self, folders: Sequence[Path]) -> str:
+        """Return nothing: the revision identifies the content."""
+        return ""
+
     def _records(self, folders: Sequence[Path]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        local = next((folder / self.dataset for folder in folders if (folder / self.dataset).is_dir()), None)
-        if local is None:
-            hub.check_remote(self.dataset)
-        name = str(local or self.dataset)
+        source = first_path(folders, self.dataset, Path.is_dir) or self.dataset
         for language in [*self.configs, *self.folders, *self.splits] or [""]:
             config, split = self.configs.get(language), self.splits.get(language, self.split)
-            inside = self.folders.get(language)
-            for row, record in enumerate(self._load(name, config, inside, split)):
-                if row == self.limit:
+            folder = self.folders.get(language)
+            rows = read_hub(source, self.revision, config, split, folder=folder)
+            for number, row in enumerate(rows):
+                if number == self.limit:
                     break
-                found = dict(record)
+                record = dict(row.fields)
                 if self.align == "row":
-                    found[self.id] = str(row)
-                if language and TEXTS not in found:
-                    found = {self.id: found.get(self.id, str(row)), **found, TEXTS: {language: record}}
-                yield f"{self.label}, row {row} of {config or inside or split}", found
-
-    def _load(self, name: str, config: str | None, folder: str | None, split: str) -> Iterator[Mapping[str, Any]]:
-        from datasets import load_dataset
-
-        local = Path(name).is_dir()
-        # the library's cache tells local folders apart by their last name only, so they get one that is thrown away
-        with tempfile.TemporaryDirectory() if local else contextlib.nullcontext() as cache:
-            try:
-                yield from load_dataset(
-                    name,
-                    config,
-                    data_dir=folder,
-                    split=split,
-                    revision=self.revision,
-                    streaming=local,
-                    cache_dir=cache,
-                )
-            except Exception as error:  # the library and its file formats raise anything
-                reason = " ".join(str(error).split())[:200]
-                raise DataError(
-                    f"the data set {self.dataset} cannot be loaded ({type(error).__name__}: {reason}): check its name, "
-                    "configuration and split, and the network"
-                ) from error
+                    record[self.id] = str(number)
+                if language and TEXTS not in record:
+                    record = {self.id: record.get(self.id, str(number)), **record, TEXTS: {language: row.fields}}
+                yield f"{self.label}, row {number} of {config or folder or split}", record
 
 
 SourceSpec = Annotated[CldrFacts | FileData | HubData, Field(discriminator="kind")]
 
 
 def expand(entry: object) -> object:
-    """A source as a recipe may abbreviate it: ``cldr-facts`` for the mapping that names its kind."""
+    """Write out an abbreviated source: ``cldr-facts`` becomes the mapping with its kind."""
     if entry == cldr.NAME:
         return {"kind": cldr.NAME}
     if isinstance(entry, Mapping) and "kind" not in entry and "path" in entry:
@@ -158,7 +152,7 @@ def expand(entry: object) -> object:
 
 
 def from_collection(collection: Collection) -> ParallelText:
-    """The questions of a collection with the relevant document that each language has for them."""
+    """Return the questions of a collection, each with its first relevant document in each language."""
     items: dict[str, Item] = {}
     for row, query in enumerate(collection.queries):
         item = items.setdefault(query.question, Item(query.question, {}, {}))
@@ -171,10 +165,8 @@ def from_collection(collection: Collection) -> ParallelText:
     return ParallelText.from_items(collection.name, items.values())
 
 
-def data_folders(data_dir: Path | None, beside: Path | None) -> tuple[Path, ...]:
-    """Where files of sources are looked for: the data folder, then beside the recipe, then here."""
-    environment = os.environ.get("HBT_BENCH_DATA")
-    chosen = data_dir or (Path(environment) if environment else None)
-    if chosen is not None and not chosen.is_dir():
-        raise UsageError(f"the data folder {chosen} does not exist")
-    return tuple(dict.fromkeys(folder for folder in (chosen, beside, Path()) if folder is not None))
+@cache
+def _file_hash(path: Path, modified: int) -> str:
+    """Return the SHA-256 of a file; `modified`, the time of its last change, is part of the cache's key."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from pathlib import Path
 
 import mteb
 import numpy as np
@@ -12,11 +11,12 @@ import pytest
 
 from hbt_bench.data import mteb_reader
 from hbt_bench.data.collection import Collection, Document, Query
-from hbt_bench.data.rows import read_rows
+from hbt_bench.data.records import read_rows
 from hbt_bench.errors import DataError, UsageError
-from hbt_bench.measures.bias import Bias, scores
+from hbt_bench.measures.bias import Bias
+from hbt_bench.measures.scores import bias_scores
 from hbt_bench.mteb.tasks import ParallelRetrieval, SharedPass
-from hbt_bench.tasks import registry
+from hbt_bench.tasks.registry import TaskRegistry, shipped_folder
 from hbt_bench.tasks.task import TaskSpec
 from tests.factories import TestEncoder, hashed, hub_data_set, retrieval_configs
 
@@ -137,9 +137,9 @@ def test_ids_of_miracl_say_nothing_across_languages(stand_in):
     assert "rank_distance" not in entry
     assert "remove_same_language" not in entry
     assert "same_language_excess@10" in entry
-    with pytest.raises(DataError, match="rank distance compares the translations of an answer, and here"):
+    with pytest.raises(DataError, match="rank distance"):
         Bias(pool, shared.ranks).rank_distance()
-    assert "rank_distance" not in scores(Bias(pool, shared.ranks))["yo"]
+    assert "rank_distance" not in bias_scores(Bias(pool, shared.ranks))["yo"]
 
 
 def test_topics_that_are_parallel_share_their_documents(stand_in):
@@ -214,7 +214,7 @@ def mlqa(stand_in, question="a" * 40):
 def test_language_pairs_of_mlqa(stand_in):
     mlqa(stand_in)
     source = {"task": "MLQARetrieval", "languages": ["de", "en"], "parallel": "documents", "split": "test"}
-    with pytest.raises(DataError, match="say `pairs: query-document` or `pairs: document-query` in the source"):
+    with pytest.raises(DataError, match="`pairs: query-document` or `pairs: document-query`"):
         spec(**source).load()
     pool = spec(**source, pairs="document-query", id_digits=40).load()
     assert sorted(document.text for document in pool.documents) == ["eins", "one", "two", "zwei"]
@@ -227,7 +227,7 @@ def test_language_pairs_of_mlqa(stand_in):
 def test_ids_that_are_numbered_anew_are_refused(stand_in):
     mlqa(stand_in, question="17")
     source = {"task": "MLQARetrieval", "languages": ["de", "en"], "parallel": "documents", "split": "test"}
-    with pytest.raises(DataError, match="MLQARetrieval has the query id '17', not one of 40 hexadecimal digits"):
+    with pytest.raises(DataError, match="MLQARetrieval has the query id '17', .* 40 hexadecimal digits"):
         spec(**source, pairs="document-query", id_digits=40).load()
 
 
@@ -315,7 +315,7 @@ def test_pairs_with_english_share_equal_english_sentences(stand_in):
         ({"task": "NoSuchTask"}, UsageError, "'NoSuchTask' not found"),
         ({"task": "XQuADRetrieval", "languages": ["sw"]}, DataError, "has no subset or language 'sw' for 'sw'"),
         ({"task": "XQuADRetrieval", "split": "test"}, DataError, r"has no split 'test' \(it has validation\)"),
-        ({"task": "MTOPIntentClassification"}, DataError, "is a Classification task: retrieval and bitext"),
+        ({"task": "MTOPIntentClassification"}, DataError, "is a Classification task"),
     ],
 )
 def test_what_cannot_be_pooled(source, error, text):
@@ -328,9 +328,7 @@ def test_a_data_set_out_of_reach_is_one_sentence(stand_in, tmp_path):
     with pytest.raises(DataError) as caught:
         spec(task="XQuADRetrieval", languages=["de"]).load()
     assert str(caught.value).startswith(f"cannot load the data set {tmp_path}")
-    assert str(caught.value).endswith(
-        "connect to the network once, after which the copy in the cache of `datasets` is enough"
-    )
+    assert "connect to the network once" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -350,9 +348,11 @@ def real_flores(stand_in, data_dir):
     """1,545 sentences of FLORES-200 as MTEB's data set has them, and the same from the local copy's definition."""
     rows = [row.fields["texts"] for row in read_rows(data_dir / "ood" / "flores200-sib200.jsonl.gz")]
     stand_in({"default": {"devtest": [{label: row[code] for code, label in REAL.items()} for row in rows]}})
-    registry.add(Path(__file__).parents[1] / "tasks" / "ood")
-    yield rows, registry.definitions()["flores-ood"].load(list(REAL), data_dir)
-    registry.forget()
+    return rows, flores_ood().load(list(REAL), data_dir)
+
+
+def flores_ood():
+    return TaskRegistry([shipped_folder() / "ood"]).specs["flores-ood"]
 
 
 def bitext_scores(encode, pairs):
@@ -393,7 +393,7 @@ def words_of(text):
 def test_real_bitext_has_mtebs_accuracy(real_flores):
     """Each direction's R@1 is the accuracy of MTEB's bitext mining, for an encoder that is right now and then."""
     _, local = real_flores
-    found = cross_scores(registry.definitions()["flores-ood"], local, words_of)
+    found = cross_scores(flores_ood(), local, words_of)
     pairs = [("en", "de"), ("sw", "en"), ("de", "yo"), ("yo", "sw")]
     theirs = bitext_scores(words_of, pairs)
     for pair in pairs:
