@@ -18,7 +18,7 @@ from hbt_bench.measures.registry import MEASURES
 from hbt_bench.mteb.shared_pass import MtebEncoder
 from hbt_bench.ranking.dense import DenseScorer
 from hbt_bench.ranking.ranks import rank
-from hbt_bench.tasks.registry import definitions
+from hbt_bench.tasks.registry import TaskRegistry
 
 
 def main() -> int:
@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--vectors", choices=KINDS, default="minilm")
     options = parser.parse_args()
-    collection = definitions()[options.collection].load(data_dir=options.data_dir)
+    collection = TaskRegistry().specs[options.collection].load(data_dir=options.data_dir)
     encoder = encoder_for(collection, options.vectors)
     scorer = DenseScorer.of(collection, MtebEncoder(encoder, None, {"batch_size": 512}))  # type: ignore[arg-type]
     ranks, _ = rank(collection, scorer, confidences=False)

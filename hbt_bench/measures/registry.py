@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from hbt_bench.data.collection import TextlessCollection
 from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.identity.task_name import MODES, Mode
 from hbt_bench.measures.bias import DEPTH, Bias, require_translations
@@ -106,6 +107,10 @@ class Measure:
     def heading_in(self, mode: Mode) -> str:
         """Return the heading of a column, such as ``multi AP ↑``."""
         return f"{self.heading or self.title_in(mode)} {self.arrow}"
+
+    def applies_to(self, judgements: TextlessCollection, mode: Mode) -> bool:
+        """Return whether the measure is defined for a collection in one mode."""
+        return mode in self.modes and (judgements.parallel or not self.needs_translations)
 
     def pool_values(self, bias: Bias) -> Array:
         """Return the value of every query of a collection in the pool, (queries,), NaN for none.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,10 +11,11 @@ import numpy as np
 from hbt_bench.data.collection import TextlessCollection
 from hbt_bench.errors import DataError
 from hbt_bench.identity.task_name import MODES, Mode, TaskName
-from hbt_bench.measures.ranking import Array, Ranking
-from hbt_bench.measures.registry import MEASURES
+from hbt_bench.measures.ranking import Array
+from hbt_bench.measures.registry import MEASURES, Measure
+from hbt_bench.measures.scores import ModeRanks
 from hbt_bench.ranking.ranks import Ranks
-from hbt_bench.ranking.subsets import judged_subsets
+from hbt_bench.ranking.subsets import subsets
 from hbt_bench.results.ranks_file import StoredRanks
 from hbt_bench.results.result import Result
 from hbt_bench.stats.seeds import SeedQuestionMean
@@ -28,28 +29,29 @@ def question_values(
     judgements: TextlessCollection,
     ranks: Ranks,
     modes: Sequence[Mode],
-    measure: Callable[[Ranking], Array],
+    measure: Measure,
     language: str = "",
 ) -> Array:
     """Return values per question, (questions,), with the macro average as their mean; NaN for a question not asked.
 
     The macro average is the mean over the queries of each subset, then over the subsets, then over `modes`. With
-    `language`, only subsets with queries in that language count.
+    `language`, only subsets with queries in that language count. Raises `DataError` if the measure does not apply to
+    the collection.
     """
     total = np.zeros(int(judgements.questions.max()) + 1)
     asked = np.zeros(len(total), dtype=bool)
     for mode in modes:
-        subsets = []
-        for judged in judged_subsets(judgements, mode):
-            if language in ("", judged.subset.queries):
-                values = measure(Ranking.from_ranks(judgements, ranks, judged))
-                finite = np.isfinite(values)
-                if finite.any():
-                    subsets.append((judgements.questions[judged.rows[finite]], values[finite] / finite.sum()))
-        if not subsets:
+        names = [subset.name for subset in subsets(judgements.languages, mode) if language in ("", subset.queries)]
+        mode_ranks = ModeRanks(judgements, ranks, mode, names)
+        parts = []
+        for judged, values in zip(mode_ranks.subsets, mode_ranks.values(measure), strict=True):
+            finite = np.isfinite(values)
+            if finite.any():
+                parts.append((judgements.questions[judged.rows[finite]], values[finite] / finite.sum()))
+        if not parts:
             return np.full(len(total), np.nan)
-        for questions, contributions in subsets:
-            np.add.at(total, questions, contributions / len(subsets) / len(modes))
+        for questions, contributions in parts:
+            np.add.at(total, questions, contributions / len(parts) / len(modes))
             asked[questions] = True
     return np.where(asked, total * asked.sum(), np.nan)
 
@@ -156,7 +158,7 @@ def _mean_score(job: Evaluate, results: Sequence[Result], stored: StoredRanks | 
         return ModelScore(results[0].scores[MAIN_SCORE])
     evaluated = {TaskName.parse(result.task).mode for result in results}
     modes = [mode for mode in MODES if mode in evaluated]
-    values = question_values(stored.judgements, stored.ranks, modes, Ranking.average_precision)
+    values = question_values(stored.judgements, stored.ranks, modes, MEASURES["AP"])
     return ModelScore.from_questions(values, _collection(job))
 
 
@@ -170,11 +172,11 @@ def _task_scores(
             yield ScoreKey(job.group, result.task, MAIN_SCORE), ModelScore(result.scores[MAIN_SCORE])
             continue
         for measure in MEASURES:
-            if not measure.headline or mode not in measure.modes or measure.from_ranking is None:
+            if not measure.headline or not measure.applies_to(stored.judgements, mode):
                 continue
             by_language = stored.judgements.languages if measure.name == "AP" and mode == "multi" else ()
             for language in ("", *by_language):
-                values = question_values(stored.judgements, stored.ranks, [mode], measure.from_ranking, language)
+                values = question_values(stored.judgements, stored.ranks, [mode], measure, language)
                 if np.isfinite(values).any():
                     score = ModelScore.from_questions(values, _collection(job))
                     if not language:
