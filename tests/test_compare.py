@@ -314,7 +314,7 @@ def test_damaged_files(planted):
     with pytest.raises(OutputError, match="cannot read the ranks"):
         on(planted)
     (folder / FILE).write_text("{")
-    with pytest.raises(OutputError, match="is no result of hbt-bench, or damaged"):
+    with pytest.raises(OutputError, match="is not a result of hbt-bench, or damaged"):
         on(planted)
 
 

@@ -297,7 +297,7 @@ def test_the_command_finds_a_checkpoint_by_its_content(tmp_path, capsys):
     (checkpoint / "README.md").unlink(missing_ok=True)
     assert command(["card", str(checkpoint), "--results", str(NEW)]) == 3
     assert f"there are no complete results of {checkpoint}" in capsys.readouterr().err
-    revision = Checkpoint.at(checkpoint).revision
+    revision = Checkpoint.from_folder(checkpoint).revision
     shutil.copytree(next(NEW.glob("*/*")), tmp_path / "r" / "local__ckpt" / revision)
     for path in (tmp_path / "r").rglob("*Retrieval*.json"):
         path.write_text(path.read_text().replace('"revision": "k0.9-b0.4"', f'"revision": "{revision}"', 1))
@@ -308,9 +308,9 @@ def test_the_command_finds_a_checkpoint_by_its_content(tmp_path, capsys):
     shutil.copytree(tmp_path / "r", tmp_path / "r" / "copy")  # the same results twice count once
     assert command(["card", str(checkpoint), "--results", str(tmp_path / "r")]) == 0
     assert len(entries(card.read_text())) == 10
-    assert "3 results have the signature of what" in capsys.readouterr().err
+    assert "3 results have the same signature" in capsys.readouterr().err
     shutil.rmtree(tmp_path / "r" / "copy")
-    assert Checkpoint.at(checkpoint).revision == revision
+    assert Checkpoint.from_folder(checkpoint).revision == revision
     before = card.stat().st_mtime_ns
     assert command(["card", str(checkpoint), "--results", str(tmp_path / "r")]) == 0
     assert card.stat().st_mtime_ns == before

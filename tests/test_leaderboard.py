@@ -404,11 +404,11 @@ def test_the_same_result_twice_counts_once(tmp_path, capsys, messages):
     assert row["incomplete"] == []
     folders = [str(path.relative_to(tmp_path).parent) for path in (whole, part)]
     assert folders == ["b/hbt-bench__bm25/k0.9-b0.4", "a/hbt-bench__bm25/k0.9-b0.4"]
-    assert f"{tmp_path}/{folders[1]}: CldrFactsMonolingualRetrieval_de_en.json has the signature" in told.err
-    assert f"{tmp_path}/{folders[0]}: 2 results have the signature of what {tmp_path}/{folders[1]} has too" in told.err
+    assert f"{tmp_path}/{folders[1]}: CldrFactsMonolingualRetrieval_de_en.json has the same signature" in told.err
+    assert f"{tmp_path}/{folders[0]}: 2 results have the same signature as in {tmp_path}/{folders[1]}" in told.err
     assert len(told.err.splitlines()) == 2
     frame = hbt_bench.load_results(tmp_path)
-    assert any("2 results have the signature" in message for message in messages)
+    assert any("2 results have the same signature" in message for message in messages)
     once = hbt_bench.load_results(FIXTURE)
     assert len(frame) == len(once)
     assert set(frame["subset"]) == set(once["subset"])

@@ -1,4 +1,4 @@
-"""The main job: a model and tasks in, results on disk out; what is there already is not done again."""
+"""Evaluation of a model on tasks, with results on disk. Existing results are not computed again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hbt_bench.data import hub
 from hbt_bench.data.collection import Collection
@@ -27,16 +27,34 @@ from hbt_bench.results import store
 from hbt_bench.results.intervals import Intervals
 from hbt_bench.results.store import Result
 from hbt_bench.tasks.registry import Selection
+from hbt_bench.tasks.task import TaskSpec
+
+if TYPE_CHECKING:
+    from hbt_bench.mteb.shared_pass import SharedPass
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One run: `selections` of tasks for one model, with results under `output`.
+    """One run of one model on tasks.
 
-    `languages` restricts the collections, `data_dir` is where data files lie. `keep_embeddings` leaves the vectors in
-    the cache after success; a run that was killed finds them there in any case. `processes` share the work.
+    For example, the three tasks of XQuAD-R with BM25::
+
+        from hbt_bench import Evaluation, ModelRequest, select_tasks
+
+        results = Evaluation(ModelRequest("bm25"), select_tasks("xquad-r"), Path("results")).run()
+
+    Attributes:
+        model: The model.
+        selections: The tasks.
+        output: The folder of the results.
+        languages: The languages to which the collections are restricted, None for all.
+        data_dir: The folder of the data files.
+        batch_size: Texts per batch.
+        keep_embeddings: Leave the vectors in the cache after success. A run that was killed finds them there anyway.
+        overwrite: Evaluate again if there are results.
+        processes: The processes that share the work.
     """
 
     model: ModelRequest
@@ -50,68 +68,76 @@ class Evaluation:
     processes: Processes = field(default=ALONE, compare=False)
 
     def run(self) -> list[Result]:
-        """Evaluate and return one result a task, in the order of `selections`.
+        """Evaluate and return a result for each task, in the order of `selections`.
 
-        Of several processes the first writes and returns results, the others return nothing. Everything that can be
-        checked without the model is checked first. Raises the errors of `hbt_bench.errors`.
+        With several processes, only the first writes and returns results. Everything that can be checked without the
+        model is checked first. Raises the errors of `hbt_bench.errors`.
         """
         check_writable(self.output)
         check_writable(cache_dir(), "set HBT_BENCH_CACHE to another folder")
-        ours = [selection.spec for selection in self.selections if selection.spec]
-        for spec in ours:
+        specs = [selection.spec for selection in self.selections if selection.spec]
+        for spec in specs:
             spec.select(self.languages)
-        collections = {spec.name: spec.load(self.languages, self.data_dir) for spec in ours}
-        known = self._known_results(collections) if self._writes else None
-        if self.processes.share(known is not None):
-            return known or []
+        collections = {spec.name: spec.load(self.languages, self.data_dir) for spec in specs}
+        stored = self._stored_results(collections) if self._writes else None
+        if self.processes.share(stored is not None):
+            return stored or []
         self.model.spare_retries()  # before the hub's client is imported and reads its settings
         from hbt_bench.mteb.tasks import quiet_libraries
 
         quiet_libraries()
-        if ours and self.model.checkpoint and self.model.checkpoint.kind == "CrossEncoder":
-            raise ModelError(
-                f"{self.model.name} is a cross-encoder, which re-ranks candidates it is given: {ours[0].name} ranks "
-                "whole collections, so evaluate it on a reranking task of MTEB's"
-            )
-        if self.languages and len(ours) < len(self.selections):
+        self._check_kind(specs)
+        if self.languages and len(specs) < len(self.selections):
             log.warning("--languages does not restrict MTEB's own tasks")
-        if self.model.checkpoint and self.model.checkpoint.kind == "transformers":
-            log.warning(f"{self.model.name} is a plain transformers model: its vectors are made by mean pooling")
         request = self.model
         if request.device is None and self.processes.count > 1:
             request = replace(request, device=local_device())
         model = request.load()
-        meta = model.mteb_model_meta
-        store = EmbeddingStore(cache_dir() / "embeddings", self._vectors_depend_on(meta))
+        vectors = EmbeddingStore(cache_dir() / "embeddings", self._vector_identity(model.mteb_model_meta))
         if self.overwrite:
-            store.clear()
-        with store.in_use():
-            found = [result for one in self.selections for result in self._select(one, collections, model, store)]
-            self.processes.gather(None)  # nobody lacks a vector any more
+            vectors.clear()
+        with vectors.in_use():
+            results = [
+                result
+                for selection in self.selections
+                for result in self._evaluate_selection(selection, collections, model, vectors)
+            ]
+            self.processes.gather(None)  # wait until no process needs a vector
         if not self.keep_embeddings:
-            store.clear()
-        return [result for result in found if result is not None]
+            vectors.clear()
+        return [result for result in results if result is not None]
 
     @property
     def _writes(self) -> bool:
-        """Whether this process is the one that reads and writes results."""
+        """Whether this process reads and writes results."""
         return self.processes.rank == 0
 
-    def _vectors_depend_on(self, meta: Any) -> str:
-        """What makes vectors of equal texts differ: model, prompts, device, batches and the libraries that encode."""
+    def _check_kind(self, specs: Sequence[TaskSpec]) -> None:
+        """Raise `ModelError` for a cross-encoder, and warn of a folder without a pooling layer."""
+        kind = self.model.checkpoint.kind if self.model.checkpoint else None
+        if kind == "CrossEncoder" and specs:
+            raise ModelError(
+                f"{self.model.name} is a cross-encoder, which only re-ranks given candidates, but {specs[0].name} "
+                "ranks whole collections. Evaluate it on one of MTEB's reranking tasks."
+            )
+        if kind == "transformers":
+            log.warning(f"{self.model.name} is a plain transformers model. Its vectors are made by mean pooling.")
+
+    def _vector_identity(self, meta: Any) -> str:
+        """Return the identity of a text's vector: model, prompts, device, batch size and library versions."""
         libraries = ("torch", "transformers", "sentence-transformers", "mteb", "hbt-bench")
         versions = " ".join(f"{name} {version(name)}" for name in libraries)
-        device = (self.model.device or "").partition(":")[0]  # one GPU or the other
+        device = (self.model.device or "").partition(":")[0]  # all GPUs give the same vectors
         settings = f"{self.model.prompt_label}|{meta.experiment_kwargs}|{device}|{self.batch_size}"
         return f"{meta.name}@{meta.revision}|{settings}|{versions}"
 
-    def _known_results(self, collections: Mapping[str, Collection]) -> list[Result] | None:
-        """All results from disk, when the model's identity is known and nothing is missing: then nothing is loaded."""
+    def _stored_results(self, collections: Mapping[str, Collection]) -> list[Result] | None:
+        """Return all results from disk, without loading the model; None if any is missing."""
         identity = self.model.identity
         if identity is None or self.overwrite:
             return None
         folder = store.model_folder(self.output, *identity, _experiment_name(self.model.experiment))
-        known = []
+        results = []
         for selection in self.selections:
             if selection.spec is None:
                 return None
@@ -122,11 +148,11 @@ class Evaluation:
                 result = store.find(path, str(signature))
                 if result is None:
                     return None
-                known.append(result)
-        return known
+                results.append(result)
+        return results
 
-    def _select(
-        self, selection: Selection, collections: Mapping[str, Collection], model: Any, store: EmbeddingStore
+    def _evaluate_selection(
+        self, selection: Selection, collections: Mapping[str, Collection], model: Any, vectors: EmbeddingStore
     ) -> list[Result | None]:
         from hbt_bench.mteb import tasks
 
@@ -135,57 +161,34 @@ class Evaluation:
 
             task = mteb.get_task(selection.stock)
             hub.check_remote(task.metadata.dataset["path"])
-            return [self._task(task, model, None)]
+            return [self._evaluate_task(task, model, None)]
         shared = tasks.SharedPass(selection.spec, collections[selection.spec.name])
-        shared.store = store
+        shared.store = vectors
         shared.processes = self.processes
         shared.prompt_label = self.model.prompt_label
-        return [self._task(tasks.ParallelRetrieval(shared, mode), model, shared) for mode in selection.modes]
+        return [self._evaluate_task(tasks.ParallelRetrieval(shared, mode), model, shared) for mode in selection.modes]
 
-    def _task(self, task: Any, model: Any, shared: Any) -> Result | None:
-        import mteb
-
+    def _evaluate_task(self, task: Any, model: Any, shared: SharedPass | None) -> Result | None:
+        """Return the result of one task, from disk or a new one; `shared` is None for one of MTEB's own tasks."""
         meta = model.mteb_model_meta
-        name = task.metadata.name
         folder = store.model_folder(self.output, meta.name, meta.revision, meta.experiment_name)
-        path = folder / f"{name}.json"
-        if shared:
-            signature = str(task.signature(f"{meta.name}@{meta.revision}"))
-        else:
-            data = _data_revision(task)
-            signature = str(
-                Signature(name, "mteb", data, f"{meta.name}@{meta.revision}", self.model.prompt_label, "mteb")
-            )
-        done = store.find(path, signature) if self._writes and not self.overwrite else None
-        if self.processes.share(done is not None):
-            return done
+        path = folder / f"{task.metadata.name}.json"
+        signature = self._signature(task, meta, shared)
+        stored = store.find(path, signature) if self._writes and not self.overwrite else None
+        if self.processes.share(stored is not None):
+            return stored
         if not self._writes:
-            self._help(task, model, shared)
+            self._share_work(task, model, shared)
             return None
-        try:
-            evaluated = mteb.evaluate(
-                model,
-                task,
-                cache=None,
-                co2_tracker=False,
-                encode_kwargs={"batch_size": self.batch_size},
-                show_progress_bar=False,
-            ).task_results[0]
-            content = _mteb_json(evaluated)
-        except HbtBenchError:
-            raise
-        except MemoryError:
-            raise
-        except Exception as error:  # MTEB and the model's own code may raise anything
-            raise ModelError(f"{meta.name} failed on {name}: {type(error).__name__}: {_one_line(error)}") from error
-        intervals = None
+        content = self._run_mteb(task, model)
+        intervals = ranks = None
         if shared and shared.ranks is not None:
-            intervals = Intervals.from_ranks(shared.collection, shared.ranks, task.mode)
-            ranks = folder / shared.spec.ranks_name(shared.languages)
             collection = shared.collection
+            intervals = Intervals.from_ranks(collection, shared.ranks, task.mode)
+            ranks = folder / shared.spec.ranks_name(shared.languages)
             store.StoredRanks(collection.fingerprint, collection, shared.ranks).write(ranks)
-        about = {
-            "task": task.name if shared else name,
+        summary = {
+            "task": task.name if shared else task.metadata.name,
             "model": meta.name,
             "revision": meta.revision,
             "signature": signature,
@@ -193,16 +196,42 @@ class Evaluation:
             "stock": shared is None,
             "prompts": None if self.model.prompts is None else vars(self.model.prompts),
             "clean": shared.collection.unshifted if shared else None,
-            "ranks": ranks.name if shared and shared.ranks is not None else None,
-            "parameters": _parameters(model),
+            "ranks": ranks.name if ranks else None,
+            "parameters": _count_parameters(model),
             "speed": shared.speed if shared else None,
             "device": _device(model),
             "training": self.model.checkpoint.recipe if self.model.checkpoint else {},
         }
-        return store.write(path, content, about, meta.to_dict(), intervals)
+        return store.write(path, content, summary, meta.to_dict(), intervals)
 
-    def _help(self, task: Any, model: Any, shared: Any) -> None:
-        """Do a share of a task that the first process evaluates; what is not made of vectors is its alone."""
+    def _signature(self, task: Any, meta: Any, shared: SharedPass | None) -> str:
+        model = f"{meta.name}@{meta.revision}"
+        if shared:
+            return str(task.signature(model))
+        return str(Signature(task.metadata.name, "mteb", _data_revision(task), model, self.model.prompt_label, "mteb"))
+
+    def _run_mteb(self, task: Any, model: Any) -> dict[str, Any]:
+        """Evaluate one task and return MTEB's JSON. Raises `ModelError` if MTEB or the model's code fails."""
+        import mteb
+
+        try:
+            results = mteb.evaluate(
+                model,
+                task,
+                cache=None,
+                co2_tracker=False,
+                encode_kwargs={"batch_size": self.batch_size},
+                show_progress_bar=False,
+            )
+            return _mteb_json(results.task_results[0])
+        except (HbtBenchError, MemoryError):
+            raise
+        except Exception as error:  # MTEB and the model's own code may raise anything
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            raise ModelError(f"{model.mteb_model_meta.name} failed on {task.metadata.name}: {reason}") from error
+
+    def _share_work(self, task: Any, model: Any, shared: SharedPass | None) -> None:
+        """Do this process's share of a task that the first process evaluates. Only work with vectors is shared."""
         from hbt_bench.mteb.tasks import is_ours
 
         if shared and is_ours(model) and not isinstance(model, ScoringModel):
@@ -210,40 +239,37 @@ class Evaluation:
 
 
 def _mteb_json(task_result: Any) -> dict[str, Any]:
-    """A task result in the form, and with the rounding, in which MTEB writes it."""
+    """Return a task result as MTEB writes it, with MTEB's rounding."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "result.json")
         task_result.to_disk(path)
         content: dict[str, Any] = json.loads(path.read_bytes())
-    for key in (
-        "evaluation_time",
-        "kg_co2_emissions",
-    ):  # of a task put together of others it is NaN, which JSON has not
+    for key in ("evaluation_time", "kg_co2_emissions"):  # NaN for a task that consists of other tasks
         if isinstance(value := content.get(key), float) and not math.isfinite(value):
             content[key] = None
     return content
 
 
 def _data_revision(task: Any) -> str:
-    """MTEB's commit of the data; for a task that MTEB puts together of others, a hash of theirs."""
-    parts = getattr(task.metadata, "tasks", None)
-    if not parts:
+    """Return MTEB's commit of the data, or a hash of the commits for a task that consists of other tasks."""
+    tasks = getattr(task.metadata, "tasks", None)
+    if not tasks:
         return str(task.metadata.revision)
-    revisions = " ".join(f"{part.metadata.name}@{part.metadata.revision}" for part in parts)
+    revisions = " ".join(f"{member.metadata.name}@{member.metadata.revision}" for member in tasks)
     return hashlib.sha256(revisions.encode()).hexdigest()[:16]
 
 
-def _parameters(model: Any) -> int | None:
-    """How many parameters a model has, from its metadata or counted."""
-    known: int | None = model.mteb_model_meta.n_parameters
+def _count_parameters(model: Any) -> int | None:
+    """Return the number of a model's parameters, from its metadata or counted; None for a model without weights."""
+    count: int | None = model.mteb_model_meta.n_parameters
     module = getattr(model, "model", None)
-    if known is None and module is not None and hasattr(module, "parameters"):
+    if count is None and module is not None and hasattr(module, "parameters"):
         return sum(parameter.numel() for parameter in module.parameters()) or None
-    return known
+    return count
 
 
 def _device(model: Any) -> str:
-    """What a model ran on, without which its speed says little."""
+    """Return the name of the device, without which a speed means little."""
     import torch
 
     device = torch.device(getattr(getattr(model, "model", None), "device", "cpu"))
@@ -253,13 +279,10 @@ def _device(model: Any) -> str:
 
 
 def _experiment_name(experiment: dict[str, str] | None) -> str | None:
+    """Return MTEB's folder name for settings of an experiment."""
     if not experiment:
         return None
     from mteb.models import ModelMeta
 
     name: str = ModelMeta.create_empty({"experiment_kwargs": experiment}).experiment_name
     return name
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
