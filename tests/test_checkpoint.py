@@ -1,4 +1,4 @@
-"""Models in folders: which bytes are the model, what kind it is, its name and its prompts."""
+"""Checkpoints in local folders: revision, name, kind and prompts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILES = {
 
 
 def save(folder, **changed):
-    """Write a model; `changed` replaces files, and None leaves one out."""
+    """Write a model. `changed` replaces files, and None omits a file."""
     for name, text in {**FILES, **changed}.items():
         if text is not None:
             path = folder / name
@@ -35,7 +35,7 @@ def save(folder, **changed):
 
 
 def revision(folder):
-    return Checkpoint.at(folder).revision
+    return Checkpoint.from_folder(folder).revision
 
 
 @pytest.fixture
@@ -46,25 +46,25 @@ def folder(tmp_path):
 # Identity
 
 
-def test_the_revision_is_that_of_these_bytes(folder):
+def test_revision_is_pinned(folder):
     assert revision(folder) == "6ffc8e3ea0217e6b"
 
 
-def test_folders_of_one_name_with_different_weights_differ(tmp_path):
-    first = Checkpoint.at(save(tmp_path / "a" / "ckpt"))
-    second = Checkpoint.at(save(tmp_path / "b" / "ckpt", **{"model.safetensors": "other weights"}))
+def test_revision_depends_on_weights_not_name(tmp_path):
+    first = Checkpoint.from_folder(save(tmp_path / "a" / "ckpt"))
+    second = Checkpoint.from_folder(save(tmp_path / "b" / "ckpt", **{"model.safetensors": "other weights"}))
     assert first.name == second.name == "local/ckpt"
     assert first.revision != second.revision
 
 
-def test_a_copy_elsewhere_is_the_same_model(folder, tmp_path):
+def test_copy_has_the_same_revision(folder, tmp_path):
     before = revision(folder)
     copied = shutil.copytree(folder, tmp_path / "elsewhere" / "renamed")
-    assert Checkpoint.at(copied).revision == before
-    assert Checkpoint.at(copied).name == "local/renamed"
+    assert Checkpoint.from_folder(copied).revision == before
+    assert Checkpoint.from_folder(copied).name == "local/renamed"
 
 
-def test_the_order_of_creation_does_not_matter(folder, tmp_path):
+def test_revision_ignores_order_of_creation(folder, tmp_path):
     other = tmp_path / "other"
     for name in reversed(FILES):
         (other / name).parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def test_the_order_of_creation_does_not_matter(folder, tmp_path):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_change_of_any_file_of_the_model_changes_the_revision(folder, name):
+def test_every_model_file_changes_the_revision(folder, name):
     before = revision(folder)
     (folder / name).write_text(FILES[name] + " ")
     assert revision(folder) != before
@@ -105,7 +105,7 @@ def test_a_change_of_any_file_of_the_model_changes_the_revision(folder, name):
         "openvino/openvino_model.bin",
     ],
 )
-def test_what_training_leaves_beside_the_model_does_not(folder, name):
+def test_files_of_training_keep_the_revision(folder, name):
     before = revision(folder)
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text("first")
@@ -127,24 +127,23 @@ def test_what_training_leaves_beside_the_model_does_not(folder, name):
         "optimizer.pt.safetensors",
     ],
 )
-def test_one_more_file_of_a_model_does(folder, name):
+def test_additional_model_file_changes_the_revision(folder, name):
     before = revision(folder)
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text("")
     assert revision(folder) != before
 
 
-def test_names_and_contents_do_not_run_together(tmp_path):
-    one = save(tmp_path / "one", **{"tokenizer.json": "ab", "vocab.txt": "c"})
+def test_names_and_contents_are_hashed_separately(tmp_path):
+    original = save(tmp_path / "one", **{"tokenizer.json": "ab", "vocab.txt": "c"})
     moved = save(tmp_path / "two", **{"tokenizer.json": "a", "vocab.txt": "bc"})
     swapped = save(tmp_path / "three", **{"tokenizer.json": "c", "vocab.txt": "ab"})
     renamed = save(tmp_path / "four", **{"tokenizer.json": "ab", "vocab.txt": None, "vocab.tx": "c"})
-    assert len({revision(folder) for folder in (one, moved, swapped, renamed)}) == 4
+    assert len({revision(folder) for folder in (original, moved, swapped, renamed)}) == 4
 
 
-def test_linked_files_count_as_their_content(folder, tmp_path):
-    """Snapshots in the cache of Hugging Face are folders of links."""
-    snapshot = tmp_path / "snapshot"
+def test_linked_files_are_hashed_by_content(folder, tmp_path):
+    snapshot = tmp_path / "snapshot"  # like those in the cache of Hugging Face
     for name in FILES:
         (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
         (snapshot / name).symlink_to(folder / name)
@@ -163,45 +162,45 @@ def test_linked_files_count_as_their_content(folder, tmp_path):
         ("a|b", "local/a-b"),
     ],
 )
-def test_the_name_is_the_folders(tmp_path, directory, name):
-    assert Checkpoint.at(save(tmp_path / directory)).name == name
+def test_name_is_that_of_the_folder(tmp_path, directory, name):
+    assert Checkpoint.from_folder(save(tmp_path / directory)).name == name
 
 
-def test_the_name_is_not_the_cards(folder):
+def test_name_is_not_that_of_the_card(folder):
     (folder / "README.md").write_text("---\nbase_model: org/base\n---\n# org/base\n")
-    assert Checkpoint.at(folder).name == "local/ckpt"
+    assert Checkpoint.from_folder(folder).name == "local/ckpt"
 
 
-def test_the_current_folder_has_a_name(folder, monkeypatch):
+def test_current_folder_has_a_name(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    assert Checkpoint.at(folder.relative_to(folder)).name == "local/ckpt"
+    assert Checkpoint.from_folder(folder.relative_to(folder)).name == "local/ckpt"
 
 
 # Kind
 
 
 @pytest.mark.parametrize("kind", ["SentenceTransformer", "SparseEncoder", "MultiVectorEncoder", "CrossEncoder"])
-def test_the_kind_that_sentence_transformers_declares(tmp_path, kind):
+def test_declared_kind_is_used(tmp_path, kind):
     declared = json.dumps({"model_type": kind})
-    assert Checkpoint.at(save(tmp_path, **{"config_sentence_transformers.json": declared})).kind == kind
+    assert Checkpoint.from_folder(save(tmp_path, **{"config_sentence_transformers.json": declared})).kind == kind
 
 
 @pytest.mark.parametrize("declared", [None, "{}", '{"prompts": {}}'])
-def test_a_folder_with_modules_is_a_sentence_transformer_by_default(tmp_path, declared):
+def test_folder_with_modules_is_a_sentence_transformer(tmp_path, declared):
     model = save(tmp_path, **{"config_sentence_transformers.json": declared})
-    assert Checkpoint.at(model).kind == "SentenceTransformer"
+    assert Checkpoint.from_folder(model).kind == "SentenceTransformer"
 
 
-def test_an_unknown_kind(tmp_path):
+def test_unknown_kind_is_refused(tmp_path):
     model = save(tmp_path, **{"config_sentence_transformers.json": '{"model_type": "Reranker9"}'})
     with pytest.raises(ModelError, match="is a sentence-transformers model of an unknown type, 'Reranker9'"):
-        Checkpoint.at(model)
+        Checkpoint.from_folder(model)
 
 
-def test_a_kind_that_is_no_name(tmp_path):
+def test_kind_must_be_text(tmp_path):
     model = save(tmp_path, **{"config_sentence_transformers.json": '{"model_type": ["CrossEncoder"]}'})
     with pytest.raises(ModelError, match=r"of an unknown type, '\['CrossEncoder'\]'"):
-        Checkpoint.at(model)
+        Checkpoint.from_folder(model)
 
 
 @pytest.mark.parametrize(
@@ -214,29 +213,29 @@ def test_a_kind_that_is_no_name(tmp_path):
         ('{"architectures": ["XLMRobertaForSequenceClassification"]}', "CrossEncoder"),
     ],
 )
-def test_a_folder_without_modules_is_of_transformers(tmp_path, config, kind):
+def test_folder_without_modules_is_transformers_model(tmp_path, config, kind):
     model = save(tmp_path, **{"modules.json": None, "config_sentence_transformers.json": None, "config.json": config})
-    assert Checkpoint.at(model).kind == kind
+    assert Checkpoint.from_folder(model).kind == kind
 
 
-def test_an_adapter_is_of_transformers(tmp_path):
+def test_adapter_is_transformers_model(tmp_path):
     (tmp_path / "adapter_config.json").write_text("{}")
-    assert Checkpoint.at(tmp_path).kind == "transformers"
+    assert Checkpoint.from_folder(tmp_path).kind == "transformers"
 
 
-def test_a_real_model(minilm, tmp_path):
-    checkpoint = Checkpoint.at(minilm)
+def test_revision_of_a_real_model(minilm, tmp_path):
+    checkpoint = Checkpoint.from_folder(minilm)
     assert checkpoint.kind == "SentenceTransformer"
     assert checkpoint.prompts == Prompts()
     assert re.fullmatch("[0-9a-f]{16}", checkpoint.revision)
     copied = shutil.copytree(minilm, tmp_path / "fine-tuned")
-    assert Checkpoint.at(copied).revision == checkpoint.revision
+    assert Checkpoint.from_folder(copied).revision == checkpoint.revision
     with (copied / "model.safetensors").open("r+b") as weights:
         weights.seek(50_000_000)
         byte = weights.read(1)[0]
         weights.seek(50_000_000)
         weights.write(bytes([byte ^ 1]))
-    assert Checkpoint.at(copied).revision != checkpoint.revision
+    assert Checkpoint.from_folder(copied).revision != checkpoint.revision
 
 
 # Prompts
@@ -257,22 +256,14 @@ def test_a_real_model(minilm, tmp_path):
         (None, Prompts("", "")),
     ],
 )
-def test_prompts(tmp_path, configured, prompts):
+def test_prompts_are_read_from_configuration(tmp_path, configured, prompts):
     model = save(tmp_path, **{"config_sentence_transformers.json": json.dumps({"prompts": configured})})
-    assert Checkpoint.at(model).prompts == prompts
+    assert Checkpoint.from_folder(model).prompts == prompts
 
 
-def test_no_configuration_means_no_prompts(tmp_path):
-    assert Checkpoint.at(save(tmp_path, **{"config_sentence_transformers.json": None})).prompts == Prompts("", "")
-
-
-def test_the_label_tells_prompts_apart():
-    prompts = [Prompts("a", ""), Prompts("", "a"), Prompts("a", "b"), Prompts("ab", ""), Prompts("a ", "")]
-    labels = [one.label for one in prompts]
-    assert len(set(labels)) == len(prompts)
-    assert all(re.fullmatch("[0-9a-f]{8}", label) for label in labels)
-    assert Prompts("query: ", "passage: ").label == "53483507"
-    assert Prompts().label == "none"
+def test_model_without_configuration_has_no_prompts(tmp_path):
+    model = save(tmp_path, **{"config_sentence_transformers.json": None})
+    assert Checkpoint.from_folder(model).prompts == Prompts("", "")
 
 
 # Errors
@@ -288,31 +279,26 @@ def test_the_label_tells_prompts_apart():
         ("null", "not a mapping"),
     ],
 )
-def test_a_damaged_configuration(tmp_path, name, text, reason):
+def test_damaged_configuration_is_refused(tmp_path, name, text, reason):
     model = save(tmp_path, **{"modules.json": None, name: text})
     with pytest.raises(ModelError) as caught:
-        Checkpoint.at(model)
+        Checkpoint.from_folder(model)
     assert str(caught.value).startswith(f"{tmp_path / name} is damaged ({reason}")
-    assert str(caught.value).endswith("): save the model again")
 
 
-def test_damaged_prompts(tmp_path):
-    model = Checkpoint.at(save(tmp_path, **{"config_sentence_transformers.json": '{"prompts": ["query: "]}'}))
-    with pytest.raises(ModelError, match=r"is damaged \(its prompts are not a mapping\): save the model again$"):
-        model.prompts  # noqa: B018 -- read for its error
+def test_damaged_prompts_are_refused(tmp_path):
+    model = Checkpoint.from_folder(save(tmp_path, **{"config_sentence_transformers.json": '{"prompts": ["query: "]}'}))
+    with pytest.raises(ModelError, match=r"is damaged \(its prompts are not a mapping\)"):
+        model.prompts  # noqa: B018
 
 
-def test_a_folder_without_a_model(tmp_path):
+def test_folder_without_model_is_refused(tmp_path):
     (tmp_path / "model.safetensors").write_text("weights")
-    with pytest.raises(ModelError) as caught:
-        Checkpoint.at(tmp_path)
-    assert str(caught.value) == (
-        f"{tmp_path} holds no model: a sentence-transformers folder has a modules.json, a transformers folder "
-        "a config.json"
-    )
+    with pytest.raises(ModelError, match="holds no model"):
+        Checkpoint.from_folder(tmp_path)
 
 
-def test_folders_behind_links_are_part_of_the_model(tmp_path):
+def test_linked_folders_are_part_of_the_model(tmp_path):
     revisions = set()
     for name in ("one", "two"):
         (tmp_path / f"base-{name}").mkdir()
@@ -322,17 +308,17 @@ def test_folders_behind_links_are_part_of_the_model(tmp_path):
         (folder / "modules.json").write_text("[]")
         (folder / "0_Transformer").symlink_to(tmp_path / f"base-{name}")
         (folder / "loop").symlink_to(folder)
-        revisions.add(Checkpoint.at(folder).revision)
+        revisions.add(Checkpoint.from_folder(folder).revision)
     assert len(revisions) == 2
 
 
-def test_an_adapter_is_told_apart_by_its_local_base(tmp_path):
+def test_revision_of_adapter_includes_local_base(tmp_path):
     base, adapter = tmp_path / "base", tmp_path / "adapter"
     base.mkdir()
     adapter.mkdir()
     (base / "config.json").write_text("{}")
     (base / "model.safetensors").write_text("before")
     (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}))
-    before = Checkpoint.at(adapter).revision
+    before = Checkpoint.from_folder(adapter).revision
     (base / "model.safetensors").write_text("after")
-    assert Checkpoint.at(adapter).revision != before
+    assert Checkpoint.from_folder(adapter).revision != before

@@ -31,7 +31,7 @@ def test_the_drop_is_the_difference_of_the_results(tmp_path, capsys):
     assert entry["drop"]["AP"] == pytest.approx(clean.scores["AP"] - shifted.scores["AP"])
     assert entry["drop"]["AP"] != 0
     assert Drop.of(clean) == Drop()
-    assert shifted.clean == clean.fields["data"]
+    assert shifted.unshifted == clean.fields["data"]
     assert shifted.signature != clean.signature
     assert run([*base, "--tasks", "cldr-facts-mono+keywords@0.3"]) == 0
     assert "AP drop" in capsys.readouterr().out

@@ -1,1 +1,1 @@
-"""Names and fingerprints: of tasks, of models, of numbers."""
+"""Names and fingerprints of tasks, models and scores."""

@@ -1,4 +1,4 @@
-"""A model in a local folder: what kind it is and which bytes it is, known without loading it."""
+"""A model in a local folder: its kind, prompts and revision, read without loading it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from hbt_bench.text import encodable
 
 Kind = Literal["SentenceTransformer", "SparseEncoder", "MultiVectorEncoder", "CrossEncoder", "transformers"]
 
-#: In a checkpoint that was trained here: strategy, alpha, seed, init, name.
-RECIPE = "hbt_bench_recipe.json"
-#: Files of a training run that do not change what the model computes.
+#: File in a checkpoint trained by ``hbt-bench train``: strategy, alpha, seed, init, name.
+RECIPE_FILE = "hbt_bench_recipe.json"
+#: Files of a training run that do not change the model's vectors.
 _NOT_THE_MODEL = re.compile(
     r"^(readme\.md|\..*|.*\.(md|log|csv|png|ckpt-state|lock|tmp)|training_args\.bin|optimizer\.(pt|bin)|scheduler\.pt"
     r"|scaler\.pt|rng_state.*\.pth|trainer_state\.json|hbt_bench_recipe\.json|events\.out\..*|model_index\.json)$",
@@ -31,15 +31,19 @@ _NOT_MODEL_FOLDERS = re.compile(r"^(\..*|checkpoint-\d+|checkpoints|eval|logs|ru
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder that holds a model."""
+    """A folder with a sentence-transformers or transformers model.
+
+    >>> Checkpoint.from_folder(Path("ckpt")).revision
+    '9285d5c87e2fe26e'
+    """
 
     path: Path
 
     @classmethod
-    def at(cls, path: Path) -> Checkpoint:
-        """Look at a folder.
+    def from_folder(cls, path: Path) -> Checkpoint:
+        """Return the checkpoint in a folder.
 
-        Raises `ModelError` when it holds neither a sentence-transformers nor a transformers model.
+        Raises `ModelError` if the folder has no model, or if the model's configuration is damaged.
         """
         if not any((path / name).is_file() for name in ("modules.json", "config.json", "adapter_config.json")):
             raise ModelError(
@@ -47,26 +51,25 @@ class Checkpoint:
                 "a config.json"
             )
         checkpoint = cls(path.resolve())
-        checkpoint.kind  # noqa: B018 -- reads the configuration, so that a damaged one is told before anything loads
+        checkpoint.kind  # noqa: B018 -- a damaged configuration must raise before the weights are loaded
         return checkpoint
 
     @property
     def name(self) -> str:
-        """MTEB's ``organisation/model`` form, from the folder's own name: a model card may name the base model."""
+        """The folder's name in MTEB's ``organisation/model`` form: ``local/ckpt``."""
+        # not the name in the model card, which may be that of the base model
         return "local/" + (re.sub(r"[^\w.-]+", "-", self.path.name) or "model")
 
     @cached_property
     def kind(self) -> Kind:
-        """The class that loads it."""
+        """The class that loads the model."""
         declared = str(self._json("config_sentence_transformers.json").get("model_type", "SentenceTransformer"))
         if (self.path / "modules.json").is_file():
-            known: dict[str, Kind] = {
-                kind: kind for kind in ("SentenceTransformer", "SparseEncoder", "MultiVectorEncoder", "CrossEncoder")
-            }
-            if declared not in known:
+            kinds: tuple[Kind, ...] = ("SentenceTransformer", "SparseEncoder", "MultiVectorEncoder", "CrossEncoder")
+            if declared not in kinds:
                 shown = " ".join(declared.split())[:80]
                 raise ModelError(f"{self.path} is a sentence-transformers model of an unknown type, '{shown}'")
-            return known[declared]
+            return kinds[kinds.index(declared)]
         architectures = self._json("config.json").get("architectures") or []
         if isinstance(architectures, list) and any(
             str(name).endswith("ForSequenceClassification") for name in architectures
@@ -76,34 +79,33 @@ class Checkpoint:
 
     @cached_property
     def prompts(self) -> Prompts:
-        """The prompts of its own configuration."""
+        """The retrieval prompts of the model's configuration."""
         prompts = self._json("config_sentence_transformers.json").get("prompts")
         if not isinstance(prompts, dict | None):
             raise ModelError(f"{self.path} is damaged (its prompts are not a mapping): save the model again")
-        return Prompts.of(prompts)
+        return Prompts.from_config(prompts)
 
     @property
     def recipe(self) -> dict[str, str | int | float]:
-        """How it was trained, where it says so: the single values of its ``hbt_bench_recipe.json``.
+        """The texts and numbers in ``hbt_bench_recipe.json``, empty for a model that was trained elsewhere.
 
-        Beside them ``data``: each source of its training texts with its hash, ``NAME HASH``.
+        ``data`` lists each source of the training texts as ``NAME HASH``.
         """
-        about = self._json(RECIPE)
-        if isinstance(sources := about.get("data"), dict):
-            about["data"] = ", ".join(f"{name} {digest}" for name, digest in sorted(sources.items()))
-        return {key: value for key, value in about.items() if _keeps(key) and _keeps(value)}
+        recipe = self._json(RECIPE_FILE)
+        if isinstance(sources := recipe.get("data"), dict):
+            recipe["data"] = ", ".join(f"{name} {digest}" for name, digest in sorted(sources.items()))
+        return {key: value for key, value in recipe.items() if _storable(key) and _storable(value)}
 
     @property
     def dense(self) -> bool:
-        """Whether it gives one vector a text."""
+        """Whether the model encodes a text as a single vector."""
         return self.kind in ("SentenceTransformer", "transformers")
 
     @cached_property
     def revision(self) -> str:
-        """SHA-256 over all files that the model is made of, names and contents, as 16 hexadecimal digits.
+        """The first 16 hexadecimal digits of a SHA-256 over the names and contents of the model's files.
 
-        An adapter is its own files and those of the local model that it adapts. Raises `ModelError` for a file that
-        cannot be read.
+        An adapter includes the files of the local model that it adapts. Raises `ModelError` if a file cannot be read.
         """
         digest = hashlib.sha256(b"hbt-bench checkpoint 1")
         try:
@@ -116,19 +118,19 @@ class Checkpoint:
             raise ModelError(f"cannot read {error.filename or self.path}: {error.strerror}") from error
         base = self._json("adapter_config.json").get("base_model_name_or_path")
         if isinstance(base, str) and Path(base).is_dir() and Path(base).resolve() != self.path:
-            digest.update(Checkpoint.at(Path(base)).revision.encode())
+            digest.update(Checkpoint.from_folder(Path(base)).revision.encode())
         return digest.hexdigest()[:16]
 
     def _files(self) -> Iterator[Path]:
-        """The model's files in a fixed order, through linked folders too, each real folder once."""
-        found, seen = [], set()
+        """Yield the model's files in a fixed order. Linked folders are followed, each real folder once."""
+        paths, seen = [], set()
         for folder, folders, names in os.walk(self.path, followlinks=True):
             real = os.path.realpath(folder)
             folders[:] = [] if real in seen else [name for name in folders if not _NOT_MODEL_FOLDERS.match(name)]
             if real not in seen:
-                found += [Path(folder, name) for name in names if not _NOT_THE_MODEL.match(name)]
+                paths += [Path(folder, name) for name in names if not _NOT_THE_MODEL.match(name)]
             seen.add(real)
-        yield from sorted(path for path in found if path.is_file())
+        yield from sorted(path for path in paths if path.is_file())
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.path / name
@@ -143,8 +145,8 @@ class Checkpoint:
         return content
 
 
-def _keeps(value: Any) -> bool:
-    """Whether a result can keep it: a number that is none without end, or a text without half a character."""
+def _storable(value: Any) -> bool:
+    """Return whether a result file can store a value: a number below 2**64, or a text without unpaired surrogates."""
     if isinstance(value, str):
         return encodable(value)
     return isinstance(value, int | float) and abs(value) < 2.0**64

@@ -1,34 +1,43 @@
-"""The signature of a number: everything it depends on, short enough to paste into a paper."""
+"""The signature of a score: everything the score depends on, short enough to paste into a paper."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from typing import ClassVar
 
+from hbt_bench.errors import UsageError
+
 #: Ties go to the greater document id, as in trec_eval.
 TIE_RULE = "docid-desc"
+
+#: Fields that every signature has.
+_REQUIRED = ("task", "text", "data", "model", "prompt", "ties")
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """The texts put before queries and documents; empty for none."""
+    """The texts put before queries and documents, empty without a prompt."""
 
     query: str = ""
     document: str = ""
 
     #: Names of the prompts in sentence-transformers configurations, in the order in which MTEB prefers them for a
-    #: retrieval task; "passage" and "corpus" are older words for "document".
+    #: retrieval task. "passage" and "corpus" are older words for "document".
     QUERY_NAMES: ClassVar = ("Retrieval-query", "Retrieval", "query")
     DOCUMENT_NAMES: ClassVar = ("Retrieval-document", "Retrieval", "document", "passage", "corpus")
 
     @classmethod
-    def of(cls, prompts: Mapping[str, str | None] | None) -> Prompts:
-        """Read the prompts of a sentence-transformers configuration."""
+    def from_config(cls, prompts: Mapping[str, str | None] | None) -> Prompts:
+        """Return the retrieval prompts of a sentence-transformers configuration.
+
+        >>> Prompts.from_config({"query": "query: ", "passage": "passage: "})
+        Prompts(query='query: ', document='passage: ')
+        """
         prompts = prompts or {}
         query, document = (
             next((text for name in names if (text := prompts.get(name))), "")
@@ -38,18 +47,25 @@ class Prompts:
 
     @property
     def label(self) -> str:
-        """``none``, or 8 hexadecimal digits of the SHA-256 of both."""
+        """The label in signatures: ``none``, or the first 8 hexadecimal digits of a SHA-256 over both texts."""
         if not self.query and not self.document:
             return "none"
         return hashlib.sha256(json.dumps([self.query, self.document]).encode()).hexdigest()[:8]
 
 
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    # cached because a task may have a thousand subsets
+    return ("hbt", version("hbt-bench")), ("mteb", version("mteb"))
+
+
 @dataclass(frozen=True)
 class Signature:
-    """What a score depends on, written as ``task:...|text:...|data:...|model:...|prompt:...|ties:...|hbt:...|mteb:..``.
+    """The fields of a signature, ``task:...|text:...|data:...|model:...|prompt:...|ties:...|hbt:...|mteb:...``.
 
-    `task` is the name on the command line, `text` what a candidate's text is, `data` the collection's fingerprint
-    (or MTEB's data set revision), `model` the name and the content hash or commit, `prompt` a label of `Prompts`.
+    `task` is the task name, `text` the kind of a candidate's text and `data` the collection's fingerprint, or MTEB's
+    data set revision. `model` is a name and a content hash or commit, joined by ``@``. `prompt` is a label of
+    `Prompts`. `versions` are pairs of a program and its version, by default the installed versions.
     """
 
     task: str
@@ -58,14 +74,37 @@ class Signature:
     model: str
     prompt: str
     ties: str = TIE_RULE
+    versions: tuple[tuple[str, str], ...] = field(default_factory=_versions)
+
+    @classmethod
+    def parse(cls, text: str) -> Signature:
+        """Read a signature, such as one copied from a paper. Fields of other versions are kept in `versions`.
+
+        Raises `UsageError` if `text` is not a signature or lacks a field.
+        """
+        fields = parse_fields(text.strip().strip("`"))
+        if "task" not in fields:
+            raise UsageError(f"'{text[:60]}' is not a signature, which begins with task: (copy all of it, in quotes)")
+        missing = [name for name in _REQUIRED if not fields.get(name)]
+        if missing:
+            raise UsageError(f"the signature lacks {', '.join(missing)}: copy all of it, in quotes")
+        required = {name: fields.pop(name) for name in _REQUIRED}
+        return cls(**required, versions=tuple(fields.items()))
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """All fields by name, in the order in which they are written."""
+        return {name: getattr(self, name) for name in _REQUIRED} | dict(self.versions)
 
     def __str__(self) -> str:
-        fields = ("task", "text", "data", "model", "prompt", "ties")
-        parts = [f"{field}:{getattr(self, field).replace('|', '/')}" for field in fields]
-        return "|".join([*parts, *_versions()])
+        return "|".join(f"{name}:{value.replace('|', '/')}" for name, value in self.fields.items())
 
 
-@cache
-def _versions() -> tuple[str, ...]:
-    """Looked up once, for a task may have a thousand subsets."""
-    return f"hbt:{version('hbt-bench')}", f"mteb:{version('mteb')}"
+def parse_fields(text: str) -> dict[str, str]:
+    """Return the fields of a signature by name, of a cut or damaged signature too.
+
+    >>> parse_fields("task:xquad-r-multi|text:sentence")
+    {'task': 'xquad-r-multi', 'text': 'sentence'}
+    """
+    pairs = (part.partition(":") for part in text.split("|"))
+    return {name: value for name, colon, value in pairs if colon}

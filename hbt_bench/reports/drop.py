@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from hbt_bench.data.query_shift import Shift
 from hbt_bench.errors import OutputError
+from hbt_bench.identity.task_name import TaskName
 from hbt_bench.results.result import Result
 
 
@@ -24,10 +25,11 @@ class Drop:
     @classmethod
     def of(cls, result: Result) -> Drop:
         """Compare with the clean result, if it is of the data whose queries were changed, and with the same prompts."""
-        task, plus, shifts = result.task.partition("+")
-        if not plus:
+        name = TaskName.parse(result.task)
+        if not name.shifts:
             return cls()
-        words = "".join(f"_{Shift.parse(part).word}" for part in shifts.split("+"))
+        task = name.unshifted
+        words = "".join(f"_{Shift.parse(shift).word}" for shift in name.shifts)
         path = result.path.with_name(f"{result.mteb_name.removesuffix(words)}.json")
         try:
             clean = Result.read(path)
@@ -35,11 +37,11 @@ class Drop:
             return cls(
                 why=str(error) if path.exists() else f"there is no result of {task} in {path.parent}; run it too"
             )
-        if result.clean is None:
+        if result.unshifted is None:
             return cls(why="it does not say which data its queries were made of; run it again with --overwrite")
         found = clean.fields.get("data")
-        if found != result.clean:
-            why = f"{path.name} is of other data ({found}) than the queries were made of ({result.clean})"
+        if found != result.unshifted:
+            why = f"{path.name} is of other data ({found}) than the queries were made of ({result.unshifted})"
             return cls(why=f"{why}; run {task} again with --overwrite")
         if clean.fields.get("prompt") != result.fields.get("prompt"):
             return cls(why=f"{path.name} is of other prompts; run {task} with the same ones")

@@ -1,22 +1,21 @@
-"""What a signature says, part by part, and the command that makes the number again."""
+"""The fields of a signature explained, and the command that reproduces the score."""
 
 from __future__ import annotations
 
 import glob
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from hbt_bench.data.query_shift import Shift
 from hbt_bench.errors import HbtBenchError, UsageError
 from hbt_bench.identity.checkpoint import Checkpoint
+from hbt_bench.identity.signature import Signature
+from hbt_bench.identity.task_name import Mode, TaskName
 from hbt_bench.results.result import Result
-from hbt_bench.tasks.registry import find_anywhere
+from hbt_bench.tasks.registry import TaskLocation, TaskRegistry
 
-#: The parts that every signature has.
-_NEEDED = ("task", "text", "data", "model", "prompt", "ties")
-_MODES = {
+_MODES: dict[Mode, str] = {
     "mono": "queries of each language search the documents of the same language",
     "cross": "queries of each language search the documents of one other language, every ordered pair",
     "multi": "queries of each language search the documents of all languages in one pool",
@@ -30,11 +29,16 @@ _TIES = {
     "docid-desc": "equal float32 scores are ranked by document id, descending, as trec_eval does",
     "mteb": "equal scores are ranked as MTEB does",
 }
+#: The names of prompts given by hand, in MTEB's metadata of a model.
+_ROLES = {"query_prompt": "queries", "document_prompt": "documents"}
+_BM25 = "hbt-bench/bm25"
+#: MTEB's revision of a model without a commit, and the mark of a run with ``--trust-remote-code``.
+_NO_REVISION, _CODE = "no_revision_available", "-remote-code"
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """`parts` are field, value and meaning; `setup` and `command` make the number again; `notes` are what they need."""
+    """`parts` are field, value and meaning. `setup` and `command` reproduce the score, and need what `notes` name."""
 
     parts: tuple[tuple[str, str, str], ...]
     setup: str
@@ -42,163 +46,155 @@ class Explanation:
     notes: tuple[str, ...]
 
 
-def parse_signature(text: str) -> dict[str, str]:
-    """The fields of a signature; raise `UsageError` for a text that is none, or lacks a part."""
-    parts = [part.partition(":") for part in text.strip().strip("`").split("|")]
-    fields = {name: value for name, colon, value in parts if colon}
-    if "task" not in fields:
-        raise UsageError(
-            f"'{text[:60]}' is no file, and no signature, which begins with task: (copy all of it, in quotes)"
-        )
-    missing = [name for name in _NEEDED if not fields.get(name)]
-    if missing:
-        raise UsageError(f"the signature has no {' and no '.join(missing)}: it was cut, copy all of it, in quotes")
-    return fields
+def read_signature(source: str) -> tuple[Signature, Result | None]:
+    """Return a signature, and the result that it comes from if `source` is the path of a result.
+
+    Raises `UsageError` if `source` is neither a file nor a signature.
+    """
+    try:
+        is_file = Path(source).is_file()
+    except OSError:  # a signature may be too long for a file's name
+        is_file = False
+    if is_file:
+        result = Result.read(Path(source))
+        return Signature.parse(result.signature), result
+    if source.endswith(".json"):
+        raise UsageError(f"there is no file {source}: name a result, as in results/<model>/<revision>/<Task>.json")
+    return Signature.parse(source), None
 
 
-def explain(fields: Mapping[str, str], result: Result | None = None) -> Explanation:
-    """Explain a signature; with the `result` that it stands in, its prompts are known too."""
-    base, part, shifts = _named(fields["task"])
-    stock = fields["text"] == "mteb"
-    found = None if stock else find_anywhere(base)
-    name, _, revision = fields["model"].rpartition("@")
-    revision, dtype = _precision(revision)
-    model, revision_meaning, notes = _model(name, revision)
-    prompt, prompts = _prompts(fields["prompt"], result, notes)
-    command = ["hbt-bench", "run", *model, *dtype, "--tasks", fields["task"]]
-    if found and found.folder:
-        command += ["--task-dir", _short(found.folder)]
-    elif not found and not stock:
+def explain(signature: Signature, result: Result | None = None, registry: TaskRegistry | None = None) -> Explanation:
+    """Explain a signature. If its `result` is given, the explanation includes the prompts.
+
+    `registry` finds the definition of the task. For example,
+    ``explain(Signature.parse("task:xquad-r-multi|...")).command`` starts with ``hbt-bench run --model``.
+    """
+    task = TaskName.parse(signature.task)
+    is_stock = signature.text == "mteb"
+    location = None if is_stock else (registry or TaskRegistry()).locate(task.mode_name)
+    name, _, revision = signature.model.rpartition("@")
+    revision, dtype = _split_precision(revision)
+    model, revision_meaning, notes = _explain_model(name, revision)
+    prompts, prompts_meaning = _explain_prompts(signature.prompt, result, notes)
+    command = ["hbt-bench", "run", *model, *dtype, "--tasks", signature.task]
+    if location and location.folder:
+        command += ["--task-dir", _short_path(location.folder)]
+    elif not location and not is_stock:
         command += ["--task-dir", "path/to/tasks"]
         notes.append(
-            f"this installation has no task {base}: put the folder that has its file {base.rpartition('-')[0]}.yaml in "
-            "the place of path/to/tasks (`hbt-bench show --task-dir FOLDER` does), or install the version that is named"
+            f"this installation has no task {task.mode_name}: replace path/to/tasks with the folder of its file "
+            f"{task.base}.yaml (`hbt-bench show --task-dir FOLDER` does it for you), or install the version above"
         )
-    where = f"the languages {part.replace(',', ' ').replace('>', ' against ')} alone, so another pool; " if part else ""
-    changed = f"; queries changed by {' and '.join(map(str, shifts))}" if shifts else ""
-    known = (
-        f"{found.spec.title}: {_MODES[found.modes[0]]}" if found else "see MTEB's documentation" if stock else "a task"
-    )
-    verify = (
-        f"; `hbt-bench data verify {found.spec.name}` prints it"
-        if found and not (found.folder or part or shifts)
-        else ""
-    )
-    meaning = {
-        "task": where + known + changed,
-        "text": _TEXTS.get(fields["text"], "what a candidate's text is"),
-        "data": "MTEB's revision of the data set" if stock else f"hash of texts and judgements{verify}",
+    meanings = {
+        "task": _explain_task(task, location, is_stock),
+        "text": _TEXTS.get(signature.text, "the kind of a candidate's text"),
+        "data": _explain_data(task, location, is_stock),
         "model": revision_meaning,
-        "prompt": prompt,
-        "ties": _TIES.get(fields["ties"], "how equal scores are ranked"),
+        "prompt": prompts_meaning,
+        "ties": _TIES.get(signature.ties, "the rule for equal scores"),
         "hbt": "version of hbt-bench",
         "mteb": "version of mteb",
     }
-    parts = tuple((key, value, meaning.get(key, "unknown to this version")) for key, value in fields.items())
-    own = "hbt-bench[bm25]" if name == _BM25 else "hbt-bench"
-    versions = [f"{program}=={fields[key]}" for key, program in (("hbt", own), ("mteb", "mteb")) if key in fields]
-    setup = f"pip install {shlex.join(versions)}" if versions else ""
-    return Explanation(parts, setup, shlex.join([*command, *prompts]), tuple(notes))
+    parts = tuple((key, value, meanings.get(key, "unknown to this version")) for key, value in signature.fields.items())
+    return Explanation(parts, _setup(signature, name), shlex.join([*command, *prompts]), tuple(notes))
 
 
-_COMMIT = "name on the hub, and its commit"
-_BM25 = "hbt-bench/bm25"
-#: What MTEB says of a model without a commit, and what a run with ``--trust-remote-code`` adds to one.
-_NO_REVISION, _CODE = "no_revision_available", "-remote-code"
+def _explain_task(task: TaskName, location: TaskLocation | None, is_stock: bool) -> str:
+    if location:
+        meaning = f"{location.spec.title}: {_MODES[location.modes[0]]}"
+    else:
+        meaning = "see MTEB's documentation" if is_stock else "a task"
+    if task.queries is not None:
+        languages = task.languages.strip("[]").replace(",", " ").replace(">", " against ")
+        meaning = f"the languages {languages} alone, so another pool; {meaning}"
+    if task.shifts:
+        meaning += f"; queries changed by {' and '.join(_full_shift(shift) for shift in task.shifts)}"
+    return meaning
 
 
-def _named(task: str) -> tuple[str, str, tuple[Shift, ...]]:
-    """``xquad-r-multi[de,en]+typos`` as name, languages and shifts."""
-    name, *shifts = task.split("+")
-    base, _, part = name.partition("[")
+def _full_shift(text: str) -> str:
     try:
-        return base, part.rstrip("]"), tuple(Shift.parse(one) for one in shifts)
-    except UsageError:  # of another version
-        return base, part.rstrip("]"), ()
+        return str(Shift.parse(text))
+    except UsageError:  # a query shift of another version
+        return text
 
 
-def _precision(revision: str) -> tuple[str, list[str]]:
-    """A revision without the mark of ``--dtype``, and that option."""
-    base, _, last = revision.rpartition("-")
-    return (base, ["--dtype", last]) if base and last in ("fp16", "bf16") else (revision, [])
+def _explain_data(task: TaskName, location: TaskLocation | None, is_stock: bool) -> str:
+    if is_stock:
+        return "MTEB's revision of the data set"
+    meaning = "hash of texts and judgements"
+    if location and not location.folder and str(task) == task.mode_name:
+        meaning += f"; `hbt-bench data verify {location.spec.name}` prints it"
+    return meaning
 
 
-def _short(path: Path) -> str:
-    """A path as it is typed: from here, if it lies below."""
+def _setup(signature: Signature, model: str) -> str:
+    """Return the command that installs the versions in a signature."""
+    package = "hbt-bench[bm25]" if model == _BM25 else "hbt-bench"
+    versions = dict(signature.versions)
+    pins = [f"{name}=={versions[key]}" for key, name in (("hbt", package), ("mteb", "mteb")) if key in versions]
+    return f"pip install {shlex.join(pins)}" if pins else ""
+
+
+def _split_precision(revision: str) -> tuple[str, list[str]]:
+    """Return a revision without the mark of ``--dtype``, and that option."""
+    base, _, dtype = revision.rpartition("-")
+    return (base, ["--dtype", dtype]) if base and dtype in ("fp16", "bf16") else (revision, [])
+
+
+def _short_path(path: Path) -> str:
+    """Return a path relative to the current folder if it lies in it."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def _model(name: str, revision: str) -> tuple[list[str], str, list[str]]:
-    """The options that name a model on the command line, what its revision is, and what one must know."""
+def _explain_model(name: str, revision: str) -> tuple[list[str], str, list[str]]:
+    """Return the options that name a model, the meaning of its revision, and notes."""
     if name == _BM25:
         return ["--model", f"bm25@{revision}"], "the lexical baseline, and its parameters k1 and b", []
     code = ["--trust-remote-code"] if revision.endswith(_CODE) else []
     revision = revision.removesuffix(_CODE)
     if name.startswith("local/"):
         folder = name.removeprefix("local/")
-        meaning = "a local folder, and the hash of the files that make the model"
-        path = _checkpoint(folder, revision)
+        meaning = "a local folder, and the hash of the model's files"
+        path = _find_checkpoint(folder, revision)
         if path is not None:
-            return ["--model", _short(path), *code], meaning, []
-        note = (
-            f"put the folder in the place of path/to/{folder} whose files hash to {revision}, whatever its name is now"
-        )
+            return ["--model", _short_path(path), *code], meaning, []
+        note = f"replace path/to/{folder} with the folder, of any name, whose files hash to {revision}"
         return ["--model", f"path/to/{folder}", *code], meaning, [note]
     if revision == _NO_REVISION:
-        return ["--model", name, *code], "a model of MTEB's that has no commit", []
-    return ["--model", name, "--revision", revision, *code], _COMMIT, []
+        return ["--model", name, *code], "a model that MTEB registers without a commit", []
+    return ["--model", name, "--revision", revision, *code], "name on the hub, and its commit", []
 
 
-def _checkpoint(folder: str, revision: str) -> Path | None:
-    """The folder here, or in a folder here, that is the very model; None if there is none."""
+def _find_checkpoint(folder: str, revision: str) -> Path | None:
+    """Return the folder of this name and revision, here or in a folder here."""
     for path in (Path(folder), *sorted(Path().glob(f"*/{glob.escape(folder)}"))):
         try:
-            if path.is_dir() and Checkpoint.at(path).revision == revision:
+            if path.is_dir() and Checkpoint.from_folder(path).revision == revision:
                 return path if path.is_absolute() or len(path.parts) > 1 else Path(f"./{path}")
-        except HbtBenchError:  # no model
+        except HbtBenchError:  # not a model
             continue
     return None
 
 
-def _prompts(label: str, result: Result | None, notes: list[str]) -> tuple[str, list[str]]:
-    """What the label of the prompts means, and the options that give them; `notes` are added to."""
-    given = result.hand_prompts if result else None
-    known = result.prompts if result else None
-    if given:
-        texts = [f"before {kind} {given[key]!r}" for key, kind in _ROLES.items() if key in given]
-        options = [word for key in _ROLES if key in given for word in (f"--{key.replace('_', '-')}", given[key])]
-        return f"{', '.join(texts)}, given by hand", options
+def _explain_prompts(label: str, result: Result | None, notes: list[str]) -> tuple[list[str], str]:
+    """Return the options that set the prompts, and the meaning of their label. Adds to `notes`."""
+    by_hand = result.prompts_by_hand if result else None
+    prompts = result.prompts if result else None
+    if by_hand:
+        texts = [f"before {role} {by_hand[key]!r}" for key, role in _ROLES.items() if key in by_hand]
+        options = [word for key in _ROLES if key in by_hand for word in (f"--{key.replace('_', '-')}", by_hand[key])]
+        return options, f"{', '.join(texts)}, given by hand"
     if label == "none":
-        return "nothing is put before queries and documents", []
+        return [], "nothing is put before queries and documents"
     if label == "model":
-        return "the prompts that the named model comes with", []
-    if known is None:
+        return [], "the prompts of the named model"
+    if prompts is None:
         notes.append(
-            "a hash does not say the prompts: where they were not the model's own, add --query-prompt and "
+            "the hash does not reveal the prompts: if they are not the model's own, add --query-prompt and "
             "--document-prompt, or show the result's file, which has them"
         )
-        return "hash of the texts before queries and documents: the model's own, or given by hand", []
-    return (
-        f"before queries {known['query']!r}, before documents {known['document']!r}, from the model's configuration",
-        [],
-    )
-
-
-#: The names of prompts given by hand, in MTEB's metadata of a model.
-_ROLES = {"query_prompt": "queries", "document_prompt": "documents"}
-
-
-def find(given: str) -> tuple[dict[str, str], Result | None]:
-    """A signature, or the one in a result's file."""
-    try:
-        path = Path(given)
-        is_file = path.is_file()
-    except OSError:  # a signature may be too long for a file's name
-        is_file = False
-    if not is_file:
-        if given.endswith(".json"):
-            raise UsageError(f"there is no file {given}: name a result, as in results/<model>/<revision>/<Task>.json")
-        return parse_signature(given), None
-    result = Result.read(path)
-    return parse_signature(result.signature), result
+        return [], "hash of the texts before queries and documents: the model's own, or given by hand"
+    texts = [f"before queries {prompts['query']!r}", f"before documents {prompts['document']!r}"]
+    return [], f"{', '.join(texts)}, from the model's configuration"

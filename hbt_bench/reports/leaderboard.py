@@ -104,11 +104,11 @@ class Leaderboard:
         return sorted(found, key=lambda key: (MODES.index(key[0]), first.get(key, len(first)), key[1]))
 
     def columns(self, names: Sequence[str] = ()) -> list[Column]:
-        """Columns by name; by default those of `columns.DEFAULT` that are not empty."""
+        """Columns by name; by default those of `columns.default` that are not empty."""
         if names:
             return columns.parse(names, self.known)
         there = {":".join(key) for key in self.known} | set(columns.PLAIN)
-        wanted = [name for name in columns.DEFAULT.split(",") if columns.full_name(name) in there]
+        wanted = [name for name in columns.default() if columns.full_name(name) in there]
         marked = any(not row.measured for row in self.rows)  # else there is nothing to tell apart
         return [
             column
