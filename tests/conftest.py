@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from hbt_bench.data.collection import Collection, Document, Query
-from hbt_bench.tasks import registry
 
 # for `make mutation`: the same examples each time, and a failure is not made small
 settings.register_profile("mutation", database=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
@@ -80,14 +79,6 @@ def _own_cache(monkeypatch, tmp_path_factory):
     """Keep every test out of the user's cache and data."""
     monkeypatch.setenv("HBT_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("HBT_BENCH_DATA", raising=False)
-
-
-@pytest.fixture(autouse=True)
-def _own_tasks(monkeypatch):
-    """No test knows the task files that another one named."""
-    yield
-    if registry._named or "HBT_BENCH_TASKS" in os.environ:
-        registry.forget()
 
 
 #: Language, question, text; the languages do not have the same questions.

@@ -125,11 +125,7 @@ def opened(place, monkeypatch):
     monkeypatch.setattr(quickstart, "_TASK", f"cldr-facts{FEWER}")
     monkeypatch.setitem(quickstart._RECIPE, "steps", 2)
     monkeypatch.setitem(quickstart._RECIPE, "vocabulary", 400)
-    registry.forget()
-    try:
-        yield Shell(place, monkeypatch)
-    finally:
-        registry.forget()
+    yield Shell(place, monkeypatch)
 
 
 class Shell:
@@ -139,7 +135,7 @@ class Shell:
         self.place, self.monkeypatch = place, monkeypatch
 
     def run(self, line: str) -> None:
-        text = line.replace(EXAMPLE_REVISION, Checkpoint.at(self.place / "ckpt").revision)
+        text = line.replace(EXAMPLE_REVISION, Checkpoint.from_folder(self.place / "ckpt").revision)
         text = text.replace("$HBT_BENCH_DATA", str(self.place / "data")).replace("../data", "data")
         words = shlex.split(text, comments=True)
         known = {
@@ -160,12 +156,10 @@ class Shell:
 
     def _export(self, words: list[str], line: str) -> None:
         self.monkeypatch.setenv(*words[0].split("="))
-        registry.forget()
 
     def _hbt(self, words: list[str], line: str) -> str:
         if words[:2] == ["tasks", "new"]:  # the page may have made another of that name before
             Path(f"{words[2]}.yaml").unlink(missing_ok=True)
-            registry.forget()
         if words[0] == "train" and "--output" in words:  # a stand-in may be there
             shutil.rmtree(words[words.index("--output") + 1], ignore_errors=True)
         words = [word + FEWER if re.fullmatch(r"cldr-facts(-\w+)?", word) else word for word in words]

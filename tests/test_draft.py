@@ -10,8 +10,8 @@ import yaml
 
 from hbt_bench.checks.task_file import Validation
 from hbt_bench.cli.main import run
-from hbt_bench.tasks import registry
 from hbt_bench.tasks.folders import Folder
+from hbt_bench.tasks.registry import TaskRegistry, shipped_folder
 
 WIDE = [
     {"id": f"r{n}", "x": {c: {"question": f"{c} q{n}?", "answer": f"{c} a{n}."} for c in ("en", "sw")}} for n in (1, 2)
@@ -26,10 +26,7 @@ BITEXT = [{"id": n, "texts": {"en": f"one {n}", "de": f"eins {n}"}} for n in (1,
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path, monkeypatch):
-    registry.forget()
     monkeypatch.chdir(tmp_path)
-    yield
-    registry.forget()
 
 
 def write(path, rows):
@@ -375,8 +372,7 @@ def test_training_data_become_tasks_at_once(tmp_path, data_dir, capsys, name):
 
 
 def test_the_local_copies_are_what_their_definitions_say(data_dir):
-    registry.add(registry._PACKAGE.parent / "tasks" / "ood")
-    specs = registry.definitions()
+    specs = TaskRegistry([shipped_folder() / "ood"]).specs
     counts = {name: sum(specs[name].expect.queries.values()) for name in specs if name.endswith(("-ood", "-beir"))}
     assert counts == {
         "belebele-ood": 1800,

@@ -9,12 +9,10 @@ import pytest
 
 from hbt_bench.cli.main import run
 from hbt_bench.results.ranks_file import StoredRanks
-from hbt_bench.tasks import registry
 
 
 @pytest.fixture
 def folder(tmp_path):
-    registry.forget()
     for code, words in (("en", "alpha beta gamma delta"), ("sw", "moja mbili tatu nne")):
         part = tmp_path / "b" / code
         (part / "qrels").mkdir(parents=True)
@@ -33,11 +31,10 @@ def folder(tmp_path):
         "name: mine\nmain_score: nDCG@10\n"
         "source: {kind: beir, path: 'b/{language}', languages: [en, sw], parallel: none}\n"
     )
-    yield tmp_path
-    registry.forget()
+    return tmp_path
 
 
-def test_no_rank_distance(folder, capsys):
+def test_results_have_no_rank_distance(folder, capsys):
     pytest.importorskip("bm25s")
     command = ["run", "--model", "bm25", "--tasks", str(folder / "mine.yaml"), "--output", str(folder / "out")]
     assert run([*command, "--format", "json"]) == 0

@@ -1,4 +1,4 @@
-"""Tasks by name, their definitions and golden counts, and what is said of a definition with a mistake in it."""
+"""Task names, shipped definitions with their golden counts, and errors in definitions."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ import yaml
 
 from hbt_bench.data import cldr
 from hbt_bench.errors import DataError, UsageError
-from hbt_bench.identity.task_name import parse_names
 from hbt_bench.languages import LANGUAGES
 from hbt_bench.tasks import registry
-from hbt_bench.tasks.registry import definitions, mteb_task_names, select_tasks, task_names
+from hbt_bench.tasks.registry import TaskRegistry, mteb_task_names, select_tasks, shipped_folder
 
 ALL = ("mono", "cross", "multi")
-#: Each with its modes: no sentence is its own translation, and without parallel ids there is no cross-lingual mode.
+#: A sentence is not its own translation (no mono), and the cross-lingual mode needs parallel ids.
 MODES = {
     "beir-fiqa": ("mono",),
     "beir-nfcorpus": ("mono",),
@@ -48,26 +47,12 @@ MODES = {
 SHIPPED = tuple(MODES)
 
 
-def selected(names):
-    return [(one.spec.name if one.spec else one.stock, one.modes) for one in select_tasks(names)]
+def selected(names, registry=None):
+    selections = (registry or TaskRegistry()).select(names)
+    return [(selection.spec.name if selection.spec else selection.stock, selection.modes) for selection in selections]
 
 
 # Names
-
-
-@pytest.mark.parametrize(
-    ("given", "names"),
-    [
-        ("xquad-r", ("xquad-r",)),
-        ("xquad-r, mlqa-r-mono,", ("xquad-r", "mlqa-r-mono")),
-        (["a,b", " c "], ("a", "b", "c")),
-        (iter(["a"]), ("a",)),
-        ("", ()),
-        ([",", " "], ()),
-    ],
-)
-def test_names_come_with_commas_or_one_by_one(given, names):
-    assert parse_names(given) == names
 
 
 @pytest.mark.parametrize(
@@ -78,25 +63,25 @@ def test_names_come_with_commas_or_one_by_one(given, names):
         ("xquad-r-multi,xquad-r-mono", [("xquad-r", ("mono", "multi"))]),
         ("xquad-r-mono,xquad-r-mono", [("xquad-r", ("mono",))]),
         ("xquad-r-cross,xquad-r", [("xquad-r", ALL)]),
-        # the modes of a collection share one pass, wherever they are named; collections keep their order
+        # the modes of a collection become one selection, and the collections keep their order
         ("mlqa-r-cross,xquad-r-mono,mlqa-r-mono", [("mlqa-r", ("mono", "cross")), ("xquad-r", ("mono",))]),
         ("xquad-r-context-mono,xquad-r", [("xquad-r-context", ("mono",)), ("xquad-r", ALL)]),
         (["SciFact", "cldr-facts"], [("SciFact", ()), ("cldr-facts", ALL)]),
         ("SciFact,XQuADRetrieval,SciFact", [("SciFact", ()), ("XQuADRetrieval", ())]),
     ],
 )
-def test_selection(names, expected):
+def test_names_select_collections_and_modes(names, expected):
     assert selected(names) == expected
 
 
-def test_every_name():
-    expected = {name for one in SHIPPED for name in (one, *(f"{one}-{mode}" for mode in MODES[one]))}
-    assert set(task_names()) == expected
-    assert {name: modes for name, (_, modes) in task_names().items()}["mlqa-r-context-cross"] == ("cross",)
+def test_task_names_of_shipped_definitions():
+    tasks = TaskRegistry().tasks
+    assert set(tasks) == {*SHIPPED, *(f"{name}-{mode}" for name in SHIPPED for mode in MODES[name])}
+    assert tasks["mlqa-r-context-cross"][1] == ("cross",)
 
 
-def test_no_name_is_also_mtebs():
-    ours = {spec.mteb_task_name(mode) for spec in definitions().values() for mode in spec.modes}
+def test_mteb_names_are_unique():
+    ours = {spec.mteb_task_name(mode) for spec in TaskRegistry().specs.values() for mode in spec.modes}
     assert len(ours) == sum(map(len, MODES.values()))
     assert not ours & mteb_task_names()
 
@@ -112,32 +97,28 @@ def test_no_name_is_also_mtebs():
         ("scifact", "unknown task 'scifact'; did you mean 'SciFact'"),
         (
             "zzzzzzzzz",
-            "unknown task 'zzzzzzzzz'; `hbt-bench tasks` lists all, and --task-dir or HBT_BENCH_TASKS names a folder "
-            "with your own",
+            "unknown task 'zzzzzzzzz'; `hbt-bench tasks` lists all, and --task-dir or HBT_BENCH_TASKS names a folder",
         ),
-        ("test", "unknown task 'test'"),  # a word in the sources of MTEB's tasks, and no task
+        ("test", "unknown task 'test'"),  # a word in the sources of MTEB's tasks, but not a task
     ],
 )
-def test_an_unknown_name(name, message):
+def test_unknown_name_is_refused_with_suggestion(name, message):
     with pytest.raises(UsageError) as caught:
         select_tasks(["xquad-r", name])
     assert str(caught.value).startswith(message)
 
 
-def test_a_task_whose_folder_is_not_looked_in():
+def test_error_names_folder_of_shipped_task():
     with pytest.raises(UsageError) as caught:
-        select_tasks("flores-ood-multi[en,sw]")  # not "did you mean 'flores-multi'?", which has other data
-    assert str(caught.value) == (
-        "the file of the task 'flores-ood-multi[en,sw]' is in a folder that is not looked in: "
-        f"add --task-dir {registry.shipped().path / 'ood'}, or name the folder in HBT_BENCH_TASKS"
-    )
+        select_tasks("flores-ood-multi[en,sw]")  # flores-multi is similar, but has other data
+    assert "'flores-ood-multi[en,sw]' is in a folder that is not searched" in str(caught.value)
+    assert f"--task-dir {shipped_folder() / 'ood'}" in str(caught.value)
 
 
 @pytest.mark.parametrize("names", ["", [], ",", ["", " , "]])
-def test_no_name(names):
-    with pytest.raises(UsageError) as caught:
+def test_empty_names_are_refused(names):
+    with pytest.raises(UsageError, match="no task given"):
         select_tasks(names)
-    assert str(caught.value) == "no task given: name one, as in --tasks xquad-r-multi"
 
 
 @pytest.mark.parametrize(
@@ -150,15 +131,15 @@ def test_no_name(names):
         ([], "no language is left of xquad-r: name at least one of ar de el en es hi ru th tr vi zh"),
     ],
 )
-def test_an_unknown_language(languages, message):
+def test_unknown_language_is_refused(languages, message):
     with pytest.raises(UsageError) as caught:
-        definitions()["xquad-r"].select(languages)
+        TaskRegistry().specs["xquad-r"].select(languages)
     assert str(caught.value).startswith(message)
 
 
-def test_languages_are_sorted_and_each_once():
-    assert definitions()["xquad-r"].select(["zh", "en", "zh"]) == ("en", "zh")
-    assert definitions()["mlqa-r"].select(None) == ("ar", "de", "en", "es", "hi", "vi", "zh")
+def test_selected_languages_are_sorted_and_unique():
+    assert TaskRegistry().specs["xquad-r"].select(["zh", "en", "zh"]) == ("en", "zh")
+    assert TaskRegistry().specs["mlqa-r"].select(None) == ("ar", "de", "en", "es", "hi", "vi", "zh")
 
 
 @pytest.mark.parametrize(
@@ -171,20 +152,20 @@ def test_languages_are_sorted_and_each_once():
         ("mono", ("zh",), "xquad-r-mono[zh]", "XQuADRMonolingualRetrieval_zh"),
     ],
 )
-def test_names_of_modes_and_parts(mode, languages, name, mteb_name):
-    spec = definitions()["xquad-r"]
+def test_names_of_modes_and_languages(mode, languages, name, mteb_name):
+    spec = TaskRegistry().specs["xquad-r"]
     assert spec.task_name(mode, languages) == name
     assert spec.mteb_task_name(mode, languages) == mteb_name
 
 
-def test_all_languages_are_no_part():
-    spec = definitions()["xquad-r"]
+def test_all_languages_have_no_bracket():
+    spec = TaskRegistry().specs["xquad-r"]
     assert spec.task_name("multi", spec.languages) == "xquad-r-multi"
     assert spec.mteb_task_name("multi", spec.languages) == "XQuADRMultilingualRetrieval"
 
 
-def test_the_file_of_ranks_belongs_to_all_modes():
-    spec = definitions()["xquad-r"]
+def test_modes_share_a_ranks_file():
+    spec = TaskRegistry().specs["xquad-r"]
     assert spec.ranks_name() == "XQuADRRetrieval.ranks.npz"
     assert spec.ranks_name(("de", "en")) == "XQuADRRetrieval_de_en.ranks.npz"
 
@@ -195,22 +176,22 @@ LOOK_UP = """
 import json, sys
 from hbt_bench.tasks.registry import mteb_task_names, select_tasks
 names = ["SciFact", "MTOPIntentClassification", "BelebeleRetrieval", "mFollowIR"]
-found = [selection.stock for selection in select_tasks(names)]
+stock = [selection.stock for selection in select_tasks(names)]
 loaded = sorted({"mteb", "torch", "sentence_transformers", "datasets"} & set(sys.modules))
-print(json.dumps([found, loaded, len(mteb_task_names())]))
+print(json.dumps([stock, loaded, len(mteb_task_names())]))
 """
 
 
-def test_mtebs_tasks_are_known_without_importing_it():
+def test_mteb_names_are_read_without_importing_mteb():
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     out = subprocess.run([sys.executable, "-c", LOOK_UP], env=environment, capture_output=True, check=True).stdout
-    found, loaded, count = json.loads(out)
-    assert found == ["SciFact", "MTOPIntentClassification", "BelebeleRetrieval", "mFollowIR"]
+    stock, loaded, count = json.loads(out)
+    assert stock == ["SciFact", "MTOPIntentClassification", "BelebeleRetrieval", "mFollowIR"]
     assert loaded == []
     assert count > 1000
 
 
-def test_mtebs_tasks_are_those_that_mteb_registers():
+def test_mteb_names_are_those_mteb_registers():
     from mteb.get_tasks import _TASKS_REGISTRY
 
     assert mteb_task_names() == set(_TASKS_REGISTRY)
@@ -219,19 +200,19 @@ def test_mtebs_tasks_are_those_that_mteb_registers():
 # Shipped definitions
 
 
-def test_all_definitions_are_valid():
-    assert tuple(sorted(definitions())) == SHIPPED
-    for name, spec in definitions().items():
+def test_shipped_definitions_are_complete():
+    assert tuple(sorted(TaskRegistry().specs)) == SHIPPED
+    for name, spec in TaskRegistry().specs.items():
         assert spec.modes == MODES[name]
         assert set(spec.languages) <= set(LANGUAGES)
         assert spec.metadata.license
         assert "@" in spec.metadata.citation
-        if spec.expect is not None and name != "ciral":  # whose queries are in English, and whose documents are not
+        if spec.expect is not None and name != "ciral":  # queries in English, documents in other languages
             assert tuple(sorted(spec.expect.queries)) == tuple(sorted(spec.expect.documents)) == spec.languages
 
 
-def test_a_definition_extends_another():
-    whole, context = definitions()["xquad-r"], definitions()["xquad-r-context"]
+def test_definition_inherits_from_another():
+    whole, context = TaskRegistry().specs["xquad-r"], TaskRegistry().specs["xquad-r-context"]
     assert (whole.source.text, context.source.text) == ("sentence", "sentence+context")
     assert context.source.model_copy(update={"candidate": "sentence"}) == whole.source
     assert (context.name, context.title, context.mteb_name) == (
@@ -255,8 +236,8 @@ def test_a_definition_extends_another():
         ("mlqa-r-context", "0518ca620035587e"),
     ],
 )
-def test_golden_counts_and_data_of_lareqa(data_dir, name, fingerprint):
-    collection = definitions()[name].load(data_dir=data_dir)
+def test_lareqa_has_golden_counts_and_hash(data_dir, name, fingerprint):
+    collection = TaskRegistry().specs[name].load(data_dir=data_dir)
     assert collection.fingerprint == fingerprint
     assert (len(collection.queries), len(collection.documents)) == (
         (13090, 13014) if name.startswith("xquad") else (4199, 20534)
@@ -264,13 +245,13 @@ def test_golden_counts_and_data_of_lareqa(data_dir, name, fingerprint):
 
 
 @pytest.mark.skipif(cldr.cldr_version() != "47", reason="the counts are those of CLDR 47")
-def test_golden_counts_of_cldr_facts():
-    collection = definitions()["cldr-facts"].load()
+def test_cldr_facts_has_golden_counts():
+    collection = TaskRegistry().specs["cldr-facts"].load()
     assert len(collection.queries) == len(collection.documents) == 20 * 182
 
 
-def test_a_part_reads_only_its_files(data_dir, tmp_path):
-    spec = definitions()["mlqa-r"]
+def test_only_files_of_chosen_languages_are_read(data_dir, tmp_path):
+    spec = TaskRegistry().specs["mlqa-r"]
     for code in ("de", "vi"):
         path = tmp_path / "lareqa" / "mlqa-r" / f"{code}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -283,59 +264,59 @@ def test_a_part_reads_only_its_files(data_dir, tmp_path):
         spec.load(["de", "en"], tmp_path)
 
 
-def test_a_part_of_cldr_facts_is_its_restriction():
-    spec = definitions()["cldr-facts"]
+def test_chosen_languages_of_cldr_facts_are_a_restriction():
+    spec = TaskRegistry().specs["cldr-facts"]
     assert spec.load(["sw", "am"]).fingerprint == spec.load().restrict(["am", "sw"]).fingerprint
 
 
 @pytest.mark.parametrize(
     ("field", "key", "count", "message"),
     [
-        ("queries", "ar", 516, "mlqa-r has 517 queries in ar where its definition expects 516"),
-        ("queries", "ru", 1, "mlqa-r has 0 queries in ru where its definition expects 1"),
-        ("documents", "zh", 2323, "mlqa-r has 2322 documents in zh where its definition expects 2323"),
+        ("queries", "ar", 516, "mlqa-r has 517 queries in ar, but its definition expects 516"),
+        ("queries", "ru", 1, "mlqa-r has 0 queries in ru, but its definition expects 1"),
+        ("documents", "zh", 2323, "mlqa-r has 2322 documents in zh, but its definition expects 2323"),
         (
             "relevant",
             3,
             264,
-            "mlqa-r has 263 questions with a number of relevant documents of 3 where its definition expects 264",
+            "mlqa-r has 263 questions whose number of relevant documents is 3, but its definition expects 264",
         ),
         (
             "relevant",
             4,
             None,
-            "mlqa-r has 820 questions with a number of relevant documents of 4 where its definition expects 0",
+            "mlqa-r has 820 questions whose number of relevant documents is 4, but its definition expects 0",
         ),
     ],
 )
-def test_a_count_that_is_off(data_dir, field, key, count, message):
-    spec = definitions()["mlqa-r"]
+def test_wrong_count_is_named(data_dir, field, key, count, message):
+    spec = TaskRegistry().specs["mlqa-r"]
     counts = {**getattr(spec.expect, field), key: count}
-    off = spec.expect.model_copy(update={field: {key: count for key, count in counts.items() if count is not None}})
+    wrong = spec.expect.model_copy(update={field: {key: count for key, count in counts.items() if count is not None}})
     with pytest.raises(DataError) as caught:
-        spec.model_copy(update={"expect": off}).load(data_dir=data_dir)
-    assert str(caught.value) == f"{message}: the data or the reader changed"
+        spec.model_copy(update={"expect": wrong}).load(data_dir=data_dir)
+    assert str(caught.value).startswith(f"{message}:")
 
 
-def test_a_part_checks_its_counts_too(data_dir):
-    spec = definitions()["mlqa-r"]
-    off = spec.expect.model_copy(update={"documents": {**spec.expect.documents, "vi": 1, "en": 1}})
-    spec = spec.model_copy(update={"expect": off})
+def test_counts_of_chosen_languages_are_checked(data_dir):
+    spec = TaskRegistry().specs["mlqa-r"]
+    wrong = spec.expect.model_copy(update={"documents": {**spec.expect.documents, "vi": 1, "en": 1}})
+    spec = spec.model_copy(update={"expect": wrong})
     assert len(spec.load(["de"], data_dir).queries) == 512
-    with pytest.raises(DataError, match="mlqa-r has 2828 documents in vi where its definition expects 1:"):
+    with pytest.raises(DataError, match="mlqa-r has 2828 documents in vi, but its definition expects 1:"):
         spec.load(["de", "vi"], data_dir)
 
 
 def test_counts_of_another_version_are_not_checked():
-    spec = definitions()["cldr-facts"]
+    spec = TaskRegistry().specs["cldr-facts"]
     counts = spec.expect.model_copy(update={"queries": {"en": 1}})
     assert spec.model_copy(update={"expect": counts.model_copy(update={"version": "1"})}).load(["en", "de"])
-    here = counts.model_copy(update={"version": cldr.cldr_version()})
-    with pytest.raises(DataError, match="cldr-facts has 182 queries in am where its definition expects 0"):
-        spec.model_copy(update={"expect": here}).load()
+    installed = counts.model_copy(update={"version": cldr.cldr_version()})
+    with pytest.raises(DataError, match="cldr-facts has 182 queries in am, but its definition expects 0"):
+        spec.model_copy(update={"expect": installed}).load()
 
 
-# Mistakes in a definition
+# Errors in a definition
 
 DEMO = {
     "name": "demo",
@@ -362,25 +343,20 @@ DEMO = {
 
 
 @pytest.fixture
-def define(tmp_path, monkeypatch):
-    """Put definitions where the package looks for them, and return their folder."""
-    folder = tmp_path / "definitions"
-    folder.mkdir()
-    monkeypatch.setattr(registry, "_FOLDERS", (tmp_path / "missing", folder))
-    registry.forget()
+def define(tmp_path):
+    """Return a function that writes definitions and returns a registry with them as the shipped ones."""
 
     def define(**contents):
         for name, content in contents.items():
             text = content if isinstance(content, str) else yaml.safe_dump(content, allow_unicode=True)
-            (folder / f"{name}.yaml").write_text(text)
-        return folder
+            (tmp_path / f"{name}.yaml").write_text(text)
+        return TaskRegistry(shipped=tmp_path)
 
-    yield define
-    registry.forget()
+    return define
 
 
 def edited(*keys, value):
-    """Return the demo with one value changed, or removed when it is None."""
+    """Return the demo with the value at `keys` changed, or removed if it is None."""
     content = copy.deepcopy(DEMO)
     inner = content
     for key in keys[:-1]:
@@ -392,28 +368,28 @@ def edited(*keys, value):
     return content
 
 
-def test_a_definition_of_ones_own(define):
-    define(
+def test_registry_reads_given_definitions(define):
+    registry = define(
         demo=DEMO,
         part={"extends": "demo", "name": "part", "mteb_name": "Part", "source": {"path": "x.{language}.json"}},
     )
-    demo, part = definitions()["demo"], definitions()["part"]
+    demo, part = registry.specs["demo"], registry.specs["part"]
     assert demo.languages == part.languages == ("de", "en")
-    assert [one.path for one in demo.source.remote_files().values()] == ["demo/de.json", "demo/en.json"]
-    assert [one.path for one in part.source.remote_files().values()] == ["x.de.json", "x.en.json"]
+    assert [file.path for file in demo.source.remote_files().values()] == ["demo/de.json", "demo/en.json"]
+    assert [file.path for file in part.source.remote_files().values()] == ["x.de.json", "x.en.json"]
     assert part.source.url == "https://example.org/{language}.json"
     assert demo.source.remote_files()["de"].sha256 == "f" * 64
-    assert selected("part,demo-mono") == [("part", ALL), ("demo", ("mono",))]
+    assert selected("part,demo-mono", registry) == [("part", ALL), ("demo", ("mono",))]
 
 
-def test_one_language_has_one_mode(define):
-    define(demo=edited("source", "files", "de", value=None))
-    assert selected("demo") == [("demo", ("mono",))]
-    assert set(task_names()) == {"demo", "demo-mono"}
+def test_single_language_has_mono_mode_only(define):
+    registry = define(demo=edited("source", "files", "de", value=None))
+    assert selected("demo", registry) == [("demo", ("mono",))]
+    assert set(registry.tasks) == {"demo", "demo-mono"}
 
 
 @pytest.mark.parametrize(
-    ("content", "place", "reason"),
+    ("content", "marked", "reason"),
     [
         (edited("colour", value="red"), "colour", "unknown key 'colour' in the file"),
         (edited("source", "mirror", value="x"), "mirror", "unknown key 'mirror' in source"),
@@ -453,62 +429,70 @@ def test_one_language_has_one_mode(define):
         (edited("expect", value={"queries": {"en": "many"}, "documents": {}, "relevant": {}}), "en: many", "expect"),
     ],
 )
-def test_a_mistake_is_told_with_its_line(define, content, place, reason):
-    path = define(demo=content) / "demo.yaml"
+def test_error_has_line_and_column(define, tmp_path, content, marked, reason):
+    registry = define(demo=content)
     with pytest.raises(DataError) as caught:
-        definitions()
+        registry.specs  # noqa: B018
     message = str(caught.value)
     assert "\n" not in message
-    lines = path.read_text().splitlines()
-    number, column = next((n, line.index(place)) for n, line in enumerate(lines, 1) if place in line)
-    assert message.startswith(f"{path}:{number}:{column + 1}: {reason}")
+    lines = (tmp_path / "demo.yaml").read_text().splitlines()
+    number, column = next((n, line.index(marked)) for n, line in enumerate(lines, 1) if marked in line)
+    assert message.startswith(f"{tmp_path / 'demo.yaml'}:{number}:{column + 1}: {reason}")
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("name: [demo", "2:1: no YAML: did not find expected ',' or ']'"),
+        ("name: [demo", "2:1: "),
         ("name: !!python/object/apply:os.system [echo]", "1:7: the tag 'python/object/apply:os.system' is not allowed"),
         ("- name: demo", "1:1: a task file must be a mapping"),
         ("", "1:1: a task file must be a mapping"),
-        ("name: other", "1:1: the name is 'other': it must be 'demo', like the file's"),
+        ("name: other", "1:1: the name is 'other': it must be 'demo'"),
+        ("name: demo\ntitle: Demo\nsource:\n  kind: lareqa\n   path: x\n", "5:"),
     ],
 )
-def test_no_definition(define, text, reason):
-    folder = define(demo=text)
+def test_invalid_yaml_is_refused_with_line(define, tmp_path, text, reason):
+    registry = define(demo=text)
     with pytest.raises(DataError) as caught:
-        definitions()
-    assert str(caught.value).startswith(f"{folder / 'demo.yaml'}:{reason}")
+        registry.specs  # noqa: B018
+    assert str(caught.value).startswith(f"{tmp_path / 'demo.yaml'}:{reason}")
     assert "\n" not in str(caught.value)
 
 
-def test_a_yaml_error_names_the_line(define):
-    folder = define(demo="name: demo\ntitle: Demo\nsource:\n  kind: lareqa\n   path: x\n")
-    with pytest.raises(DataError) as caught:
-        definitions()
-    assert str(caught.value).startswith(f"{folder / 'demo.yaml'}:5:")
-
-
-def test_a_file_that_is_no_text(define):
-    (define() / "demo.yaml").write_bytes(b"name: demo\ntitle: \xff\xfe")
+def test_file_must_be_utf_8(define, tmp_path):
+    (tmp_path / "demo.yaml").write_bytes(b"name: demo\ntitle: \xff\xfe")
     with pytest.raises(DataError, match=r"demo\.yaml:2: not UTF-8"):
-        definitions()
+        define().specs  # noqa: B018
 
 
 @pytest.mark.parametrize("parent", ["missing", "part", "other", ["demo"]])
-def test_what_cannot_be_extended(define, parent):
-    define(demo=DEMO, part={"extends": parent, "name": "part"}, other={"extends": "demo", "name": "other"})
+def test_only_complete_definitions_can_be_extended(define, parent):
+    registry = define(demo=DEMO, part={"extends": parent, "name": "part"}, other={"extends": "demo", "name": "other"})
     with pytest.raises(DataError) as caught:
-        definitions()
-    assert str(caught.value).endswith(f": '{parent}' is no complete definition that could be extended")
+        registry.specs  # noqa: B018
+    assert f"'{parent}' is not a complete definition" in str(caught.value)
 
 
-def test_an_installation_without_definitions(monkeypatch, tmp_path):
+def test_installation_without_definitions_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(registry, "_FOLDERS", (tmp_path / "a", tmp_path / "b"))
-    registry.forget()
-    try:
-        with pytest.raises(DataError, match="the task definitions are missing from this installation"):
-            definitions()
-    finally:
-        monkeypatch.undo()
-        registry.forget()
+    with pytest.raises(DataError, match="the task definitions are missing from this installation"):
+        TaskRegistry().specs  # noqa: B018
+
+
+# One registry
+
+
+def test_registries_do_not_share_tasks(tmp_path):
+    (tmp_path / "mine.yaml").write_text("name: mine\nextends: cldr-facts\n")
+    registry = TaskRegistry([tmp_path])
+    assert "mine" in registry.specs
+    assert "mine" not in TaskRegistry().specs
+
+
+def test_changed_files_are_read_again(define):
+    assert define(demo=DEMO).specs["demo"].title == "Demo"
+    assert define(demo=edited("title", value="Changed")).specs["demo"].title == "Changed"
+
+
+def test_unchanged_files_are_read_once(define):
+    assert define(demo=DEMO).specs["demo"] is define().specs["demo"]

@@ -12,7 +12,7 @@ from hbt_bench.data.collection import Collection
 from hbt_bench.errors import DataError, HbtBenchError, UsageError
 from hbt_bench.languages import LANGUAGES
 from hbt_bench.tasks.folders import Folder, taken, twin_of
-from hbt_bench.tasks.registry import definitions, mteb_task_names, shipped
+from hbt_bench.tasks.registry import TaskRegistry, mteb_task_names
 from hbt_bench.tasks.schema import FileSource
 from hbt_bench.tasks.sources import MtebSource
 from hbt_bench.tasks.task import TaskSpec
@@ -28,6 +28,7 @@ class Validation:
 
     path: Path
     data_dir: Path | None = None
+    registry: TaskRegistry = field(default_factory=TaskRegistry)
     spec: TaskSpec | None = field(default=None, init=False)
     collection: Collection | None = field(default=None, init=False)
 
@@ -65,7 +66,7 @@ class Validation:
     def _schema(self) -> str:
         if not self.path.is_file():
             raise UsageError(f"there is no file {self.path}")
-        folder = Folder.read(self.path, shipped().documents)
+        folder = Folder.read(self.path, self.registry.shipped)
         for problem in folder.problems.values():
             raise problem
         self.spec = folder.specs[self.path.stem]
@@ -73,7 +74,7 @@ class Validation:
 
     def _name(self) -> str:
         assert self.spec is not None
-        other = definitions().get(self.spec.name)
+        other = self.registry.specs.get(self.spec.name)
         if other is not None and other.source != self.spec.source:
             raise DataError(f"the name '{self.spec.name}' is that of another task: rename the file and its `name`")
         self._name_in_mteb()
@@ -86,8 +87,8 @@ class Validation:
         for mode in self.spec.modes:
             if (name := self.spec.mteb_task_name(mode)).casefold() in known:
                 raise DataError(f"MTEB has a task {name}: choose another `mteb_name`")
-        beside = Folder.read(self.path.parent, shipped().documents).specs
-        others = {**beside, **definitions()}
+        beside = Folder.read(self.path.parent, self.registry.shipped).specs
+        others = {**beside, **self.registry.specs}
         twin = twin_of(self.spec, (other for name, other in others.items() if name != self.spec.name))
         if twin is not None:
             raise DataError(taken(self.spec, f"the task '{twin.name}'"))

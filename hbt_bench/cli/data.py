@@ -9,7 +9,7 @@ import click
 
 from hbt_bench.cli import options
 from hbt_bench.data import download
-from hbt_bench.tasks.registry import task_names, unknown
+from hbt_bench.tasks.registry import TaskRegistry
 
 
 @click.group("data")
@@ -22,9 +22,9 @@ def command() -> None:
 @options.languages()
 @options.data_dir
 @options.task_dir
-def fetch(name: str, languages: tuple[str, ...] | None, data_dir: Path | None) -> None:
+def fetch(name: str, languages: tuple[str, ...] | None, data_dir: Path | None, registry: TaskRegistry) -> None:
     """Download the pinned files of a task into the cache, and check its counts."""
-    _each(name, languages, data_dir, download.fetch)
+    _each(registry, name, languages, data_dir, download.fetch)
 
 
 @command.command("verify")
@@ -32,16 +32,21 @@ def fetch(name: str, languages: tuple[str, ...] | None, data_dir: Path | None) -
 @options.languages()
 @options.data_dir
 @options.task_dir
-def verify(name: str, languages: tuple[str, ...] | None, data_dir: Path | None) -> None:
+def verify(name: str, languages: tuple[str, ...] | None, data_dir: Path | None, registry: TaskRegistry) -> None:
     """Check size, SHA-256 and counts of the files of a task; nothing is downloaded."""
-    _each(name, languages, data_dir, download.locate)
+    _each(registry, name, languages, data_dir, download.locate)
 
 
-def _each(name: str, languages: tuple[str, ...] | None, data_dir: Path | None, get: Callable[..., Path]) -> None:
-    known = task_names()
-    if name not in known:
-        raise unknown(name, known)
-    spec = known[name][0]
+def _each(
+    registry: TaskRegistry,
+    name: str,
+    languages: tuple[str, ...] | None,
+    data_dir: Path | None,
+    get: Callable[..., Path],
+) -> None:
+    if name not in registry.tasks:
+        raise registry.unknown(name, registry.tasks)
+    spec = registry.tasks[name][0]
     chosen = spec.select(languages)
     for language, file in spec.source.remote_files().items():
         if language in chosen:

@@ -11,6 +11,7 @@ import click
 from hbt_bench.identity.task_name import parse_names
 
 if TYPE_CHECKING:
+    from hbt_bench.tasks.registry import TaskRegistry
     from hbt_bench.tasks.task import TaskSpec
 
 #: What a click option is, to the function of a command.
@@ -79,21 +80,20 @@ def narrowed(
     return spec.narrowed(languages, query_languages, document_languages)
 
 
-def _add(context: click.Context, option: click.Parameter, value: tuple[Path, ...]) -> tuple[Path, ...]:
-    from hbt_bench.tasks import registry  # reads definitions, which commands without tasks need not wait for
+def _registry(context: click.Context, option: click.Parameter, value: tuple[Path, ...]) -> TaskRegistry:
+    from hbt_bench.tasks.registry import TaskRegistry  # late, because the import takes a while
 
-    for path in value:
-        registry.add(path)
-    return value
+    # of a group's subcommand: the group's option counts too
+    outer = context.parent.params.get("registry") if context.parent else None
+    return TaskRegistry([*(outer.paths if outer else ()), *value])
 
 
 task_dir = click.option(
     "--task-dir",
+    "registry",
     multiple=True,
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    expose_value=False,
-    is_eager=True,
-    callback=_add,
+    callback=_registry,
     help="Folder with task files of your own. [env: HBT_BENCH_TASKS]",
 )
 

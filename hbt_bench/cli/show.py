@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from hbt_bench.cli import options
+
+if TYPE_CHECKING:
+    from hbt_bench.tasks.registry import TaskRegistry
 
 
 @click.command("show")
 @click.argument("given", metavar="SIGNATURE-or-FILE")
 @options.task_dir
 @options.formats("table", "json")
-def command(given: str, style: str) -> None:
+def command(given: str, registry: TaskRegistry, style: str) -> None:
     """Explain a signature, or that of a result's file, and print the command that makes the number again.
 
     \b
@@ -20,10 +25,10 @@ def command(given: str, style: str) -> None:
     """  # noqa: D301 -- click wants the character
     import json
 
-    from hbt_bench.reports.explain import explain, find
+    from hbt_bench.reports.explain import explain, read_signature
 
-    fields, result = find(given)
-    found = explain(fields, result)
+    signature, result = read_signature(given)
+    found = explain(signature, result, registry)
     if style == "json":
         content = {
             "parts": [dict(zip(("field", "value", "meaning"), part, strict=True)) for part in found.parts],
@@ -46,12 +51,13 @@ def command(given: str, style: str) -> None:
 
 
 def _scores(result: object) -> None:
+    from hbt_bench.measures.registry import MEASURES
     from hbt_bench.reports.table import number
     from hbt_bench.results.result import Result
 
     assert isinstance(result, Result)
     scores = result.scores
-    wanted = [name for name in ("main_score", "AP", "R@1", "R@10", "nDCG@10", "rank_distance") if name in scores]
+    wanted = [name for name in ("main_score", *MEASURES.in_tables()) if name in scores]
     click.echo(f"\nMeans over {len(result.subsets)} of {result.expected_subsets} subsets, with 95 % intervals:")
     for name in wanted:
         interval = result.intervals.get(name)

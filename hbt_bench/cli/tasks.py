@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from hbt_bench.cli import options
+from hbt_bench.cli.terminal import print_table
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.identity.task_name import Mode
 from hbt_bench.reports.table import Table
-from hbt_bench.tasks import registry
-from hbt_bench.tasks.registry import definitions, select_tasks, task_names
+from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.tasks.task import TaskSpec
 
 log = logging.getLogger(__name__)
@@ -23,15 +23,16 @@ log = logging.getLogger(__name__)
 @options.formats("table", "md", "csv", "json")
 @options.task_dir
 @click.pass_context
-def command(context: click.Context, style: str) -> None:
+def command(context: click.Context, style: str, registry: TaskRegistry) -> None:
     """List the tasks, or show one with `hbt-bench tasks show NAME`.
 
     The name of a collection stands for all its modes. Any task of MTEB's own can be run by its MTEB name too.
     """
+    context.obj = registry
     if context.invoked_subcommand is not None:
         return
     rows = []
-    for name, spec in definitions().items():
+    for name, spec in registry.specs.items():
         queries, documents = ("-", "-")
         if spec.expect:
             queries, documents = (str(sum(one.values()) or "-") for one in (spec.expect.queries, spec.expect.documents))
@@ -39,10 +40,8 @@ def command(context: click.Context, style: str) -> None:
         rows.append([name, ", ".join(spec.modes), "-" if declared is None else str(len(declared)), queries, documents])
     table = Table(("collection", "modes", "languages", "queries", "documents"), rows)
     if style == "table":
-        from rich.console import Console
-
-        Console().print(table.rich())
-        for suite in registry.suites().values():
+        print_table(table)
+        for suite in registry.suites.values():
             click.echo(f"suite:{suite.name:14} {suite.description}")
         click.echo("Run one with --tasks xquad-r (all modes) or --tasks xquad-r-multi (one mode).")
     else:
@@ -52,22 +51,21 @@ def command(context: click.Context, style: str) -> None:
 @command.command("show")
 @click.argument("name")
 @options.task_dir
-def show(name: str) -> None:
+def show(name: str, registry: TaskRegistry) -> None:
     """Show the definition of a task or the tasks of a suite: languages, counts, source, licence and citation."""
     if name.startswith("suite:"):
-        for selection in select_tasks(name):
+        for selection in registry.select(name):
             spec = selection.spec
             names = [spec.task_name(mode) for mode in selection.modes] if spec else [selection.stock]
             click.echo(", ".join(names))
         return
-    known = task_names()
     modes: Sequence[Mode] = ()
-    if name in known:
-        spec, modes = known[name]
+    if name in registry.tasks:
+        spec, modes = registry.tasks[name]
     elif name.endswith((".yaml", ".yml")):
-        spec = _file(Path(name))
+        spec = _file(Path(name), registry)
     else:
-        raise registry.unknown(name, known)
+        raise registry.unknown(name, registry.tasks)
     about = spec.metadata
     click.echo(f"{spec.name}: {spec.title}\n{spec.description}\n")
     for mode in modes or spec.modes:
@@ -98,10 +96,10 @@ def _show_counts(spec: TaskSpec) -> None:
         click.echo(f"  {questions:,} questions have {count} relevant documents")
 
 
-def _file(path: Path) -> TaskSpec:
-    spec = select_tasks(str(path))[0].spec
+def _file(path: Path, registry: TaskRegistry) -> TaskSpec:
+    spec = registry.select(str(path))[0].spec
     if spec is None:
-        raise UsageError(f"{path} is no task file")
+        raise UsageError(f"{path} is not a task file")
     return spec
 
 
@@ -109,7 +107,8 @@ def _file(path: Path) -> TaskSpec:
 @click.argument("file", type=click.Path(path_type=Path))
 @options.data_dir
 @click.option("--strict", is_flag=True, help="Take warnings, such as a missing licence, for errors.")
-def validate(file: Path, data_dir: Path | None, strict: bool) -> None:
+@click.pass_obj
+def validate(registry: TaskRegistry, file: Path, data_dir: Path | None, strict: bool) -> None:
     """Check a task file and its data, and say what was checked.
 
     Exit code 3 when a check fails. Warnings (?) leave the task usable; with --strict they fail too.
@@ -117,7 +116,7 @@ def validate(file: Path, data_dir: Path | None, strict: bool) -> None:
     from hbt_bench.checks.task_file import Validation
 
     failed = False
-    for check in Validation(file, data_dir).run():
+    for check in Validation(file, data_dir, registry).run():
         click.echo(f" {check.mark}  {check.name:22} {check.message}")
         failed = failed or check.status == "failed" or (strict and check.status == "warning")
     if failed:
@@ -132,7 +131,9 @@ def validate(file: Path, data_dir: Path | None, strict: bool) -> None:
 @click.option("--language", help="Code of the language, where the data are in one and do not say so.")
 @click.option("--overwrite", is_flag=True, help="Replace a task file that is there.")
 @options.data_dir
+@click.pass_obj
 def new(
+    registry: TaskRegistry,
     name: str,
     data: Path,
     output: Path | None,
@@ -150,7 +151,7 @@ def new(
     """  # noqa: D301 -- click wants the character
     from hbt_bench.tasks.draft import TaskDraft
 
-    draft = TaskDraft.of(name, data, output, columns, language, data_dir)
+    draft = TaskDraft.of(name, data, output, columns, language, data_dir, registry)
     path = draft.write(overwrite)
     click.echo(f"{path}")
     for note in draft.notes:

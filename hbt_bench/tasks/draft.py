@@ -14,7 +14,7 @@ from hbt_bench.data.data_files import DataFiles
 from hbt_bench.errors import UsageError
 from hbt_bench.files import write_text
 from hbt_bench.tasks.infer_source import Form
-from hbt_bench.tasks.registry import definitions
+from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.tasks.task import Expect, TaskSpec
 
 _HEAD = """\
@@ -39,7 +39,14 @@ class TaskDraft:
 
     @classmethod
     def of(
-        cls, name: str, data: Path, output: Path | None, columns: str, language: str | None, data_dir: Path | None
+        cls,
+        name: str,
+        data: Path,
+        output: Path | None,
+        columns: str,
+        language: str | None,
+        data_dir: Path | None,
+        registry: TaskRegistry | None = None,
     ) -> TaskDraft:
         """Find out the form of `data`, read all of it and count.
 
@@ -47,7 +54,7 @@ class TaskDraft:
         """
         if not data.is_file() and not data.is_dir():  # nor a pipe, whose end may never come
             raise UsageError(f"there is no file or folder {data}")
-        if name in definitions():
+        if name in (registry or TaskRegistry()).specs:
             raise UsageError(f"there is a task '{name}' already: choose another name")
         folder, relative = _place(data, output, data_dir, name)
         form = Form.of(data, relative, columns, language)
@@ -58,7 +65,7 @@ class TaskDraft:
             first = error.errors()[0]
             raise UsageError(f"{data}: {first['msg'].removeprefix('Value error, ')} (say it with --columns)") from error
         collection = spec.load(data_dir=data_dir)
-        return cls(folder / f"{name}.yaml", content, Expect.of(collection), form.notes)
+        return cls(folder / f"{name}.yaml", content, Expect.from_collection(collection), form.notes)
 
     def write(self, overwrite: bool = False) -> Path:
         """Write the task file and return its path; raises `UsageError` rather than replace one."""

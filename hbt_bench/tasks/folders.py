@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -155,9 +155,9 @@ class Catalogue:
         return {name: spec for folder in self.folders for name, spec in folder.specs.items()}
 
     @cached_property
-    def tasks(self) -> dict[str, tuple[TaskSpec, Sequence[Mode]]]:
+    def tasks(self) -> dict[str, tuple[TaskSpec, tuple[Mode, ...]]]:
         """The definition and modes of every task name. The name of a collection stands for all its modes."""
-        tasks: dict[str, tuple[TaskSpec, Sequence[Mode]]] = {}
+        tasks: dict[str, tuple[TaskSpec, tuple[Mode, ...]]] = {}
         for spec in self.specs.values():
             tasks |= tasks_of(spec)
         return tasks
@@ -175,7 +175,7 @@ class Catalogue:
                     raise problem
 
 
-def tasks_of(spec: TaskSpec) -> dict[str, tuple[TaskSpec, Sequence[Mode]]]:
+def tasks_of(spec: TaskSpec) -> dict[str, tuple[TaskSpec, tuple[Mode, ...]]]:
     """Return the task names of a definition with their modes."""
     return {spec.name: (spec, spec.modes)} | {spec.task_name(mode): (spec, (mode,)) for mode in spec.modes}
 

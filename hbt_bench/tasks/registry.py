@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -40,7 +40,7 @@ class TaskLocation:
     """The definition and modes of a task name, and the folder that ``--task-dir`` must name, None if not needed."""
 
     spec: TaskSpec
-    modes: Sequence[Mode]
+    modes: tuple[Mode, ...]
     folder: Path | None = None
 
 
@@ -93,7 +93,7 @@ class TaskRegistry:
         return self._read().specs
 
     @property
-    def tasks(self) -> Mapping[str, tuple[TaskSpec, Sequence[Mode]]]:
+    def tasks(self) -> Mapping[str, tuple[TaskSpec, tuple[Mode, ...]]]:
         """The definition and modes of every task name, without MTEB's own tasks."""
         return self._read().tasks
 
@@ -177,7 +177,7 @@ class TaskRegistry:
             tasks.extend(self.suites[suite].tasks)
         return tasks
 
-    def _find(self, name: str) -> tuple[TaskSpec, Sequence[Mode]] | None:
+    def _find(self, name: str) -> tuple[TaskSpec, tuple[Mode, ...]] | None:
         """Return the definition and modes of a task name, None for one of MTEB's own tasks."""
         # a file may have a bracket or a plus in its name
         task = TaskName(name) if os.path.isfile(name) else TaskName.parse(name)  # noqa: PTH113 -- Path raises for some
@@ -199,7 +199,7 @@ class TaskRegistry:
             spec = spec.shifted(Shift.parse(shift) for shift in task.shifts)
         return spec, modes
 
-    def _file(self, path: Path) -> tuple[TaskSpec, Sequence[Mode]]:
+    def _file(self, path: Path) -> tuple[TaskSpec, tuple[Mode, ...]]:
         """Add a task file and return its task."""
         if not path.is_file():
             near = did_you_mean(str(path), [str(file) for file in folders.files(path.parent) if file.is_file()])

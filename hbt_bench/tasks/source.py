@@ -11,7 +11,7 @@ from pydantic import StringConstraints
 from hbt_bench.data import download
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import DataFiles
-from hbt_bench.ranking.subsets import MODES, Mode
+from hbt_bench.identity.task_name import MODES, Mode
 from hbt_bench.tasks.schema import Strict
 
 #: A commit of a data set on the hub.
@@ -47,8 +47,8 @@ class Source(Strict):
         return MODES
 
     @property
-    def apart(self) -> bool:
-        """Whether a language has the same queries with and without the others."""
+    def languages_independent(self) -> bool:
+        """Whether the queries of a language are the same with and without the other languages."""
         return False
 
     def paths(self) -> list[str]:
