@@ -503,13 +503,13 @@ def test_the_terminal_table(hbt):
     assert max(map(len, lines)) <= 80
     assert lines[:8] == [
         "cldr-facts-multi[de,en], AP ↑",
+        "system             value        difference    p   W/T/L",
+        "───────────────────────────────────────────────────────",
+        "worse             0.7208                 -    -       -",
+        "        [0.4958, 0.9167]",
+        "best              1.0000           +0.2792  0.5   3/0/0",
+        "        [1.0000, 1.0000]  [0.0833, 0.5042]       d 1.32",
         "",
-        " system              value         difference     p    W/T/L",
-        " ───────────────────────────────────────────────────────────",
-        " worse              0.7208                  -     -        -",
-        "          [0.4958, 0.9167]",
-        " best               1.0000            +0.2792   0.5    3/0/0",
-        "          [1.0000, 1.0000]   [0.0833, 0.5042]         d 1.32",
     ]
     assert "- best and worse cannot be told apart on cldr-facts-multi[de,en] rank_distance:" in lines
     assert lines[-1].endswith("Seed 0.")
@@ -522,7 +522,7 @@ def test_numbers_are_never_cut_where_the_terminal_is_narrow(hbt, planted, monkey
     for columns in ("30", "60", "80"):
         monkeypatch.setenv("COLUMNS", columns)
         _, out, _ = hbt("worse", "a-model-with-quite-a-long-name", "--by-language")
-        assert "[1.0000, 1.0000]   [0.0833, 0.5042]" in out
+        assert "[1.0000, 1.0000]  [0.0833, 0.5042]" in out
         assert "…" not in out
     assert max(len(line.rstrip()) for line in out.splitlines()) <= 80
 

@@ -12,16 +12,17 @@ import subprocess
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import hbt_bench
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import UsageError
+from hbt_bench.measures.registry import EXCESS
 from hbt_bench.reports.leaderboard import Leaderboard
 from hbt_bench.reports.markdown_block import replaced
 from hbt_bench.reports.row_builder import Choice
 from hbt_bench.reports.rows import differ
 from hbt_bench.reports.table import Table, render
-from hbt_bench.measures.registry import EXCESS
 from hbt_bench.results.scores import Scores
 from hbt_bench.results.store import Result, read_all
 from tests.factories import FIXTURE, plant_fixture
@@ -106,27 +107,31 @@ def test_all_formats_come_from_the_same_rows(two_models):
     html = render(tables, "html")
     assert '<tr><th scope="row">org/b@cccccccc</th><td>-</td><td>-</td><td><strong>0.4000</strong></td>' in html
     assert html.count('scope="col"') == 5
-    text = tables[0].text([16, 9, 10, 10, 14]).splitlines()
-    assert text[-2:] == [
+    assert drawn(tables[0], 80)[-2:] == [
         "local/a@01234567     0.6000      0.2500      0.2000       en 0.2000",
         "                                                           multi AP",
     ]
 
 
+def drawn(table, width):
+    """The lines of a table on a terminal."""
+    with (console := Console(width=width)).capture() as capture:
+        console.print(table.rich(width), crop=False)
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
 def test_a_name_is_not_folded_within_its_revision():
     table = Table(("model", "AP"), [["local/a-long-name@01234567", "0.6\n±0.1"], ["local/a@01234567", "0.5\n±0.1"]])
-    lines = [line.split() for line in table.text([18, 5]).splitlines()[2:]]
+    lines = [line.split() for line in drawn(table, 24)[2:]]
     assert lines == [["local/a-long-name", "0.6"], ["@01234567", "±0.1"], ["local/a@01234567", "0.5"], ["±0.1"]]
 
 
 def test_a_table_on_a_terminal_has_lines_of_one_width(two_models):
     table = Leaderboard.of(two_models).tables()[0]
-    widths = [8 if name == "model" else 9 for name in table.header]
-    lines = table.text(widths).splitlines()[2:]
-    assert max(map(len, lines)) == sum(widths) + 2 * (len(widths) - 1)
+    widths = table.widths(40)
+    assert max(map(len, drawn(table, 40))) == sum(widths) + 2 * (len(widths) - 1)
     evil = dataclasses.replace(table, rows=[["\x1b[31mred\a", *row[1:]] for row in table.rows])
-    assert "\x1b" not in evil.text(widths)
-    assert "\a" not in evil.text(widths)
+    assert not {"\x1b", "\a"} & set("".join(drawn(evil, 80)))
 
 
 def test_a_mean_over_fewer_subsets_is_marked_unranked_and_last(tmp_path):

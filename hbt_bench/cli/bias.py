@@ -13,14 +13,16 @@ import click
 import numpy as np
 
 from hbt_bench.cli import options
+from hbt_bench.cli.terminal import print_table
 from hbt_bench.errors import DataError, UsageError
-from hbt_bench.tasks.registry import base_name, select_tasks, task_names, unknown
+from hbt_bench.identity.task_name import TaskName
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
 
     from hbt_bench.reports.bias import BiasReport, WorstQuery
     from hbt_bench.results.store import Result
+    from hbt_bench.tasks.registry import TaskRegistry
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ def command(
     languages: tuple[str, ...] | None,
     results: Path,
     data_dir: Path | None,
+    registry: TaskRegistry,
     style: str,
     plot: Path | None,
 ) -> None:
@@ -61,18 +64,18 @@ def command(
     is_file = source.endswith(".json") and Path(source).is_file()
     if source.endswith(".json") and not is_file:
         raise UsageError(f"there is no file {source}: name a result, as in results/<model>/<revision>/<Task>.json")
-    result = Result.read(Path(source)) if is_file else _evaluated(source, task, languages, results, data_dir)
-    if result.ranks is None or "-multi" not in result.task:
+    result = Result.read(Path(source)) if is_file else _evaluated(source, task, registry, languages, results, data_dir)
+    if result.ranks is None or TaskName.parse(result.task).mode != "multi":
         raise UsageError(f"{result.path} is of {result.task}: language bias is read from a multilingual task's result")
     stored = result.stored_ranks()
     if len(stored.judgements.languages) < 2:
         raise UsageError(f"{result.path} is of one language alone: language bias needs two")
     collection = None
     try:
-        name = base_name(result.task)
-        if name not in task_names():
-            raise unknown(name)
-        collection = select_tasks(name)[0].spec.load(stored.judgements.languages, data_dir)  # type: ignore[union-attr]
+        name = TaskName.parse(result.task).mode_name
+        if name not in registry.tasks:
+            raise registry.unknown(name)
+        collection = registry.tasks[name][0].load(stored.judgements.languages, data_dir)
         if collection.fingerprint != stored.data:
             collection = None
             log.warning("the texts are left out: the data here are not those of the result")
@@ -80,7 +83,7 @@ def command(
         log.warning(f"the texts are left out: {error}")
     from hbt_bench.measures.bias import Bias
 
-    report = BiasReport.of(
+    report = BiasReport.from_bias(
         Bias(stored.judgements, stored.ranks), result.task, result.label, result.signature, collection
     )
     if plot:
@@ -93,13 +96,20 @@ def command(
         click.echo({"json": report.json, "md": report.markdown, "csv": report.by_language().csv}[style]())
 
 
-def _evaluated(model: str, task: str, languages: tuple[str, ...] | None, output: Path, data_dir: Path | None) -> Result:
+def _evaluated(
+    model: str,
+    task: str,
+    registry: TaskRegistry,
+    languages: tuple[str, ...] | None,
+    output: Path,
+    data_dir: Path | None,
+) -> Result:
     """The result of a model, from disk or evaluated now."""
     from hbt_bench.cli.progress import progress_bars
     from hbt_bench.mteb.models import ModelRequest
     from hbt_bench.results.evaluate import Evaluation
 
-    selections = select_tasks(task)
+    selections = registry.select(task)
     spec = selections[0].spec
     if len(selections) != 1 or spec is None or "multi" not in selections[0].modes:
         raise UsageError(f"--task {task} is no multilingual task: name one, as in --task xquad-r-multi")
@@ -120,7 +130,7 @@ def show(report: BiasReport) -> None:
     console.print(Text(f"{report.model} on {report.task}", style="bold"))
     console.print(Text(report.diagnosis))
     console.print(Text(report.gap_sentence))
-    console.print(report.summary().rich())
+    print_table(report.summary())
     shares, ranks = report.matrices()
     fair = np.vstack([report.top_shares / report.pool_shares, np.ones(len(report.languages))])
     _matrix(console, shares.title, shares.header, shares.rows, fair)
@@ -173,7 +183,7 @@ def _question(number: int, query: WorstQuery, width: int) -> Group:
     ranks = "  ".join(f"{code}\u00a0{rank:,}" for code, rank in sorted(query.ranks.items(), key=lambda item: item[1]))
     below = (
         *textwrap.wrap(f"rank distance {query.rank_distance:,}: {ranks}", max(20, width - 4)),
-        f"first stood: {query.first_text[:300]} [{query.first_language}]",
+        f"ranked first: {query.first_text[:300]} [{query.first_language}]",
     )
     return Group(
         Text(f"{number:2}. {query.text} [{query.language}]"), *(Padding(Text(line), (0, 0, 0, 4)) for line in below)

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 import click
 
 from hbt_bench.cli import options
-from hbt_bench.stats.paired import RANDOMIZATIONS, RESAMPLES
+from hbt_bench.cli.terminal import print_table
+from hbt_bench.measures.registry import MEASURES
+from hbt_bench.stats.clusters import RESAMPLES
+from hbt_bench.stats.paired import RANDOMIZATIONS
 
 if TYPE_CHECKING:
     from hbt_bench.reports.difference import Comparison
+    from hbt_bench.tasks.registry import TaskRegistry
 
 log = logging.getLogger(__name__)
-
-#: What is left of the names of models, at least, where the terminal is narrow.
-_NAME = 8
 
 
 @click.command("compare")
@@ -30,7 +31,7 @@ _NAME = 8
     "--measure",
     "measures",
     multiple=True,
-    default=("AP,rank_distance",),
+    default=(",".join(MEASURES.headline()),),
     show_default=True,
     metavar="NAMES",
     help="Such as AP, RR, nDCG@10, R@1, P@5, Success@10, rank_distance.",
@@ -57,6 +58,7 @@ def command(
     models: tuple[str, ...],
     tasks: tuple[str, ...],
     languages: tuple[str, ...] | None,
+    registry: TaskRegistry,
     baseline: str | None,
     measures: tuple[str, ...],
     results: Path,
@@ -88,6 +90,7 @@ def command(
         samples=samples,
         resamples=resamples,
         seed=seed,
+        registry=registry,
     )
     if style == "table":
         _show(found)
@@ -101,23 +104,8 @@ def command(
 
 
 def _show(found: Comparison) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
     for table in found.tables():
-        drawn = table.rich()
-        lines = [
-            [line for cell in cells for line in cell.split("\n")]
-            for cells in zip(table.header, *table.rows, strict=True)
-        ]
-        widths = [max(map(len, column)) for column in lines]
-        for place, column in enumerate(drawn.columns):
-            # names give way, for a number that is cut looks like another number
-            column.no_wrap = place >= table.names
-            column.min_width = widths[place] if column.no_wrap else min(widths[place], _NAME)
-        # where the terminal is too narrow for that, it wraps the lines itself
-        needed = sum(column.min_width or 0 for column in drawn.columns) + 3 * len(drawn.columns)
-        Console(highlight=False, width=max(console.width, needed)).print(drawn)
+        print_table(table)
     conclude(found, found.method)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from hbt_bench.cli import options
+from hbt_bench.cli.terminal import print_table
 from hbt_bench.errors import OutputError
 from hbt_bench.identity.task_name import parse_names
 from hbt_bench.reports import columns
@@ -22,8 +23,8 @@ from hbt_bench.results import store
 
 log = logging.getLogger(__name__)
 
-#: What is left of the names of models, at least, where the terminal is narrow.
-_NAME = 20
+#: Names of models keep this many characters in a narrow terminal.
+_NAME_WIDTH = 20
 
 
 def _names(option: str, metavar: str, text: str) -> options.Decorator:
@@ -88,7 +89,7 @@ def report(
     update: tuple[Path, ...] = (),
 ) -> None:
     """Write the leaderboard of a folder to stdout, or into the block of Markdown files."""
-    needed = columns.measures([*(names or columns.DEFAULT.split(",")), *([sort] if sort else [])])
+    needed = columns.measures([*(names or columns.default()), *([sort] if sort else [])])
     from hbt_bench.cli.progress import progress_bars
 
     with progress_bars(), _no_collection():
@@ -122,44 +123,31 @@ def _no_collection() -> Iterator[None]:
         gc.enable()
 
 
-def _show(board: Leaderboard, chosen: list[columns.Column], all_of_them: bool) -> None:
+def _show(board: Leaderboard, chosen: list[columns.Column], keep_all: bool) -> None:
+    """Print the tables; unless `keep_all`, leave out columns that do not fit the terminal, from the right."""
     from rich.console import Console
 
     console = Console(highlight=False)
-    left: list[str] = []
+    left_out: list[str] = []
     for table in board.tables(chosen):
-        widths = [_width(table, column) for column in range(len(table.header))]
-        model = next((place for place, column in enumerate(chosen) if column.name == "model"), None)
-        count = len(widths) if all_of_them else _fitting(widths, console.width, model)
-        left = left or [column.name for column in chosen[count:]]
-        widths = widths[:count]
-        if model is not None and model < count:  # names give way, for a number that is cut looks like another number
-            over = max(0, sum(widths) + 2 * count - 2 - console.width)
-            widths[model] = max(min(widths[model], _NAME), widths[model] - over)
-        part = replace(table, header=table.header[:count], rows=[row[:count] for row in table.rows])
-        click.echo(part.text(widths, lambda text: click.style(text, bold=True)) + "\n")
+        count = len(chosen) if keep_all else _fitting(table, console.width)
+        left_out = left_out or [column.name for column in chosen[count:]]
+        print_table(_first_columns(table, count), _NAME_WIDTH)
     for line in board.legend:
         console.print(line, markup=False)
-    if left:
-        console.print(f"No room for {', '.join(left)}: a wider terminal, --columns or --format csv shows them.")
+    if left_out:
+        console.print(f"No room for {', '.join(left_out)}: a wider terminal, --columns or --format csv shows them.")
 
 
-def _width(table: Table, column: int) -> int:
-    """What a column needs: its cells whole, its heading a word a line."""
-    from rich.cells import cell_len
-
-    words = table.header[column].replace(" ↑", "_↑").replace(" ↓", "_↓").split()
-    return max(map(cell_len, [*words, *(line for row in table.rows for line in row[column].split("\n"))]))
+def _first_columns(table: Table, count: int) -> Table:
+    return replace(table, header=table.header[:count], rows=[row[:count] for row in table.rows])
 
 
-def _fitting(widths: list[int], room: int, model: int | None) -> int:
-    """How many columns fit, with the names of models folded if need be."""
-    used = -2
-    for place, width in enumerate(widths):
-        used += min(width, _NAME if place == model else width) + 2
-        if used > room:
-            return max(place, 2)
-    return len(widths)
+def _fitting(table: Table, width: int) -> int:
+    """Return the number of columns that fit the terminal if names are folded, at least two."""
+    widths = table.widths(0, _NAME_WIDTH)
+    fitting = [count for count in range(2, len(widths) + 1) if sum(widths[:count]) + 2 * (count - 1) <= width]
+    return max(fitting, default=2)
 
 
 def readable(folder: Path, measures: Collection[str] | None = None) -> Iterator[store.Result]:

@@ -72,7 +72,7 @@ def command(output: Path, seed: int, style: str) -> None:
     leaderboard.report(output / "results", style)
     if style == "table":
         models = [str(output / "models" / strategy) for strategy in reversed(STRATEGIES)]
-        found = compared(models, _TASK, results=output / "results", measures="AP,rank_distance")
+        found = compared(models, _TASK, results=output / "results")
         click.echo()
         compare.conclude(found, found.test)
         click.echo()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hbt_bench.cli import options
 from hbt_bench.cli.leaderboard import readable
 from hbt_bench.identity.task_name import parse_names
+
+if TYPE_CHECKING:
+    from hbt_bench.tasks.registry import TaskRegistry
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +47,7 @@ def command(
     models: tuple[str, ...],
     baseline: str | None,
     reported: bool,
+    registry: TaskRegistry,
     data_dir: Path | None,
 ) -> None:
     """Write one HTML page on the results in DIR (results by default), which needs no network to be read.
@@ -56,16 +61,16 @@ def command(
     """  # noqa: D301 -- click wants the character
     from hbt_bench.cli.progress import progress_bars
     from hbt_bench.files import check_writable, write_text
+    from hbt_bench.measures.registry import MEASURES
     from hbt_bench.reports import chart_files, html
     from hbt_bench.reports.page import ReportRequest
     from hbt_bench.reports.row_builder import Choice
-    from hbt_bench.results.summary import HEAD_MEASURES
 
     chart_files.require("the report")
     check_writable(output.resolve().parent)
     with progress_bars():
-        request = ReportRequest(Choice(tasks, models), reported, baseline, data_dir)
-        content = request.content(readable(folder, HEAD_MEASURES))
+        request = ReportRequest(Choice(tasks, models), reported, baseline, data_dir, registry)
+        content = request.content(readable(folder, MEASURES.in_summary()))
     text = html.results_page(content, title)
     write_text(output, text)
     click.echo(f"{output}")

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import click
 
 from hbt_bench.cli import options
+from hbt_bench.cli.terminal import print_table
 from hbt_bench.identity.task_name import TaskName
-from hbt_bench.tasks.registry import select_tasks
 
 if TYPE_CHECKING:
     from hbt_bench.results.result import Result
+    from hbt_bench.tasks.registry import TaskRegistry
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ def command(
     document_languages: tuple[str, ...] | None,
     script: tuple[str, ...] | None,
     family: tuple[str, ...] | None,
+    registry: TaskRegistry,
     output: Path,
     data_dir: Path | None,
     style: str,
@@ -85,7 +87,7 @@ def command(
     wanted = (languages, query_languages, document_languages, script, family)
     selections = [
         replace(selection, spec=options.narrowed(selection.spec, *wanted)) if selection.spec else selection
-        for selection in select_tasks(tasks)
+        for selection in registry.select(tasks)
     ]
     model = ModelRequest(name, revision, query_prompt, document_prompt, device, trust_remote_code, dtype)
     with joined() as processes, progress_bars():
@@ -127,15 +129,14 @@ def _as_json(results: Sequence[Result]) -> str:
 
 def show(results: Sequence[Result], more: Sequence[str] = ()) -> None:
     """Print results as a table, the means of each task in one row; `more` are measures that the tasks ask for."""
-    from rich.console import Console
-
+    from hbt_bench.measures.registry import MEASURES
     from hbt_bench.reports.drop import Drop
     from hbt_bench.reports.table import Table, number
 
     found = {result.task: Drop.of(result) for result in results}
     drops = {task: drop.values for task, drop in found.items()}
     dropped = any(drops.values())  # the clean task's result is there too
-    measures = ["AP", "R@1", "R@10", "nDCG@10", "rank_distance"]
+    measures = MEASURES.in_tables()
     measures[4:4] = [measure for measure in dict.fromkeys(more) if measure not in measures]
     if dropped:
         measures.remove("R@1")  # for the width of a terminal
@@ -154,7 +155,7 @@ def show(results: Sequence[Result], more: Sequence[str] = ()) -> None:
     ]
     header = [*(measure.replace("_distance", "\ndist.") for measure in measures), *(["AP drop"] if dropped else [])]
     title = f"{results[0].model} ({results[0].revision[:12]})"
-    Console().print(Table(("task", *header, "subsets"), rows, title).rich())
+    print_table(Table(("task", *header, "subsets"), rows, title))
     for result in results:
         click.echo(f"{result.path}")
         if why := found[result.task].why:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hbt_bench.cli import options
+from hbt_bench.cli.terminal import print_table
 
 if TYPE_CHECKING:
     from hbt_bench.studies.jobs import StudyPlan
@@ -47,13 +48,11 @@ def command() -> None:
 @command.command("list")
 def _list() -> None:
     """List the studies."""
-    from rich.console import Console
-
     from hbt_bench.reports.table import Table
     from hbt_bench.studies.study import find_study, study_names
 
     rows = [[name, find_study(name).question] for name in study_names()]
-    Console().print(Table(("study", "question"), rows, names=2).rich())
+    print_table(Table(("study", "question"), rows, names=2))
 
 
 @command.command("show")
@@ -132,8 +131,6 @@ def _write(plan: StudyPlan) -> None:
 
 def _print(plan: StudyPlan) -> None:
     """The jobs, and what is likely left to do."""
-    from rich.console import Console
-
     from hbt_bench.reports.table import Table
 
     estimates = plan.estimates()
@@ -148,7 +145,7 @@ def _print(plan: StudyPlan) -> None:
     ]
     rows.append(["compare", plan.design.study.name, plan.address[:8], "-" if plan.comparison.is_file() else "10 s"])
     title = f"{plan.design.study.name}, {plan.design.scale}: - is done, or shared with a job above"
-    Console().print(Table(("job", "of", "address", "estimate"), rows, title, names=3).rich())
+    print_table(Table(("job", "of", "address", "estimate"), rows, title, names=3))
     known = sum(seconds for _, seconds in estimates if seconds)
     unknown = sum(seconds is None for _, seconds in estimates)
     where = "one core" if all(":" in init for init in plan.design.inits) else "one A100"

@@ -14,9 +14,12 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hbt_bench.text import HIDDEN, one_line
+
+if TYPE_CHECKING:
+    from hbt_bench.reports.table import Table
 
 #: A hidden character that is not the start of a colour.
 _CONTROL = re.compile(rf"(?!\x1b\[[0-9;]*m){HIDDEN}")
@@ -52,13 +55,22 @@ class MessageHandler(logging.Handler):
         sys.stderr.write(f"hbt-bench: {one_line(record.getMessage())}\n")
 
 
+def print_table(table: Table, name_width: int = 8) -> None:
+    """Print a table to stdout, and fold its names to `name_width` characters if the terminal is too narrow."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(table.rich(console.width, name_width), crop=False)
+    console.print()
+
+
 @contextmanager
 def safe_streams() -> Iterator[None]:
     """Make stdout and stderr safe for any text, and send messages to stderr, while the block lasts."""
     streams = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _usable(sys.stdout), _usable(sys.stderr)
     if sys.stdout.isatty():
-        sys.stdout = Terminal(sys.stdout)  # type: ignore[assignment]
+        sys.stdout = Terminal(sys.stdout)
     logger = logging.getLogger("hbt_bench")
     handler = MessageHandler()
     settings = logger.level, logger.propagate

@@ -54,7 +54,7 @@ def command(
         from hbt_bench.cli.preview import show
         from hbt_bench.training.data import TrainingData
 
-        show(TrainingData.load(chosen, folders, drop_overlap=drop_overlap), preview)
+        show(TrainingData.from_recipe(chosen, folders, drop_overlap=drop_overlap), preview)
         return
     folder = output or Path(chosen.name or (recipe.stem if recipe else f"{chosen.strategy}-seed{chosen.seed}"))
     train(chosen, folder, folders, drop_overlap=drop_overlap, resume=resume, overwrite=overwrite)

@@ -6,22 +6,24 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hbt_bench.text import as_csv, as_html, as_latex, as_markdown, one_line
+from hbt_bench.measures.registry import MEASURES
+from hbt_bench.reports import html
+from hbt_bench.text import as_csv, as_latex, as_markdown, one_line, visible
 
 if TYPE_CHECKING:
     import rich.table
 
 
 def number(value: float | None, measure: str, decimals: int | None = None) -> str:
-    """A score in four decimals, a rank distance in one, or in as many as are given; a dash where there is none."""
+    """Return a score with the measure's decimals, or with `decimals`; return a dash for None."""
     if value is None:
         return "-"
     if decimals is None:
-        decimals = 1 if "rank_distance" in measure else 4
+        decimals = MEASURES.describe(measure).decimals
     return f"{value:z.{decimals}f}"
 
 
@@ -42,55 +44,67 @@ class Table:
     heading: int = 0
     records: Callable[[], Sequence[Mapping[str, Any]]] | None = None
 
-    def rich(self) -> rich.table.Table:
-        """For a terminal; long names are folded, numbers are not."""
+    def widths(self, width: int, name_width: int = 8) -> list[int]:
+        """Return the widths of the columns on a terminal of `width` characters, two spaces apart.
+
+        If the table is too wide, headings are broken into words, then names are folded to `name_width`. Numbers are
+        never folded: half a number looks like another.
+        """
+        from rich.cells import cell_len
+
+        def needed(heading_width: int) -> list[int]:
+            headings = [_heading(name, heading_width) for name in self.header]
+            columns = zip(headings, *(map(str.splitlines, row) for row in self.rows), strict=True)
+            return [max(cell_len(line) for cell in column for line in cell) for column in columns]
+
+        widths = needed(width)
+        excess = sum(widths) + 2 * (len(widths) - 1) - width
+        if excess > 0:
+            widths = needed(0)
+            excess = sum(widths) + 2 * (len(widths) - 1) - width
+        for column in sorted(range(self.names), key=lambda column: -widths[column]):
+            cut = max(0, min(excess, widths[column] - name_width))
+            widths[column] -= cut
+            excess -= cut
+        return widths
+
+    def rich(self, width: int = 80, name_width: int = 8) -> rich.table.Table:
+        """Return the table for a terminal of `width` characters; see `widths`.
+
+        For example, ``console.print(table.rich(console.width), crop=False)``.
+        """
         from rich import box
         from rich.table import Table as RichTable
         from rich.text import Text
 
+        widths = self.widths(width, name_width)
         table = RichTable(
-            title=Text(self.title) if self.title else None,
+            title=Text(visible(self.title)) if self.title else None,
             title_justify="left",
+            title_style="",
+            header_style="",
             box=box.SIMPLE_HEAD,
+            show_edge=False,
             pad_edge=False,
-            padding=(0, 1),
+            padding=(0, 1, 0, 0),
+            width=sum(widths) + 2 * (len(widths) - 1),
         )
-        for column, name in enumerate(self.header):
-            table.add_column(name, justify="left" if column < self.names else "right", overflow="fold")
-        for row in self.rows:
-            table.add_row(*(Text(cell) for cell in row))
+        headings = [_heading(name, width) for name, width in zip(self.header, widths, strict=True)]
+        height = max(map(len, headings))
+        for column, (heading, column_width) in enumerate(zip(headings, widths, strict=True)):
+            table.add_column(
+                Text("\n".join([""] * (height - len(heading)) + heading)),
+                justify="left" if column < self.names else "right",
+                width=column_width,
+                overflow="fold",
+            )
+        for index, row in enumerate(self.rows):
+            cells = [Text(_folded(visible(cell), width)) for cell, width in zip(row, widths, strict=True)]
+            for column, cell in enumerate(cells):
+                if (index, column) in self.bold:
+                    cell.stylize("bold", 0, len(cell.plain.partition("\n")[0]))
+            table.add_row(*cells)
         return table
-
-    def text(self, widths: Sequence[int], strong: Callable[[str], str] = lambda text: text) -> str:
-        """Plain text with columns of these widths, in cells of a terminal, many times as fast as `rich`.
-
-        What does not fit is folded; `strong` marks the bold cells.
-        """
-        from rich.cells import cell_len, chop_cells
-
-        def folded(cell: str, width: int) -> list[str]:
-            cell = "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in cell)  # no escape codes
-            lines = [line for whole in cell.split("\n") for line in _before_revision(whole, cell_len(whole) > width)]
-            return [part for line in lines for part in (chop_cells(line, width) or [""])]
-
-        def drawn(cells: Sequence[list[str]], row: int) -> Iterator[str]:
-            for line in range(max(map(len, cells))):
-                parts = []
-                for column, (cell, width) in enumerate(zip(cells, widths, strict=True)):
-                    part = cell[line] if line < len(cell) else ""
-                    space = " " * (width - cell_len(part))
-                    part = strong(part) if line == 0 and (row, column) in self.bold else part
-                    parts.append(part + space if column < self.names else space + part)
-                yield "  ".join(parts).rstrip()
-
-        header = [_heading(name, width) for name, width in zip(self.header, widths, strict=True)]
-        deepest = max(map(len, header))
-        lines = [self.title, ""] if self.title else []
-        lines += drawn([[""] * (deepest - len(cell)) + cell for cell in header], -1)
-        lines.append("─" * (sum(widths) + 2 * len(widths) - 2))
-        for row, cells in enumerate(self.rows):
-            lines += drawn([folded(cell, width) for cell, width in zip(cells, widths, strict=True)], row)
-        return "\n".join(lines)
 
     def markdown(self) -> str:
         """A GitHub table."""
@@ -112,20 +126,22 @@ class Table:
         return "\n".join([*comment, *lines])
 
     def html(self) -> str:
-        """A table to paste into a page, everything escaped, with a caption and headings for screen readers."""
-        caption = [f"<caption>{as_html(self.title)}</caption>"] if self.title else []
-        header = "".join(f'<th scope="col">{as_html(name)}</th>' for name in self.header)
-        lines = ["<table>", *caption, f"<thead><tr>{header}</tr></thead>", "<tbody>"]
-        for place, row in enumerate(self.rows):
-            cells = []
-            for column, cell in enumerate(row):
-                text, _, note = cell.partition("\n")
-                inner = f"<strong>{as_html(text)}</strong>" if (place, column) in self.bold else as_html(text)
-                inner += f" <small>{as_html(note)}</small>" if note else ""
-                tag, end = ('th scope="row"', "th") if column == self.heading else ("td", "td")
-                cells.append(f"<{tag}>{inner}</{end}>")
-            lines.append(f"<tr>{''.join(cells)}</tr>")
-        return "\n".join([*lines, "</tbody>", "</table>"])
+        """Return a table to paste into a page, escaped, with a caption and headings for screen readers."""
+        return html.render("tables.html", tables=[self.as_values()], notes=())
+
+    def as_values(self) -> dict[str, Any]:
+        """Return the table as JSON values for a template; a cell is its text, its note, and whether it is bold."""
+        rows = []
+        for index, row in enumerate(self.rows):
+            cells = [cell.partition("\n") for cell in row]
+            rows.append([[text, note, (index, column) in self.bold] for column, (text, _, note) in enumerate(cells)])
+        return {
+            "title": self.title,
+            "header": list(self.header),
+            "rows": rows,
+            "names": self.names,
+            "heading": self.heading,
+        }
 
     def csv(self) -> str:
         """RFC 4180, with a quote before a cell that a spreadsheet would take for a formula."""
@@ -157,9 +173,7 @@ def render(tables: Sequence[Table], style: str, notes: Sequence[str] = ()) -> st
             lines = "\n".join(f"{as_latex(note)}.\\par" for note in notes)
             parts.append(f"\\par\\medskip\n{{\\footnotesize\\noindent\n{lines}\n}}")
     else:
-        parts = [table.html() for table in tables]
-        if notes:
-            parts.append("<ul>\n" + "\n".join(f"<li>{as_html(note)}.</li>" for note in notes) + "\n</ul>")
+        return html.render("tables.html", tables=[table.as_values() for table in tables], notes=notes)
     return "\n\n".join(parts)
 
 
@@ -177,13 +191,14 @@ def _json(tables: Sequence[Table]) -> str:
     return json.dumps([record for table in tables for record in table._records], ensure_ascii=False, indent=2)
 
 
-def _before_revision(line: str, long: bool) -> list[str]:
-    """A model's name and its revision, each whole on a line of its own if both do not fit one."""
-    return re.split(r"(?=@)", line, maxsplit=1) if long else [line]
+def _folded(cell: str, width: int) -> str:
+    """Put the revision of a model on a line below its name if both do not fit."""
+    lines = cell.split("\n")
+    return "\n".join(re.sub(r"(?<=.)@", "\n@", line, count=1) if len(line) > width else line for line in lines)
 
 
 def _heading(name: str, width: int) -> list[str]:
-    """A heading on as many lines as it needs, its arrow on the line of its last word."""
+    """Break a heading into lines of `width`, without a line break before its arrow."""
     lines: list[str] = []
     for word in re.findall(r"\S+(?: [↑↓])?", name):
         if lines and len(f"{lines[-1]} {word}") <= width:
