@@ -1,4 +1,4 @@
-"""Models by name or path, as objects that MTEB evaluates: what is known before loading, and the loading."""
+"""Models by name or path: their identity before loading, and loading them as objects that MTEB evaluates."""
 
 from __future__ import annotations
 
@@ -31,17 +31,25 @@ _WRAPPERS = {
     "MultiVectorEncoder": "MultiVectorWrapper",
     "CrossEncoder": "CrossEncoderWrapper",
 }
-#: How alike the last parts of two paths must be for one to be a mistyped other.
-_ALIKE = 0.7
+#: Least similarity of two folder names for a typing error.
+_SIMILARITY = 0.7
 _HUB_NAME = re.compile(r"^\w[\w.-]*/[\w.()=, -]+$")
 
 
 @dataclass(frozen=True)
 class ModelRequest:
-    """What the user asked for: a hub name, a local folder, a name that MTEB knows, ``bm25`` or ``bm25@k1.2-b0.75``.
+    """A model by name or path, with the settings that the user gave.
 
-    Creating one checks all that can be checked without loading the model; `load` does the rest. Prompts given here
-    replace the model's own; `dtype` is what the weights are computed with.
+    For example, ``ModelRequest("intfloat/multilingual-e5-small", query_prompt="query: ")``. Everything that can be
+    checked without loading the model is checked at once.
+
+    Attributes:
+        name: A hub name, a local folder, a name that MTEB knows, ``bm25`` or ``bm25@k1.2-b0.75``.
+        revision: The commit of a hub model.
+        query_prompt, document_prompt: Prompts that replace the model's own.
+        device: A torch device, None to let the library choose.
+        trust_remote_code: Whether the model may run code of its repository.
+        dtype: The precision of the weights, ``fp16`` or ``bf16``, None to leave it.
     """
 
     name: str
@@ -53,31 +61,35 @@ class ModelRequest:
     dtype: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise `UsageError` or `ModelError` when there can be no such model."""
+        """Raise `UsageError` or `ModelError` if there cannot be such a model."""
         if self.lexical is not None:
             bm25.require()
             if self.query_prompt or self.document_prompt:
-                raise UsageError("bm25 takes no prompts: leave --query-prompt and --document-prompt out")
+                raise UsageError("bm25 takes no prompts. Leave out --query-prompt and --document-prompt.")
             if self.dtype:
-                raise UsageError("bm25 has no weights: leave --dtype out")
+                raise UsageError("bm25 has no weights. Leave out --dtype.")
         elif self.checkpoint is None:
             self._check_name()
         elif self.revision:
-            raise UsageError(f"--revision is for hub models: {self.name} is a folder, whose revision is its content")
+            raise UsageError(f"--revision is for hub models, but {self.name} is a folder. Leave it out.")
         elif (self.query_prompt or self.document_prompt) and not self.checkpoint.dense:
-            raise UsageError(f"prompts by hand are for models that give one vector a text: {self.name} does not")
+            raise UsageError(f"prompts are for models with one vector per text, and {self.name} is not such a model")
 
     def _check_name(self) -> None:
-        """Tell a mistyped folder from a hub name; one that looks like both is a hub name if it has a revision."""
+        """Raise `UsageError` for a mistyped folder. A name that also looks like a hub name needs a revision."""
         if self.revision and _HUB_NAME.match(self.name):
             return
         parents = {Path(self.name).parent, *(path for path in Path().glob("*") if path.is_dir())}
         folders = [str(path) for parent in sorted(parents) for path in islice(parent.glob("*"), 500) if path.is_dir()]
-        last = Path(self.name).name.lower()  # results/training is not meant by tests/tiny, much as they are alike
-        alike = [one for one in folders if SequenceMatcher(None, Path(one).name.lower(), last).ratio() >= _ALIKE]
-        near = did_you_mean(self.name.rstrip("/"), [BM25, *alike])
+        last = Path(self.name).name.lower()  # the last part decides: results/training is not meant by tests/tiny
+        similar = [
+            folder
+            for folder in folders
+            if SequenceMatcher(None, Path(folder).name.lower(), last).ratio() >= _SIMILARITY
+        ]
+        near = did_you_mean(self.name.rstrip("/"), [BM25, *similar])
         if near or not _HUB_NAME.match(self.name):
-            hint = " (a hub model of that name is meant with --revision main)" if _HUB_NAME.match(self.name) else ""
+            hint = " (for a hub model of this name, add --revision main)" if _HUB_NAME.match(self.name) else ""
             raise UsageError(
                 f"no model '{self.name}': there is no such folder, and a hub name has the form organisation/model"
                 f"{near}{hint}"
@@ -85,11 +97,11 @@ class ModelRequest:
 
     @cached_property
     def lexical(self) -> bm25.Parameters | None:
-        """The parameters of BM25, None for another model; raises `UsageError` for such as it cannot have."""
-        name, at, parameters = self.name.partition("@")
+        """The parameters of BM25, None for another model. Raises `UsageError` for invalid parameters."""
+        name, separator, parameters = self.name.partition("@")
         if name != BM25:
             return None
-        return bm25.Parameters.parse(parameters) if at else bm25.Parameters()
+        return bm25.Parameters.parse(parameters) if separator else bm25.Parameters()
 
     @cached_property
     def checkpoint(self) -> Checkpoint | None:
@@ -98,63 +110,63 @@ class ModelRequest:
             path = Path(self.name).expanduser()
         except RuntimeError:  # the home folder of a user who does not exist
             return None
-        return Checkpoint.at(path) if path.is_dir() else None
+        return Checkpoint.from_folder(path) if path.is_dir() else None
 
     @property
     def prompts(self) -> Prompts | None:
-        """The prompts in force, where they are known without loading the model; else None."""
+        """The prompts that are used, None if they are unknown before the model is loaded."""
         if self.lexical is not None:
             return Prompts()
         if self.checkpoint is None or not self.checkpoint.dense:
             return None
-        return self._over(self.checkpoint.prompts)
+        return self._override(self.checkpoint.prompts)
 
-    def _over(self, own: Prompts) -> Prompts:
-        """A model's own prompts, replaced by those given by hand."""
+    def _override(self, defaults: Prompts) -> Prompts:
+        """Return a model's prompts, replaced by the prompts given by hand."""
         return Prompts(
-            own.query if self.query_prompt is None else self.query_prompt,
-            own.document if self.document_prompt is None else self.document_prompt,
+            defaults.query if self.query_prompt is None else self.query_prompt,
+            defaults.document if self.document_prompt is None else self.document_prompt,
         )
 
     @property
     def prompt_label(self) -> str:
-        """The label of the prompts for the signature: ``model`` stands for those that a named model comes with."""
+        """The label of the prompts in the signature. ``model`` stands for the prompts of a hub model."""
         if self.prompts is not None:
             return self.prompts.label
-        given = [self.query_prompt, self.document_prompt]
-        return "model" if given == [None, None] else hashlib.sha256(json.dumps(given).encode()).hexdigest()[:8]
+        prompts = [self.query_prompt, self.document_prompt]
+        return "model" if prompts == [None, None] else hashlib.sha256(json.dumps(prompts).encode()).hexdigest()[:8]
 
     @cached_property
     def identity(self) -> tuple[str, str] | None:
-        """Name and content revision, when they are known without loading the model; else None."""
+        """The name and revision, None if they are unknown before the model is loaded."""
         if self.lexical is not None:
             return f"hbt-bench/{BM25}", str(self.lexical)
         if self.checkpoint is not None:
-            return self.checkpoint.name, self.checkpoint.revision + self._mark
+            return self.checkpoint.name, self.checkpoint.revision + self._suffix
         return None
 
     @property
-    def _mark(self) -> str:
-        """The mark of a revision that ran its own code or in another precision: it computes something else then."""
+    def _suffix(self) -> str:
+        """The suffix of a revision with remote code or another precision, which give other vectors."""
         return ("-remote-code" if self.trust_remote_code else "") + (f"-{self.dtype}" if self.dtype else "")
 
     @property
     def experiment(self) -> dict[str, str] | None:
-        """What MTEB calls experiment settings: prompts given by hand keep their results in a folder of their own."""
-        given = {"query_prompt": self.query_prompt, "document_prompt": self.document_prompt}
-        known = {key: value for key, value in given.items() if value is not None}
-        # MTEB makes a folder name of these, in which different punctuation looks alike; the label does not
-        return {**known, "prompts": self.prompt_label} if known else None
+        """MTEB's experiment settings: the prompts given by hand. Their results get a separate folder."""
+        prompts = {"query_prompt": self.query_prompt, "document_prompt": self.document_prompt}
+        settings = {key: value for key, value in prompts.items() if value is not None}
+        # MTEB makes a folder name of the settings and drops punctuation; the label keeps such names different
+        return {**settings, "prompts": self.prompt_label} if settings else None
 
     def spare_retries(self) -> None:
-        """Set the hub client offline when its host has no address, or it would retry for minutes; call it early."""
+        """Set the hub's client offline if its host has no address. Call it early, or it retries for minutes."""
         if self.identity is None:
             hub.spare_retries()
 
     def load(self) -> Any:
-        """Load the model; its `mteb_model_meta` carries the identity.
+        """Load the model. Its `mteb_model_meta` has the name and revision.
 
-        Raises `ModelError` in one sentence when it cannot be loaded.
+        Raises `ModelError` if it cannot be loaded.
         """
         if self.lexical is not None:
             return Bm25Model(_meta(f"hbt-bench/{BM25}", str(self.lexical)), self.lexical)
@@ -163,20 +175,18 @@ class ModelRequest:
         except (ModelError, UsageError):
             raise
         except Exception as error:  # a loader of any library may raise anything
-            where = (
-                str(self.checkpoint.path) if self.checkpoint else f"{self.name} (neither a folder here nor loadable)"
-            )
-            raise ModelError(f"cannot load {where}: {_first_line(error)}") from error
+            source = str(self.checkpoint.path) if self.checkpoint else f"{self.name} (neither a folder nor loadable)"
+            raise ModelError(f"cannot load {source}: {_first_line(error)}") from error
 
     def _cast(self, model: Any) -> Any:
-        """The model with its weights in `dtype`."""
+        """Return the model with its weights in `dtype`."""
         if self.dtype is None:
             return model
         import torch
 
         module = getattr(model, "model", None)
         if not isinstance(module, torch.nn.Module):
-            raise UsageError(f"{self.name} is no torch model whose precision could be chosen: leave --dtype out")
+            raise UsageError(f"--dtype is for torch models, and {self.name} is not a torch model. Leave it out.")
         module.to({"fp16": torch.float16, "bf16": torch.bfloat16}[self.dtype])
         return model
 
@@ -192,10 +202,10 @@ class ModelRequest:
             local_files_only=True,
         )
         if kind == "SentenceTransformer":
-            model.prompts = self._prompts_over(model.prompts)
+            model.prompts = self._override_by_name(model.prompts)
         wrapped = getattr(wrappers, _WRAPPERS[kind])(model)
         wrapped.mteb_model_meta = _meta(
-            checkpoint.name, checkpoint.revision + self._mark, wrapped.mteb_model_meta, self.experiment
+            checkpoint.name, checkpoint.revision + self._suffix, wrapped.mteb_model_meta, self.experiment
         )
         return wrapped
 
@@ -207,35 +217,35 @@ class ModelRequest:
         options: dict[str, Any] = {"trust_remote_code": True} if self.trust_remote_code else {}
         try:
             mteb.get_model_meta(self.name, fetch_from_hf=False)
-        except KeyError:  # not one of MTEB's: any sentence-transformers or transformers model on the hub
+        except KeyError:  # MTEB does not know it: any sentence-transformers or transformers model on the hub
             loaded = SentenceTransformer(self.name, revision=self.revision, device=self.device, **options)
-            loaded.prompts = self._prompts_over(loaded.prompts)
+            loaded.prompts = self._override_by_name(loaded.prompts)
             model: Any = SentenceTransformerEncoderWrapper(loaded)
             name, revision = self.name, _commit(self.name, self.revision)
         else:
             if self.experiment:
-                own = mteb.get_model_meta(self.name).loader_kwargs.get("model_prompts")
-                options["model_prompts"] = self._prompts_over(own or {})
+                defaults = mteb.get_model_meta(self.name).loader_kwargs.get("model_prompts")
+                options["model_prompts"] = self._override_by_name(defaults or {})
             model = mteb.get_model(self.name, revision=self.revision, device=self.device, **options)
             name, revision = model.mteb_model_meta.name or self.name, model.mteb_model_meta.revision
         if not revision:
-            raise ModelError(f"the revision of {self.name} is not known, so its scores could not be told apart later")
-        model.mteb_model_meta = _meta(name, revision + self._mark, model.mteb_model_meta, self.experiment)
+            raise ModelError(f"the revision of {self.name} is unknown, so its scores could not be identified later")
+        model.mteb_model_meta = _meta(name, revision + self._suffix, model.mteb_model_meta, self.experiment)
         return model
 
-    def _prompts_over(self, own: Mapping[str, str | None]) -> dict[str, str]:
-        """A model's prompts with the pair in force under the two names that MTEB looks up last.
+    def _override_by_name(self, defaults: Mapping[str, str | None]) -> dict[str, str]:
+        """Return a model's prompts by name, with the two used prompts under the last names that MTEB looks up.
 
-        What MTEB would prefer to them for a retrieval task is taken out, so that the pair is what is encoded with.
+        Names that MTEB prefers for a retrieval task are removed, so that texts are encoded with these prompts.
         """
-        pair = self._over(Prompts.of(own))
+        used = self._override(Prompts.from_config(defaults))
         names = {*Prompts.QUERY_NAMES, *Prompts.DOCUMENT_NAMES}
-        others = {name: text for name, text in own.items() if text and name not in names}
-        return {**others, "query": pair.query, "document": pair.document}
+        others = {name: text for name, text in defaults.items() if text and name not in names}
+        return {**others, "query": used.query, "document": used.document}
 
 
 class Bm25Model:
-    """BM25 as a model: scores whole candidate sets for our tasks, and searches for MTEB's own."""
+    """BM25 as a model. It scores whole collections for our tasks, and searches for MTEB's own tasks."""
 
     def __init__(self, meta: Any, parameters: bm25.Parameters) -> None:
         self.mteb_model_meta = meta
@@ -244,27 +254,27 @@ class Bm25Model:
         self._ids: list[str] = []
 
     def scorers(self, collection: Collection) -> tuple[Scorer, Mapping[str, Scorer]]:
-        """A scorer of the pool and one of each language."""
+        """Return a scorer of the pool, and a scorer of each language."""
         return bm25.scorers(collection, self.parameters)
 
     def index(self, corpus: Any, **kwargs: Any) -> None:
-        """MTEB's search protocol: index a corpus with columns id, text and, if any, title."""
+        """Index a corpus with the columns id, text and perhaps title (MTEB's search protocol)."""
         titles = corpus["title"] if "title" in corpus.column_names else [""] * len(corpus)
         texts = (f"{title} {text}" for title, text in zip(titles, corpus["text"], strict=True))
         self._ids = list(corpus["id"])
-        self._index = bm25.Bm25Index.of((bm25.tokenize(text) for text in texts), self.parameters)
+        self._index = bm25.Bm25Index.from_documents((bm25.tokenize(text) for text in texts), self.parameters)
 
     def search(
         self, queries: Any, *, top_k: int, top_ranked: Mapping[str, list[str]] | None = None, **kwargs: Any
     ) -> dict[str, dict[str, float]]:
-        """MTEB's search protocol: the best `top_k` documents of every query, or of its given list."""
+        """Return the best `top_k` documents of every query, or of its list of candidates (MTEB's search protocol)."""
         if self._index is None:
-            raise ModelError("bm25 was asked to search before a corpus was indexed")
-        place = {document: column for column, document in enumerate(self._ids)}
+            raise ModelError("bm25 needs an index before it can search")
+        column_of = {document: column for column, document in enumerate(self._ids)}
         run: dict[str, dict[str, float]] = {}
         for query, text in zip(queries["id"], queries["text"], strict=True):
             scores = self._index.scores(bm25.tokenize(text))
-            columns = range(len(scores)) if top_ranked is None else [place[name] for name in top_ranked[query]]
+            columns = range(len(scores)) if top_ranked is None else [column_of[name] for name in top_ranked[query]]
             best = sorted(columns, key=lambda column, s=scores: (s[column], self._ids[column]), reverse=True)
             run[query] = {self._ids[column]: float(scores[column]) for column in best[:top_k]}
         return run
@@ -278,7 +288,7 @@ def _meta(name: str, revision: str, base: Any = None, experiment: Mapping[str, s
 
 
 def _commit(name: str, revision: str | None) -> str | None:
-    """The commit of a hub model that was loaded: the folder of the cache that its files lie in."""
+    """Return the commit of a hub model that was loaded: the name of its folder in the cache."""
     from huggingface_hub import try_to_load_from_cache
 
     for file in ("modules.json", "config.json"):

@@ -1,7 +1,7 @@
-"""One pass over a collection with an MTEB model, shared by the tasks of all modes.
+"""A pass over a collection with an MTEB model, shared by the tasks of all modes.
 
-`mteb.evaluate` runs a task subset by subset. Here the first subset makes the pass for all subsets of all modes, and
-the others read its ranks, so that every text is encoded once.
+`mteb.evaluate` runs a task subset by subset. Here the first subset makes the pass for all subsets of all modes. The
+others read its ranks, so that every text is encoded once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from hbt_bench.data.collection import Collection
 from hbt_bench.distributed import ALONE, Processes
 from hbt_bench.identity.task_name import Mode
 from hbt_bench.log import counter
-from hbt_bench.measures import bias
+from hbt_bench.measures.bias import Bias
+from hbt_bench.measures.scores import bias_scores
 from hbt_bench.ranking.dense import DenseScorer, distinct_texts
 from hbt_bench.ranking.encode import Role, Vectors
 from hbt_bench.ranking.ranks import Confidences, Ranks, ScoringModel, rank
@@ -41,19 +42,19 @@ SPLIT = "test"
 
 @dataclass(frozen=True, eq=False)
 class MtebEncoder:
-    """An MTEB encoder seen as an `Encoder`; `asked` are the numbers of texts that it was given."""
+    """An MTEB encoder as an `Encoder`. `counts` has the number of texts of each call."""
 
     model: EncoderProtocol
     metadata: TaskMetadata
     encode_kwargs: Mapping[str, Any]
-    asked: list[int] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
 
     def encode(self, texts: Sequence[str], role: Role, language: str) -> Vectors:
-        """Encode with the prompt that the model has for the role; the subset tells the language."""
-        self.asked.append(len(texts))
+        """Encode texts with the model's prompt for the role. MTEB passes the language as the subset."""
+        self.counts.append(len(texts))
         options = {**self.encode_kwargs, "show_progress_bar": False}
         if isinstance(self.model, SentenceTransformerEncoderWrapper) and self.device.type != "cpu":
-            options["convert_to_tensor"] = True  # or each batch is waited for, and the next not tokenized meanwhile
+            options["convert_to_tensor"] = True  # else the GPU waits while each batch is copied
         if role == "query":
             columns, kind = {"text": list(texts), "query": list(texts)}, PromptType.query
         else:
@@ -84,31 +85,33 @@ class MtebEncoder:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is, and with it the pass over the scores."""
+        """The device of the model, and of the pass over the scores."""
         return torch.device(getattr(getattr(self.model, "model", None), "device", "cpu"))
 
     def similarity(self, queries: Vectors, documents: Vectors) -> NDArray[np.float32]:
-        """The model's own similarity: cosine, dot product, or what its configuration names."""
+        """Return the similarity that the model defines: cosine, dot product, or another in its configuration."""
         scores = self.model.similarity(torch.from_numpy(queries), torch.from_numpy(documents))
         return torch.as_tensor(scores).detach().float().cpu().numpy()
 
 
 def _symmetric(model: Any) -> bool:
-    """Whether both roles are encoded alike: sentence-transformers' own modules, no router among them, no prompts."""
+    """Return whether both roles have equal vectors: modules of sentence-transformers, no router and no prompts."""
     if not isinstance(model, SentenceTransformerEncoderWrapper) or type(model.model) is not SentenceTransformer:
         return False
-    own = all(type(module).__module__.startswith("sentence_transformers.") for module in model.model)
+    standard = all(type(module).__module__.startswith("sentence_transformers.") for module in model.model)
     routed = any(isinstance(module, Router) for module in model.model.modules())
     prompts = {**(model.model_prompts or {}), **model.model.prompts}
-    return own and not routed and not any(prompts.values())
+    return standard and not routed and not any(prompts.values())
 
 
 class SharedPass:
-    """One collection and the ranks of the model that was last evaluated on it, shared by the tasks of all modes.
+    """A collection and the ranks of the last model, shared by the tasks of all modes.
 
-    `store` keeps vectors on disk; `processes` share the work with a model of vectors, and must then all evaluate it.
-    `speed` is how many distinct texts a second the last pass encoded and ranked, None when some of
-    their vectors were on disk.
+    Attributes:
+        store: Keeps vectors on disk, if it is set.
+        processes: The processes that share the work with a model of vectors. All of them must evaluate it.
+        prompt_label: The label of the prompts in signatures.
+        speed: Distinct texts that the last pass encoded and ranked per second, None if any vector was on disk.
     """
 
     def __init__(self, spec: TaskSpec, collection: Collection) -> None:
@@ -124,17 +127,17 @@ class SharedPass:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The languages of the collection, which may be a part of the definition's."""
+        """The languages of the collection, perhaps fewer than in the task file."""
         return self.collection.languages
 
     def judged(self, mode: Mode) -> dict[str, SubsetQrels]:
-        """The subsets of a mode that have something to judge, by name; cut out of the collection once."""
+        """Return the subsets of a mode that have relevant documents, by name. They are computed once."""
         if mode not in self._judged:
             self._judged[mode] = {judged.subset.name: judged for judged in judged_subsets(self.collection, mode)}
         return self._judged[mode]
 
     def texts(self, model: Any) -> int:
-        """How many texts a pass with `model` encodes."""
+        """Return the number of texts that a pass with `model` encodes."""
         return distinct_texts(self.collection, _symmetric(model))
 
     @property
@@ -145,12 +148,12 @@ class SharedPass:
     def evaluate(
         self, model: Any, metadata: TaskMetadata, encode_kwargs: Mapping[str, Any]
     ) -> tuple[Ranks, Confidences | None]:
-        """Rank with `model`, or return the ranks of this very model and settings when they were the last."""
+        """Return the ranks of `model`, from the last pass if it had the same model and settings."""
         settings = repr(sorted((key, value) for key, value in encode_kwargs.items() if key != "show_progress_bar"))
         if self._ranked and self._ranked[0]() is model and self._ranked[1] == settings:
             return self._ranked[2], self._ranked[3]
         collection, texts = self.collection, self.texts(model)
-        asked: Sequence[int] = [texts]
+        encoded_texts: Sequence[int] = [texts]
         queries = counter("ranking queries", len(collection.queries))
         started = perf_counter()
         if isinstance(model, ScoringModel):
@@ -158,16 +161,16 @@ class SharedPass:
         else:
             encoder = MtebEncoder(model, metadata, encode_kwargs)
             encoded = counter("encoding texts", texts)
-            scorer = DenseScorer.of(collection, encoder, self.store, encoded, self.processes)
+            scorer = DenseScorer.from_collection(collection, encoder, self.store, encoded, self.processes)
             ranked = rank(collection, scorer, processes=self.processes, progress=queries)
-            asked = self.processes.gather(sum(encoder.asked))
-        self.speed = texts / (perf_counter() - started) if sum(asked) == texts else None
+            encoded_texts = self.processes.gather(sum(encoder.counts))
+        self.speed = texts / (perf_counter() - started) if sum(encoded_texts) == texts else None
         self._ranked = (weakref.ref(model), settings, *ranked)
         self._bias = None
         return ranked
 
     def bias(self, ranks: Ranks) -> dict[str, dict[str, float]]:
-        """The bias measures of the last ranks by query language, computed once."""
+        """Return the bias measures of the last ranks by query language. They are computed once."""
         if self._bias is None:
-            self._bias = bias.scores(bias.Bias(self.collection, ranks))
+            self._bias = bias_scores(Bias(self.collection, ranks))
         return self._bias

@@ -1,4 +1,4 @@
-"""MTEB retrieval tasks made from definitions: the only module that subclasses MTEB."""
+"""MTEB retrieval tasks made from task files. Only this module subclasses MTEB."""
 
 from __future__ import annotations
 
@@ -17,39 +17,44 @@ from mteb.models import CrossEncoderProtocol, EncoderProtocol, SearchProtocol, S
 
 from hbt_bench.data.collection import Collection
 from hbt_bench.identity.signature import Signature
+from hbt_bench.identity.task_name import Mode
 from hbt_bench.languages import get_language
-from hbt_bench.measures.ranking import Ranking, mteb_scores, own_scores
+from hbt_bench.measures.mteb_keys import mteb_scores
+from hbt_bench.measures.ranking import Ranking
+from hbt_bench.measures.scores import retrieval_scores
 from hbt_bench.mteb.shared_pass import SPLIT, MtebEncoder, SharedPass
 from hbt_bench.ranking.ranks import ScoringModel
-from hbt_bench.ranking.subsets import Mode, SubsetQrels
+from hbt_bench.ranking.subsets import SubsetQrels
 from hbt_bench.tasks.registry import select_tasks
 
 __all__ = ["SPLIT", "MtebEncoder", "ParallelRetrieval", "SharedPass", "get_tasks", "is_ours", "quiet_libraries"]
 
 
 class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not followed by mypy
-    """One mode of one collection as an MTEB task."""
+    """A mode of a collection as an MTEB task."""
 
     def __init__(self, shared: SharedPass, mode: Mode, **kwargs: Any) -> None:
         self.shared = shared
         self.mode = mode
         self.metadata = _metadata(shared, mode)
         self.dataset: dict[str, dict[str, Any]] = {}
-        self.ignore_identical_ids = shared.collection.copies is not None  # MTEB's words for a query's own text
+        self.ignore_identical_ids = (
+            shared.collection.copies is not None
+        )  # MTEB's name for a query that is also a document
         super().__init__(**kwargs)
 
     @property
     def name(self) -> str:
-        """The name on the command line."""
+        """The task name, such as ``xquad-r-multi``."""
         return self.shared.spec.task_name(self.mode, self.shared.languages)
 
     def unload_data(self) -> None:
-        """Forget MTEB's layout of the data; the collection and the ranks stay, as other modes may need them."""
+        """Drop MTEB's layout of the data. Keep the collection and the ranks, which other modes may need."""
         self.dataset = {}
         self.data_loaded = False
 
     def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:
-        """Read the collection and lay it out as MTEB does; the parts of one language are shared by all subsets."""
+        """Lay the collection out as MTEB does. All subsets share the queries and documents of a language."""
         if self.data_loaded:
             return
         collection = self.shared.collection
@@ -81,14 +86,14 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
         prediction_folder: Path | None = None,
         **kwargs: Any,
     ) -> Mapping[str, Any]:
-        """Score subsets from the shared ranks.
+        """Return the scores of the subsets, from the shared ranks.
 
-        Models that give no vectors (cross-encoders, search models) and runs that ask for a prediction folder go
-        MTEB's own way, subset by subset.
+        MTEB evaluates subset by subset if the model gives no vectors (cross-encoders, search models) or the run has a
+        prediction folder.
         """
         if prediction_folder is not None or not is_ours(model):
-            self._top_k = len(self.shared.collection.documents)  # a ranking that is cut has no AP
-            theirs: Mapping[str, Any] = super().evaluate(
+            self._top_k = len(self.shared.collection.documents)  # AP needs the whole ranking
+            scores_by_mteb: Mapping[str, Any] = super().evaluate(
                 model,
                 split,
                 subsets_to_run,
@@ -96,7 +101,7 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
                 prediction_folder=prediction_folder,
                 **kwargs,
             )
-            return theirs
+            return scores_by_mteb
         ranks, confidences = self.shared.evaluate(model, self.metadata, encode_kwargs)
         collection = self.shared.collection
         meta = getattr(model, "mteb_model_meta", None)
@@ -104,9 +109,9 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
         scores = {}
         for name, judged in self.shared.judged(self.mode).items():
             if subsets_to_run is None or name in subsets_to_run:
-                ranking = Ranking.of(collection, ranks, judged)
+                ranking = Ranking.from_ranks(collection, ranks, judged)
                 entry: dict[str, Any] = mteb_scores(ranking, judged, confidences, collection)
-                entry |= own_scores(ranking, self.mode == "multi")
+                entry |= retrieval_scores(ranking, self.mode)
                 if self.mode == "multi":
                     entry |= self.shared.bias(ranks)[judged.subset.queries]
                 scores[name] = entry | {
@@ -117,7 +122,7 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
         return scores
 
     def signature(self, model: str) -> Signature:
-        """The signature of this task's scores for `model`, a name and a revision."""
+        """Return the signature of this task's scores for `model`, a name and revision joined by ``@``."""
         return self.shared.spec.signature(self.mode, self.shared.collection, model, self.shared.prompt_label)
 
     def task_specific_scores(
@@ -128,37 +133,38 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
         hf_split: str,
         hf_subset: str,
     ) -> dict[str, float]:
-        """The measures that MTEB lacks, where MTEB's own path was taken; documents it did not return rank last."""
+        """Return our measures if MTEB ranked the documents. Documents that MTEB did not return rank last."""
         ranking = _ranking_of_run(qrels, results, self._top_k)
-        return own_scores(replace(ranking, parallel=self.shared.collection.parallel), self.mode == "multi")
+        return retrieval_scores(replace(ranking, parallel=self.shared.collection.parallel), self.mode)
 
 
 def get_tasks(
     names: str | Iterable[str], languages: Iterable[str] | None = None, data_dir: str | Path | None = None
 ) -> list[Any]:
-    """MTEB task objects by name, ready for `mteb.evaluate`.
+    """Return MTEB task objects by name, ready for `mteb.evaluate`.
 
-    ``get_tasks("xquad-r")`` gives the three modes, which share one pass; ``"xquad-r-multi"`` gives one. A name of a
-    task of MTEB's own gives that task. `languages` restricts our collections, and with them the multilingual pool.
-    `data_dir` is a folder that has the data files already.
+    For example, ``mteb.evaluate(model, get_tasks("xquad-r"), cache=None)`` evaluates the three modes, which share one
+    pass over the collection. ``get_tasks("xquad-r-multi")`` is a single mode, and ``get_tasks("SciFact")`` MTEB's task.
+    `languages` restricts the collections, and with them the multilingual pool. `data_dir` is a folder with the data
+    files.
 
     Raises `UsageError` for an unknown task or language.
     """
     tasks: list[Any] = []
-    wanted = None if languages is None else tuple(languages)
+    codes = None if languages is None else tuple(languages)
     for selection in select_tasks(names):
         if selection.spec is None:
             import mteb
 
             tasks.append(mteb.get_task(selection.stock))
         else:
-            shared = SharedPass(selection.spec, selection.spec.load(wanted, Path(data_dir) if data_dir else None))
+            shared = SharedPass(selection.spec, selection.spec.load(codes, Path(data_dir) if data_dir else None))
             tasks.extend(ParallelRetrieval(shared, mode) for mode in selection.modes)
     return tasks
 
 
 def is_ours(model: Any) -> bool:
-    """Whether our pass ranks with this model, and not MTEB's own way."""
+    """Return whether our pass over the scores ranks with this model, instead of MTEB."""
     if isinstance(model, ScoringModel):
         return True
     others = (SearchProtocol, CrossEncoderProtocol, SparseEncoderWrapper)
@@ -230,21 +236,22 @@ def _relevant(collection: Collection, judged: SubsetQrels) -> dict[str, dict[str
 def _ranking_of_run(
     qrels: Mapping[str, Mapping[str, int]], run: Mapping[str, Mapping[str, float]], depth: int
 ) -> Ranking:
+    """Return the ranks of the relevant documents in MTEB's run, `depth` for a document that is not in it."""
     ranks: list[int] = []
     grades: list[int] = []
     owner: list[int] = []
     for position, (query, judged) in enumerate(qrels.items()):
         ranking = sorted(((score, document) for document, score in run.get(query, {}).items()), reverse=True)
-        place = {document: place for place, (_, document) in enumerate(ranking, 1)}
-        found = sorted((place.get(document, depth), grade) for document, grade in judged.items())
-        ranks.extend(rank for rank, _ in found)
-        grades.extend(grade for _, grade in found)
-        owner.extend([position] * len(found))
+        rank_of = {document: rank for rank, (_, document) in enumerate(ranking, 1)}
+        relevant = sorted((rank_of.get(document, depth), grade) for document, grade in judged.items())
+        ranks.extend(rank for rank, _ in relevant)
+        grades.extend(grade for _, grade in relevant)
+        owner.extend([position] * len(relevant))
     return Ranking(np.array(ranks), np.array(grades), np.array(owner), len(qrels))
 
 
 def quiet_libraries() -> None:
-    """Keep the notices of the libraries below off the terminal; their errors still come."""
+    """Hide the notices of the libraries that load and run models. Their errors are still shown."""
     import datasets
     import transformers
 

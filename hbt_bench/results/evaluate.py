@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One run of one model on tasks.
+    """A run of a model on tasks.
 
     For example, the three tasks of XQuAD-R with BM25::
 
@@ -118,7 +118,7 @@ class Evaluation:
         if kind == "CrossEncoder" and specs:
             raise ModelError(
                 f"{self.model.name} is a cross-encoder, which only re-ranks given candidates, but {specs[0].name} "
-                "ranks whole collections. Evaluate it on one of MTEB's reranking tasks."
+                "ranks whole collections. Evaluate it on a reranking task of MTEB."
             )
         if kind == "transformers":
             log.warning(f"{self.model.name} is a plain transformers model. Its vectors are made by mean pooling.")
@@ -169,7 +169,7 @@ class Evaluation:
         return [self._evaluate_task(tasks.ParallelRetrieval(shared, mode), model, shared) for mode in selection.modes]
 
     def _evaluate_task(self, task: Any, model: Any, shared: SharedPass | None) -> Result | None:
-        """Return the result of one task, from disk or a new one; `shared` is None for one of MTEB's own tasks."""
+        """Return the result of a task, from disk or evaluated now; `shared` is None for a task of MTEB."""
         meta = model.mteb_model_meta
         folder = store.model_folder(self.output, meta.name, meta.revision, meta.experiment_name)
         path = folder / f"{task.metadata.name}.json"
@@ -211,7 +211,7 @@ class Evaluation:
         return str(Signature(task.metadata.name, "mteb", _data_revision(task), model, self.model.prompt_label, "mteb"))
 
     def _run_mteb(self, task: Any, model: Any) -> dict[str, Any]:
-        """Evaluate one task and return MTEB's JSON. Raises `ModelError` if MTEB or the model's code fails."""
+        """Evaluate a task and return MTEB's JSON. Raises `ModelError` if MTEB or the model's code fails."""
         import mteb
 
         try:

@@ -21,7 +21,7 @@ COLUMNS = ("model", "task", "mode", "subset", "measure", "value", "low", "high")
 
 
 def load_results(folder: str | Path = "results", intervals: bool = True) -> pd.DataFrame:
-    """Return all results below a folder in long form: one row for each model, task, subset and measure.
+    """Return all results below a folder in long form, with a row for each model, task, subset and measure.
 
     For example, the mean average precision of every model on every task::
 
@@ -32,7 +32,7 @@ def load_results(folder: str | Path = "results", intervals: bool = True) -> pd.D
 
     - ``model``: the name and revision, with the prompts if they were given by hand.
     - ``task``: the task name.
-    - ``mode``: "mono", "cross", "multi", or "" for one of MTEB's own tasks.
+    - ``mode``: "mono", "cross", "multi", or "" for a task of MTEB.
     - ``subset``: the name of the subset, or "all" for the mean over all subsets, if none is missing.
     - ``measure`` and ``value``.
     - ``low`` and ``high``: the 95 % interval, NaN if there is none. Missing intervals are computed from the ranks,

@@ -1,4 +1,4 @@
-"""The ranks of a model on a collection, in one file in the folder of its results."""
+"""The ranks of a model on a collection, in a file in the folder of its results."""
 
 from __future__ import annotations
 

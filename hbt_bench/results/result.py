@@ -1,4 +1,4 @@
-"""One result: MTEB's scores of a model on a task, with their signature and their intervals."""
+"""A result: MTEB's scores of a model on a task, with their signature and their intervals."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _HEX_DIGITS = frozenset("0123456789abcdef")
 
 
 class ForeignError(OutputError):
-    """The file has JSON of another program, such as a result of MTEB's own."""
+    """The file has JSON of another program, such as MTEB's own results."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """The scores of one model on one task.
+    """The scores of a model on a task.
 
     For example, ``Result.read(path).scores["AP"]`` is a mean over all subsets, ``.subsets["de-en"]["AP"]`` the score of
     one subset.
@@ -42,7 +42,7 @@ class Result:
         subsets: The scores of each subset.
         path: The file.
         expected_subsets: The number of subsets that the task has.
-        ranks: The file with the ranks, None for one of MTEB's own tasks.
+        ranks: The file with the ranks, None for a task of MTEB.
         format: The format of the file.
         intervals: The 95 % intervals of the means by measure, empty if the file has none.
         subset_intervals: The intervals of each subset by measure.
@@ -118,7 +118,7 @@ class Result:
 
     @property
     def mode(self) -> Mode | None:
-        """The mode, None for one of MTEB's own tasks."""
+        """The mode, None for a task of MTEB."""
         return self.task_name.mode
 
     @property

@@ -123,7 +123,7 @@ class SubsetEntry(_Schema):
     main_score: float | None = None
 
     def scores(self, stock: bool) -> dict[str, float]:
-        """Return the scores by measure, with the main score for one of MTEB's own tasks (`stock`)."""
+        """Return the scores by measure, with the main score for a task of MTEB (`stock`)."""
         scores = {
             key: float(value)
             for key, value in (self.model_extra or {}).items()

@@ -1,4 +1,4 @@
-"""The scores of a result: one number for each subset and measure."""
+"""The scores of a result: a number for each subset and measure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Scores(Mapping[str, Mapping[str, float]]):
         return cls(list(subsets), columns)
 
     def __getitem__(self, name: str) -> dict[str, float]:
-        """Return the scores of one subset by measure."""
+        """Return the scores of a subset by measure."""
         try:
             index = self.names.index(name)
         except ValueError:
@@ -64,7 +64,7 @@ class Scores(Mapping[str, Mapping[str, float]]):
         return math.fsum(values) / len(values) if values else None
 
     def by_subset(self, measure: str, names: Collection[str] | None = None) -> dict[str, float]:
-        """Return one measure of the subsets that have it, or of those in `names`."""
+        """Return a measure of the subsets that have it, or of those in `names`."""
         chosen = self.names if names is None else set(names)
         column = zip(self.names, self.columns.get(measure, ()), strict=False)
         return {name: value for name, value in column if value is not None and name in chosen}

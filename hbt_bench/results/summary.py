@@ -1,4 +1,4 @@
-"""The summary of a result: one line at the start of its file, all that a leaderboard of many models reads."""
+"""The summary of a result: a line at the start of its file, all that a leaderboard of many models reads."""
 
 from __future__ import annotations
 
