@@ -1,4 +1,4 @@
-"""A measure that is registered in one place appears in results, leaderboards, comparisons, bias and HTML reports."""
+"""A new measure needs one registration to appear in results, leaderboards, comparisons, bias and HTML reports."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def last_rank_gain(ranking: Ranking):
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory):
-    """Return results of two models that were evaluated with one more measure, which stays registered meanwhile."""
+    """Return results of two models that were evaluated with a new measure, and keep it registered."""
     MEASURES.register(
         Measure(
             NAME,

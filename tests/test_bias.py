@@ -1,4 +1,4 @@
-"""Bias measures: by hand on six queries, at their floor, ceiling and random expectation, and invariances."""
+"""Bias measures by hand on six queries, at their floor, ceiling and random expectation, and their invariances."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def six():
     """
     collection = parallel_collection(2, extra=1)
     orders = [
-        # de 0: its own language first, the others at 4 and 9
+        # de 0: German first, the other languages at 4 and 9
         "de-d000 de-d001 de-x000 en-d000 en-d001 en-x000 sw-d001 sw-x000 sw-d000",
         # de 1: all three together at the top
         "de-d001 en-d001 sw-d001 de-d000 de-x000 en-d000 en-x000 sw-d000 sw-x000",
-        # en 0: another language first, its own at 2, the last at 3
+        # en 0: Swahili first, English at 2, German at 3
         "sw-d000 en-d000 de-d000 de-d001 de-x000 en-d001 en-x000 sw-d001 sw-x000",
         # en 1: at 5, 7 and 9
         "de-d000 en-d000 sw-d000 de-x000 de-d001 en-x000 en-d001 sw-x000 sw-d001",
@@ -78,13 +78,13 @@ def test_target_language_recall_by_hand(six):
 def test_same_language_preference_by_hand(six):
     assert six.same_language_first().tolist() == [1, 1, 0, 0, 0, 0]
     assert six.pool_shares.tolist() == pytest.approx([1 / 3] * 3)
-    # the top 3: de 0 is all German; every other query has one German, one English and one Swahili document, but sw 0
+    # the top 3: de 0 has three German documents, sw 0 two; every other query has a document in each language
     assert six.top_shares(3)[0].tolist() == [1, 0, 0]
     assert six.top_shares(3)[4].tolist() == pytest.approx([2 / 3, 1 / 3, 0])
     assert six.same_language_excess(3).tolist() == pytest.approx([2 / 3, 0, 0, 0, -1 / 3, 0])
 
 
-def test_no_language_is_preferred_where_the_pool_has_nothing_in_it_or_nothing_else():
+def test_no_excess_for_absent_or_only_language():
     asks = [Query(f"{code}-q", code, code, "q") for code in ("de", "en", "sw")]
     relevant = {query.id: {"d1": 1} for query in asks}
     english = [Document("d1", "en", "a"), Document("d2", "en", "b")]
@@ -93,9 +93,9 @@ def test_no_language_is_preferred_where_the_pool_has_nothing_in_it_or_nothing_el
     more = bias_of_orders(
         Collection.from_records("c", asks, [*english, Document("d3", "de", "c")], relevant), [["d3"]] * 3
     )
-    found = more.same_language_excess(1)
-    assert found[:2].tolist() == pytest.approx([2 / 3, -2 / 3])
-    assert np.isnan(found[2])
+    excess = more.same_language_excess(1)
+    assert excess[:2].tolist() == pytest.approx([2 / 3, -2 / 3])
+    assert np.isnan(excess[2])
     assert "same_language_excess@10" not in bias_scores(more)["sw"]
 
 
@@ -130,9 +130,9 @@ def test_exposure_fairness_by_hand(six):
 def test_removal_by_hand(six):
     same, other = six.removal()
     # de 0 has 1, 4, 9; without German 3, 8; without English 1, 8; without Swahili 1, 4
-    whole = (1 + 2 / 4 + 3 / 9) / 3
-    assert same[0] == pytest.approx(whole - (1 / 3 + 2 / 8) / 2)
-    assert other[0] == pytest.approx(whole - ((1 + 2 / 8) / 2 + (1 + 2 / 4) / 2) / 2)
+    complete = (1 + 2 / 4 + 3 / 9) / 3
+    assert same[0] == pytest.approx(complete - (1 / 3 + 2 / 8) / 2)
+    assert other[0] == pytest.approx(complete - ((1 + 2 / 8) / 2 + (1 + 2 / 4) / 2) / 2)
     # de 1 has 1, 2, 3 whatever is taken out it stays perfect
     assert [same[1], other[1]] == pytest.approx([0, 0])
 
@@ -152,16 +152,16 @@ def test_language_gap_by_hand(six):
     assert bias_scores(six)["de"]["AP_below_best"] == pytest.approx(means["sw"] - means["de"])
 
 
-def test_a_summary_has_every_measure_but_peer(six):
-    found = bias_scores(six)
-    assert set(found) == set(LANGUAGES)
-    assert {measure.name for measure in MEASURES if measure.bias} - set(found["de"]) == {"PEER"}
-    assert found["de"]["rank_distance"] == 5
-    assert found["de"]["mean_rank_sw"] == 6
-    assert found["de"]["top10_share_de"] == pytest.approx(1 / 3)
+def test_scores_have_every_measure_but_peer(six):
+    scores = bias_scores(six)
+    assert set(scores) == set(LANGUAGES)
+    assert {measure.name for measure in MEASURES if measure.bias} - set(scores["de"]) == {"PEER"}
+    assert scores["de"]["rank_distance"] == 5
+    assert scores["de"]["mean_rank_sw"] == 6
+    assert scores["de"]["top10_share_de"] == pytest.approx(1 / 3)
 
 
-def test_peer_refuses_one_relevant_document_a_language(six):
+def test_peer_needs_several_documents_in_a_language(six):
     with pytest.raises(DataError, match="several relevant documents in a language"):
         six.peer()
 
@@ -181,9 +181,12 @@ def test_peer_equals_scipy(graded):
         pairs = np.arange(qrels.offsets[row], qrels.offsets[row + 1])
         levels = []
         for grade in np.unique(qrels.grades[pairs]):
-            inside = pairs[qrels.grades[pairs] == grade]
-            spoken = languages[qrels.documents[inside]]
-            groups = [bias.ranks.pool[inside][spoken == place] for place in np.unique(spoken)]
+            graded_pairs = pairs[qrels.grades[pairs] == grade]
+            document_languages = languages[qrels.documents[graded_pairs]]
+            groups = [
+                bias.ranks.pool[graded_pairs][document_languages == language]
+                for language in np.unique(document_languages)
+            ]
             if len(groups) > 1 and max(map(len, groups)) > 1:
                 levels.append(stats.kruskal(*groups).pvalue)
         if levels:
@@ -194,7 +197,7 @@ def test_peer_equals_scipy(graded):
     assert checked > 5
 
 
-def test_a_perfectly_aligned_ranking_gives_the_floor():
+def test_aligned_ranking_gives_the_floor():
     bias = aligned_bias()
     assert (bias.rank_distance() == 2).all()
     assert (bias.max_rank() == 3).all()
@@ -206,21 +209,23 @@ def test_a_perfectly_aligned_ranking_gives_the_floor():
     assert np.nanmean(bias.same_language_first()) == pytest.approx(1 / 3)
 
 
-def test_a_language_separated_ranking_gives_the_ceiling():
+def test_language_separated_ranking_gives_the_ceiling():
     questions, extra = 7, 13  # 20 documents a language
     collection = parallel_collection(questions, extra=extra)
     orders = []
     for query in collection.queries:
-        number, own = query.question[1:], query.language
-        others = [code for code in LANGUAGES if code != own]
-        # the answer first of its language, all of it, then the other languages with their answers at the very end
-        mine = [f"{own}-d{number}"] + [
-            d.id for d in collection.documents if d.language == own and d.id != f"{own}-d{number}"
+        number, language = query.question[1:], query.language
+        others = [code for code in LANGUAGES if code != language]
+        # all documents in the query's language, the answer first; then the other languages, the answers last
+        first = [f"{language}-d{number}"] + [
+            d.id for d in collection.documents if d.language == language and d.id != f"{language}-d{number}"
         ]
         wrong = [
-            d.id for d in collection.documents if d.language != own and d.id not in {f"{c}-d{number}" for c in others}
+            d.id
+            for d in collection.documents
+            if d.language != language and d.id not in {f"{c}-d{number}" for c in others}
         ]
-        orders.append(mine + wrong + [f"{code}-d{number}" for code in others])
+        orders.append(first + wrong + [f"{code}-d{number}" for code in others])
     bias = bias_of_orders(collection, orders)
     documents = len(collection.documents)
     assert (bias.rank_distance() == documents - 1).all()
@@ -237,8 +242,8 @@ def test_a_language_separated_ranking_gives_the_ceiling():
     assert (other < 0).all()
 
 
-def test_random_rankings_give_the_analytic_expectation():
-    """10,000 draws: means within 4 standard errors of what they must be."""
+def test_random_rankings_give_analytic_expectation():
+    """The means of 10,000 draws are within 4 standard errors of their expectation."""
     collection = parallel_collection(10, extra=10)
     documents, relevant, share, draws = len(collection.documents), 3, 1 / 3, 10_000
     generator = np.random.default_rng(5)
@@ -256,8 +261,8 @@ def test_random_rankings_give_the_analytic_expectation():
     for _ in range(draws // len(collection.queries) + 1):
         scores_ = generator.standard_normal((len(collection.queries), documents)).astype(np.float32)
         bias = Bias(collection, rank(collection, Matrix(scores_), confidences=False)[0])
-        for name, found in values.items():
-            found.append(MEASURES[name].pool_values(bias))
+        for name, samples in values.items():
+            samples.append(MEASURES[name].pool_values(bias))
     expected = {
         "rank_distance": (documents + 1) * (relevant - 1) / (relevant + 1),
         "rank_distance_relative": 1,
@@ -266,8 +271,8 @@ def test_random_rankings_give_the_analytic_expectation():
         "same_language_first": share,
         "same_language_excess@10": 0,
     }
-    for name, found in values.items():
-        sample = np.concatenate(found)[:draws]
+    for name, samples in values.items():
+        sample = np.concatenate(samples)[:draws]
         assert len(sample) == draws
         assert abs(sample.mean() - expected[name]) < 4 * sample.std() / np.sqrt(draws), name
 
@@ -291,9 +296,9 @@ def test_order_names_and_scale_change_nothing(seed, change):
     rename = dict(zip(LANGUAGES, LANGUAGES, strict=True))
     transform = float
     if change == "documents":
-        documents = [documents[place] for place in generator.permutation(len(documents))]
+        documents = [documents[index] for index in generator.permutation(len(documents))]
     elif change == "queries":
-        queries = [queries[place] for place in generator.permutation(len(queries))]
+        queries = [queries[index] for index in generator.permutation(len(queries))]
     elif change == "languages":
         rename = dict(zip(LANGUAGES, generator.permutation(LANGUAGES).tolist(), strict=True))
         queries = [query._replace(language=rename[query.language]) for query in queries]
@@ -306,23 +311,23 @@ def test_order_names_and_scale_change_nothing(seed, change):
     before = bias_scores(Bias(base, rank(base, Matrix(matrix), confidences=False)[0]))
     after = bias_scores(Bias(changed, rank(changed, Matrix(order), confidences=False)[0]))
     for language in LANGUAGES:
-        mine, theirs = before[language], after[rename[language]]
-        for name in [measure.name for measure in MEASURES if measure.name in mine]:
-            assert theirs[name] == pytest.approx(mine[name], abs=1e-9), name
+        expected, actual = before[language], after[rename[language]]
+        for name in [measure.name for measure in MEASURES if measure.name in expected]:
+            assert actual[name] == pytest.approx(expected[name], abs=1e-9), name
         for other in LANGUAGES:
-            assert theirs[f"mean_rank_{rename[other]}"] == pytest.approx(mine[f"mean_rank_{other}"])
-            assert theirs[f"top10_share_{rename[other]}"] == pytest.approx(mine[f"top10_share_{other}"])
+            assert actual[f"mean_rank_{rename[other]}"] == pytest.approx(expected[f"mean_rank_{other}"])
+            assert actual[f"top10_share_{rename[other]}"] == pytest.approx(expected[f"top10_share_{other}"])
 
 
-def test_rank_distance_of_the_summary_is_that_of_the_scores():
+def test_bias_and_retrieval_rank_distance_agree():
     bias = several(np.random.default_rng(8))
     for language in bias.judgements.languages:
-        judged = SubsetQrels.of(bias.judgements, Subset(language, None))
+        judged = SubsetQrels.from_collection(bias.judgements, Subset(language, None))
         spans = Ranking.from_ranks(bias.judgements, bias.ranks, judged).rank_distance()
         assert bias_scores(bias)[language]["rank_distance"] == pytest.approx(np.nanmean(spans))
 
 
-def test_rank_distance_equals_a_full_sort_on_real_vectors(data_dir, minilm):
+def test_rank_distance_equals_full_sort_on_real_vectors(data_dir, minilm):
     """All queries of XQuAD-R's first two articles in three languages, over a real model's vectors, exactly."""
     from hbt_bench.mteb.models import ModelRequest
     from hbt_bench.mteb.tasks import MtebEncoder, get_tasks
@@ -331,27 +336,27 @@ def test_rank_distance_equals_a_full_sort_on_real_vectors(data_dir, minilm):
     task = get_tasks("xquad-r-multi", languages=["de", "en", "es"], data_dir=data_dir)[0]
     collection = first_articles(task.shared.collection, 2)
     encoder = MtebEncoder(ModelRequest(str(minilm)).load(), task.metadata, {"batch_size": 64})
-    scorer = DenseScorer.of(collection, encoder)
+    scorer = DenseScorer.from_collection(collection, encoder)
     distance = Bias(collection, rank(collection, scorer, confidences=False)[0]).rank_distance()
     ids = [document.id for document in collection.documents]
     everything = scorer.scores(slice(0, len(collection.queries)))
     for row, values in enumerate(everything):
         order = sorted(range(len(ids)), key=lambda column, v=values: (v[column], ids[column]), reverse=True)
-        place = {ids[column]: number for number, column in enumerate(order)}
-        found = [place[name] for name in collection.relevant(row)]
-        assert distance[row] == max(found) - min(found)
+        ranks = {ids[column]: number for number, column in enumerate(order)}
+        answers = [ranks[name] for name in collection.relevant(row)]
+        assert distance[row] == max(answers) - min(answers)
     assert len(distance) > 100
 
 
-def test_statistics_equal_scipy():
+def test_samples_statistics_equal_scipy():
     generator = np.random.default_rng(2)
-    one, two = (np.stack([generator.permutation(30)[:6] for _ in range(50)]).astype(np.int32) for _ in range(2))
-    for row, value in enumerate(top_k_spearman(one, two)):
-        union = sorted({*one[row], *two[row]})
-        outside = (6 + 1 + len(union)) / 2
-        places = [[list(top[row]).index(d) + 1 if d in top[row] else outside for d in union] for top in (one, two)]
-        assert value == pytest.approx(stats.spearmanr(*places).statistic)
-    assert top_k_spearman(one, one) == pytest.approx(1)
+    tops, other_tops = (np.stack([generator.permutation(30)[:6] for _ in range(50)]).astype(np.int32) for _ in range(2))
+    for row, value in enumerate(top_k_spearman(tops, other_tops)):
+        union = sorted({*tops[row], *other_tops[row]})
+        below = (6 + 1 + len(union)) / 2
+        ranks = [[list(top[row]).index(d) + 1 if d in top[row] else below for d in union] for top in (tops, other_tops)]
+        assert value == pytest.approx(stats.spearmanr(*ranks).statistic)
+    assert top_k_spearman(tops, tops) == pytest.approx(1)
     tests = kruskal_wallis(np.array([0, 0, 0, 0, 1, 1, 1]), np.array([3, 3, 5, 5, 1, 2, 1]))
     assert tests.statistic.tolist() == pytest.approx(
         [stats.kruskal([1, 2], [3, 4]).statistic, stats.kruskal([1, 3], [2]).statistic]
@@ -360,15 +365,15 @@ def test_statistics_equal_scipy():
     assert jensen_shannon(np.array([[1.0, 0]]), np.array([[0.0, 1]])).tolist() == [1]
 
 
-def test_single_relevant_documents_have_no_distance():
+def test_single_relevant_document_has_no_distance():
     docs = [Document("d1", "en", "a"), Document("d2", "de", "b")]
     collection = Collection.from_records("c", [Query("q", "en", "x", "q")], docs, {"q": {"d2": 1}})
     bias = Bias(collection, rank(collection, Matrix(np.array([[1, 0]], np.float32)), confidences=False)[0])
-    found = bias_scores(bias)["en"]
-    assert "rank_distance" not in found
-    assert "remove_other_language" not in found
-    assert "same_language_first" not in found
-    assert found["TLR@10"] == 1
+    scores = bias_scores(bias)["en"]
+    assert "rank_distance" not in scores
+    assert "remove_other_language" not in scores
+    assert "same_language_first" not in scores
+    assert scores["TLR@10"] == 1
 
 
 def test_bias_needs_no_texts():
@@ -394,21 +399,21 @@ def test_two_relevant_documents_by_hand():
     bias = two()
     assert bias.rank_distance().tolist() == [2, 1]
     assert bias.relative_rank_distance().tolist() == pytest.approx([2 / (5 / 3), 1 / (5 / 3)])  # (N + 1)(n - 1)/(n + 1)
-    # de: AP is (1 + 2/3)/2; without the German document the English one is second, without the other AP is 1
-    # en: AP is 1; without the English document the German one is first, and the other way round
+    # de: AP is (1 + 2/3)/2; without the German document the English document is second, without the other AP is 1
+    # en: AP is 1; without either document the other is first
     assert MEASURES["remove_same_language"].pool_values(bias).tolist() == pytest.approx([5 / 6 - 1 / 2, 0])
     assert MEASURES["remove_other_language"].pool_values(bias).tolist() == pytest.approx([5 / 6 - 1, 0])
     assert bias.mean_ranks().tolist() == [[1, 3], [1, 2]]
 
 
-def test_exposure_adds_up_over_the_documents_of_a_language():
+def test_exposure_adds_up_over_a_language():
     german, english = 1 + 1 / np.log2(3), 1 / np.log2(4) + 1 / np.log2(5)
     shares = np.array([german, english]) / (german + english)
     expected = 1 - distance.jensenshannon(shares, [0.5, 0.5], base=2) ** 2
     assert two().exposure_fairness()[0] == pytest.approx(expected)
 
 
-def test_exposure_is_compared_with_the_share_of_the_answers():
+def test_exposure_is_compared_with_answer_shares():
     documents = [
         Document(name, language, name) for name, language in zip("abcx", ("de", "de", "en", "en"), strict=True)
     ]
@@ -433,7 +438,7 @@ def test_peer_weighs_grades():
     assert bias.peer({2: 2.0}).tolist() == pytest.approx([high])  # a grade without a weight has none
 
 
-def test_a_quotient_by_nothing_is_none():
-    found = ratio(np.array([1.0, 0.0, 6.0]), np.array([0, 0, 3]))
-    assert np.isnan(found[:2]).all()
-    assert found[2] == 2
+def test_ratio_by_zero_is_nan():
+    quotient = ratio(np.array([1.0, 0.0, 6.0]), np.array([0, 0, 3]))
+    assert np.isnan(quotient[:2]).all()
+    assert quotient[2] == 2

@@ -1,6 +1,6 @@
 """Measures of language bias, computed from the exact ranks and from each query's top documents.
 
-A measure has one value per query, (queries,), NaN for a query that it does not apply to. Results give the mean over
+A measure has a value for each query, (queries,), NaN if it does not apply to the query. Results give the mean over
 the queries of a language. In the docstrings, q is a query in language l(q), G_q are its relevant documents, L(d) is
 the language of a document, and r(d) its rank in the pool of all languages.
 """
@@ -66,9 +66,9 @@ def require_translations(judgements: TextlessCollection, measure: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Bias:
-    """The bias measures of one model on one collection.
+    """The bias measures of a model on a collection.
 
-    For example, ``Bias(collection, ranks).rank_distance()`` has one value per query of the collection.
+    For example, ``Bias(collection, ranks).rank_distance()`` has a value for each query of the collection.
     """
 
     judgements: TextlessCollection
@@ -113,7 +113,7 @@ class Bias:
         return self.ranking.average_precision()
 
     def rank_distance(self) -> Array:
-        """Return max r(d) - min r(d) over G_q (arXiv 2408.10536), NaN for a query with one relevant document.
+        """Return max r(d) - min r(d) over G_q (arXiv 2408.10536), NaN for a query with a single relevant document.
 
         Raises `DataError` if the relevant documents of a question are not translations of each other.
         """
@@ -125,7 +125,7 @@ class Bias:
         relevant = self._relevant
         documents = len(self.judgements.document_languages)
         expected = (documents + 1) * (relevant - 1) / (relevant + 1)
-        return self.rank_distance() / expected  # NaN / 0 for a query with one relevant document
+        return self.rank_distance() / expected  # NaN / 0 for a query with a single relevant document
 
     def max_rank(self) -> Array:
         """Return Max@R: the rank of the last relevant document, the depth at which a reader has seen all of them."""
@@ -173,7 +173,7 @@ class Bias:
 
         A high p means that the ranks do not differ between the languages. `weights` are the weights of the grades,
         equal by default. A grade of a query counts if it has documents in several languages and several documents in
-        at least one of them. Raises `DataError` if no query has such a grade: the statistic is then the number of
+        any of them. Raises `DataError` if no query has such a grade: the statistic is then the number of
         documents minus 1 for every ranking.
         """
         grades = self.judgements.qrels.grades
@@ -182,8 +182,8 @@ class Bias:
         tests = kruskal_wallis(level, self._language[order])
         if tests.largest.max(initial=0) < 2:
             raise DataError(
-                "PEER needs several relevant documents in a language: if each language has one, its statistic is the "
-                "number of documents minus 1 for every ranking"
+                "PEER needs several relevant documents in a language: with a single document each, its statistic is "
+                "the number of documents minus 1 for every ranking"
             )
         usable = (tests.largest > 1) & (tests.groups > 1)
         query = np.zeros(len(usable), np.int64)
@@ -228,10 +228,10 @@ class Bias:
         return 1 - jensen_shannon(exposure, target)
 
     def removal(self) -> tuple[Array, Array]:
-        """Return AP minus AP after removal of a relevant document in l(q), and of one in another language (LAReQA).
+        """Return the fall of AP when a relevant document in l(q), or in another language, is removed (LAReQA).
 
         The documents below the removed document move up by 1, so the ranks without it are exact. Several documents
-        are removed singly and the effects averaged. The values are NaN for a query with one relevant document.
+        are removed singly and the effects averaged. The values are NaN for a query with a single relevant document.
         Raises `DataError` as `rank_distance` does.
         """
         require_translations(self.judgements, "the removal of an answer")

@@ -81,8 +81,8 @@ def _nauc(confidences: Array, values: Array) -> Array:
 def _abstention_curves(confidences: Array, values: Array) -> Array:
     """Return the mean of each measure over the queries left at every abstention rate, (measures, rates).
 
-    `values` (measures, queries) are sorted by rising confidence. `confidences` has one row for each measure, or one row
-    for all. Queries of equal confidence share their mean, which is the expectation over all orders of the tie.
+    `values` (measures, queries) are sorted by rising confidence. `confidences` has a row for each measure, or a single
+    row for all. Queries of equal confidence share their mean, which is the expectation over all orders of the tie.
     """
     opens_tie = np.ones(values.shape, dtype=bool)
     opens_tie[:, 1:] = confidences[..., 1:] != confidences[..., :-1]

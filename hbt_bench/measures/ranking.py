@@ -1,4 +1,4 @@
-"""Retrieval measures of one subset, computed from the ranks of its relevant documents alone.
+"""Retrieval measures of a subset, computed from the ranks of its relevant documents alone.
 
 The definitions are those of trec_eval; the gain of nDCG is the grade itself. `hbt_bench.measures.registry` gives the
 measures their names, such as ``nDCG@10``, and `hbt_bench.measures.mteb_keys` computes MTEB's keys.
@@ -25,10 +25,10 @@ class Ranking:
 
     `ranks`, `grades` and `owner` (pairs,) are the rank from 1, the relevance grade, and the position of the query.
     They are sorted by owner, then by rank. `queries` is the number of queries. `parallel` is true if the relevant
-    documents of a question are translations of each other. Properties and methods return one value per query,
-    (queries,).
+    documents of a question are translations of each other. Properties and methods return a value for each
+    query, (queries,).
 
-    For example, one query with relevant documents at ranks 2 and 5:
+    For example, a query with relevant documents at ranks 2 and 5:
 
     >>> Ranking(np.array([2, 5]), np.array([1, 1]), np.array([0, 0]), 1).average_precision()
     array([0.45])
@@ -42,7 +42,7 @@ class Ranking:
 
     @classmethod
     def from_ranks(cls, judgements: TextlessCollection, ranks: Ranks, judged: SubsetQrels) -> Ranking:
-        """Select the ranks of one subset: those in the pool for the multilingual mode, else those in the block."""
+        """Select the ranks of a subset: those in the pool for the multilingual mode, else those in the block."""
         values = (ranks.pool if judged.subset.documents is None else ranks.block)[judged.pairs]
         grades = judgements.qrels.grades[judged.pairs]
         return cls._sorted(values, grades, judged.owner, len(judged.rows), judgements.parallel)
@@ -131,8 +131,8 @@ class Ranking:
     def rank_distance(self) -> Array:
         """Return the rank of the last relevant document minus that of the first (arXiv 2408.10536).
 
-        The value is NaN for a query with one relevant document, and for all queries if the relevant documents are not
-        translations of each other. It lies between |relevant| - 1 and the size of the pool minus 1.
+        The value is NaN for a query with a single relevant document, and for all queries if the relevant documents are
+        not translations of each other. It lies between |relevant| - 1 and the size of the pool minus 1.
         """
         last = self._first + self.relevant - 1
         distance = self.ranks[last] - self.ranks[self._first]

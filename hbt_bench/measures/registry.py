@@ -1,6 +1,6 @@
 """The registry of measures: every fact about a measure is written here, and nowhere else.
 
-To add a measure, write its function in `Ranking` or `Bias` and register one `Measure` below. Results, intervals,
+To add a measure, write its function in `Ranking` or `Bias` and register a `Measure` below. Results, intervals,
 leaderboards, comparisons, bias tables, studies and reports read their lists from `MEASURES`. Document the measure in
 ``docs/reference/measures.md``.
 """
@@ -32,15 +32,15 @@ EXCESS = f"same_language_excess@{DEPTH}"
 
 @dataclass(frozen=True)
 class Measure:
-    """One measure: its name, its function, and where it appears.
+    """A measure: its name, its function, and where it appears.
 
-    For example, ``Measure.parse("nDCG@10").from_ranking(ranking)`` is an array with one value per query.
+    For example, ``Measure.parse("nDCG@10").from_ranking(ranking)`` is an array with a value for each query.
 
     The function:
         from_ranking: Computes the measure of each query of a subset, in any mode.
         from_pool: Computes it for all queries of a collection from the pool of all languages, if it needs more than
-            the ranks of the relevant documents. A measure has one of the two functions. A score of a whole language,
-            such as ``mean_rank_de``, has neither.
+            the ranks of the relevant documents. A score of a whole language, such as ``mean_rank_de``, has
+            neither function.
         modes: The modes in which the measure is defined.
         needs_translations: True if the measure applies only to collections whose answers are translations.
 
@@ -101,7 +101,7 @@ class Measure:
         return "↓" if self.lower_is_better else "↑"
 
     def title_in(self, mode: Mode) -> str:
-        """Return the name in one mode, such as ``multi AP``; a measure with a title of its own has one mode."""
+        """Return the name in a mode, such as ``multi AP``; a measure with a `title` has a single mode."""
         return self.title or f"{mode} {self.name}"
 
     def heading_in(self, mode: Mode) -> str:
@@ -109,7 +109,7 @@ class Measure:
         return f"{self.heading or self.title_in(mode)} {self.arrow}"
 
     def applies_to(self, judgements: TextlessCollection, mode: Mode) -> bool:
-        """Return whether the measure is defined for a collection in one mode."""
+        """Return whether the measure is defined for a collection in a mode."""
         return mode in self.modes and (judgements.parallel or not self.needs_translations)
 
     def pool_values(self, bias: Bias) -> Array:
@@ -134,7 +134,7 @@ class CutMeasure:
     function: Callable[[Ranking, int], Array]
 
     def at(self, depth: int) -> Measure:
-        """Return the measure with one cut-off: ``at(10)`` of nDCG is nDCG@10."""
+        """Return the measure with a cut-off: ``at(10)`` of nDCG is nDCG@10."""
         return Measure(f"{self.name}@{depth}", lambda ranking: self.function(ranking, depth), bounds=UNIT)
 
 

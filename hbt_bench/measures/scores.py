@@ -21,12 +21,12 @@ from hbt_bench.stats.clusters import Clusters
 
 @dataclass(frozen=True, eq=False)
 class ModeRanks:
-    """The ranks of a model in one mode: the one place to ask for the values of a measure.
+    """The ranks of a model in a mode, which give the values of any measure.
 
     `names` restricts the subsets; None is all of them.
 
     Example:
-        ``ModeRanks(collection, ranks, "cross").values(Measure.parse("nDCG@10"))`` has one array per language pair.
+        ``ModeRanks(collection, ranks, "cross").values(Measure.parse("nDCG@10"))`` has an array for each language pair.
     """
 
     judgements: TextlessCollection
@@ -36,7 +36,7 @@ class ModeRanks:
 
     @cached_property
     def subsets(self) -> list[SubsetQrels]:
-        """The subsets with at least one query that has a relevant document."""
+        """The subsets in which a query has a relevant document."""
         subsets = judged_subsets(self.judgements, self.mode)
         return [judged for judged in subsets if self.names is None or judged.subset.name in self.names]
 
@@ -67,18 +67,19 @@ class ModeRanks:
     def clusters(self, measure: Measure) -> tuple[Clusters, list[Subset]] | None:
         """Return the values by question, and the subsets that are the columns; None if the measure has no value.
 
-        A subset without values is left out: a language may have only questions with one answer, for example, and then
-        it has no rank distance.
+        A subset without values is left out: for example, a language has no rank distance if each of its questions has
+        a single answer.
         """
         try:
             values = self.values(measure)
         except DataError:
             return None
-        columns = [judged.subset for judged, part in zip(self.subsets, values, strict=True) if np.isfinite(part).any()]
+        pairs = zip(self.subsets, values, strict=True)
+        columns = [judged.subset for judged, array in pairs if np.isfinite(array).any()]
         if not columns:
             return None
         questions = [self.judgements.questions[judged.rows] for judged in self.subsets]
-        numbers = np.repeat(np.arange(len(values)), [len(part) for part in values])
+        numbers = np.repeat(np.arange(len(values)), [len(array) for array in values])
         return Clusters.from_values(np.concatenate(values), np.concatenate(questions), numbers), columns
 
 

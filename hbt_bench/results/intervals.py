@@ -28,7 +28,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, eq=False)
 class Intervals:
-    """Intervals of one task: `means` of the macro averages by measure, `subsets` of each subset.
+    """Intervals of a task: `means` of the macro averages by measure, `subsets` of each subset.
 
     `contributions` has, for some measures, the contribution of each question to the macro average, (questions,). The
     average is their sum.
@@ -98,7 +98,7 @@ def question_contributions(
 
 
 def decode_contributions(text: str) -> Array:
-    """Return the contributions of one measure from the text that `Intervals.as_json` writes."""
+    """Return the contributions to a measure from the text that `Intervals.as_json` writes."""
     return np.frombuffer(base64.b64decode(text, validate=True), dtype="<f4").astype(np.float64)
 
 
@@ -109,7 +109,7 @@ def _rounded(interval: Interval) -> list[float]:
 def _draws(clusters: Mapping[str, Clusters]) -> dict[str, Array]:
     """Return the bootstrap draws (resamples, subsets) of each measure.
 
-    Measures of the same queries share one set of draws.
+    Measures of the same queries share their draws.
     """
     draws: dict[str, Array] = {}
     for name, system in clusters.items():

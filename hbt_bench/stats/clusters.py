@@ -28,7 +28,7 @@ _CHUNK_BYTES = 1 << 24
 
 @dataclass(frozen=True, eq=False)
 class Clusters:
-    """One measure of one system; a row is a question, with its queries in all subsets.
+    """A measure of a system; a row is a question, with its queries in all subsets.
 
     `values` (questions, subsets) is the measure of the question's query in a subset: the mean if it has several queries
     there, NaN if it has none. `counts` (questions, subsets) is the number of those queries.
@@ -67,7 +67,7 @@ class Clusters:
 
     @classmethod
     def from_matrix(cls, values: Array) -> Clusters:
-        """Take a matrix (questions, subsets) with at most one query per cell, NaN for none."""
+        """Take a matrix (questions, subsets) with at most a single query per cell, NaN for none."""
         return cls(values, np.isfinite(values).astype(np.int64))
 
     def take(self, columns: Sequence[int]) -> Clusters:

@@ -172,7 +172,7 @@ def _tilt(scaled: Array, observed: float) -> float:
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     """Return Holm's step-down correction of the p-values of several tests, in their order.
 
-    The k-th smallest of n is multiplied by n - k + 1. It is at least the one before it, and at most 1.
+    The k-th smallest of n is multiplied by n - k + 1. It is at least its predecessor, and at most 1.
 
     >>> holm([0.01, 0.5])
     (0.02, 0.5)

@@ -30,7 +30,7 @@ _SMALLEST = 1e-20
 class SeedQuestionMean:
     """An average over seeds and questions, or a difference of such averages.
 
-    `seeds` (seeds,) is the average of each seed's model. `questions` has one group per sample of questions, with the
+    `seeds` (seeds,) is the average of each seed's model. `questions` has a group for each sample of questions, with the
     mean over the seeds for each question, (questions,). Without groups, the test is over the seeds alone. Raises
     `DataError` for fewer than two seeds or questions, which have no variance.
 
@@ -58,8 +58,8 @@ class SeedQuestionMean:
     def average(cls, means: Sequence[SeedQuestionMean], samples: Sequence[Hashable] | None = None) -> SeedQuestionMean:
         """Average means over different questions, or over the same questions if they have the same entry of `samples`.
 
-        A question that is asked several times, for example with several query shifts, stays one question: its values
-        are averaged.
+        A question that is asked several times, for example with several query shifts, is still a single question: its
+        values are averaged.
         """
         groups: dict[Hashable, Array] = {}
         for mean, sample in zip(means, samples or range(len(means)), strict=True):

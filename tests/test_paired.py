@@ -1,4 +1,4 @@
-"""Statistics by question: literals worked out by hand, full enumeration, and how often a true null is rejected."""
+"""Paired tests by question: literals worked out by hand, full enumeration, and the rejection rate under the null."""
 
 from __future__ import annotations
 
@@ -27,42 +27,7 @@ def column(*values):
     return matrix(*([value] for value in values))
 
 
-# Clusters
-
-
-def test_queries_are_gathered_by_question_and_subset():
-    values = np.array([0.5, 1.0, 0.25, 0.75, NAN, 0.1])
-    clusters = Clusters.from_values(values, np.array([7, 3, 7, 7, 9, 3]), np.array([0, 0, 2, 2, 2, 2]))
-    assert clusters.counts.tolist() == [[1, 1], [1, 2]]  # question 9 has no value, and subset 1 no query
-    assert clusters.values.tolist() == [[1.0, 0.1], [0.5, 0.5]]
-
-
-def test_the_average_is_over_the_queries_of_each_subset_then_over_subsets():
-    clusters = matrix([1, 0.5], [0, NAN], [0.5, NAN])
-    assert clusters.average == pytest.approx((0.5 + 0.5) / 2)
-    assert clusters.contributions.tolist() == pytest.approx([1 / 6 + 0.25, 0, 0.5 / 6])
-    assert clusters.by_question.tolist() == [0.75, 0, 0.5]
-
-
-def test_a_question_with_two_queries_in_a_subset_counts_twice_in_its_mean():
-    clusters = Clusters.from_values(np.array([0.0, 1.0, 0.8]), np.array([1, 1, 2]), np.zeros(3, np.int64))
-    assert clusters.average == pytest.approx(0.6)  # as the score is, and not (0.5 + 0.8) / 2
-    assert clusters.by_question.tolist() == [0.5, 0.8]
-
-
-def test_taking_subsets_drops_the_questions_that_are_in_none():
-    part = matrix([1, 2, NAN], [NAN, NAN, 3], [4, NAN, 5]).take([0, 1])
-    assert part.counts.tolist() == [[1, 1], [1, 0]]
-    assert part.average == pytest.approx((2.5 + 2) / 2)
-
-
-@pytest.mark.parametrize("values", [np.empty((0, 1)), np.empty((2, 0)), np.array([[1.0, NAN], [1.0, NAN]])])
-def test_a_subset_without_queries_is_refused(values):
-    with pytest.raises(DataError, match="a subset without queries"):
-        Clusters.from_matrix(values)
-
-
-def test_other_queries_are_refused():
+def test_different_queries_raise():
     with pytest.raises(DataError, match="did not answer the same queries"):
         Paired(matrix([1, 2], [3, 4]), matrix([1, 2], [3, NAN]))
     with pytest.raises(DataError, match="did not answer the same queries"):
@@ -72,26 +37,26 @@ def test_other_queries_are_refused():
 # Randomization test
 
 
-def test_three_questions_by_hand():
+def test_p_value_of_three_questions_by_hand():
     # of +-3 +-2 +-1, the sums 6, 4, -4 and -6 are as far from 0 as 3 + 2 - 1
     paired = Paired(column(3, 2, 0), column(0, 0, 1))
     assert paired.difference == pytest.approx(4 / 3)
     assert paired.p_value() == 4 / 8
 
 
-def test_a_question_is_swapped_in_all_its_subsets_at_once():
+def test_swap_takes_all_subsets_of_a_question():
     # the questions add (1/2 + 0.5/1)/2 = 0.5 and (1/2)/2 = 0.25; swapped query by query there would be 8 ways, not 4
     paired = Paired(matrix([1, 0.5], [1, NAN]), matrix([0, 0], [0, NAN]))
     assert paired.difference == 0.75
     assert paired.p_value() == 2 / 4
 
 
-def test_questions_that_do_not_differ_leave_the_p_value_as_it_is():
+def test_equal_questions_do_not_change_p():
     system, baseline = column(3, 2, 0, *[0.5] * 50), column(0, 0, 1, *[0.5] * 50)
     assert Paired(system, baseline).p_value() == 4 / 8
 
 
-def test_the_p_value_is_exact_where_all_ways_can_be_counted_and_never_zero():
+def test_p_value_is_exact_or_above_zero():
     ones, zeros = column(*[1] * 13), column(*[0] * 13)
     assert Paired(ones, zeros).p_value() == 2 / 2**13
     assert Paired(ones, zeros).p_value(samples=2**13 - 1) == pytest.approx(2 / 2**13, abs=1e-3)  # drawn
@@ -100,33 +65,33 @@ def test_the_p_value_is_exact_where_all_ways_can_be_counted_and_never_zero():
     assert Paired(ones, zeros).p_value(samples=99) == 1 / 100
 
 
-def swapped_by_brute_force(system, baseline):
-    """The share of all ways to swap rows whose difference of macro averages is at least the observed one."""
+def enumerated_p(system, baseline):
+    """Return the share of swaps with a difference of macro averages of at least the observed difference."""
 
-    def difference(one, two):
-        return abs(np.nanmean(one, axis=0).mean() - np.nanmean(two, axis=0).mean())
+    def difference(system_values, baseline_values):
+        return abs(np.nanmean(system_values, axis=0).mean() - np.nanmean(baseline_values, axis=0).mean())
 
     observed, extreme = difference(system, baseline), 0
     for swaps in itertools.product([False, True], repeat=len(system)):
         swap = np.array(swaps)[:, None]
-        found = difference(np.where(swap, baseline, system), np.where(swap, system, baseline))
-        extreme += found >= observed - 1e-9
+        swapped = difference(np.where(swap, baseline, system), np.where(swap, system, baseline))
+        extreme += swapped >= observed - 1e-9
     return extreme / 2 ** len(system)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_test_equals_a_full_enumeration_over_macro_averages(seed):
+def test_p_value_equals_full_enumeration(seed):
     generator = np.random.default_rng(seed)
     system, baseline = generator.random((2, 8, 4))
     absent = generator.random((8, 4)) < 0.3
     absent[0] = False
     system[absent] = baseline[absent] = NAN
     paired = Paired(Clusters.from_matrix(system), Clusters.from_matrix(baseline))
-    assert paired.p_value() == swapped_by_brute_force(system, baseline)
+    assert paired.p_value() == enumerated_p(system, baseline)
     assert paired.p_value(samples=255) == pytest.approx(paired.p_value(), abs=0.12)  # drawn, no longer enumerated
 
 
-def test_same_seed_same_p():
+def test_same_seed_gives_same_p():
     generator = np.random.default_rng(5)
     paired = Paired(*(Clusters.from_matrix(generator.random((300, 3))) for _ in range(2)))
     assert paired.p_value(seed=1) == paired.p_value(seed=1)
@@ -136,13 +101,13 @@ def test_same_seed_same_p():
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.permutations(range(7)), st.permutations(range(3)))
-def test_the_order_of_questions_and_subsets_changes_nothing(seed, questions, subsets):
+def test_order_of_questions_and_subsets_changes_nothing(seed, questions, subsets):
     values = np.random.default_rng(seed).integers(0, 4, (2, 7, 3)) / 4
     values[:, np.random.default_rng(seed).random((7, 3)) < 0.2] = NAN
     if np.isnan(values).all(axis=(0, 2)).any() or np.isnan(values).all(axis=(0, 1)).any():
         return
-    plain = Paired(*(Clusters.from_matrix(one) for one in values))
-    mixed = Paired(*(Clusters.from_matrix(one[questions][:, subsets]) for one in values))
+    plain = Paired(*(Clusters.from_matrix(matrix) for matrix in values))
+    mixed = Paired(*(Clusters.from_matrix(matrix[questions][:, subsets]) for matrix in values))
     assert mixed.p_value() == plain.p_value()
     assert mixed.outcomes() == plain.outcomes()
     assert mixed.difference == pytest.approx(plain.difference, abs=1e-12)
@@ -151,7 +116,7 @@ def test_the_order_of_questions_and_subsets_changes_nothing(seed, questions, sub
     assert turned.outcomes() == plain.outcomes(lower_is_better=True)
 
 
-def test_a_system_does_not_differ_from_itself():
+def test_system_does_not_differ_from_itself():
     values = np.random.default_rng(6).random((400, 3))
     paired = Paired(Clusters.from_matrix(values), Clusters.from_matrix(values.copy()))
     assert (paired.difference, paired.p_value(), paired.outcomes(), paired.effect_size) == (0, 1, (0, 400, 0), 0)
@@ -160,85 +125,26 @@ def test_a_system_does_not_differ_from_itself():
 
 
 def correlated(generator, correlation, questions, languages):
-    """Scores of a system: what a question adds in all languages, and what a language adds to it; variance 1."""
+    """Return scores with variance 1: an effect of the question, shared by its languages, plus noise."""
     shared = generator.standard_normal((questions, 1)) * correlation**0.5
     return shared + generator.standard_normal((questions, languages)) * (1 - correlation) ** 0.5
 
 
 @pytest.mark.parametrize(("correlation", "plain"), [(0.0, (0.03, 0.07)), (0.25, (0.25, 0.35)), (0.5, (0.35, 0.5))])
-def test_a_true_null_is_rejected_as_often_as_the_level_says(correlation, plain):
+def test_true_null_is_rejected_at_the_level(correlation, plain):
     """Two systems of equal quality, 50 questions in 11 languages, 1,000 times; a plain t-test takes 550 samples."""
     generator = np.random.default_rng(2010)
     clustered_rejections = plain_rejections = 0
     for seed in range(1000):
-        one, two = (correlated(generator, correlation, 50, 11) for _ in range(2))
-        paired = Paired(Clusters.from_matrix(one), Clusters.from_matrix(two))
+        system, baseline = (correlated(generator, correlation, 50, 11) for _ in range(2))
+        paired = Paired(Clusters.from_matrix(system), Clusters.from_matrix(baseline))
         clustered_rejections += paired.p_value(samples=499, seed=seed) <= 0.05
-        plain_rejections += ttest_rel(one.ravel(), two.ravel()).pvalue <= 0.05
+        plain_rejections += ttest_rel(system.ravel(), baseline.ravel()).pvalue <= 0.05
     assert 0.035 <= clustered_rejections / 1000 <= 0.065
     assert plain[0] < plain_rejections / 1000 < plain[1]
 
 
-# Holm
-
-
-def test_holm():
-    # in order .005 x 4, .01 x 3, .03 x 2, and .04 x 1, which may not be below .06
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
-    assert holm([0.5, 0.9]) == (1, 1)
-    assert holm([0.02, 0.02, 0.02]) == pytest.approx((0.06, 0.06, 0.06))
-    assert holm([0.03]) == (0.03,)
-    assert holm([]) == ()
-
-
-@given(st.lists(st.floats(0.0001, 1), min_size=1, max_size=12))
-def test_holm_keeps_the_order_of_the_p_values(p_values):
-    adjusted = holm(p_values)
-    assert all(raw <= corrected <= 1 for raw, corrected in zip(p_values, adjusted, strict=True))
-    order = np.argsort(p_values, kind="stable")
-    assert (np.diff(np.array(adjusted)[order]) >= 0).all()
-
-
-# Intervals
-
-
-def test_the_draws_of_two_questions_are_those_of_two_coins():
-    draws = bootstrap([column(0, 1)], resamples=20_000)[0, :, 0]
-    values, counts = np.unique(draws, return_counts=True)
-    assert values.tolist() == [0, 0.5, 1]
-    assert (counts / 20_000).tolist() == pytest.approx([0.25, 0.5, 0.25], abs=0.015)
-    assert column(0, 1).interval() == (0, 1)
-
-
-def test_the_interval_of_a_mean_is_that_of_the_central_limit():
-    values = np.random.default_rng(8).exponential(size=2000)
-    low, high = column(*values).interval(resamples=10_000)
-    reach = 1.959964 * values.std() / 2000**0.5
-    assert (values.mean() - low, high - values.mean()) == pytest.approx((reach, reach), rel=0.06)
-
-
-def test_versions_of_a_question_are_no_more_evidence_than_one():
-    values = np.random.default_rng(9).random((200, 1))
-    once, often = (Clusters.from_matrix(np.repeat(values, languages, axis=1)) for languages in (1, 11))
-    assert often.interval() == pytest.approx(once.interval())
-
-
-def test_systems_see_the_same_draws():
-    values = np.random.default_rng(10).random((100, 2))
-    draws = bootstrap([Clusters.from_matrix(values), Clusters.from_matrix(values + 0.25)])
-    assert percentiles(draws[1] - draws[0]) == pytest.approx((0.25, 0.25))
-    assert np.array_equal(draws, bootstrap([Clusters.from_matrix(values), Clusters.from_matrix(values + 0.25)]))
-    assert not np.array_equal(draws, bootstrap([Clusters.from_matrix(values), Clusters.from_matrix(values + 0.25)], seed=1))
-
-
-def test_draws_do_not_depend_on_how_many_fit_in_memory(monkeypatch):
-    clusters = Clusters.from_matrix(np.random.default_rng(11).random((50, 3)))
-    whole = bootstrap([clusters], resamples=100)
-    monkeypatch.setattr("hbt_bench.stats.clusters._CHUNK_BYTES", 8 * 50 * 7)
-    assert bootstrap([clusters], resamples=100) == pytest.approx(whole)
-
-
-def test_ways_to_swap_do_not_depend_on_how_many_fit_in_memory(monkeypatch):
+def test_swaps_do_not_depend_on_chunk_size(monkeypatch):
     differences = np.random.default_rng(12).standard_normal(10)
     pair = Paired(column(*differences), column(*np.zeros(10)))
     exact, signs = pair.p_value(), sign_flip_p(differences)
@@ -248,17 +154,24 @@ def test_ways_to_swap_do_not_depend_on_how_many_fit_in_memory(monkeypatch):
     assert (pair.p_value(), sign_flip_p(differences)) == (exact, signs)
 
 
-def test_a_subset_of_one_question_may_be_missing_from_a_resample():
-    clusters = matrix([1, 0], [0, NAN], [1, NAN], [0, NAN])
-    draws = bootstrap([clusters])[0]
-    assert 0.2 < np.isnan(draws[:, 1]).mean() < 0.45  # (3/4)^4 = .316
-    low, high = percentiles(draws)
-    assert 0 <= low < high <= 1
+# Holm
 
 
-def test_a_resample_may_lack_every_subset():
-    draws = np.array([[0.25, NAN], [NAN, NAN], [NAN, 0.5], [1.0, 0.0]])
-    assert percentiles(draws) == pytest.approx(tuple(np.quantile([0.25, 0.5, 0.5], [0.025, 0.975])))
+def test_holm_by_hand():
+    # in order .005 x 4, .01 x 3, .03 x 2, and .04 x 1, which may not be below .06
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
+    assert holm([0.5, 0.9]) == (1, 1)
+    assert holm([0.02, 0.02, 0.02]) == pytest.approx((0.06, 0.06, 0.06))
+    assert holm([0.03]) == (0.03,)
+    assert holm([]) == ()
+
+
+@given(st.lists(st.floats(0.0001, 1), min_size=1, max_size=12))
+def test_holm_keeps_order_of_p_values(p_values):
+    adjusted = holm(p_values)
+    assert all(raw <= corrected <= 1 for raw, corrected in zip(p_values, adjusted, strict=True))
+    order = np.argsort(p_values, kind="stable")
+    assert (np.diff(np.array(adjusted)[order]) >= 0).all()
 
 
 # Outcomes and effect size
@@ -271,8 +184,8 @@ def test_outcomes_and_effect_size_by_hand():
     assert paired.effect_size == pytest.approx(0.25 / (1.25 / 3) ** 0.5)
 
 
-def test_outcomes_are_by_question_over_its_subsets():
-    # the first question wins 0.2 and loses 0.1; the second is in one subset; the third ties but for rounding
+def test_outcomes_count_questions_over_their_subsets():
+    # the first question wins 0.2 and loses 0.1; the second is in a single subset; the third ties but for rounding
     paired = Paired(
         matrix([0.7, 0.5, NAN], [NAN, 0.1, NAN], [0.1, 0.2, 0.3]),
         matrix([0.5, 0.6, NAN], [NAN, 0.2, NAN], [0.3, 0.2, 0.1]),
@@ -281,7 +194,7 @@ def test_outcomes_are_by_question_over_its_subsets():
     assert paired.outcomes() == (1, 1, 1)
 
 
-def test_an_effect_size_that_is_not_defined():
+def test_undefined_effect_size_is_none():
     assert Paired(column(0.5, 0.7), column(0.4, 0.6)).effect_size is None  # the same difference everywhere
     assert Paired(column(0.5), column(0.4)).effect_size is None
     assert Paired(column(0.5), column(0.5)).effect_size == 0
@@ -290,7 +203,7 @@ def test_an_effect_size_that_is_not_defined():
 # Cost
 
 
-def test_the_110_cross_lingual_subsets_of_xquad_r_take_little_time_and_memory():
+def test_cross_lingual_xquad_r_needs_little_memory():
     generator = np.random.default_rng(12)
     paired = Paired(*(Clusters.from_matrix(generator.random((1190, 110))) for _ in range(2)))
     tracemalloc.start()
@@ -305,7 +218,7 @@ def test_the_110_cross_lingual_subsets_of_xquad_r_take_little_time_and_memory():
 # The same test without drawing
 
 
-def test_sign_flips_of_few_questions_are_counted():
+def test_sign_flips_of_few_questions_are_exact():
     # of the 8 ways to change signs, 2 give a sum as far from 0 as 6, and 6 as far as 2 or 0
     assert sign_flip_p(np.array([1.0, 2.0, 3.0])) == 2 / 8
     # 1 + 2 - 3 = 0: every way is as extreme
@@ -318,31 +231,31 @@ def test_sign_flips_of_few_questions_are_counted():
     assert sign_flip_p(sixteen / 9) == exact_p(sixteen)
 
 
-def test_as_many_ways_as_samples_are_all_counted():
+def test_as_many_ways_as_samples_is_exact():
     assert Paired(column(1.0, 2.0, 3.0), column(0.0, 0.0, 0.0)).p_value(8) == 2 / 8
 
 
-def test_all_questions_won_is_as_rare_as_it_gets():
+def test_all_questions_won_gives_smallest_p():
     assert sign_flip_p(np.linspace(1, 2, 40)) == 2.0**-39
 
 
 @pytest.mark.parametrize("questions", [15, 60, 400])
 @pytest.mark.parametrize("shift", [0.0, 0.1, 0.25, 0.5])
-def test_the_saddlepoint_is_the_test_that_draws(questions, shift):
+def test_saddlepoint_agrees_with_random_draws(questions, shift):
     generator = np.random.default_rng(questions)
     differences = (generator.standard_t(3, questions) * (generator.random(questions) < 0.7) + shift) / questions
     drawn = Paired(Clusters.from_matrix(differences[:, None]), Clusters.from_matrix(np.zeros((questions, 1)))).p_value(
         40_000
     )
-    found = sign_flip_p(differences)
+    p = sign_flip_p(differences)
     error = 4 * np.sqrt(drawn * (1 - drawn) / 40_000) + 1e-4
-    assert found == pytest.approx(drawn, abs=error + 0.03 * drawn)
-    assert sign_flip_p(-differences) == pytest.approx(found, rel=1e-9)
-    assert sign_flip_p(1e-6 * differences) == pytest.approx(found, rel=1e-6)
+    assert p == pytest.approx(drawn, abs=error + 0.03 * drawn)
+    assert sign_flip_p(-differences) == pytest.approx(p, rel=1e-9)
+    assert sign_flip_p(1e-6 * differences) == pytest.approx(p, rel=1e-6)
 
 
-def test_the_saddlepoint_is_right_far_out():
-    """Twenty equal differences, 19 of one sign: exactly 2 (1 + 20) of 2^20 ways; and twenty uneven ones."""
+def test_saddlepoint_is_right_in_the_tail():
+    """Twenty equal differences, 19 of the same sign: exactly 2 (1 + 20) of 2^20 ways; then uneven differences."""
     differences = np.ones(20)
     differences[0] = -1
     assert 1 <= sign_flip_p(differences) / (42 / 2**20) < 1.35  # sums are 2 apart, and the error is to a larger p
@@ -356,13 +269,13 @@ def test_the_saddlepoint_is_right_far_out():
 
 
 def exact_p(differences):
-    """The test of whole numbers by their whole distribution: how often each sum of those that are swapped comes."""
+    """Return the exact p for integers, from the distribution of the sum of the swapped sizes."""
     sizes = np.abs(differences)
     chances = np.zeros(sizes.sum() + 1)
     chances[0] = 1
     for size in sizes:
-        kept, swapped = chances / 2, chances[: len(chances) - size] / 2
-        chances = kept
+        unswapped, swapped = chances / 2, chances[: len(chances) - size] / 2
+        chances = unswapped
         chances[size:] += swapped
     sums = sizes.sum() - 2 * np.arange(len(chances))
     return chances[np.abs(sums) >= abs(differences.sum())].sum()
@@ -370,48 +283,39 @@ def exact_p(differences):
 
 @pytest.mark.parametrize("questions", [40, 100, 400])
 @pytest.mark.parametrize("won", [0.5, 0.6, 0.75, 0.9])
-def test_the_saddlepoint_is_the_whole_distribution(questions, won):
+def test_saddlepoint_agrees_with_exact_distribution(questions, won):
     """Down to p of 1e-53."""
     generator = np.random.default_rng(questions)
     signs = np.where(generator.random(questions) < won, 1, -1)
     uneven = generator.integers(100, 3000, questions) * signs
-    exact = exact_p(uneven)  # its steps show where few ways are as extreme
+    exact = exact_p(uneven)  # few ways are as extreme, so the steps of p show
     assert sign_flip_p(uneven / 3000) == pytest.approx(exact, rel=0.003 + (exact * 2.0**questions) ** -0.5)
     even = generator.integers(1, 3, questions) * signs  # sums are steps apart, and the error is to a larger p
     assert -1e-6 < sign_flip_p(even / 7) / exact_p(even) - 1 < (0.04 if exact_p(even) > 1e-4 else 0.25)
 
 
 @pytest.mark.parametrize("total", range(8))
-def test_the_saddlepoint_of_small_sums(total):
+def test_saddlepoint_of_small_sums(total):
     """A sum of 0 or, in steps of 2, of 2 is reached by every way or nearly so."""
     differences = np.array([1, -1] * 9 + [2, -2] * 9 + [1, 1, 2, 3 - total])
-    found, exact = sign_flip_p(differences / 2), exact_p(differences)
-    assert found <= 1
-    assert found == pytest.approx(exact, rel=0.005)
+    p, exact = sign_flip_p(differences / 2), exact_p(differences)
+    assert p <= 1
+    assert p == pytest.approx(exact, rel=0.005)
 
 
 @pytest.mark.parametrize("observed", [1e-9, 0.1, 0.9, 0.999999])
 @pytest.mark.parametrize("sizes", [np.ones(20), np.r_[1.0, np.full(30, 1e-7)], np.geomspace(1e-9, 1, 50)])
-def test_the_tilt_is_found_for_any_sizes(sizes, observed):
-    wanted = observed * sizes.sum()
-    tilt = _tilt(sizes, wanted)
-    assert (sizes * np.tanh(tilt * sizes)).sum() == pytest.approx(wanted, rel=1e-9)
+def test_tilt_converges_for_any_sizes(sizes, observed):
+    target = observed * sizes.sum()
+    tilt = _tilt(sizes, target)
+    assert (sizes * np.tanh(tilt * sizes)).sum() == pytest.approx(target, rel=1e-9)
 
 
-def test_a_question_that_is_not_asked_in_the_last_subset():
-    found = Clusters.from_values(np.array([1.0, 2.0, 3.0, np.nan]), np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]))
-    np.testing.assert_array_equal(found.values, [[1, 2], [3, np.nan]])
-    assert found.counts.tolist() == [[1, 1], [1, 0]]
-    values, questions = np.arange(8.0), np.array([0, 0, 1, 1, 2, 2, 3, 4])
-    found = Clusters.from_values(values, questions, np.array([0, 1, 0, 1, 0, 1, 0, 0]))
-    np.testing.assert_array_equal(found.values, [[0, 1], [2, 3], [4, 5], [6, np.nan], [7, np.nan]])
-
-
-@pytest.mark.parametrize("wanted", [2e-4, 8e-4])
-def test_a_difference_near_0_has_the_p_of_the_central_limit(wanted):
+@pytest.mark.parametrize("expected", [2e-4, 8e-4])
+def test_p_near_zero_agrees_with_central_limit(expected):
     differences = np.random.default_rng(5).standard_normal(60)
     differences -= differences.mean()
-    differences += wanted * math.sqrt((differences**2).sum()) / 60
+    differences += expected * math.sqrt((differences**2).sum()) / 60
     deviations = differences.sum() / math.sqrt((differences**2).sum())
-    assert deviations == pytest.approx(wanted, rel=1e-4)
+    assert deviations == pytest.approx(expected, rel=1e-4)
     assert sign_flip_p(differences) == pytest.approx(math.erfc(deviations / math.sqrt(2)), abs=1e-9)
