@@ -32,7 +32,7 @@ from hbt_bench.ranking.ranks import rank
 from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.tasks.registry import select_tasks
 from hbt_bench.tasks.task import TaskSpec
-from hbt_bench.training.models import subwords
+from hbt_bench.training.models import learn_subwords
 from hbt_bench.training.sources import from_collection
 
 
@@ -60,7 +60,7 @@ def build(folder: Path, shape: Shape, texts: Sequence[str]) -> Path:
     from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
 
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=subwords(texts, min(shape.vocabulary, 30_000)),
+        tokenizer_object=learn_subwords(texts, min(shape.vocabulary, 30_000)),
         pad_token="[PAD]",
         unk_token="[UNK]",
         cls_token="[CLS]",
@@ -114,7 +114,7 @@ def evaluation(folder: Path, spec: TaskSpec, collection: Collection, shape: Shap
         del os.environ["HBT_BENCH_CACHE"]
     shared = SharedPass(spec, collection)
     encoder = MtebEncoder(wrapped, ParallelRetrieval(shared, "multi").metadata, {"batch_size": shape.batch})
-    scorer = DenseScorer.of(collection, encoder)
+    scorer = DenseScorer.from_collection(collection, encoder)
     rank(collection, scorer)
     found["pass"] = _seconds(device, lambda: rank(collection, scorer))
     return found

@@ -29,7 +29,7 @@ def dummy(monkeypatch):
 
 @pytest.mark.usefixtures("dummy")
 def test_one_entry_adds_a_strategy(recipe, tmp_path, capsys):
-    data = TrainingData.load(Recipe.read(recipe), [tmp_path])
+    data = TrainingData.from_recipe(Recipe.read(recipe), [tmp_path])
     assert {batch.type for batch in data.plan.batches()} == {"dummy-batch"}
     assert all((batch.pairs[:, 0] == batch.pairs[:, 1]).all() for batch in data.plan.batches())
     preview.show(data, 1)

@@ -1,3 +1,5 @@
+"""Test the losses against values computed by hand."""
+
 import math
 
 import pytest
@@ -16,8 +18,8 @@ COSINES = [[0.8, 0.0, 1.0], [0.6, 1.0, 0.0], [0.96, 0.8, 0.6]]
 NEGATIVE_COSINES = [[0.0, 1.0, -1.0], [1.0, 0.0, 0.0], [0.8, 0.6, -0.6]]
 
 
-class Given(nn.Module):
-    """A model whose features are the embeddings themselves."""
+class Identity(nn.Module):
+    """A model that returns its features as embeddings."""
 
     device = torch.device("cpu")
 
@@ -26,9 +28,9 @@ class Given(nn.Module):
 
 
 def value(recipe, *columns):
-    loss = losses.build(recipe, Given(), gather=False)
-    found = loss([{"x": column} for column in columns], None)
-    return float(sum(found.values()) if isinstance(found, dict) else found)
+    loss = losses.build(recipe, Identity(), gather=False)
+    terms = loss([{"x": column} for column in columns], None)
+    return float(sum(terms.values()) if isinstance(terms, dict) else terms)
 
 
 def log_sum(*cosines, temperature):
@@ -41,13 +43,13 @@ def test_in_batch_loss_by_hand():
 
 
 def test_in_batch_loss_with_hard_negatives_by_hand():
-    rows = [one + two for one, two in zip(COSINES, NEGATIVE_COSINES, strict=True)]
+    rows = [cosines + negatives for cosines, negatives in zip(COSINES, NEGATIVE_COSINES, strict=True)]
     expected = sum(log_sum(*row, temperature=0.5) - row[n] / 0.5 for n, row in enumerate(rows)) / 3
     assert value(Recipe(temperature=0.5), QUERIES, PASSAGES, NEGATIVES) == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_papers_equation_by_hand():
-    """Own passage and all negatives of the batch in the denominator, no other query's passage."""
+def test_paper_loss_by_hand():
+    """The denominator has the query's passage and all negatives of the batch, and no other passage."""
     expected = 0.0
     for n in range(3):
         expected += log_sum(COSINES[n][n], *NEGATIVE_COSINES[n], temperature=0.1) - COSINES[n][n] / 0.1
@@ -60,28 +62,28 @@ def test_symmetric_by_hand():
     columns = list(zip(*COSINES, strict=True))
     forth = sum(log_sum(*row, temperature=0.5) - row[n] / 0.5 for n, row in enumerate(COSINES)) / 3
     back = sum(log_sum(*column, temperature=0.5) - column[n] / 0.5 for n, column in enumerate(columns)) / 3
-    found = value(Recipe(temperature=0.5, symmetric=True), QUERIES, PASSAGES)
-    assert found == pytest.approx((forth + back) / 2, abs=1e-6)
+    loss = value(Recipe(temperature=0.5, symmetric=True), QUERIES, PASSAGES)
+    assert loss == pytest.approx((forth + back) / 2, abs=1e-6)
 
 
-def test_the_divergence_from_the_parallel_query_by_hand():
+def test_divergence_by_hand():
     parallel = QUERIES[[1, 0, 2]]
     recipe = Recipe(temperature=0.5, distillation=2.0)
     divergence = 0.0
     for n, other in enumerate((1, 0, 2)):
-        own_total, other_total = (log_sum(*COSINES[row], temperature=0.5) for row in (n, other))
-        for place in range(3):
-            log_other = COSINES[other][place] / 0.5 - other_total
-            log_own = COSINES[n][place] / 0.5 - own_total
-            divergence += math.exp(log_other) * (log_other - log_own)
+        total, other_total = (log_sum(*COSINES[row], temperature=0.5) for row in (n, other))
+        for column in range(3):
+            log_p = COSINES[n][column] / 0.5 - total
+            log_other = COSINES[other][column] / 0.5 - other_total
+            divergence += math.exp(log_other) * (log_other - log_p)
     plain = value(Recipe(temperature=0.5), QUERIES, PASSAGES)
     assert value(recipe, QUERIES, PASSAGES, parallel) == pytest.approx(plain + 2 * divergence / 3, abs=1e-5)
     assert value(recipe, QUERIES, PASSAGES, QUERIES) == pytest.approx(plain, abs=1e-6)
 
 
-def test_the_parallel_query_is_not_trained_by_the_divergence():
+def test_divergence_does_not_train_the_parallel_query():
     queries, parallel = QUERIES.clone().requires_grad_(), QUERIES[[1, 0, 2]].clone().requires_grad_()
-    loss = losses.build(Recipe(distillation=1.0), Given(), gather=False)
+    loss = losses.build(Recipe(distillation=1.0), Identity(), gather=False)
     loss([{"x": queries}, {"x": PASSAGES}, {"x": parallel}], None)["divergence"].backward()
     assert parallel.grad is None
     assert queries.grad.abs().sum() > 0
@@ -93,36 +95,36 @@ TEXTS = [f"{word} {number}" for number in range(8) for word in ("river", "mounta
 def gradients(recipe):
     torch.manual_seed(0)
     model = models.load(recipe, TEXTS)
-    model.eval()  # without dropout, which the cached loss draws anew
+    model.eval()  # the cached loss would draw another dropout
     loss = losses.build(recipe, model, gather=False)
     features = [model.preprocess([f"{word} {n}" for n in range(8)]) for word in ("river", "city")]
-    found = loss(features, None)
-    found.backward()
-    return float(found.detach()), {name: part.grad.clone() for name, part in model.named_parameters()}
+    total = loss(features, None)
+    total.backward()
+    return float(total.detach()), {name: weights.grad.clone() for name, weights in model.named_parameters()}
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
-def test_the_cached_loss_has_the_plain_ones_gradients(symmetric):
+def test_cached_loss_has_equal_gradients(symmetric):
     base = {"init": "tiny:1x32", "vocabulary": 300, "symmetric": symmetric}
     plain, gradient = gradients(Recipe(**base))
     cached, other = gradients(Recipe(cached=3, **base))
     assert cached == pytest.approx(plain, abs=1e-6)
-    assert any(part.abs().max() > 1e-3 for part in gradient.values())
-    for name, part in gradient.items():
-        assert (part - other[name]).abs().max() < 1e-5, name
+    assert any(values.abs().max() > 1e-3 for values in gradient.values())
+    for name, values in gradient.items():
+        assert (values - other[name]).abs().max() < 1e-5, name
 
 
-def test_matryoshka_is_the_sum_over_the_leading_dimensions():
+def test_matryoshka_sums_over_leading_dimensions():
     base = {"init": "tiny:1x32", "vocabulary": 300}
     torch.manual_seed(0)
     model = models.load(Recipe(**base), TEXTS)
     assert isinstance(model, SentenceTransformer)
     model.eval()
     features = [model.preprocess(TEXTS[start:8:2]) for start in (0, 1)]
-    whole = losses.build(Recipe(matryoshka=(32, 8), **base), model, gather=False)(features, None)
-    vectors = [model(dict(one))["sentence_embedding"].detach() for one in features]
-    given = [
-        losses.build(Recipe(**base), Given(), gather=False)([{"x": v[:, :size]} for v in vectors], None)
+    matryoshka = losses.build(Recipe(matryoshka=(32, 8), **base), model, gather=False)(features, None)
+    vectors = [model(dict(feature))["sentence_embedding"].detach() for feature in features]
+    parts = [
+        losses.build(Recipe(**base), Identity(), gather=False)([{"x": vector[:, :size]} for vector in vectors], None)
         for size in (32, 8)
     ]
-    assert float(whole) == pytest.approx(float(sum(given)), abs=1e-5)
+    assert float(matryoshka) == pytest.approx(float(sum(parts)), abs=1e-5)

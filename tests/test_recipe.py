@@ -1,3 +1,5 @@
+"""Test recipes: their defaults, files, flags and mistakes."""
+
 import pytest
 
 from hbt_bench.errors import DataError, UsageError
@@ -20,14 +22,14 @@ def write(tmp_path, text):
     return path
 
 
-def test_a_recipe(tmp_path):
+def test_recipe_from_a_file(tmp_path):
     recipe = Recipe.read(write(tmp_path, GOOD))
     assert (recipe.init, recipe.alpha, recipe.languages) == ("static:64", 0.25, ("en", "no"))
     assert [source.kind for source in recipe.data] == ["cldr-facts", "file"]
     assert recipe.data[1].weight == 2
 
 
-def test_the_defaults_are_the_papers():
+def test_defaults_of_the_paper():
     recipe = Recipe()
     assert (recipe.alpha, recipe.batch_size, recipe.learning_rate, recipe.weight_decay) == (0.5, 100, 3e-5, 1e-2)
     assert (recipe.query_prefix, recipe.passage_prefix, recipe.pairs) == ("Query: ", "Passage: ", "mixed")
@@ -38,7 +40,7 @@ def test_flags_replace_keys(tmp_path):
     assert (recipe.alpha, recipe.steps, recipe.language_weights) == (0.75, 7, {"en": 2.0})
 
 
-def test_the_digest_tells_recipes_apart_but_not_their_names(tmp_path):
+def test_digest_ignores_name_and_workers(tmp_path):
     recipe = Recipe.read(write(tmp_path, GOOD))
     assert recipe.digest == recipe.model_copy(update={"name": "x", "workers": 3}).digest
     assert recipe.digest != recipe.model_copy(update={"alpha": 0.26}).digest
@@ -55,24 +57,24 @@ def test_the_digest_tells_recipes_apart_but_not_their_names(tmp_path):
         ("steps: 0\n", ":1:1: steps: must be greater than 0"),
         ("strategy: hybird\n", ":1:1: strategy: must be 'monolingual', 'cross-lingual', 'hybrid'"),
         ("languages: [xx]\n", ":1:1: languages: unknown language code 'xx'"),
-        ("init: static:big\n", ":1:1: init: 'static:big' is no init: write static:DIM as in static:256"),
+        ("init: static:big\n", ":1:1: init: 'static:big' is not an init: write static:DIM as in static:256"),
         ("init: tiny:2x100\n", ":1:1: init: the dimensions of 'tiny:2x100' must be a multiple of 32"),
         ("data:\n  - {path: a, query: q, passage: p, quary: x}\n", ":2:"),
         ("data: []\n", ":1:1: data: "),
         ("strategy: language-specific\n", "needs exactly one language in `languages`"),
-        ("cached: 8\ndistillation: 1\n", "`cached` and `distillation` do not go together"),
-        ("loss: paper\nsymmetric: true\n", "the loss `paper` takes neither"),
+        ("cached: 8\ndistillation: 1\n", "`cached` and `distillation` cannot be combined"),
+        ("loss: paper\nsymmetric: true\n", "the loss `paper` cannot be combined with"),
         ("patience: 3\n", "`patience` needs development data"),
-        ("dev: cldr-facts\ndev_measure: loss\n", "that of held-out training items"),
-        ("dev_share: 0.1\n", "`dev_share` goes with `dev_measure: loss`"),
+        ("dev: cldr-facts\ndev_measure: loss\n", "give `dev_share`, not `dev`"),
+        ("dev_share: 0.1\n", "`dev_share` needs `dev_measure: loss`"),
         ("batch_size: 10\naccumulation: 3\n", "`accumulation` must divide `batch_size`"),
-        ("steps: 2\ninstruction: {data: [cldr-facts], share: 0.1}\n", "the instruction stage has no step"),
+        ("steps: 2\ninstruction: {data: [cldr-facts], share: 0.1}\n", "the instruction stage has no steps"),
         ("alpha: 0.5\nalpha: 0.6\n", ":2:1: no YAML: the key 'alpha' is there twice"),
         ("a: &x 1\nb: *x\n", "anchors and aliases"),
         ("a: !!python/name:os.system\n", "is not allowed"),
     ],
 )
-def test_mistakes_in_a_file_have_their_place(tmp_path, text, message):
+def test_mistakes_in_a_file_have_line_and_column(tmp_path, text, message):
     with pytest.raises(DataError) as error:
         Recipe.read(write(tmp_path, text))
     assert message in str(error.value)
@@ -101,7 +103,7 @@ def test_mistakes_in_flags(flags, message):
         ("language_field: lang, next_in: doc", "so it takes no `language_field`"),
     ],
 )
-def test_a_hub_source_has_one_way_to_its_languages(tmp_path, more, message):
+def test_hub_source_names_languages_in_one_way(tmp_path, more, message):
     text = f"data:\n  - {{kind: hub, dataset: a/b, query: q, passage: p, {more}}}\n"
     with pytest.raises(DataError, match=":2:") as error:
         Recipe.read(write(tmp_path, text))

@@ -1,4 +1,4 @@
-"""Training runs: what they leave behind, and that nothing but the recipe decides it."""
+"""Test training runs: their output, and that it depends on the recipe alone."""
 
 import json
 import os
@@ -16,12 +16,12 @@ import yaml
 from hbt_bench.cli.main import run
 from hbt_bench.data import cldr
 from hbt_bench.errors import DataError, ModelError, OutputError, UsageError
-from hbt_bench.identity.checkpoint import Checkpoint
-from hbt_bench.tasks import registry
+from hbt_bench.identity.checkpoint import RECIPE_FILE, Checkpoint
+from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.training.checkpoints import COMPLETE, last_complete
 from hbt_bench.training.data import TrainingData, dev_collection
 from hbt_bench.training.recipe import Recipe
-from hbt_bench.training.run import RECIPE_FILE, Training
+from hbt_bench.training.run import Training
 from hbt_bench.training.trainer import PlanTrainer
 from tests.factories import SMALL, plain_bert, train, weights_hash
 
@@ -31,21 +31,21 @@ def trained(tmp_path_factory):
     return train(tmp_path_factory.mktemp("trained") / "model")
 
 
-def test_what_a_run_leaves(trained):
+def test_output_folder(trained):
     names = {path.name for path in trained.iterdir()}
     assert {"modules.json", "model.safetensors", "tokenizer.json", "README.md", RECIPE_FILE} <= names
     assert "checkpoints" not in names
     assert not [name for name in names if name.startswith(".")]
-    about = json.loads((trained / RECIPE_FILE).read_text())
-    assert (about["strategy"], about["alpha"], about["seed"], about["init"]) == ("hybrid", 0.5, 0, "tiny:1x32")
-    assert (about["steps"], about["pairs_seen"]) == (12, 192)
-    assert sum(about["batches"].values()) == 12
-    assert sum(share for *_, share in about["shares"]) == pytest.approx(1, abs=1e-4)
-    assert about["languages"] == ["de", "en", "sw"]
-    assert Recipe.model_validate(about["recipe"]).steps == 12
+    facts = json.loads((trained / RECIPE_FILE).read_text())
+    assert (facts["strategy"], facts["alpha"], facts["seed"], facts["init"]) == ("hybrid", 0.5, 0, "tiny:1x32")
+    assert (facts["steps"], facts["pairs_seen"]) == (12, 192)
+    assert sum(facts["batches"].values()) == 12
+    assert sum(share for *_, share in facts["shares"]) == pytest.approx(1, abs=1e-4)
+    assert facts["languages"] == ["de", "en", "sw"]
+    assert Recipe.model_validate(facts["recipe"]).steps == 12
 
 
-def test_it_is_a_plain_sentence_transformers_model(trained):
+def test_model_loads_in_sentence_transformers(trained):
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(trained), device="cpu")
@@ -54,7 +54,7 @@ def test_it_is_a_plain_sentence_transformers_model(trained):
     assert model.encode(["one", "two"]).shape == (2, 32)
 
 
-def test_the_model_card_is_one(trained):
+def test_model_card_is_valid(trained):
     from huggingface_hub import ModelCard
 
     card = ModelCard.load(trained / "README.md")
@@ -64,14 +64,14 @@ def test_the_model_card_is_one(trained):
     assert Recipe.model_validate(yaml.safe_load(block)).digest == Recipe(**SMALL).digest
 
 
-def test_the_same_seed_gives_the_same_weights(trained, tmp_path):
+def test_same_seed_gives_same_weights(trained, tmp_path):
     again = train(tmp_path / "again")
     assert weights_hash(again) == weights_hash(trained)
     assert Checkpoint.from_folder(again).revision == Checkpoint.from_folder(trained).revision
     assert weights_hash(train(tmp_path / "other", seed=1)) != weights_hash(trained)
 
 
-def test_a_second_run_does_nothing_and_another_recipe_is_refused(trained, messages):
+def test_second_run_does_nothing(trained, messages):
     before = (trained / "model.safetensors").stat().st_mtime_ns
     train(trained)
     assert messages == [f"{trained} has this model already"]
@@ -93,7 +93,7 @@ def stop_after(step):
 
 
 @pytest.mark.parametrize("changes", [{}, {"accumulation": 2}, {"init": "static:32", "workers": 1}])
-def test_a_stopped_run_continues_to_the_same_weights(tmp_path, changes, messages):
+def test_stopped_run_continues_to_same_weights(tmp_path, changes, messages):
     with pytest.raises(StoppedError):
         train(tmp_path / "stopped", progress=stop_after(10), **changes)
     kept = sorted(path.name for path in (tmp_path / "stopped" / "checkpoints").iterdir())
@@ -103,15 +103,17 @@ def test_a_stopped_run_continues_to_the_same_weights(tmp_path, changes, messages
         tmp_path / "stopped", progress=lambda stage, done, total, note: lines.update({done: note}), **changes
     )
     assert "continuing from checkpoint-8" in messages
-    whole = {}
+    undisturbed_lines = {}
     undisturbed = train(
-        tmp_path / "undisturbed", progress=lambda stage, done, total, note: whole.update({done: note}), **changes
+        tmp_path / "undisturbed",
+        progress=lambda stage, done, total, note: undisturbed_lines.update({done: note}),
+        **changes,
     )
     assert weights_hash(resumed) == weights_hash(undisturbed)
-    assert lines[12].split(", ")[-1] == whole[12].split(", ")[-1]  # the shares of the kinds of batch
+    assert lines[12].split(", ")[-1] == undisturbed_lines[12].split(", ")[-1]  # the shares of the batch types
 
 
-def test_an_unfinished_checkpoint_is_not_continued_from(tmp_path, messages):
+def test_unfinished_checkpoint_is_not_used(tmp_path, messages):
     with pytest.raises(StoppedError):
         train(tmp_path / "m", progress=stop_after(10))
     (tmp_path / "m" / "checkpoints" / "checkpoint-8" / COMPLETE).unlink()
@@ -125,7 +127,7 @@ STATIC = {"init": "static:32", "learning_rate": 1e-2}
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
-    """A run that was stopped with the checkpoints 4 and 8, and the weights that it would have come to."""
+    """Return a run that stopped with checkpoints 4 and 8, and the weights of the same run without the stop."""
     folder = tmp_path_factory.mktemp("stopped")
     with pytest.raises(StoppedError):
         train(folder / "m", progress=stop_after(10), **STATIC)
@@ -162,16 +164,17 @@ def garble(path):
         (COMPLETE, garble),
     ],
 )
-def test_a_damaged_checkpoint_is_not_continued_from(tmp_path, stopped, name, damage, messages):
+def test_damaged_checkpoint_is_not_used(tmp_path, stopped, name, damage, messages):
     folder = shutil.copytree(stopped[0], tmp_path / "m")
     damage(folder / "checkpoints" / "checkpoint-8" / name)
     train(folder, **STATIC)
-    unfinished = "checkpoint-8 is unfinished or damaged: it is not continued from"
-    assert messages == [unfinished, "continuing from checkpoint-4"]
+    damaged, resumed = messages
+    assert damaged.startswith("checkpoint-8 is unfinished or damaged")
+    assert resumed == "continuing from checkpoint-4"
     assert weights_hash(folder) == stopped[1]
 
 
-def test_no_file_of_a_checkpoint_is_taken_unseen(tmp_path, stopped):
+def test_every_file_of_a_checkpoint_is_checked(tmp_path, stopped):
     checkpoints = shutil.copytree(stopped[0] / "checkpoints", tmp_path / "checkpoints")
     identity = json.loads((checkpoints / "checkpoint-8" / COMPLETE).read_text().partition("\n")[2])["run"]
     assert last_complete(checkpoints, identity) == (checkpoints / "checkpoint-8", [])
@@ -184,7 +187,7 @@ def test_no_file_of_a_checkpoint_is_taken_unseen(tmp_path, stopped):
         path.write_bytes(body)
 
 
-def test_with_no_checkpoint_that_is_whole_training_starts_again(tmp_path, stopped):
+def test_training_restarts_without_usable_checkpoints(tmp_path, stopped):
     folder = shutil.copytree(stopped[0], tmp_path / "m")
     for step in (4, 8):
         flip(folder / "checkpoints" / f"checkpoint-{step}" / "model.safetensors")
@@ -192,8 +195,8 @@ def test_with_no_checkpoint_that_is_whole_training_starts_again(tmp_path, stoppe
     assert weights_hash(folder) == stopped[1]
 
 
-def test_damage_to_the_best_weights_so_far_is_seen_too(tmp_path, messages):
-    """They are not those of the newest checkpoint, and the run would end with them."""
+def test_damaged_best_checkpoint_is_noticed(tmp_path, messages):
+    """The best weights so far are in an older checkpoint, and the run would end with them."""
     changes = {"init": "static:32", "dev": "cldr-facts", "dev_every": 2, "learning_rate": 1e-9}
     undisturbed = train(tmp_path / "a", **changes)
     with pytest.raises(StoppedError):
@@ -207,7 +210,7 @@ def test_damage_to_the_best_weights_so_far_is_seen_too(tmp_path, messages):
 
 
 @pytest.mark.parametrize("changes", [{"seed": 3}, {"temperature": 0.2}, {"init": "tiny:1x64"}])
-def test_a_checkpoint_of_another_run_is_refused(tmp_path, changes):
+def test_checkpoint_of_another_run_is_an_error(tmp_path, changes):
     with pytest.raises(StoppedError):
         train(tmp_path / "m", progress=stop_after(6))
     with pytest.raises(ModelError, match="is of another run"):
@@ -215,7 +218,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, changes):
     train(tmp_path / "m", resume=False, **changes)
 
 
-def test_early_stopping_goes_on_after_a_stop_as_if_there_had_been_none(tmp_path):
+def test_early_stopping_survives_a_stop(tmp_path):
     changes = {
         "init": "static:32",
         "dev": "cldr-facts",
@@ -226,7 +229,7 @@ def test_early_stopping_goes_on_after_a_stop_as_if_there_had_been_none(tmp_path)
     }
     undisturbed = train(tmp_path / "a", **changes)
     steps = json.loads((undisturbed / RECIPE_FILE).read_text())["steps"]
-    assert steps == 8  # nothing is learned, so the first look stays the best
+    assert steps == 8  # the model learns nothing, so the first evaluation stays the best
     with pytest.raises(StoppedError):
         train(tmp_path / "b", progress=stop_after(7), **changes)
     resumed = train(tmp_path / "b", **changes)
@@ -234,8 +237,8 @@ def test_early_stopping_goes_on_after_a_stop_as_if_there_had_been_none(tmp_path)
     assert weights_hash(resumed) == weights_hash(undisturbed)
 
 
-def test_killed_in_mid_epoch(tmp_path, capsys):
-    """A real kill, of a real process; then the same command in this one."""
+def test_killed_process_resumes(tmp_path, capsys):
+    """SIGKILL ends a process; then this process runs the same command."""
     recipe, changes = tmp_path / "recipe.yaml", {"steps": 150, "save_every": 10}
     recipe.write_text(yaml.safe_dump({**SMALL, "languages": list(SMALL["languages"]), "guard": [], **changes}))
     command = ["train", str(recipe), "--output", str(tmp_path / "m")]
@@ -254,7 +257,7 @@ def test_killed_in_mid_epoch(tmp_path, capsys):
     assert weights_hash(tmp_path / "m") == weights_hash(train(tmp_path / "n", **changes))
 
 
-def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+def test_nan_loss_keeps_the_last_checkpoint(tmp_path, monkeypatch):
     compute = PlanTrainer.compute_loss
 
     def broken(self, *arguments, **options):
@@ -271,16 +274,16 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path, 
     assert not (tmp_path / "m" / RECIPE_FILE).exists()
 
 
-def test_a_real_overflow_is_noticed(tmp_path):
+def test_overflow_is_noticed(tmp_path):
     with pytest.raises(ModelError, match="lower the learning rate"):
         train(tmp_path / "m", init="static:32", learning_rate=1e38, steps=30, warmup=0, temperature=1e-30, save_every=1)
     from safetensors.torch import load_file
 
     for path in (tmp_path / "m" / "checkpoints").glob("*/model.safetensors"):
-        assert all(bool(torch.isfinite(part).all()) for part in load_file(path).values())
+        assert all(bool(torch.isfinite(weights).all()) for weights in load_file(path).values())
 
 
-def test_an_overwrite_that_is_killed_leaves_no_complete_model(tmp_path, monkeypatch, messages):
+def test_killed_overwrite_leaves_no_complete_model(tmp_path, monkeypatch, messages):
     train(tmp_path / "m")
 
     def killed(*arguments):
@@ -293,10 +296,11 @@ def test_an_overwrite_that_is_killed_leaves_no_complete_model(tmp_path, monkeypa
     folder = train(tmp_path / "m", init="static:32")
     assert f"{folder} has this model already" not in messages
     assert not (folder / "1_Pooling").exists()
-    assert Checkpoint.from_folder(folder).revision == Checkpoint.from_folder(train(tmp_path / "n", init="static:32")).revision
+    undisturbed = train(tmp_path / "n", init="static:32")
+    assert Checkpoint.from_folder(folder).revision == Checkpoint.from_folder(undisturbed).revision
 
 
-def test_a_full_disk(tmp_path, monkeypatch):
+def test_full_disk(tmp_path, monkeypatch):
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")
 
@@ -305,7 +309,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
         train(tmp_path / "m")
 
 
-def test_a_full_disk_as_the_libraries_tell_it(tmp_path, monkeypatch):
+def test_full_disk_in_safetensors(tmp_path, monkeypatch):
     from safetensors import SafetensorError
 
     def full(*arguments, **options):
@@ -316,14 +320,14 @@ def test_a_full_disk_as_the_libraries_tell_it(tmp_path, monkeypatch):
         train(tmp_path / "m")
 
 
-def test_early_stopping_keeps_the_best(tmp_path):
+def test_early_stopping_keeps_the_best_weights(tmp_path):
     folder = train(tmp_path / "m", dev="cldr-facts", dev_every=3, patience=1, steps=60, learning_rate=3e-3)
-    about = json.loads((folder / RECIPE_FILE).read_text())
-    scores = [entry["eval_AP"] for entry in about["dev"]]
-    assert all("eval_rank_distance" in entry and "eval_AP_mono" in entry for entry in about["dev"])
-    assert about["steps"] == 60 or scores[-1] <= max(scores[:-1])
-    assert about["kept_step"] == 3 * (scores.index(max(scores)) + 1)
-    assert f"the weights are those of step {about['kept_step']}" in (folder / "README.md").read_text()
+    facts = json.loads((folder / RECIPE_FILE).read_text())
+    scores = [entry["eval_AP"] for entry in facts["dev"]]
+    assert all("eval_rank_distance" in entry and "eval_AP_mono" in entry for entry in facts["dev"])
+    assert facts["steps"] == 60 or scores[-1] <= max(scores[:-1])
+    assert facts["kept_step"] == 3 * (scores.index(max(scores)) + 1)
+    assert f"the weights are those of step {facts['kept_step']}" in (folder / "README.md").read_text()
     from sentence_transformers import SentenceTransformer
 
     from hbt_bench.training.evaluators import CollectionEvaluator
@@ -332,21 +336,21 @@ def test_early_stopping_keeps_the_best(tmp_path):
     assert evaluator(SentenceTransformer(str(folder), device="cpu"))["AP"] == pytest.approx(max(scores), abs=1e-6)
 
 
-def test_a_short_run_is_looked_at_once(tmp_path):
-    about = json.loads((train(tmp_path / "m", dev="cldr-facts") / RECIPE_FILE).read_text())
-    assert [entry["step"] for entry in about["dev"]] == [12]
+def test_short_run_is_evaluated_once(tmp_path):
+    facts = json.loads((train(tmp_path / "m", dev="cldr-facts") / RECIPE_FILE).read_text())
+    assert [entry["step"] for entry in facts["dev"]] == [12]
 
 
-def test_a_matryoshka_larger_than_the_model(tmp_path):
+def test_matryoshka_larger_than_the_model(tmp_path):
     with pytest.raises(UsageError, match="goes up to the model's 32 dimensions"):
         train(tmp_path / "m", matryoshka=(64, 16))
 
 
-def test_the_development_loss(tmp_path):
+def test_development_loss(tmp_path):
     folder = train(tmp_path / "m", dev_share=0.2, dev_measure="loss", dev_every=4)
-    about = json.loads((folder / RECIPE_FILE).read_text())
-    assert [entry["step"] for entry in about["dev"]] == [4, 8, 12]
-    assert about["dev"][-1]["eval_loss"] < about["dev"][0]["eval_loss"] + 0.5
+    facts = json.loads((folder / RECIPE_FILE).read_text())
+    assert [entry["step"] for entry in facts["dev"]] == [4, 8, 12]
+    assert facts["dev"][-1]["eval_loss"] < facts["dev"][0]["eval_loss"] + 0.5
 
 
 @pytest.mark.parametrize(
@@ -373,19 +377,19 @@ def test_variants_train(tmp_path, changes):
     ]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
     folder = train(tmp_path / "m", steps=4, folders=(tmp_path,), **changes)
-    about = json.loads((folder / RECIPE_FILE).read_text())
-    assert about["steps"] == 4
-    assert all(loss > 0 for _, loss in about["losses"])
+    facts = json.loads((folder / RECIPE_FILE).read_text())
+    assert facts["steps"] == 4
+    assert all(loss > 0 for _, loss in facts["losses"])
 
 
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
         ({"init": "./nowhere"}, UsageError, "there is no folder ./nowhere: give --init a folder"),
-        ({"batch_size": 4000}, DataError, "fewer than a batch of 4000: lower the batch size"),
+        ({"batch_size": 4000}, DataError, "fewer than a batch of 4000"),
         ({"languages": ("fr",)}, DataError, "cldr-facts has none of the languages fr: it has"),
         ({"languages": ("en", "fr")}, DataError, "no source has anything to train on in 'fr': leave the language out"),
-        ({"init": "static:32", "cached": 4}, UsageError, "`cached` is of no use to a static: init"),
+        ({"init": "static:32", "cached": 4}, UsageError, "`cached` has no effect on a static: init"),
         ({"pivot": "xx"}, UsageError, "unknown language code 'xx'"),
         ({"loss": "paper"}, UsageError, "the loss `paper` needs hard negatives, and cldr-facts has none"),
         ({"guard": ("xquad",)}, UsageError, "--guard: unknown collection 'xquad'; did you mean 'xquad-r'"),
@@ -394,32 +398,32 @@ def test_variants_train(tmp_path, changes):
         ({"data": ["cldr-facts", "cldr-facts"]}, UsageError, "two sources are called cldr-facts"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_loaded(tmp_path, monkeypatch, changes, error, message):
+def test_mistakes_are_found_before_loading(tmp_path, monkeypatch, changes, error, message):
     monkeypatch.setattr("hbt_bench.training.models.load", None)
     with pytest.raises(error) as caught:
         Training(Recipe.read(None, {**SMALL, **changes}), tmp_path / "m").run()
     assert message in str(caught.value)
 
 
-def test_an_init_without_a_tokenizer(tmp_path, trained):
+def test_init_without_a_tokenizer(tmp_path, trained):
     bare = shutil.copytree(trained, tmp_path / "bare")
     for path in bare.glob("tokenizer*"):
         path.unlink()
-    with pytest.raises(ModelError, match="has no tokenizer: save one beside its weights"):
+    with pytest.raises(ModelError, match="has no tokenizer: save"):
         train(tmp_path / "m", init=str(bare))
 
 
-def test_a_trained_model_is_an_init_and_keeps_what_it_learned(tmp_path, trained):
+def test_trained_model_is_an_init(tmp_path, trained):
     folder = train(tmp_path / "m", init=str(trained), steps=1, learning_rate=1e-12)
     from safetensors.torch import load_file
 
-    one, two = load_file(trained / "model.safetensors"), load_file(folder / "model.safetensors")
-    assert one.keys() == two.keys()
-    assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-6
+    before, after = load_file(trained / "model.safetensors"), load_file(folder / "model.safetensors")
+    assert before.keys() == after.keys()
+    assert max(float((before[name] - after[name]).abs().max()) for name in before) < 1e-6
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
-def test_a_plain_transformers_folder_is_an_init_with_the_pooling_of_the_recipe(tmp_path, pooling):
+def test_plain_transformers_folder_gets_the_recipes_pooling(tmp_path, pooling):
     from sentence_transformers import SentenceTransformer
 
     init = plain_bert(tmp_path / "bert")
@@ -430,8 +434,8 @@ def test_a_plain_transformers_folder_is_an_init_with_the_pooling_of_the_recipe(t
     assert (model.prompts["query"], model.similarity_fn_name) == ("Query: ", "cosine")
 
 
-def test_development_on_a_collection_of_ones_own(tmp_path):
-    """In the languages that recipe and collection share."""
+def test_own_collection_for_development(tmp_path):
+    """The collection is read in the languages that it shares with the recipe."""
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks" / "pairs.yaml").write_text(
         "name: pairs\nsource: {kind: bitext, path: pairs.jsonl, languages: [de, en, fr], "
@@ -440,14 +444,14 @@ def test_development_on_a_collection_of_ones_own(tmp_path):
     rows = [{"id": str(n), "texts": {code: f"{code} {n}" for code in ("de", "en", "fr")}} for n in range(5)]
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    registry.add(tmp_path / "tasks")
+    registry = TaskRegistry([tmp_path / "tasks"])
     recipe = Recipe(**{**SMALL, "dev": "pairs", "languages": ("de", "en", "sw")})
-    collection = dev_collection(recipe, (tmp_path, tmp_path / "data"))  # the second of the data folders has it
+    collection = dev_collection(recipe, (tmp_path, tmp_path / "data"), registry)  # the data is in the second folder
     assert (collection.name, collection.languages) == ("pairs", ("de", "en"))
     assert len(collection.queries) == 10
 
 
-def test_languages_too_small_for_a_batch_are_said(tmp_path, messages):
+def test_languages_too_small_for_a_batch_are_logged(tmp_path, messages):
     codes = [("en", "de") if number < 5 else ("en",) for number in range(30)]
     rows = [
         {"id": str(number), "texts": {code: {"q": f"{code} {number}?", "p": f"{code} {number}."} for code in there}}
@@ -456,11 +460,12 @@ def test_languages_too_small_for_a_batch_are_said(tmp_path, messages):
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
     data = [{"path": "a.jsonl", "query": "q", "passage": "p"}]
     recipe = Recipe(**{**SMALL, "languages": None, "strategy": "monolingual", "steps": 2, "data": data})
-    TrainingData.load(recipe, (tmp_path,))
-    assert messages == ["a has too few items for a whole batch in de-de (5): none is drawn there"]
+    TrainingData.from_recipe(recipe, (tmp_path,))
+    [message] = messages
+    assert message.startswith("a has too few items for a whole batch in de-de (5)")
 
 
-def test_the_guard(tmp_path, data_dir):
+def test_guard_finds_and_drops_overlap(tmp_path, data_dir):
     leak = {"id": "1", "texts": {"en": {"q": "How many points did the Panthers defense surrender?", "p": "308"}}}
     clean = [{"id": str(n), "texts": {"en": {"q": f"q{n}", "p": f"p{n}"}}} for n in range(2, 40)]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, [leak, *clean])))
@@ -474,14 +479,14 @@ def test_the_guard(tmp_path, data_dir):
     ):
         training.run()
     Training(recipe, tmp_path / "m", (data_dir, tmp_path), drop_overlap=True).run()
-    about = json.loads((tmp_path / "m" / RECIPE_FILE).read_text())
-    assert about["dropped"] == [["a", "en", "same text, xquad-r", 1]]
-    assert about["guards"] == ["xquad-r"]
+    facts = json.loads((tmp_path / "m" / RECIPE_FILE).read_text())
+    assert facts["dropped"] == [["a", "en", "same text, xquad-r", 1]]
+    assert facts["guards"] == ["xquad-r"]
     assert "compared with the texts of xquad-r" in (tmp_path / "m" / "README.md").read_text()
 
 
-def test_the_guard_of_bitext_with_one_language(tmp_path, monkeypatch):
-    """A collection of pairs cannot be read in one language alone; its file has no address and lies in the folder."""
+def test_guard_with_bitext_and_one_language(tmp_path, monkeypatch):
+    """A collection of pairs cannot be read in one language; its file has no URL and is in the data folder."""
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks" / "pairs.yaml").write_text(
         "name: pairs\ntitle: Pairs\nmteb_name: Pairs\ndescription: Pairs.\nsource: {kind: bitext, path: pairs.jsonl, "
@@ -489,16 +494,16 @@ def test_the_guard_of_bitext_with_one_language(tmp_path, monkeypatch):
     )
     rows = [{"id": str(n), "texts": {"en": f"sentence {n}", "de": f"Satz {n}"}} for n in range(5)]
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    found = [{"id": str(n), "texts": {"en": {"q": f"Sentence {n}!", "p": f"p{n}"}}} for n in range(3, 40)]
-    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, found)))
-    registry.add(tmp_path / "tasks")
+    records = [{"id": str(n), "texts": {"en": {"q": f"Sentence {n}!", "p": f"p{n}"}}} for n in range(3, 40)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, records)))
+    registry = TaskRegistry([tmp_path / "tasks"])
     recipe = Recipe(
         **{**SMALL, "languages": ("en",), "guard": ("pairs",), "strategy": "monolingual", "steps": 2,
            "data": [{"path": "a.jsonl", "query": "q", "passage": "p"}]}
     )  # fmt: skip
-    material = TrainingData.load(recipe, (tmp_path,), drop_overlap=True)
-    assert material.dropped == {("a", "en", "same text, pairs"): 2}  # 3 and 4
-    assert material.guards == ("pairs",)
+    data = TrainingData.from_recipe(recipe, (tmp_path,), drop_overlap=True, registry=registry)
+    assert data.dropped == {("a", "en", "same text, pairs"): 2}  # 3 and 4
+    assert data.guards == ("pairs",)
 
 
 WORKER = """
@@ -516,13 +521,13 @@ def spy(self, row):
 trainer.Rows.__getitem__ = spy
 save, mark = trainer.PlanTrainer._save_rng_state, checkpoints.mark
 def slow(self, folder):
-    time.sleep(0.2 * int(rank))  # a process that is late with its part of a checkpoint
+    time.sleep(0.2 * int(rank))  # a process that writes its part of a checkpoint late
     save(self, folder)
 def marked(folder, identity):
     mark(folder, identity)
     Path(sys.argv[2] + "-marked.txt").write_text((folder / checkpoints.COMPLETE).read_text())
 trainer.PlanTrainer._save_rng_state, checkpoints.mark = slow, marked
-def left():  # called last, after what training has registered
+def left():  # called last, after the exit handlers of training
     threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
     state = [torch.distributed.is_initialized(), [name for name in threads if "gloo" in name]]
     Path(sys.argv[2] + f"-left-{rank}.json").write_text(json.dumps(state))
@@ -536,8 +541,8 @@ Path(sys.argv[2] + f"-rows-{rank}.json").write_text(json.dumps(seen))
 @pytest.mark.parametrize(
     "changes", [{"distillation": 1.0, "dev_share": 0.2, "dev_measure": "loss", "dev_every": 4}, {"pairs": "one"}]
 )
-def test_two_processes_see_the_batches_of_one_and_learn_the_same(tmp_path, changes):
-    """Two gloo processes with half a batch each, against one process; static, so that no dropout differs."""
+def test_two_processes_train_like_one(tmp_path, changes):
+    """Two gloo processes with half a batch each learn the same as one process; static, as dropout would differ."""
     changes = {"init": "static:32", "steps": 8, "learning_rate": 1e-2, **changes}
     (tmp_path / "worker.py").write_text(WORKER)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
@@ -550,16 +555,16 @@ def test_two_processes_see_the_batches_of_one_and_learn_the_same(tmp_path, chang
     assert {f"rng_state_{rank}.pth" for rank in range(2)} < set(
         json.loads((tmp_path / "two-marked.txt").read_text().partition("\n")[2])["files"]
     )
-    for rank in range(2):  # the group and its threads are gone before Python is
+    for rank in range(2):  # the group and its threads end before Python exits
         assert json.loads((tmp_path / f"two-left-{rank}.json").read_text()) == [False, []]
     train(tmp_path / "one", **changes)
     rows = [json.loads((tmp_path / f"two-rows-{rank}.json").read_text()) for rank in range(2)]
     for step in range(8):
-        if "dev_share" in changes:  # the first process looks at the development rows in between
+        if "dev_share" in changes:  # the first process also reads development rows
             break
         halves = [rows[rank][step * 8 : step * 8 + 8] for rank in range(2)]
         assert halves[0] + halves[1] == list(range(step * 16, step * 16 + 16))
     losses = [json.loads((tmp_path / name / RECIPE_FILE).read_text())["losses"] for name in ("one", "two")]
     assert [step for step, _ in losses[0]] == [step for step, _ in losses[1]]
-    for (_, one), (_, two) in zip(*losses, strict=True):
-        assert two == pytest.approx(one, abs=1e-4)
+    for (_, single), (_, double) in zip(*losses, strict=True):
+        assert double == pytest.approx(single, abs=1e-4)

@@ -21,6 +21,7 @@ from typing import Any
 
 from hbt_bench.errors import OutputError
 from hbt_bench.files import check_writable, write_text
+from hbt_bench.identity.checkpoint import RECIPE_FILE
 from hbt_bench.identity.task_name import TaskName
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.results.evaluate import Evaluation
@@ -29,7 +30,7 @@ from hbt_bench.studies import cost
 from hbt_bench.studies.study import GROUPS, Design, Group, StudySystem
 from hbt_bench.tasks.registry import Selection
 from hbt_bench.training.recipe import Recipe
-from hbt_bench.training.run import RECIPE_FILE, Training
+from hbt_bench.training.run import Training
 
 log = logging.getLogger(__name__)
 

@@ -1,11 +1,11 @@
-"""What a trained model says of itself: everything it was made from, as JSON and as a model card."""
+"""The facts about a trained model, as JSON and as a model card."""
 
 from __future__ import annotations
 
 import json
 import platform
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -19,15 +19,15 @@ from hbt_bench.training.strategies import STRATEGIES
 _LIBRARIES = ("hbt-bench", "sentence-transformers", "transformers", "torch", "numpy")
 
 
-def about(
-    recipe: Recipe, material: TrainingData, steps: int, kept: int, seconds: float, history: Sequence[Mapping[str, Any]]
+def training_facts(
+    recipe: Recipe, data: TrainingData, steps: int, kept_step: int, seconds: float, history: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """All that the model depends on, and what training it took.
+    """Return everything that the model depends on, and the course of its training.
 
-    `kept` is the step whose weights the model has, `history` the trainer's log.
+    The model has the weights of `kept_step`. `history` is the trainer's log.
     """
-    drawn = material.plan.drawn_shares(steps)
-    looks = [entry for entry in history if any(key.startswith("eval_") for key in entry)]
+    drawn = data.plan.drawn_shares(steps)
+    evaluations = [entry for entry in history if any(key.startswith("eval_") for key in entry)]
     return {
         "name": recipe.name,
         "strategy": recipe.strategy,
@@ -35,60 +35,32 @@ def about(
         "seed": recipe.seed,
         "init": recipe.init,
         "recipe": recipe.resolved(),
-        "plan": material.plan.fingerprint,
-        "data": {supply.source.name: supply.source.fingerprint for supply in material.plan.sources},
-        "languages": sorted({code for supply in material.plan.sources for code in supply.source.languages}),
-        "dropped": [[*key, count] for key, count in sorted(material.dropped.items())],
-        "guards": list(material.guards),
+        "plan": data.plan.fingerprint,
+        "data": {weighted.source.name: weighted.source.fingerprint for weighted in data.plan.sources},
+        "languages": sorted({code for weighted in data.plan.sources for code in weighted.source.languages}),
+        "dropped": [[*key, count] for key, count in sorted(data.dropped.items())],
+        "guards": list(data.guards),
         "steps": steps,
-        "kept_step": kept,
+        "kept_step": kept_step,
         "pairs_seen": steps * recipe.batch_size,
         "seconds": round(seconds, 1),
-        "batches": dict(sorted(Counter(material.plan.type_at(step) for step in range(steps)).items())),
+        "batches": dict(sorted(Counter(data.plan.type_at(step) for step in range(steps)).items())),
         "shares": [[*key, round(share, 6)] for key, share in sorted(drawn.items())],
-        "queries": _languages(drawn),
+        "queries": _query_shares(drawn),
         "losses": [[entry["step"], entry["loss"]] for entry in history if "loss" in entry],
-        "dev": [{key: value for key, value in entry.items() if not _is_speed(key)} for entry in looks],
+        "dev": [{key: value for key, value in entry.items() if not _is_speed(key)} for entry in evaluations],
         "versions": {name: version(name) for name in _LIBRARIES},
         "machine": f"{platform.machine()} {platform.system()}, Python {platform.python_version()}",
     }
 
 
 def readme(folder: str, facts: Mapping[str, Any]) -> str:
-    """A model card: what the model is, how to use it, and how it came about."""
-    name = facts["name"] or folder
-    head = {
-        "language": facts["languages"],
-        "library_name": "sentence-transformers",
-        "pipeline_tag": "sentence-similarity",
-        "tags": ["sentence-transformers", "feature-extraction", "retrieval", "multilingual", "hbt-bench"],
-    }
-    if ":" not in facts["init"]:
-        head["base_model"] = facts["init"]
+    """Return the model card: a description of the model, its use and its training."""
     recipe = {key: value for key, value in facts["recipe"].items() if value is not None}
-    rows = ["| kind of batch | batches |", "|---|---:|", *(f"| {k} | {n} |" for k, n in facts["batches"].items())]
-    rows += ["", "| queries in | share |", "|---|---:|"]
-    rows += [f"| {code} | {share:.1%} |" for code, share in facts["queries"].items()]
-    sources = [f"- {as_markdown(source)}: data hash `{digest}`" for source, digest in facts["data"].items()]
-    dropped = sum(entry[-1] for entry in facts["dropped"])
-    if dropped:
-        sources.append(f"- {dropped} texts were left out because evaluation data has them too")
-    if facts["guards"]:
-        sources.append(f"- compared with the texts of {as_markdown(', '.join(facts['guards']))}")
-    looks = [
-        f"- step {entry.get('step')}: "
-        + ", ".join(f"{key.removeprefix('eval_')} {entry[key]:.4f}" for key in sorted(entry) if key.startswith("eval_"))
-        for entry in facts["dev"]
-    ]
-    if looks:
-        looks.append(f"- the weights are those of step {facts['kept_step']}")
     parts = [
-        "---\n" + yaml.safe_dump(head, allow_unicode=True, sort_keys=False) + "---",
-        f"# {as_prose(name)}",
-        f"A dual encoder for multilingual retrieval, trained with {facts['strategy']} batches"
-        + (f" (alpha {facts['alpha']})" if STRATEGIES[facts["strategy"]].uses_alpha else "")
-        + f" from `{as_code(facts['init'])}`: {facts['steps']} steps, {facts['pairs_seen']:,} pairs, "
-        f"{facts['seconds']:.0f} s.",
+        f"---\n{_as_yaml(_metadata(facts))}---",
+        f"# {as_prose(facts['name'] or folder)}",
+        _summary(facts),
         fenced(
             "from sentence_transformers import SentenceTransformer\n\n"
             f"model = SentenceTransformer({json.dumps(folder, ensure_ascii=False)})\n"
@@ -97,22 +69,73 @@ def readme(folder: str, facts: Mapping[str, Any]) -> str:
             "python",
         ),
         "## Training",
-        *(["\n".join(sources)] if sources else []),
-        "\n".join(rows),
-        *(["### Development data\n\n" + "\n".join(looks)] if looks else []),
+        "\n".join(_sources(facts)),
+        "\n".join(_tables(facts)),
+        "\n".join(_evaluations(facts)),
         "### Recipe",
-        fenced(yaml.safe_dump(recipe, allow_unicode=True, sort_keys=False), "yaml"),
-        "Made with " + ", ".join(f"{key} {value}" for key, value in facts["versions"].items()) + ".",
+        fenced(_as_yaml(recipe), "yaml"),
+        "Made with " + ", ".join(f"{name} {number}" for name, number in facts["versions"].items()) + ".",
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _languages(drawn: Mapping[tuple[str, str, str, str], float]) -> dict[str, float]:
-    """The share of each query language among the rows drawn, largest first."""
+def _metadata(facts: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = {
+        "language": facts["languages"],
+        "library_name": "sentence-transformers",
+        "pipeline_tag": "sentence-similarity",
+        "tags": ["sentence-transformers", "feature-extraction", "retrieval", "multilingual", "hbt-bench"],
+    }
+    return metadata if ":" in facts["init"] else {**metadata, "base_model": facts["init"]}
+
+
+def _summary(facts: Mapping[str, Any]) -> str:
+    alpha = f" (alpha {facts['alpha']})" if STRATEGIES[facts["strategy"]].uses_alpha else ""
+    return (
+        f"A dual encoder for multilingual retrieval, trained with {facts['strategy']} batches{alpha} from "
+        f"`{as_code(facts['init'])}`: {facts['steps']} steps, {facts['pairs_seen']:,} pairs, {facts['seconds']:.0f} s."
+    )
+
+
+def _sources(facts: Mapping[str, Any]) -> Iterator[str]:
+    for source, digest in facts["data"].items():
+        yield f"- {as_markdown(source)}: data hash `{digest}`"
+    dropped = sum(entry[-1] for entry in facts["dropped"])
+    if dropped:
+        yield f"- {dropped} texts were left out because evaluation data has them too"
+    if facts["guards"]:
+        yield f"- compared with the texts of {as_markdown(', '.join(facts['guards']))}"
+
+
+def _tables(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Iterate over the lines of two tables: the types of batch, and the query languages."""
+    yield from ("| kind of batch | batches |", "|---|---:|")
+    yield from (f"| {name} | {count} |" for name, count in facts["batches"].items())
+    yield from ("", "| queries in | share |", "|---|---:|")
+    yield from (f"| {code} | {share:.1%} |" for code, share in facts["queries"].items())
+
+
+def _evaluations(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Iterate over the lines of the section on development data, none without development data."""
+    if not facts["dev"]:
+        return
+    yield from ("### Development data", "")
+    for entry in facts["dev"]:
+        scores = {key.removeprefix("eval_"): entry[key] for key in sorted(entry) if key.startswith("eval_")}
+        yield f"- step {entry.get('step')}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+    yield f"- the weights are those of step {facts['kept_step']}"
+
+
+def _as_yaml(content: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(content), allow_unicode=True, sort_keys=False)
+
+
+def _query_shares(drawn: Mapping[tuple[str, str, str, str], float]) -> dict[str, float]:
+    """Return the share of each query language among the drawn rows, largest first."""
     shares: dict[str, float] = defaultdict(float)
     for (_, _, query, _), share in drawn.items():
         shares[query] += share
-    return {code: round(share, 6) for code, share in sorted(shares.items(), key=lambda one: (-one[1], one[0]))}
+    return {code: round(share, 6) for code, share in sorted(shares.items(), key=lambda item: (-item[1], item[0]))}
 
 
 def _is_speed(key: str) -> bool:

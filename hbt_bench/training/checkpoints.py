@@ -1,4 +1,4 @@
-"""The checkpoints of a run: each is marked with the hashes of its files when all are there, and trusted by them."""
+"""Checkpoints of a run. Each has a marker with the hashes of its files, written when the checkpoint is complete."""
 
 from __future__ import annotations
 
@@ -10,41 +10,43 @@ from typing import Any
 from hbt_bench.errors import ModelError
 from hbt_bench.files import write_text
 
-#: In a checkpoint written to its end: the hash of the rest, then what the run depends on and the hash of every file.
+#: The marker: the hash of its other lines, then the identity of the run and the hash of every file.
 COMPLETE = "hbt_bench_complete.txt"
 
 
 def mark(folder: Path, identity: str) -> None:
-    """Mark the checkpoint `folder` of the run `identity` as complete, as it is now; raises `OutputError`."""
+    """Mark a checkpoint of the run `identity` as complete; raises `OutputError` if the marker cannot be written."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != COMPLETE)
-    files = {path.relative_to(folder).as_posix(): _digest(path) for path in paths}
+    files = {path.relative_to(folder).as_posix(): _file_hash(path) for path in paths}
     body = json.dumps({"run": identity, "files": files}, indent=1) + "\n"
     write_text(folder / COMPLETE, hashlib.sha256(body.encode()).hexdigest() + "\n" + body)
 
 
 def last_complete(folder: Path, identity: str) -> tuple[Path | None, list[Path]]:
-    """The newest checkpoint of this run to continue from, and those that are unfinished, damaged or of no use.
+    """Return the newest checkpoint from which a run can continue, and the unusable checkpoints.
 
-    Every file is read and compared with its hash. A checkpoint whose best weights so far are in a damaged one is of
-    no use, as those are the weights that the run would end with. Raises `ModelError` when a checkpoint is of another
-    run.
+    A checkpoint is unusable if it has no marker, if a file does not match its hash, or if the checkpoint with the best
+    weights so far is unusable, because the run would end with those weights. Raises `ModelError` if a checkpoint
+    belongs to another run.
     """
     paths = {path.name: path for path in folder.glob("checkpoint-*") if path.name.rpartition("-")[2].isdecimal()}
-    whole: list[str] = []
+    usable: list[str] = []
     for name in sorted(paths, key=lambda name: int(name.rpartition("-")[2])):
-        marker = _marker(paths[name])
-        if marker is not None and marker["run"] != identity:
+        marker = _read_marker(paths[name])
+        if marker is None:
+            continue
+        if marker["run"] != identity:
             raise ModelError(
-                f"{paths[name]} is of another run (another recipe, data or version): train with --no-resume, or choose "
-                "another --output"
+                f"{paths[name]} is of another run, with another recipe, data or version: train with --no-resume, or "
+                "choose another --output"
             )
-        if marker is not None and _matches(paths[name], marker["files"]) and _best(paths[name]) in (None, name, *whole):
-            whole.append(name)
-    return paths[whole[-1]] if whole else None, [path for name, path in paths.items() if name not in whole]
+        if _matches(paths[name], marker["files"]) and _best_checkpoint(paths[name]) in (None, name, *usable):
+            usable.append(name)
+    return paths[usable[-1]] if usable else None, [path for name, path in paths.items() if name not in usable]
 
 
-def _marker(folder: Path) -> dict[str, Any] | None:
-    """What `mark` wrote, None where it did not or where it is damaged."""
+def _read_marker(folder: Path) -> dict[str, Any] | None:
+    """Return the content of the marker, None if it is missing or damaged."""
     try:
         digest, _, body = (folder / COMPLETE).read_bytes().partition(b"\n")
     except OSError:
@@ -57,17 +59,17 @@ def _marker(folder: Path) -> dict[str, Any] | None:
 
 def _matches(folder: Path, files: dict[str, str]) -> bool:
     try:
-        return all(_digest(folder / name) == digest for name, digest in files.items())
-    except OSError:  # one is missing, or the disk cannot read it
+        return all(_file_hash(folder / name) == digest for name, digest in files.items())
+    except OSError:  # a file is missing or unreadable
         return False
 
 
-def _best(folder: Path) -> str | None:
-    """The checkpoint with the best weights when this one was written, None when nothing was compared."""
+def _best_checkpoint(folder: Path) -> str | None:
+    """Return the name of the best checkpoint at the time of this checkpoint, None without development data."""
     best = json.loads((folder / "trainer_state.json").read_bytes())["best_model_checkpoint"]
     return best and Path(best).name
 
 
-def _digest(path: Path) -> str:
+def _file_hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,10 +1,10 @@
-"""From a recipe to what is trained on: sources read, checked against evaluation texts, and planned in batches."""
+"""The data of a training run: read the sources, check them for evaluation texts, and plan the batches."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -25,18 +25,28 @@ from hbt_bench.training.strategies import BatchMix, Phase, WeightedSource
 
 log = logging.getLogger(__name__)
 
-#: Enough items for a development loss that does not jump about.
-_HELD_OUT = 2000
-#: A difference from alpha that is told.
-_NOTICED = 0.005
-_HOLD_OUT = 101  # the purpose of the draw, apart from those of a plan
+#: Items held out of a source at most; more would hardly make the development loss more stable.
+_MAX_HELD_OUT = 2000
+#: Development batches at most.
+_MAX_DEV_BATCHES = 20
+#: Language pairs that a warning names at most.
+_MAX_PAIRS = 5
+#: The difference from alpha that causes a warning.
+_ALPHA_TOLERANCE = 0.005
+#: The first key of the draw that holds items out; the draws of a plan use smaller keys.
+_HOLD_OUT = 101
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """The plan of a run, the plan of its development batches if it holds some out, and what was left out.
+    """The batches of a run, its development batches if it holds items out, and the texts removed from them.
 
-    `dropped` counts texts by source, language and reason; `guards` names the collections that were compared with.
+    `dropped` counts the removed texts by source, language and reason. `guards` are the names of the collections that
+    the training texts were compared with.
+
+    Example:
+        data = TrainingData.from_recipe(Recipe(languages=("de", "en")), [Path("data")])
+        data.plan.batch_at(0)
     """
 
     plan: BatchPlan
@@ -45,7 +55,7 @@ class TrainingData:
     guards: tuple[str, ...]
 
     @classmethod
-    def load(
+    def from_recipe(
         cls,
         recipe: Recipe,
         folders: Sequence[Path],
@@ -53,88 +63,94 @@ class TrainingData:
         drop_overlap: bool = False,
         registry: TaskRegistry | None = None,
     ) -> TrainingData:
-        """Read the sources of a recipe and plan its batches.
+        """Read the sources of a recipe from `folders` and plan its batches.
 
-        Raises `DataError` for data that is missing, damaged, too small, or shares text with a guarded collection
-        unless `drop_overlap`; `UsageError` for a source that cannot have the strategy's batches.
+        Raises `DataError` if data is missing, damaged or too small, or if it shares text with a guarded collection and
+        `drop_overlap` is false. Raises `UsageError` if a source cannot have the batches of its strategy.
         """
-        guarded = _guarded(recipe, folders, registry or TaskRegistry())
-        dropped: Counter[tuple[str, str, str]] = Counter()
-        supplies: list[WeightedSource] = []
+        guard = _Guard.from_recipe(recipe, folders, registry or TaskRegistry(), drop=drop_overlap)
+        sources: list[WeightedSource] = []
         held_out: list[WeightedSource] = []
-        specs = [(spec, "main") for spec in recipe.data]
-        specs += [(spec, "instruction") for spec in (recipe.instruction.data if recipe.instruction else ())]
-        names: Counter[str] = Counter()
-        phase: Phase
-        for spec, phase in specs:  # type: ignore[assignment]
+        for spec, phase in _specs(recipe):
             source = _restricted(spec.read(folders), recipe)
-            names[source.name] += 1
-            if names[source.name] > 1:
+            if source.name in {weighted.source.name for weighted in sources}:
                 raise UsageError(f"two sources are called {source.name}: give one another `name`")
-            if not isinstance(spec, CldrFacts):  # a training split apart from the evaluation's, by fact
-                source = _guard(source, guarded, dropped, drop=drop_overlap)
+            if not isinstance(spec, CldrFacts):  # its training facts are not in the evaluation collection
+                source = guard.check(source)
             if recipe.dev_share:
                 source, rest = _split(source, recipe)
-                held_out.append(_supply(recipe, spec, rest, phase))
-            supplies.append(_supply(recipe, spec, source, phase))
-        _check_languages(recipe, [supply.source for supply in supplies])
-        share = recipe.instruction.share if recipe.instruction else 0.0
-        when = recipe.instruction.when if recipe.instruction else "after"
-        plan = BatchPlan(tuple(supplies), recipe.batch_size, recipe.steps, recipe.seed, share, when, recipe.pivot)
-        mono = sum(share for (_, kind, *_), share in plan.batch_shares().items() if kind == "mono")
-        if recipe.strategy == "hybrid" and abs(mono - recipe.alpha) > _NOTICED:
-            log.warning(
-                f"some sources lack one kind of batch, so {mono:.0%} of the batches, not {recipe.alpha:.0%}, are "
-                "monolingual"
-            )
-        for supply in supplies:
-            small = supply.unused_pairs(recipe.batch_size)
-            if small:
-                listed = ", ".join(f"{pair} ({count})" for pair, count in small[:5]) + (", ..." if small[5:] else "")
-                name = supply.source.name
-                log.warning(f"{name} has too few items for a whole batch in {listed}: none is drawn there")
-        apart = _held_out_plan(recipe, held_out) if held_out else None
-        return cls(plan, apart, dropped, tuple(name for name, _ in guarded))
+                held_out.append(_weighted(recipe, spec, rest, phase))
+            sources.append(_weighted(recipe, spec, source, phase))
+        _check_languages(recipe, [weighted.source for weighted in sources])
+        plan = _plan(recipe, sources)
+        _warn(recipe, plan)
+        return cls(plan, _held_out_plan(recipe, held_out) if held_out else None, guard.dropped, tuple(guard.overlaps))
+
+    def texts(self) -> Iterator[str]:
+        """Iterate over the training texts, each once per source."""
+        for weighted in self.plan.sources:
+            yield from weighted.source.texts
 
 
-def dev_collection(
-    recipe: Recipe, folders: Sequence[Path], registry: TaskRegistry | None = None
-) -> Collection | None:
-    """The collection that `dev` names, in the recipe's languages if it has them; raises `UsageError`, `DataError`."""
+def dev_collection(recipe: Recipe, folders: Sequence[Path], registry: TaskRegistry | None = None) -> Collection | None:
+    """Return the collection that `dev` names, in the languages that it shares with the recipe; None without `dev`.
+
+    Raises `UsageError` for an unknown name, and `DataError` if the data are missing or damaged.
+    """
     if recipe.dev is None:
         return None
     if recipe.dev == "cldr-facts":
         from hbt_bench.data import cldr
 
-        wanted = [code for code in recipe.languages or cldr.LANGUAGES if code in cldr.LANGUAGES]
-        return cldr.read("dev", wanted)
-    known = (registry or TaskRegistry()).specs
-    if recipe.dev not in known:
-        raise UsageError(f"--dev: unknown collection '{recipe.dev}'{did_you_mean(recipe.dev, known)}")
-    spec = known[recipe.dev]
+        return cldr.read("dev", [code for code in recipe.languages or cldr.LANGUAGES if code in cldr.LANGUAGES])
+    spec = _find_task((registry or TaskRegistry()).specs, recipe.dev, "--dev")
     shared = None if recipe.languages is None else [code for code in spec.languages if code in recipe.languages]
-    return spec.load(shared, _folder_of(spec, folders))
+    return spec.load(shared, _folder_with(spec, folders))
 
 
-def _guarded(recipe: Recipe, folders: Sequence[Path], registry: TaskRegistry) -> list[tuple[str, Overlap]]:
-    """The collections to compare with that can be had without a download."""
-    found = []
-    for name in recipe.guard:
-        if name not in registry.specs:
-            raise UsageError(f"--guard: unknown collection '{name}'{did_you_mean(name, registry.specs)}")
-        spec = registry.specs[name]
-        folder = _folder_of(spec, folders)
-        if folder is None and spec.source.remote_files():
-            log.warning(f"the training texts are not compared with {name}: its data is in none of the data folders")
-            continue
-        definition = _Definition(spec.model_dump_json(), spec)
-        found.append((name, _overlap(definition, recipe.languages, folder or folders[0])))
-    return found
+@dataclass(frozen=True)
+class _Guard:
+    """The evaluation collections that training texts must not overlap with, and the texts dropped because of them."""
+
+    overlaps: Mapping[str, Overlap]
+    drop: bool
+    dropped: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, folders: Sequence[Path], registry: TaskRegistry, *, drop: bool) -> _Guard:
+        """Read the guarded collections, without those that would need a download."""
+        overlaps = {}
+        for name in recipe.guard:
+            spec = _find_task(registry.specs, name, "--guard")
+            folder = _folder_with(spec, folders)
+            if folder is None and spec.source.remote_files():
+                log.warning(f"the training texts are not compared with {name}: its data is in none of the data folders")
+                continue
+            definition = _Definition(spec.model_dump_json(), spec)
+            overlaps[name] = _overlap(definition, recipe.languages, folder or folders[0])
+        return cls(overlaps, drop)
+
+    def check(self, source: ParallelText) -> ParallelText:
+        """Return a source without its overlapping texts; raises `DataError` if they must not be dropped."""
+        for name, overlap in self.overlaps.items():
+            counts = overlap.count(source)
+            if not counts:
+                continue
+            if not self.drop:
+                reasons = ", ".join(f"{count} in {code} ({reason})" for (code, reason), count in counts.most_common(3))
+                raise DataError(
+                    f"{source.name} shares {counts.total()} texts with the evaluation collection {name}: {reasons}; "
+                    "leave them out with --drop-overlap"
+                )
+            for (code, reason), count in counts.items():
+                self.dropped[source.name, code, f"{reason}, {name}"] += count
+            source = overlap.remove_from(source)
+        return source
 
 
 @dataclass(frozen=True)
 class _Definition:
-    """A task that equals others with the same content, as a key of the cache."""
+    """A cache key: a task that equals other tasks with the same content."""
 
     content: str
     spec: TaskSpec = field(compare=False)
@@ -142,35 +158,30 @@ class _Definition:
 
 @lru_cache(maxsize=16)
 def _overlap(definition: _Definition, languages: tuple[str, ...] | None, folder: Path) -> Overlap:
-    """Kept for the next run of the process: a study trains many models against the same collections."""
+    """Return the texts of a collection; cached, because a study trains many models with the same guard."""
     return Overlap([definition.spec.load(None, folder)], languages)
 
 
-def _folder_of(spec: TaskSpec, folders: Sequence[Path]) -> Path | None:
-    """The folder that has all data of a task."""
+def _find_task(specs: Mapping[str, TaskSpec], name: str, flag: str) -> TaskSpec:
+    if name not in specs:
+        raise UsageError(f"{flag}: unknown collection '{name}'{did_you_mean(name, specs)}")
+    return specs[name]
+
+
+def _folder_with(spec: TaskSpec, folders: Sequence[Path]) -> Path | None:
+    """Return the first folder with all data of a task."""
     paths = spec.source.paths()
-    return next((one for one in folders if paths and all((one / path).exists() for path in paths)), None)
+    return next((folder for folder in folders if paths and all((folder / path).exists() for path in paths)), None)
 
 
-def _guard(
-    source: ParallelText, guarded: list[tuple[str, Overlap]], dropped: Counter[tuple[str, str, str]], *, drop: bool
-) -> ParallelText:
-    for name, overlap in guarded:
-        count = overlap.count(source)
-        if not count:
-            continue
-        if not drop:
-            reasons = ", ".join(f"{number} in {code} ({reason})" for (code, reason), number in count.most_common(3))
-            raise DataError(
-                f"{source.name} shares {count.total()} texts with the evaluation collection {name}: {reasons}; leave "
-                "them out with --drop-overlap"
-            )
-        dropped.update({(source.name, code, f"{reason}, {name}"): number for (code, reason), number in count.items()})
-        source = overlap.remove_from(source)
-    return source
+def _specs(recipe: Recipe) -> list[tuple[SourceSpec, Phase]]:
+    """Return the sources of a recipe with their phases."""
+    instruction = recipe.instruction.data if recipe.instruction else ()
+    return [*((spec, "main") for spec in recipe.data), *((spec, "instruction") for spec in instruction)]
 
 
 def _restricted(source: ParallelText, recipe: Recipe) -> ParallelText:
+    """Restrict a source to the languages of the recipe."""
     if recipe.languages is None:
         return source
     if not set(recipe.languages) & set(source.languages):
@@ -181,7 +192,7 @@ def _restricted(source: ParallelText, recipe: Recipe) -> ParallelText:
 
 
 def _check_languages(recipe: Recipe, sources: Sequence[ParallelText]) -> None:
-    """Raise `DataError` for a language that was asked for and of which no source has anything to train on."""
+    """Raise `DataError` if no source has a pair in one of the recipe's languages."""
     usable = {
         code
         for source in sources
@@ -194,24 +205,48 @@ def _check_languages(recipe: Recipe, sources: Sequence[ParallelText]) -> None:
 
 
 def _split(source: ParallelText, recipe: Recipe) -> tuple[ParallelText, ParallelText]:
-    """Hold a share of the items out, at most `_HELD_OUT`, the same ones for every strategy and seed."""
-    share = min(recipe.dev_share, _HELD_OUT / len(source))
+    """Hold a share of the items out. The items are the same for every strategy and seed."""
+    share = min(recipe.dev_share, _MAX_HELD_OUT / len(source))
     return source.split(counter_rng.uniform(_HOLD_OUT, np.arange(len(source))) < share)
 
 
-def _supply(recipe: Recipe, spec: SourceSpec, source: ParallelText, phase: Phase) -> WeightedSource:
+def _weighted(recipe: Recipe, spec: SourceSpec, source: ParallelText, phase: Phase) -> WeightedSource:
     size = float(len(source)) if recipe.source_weights == "size" else 1.0
-    # instruction pairs are mostly English: their batches are of one language whatever the recipe's strategy is
+    # most instruction pairs are English, so by default their batches do not follow the recipe's strategy
     strategy = spec.strategy or (recipe.strategy if phase == "main" else "multi-task")
     mix = BatchMix.from_strategy(strategy, recipe.alpha, recipe.pairs, source)
     return WeightedSource(source, spec.weight or size, mix, recipe.language_weights, phase)
 
 
-def _held_out_plan(recipe: Recipe, supplies: Sequence[WeightedSource]) -> BatchPlan:
-    """A fixed set of development batches, each of rows enough for the smallest source."""
-    rows = min(recipe.batch_size, *(len(supply.source) // 2 for supply in supplies))
+def _plan(recipe: Recipe, sources: Sequence[WeightedSource]) -> BatchPlan:
+    share = recipe.instruction.share if recipe.instruction else 0.0
+    when = recipe.instruction.when if recipe.instruction else "after"
+    return BatchPlan(tuple(sources), recipe.batch_size, recipe.steps, recipe.seed, share, when, recipe.pivot)
+
+
+def _warn(recipe: Recipe, plan: BatchPlan) -> None:
+    """Warn if the share of monolingual batches is not alpha, and of language pairs with too few items."""
+    mono = sum(share for (_, batch_type, *_), share in plan.batch_shares().items() if batch_type == "mono")
+    if recipe.strategy == "hybrid" and abs(mono - recipe.alpha) > _ALPHA_TOLERANCE:
+        log.warning(
+            f"{mono:.0%} of the batches, not {recipe.alpha:.0%}, are monolingual, because some sources lack pairs of "
+            "one language or of two languages"
+        )
+    for weighted in plan.sources:
+        unused = weighted.unused_pairs(recipe.batch_size)
+        if unused:
+            pairs = [f"{pair} ({count})" for pair, count in unused[:_MAX_PAIRS]] + ["..."] * (len(unused) > _MAX_PAIRS)
+            log.warning(
+                f"{weighted.source.name} has too few items for a whole batch in {', '.join(pairs)}: training does not "
+                "use these pairs"
+            )
+
+
+def _held_out_plan(recipe: Recipe, sources: Sequence[WeightedSource]) -> BatchPlan:
+    """Return a fixed set of development batches, small enough for the smallest source."""
+    rows = min(recipe.batch_size, *(len(weighted.source) // 2 for weighted in sources))
     if rows < 2:
         raise DataError("too few items are held out for a development loss: raise `dev_share`")
-    steps = max(1, min(20, sum(len(supply.source) for supply in supplies) // rows))
-    main = tuple(supply for supply in supplies if supply.phase == "main")
+    steps = max(1, min(_MAX_DEV_BATCHES, sum(len(weighted.source) for weighted in sources) // rows))
+    main = tuple(weighted for weighted in sources if weighted.phase == "main")
     return BatchPlan(main, rows, steps, 0, pivot=recipe.pivot)

@@ -1,4 +1,4 @@
-"""Development data: how good the model is while it is trained, by the engine that will judge it."""
+"""Evaluation on development data during training, with the engine of the final evaluation."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 
 from hbt_bench.data.collection import Collection
-from hbt_bench.measures.ranking import Ranking, own_scores
+from hbt_bench.identity.task_name import MODES
+from hbt_bench.measures.ranking import Ranking
+from hbt_bench.measures.registry import MEASURES
+from hbt_bench.measures.scores import retrieval_scores
 from hbt_bench.ranking.dense import DenseScorer
 from hbt_bench.ranking.encode import Role, Vectors
 from hbt_bench.ranking.ranks import rank
-from hbt_bench.ranking.subsets import MODES, judged_subsets
+from hbt_bench.ranking.subsets import judged_subsets
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Encoder:
-    """A model in training as an `Encoder`."""
+    """The `Encoder` of a model in training."""
 
     model: SentenceTransformer
     batch_size: int
@@ -43,12 +46,12 @@ class _Encoder:
         return np.asarray(vectors, dtype=np.float32)
 
     def similarity(self, queries: Vectors, documents: Vectors) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = queries @ documents.T
-        return found
+        cosines: NDArray[np.float32] = queries @ documents.T
+        return cosines
 
 
 class CollectionEvaluator(SentenceEvaluator):  # type: ignore[misc]
-    """AP of the three modes and rank distance on a collection; what the trainer looks at between steps."""
+    """The headline measures on a collection, which the trainer computes between steps."""
 
     def __init__(self, collection: Collection, batch_size: int) -> None:
         super().__init__()
@@ -58,24 +61,24 @@ class CollectionEvaluator(SentenceEvaluator):  # type: ignore[misc]
     def __call__(
         self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
-        """Evaluate; keys ``AP`` (multilingual), ``AP_mono``, ``AP_cross``, ``rank_distance``."""
-        scorer = DenseScorer.of(self.collection, _Encoder(model, self.batch_size))
+        """Return the scores under ``AP`` (multilingual), ``AP_mono``, ``AP_cross`` and ``rank_distance``."""
+        scorer = DenseScorer.from_collection(self.collection, _Encoder(model, self.batch_size))
         ranks, _ = rank(self.collection, scorer, confidences=False)
-        found: dict[str, float] = {}
+        values: dict[str, float] = {}
         for mode in MODES:
             scores = [
-                own_scores(Ranking.of(self.collection, ranks, judged), mode == "multi")
+                retrieval_scores(Ranking.from_ranks(self.collection, ranks, judged), mode)
                 for judged in judged_subsets(self.collection, mode)
             ]
-            if scores:
-                found["AP" if mode == "multi" else f"AP_{mode}"] = float(np.mean([one["AP"] for one in scores]))
-                if mode == "multi" and all("rank_distance" in one for one in scores):
-                    found["rank_distance"] = float(np.mean([one["rank_distance"] for one in scores]))
-        return found
+            for measure in MEASURES.headline():
+                if scores and all(measure in subset for subset in scores):
+                    key = measure if mode == "multi" else f"{measure}_{mode}"
+                    values[key] = float(np.mean([subset[measure] for subset in scores]))
+        return values
 
 
 class LossEvaluator(SentenceEvaluator):  # type: ignore[misc]
-    """The mean loss of held-out batches, always the same ones."""
+    """The mean loss of a fixed set of held-out batches."""
 
     def __init__(self, rows: Rows, collator: Any, loss: torch.nn.Module) -> None:
         super().__init__()
@@ -86,7 +89,7 @@ class LossEvaluator(SentenceEvaluator):  # type: ignore[misc]
     def __call__(
         self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
-        """Evaluate; the only key is ``loss``."""
+        """Return the mean loss under ``loss``."""
         training, size = model.training, self.rows.plan.batch_size
         model.eval()
         losses = []
@@ -101,7 +104,7 @@ class LossEvaluator(SentenceEvaluator):  # type: ignore[misc]
                         if key.startswith(f"{name}_")
                     }
                     for name in columns
-                    if any(key.startswith(f"{name}_") for key in batch)  # a source may have no hard negatives
+                    if any(key.startswith(f"{name}_") for key in batch)  # some sources have no hard negatives
                 ]
                 value = self.loss(features, None)
                 losses.append(float(sum(value.values()) if isinstance(value, dict) else value))

@@ -1,4 +1,4 @@
-"""The losses. Those of sentence-transformers where it has them, in one place; two of the field's that it lacks."""
+"""Training losses: those of sentence-transformers, and two from papers that it lacks."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 
 class PaperLoss(nn.Module):
-    """Equation 1 of arXiv 2408.10536 to the letter: a query's own passage against the hard negatives of the batch.
+    """Equation 1 of arXiv 2408.10536: a query's passage against the hard negatives of the batch.
 
-    The passages of other queries are not in the denominator. Features: query, passage, hard negatives.
+    The denominator has no passages of other queries. The features are the query, the passage and the hard negatives.
+    With `gather`, the hard negatives of all processes count. For example, ``PaperLoss(model, temperature=0.05)``.
     """
 
     def __init__(self, model: SentenceTransformer, temperature: float, *, gather: bool = False) -> None:
@@ -34,25 +35,25 @@ class PaperLoss(nn.Module):
         self.gather = gather
 
     def forward(self, features: Iterable[dict[str, Tensor]], labels: Tensor | None = None) -> Tensor:
-        """The mean over queries, a scalar."""
-        embeddings = [self.model(one)["sentence_embedding"] for one in features]
+        """Return the mean over queries, a scalar."""
+        embeddings = [self.model(feature)["sentence_embedding"] for feature in features]
         return self.compute_loss_from_embeddings(embeddings, labels)
 
     def compute_loss_from_embeddings(self, embeddings: list[Tensor], labels: Tensor | None) -> Tensor:
-        """The same from embeddings of shape (rows, dimensions), one a feature."""
-        query, passage, *negatives = (functional.normalize(one, dim=-1) for one in embeddings)
-        against = torch.cat([all_gather_with_grad(one) if self.gather else one for one in negatives])
-        own = (query * passage).sum(dim=1, keepdim=True)
-        scores = torch.cat([own, query @ against.T], dim=1) / self.temperature
+        """Return the loss of embeddings, one (rows, dimensions) for each feature."""
+        query, passage, *negatives = (functional.normalize(embedding, dim=-1) for embedding in embeddings)
+        candidates = _gathered(negatives, gather=self.gather)
+        positive = (query * passage).sum(dim=1, keepdim=True)
+        scores = torch.cat([positive, query @ candidates.T], dim=1) / self.temperature
         return functional.cross_entropy(scores, torch.zeros(len(query), dtype=torch.long, device=query.device))
 
 
 class ParallelQueryLoss(nn.Module):
-    """InfoNCE plus the divergence from the ranking that the parallel query gives the batch's passages.
+    """InfoNCE plus the divergence from the parallel query's ranking of the batch's passages (LaKDA, arXiv 2509.06195).
 
-    After LaKDA (arXiv 2509.06195): softmax over the passages of the batch at the loss's temperature, KL divergence
-    from the parallel query's distribution, which is not trained by it. Features: query, passage, hard negatives, and
-    last the parallel query.
+    The divergence is KL between the softmax distributions of the two queries over the passages, at the temperature of
+    `ranking`. It does not train the parallel query. The features are the query, the passage, the hard negatives, and
+    the parallel query. For example, ``ParallelQueryLoss(MultipleNegativesRankingLoss(model), weight=1.0)``.
     """
 
     def __init__(self, ranking: MultipleNegativesRankingLoss, weight: float, *, gather: bool = False) -> None:
@@ -63,13 +64,13 @@ class ParallelQueryLoss(nn.Module):
         self.gather = gather
 
     def forward(self, features: Iterable[dict[str, Tensor]], labels: Tensor) -> dict[str, Tensor]:
-        """Both terms, by name; their sum is trained."""
-        *embeddings, parallel = [self.model(one)["sentence_embedding"] for one in features]
-        passages = torch.cat([all_gather_with_grad(one) if self.gather else one for one in embeddings[1:]])
-        own = cos_sim(embeddings[0], passages) * self.ranking.scale
-        other = cos_sim(parallel, passages).detach() * self.ranking.scale
+        """Return both terms by name; their sum is the loss."""
+        *embeddings, parallel = [self.model(feature)["sentence_embedding"] for feature in features]
+        passages = _gathered(embeddings[1:], gather=self.gather)
+        scores = cos_sim(embeddings[0], passages) * self.ranking.scale
+        target = cos_sim(parallel, passages).detach() * self.ranking.scale
         divergence = functional.kl_div(
-            own.log_softmax(dim=1), other.log_softmax(dim=1), reduction="batchmean", log_target=True
+            scores.log_softmax(dim=1), target.log_softmax(dim=1), reduction="batchmean", log_target=True
         )
         return {
             "ranking_loss": self.ranking.compute_loss_from_embeddings(embeddings, labels),
@@ -78,7 +79,10 @@ class ParallelQueryLoss(nn.Module):
 
 
 def build(recipe: Recipe, model: SentenceTransformer, *, gather: bool) -> nn.Module:
-    """The loss of a recipe; with `gather` the passages of all processes are negatives."""
+    """Return the loss of a recipe. With `gather`, the passages of all processes are negatives.
+
+    For example, ``build(Recipe(loss="paper"), model, gather=False)`` is a `PaperLoss`.
+    """
     if recipe.loss == "paper":
         loss: nn.Module = PaperLoss(model, recipe.temperature, gather=gather)
     else:
@@ -94,3 +98,8 @@ def build(recipe: Recipe, model: SentenceTransformer, *, gather: bool) -> nn.Mod
     if recipe.matryoshka:
         loss = MatryoshkaLoss(model, loss, sorted(recipe.matryoshka, reverse=True))
     return loss
+
+
+def _gathered(embeddings: list[Tensor], *, gather: bool) -> Tensor:
+    """Concatenate embeddings, each from all processes if `gather`."""
+    return torch.cat([all_gather_with_grad(embedding) if gather else embedding for embedding in embeddings])

@@ -1,28 +1,25 @@
-"""One training run: a recipe in, a sentence-transformers model out; what a killed run had done is not done again."""
+"""A training run: from a recipe to a sentence-transformers model. A killed run continues from its last checkpoint."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hbt_bench.data.collection import Collection
 from hbt_bench.distributed import is_first, world_size
-from hbt_bench.errors import OutputError, UsageError
-from hbt_bench.files import check_writable, write_text
+from hbt_bench.errors import UsageError
+from hbt_bench.files import check_writable
 from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.training import card, models
-from hbt_bench.training.checkpoints import last_complete
 from hbt_bench.training.data import TrainingData, dev_collection
+from hbt_bench.training.plan import BatchPlan
 from hbt_bench.training.recipe import DEV_MEASURES, Recipe
-from hbt_bench.training.run_folder import claimed, remove_model, writing
+from hbt_bench.training.run_folder import RunFolder, clear_errors
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -31,14 +28,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: What a model was trained from, beside its weights; written last, so a model that has it is complete.
-RECIPE_FILE = "hbt_bench_recipe.json"
-_CHECKPOINTS = "checkpoints"
-
 
 @dataclass(frozen=True)
 class Training:
-    """A run of `recipe` into the folder `output`, its data looked for in `folders`."""
+    """A run of `recipe` into the folder `output`, with data from `folders`.
+
+    `drop_overlap` removes training texts that evaluation data have too. Without `resume`, the run does not continue
+    from a checkpoint. With `overwrite`, it replaces a model in `output`.
+
+    Example:
+        folder = Training(Recipe(init="static:64", steps=100), Path("model")).run()
+        SentenceTransformer(str(folder))
+    """
 
     recipe: Recipe
     output: Path
@@ -48,115 +49,95 @@ class Training:
     overwrite: bool = False
 
     def run(self) -> Path:
-        """Train and return `output`; a complete model of the same recipe is returned as it is.
+        """Train, and return `output`. If it has the complete model of the recipe, do nothing.
 
-        Everything that can be checked without the model is checked first. Raises the errors of `hbt_bench.errors`.
+        Mistakes in recipe and data are found before a model is loaded. Raises the errors of `hbt_bench.errors`.
         """
         models.check(self.recipe.init)
         check_writable(self.output)
-        if self._is_done() and world_size() == 1:  # several processes must find the same, and look together later
-            return self._found()
+        if self._is_done() and world_size() == 1:  # several processes must agree, so they check again in `_train`
+            log.info(f"{self.output} has this model already")
+            return self.output
         if self.recipe.batch_size % (world_size() * self.recipe.accumulation):
             raise UsageError(
-                f"a batch of {self.recipe.batch_size} cannot be shared out evenly to {world_size()} processes of "
-                f"{self.recipe.accumulation} parts: change --batch-size"
+                f"a batch of {self.recipe.batch_size} cannot be divided among {world_size()} processes with "
+                f"{self.recipe.accumulation} parts each: change --batch-size"
             )
         registry = TaskRegistry()
-        material = TrainingData.load(self.recipe, self.folders, drop_overlap=self.drop_overlap, registry=registry)
+        data = TrainingData.from_recipe(self.recipe, self.folders, drop_overlap=self.drop_overlap, registry=registry)
         if self.recipe.loss == "paper":
-            for supply in material.plan.sources:
-                if not supply.source.negatives.shape[2]:
-                    raise UsageError(f"the loss `paper` needs hard negatives, and {supply.source.name} has none")
+            for weighted in data.plan.sources:
+                if not weighted.source.negatives.shape[2]:
+                    raise UsageError(f"the loss `paper` needs hard negatives, and {weighted.source.name} has none")
         dev = dev_collection(self.recipe, self.folders, registry)
-        with writing(self.output), claimed(self.output):
-            return self._train(material, dev)
+        with clear_errors(self.output), self._folder.lock():
+            return self._train(data, dev)
 
-    def _found(self) -> Path:
-        log.info(f"{self.output} has this model already")
-        return self.output
+    @property
+    def _folder(self) -> RunFolder:
+        return RunFolder(self.output)
 
     def _is_done(self) -> bool:
-        """Whether the model is there; raises `UsageError` when it is another one's place."""
-        path = self.output / RECIPE_FILE
-        if self.overwrite or not path.is_file():
-            return False
-        try:
-            known = json.loads(path.read_bytes())
-            other = {key for key, value in self.recipe.resolved().items() if known["recipe"].get(key) != value}
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise OutputError(f"{path} is damaged: train again with --overwrite") from error
-        other -= {"name", "workers"}
-        if other:
-            raise UsageError(
-                f"{self.output} has a model of another recipe (it differs in {', '.join(sorted(other))}): choose "
-                "another --output, or --overwrite"
-            )
-        return True
+        return not self.overwrite and self._folder.has_model(self.recipe)
 
     def _start(self, identity: str) -> tuple[bool, Path | None]:
-        """Whether the model is there by now, and the checkpoint to continue from; others are removed."""
+        """Return whether the model is complete by now, and the checkpoint to continue from."""
         if self._is_done():
-            self._found()
+            log.info(f"{self.output} has this model already")
             return True, None
-        checkpoints = self.output / _CHECKPOINTS
         if self.overwrite or not self.resume:
-            shutil.rmtree(checkpoints, ignore_errors=True)
-        newest, useless = last_complete(checkpoints, identity)
-        for path in useless:
-            log.warning(f"{path.name} is unfinished or damaged: it is not continued from")
-            shutil.rmtree(path)
-        if newest is not None:
-            log.info(f"continuing from {newest.name}")
-        return False, newest
+            self._folder.remove_checkpoints()
+        return False, self._folder.last_checkpoint(identity)
 
-    def _train(self, material: TrainingData, dev: Collection | None) -> Path:
+    def _train(self, data: TrainingData, dev: Collection | None) -> Path:
         from accelerate.utils import broadcast_object_list, wait_for_everyone  # type: ignore[import-untyped]
         from transformers.utils import logging as transformers_logging
 
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
-        identity = f"{material.plan.fingerprint} {self.recipe.digest}"
-        found = self._start(identity) if is_first() else None  # the others wait for it as soon as they are joined
-        arguments = self._arguments()
-        done, newest = broadcast_object_list([found])[0]
+        identity = f"{data.plan.fingerprint} {self.recipe.digest}"
+        start = self._start(identity) if is_first() else None
+        arguments = self._arguments()  # joins the processes; the broadcast needs that
+        done, checkpoint = broadcast_object_list([start])[0]
         if not done:
-            self._fit(material, dev, arguments, identity, newest)
+            self._fit(data, dev, arguments, identity, checkpoint)
         wait_for_everyone()
         return self.output
 
     def _fit(
-        self, material: TrainingData, dev: Collection | None, arguments: Any, identity: str, newest: Path | None
+        self, data: TrainingData, dev: Collection | None, arguments: Any, identity: str, checkpoint: Path | None
     ) -> None:
-        """Train, from the checkpoint `newest` on, and write the model."""
+        """Train from a checkpoint, or from the start, and save the model."""
         from transformers import set_seed
 
         started = time.monotonic()
         set_seed(self.recipe.seed)
-        model = models.load(self.recipe, _texts(material))
+        model = models.load(self.recipe, data.texts())
         if self.recipe.matryoshka and max(self.recipe.matryoshka) > (model.get_embedding_dimension() or 0):
             raise UsageError(f"`matryoshka` goes up to the model's {model.get_embedding_dimension()} dimensions")
-        trainer = self._trainer(model, material, dev, arguments, identity)
-        trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+        trainer = self._trainer(model, data, dev, arguments, identity)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if is_first():
             state = trainer.state
-            done, kept = state.global_step, state.best_global_step or state.global_step
-            about = card.about(self.recipe, material, done, kept, time.monotonic() - started, state.log_history)
-            self._save(model, about)
+            best_step = state.best_global_step or state.global_step
+            seconds = time.monotonic() - started
+            facts = card.training_facts(self.recipe, data, state.global_step, best_step, seconds, state.log_history)
+            self._folder.save(model, facts)
 
     def _arguments(self) -> Any:
-        """The trainer's arguments; making them joins the processes that were started together."""
+        """Return the trainer's arguments. Their construction joins the processes of the run."""
         import torch
         from sentence_transformers import SentenceTransformerTrainingArguments
 
         from hbt_bench.training.trainer import leave_at_exit
 
         recipe, processes = self.recipe, world_size()
-        looks = recipe.dev is not None or bool(recipe.dev_share)
-        # given only where it is asked for: its name changes with transformers' next major release
+        has_dev = recipe.dev is not None or bool(recipe.dev_share)
+        # passed only if the recipe sets it: the argument is renamed in the next major release of transformers
         less_memory: dict[str, Any] = {"gradient_checkpointing": True} if recipe.gradient_checkpointing else {}
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(self.output / "runs")
         arguments = SentenceTransformerTrainingArguments(
-            output_dir=str(self.output / _CHECKPOINTS),
+            output_dir=str(self._folder.checkpoints),
             max_steps=recipe.steps,
             per_device_train_batch_size=recipe.batch_size // (processes * recipe.accumulation),
             gradient_accumulation_steps=recipe.accumulation,
@@ -173,59 +154,58 @@ class Training:
             save_strategy="steps",
             save_steps=min(recipe.save_steps, recipe.steps),
             save_total_limit=2,
-            eval_strategy="steps" if looks else "no",
-            eval_steps=min(recipe.dev_every, recipe.steps) if looks else None,
-            restore_callback_states_from_checkpoint=True,  # how long early stopping has waited
-            load_best_model_at_end=looks,
-            metric_for_best_model=f"eval_{recipe.dev_measure}" if looks else None,
-            greater_is_better=DEV_MEASURES[recipe.dev_measure] if looks else None,
+            eval_strategy="steps" if has_dev else "no",
+            eval_steps=min(recipe.dev_every, recipe.steps) if has_dev else None,
+            restore_callback_states_from_checkpoint=True,  # the patience of early stopping
+            load_best_model_at_end=has_dev,
+            metric_for_best_model=f"eval_{recipe.dev_measure}" if has_dev else None,
+            greater_is_better=DEV_MEASURES[recipe.dev_measure] if has_dev else None,
             disable_tqdm=True,
             **less_memory,
-            # on the processor, processes find one another only when they are told that it is the device
+            # without a GPU, several processes join only if the device is set to the CPU
             use_cpu=not torch.accelerator.is_available(),
-            ddp_timeout=172_800,  # one may look at the development data, or wait for another run, while others wait
+            ddp_timeout=172_800,  # the others wait while a process evaluates or waits for the lock
             ddp_backend="gloo" if processes > 1 and not torch.accelerator.is_available() else None,
         )
         if processes > 1:
             leave_at_exit()
         if arguments.n_gpu > 1:
-            log.warning(f"one of {arguments.n_gpu} GPUs is used: start with torchrun or accelerate launch to use all")
-            arguments._n_gpu = 1  # else every step would have as many batches of the plan
+            log.warning(f"training uses 1 of {arguments.n_gpu} GPUs: start it with torchrun or accelerate to use all")
+            arguments._n_gpu = 1  # else every step would take a batch of the plan for each GPU
         return arguments
 
     def _trainer(
-        self, model: SentenceTransformer, material: TrainingData, dev: Collection | None, arguments: Any, identity: str
+        self, model: SentenceTransformer, data: TrainingData, dev: Collection | None, arguments: Any, identity: str
     ) -> PlanTrainer:
         from transformers import EarlyStoppingCallback
         from transformers.trainer_callback import PrinterCallback
 
         from hbt_bench.training import losses
-        from hbt_bench.training.trainer import Bar, PlanTrainer, Watch
+        from hbt_bench.training.trainer import CheckpointGuard, PlanTrainer, StepReporter
 
-        loss = losses.build(self.recipe, model, gather=world_size() > 1)
-        watch = Watch(identity)
-        callbacks = [watch, Bar(material.plan)]
+        guard = CheckpointGuard(identity)
+        callbacks = [guard, StepReporter(data.plan)]
         if self.recipe.patience:
             callbacks.append(EarlyStoppingCallback(self.recipe.patience))
         trainer = PlanTrainer(
-            rows=self._rows(material.plan),
+            rows=self._rows(data.plan),
             model=model,
             args=arguments,
-            loss=loss,
-            evaluator=self._evaluator(model, material, dev),
+            loss=losses.build(self.recipe, model, gather=world_size() > 1),
+            evaluator=self._evaluator(model, data, dev),
             callbacks=callbacks,
         )
         trainer.remove_callback(PrinterCallback)
-        watch.trainer = trainer
+        guard.trainer = trainer
         return trainer
 
-    def _rows(self, plan: Any) -> Rows:
+    def _rows(self, plan: BatchPlan) -> Rows:
         from hbt_bench.training.trainer import Rows
 
         recipe = self.recipe
         return Rows(plan, recipe.query_prefix, recipe.passage_prefix, parallel=recipe.distillation > 0)
 
-    def _evaluator(self, model: SentenceTransformer, material: TrainingData, dev: Collection | None) -> Any:
+    def _evaluator(self, model: SentenceTransformer, data: TrainingData, dev: Collection | None) -> Any:
         from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 
         from hbt_bench.training import losses
@@ -233,34 +213,11 @@ class Training:
 
         if dev is not None:
             return CollectionEvaluator(dev, self.recipe.batch_size)
-        if material.held_out is None:
+        if data.held_out is None:
             return None
-        loss = losses.build(self.recipe, model, gather=False)  # one process looks at the development data
-        return LossEvaluator(
-            self._rows(material.held_out), SentenceTransformerDataCollator(preprocess_fn=model.preprocess), loss
-        )
-
-    def _save(self, model: SentenceTransformer, about: dict[str, Any]) -> None:
-        """Write the model beside, then move its files in place, the one that makes the folder complete last."""
-        with tempfile.TemporaryDirectory(prefix=".saving-", dir=self.output) as folder:
-            model.save(folder, create_model_card=False)
-            if (self.output / RECIPE_FILE).is_file():  # an older model's: from here on the folder is not complete
-                (self.output / RECIPE_FILE).unlink()
-                remove_model(self.output)
-            for path in sorted(Path(folder).iterdir(), key=lambda path: path.name == "modules.json"):
-                target = self.output / path.name
-                if target.is_dir():
-                    shutil.rmtree(target)
-                path.replace(target)
-        write_text(self.output / "README.md", card.readme(self.output.name, about))
-        write_text(self.output / RECIPE_FILE, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
-        shutil.rmtree(self.output / _CHECKPOINTS, ignore_errors=True)
-
-
-def _texts(material: TrainingData) -> Iterator[str]:
-    """Every training text once a source, for a tokenizer."""
-    for supply in material.plan.sources:
-        yield from supply.source.texts
+        collator = SentenceTransformerDataCollator(preprocess_fn=model.preprocess)
+        loss = losses.build(self.recipe, model, gather=False)  # only the first process evaluates
+        return LossEvaluator(self._rows(data.held_out), collator, loss)
 
 
 def _use_bf16(precision: str) -> bool:

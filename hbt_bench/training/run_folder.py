@@ -1,18 +1,29 @@
-"""The folder of a run: one run at a time has it, and what keeps a run from writing it is told in words."""
+"""The output folder of a training run: the model, the checkpoints and the lock."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import logging
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hbt_bench.distributed import is_first
-from hbt_bench.errors import HbtBenchError, ModelError
-from hbt_bench.files import output_error
+from hbt_bench.errors import HbtBenchError, ModelError, OutputError, UsageError
+from hbt_bench.files import output_error, write_text
+from hbt_bench.identity.checkpoint import RECIPE_FILE
+from hbt_bench.training import card
+from hbt_bench.training.checkpoints import last_complete
+from hbt_bench.training.recipe import NEUTRAL_FIELDS, Recipe
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 log = logging.getLogger(__name__)
 
@@ -24,43 +35,115 @@ _MODEL_FILE = re.compile(
 _UNWRITABLE = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT)
 
 
-@contextlib.contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Keep `folder` to this run while the block lasts; where another run has it, say so and wait for its end.
+@dataclass(frozen=True)
+class RunFolder:
+    """The output folder of a training run. A folder with a recipe file has a complete model."""
 
-    Of processes started together the first does so for all. A run that dies loses its claim.
-    """
-    from filelock import FileLock, Timeout
+    path: Path
 
-    if not is_first():
-        yield
-        return
-    lock = FileLock(folder / _LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info(f"another run trains into {folder}: waiting for its end")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            (folder / _LOCK).unlink(missing_ok=True)  # who waits for it makes a new one
-        lock.release()
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints, removed when the model is complete."""
+        return self.path / "checkpoints"
 
+    def has_model(self, recipe: Recipe) -> bool:
+        """Return whether the folder has the complete model of a recipe.
 
-def remove_model(folder: Path) -> None:
-    """Take away the files of an older model, of which a new one may have fewer."""
-    for path in folder.iterdir():
-        if path.is_dir() and _MODULE.match(path.name):
+        Raises `UsageError` if it has the model of another recipe, and `OutputError` if the recipe file is damaged.
+        """
+        path = self.path / RECIPE_FILE
+        if not path.is_file():
+            return False
+        try:
+            saved = json.loads(path.read_bytes())["recipe"]
+            different = {key for key, value in recipe.resolved().items() if saved.get(key) != value} - NEUTRAL_FIELDS
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise OutputError(f"{path} is damaged: train again with --overwrite") from error
+        if different:
+            raise UsageError(
+                f"{self.path} has a model of another recipe (it differs in {', '.join(sorted(different))}): choose "
+                "another --output, or --overwrite"
+            )
+        return True
+
+    def last_checkpoint(self, identity: str) -> Path | None:
+        """Return the checkpoint from which the run `identity` continues, None to start anew; remove unusable ones.
+
+        Raises `ModelError` if a checkpoint belongs to another run.
+        """
+        newest, unusable = last_complete(self.checkpoints, identity)
+        for path in unusable:
+            log.warning(f"{path.name} is unfinished or damaged: training does not continue from it")
             shutil.rmtree(path)
-        elif path.is_file() and _MODEL_FILE.match(path.name):
-            path.unlink()
+        if newest is not None:
+            log.info(f"continuing from {newest.name}")
+        return newest
+
+    def remove_checkpoints(self) -> None:
+        """Remove all checkpoints."""
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Lock the folder while the block lasts; if another run has the lock, wait for its end.
+
+        The first process takes the lock for all processes of a run. If a run dies, its lock is free.
+        """
+        from filelock import FileLock, Timeout
+
+        if not is_first():
+            yield
+            return
+        lock = FileLock(self.path / _LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info(f"another run trains into {self.path}: waiting for its end")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                (self.path / _LOCK).unlink(missing_ok=True)  # a waiting run makes a new file
+            lock.release()
+
+    def save(self, model: SentenceTransformer, facts: dict[str, Any]) -> None:
+        """Save a model with its card and recipe file, and remove the checkpoints.
+
+        1. Write the model into a temporary folder.
+        2. Remove the recipe file of an older model, so that a kill from here on leaves no complete model.
+        3. Move the new files into the folder.
+        4. Write the card, then the recipe file.
+        """
+        with tempfile.TemporaryDirectory(prefix=".saving-", dir=self.path) as folder:
+            model.save(folder, create_model_card=False)
+            if (self.path / RECIPE_FILE).is_file():
+                (self.path / RECIPE_FILE).unlink()
+                self._remove_model()
+            for path in sorted(Path(folder).iterdir(), key=lambda path: path.name == "modules.json"):
+                target = self.path / path.name
+                if target.is_dir():
+                    shutil.rmtree(target)
+                path.replace(target)
+        write_text(self.path / "README.md", card.readme(self.path.name, facts))
+        write_text(self.path / RECIPE_FILE, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        self.remove_checkpoints()
+
+    def _remove_model(self) -> None:
+        """Remove the files of an older model, which can have files that the new model lacks."""
+        for path in self.path.iterdir():
+            if path.is_dir() and _MODULE.match(path.name):
+                shutil.rmtree(path)
+            elif path.is_file() and _MODEL_FILE.match(path.name):
+                path.unlink()
 
 
 @contextlib.contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Put a full disk and a full memory in words, which the libraries tell by errors of many kinds."""
+def clear_errors(folder: Path) -> Iterator[None]:
+    """Raise `OutputError` for a full or read-only disk and `ModelError` for a full memory.
+
+    The libraries report both with errors of many types, which this matches by number and text.
+    """
     try:
         yield
     except HbtBenchError:

@@ -1,7 +1,7 @@
-"""The training loop: sentence-transformers' trainer, fed with the batches of a plan.
+"""The training loop: the trainer of sentence-transformers with the batches of a plan.
 
-The global batch is the plan's; processes and accumulated parts take consecutive slices of it, so that all of them
-work on the same kind of batch and the same language pair. The run is one epoch of as many steps as the plan has.
+Processes and accumulated parts take consecutive slices of each batch of the plan, so all of them work on the same type
+of batch and the same language pair. The run is one epoch with as many steps as the plan.
 """
 
 from __future__ import annotations
@@ -27,48 +27,52 @@ from hbt_bench.training.plan import Batch, BatchPlan
 
 
 class Rows(Dataset[dict[str, str]]):
-    """The rows of all batches in order, as texts with their prefixes."""
+    """The rows of all batches of a plan in order, as texts with their prefixes.
+
+    For example, with batches of 100, ``rows[250]["query"]`` is the query in row 50 of the batch of step 2. With
+    `parallel`, rows have the parallel query too.
+    """
 
     def __init__(self, plan: BatchPlan, query_prefix: str, passage_prefix: str, *, parallel: bool) -> None:
         self.plan = plan
         self._prefixes = query_prefix, passage_prefix
         self._parallel = parallel
-        self._negatives = max(supply.source.negatives.shape[2] for supply in plan.sources)
+        self._negatives = max(weighted.source.negatives.shape[2] for weighted in plan.sources)
 
     def __len__(self) -> int:
         return self.plan.steps * self.plan.batch_size
 
     @property
     def columns(self) -> list[str]:
-        """The texts of a row, in the order in which losses take them."""
+        """The keys of a row, in the order that losses expect."""
         negatives = [f"negative{number}" for number in range(self._negatives)]
         return ["query", "passage", *negatives, *(["parallel"] if self._parallel else [])]
 
     def __getitem__(self, row: int) -> dict[str, str]:
-        """One row: query, passage, hard negatives, and the parallel query if it is asked for."""
-        step, place = divmod(row, self.plan.batch_size)
+        """Return the texts of a row by column."""
+        step, index = divmod(row, self.plan.batch_size)
         batch = self._batch(step)
         query, passage = self._prefixes
         texts = batch.source.texts
-        found = {
-            "query": query + texts[batch.queries[place]],
-            "passage": passage + texts[batch.passages[place]],
+        columns = {
+            "query": query + texts[batch.queries[index]],
+            "passage": passage + texts[batch.passages[index]],
         }
-        for number, text in enumerate(batch.negatives[place]):
-            found[f"negative{number}"] = passage + texts[text]
+        for number, text in enumerate(batch.negatives[index]):
+            columns[f"negative{number}"] = passage + texts[text]
         if self._parallel:
-            found["parallel"] = query + texts[batch.parallel[place]]
-        return found
+            columns["parallel"] = query + texts[batch.parallel[index]]
+        return columns
 
     def _batch(self, step: int) -> Batch:
-        known: Batch | None = getattr(self, "_last", None)
-        if known is None or known.step != step:
-            known = self._last = self.plan.batch_at(step)
-        return known
+        batch: Batch | None = getattr(self, "_last", None)
+        if batch is None or batch.step != step:
+            batch = self._last = self.plan.batch_at(step)
+        return batch
 
 
 class Slices:
-    """A batch sampler of consecutive rows; picklable, and skipped through in no time when a run is resumed."""
+    """A batch sampler of consecutive rows. It can be pickled, and a resumed run skips through it without delay."""
 
     def __init__(self, rows: int, size: int) -> None:
         self.batch_size = size
@@ -79,11 +83,14 @@ class Slices:
         return self._count
 
     def __iter__(self) -> Iterator[list[int]]:
-        return (list(range(at * self.batch_size, (at + 1) * self.batch_size)) for at in range(self._count))
+        return (
+            list(range(start, start + self.batch_size))
+            for start in range(0, self._count * self.batch_size, self.batch_size)
+        )
 
 
 class PlanTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
-    """A trainer whose loader hands out the rows of a plan in order, and that stops when the loss is no number."""
+    """A trainer on the rows of a plan, in order. It stops if the loss or a weight is NaN or infinite."""
 
     def __init__(self, rows: Rows, **arguments: Any) -> None:
         self.rows = rows
@@ -91,7 +98,7 @@ class PlanTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         super().__init__(**arguments)
 
     def get_train_dataloader(self) -> DataLoader[dict[str, str]]:
-        """The plan's rows, sliced for every process and accumulated part."""
+        """Return the rows of the plan, sliced for every process and accumulated part."""
         self.accelerator.even_batches = False
         loader = DataLoader(
             self.rows,
@@ -104,14 +111,17 @@ class PlanTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         return self._train_dataloader  # type: ignore[no-any-return]
 
     def compute_loss(self, *arguments: Any, **options: Any) -> Any:
-        """The loss; whether it is a number is remembered on the device and read when the device waits anyway."""
+        """Return the loss, and record on the device whether it is finite.
+
+        `check_loss` reads the record when the device waits anyway.
+        """
         loss = super().compute_loss(*arguments, **options)
         value = (loss[0] if isinstance(loss, tuple) else loss).detach()
         self._finite = torch.isfinite(value) if self._finite is None else self._finite & torch.isfinite(value)
         return loss
 
     def check_loss(self) -> None:
-        """Raise `ModelError` when a loss since the last check was NaN or infinite."""
+        """Raise `ModelError` if a loss since the last check is NaN or infinite."""
         if self._finite is not None and not bool(self._finite):
             raise ModelError(
                 f"the loss became NaN or infinite at or before step {self.state.global_step}: lower the learning rate "
@@ -120,26 +130,26 @@ class PlanTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         self._finite = None
 
     def check_weights(self) -> None:
-        """Raise `ModelError` when a weight is NaN or infinite, before it is saved."""
-        if not all(bool(torch.isfinite(part).all()) for part in self.model.parameters()):
+        """Raise `ModelError` if a weight is NaN or infinite."""
+        if not all(bool(torch.isfinite(weights).all()) for weights in self.model.parameters()):
             raise ModelError(
                 f"the weights became NaN or infinite at or before step {self.state.global_step}: lower the learning "
                 "rate; the last checkpoint before it is kept"
             )
 
     def create_model_card(self, *arguments: Any, **options: Any) -> None:
-        """Nothing: the card is written once, at the end, from the recipe."""
+        """Do nothing: the card is written once, at the end, from the recipe."""
 
 
-class Watch(TrainerCallback):  # type: ignore[misc]
-    """Looks at the loss before anything is logged or saved, and marks checkpoints that are complete."""
+class CheckpointGuard(TrainerCallback):  # type: ignore[misc]
+    """Check the loss and the weights before they are logged or saved, and mark complete checkpoints."""
 
     def __init__(self, identity: str) -> None:
         self.identity = identity
         self.trainer: PlanTrainer | None = None
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
-        """Check the loss when this step is logged, evaluated or saved, and at the last."""
+        """Check the loss if this step is logged, evaluated, saved or the last, and the weights if it is saved."""
         if control.should_log or control.should_save or control.should_evaluate or state.global_step >= state.max_steps:
             assert self.trainer is not None
             self.trainer.check_loss()
@@ -148,33 +158,33 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             self.trainer.check_weights()
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
-        """Mark the checkpoint, whose files are all there now."""
+        """Mark the checkpoint, when all processes have written their files."""
         assert self.trainer is not None
-        self.trainer.accelerator.wait_for_everyone()  # each process writes the state of its random numbers
+        self.trainer.accelerator.wait_for_everyone()  # each process writes its random state
         if is_first():
             checkpoints.mark(Path(args.output_dir, f"checkpoint-{state.global_step}"), self.identity)
 
 
-class Bar(TrainerCallback):  # type: ignore[misc]
-    """Sends each step's loss to the receiver of progress, and the shares of the batch types so far."""
+class StepReporter(TrainerCallback):  # type: ignore[misc]
+    """Report the progress of each step, with the loss and the shares of the batch types so far."""
 
     def __init__(self, plan: BatchPlan) -> None:
-        self._kinds: Counter[str] = Counter()
+        self._types: Counter[str] = Counter()
         self._plan = plan
         self._loss = ""
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any
     ) -> None:
-        """Count the steps that an interrupted run has done."""
-        self._kinds.update(self._plan.type_at(step) for step in range(state.global_step))
+        """Count the steps that an interrupted run finished."""
+        self._types.update(self._plan.type_at(step) for step in range(state.global_step))
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
-        """Advance by a step."""
+        """Report a step."""
         if is_first():
-            self._kinds[self._plan.type_at(state.global_step - 1)] += 1
-            total = self._kinds.total()
-            shares = " ".join(f"{kind} {count / total:.0%}" for kind, count in sorted(self._kinds.items()))
+            self._types[self._plan.type_at(state.global_step - 1)] += 1
+            total = self._types.total()
+            shares = " ".join(f"{batch_type} {count / total:.0%}" for batch_type, count in sorted(self._types.items()))
             progress("training", state.global_step, state.max_steps, f"{self._loss}{shares}")
 
     def on_log(
@@ -185,16 +195,16 @@ class Bar(TrainerCallback):  # type: ignore[misc]
         logs: dict[str, float] | None = None,
         **rest: Any,
     ) -> None:
-        """Remember the loss for the next steps' line."""
+        """Keep the loss for the reports of the next steps."""
         if logs and "loss" in logs:
             self._loss = f"loss {logs['loss']:.3f}, "
 
 
 @functools.cache
 def leave_at_exit() -> None:
-    """Leave the group of processes when Python ends, as its threads may abort a process that ends with them.
+    """Leave the process group when Python exits, because threads of the group can abort the exit.
 
-    Not before, as the libraries keep the group for the next training of these processes.
+    It cannot be earlier: the libraries keep the group for the next training of these processes.
     """
     atexit.register(_leave)
 
@@ -202,4 +212,4 @@ def leave_at_exit() -> None:
 def _leave() -> None:
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-        gc.collect()  # a model that was trained keeps the group, and itself by a circle
+        gc.collect()  # a trained model holds the group in a reference cycle
