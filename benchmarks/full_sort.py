@@ -30,7 +30,7 @@ def main() -> int:
     options = parser.parse_args()
     collection = TaskRegistry().specs[options.collection].load(data_dir=options.data_dir)
     encoder = encoder_for(collection, options.vectors)
-    scorer = DenseScorer.of(collection, MtebEncoder(encoder, None, {"batch_size": 512}))  # type: ignore[arg-type]
+    scorer = DenseScorer.from_collection(collection, MtebEncoder(encoder, None, {"batch_size": 512}))  # type: ignore[arg-type]
     ranks, _ = rank(collection, scorer, confidences=False)
     bias = Bias(collection, ranks)
 

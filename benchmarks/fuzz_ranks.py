@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 
 from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.errors import DataError, ModelError
+from hbt_bench.identity.task_name import MODES
 from hbt_bench.measures.ranking import Ranking
 from hbt_bench.ranking import blocks as blocking
 from hbt_bench.ranking import ranks as engine
-from hbt_bench.ranking.kernels import DeviceKernel, HostKernel, Kernel
+from hbt_bench.ranking.blocks import DeviceKernel, HostKernel, Kernel
 from hbt_bench.ranking.ranks import TOP_K, Ranks, rank
-from hbt_bench.ranking.subsets import MODES, SubsetQrels, judged_subsets
+from hbt_bench.ranking.subsets import SubsetQrels, judged_subsets
 
 LANGUAGES = ("ar", "de", "en", "zh")
 #: Ids of these begin alike, run right to left, compose, or lie outside the basic plane.
@@ -259,7 +260,7 @@ def _check_measures(case: Case, collection: Collection, ranks: Ranks, seen: Coun
                 run[name] = {ids[column]: float(scores[row, column]) for column in kept}
     theirs = pytrec_eval.RelevanceEvaluator(qrels, TREC_EVAL).evaluate(run)
     for subset, judged in parts:
-        ours = by_trec_eval_names(Ranking.of(collection, ranks, judged))
+        ours = by_trec_eval_names(Ranking.from_ranks(collection, ranks, judged))
         for place, row in enumerate(judged.rows):
             expected = theirs[f"{subset}/{row}"]
             for measure, values in ours.items():

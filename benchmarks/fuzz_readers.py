@@ -32,7 +32,7 @@ from hbt_bench.data.records import read_rows
 from hbt_bench.errors import HbtBenchError, OutputError
 from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.measures.registry import MEASURES
-from hbt_bench.ranking.store import EmbeddingStore, _head
+from hbt_bench.ranking.store import EmbeddingStore, _header
 from hbt_bench.reports import card
 from hbt_bench.results.ranks_file import StoredRanks
 from hbt_bench.results.result import Result
@@ -204,7 +204,7 @@ READERS: Mapping[str, Reader] = {
         "comparison.json", (json.dumps(_FINDINGS).encode(),), lambda path: StudyResult.read(path.read_bytes())
     ),
     "transformers configuration": Reader("config.json", (b'{"architectures": ["BertModel"]}',), _read_plain_config),
-    "stored vectors": Reader("v.safetensors", (_head(_VECTORS) + _VECTORS.tobytes(),), _read_vectors),
+    "stored vectors": Reader("v.safetensors", (_header(_VECTORS) + _VECTORS.tobytes(),), _read_vectors),
 }
 
 

@@ -56,7 +56,7 @@ class Ours:
     def __init__(self, collection: Collection, encoder: PrecomputedEncoder, metadata: Any) -> None:
         self.collection = collection
         self.encoder = MtebEncoder(encoder, metadata, _ENCODE)
-        self.scorer = DenseScorer.of(collection, self.encoder)
+        self.scorer = DenseScorer.from_collection(collection, self.encoder)
         found: tuple[Ranks, Confidences | None] = rank(collection, self.scorer)
         self.ranks, self.confidences = found
         self.place = {document.id: column for column, document in enumerate(collection.documents)}

@@ -92,7 +92,7 @@ def _ranks(spec: TaskSpec, collection: Collection, encoder: PrecomputedEncoder) 
     judged = [judged for mode in MODES for judged in shared.judged(mode).values()]
 
     def step() -> Scores:
-        scorer = DenseScorer.of(collection, MtebEncoder(encoder, metadata, _ENCODE))
+        scorer = DenseScorer.from_collection(collection, MtebEncoder(encoder, metadata, _ENCODE))
         ranks, _ = rank(collection, scorer, confidences=False)
         return {
             one.subset.name: retrieval_scores(Ranking.from_ranks(collection, ranks, one), one.subset.mode)

@@ -35,7 +35,7 @@ Scores = dict[str, float]
 def ours(collection: Collection, scorer: DenseScorer) -> Scores:
     """Exact ranks, and the measures from them."""
     ranks, _ = rank(collection, scorer, confidences=False)
-    rankings = [Ranking.of(collection, ranks, judged) for judged in judged_subsets(collection, "multi")]
+    rankings = [Ranking.from_ranks(collection, ranks, judged) for judged in judged_subsets(collection, "multi")]
     values = {
         "AP": [one.average_precision() for one in rankings],
         "nDCG@10": [one.ndcg(10) for one in rankings],
@@ -128,7 +128,7 @@ def main() -> None:
     assert spec is not None
     collection = spec.load(options.languages.split(","), options.data_dir)
     encoder: Any = MtebEncoder(encoder_for(collection, options.vectors), None, {"batch_size": 512})  # type: ignore[arg-type]
-    scorer = DenseScorer.of(collection, encoder)
+    scorer = DenseScorer.from_collection(collection, encoder)
     absent = [name for name, (_, module) in PARTS.items() if module and not find_spec(module)]
     seconds: dict[str, list[float]] = {name: [] for name in PARTS if name not in absent}
     scores: dict[str, Scores] = {}

@@ -64,7 +64,9 @@ def plain(rows: Rows, model: Any, loss: Any, given: Any) -> Any:
 def throughput(source: ParallelText, init: str, batch: int, steps: int, rounds: int, gpu: bool = False) -> list[object]:
     """Steps a second of both, in alternation."""
     recipe = Recipe(init=init, guard=())
-    plan = BatchPlan((WeightedSource(source, 1.0, BatchMix.from_strategy("hybrid", 0.5, "one", source)),), batch, steps, 0)
+    plan = BatchPlan(
+        (WeightedSource(source, 1.0, BatchMix.from_strategy("hybrid", 0.5, "one", source)),), batch, steps, 0
+    )
     rows = Rows(plan, recipe.query_prefix, recipe.passage_prefix, parallel=False)
     found: dict[str, list[tuple[float, float]]] = {"plain": [], "plan": []}
     for turn in range(rounds + 1):
@@ -105,7 +107,9 @@ def growth(languages: int, items: int = 2000, batches: int = 200) -> list[object
     gc.collect()
     tracemalloc.start()
     start = time.perf_counter()
-    plan = BatchPlan((WeightedSource(source, 1.0, BatchMix.from_strategy("hybrid", 0.5, "one", source)),), 128, 100_000, 0)
+    plan = BatchPlan(
+        (WeightedSource(source, 1.0, BatchMix.from_strategy("hybrid", 0.5, "one", source)),), 128, 100_000, 0
+    )
     plan.batch_at(0)
     started = time.perf_counter() - start
     tracemalloc.stop()

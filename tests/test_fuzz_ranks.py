@@ -1,4 +1,4 @@
-"""The engine on random small collections, and what must not change its ranks; benchmarks/fuzz_ranks.py has the rest."""
+"""Check the engine on random small collections, and that equivalent inputs give equal ranks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SEEDS = st.integers(0, 2**31)
 FEW = settings(max_examples=40, deadline=None)
 
 
-def test_four_hundred_cases():
+def test_random_cases_equal_sort_and_trec_eval():
     seen = Counter()
     for number in range(400):
         check(number, seen)
@@ -31,7 +31,7 @@ def test_four_hundred_cases():
     assert all(seen[f"refused: {wrong}"] for wrong in ("NaN", "shape", "document id", "query id", "own"))
 
 
-def test_a_querys_own_text_does_not_tie_with_a_score_of_minus_infinity():
+def test_hidden_copy_does_not_tie_with_infinity():
     documents = [Document(name, "en", name) for name in ("a", "b", "z")]
     collection = Collection.from_records("c", [Query("z", "en", "z", "1")], documents, {"z": {"a": 1}}, own_copies=True)
     ranks, _ = rank(collection, Matrix(np.array([[-np.inf, 1, 5]], np.float32)))  # "z" is greater than "a"
@@ -39,7 +39,7 @@ def test_a_querys_own_text_does_not_tie_with_a_score_of_minus_infinity():
 
 
 def by_id(collection, values):
-    """The ranks of each judged pair, by the ids of its query and document."""
+    """Return the rank of each judged pair, by the ids of its query and document."""
     return {
         (collection.queries[query].id, collection.documents[document].id): int(value)
         for query, document, value in zip(collection.qrels.queries, collection.qrels.documents, values, strict=True)
@@ -47,7 +47,7 @@ def by_id(collection, values):
 
 
 def columns_of(case, collection):
-    """The scores of a case, by query and document id."""
+    """Return the scores of a case, by query and document id."""
     return {
         (query.id, document.id): case.scores[row, column]
         for row, query in enumerate(collection.queries)
@@ -56,19 +56,21 @@ def columns_of(case, collection):
 
 
 def scored(collection, scores):
-    """A scorer of `collection` that gives each pair of ids its score."""
+    """Return a scorer of the collection with a score for each pair of ids."""
     return Matrix(
         np.array([[scores[query.id, document.id] for document in collection.documents] for query in collection.queries])
     )
 
 
 def average_precision(collection, ranks, language):
-    return Ranking.from_ranks(collection, ranks, SubsetQrels.of(collection, Subset(language, None))).average_precision()
+    return Ranking.from_ranks(
+        collection, ranks, SubsetQrels.from_collection(collection, Subset(language, None))
+    ).average_precision()
 
 
 @FEW
 @given(SEEDS)
-def test_an_irrelevant_document_never_raises_average_precision(seed):
+def test_irrelevant_document_never_raises_average_precision(seed):
     case, chance = Case.draw(seed), np.random.default_rng(seed)
     collection = case.collection()
     before, _ = rank(collection, Matrix(case.scores), confidences=False)
@@ -89,24 +91,24 @@ def test_an_irrelevant_document_never_raises_average_precision(seed):
 
 @FEW
 @given(SEEDS, st.integers(-20, 20), st.sampled_from([1, 2, 0.25]))
-def test_adding_to_all_scores_or_doubling_them_changes_nothing(seed, constant, factor):
+def test_scaled_and_shifted_scores_give_equal_ranks(seed, constant, factor):
     case, chance = Case.draw(seed), np.random.default_rng(seed)
     collection = case.collection()
     scores = (chance.integers(-64, 64, case.scores.shape) / 16).astype(np.float32)  # sums of these are exact
     moved = scores * np.float32(factor) + np.float32(constant)
     assert ((moved.astype(np.float64) - constant) / factor == scores).all()
-    before, after = (rank(collection, Matrix(one), confidences=False)[0] for one in (scores, moved))
+    before, after = (rank(collection, Matrix(matrix), confidences=False)[0] for matrix in (scores, moved))
     for name in ("pool", "block", "top"):
         assert np.array_equal(getattr(before, name), getattr(after, name))
 
 
 @FEW
 @given(SEEDS)
-def test_the_order_of_documents_and_queries_changes_nothing(seed):
+def test_order_of_records_changes_nothing(seed):
     case, chance = Case.draw(seed), np.random.default_rng(seed)
     collection = case.collection()
-    documents = [case.documents[place] for place in chance.permutation(len(case.documents))]
-    queries = [case.queries[place] for place in chance.permutation(len(case.queries))]
+    documents = [case.documents[index] for index in chance.permutation(len(case.documents))]
+    queries = [case.queries[index] for index in chance.permutation(len(case.queries))]
     other = Collection.from_records("c", queries, documents, case.relevant, own_copies=case.own_copies)
     before, _ = rank(collection, Matrix(case.scores), confidences=False)
     after, _ = rank(other, scored(other, columns_of(case, collection)), confidences=False)
@@ -124,7 +126,7 @@ def test_the_order_of_documents_and_queries_changes_nothing(seed):
 
 @FEW
 @given(SEEDS, st.integers(1, 300), st.integers(1, 60))
-def test_the_size_of_blocks_changes_nothing(seed, state_bytes, scores_a_block):
+def test_size_of_blocks_changes_nothing(seed, state_bytes, scores_a_block):
     case = Case.draw(seed)
     collection = case.collection()
     before, sure = rank(collection, Matrix(case.scores))
@@ -138,17 +140,17 @@ def test_the_size_of_blocks_changes_nothing(seed, state_bytes, scores_a_block):
         assert np.array_equal(getattr(sure, name), getattr(still, name), equal_nan=True)
 
 
-def test_infinite_scores_are_ranked_and_have_no_spread():
+def test_infinite_scores_have_ranks_and_no_spread():
     documents = [Document(f"d{number}", "en", str(number)) for number in range(4)]
     queries = [Query("q1", "en", "a", "1"), Query("q2", "en", "b", "2")]
     collection = Collection.from_records("c", queries, documents, {"q1": {"d0": 1}, "q2": {"d0": 1}})
     scores = np.array([[1, np.inf, 0, -1], [3, 2, 1, 0]], dtype=np.float32)
     ranks, confidences = rank(collection, Matrix(scores))
     assert ranks.pool.tolist() == [2, 1]
-    judged = SubsetQrels.of(collection, Subset("en", None))
-    found = mteb_scores(Ranking.from_ranks(collection, ranks, judged), judged, confidences, collection)
-    assert np.isfinite(found["nauc_ndcg_at_10_max"])
-    assert np.isnan(found["nauc_ndcg_at_10_std"])  # a sort would take a NaN for the highest confidence
+    judged = SubsetQrels.from_collection(collection, Subset("en", None))
+    results = mteb_scores(Ranking.from_ranks(collection, ranks, judged), judged, confidences, collection)
+    assert np.isfinite(results["nauc_ndcg_at_10_max"])
+    assert np.isnan(results["nauc_ndcg_at_10_std"])  # a sort would take a NaN for the highest confidence
 
 
 def test_confidences_of_a_long_ranking():
@@ -157,15 +159,15 @@ def test_confidences_of_a_long_ranking():
     queries = [Query(f"q{number}", "en", "a", str(number)) for number in range(5)]
     collection = Collection.from_records("c", queries, documents, {query.id: {"d0": 1} for query in queries})
     scores = chance.standard_normal((5, 1200)).astype(np.float32)
-    _, found = rank(collection, Matrix(scores))
+    _, confidences = rank(collection, Matrix(scores))
     best = np.sort(scores.astype(np.float64), axis=1)[:, ::-1]
-    for place in (0, 1):
-        assert found.highest[:, place].tolist() == best[:, 0].tolist()
-        np.testing.assert_allclose(found.margin[:, place], best[:, 0] - best[:, 1], rtol=1e-6)
-        np.testing.assert_allclose(found.spread[:, place], best[:, :1000].std(axis=1), rtol=1e-9)
+    for index in (0, 1):
+        assert confidences.highest[:, index].tolist() == best[:, 0].tolist()
+        np.testing.assert_allclose(confidences.margin[:, index], best[:, 0] - best[:, 1], rtol=1e-6)
+        np.testing.assert_allclose(confidences.spread[:, index], best[:, :1000].std(axis=1), rtol=1e-9)
 
 
-def test_the_only_document_of_a_language_when_questions_are_documents():
+def test_only_document_of_a_language_with_copies():
     documents = [Document("en-1", "en", "one")]
     collection = Collection.from_records(
         "c", [Query("de-1", "de", "eins", "1")], documents, {"de-1": {"en-1": 1}}, own_copies=True

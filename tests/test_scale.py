@@ -1,4 +1,4 @@
-"""What docs/scale.md and the benchmarks promise to run."""
+"""Check that the scripts of docs/scale.md and of the benchmarks run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _benchmarks(monkeypatch):
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "docs" / "slurm").glob("*.sbatch")), ids=lambda path: path.name)
-def test_slurm_scripts_are_shell_and_run_commands_that_exist(script):
+def test_slurm_scripts_run_existing_commands(script):
     assert subprocess.run(["bash", "-n", str(script)], check=False).returncode == 0
     text = script.read_text()
     command = text[text.rindex("-m hbt_bench") :].split()
@@ -29,7 +29,7 @@ def test_slurm_scripts_are_shell_and_run_commands_that_exist(script):
 
 
 @pytest.mark.usefixtures("_benchmarks")
-def test_the_exponent_of_a_power_is_its_power():
+def test_exponent_of_a_power_law():
     from growth import exponent
 
     sizes = [10, 100, 1000, 10_000, 100_000]
@@ -39,7 +39,7 @@ def test_the_exponent_of_a_power_is_its_power():
 
 
 @pytest.mark.usefixtures("_benchmarks")
-def test_made_collections_have_a_relevant_document_in_every_language():
+def test_made_collections_are_parallel():
     from growth import collection_of
 
     collection = collection_of(60, 90, 3)
@@ -50,7 +50,7 @@ def test_made_collections_have_a_relevant_document_in_every_language():
 
 @pytest.mark.usefixtures("_benchmarks")
 def test_tools_agree_on_made_vectors(monkeypatch):
-    """Ours and pytrec_eval's AP, nDCG and RR are the same."""
+    """AP, nDCG and RR of hbt-bench and pytrec_eval are equal."""
     import tools
     from growth import Cosine, collection_of
 
@@ -63,10 +63,10 @@ def test_tools_agree_on_made_vectors(monkeypatch):
 
 
 @pytest.mark.usefixtures("_benchmarks")
-def test_the_gpu_benchmark_runs_in_a_tiny_form_on_the_processor(capsys):
+def test_gpu_benchmark_runs_on_the_processor(capsys):
     import gpu
 
-    found = gpu.main(["--tiny"])
-    assert found["texts"] > 100
-    assert 0 < found["pass"] < found["evaluation"]
+    figures = gpu.main(["--tiny"])
+    assert figures["texts"] > 100
+    assert 0 < figures["pass"] < figures["evaluation"]
     assert "share of our pass in the evaluation" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Stored vectors: given back exactly for the same request, and for no other; damage is a miss."""
+"""Check stored vectors: exact for the same request, a miss for any other request or a damaged file."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ def files(store):
     return sorted(path for path in store.folder.rglob("*") if path.is_file())
 
 
-def test_nothing_is_stored_at_first(store):
+def test_empty_store_is_a_miss(store):
     assert store.get(*KEY) is None
     assert not store.folder.exists()
 
 
-def test_round_trip(store):
+def test_stored_vectors_are_read_unchanged(store):
     store.put(*KEY, VECTORS)
-    found = EmbeddingStore(store.folder, store.identity).get(*KEY)
-    assert found.dtype == np.float32
-    assert found.tobytes() == VECTORS.tobytes()
-    assert found.shape == (3, 2)
-    found[0, 0] = 7  # a caller may change what it gets
+    vectors = EmbeddingStore(store.folder, store.identity).get(*KEY)
+    assert vectors.dtype == np.float32
+    assert vectors.tobytes() == VECTORS.tobytes()
+    assert vectors.shape == (3, 2)
+    vectors[0, 0] = 7  # a caller may change its copy
     assert store.get(*KEY)[0, 0] == 1.5
     store.put(*KEY, VECTORS.astype(np.float64))
     assert store.get(*KEY).tobytes() == VECTORS.tobytes()
 
 
-def test_one_file_a_chunk_and_nothing_beside_it(store):
+def test_single_file_per_chunk(store):
     store.put(*KEY, VECTORS)
     store.put(*KEY, VECTORS)
     assert [path.suffix for path in files(store)] == [".safetensors"]
 
 
-def test_any_reader_of_safetensors_reads_a_file(store):
+def test_safetensors_reads_a_file(store):
     from safetensors.numpy import load_file
 
     store.put(*KEY, VECTORS)
@@ -60,7 +60,7 @@ def test_any_reader_of_safetensors_reads_a_file(store):
     assert isinstance(store.get(*KEY), np.memmap)
 
 
-def test_a_claim_is_one_runs_until_it_has_stored(store):
+def test_claim_excludes_other_runs_until_stored(store):
     other = EmbeddingStore(store.folder, store.identity)
     with store.claim(*KEY, wait=False) as first, other.claim(*KEY, wait=False) as second:
         assert (first, second) == (True, False)
@@ -72,15 +72,15 @@ def test_a_claim_is_one_runs_until_it_has_stored(store):
     assert [path.suffix for path in files(store)] == [".safetensors"]
 
 
-def test_a_claim_ends_with_the_error_of_who_has_it(store):
+def test_claim_ends_with_an_error(store):
     with pytest.raises(ZeroDivisionError), store.claim(*KEY, wait=False):
         raise ZeroDivisionError
     with store.claim(*KEY, wait=False) as free:
         assert free
 
 
-def test_two_runs_at_once_share_the_chunks(store):
-    """Each chunk is encoded once by one of them, and both get all; one that fails leaves its chunk to the other."""
+def test_concurrent_runs_share_chunks(store):
+    """Each chunk is encoded once and every run gets it; a run that fails leaves its chunk to the others."""
     chunks = [Chunk("query", "en", (f"text {number}",)) for number in range(12)]
     encoded, failed = [], []
 
@@ -101,9 +101,9 @@ def test_two_runs_at_once_share_the_chunks(store):
 
     with ThreadPoolExecutor(3) as threads:
         results = list(threads.map(run, range(3)))
-    assert sum(found is None for found in results) == 1
-    for found in results:
-        assert found is None or [vectors[0, 0] for vectors in found] == list(range(12))
+    assert sum(arrays is None for arrays in results) == 1
+    for arrays in results:
+        assert arrays is None or [vectors[0, 0] for vectors in arrays] == list(range(12))
     assert sorted(encoded) == sorted(chunk.texts for chunk in chunks)
 
 
@@ -119,7 +119,7 @@ def test_vectors_in_use_are_not_removed(store):
     assert store.get(*KEY) is None
 
 
-def test_a_later_put_wins(store):
+def test_later_put_replaces_vectors(store):
     store.put(*KEY, VECTORS)
     store.put(*KEY, -VECTORS)
     assert (store.get(*KEY) == -VECTORS).all()
@@ -140,50 +140,50 @@ def test_a_later_put_wins(store):
         (TEXTS, "queryd", "e"),
     ],
 )
-def test_a_miss_for_any_other_request(store, request_):
+def test_other_request_is_a_miss(store, request_):
     store.put(*KEY, VECTORS)
     assert store.get(*request_) is None
 
 
 @pytest.mark.parametrize("identity", ["local/a@2|none", "local/b@1|none", "local/a@1|5f3a0c11", "local/a@1", ""])
-def test_a_miss_for_another_model_or_prompt(store, identity):
+def test_other_model_or_prompt_is_a_miss(store, identity):
     store.put(*KEY, VECTORS)
     assert EmbeddingStore(store.folder, identity).get(*KEY) is None
 
 
-def test_roles_are_kept_apart(store):
+def test_roles_have_separate_vectors(store):
     store.put(TEXTS, "query", "de", VECTORS)
     store.put(TEXTS, "document", "de", VECTORS + 1)
     assert (store.get(TEXTS, "query", "de") == VECTORS).all()
     assert (store.get(TEXTS, "document", "de") == VECTORS + 1).all()
 
 
-def test_a_file_cut_anywhere_is_a_miss(store):
+def test_truncated_file_is_a_miss(store):
     store.put(*KEY, VECTORS)
     [path] = files(store)
-    whole = path.read_bytes()
-    for size in range(len(whole)):
-        path.write_bytes(whole[:size])
+    content = path.read_bytes()
+    for size in range(len(content)):
+        path.write_bytes(content[:size])
         assert store.get(*KEY) is None, size
-    path.write_bytes(whole + b"\0")
+    path.write_bytes(content + b"\0")
     assert store.get(*KEY) is None
-    path.write_bytes(whole)
+    path.write_bytes(content)
     assert (store.get(*KEY) == VECTORS).all()
 
 
-def test_any_flipped_bit_is_a_miss(store):
+def test_flipped_bit_is_a_miss(store):
     store.put(*KEY, VECTORS)
     [path] = files(store)
-    whole = path.read_bytes()
-    for place in range(0, 8 * len(whole), 7):  # every byte, each of its bits in turn
-        damaged = bytearray(whole)
-        damaged[place // 8] ^= 1 << place % 8
+    content = path.read_bytes()
+    for bit in range(0, 8 * len(content), 7):  # every byte, and each position in a byte
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
         path.write_bytes(damaged)
-        assert store.get(*KEY) is None, place
+        assert store.get(*KEY) is None, bit
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
-def test_a_pipe_is_a_miss_and_is_not_waited_for(store):
+def test_pipe_is_a_miss_and_does_not_block(store):
     store.put(*KEY, VECTORS)
     [path] = files(store)
     path.unlink()
@@ -191,7 +191,7 @@ def test_a_pipe_is_a_miss_and_is_not_waited_for(store):
     assert store.get(*KEY) is None
 
 
-def test_a_damaged_file_is_replaced(store):
+def test_damaged_file_is_replaced(store):
     store.put(*KEY, VECTORS)
     [path] = files(store)
     path.write_bytes(b"damaged")
@@ -199,7 +199,7 @@ def test_a_damaged_file_is_replaced(store):
     assert (store.get(*KEY) == VECTORS).all()
 
 
-def test_clear_removes_this_models_vectors_alone(store):
+def test_clear_removes_only_this_models_vectors(store):
     other = EmbeddingStore(store.folder, "local/b@1|none")
     store.put(*KEY, VECTORS)
     store.put(["x"], "document", "de", VECTORS[:1])
@@ -209,10 +209,10 @@ def test_clear_removes_this_models_vectors_alone(store):
     assert store.get(["x"], "document", "de") is None
     assert (other.get(*KEY) == VECTORS).all()
     assert len([path for path in files(store) if path.suffix == ".safetensors"]) == 1
-    store.clear()  # nothing there is no error
+    store.clear()  # clear an empty store without error
 
 
-def test_a_cache_that_is_a_file(tmp_path):
+def test_cache_that_is_a_file_raises(tmp_path):
     (tmp_path / "cache").write_text("a file where the folder should be")
     store = EmbeddingStore(tmp_path / "cache" / "embeddings", "local/a@1|none")
     assert store.get(*KEY) is None

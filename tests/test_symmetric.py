@@ -1,4 +1,4 @@
-"""Models that encode queries and documents alike encode a text of bitext once."""
+"""Models with equal vectors for queries and documents encode each text of a bitext once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.factories import TestEncoder, hashed, torch_random_model
 
 
 def bitext(extra=()):
-    """Two sentences in two languages, each the query for its translation; `extra` are more German documents."""
+    """Two sentences in two languages. Each is the query for its translation; `extra` are more German documents."""
     texts = {"de": ["Ein Satz.", "Noch ein Satz."], "en": ["A sentence.", "Another sentence."]}
     queries = [Query(f"{code}-q{n}", code, text, f"s{n}") for code in texts for n, text in enumerate(texts[code])]
     documents = [Document(f"{code}-d{n}", code, text) for code in texts for n, text in enumerate(texts[code])]
@@ -29,15 +29,15 @@ def bitext(extra=()):
 
 
 class Counting:
-    """Vectors of their texts; counts each text and role."""
+    """An encoder that counts each text and role."""
 
     def __init__(self, symmetric):
         self.symmetric = symmetric
-        self.seen = Counter()
+        self.encoded = Counter()
         self.vector = hashed()
 
     def encode(self, texts, role, language):
-        self.seen.update((text, role) for text in texts)
+        self.encoded.update((text, role) for text in texts)
         return np.stack([self.vector(text, role) for text in texts])
 
     def similarity(self, queries, documents):
@@ -48,12 +48,14 @@ class Counting:
     ("symmetric", "extra", "encoded"),
     [(True, (), 4), (False, (), 8), (True, ["Etwas anderes."], 2 + 3 + 2)],  # German queries, German and English texts
 )
-def test_a_text_is_encoded_once_where_both_roles_are_the_same(symmetric, extra, encoded):
+def test_symmetric_model_encodes_each_text_once(symmetric, extra, encoded):
     collection, encoder, steps = bitext(extra), Counting(symmetric), []
-    found = rank(collection, DenseScorer.of(collection, encoder, progress=steps.append), confidences=False)[0]
-    assert encoder.seen.total() == sum(steps) == distinct_texts(collection, symmetric) == encoded
-    usual = rank(collection, DenseScorer.of(collection, Counting(False)), confidences=False)[0]
-    assert np.array_equal(found.pool, usual.pool)
+    ranks = rank(
+        collection, DenseScorer.from_collection(collection, encoder, progress=steps.append), confidences=False
+    )[0]
+    assert encoder.encoded.total() == sum(steps) == distinct_texts(collection, symmetric) == encoded
+    expected = rank(collection, DenseScorer.from_collection(collection, Counting(False)), confidences=False)[0]
+    assert np.array_equal(ranks.pool, expected.pool)
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +63,8 @@ def checkpoint(tmp_path_factory):
     return torch_random_model(tmp_path_factory.mktemp("models") / "tiny", seed=3)
 
 
-def passes(model):
-    """How many texts a pass over the bitext takes."""
+def count_texts(model):
+    """Return the number of texts that a pass over the bitext encodes."""
     return SharedPass(select_tasks("cldr-facts-multi")[0].spec, bitext()).texts(model)
 
 
@@ -71,20 +73,20 @@ def test_which_models_are_symmetric(checkpoint):
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Router
 
-    assert passes(ModelRequest(str(checkpoint)).load()) == 4
-    assert passes(ModelRequest(str(checkpoint), query_prompt="query: ").load()) == 8
-    assert passes(ModelRequest(str(checkpoint), document_prompt="passage: ").load()) == 8
-    assert passes(TestEncoder(hashed())) == 8
+    assert count_texts(ModelRequest(str(checkpoint)).load()) == 4
+    assert count_texts(ModelRequest(str(checkpoint), query_prompt="query: ").load()) == 8
+    assert count_texts(ModelRequest(str(checkpoint), document_prompt="passage: ").load()) == 8
+    assert count_texts(TestEncoder(hashed())) == 8
     query, document = (SentenceTransformer(str(checkpoint))[0] for _ in range(2))
     routed = SentenceTransformer(modules=[Router.for_query_document([query], [document])])
-    assert passes(SentenceTransformerEncoderWrapper(routed)) == 8
+    assert count_texts(SentenceTransformerEncoderWrapper(routed)) == 8
     prompted = SentenceTransformer(str(checkpoint), prompts={"query": "", "document": "", "Retrieval": "find: "})
-    assert passes(SentenceTransformerEncoderWrapper(prompted)) == 8
+    assert count_texts(SentenceTransformerEncoderWrapper(prompted)) == 8
 
     foreign = SentenceTransformer(modules=[query, torch.nn.Identity()])
-    assert passes(SentenceTransformerEncoderWrapper(foreign)) == 8
+    assert count_texts(SentenceTransformerEncoderWrapper(foreign)) == 8
 
-    class Own(SentenceTransformer):
+    class Subclass(SentenceTransformer):
         pass
 
-    assert passes(SentenceTransformerEncoderWrapper(Own(str(checkpoint)))) == 8
+    assert count_texts(SentenceTransformerEncoderWrapper(Subclass(str(checkpoint)))) == 8

@@ -1,4 +1,4 @@
-"""Dense encoders: each text of a collection is encoded once per role, and a block of scores comes from the vectors."""
+"""Score with dense encoders: encode each text of a collection once per role, and compare vectors in blocks."""
 
 from __future__ import annotations
 
@@ -21,20 +21,24 @@ if TYPE_CHECKING:
 
     from hbt_bench.ranking.products import Products, VectorRows
 
-#: Bytes of vectors up to which they are put in order in memory.
+#: Vectors up to this many bytes are gathered in memory, in the collection's order.
 _IN_MEMORY = 1 << 30
 
 
 @dataclass(frozen=True, eq=False)
 class DenseScorer:
-    """Scores by the encoder's own similarity of vectors, on the encoder's device if it has one."""
+    """Scores by the encoder's similarity of vectors, on the encoder's device.
+
+    Example:
+        ranks, _ = rank(collection, DenseScorer.from_collection(collection, encoder))
+    """
 
     encoder: Encoder
     queries: VectorRows
     documents: VectorRows
 
     def blocks(self) -> Products:
-        """The scores in blocks."""
+        """Return the scores in blocks."""
         import torch
 
         from hbt_bench.ranking.products import Products
@@ -44,32 +48,32 @@ class DenseScorer:
         return Products(self.queries, self.documents, similarity, device)
 
     def scores(self, rows: slice) -> NDArray[np.float32]:
-        """The scores of the queries `rows` against all documents, the same that blocks have."""
+        """Return the scores of the queries `rows` against all documents, equal to those of the blocks."""
         import torch
 
         blocks = self.blocks()
         starts = range(rows.start - rows.start % blocks.height, rows.stop, blocks.height)
-        parts = [slice(max(start, rows.start), min(start + blocks.height, rows.stop)) for start in starts]
-        columns = [(chunk, blocks.columns(chunk)) for chunk in blocks.chunks()]
-        lines = [[torch.as_tensor(blocks.block(part, *one)).cpu() for one in columns] for part in parts]
-        found: NDArray[np.float32] = torch.cat([torch.cat(line, dim=1) for line in lines]).numpy()
-        return found
+        tiles = [slice(max(start, rows.start), min(start + blocks.height, rows.stop)) for start in starts]
+        chunks = [(chunk, blocks.columns(chunk)) for chunk in blocks.chunks()]
+        lines = [[torch.as_tensor(blocks.block(tile, *chunk)).cpu() for chunk in chunks] for tile in tiles]
+        scores: NDArray[np.float32] = torch.cat([torch.cat(line, dim=1) for line in lines]).numpy()
+        return scores
 
     @cached_property
     def kind(self) -> Literal["cosine", "dot"] | None:
-        """What the encoder's similarity is, where it is a product of matrices: found out with a few vectors."""
+        """The encoder's similarity if it is a product of matrices, detected on a few random vectors, else None."""
         generator = np.random.default_rng(0)
         queries, documents = (
             generator.standard_normal((count, self.queries.shape[1])).astype(np.float32) * 2 for count in (3, 4)
         )
-        found, dot = self.encoder.similarity(queries, documents), queries @ documents.T
+        scores, dot = self.encoder.similarity(queries, documents), queries @ documents.T
         lengths = np.outer(np.linalg.norm(queries, axis=1), np.linalg.norm(documents, axis=1))
-        if np.allclose(found, dot / lengths, rtol=0, atol=1e-6):
+        if np.allclose(scores, dot / lengths, rtol=0, atol=1e-6):
             return "cosine"
-        return "dot" if np.allclose(found / lengths, dot / lengths, rtol=0, atol=1e-6) else None
+        return "dot" if np.allclose(scores / lengths, dot / lengths, rtol=0, atol=1e-6) else None
 
     @classmethod
-    def of(
+    def from_collection(
         cls,
         collection: Collection,
         encoder: Encoder,
@@ -77,21 +81,20 @@ class DenseScorer:
         progress: Callable[[int], object] = lambda texts: None,
         processes: Processes = ALONE,
     ) -> DenseScorer:
-        """Encode a collection: equal texts of one language once per role, known ones taken from `store`.
+        """Encode a collection: equal texts of a language once per role, and texts in `store` not at all.
 
-        Where the encoder says that it is `symmetric`, the same vectors do for both roles if a language has the same
-        texts in both, as in bitext. `processes` share the texts, and all of them have all vectors in the end.
-        `progress` is told how many texts each step covered. Raises `ModelError` for vectors that are not finite or
-        not one per text.
+        If the encoder has `symmetric` set, a language with the same texts in both roles, as in bitext, is encoded
+        once. `processes` share the texts, and each gets all vectors. `progress` receives the number of texts of
+        each chunk that is done. Raises `ModelError` for infinite vectors or a wrong number of them.
         """
-        laid_out = _laid_out(collection, getattr(encoder, "symmetric", False))
-        chunks = _chunks(laid_out)
+        layouts = _layouts(collection, getattr(encoder, "symmetric", False))
+        chunks = _distinct_chunks(layouts)
         vectors = dict(zip(chunks, Encoding(encoder, store, processes, progress).run(chunks), strict=True))
-        queries, documents = (_rows([vectors[chunk] for chunk in part], *places) for part, *places in laid_out)
+        queries, documents = (_gathered([vectors[key] for key in keys], *index) for keys, *index in layouts)
         if queries.shape[1] != documents.shape[1]:
             raise ModelError(
-                f"the model gives queries {queries.shape[1]} dimensions and documents {documents.shape[1]}: "
-                "they cannot be compared"
+                f"the model returned query vectors of {queries.shape[1]} dimensions and document vectors of "
+                f"{documents.shape[1]}: they cannot be compared"
             )
         return cls(encoder, queries, documents)
 
@@ -108,74 +111,74 @@ class _Similarity:
 
 
 def distinct_texts(collection: Collection, symmetric: bool = False) -> int:
-    """How many texts an evaluation encodes: the distinct ones of each language and role.
+    """Return the number of texts to encode: the distinct texts of each language and role.
 
-    With an encoder that is `symmetric`, of a language that has the same texts in both roles those of one.
+    With a `symmetric` encoder, a language with the same texts in both roles counts once.
     """
-    return sum(len(chunk.texts) for chunk in _chunks(_laid_out(collection, symmetric)))
+    return sum(len(chunk.texts) for chunk in _distinct_chunks(_layouts(collection, symmetric)))
 
 
-#: Chunks, and for each text its chunk and its row there.
-_LaidOut = tuple[list[Chunk], NDArray[np.int32], NDArray[np.int32]]
+#: Chunks, and for each text the index of its chunk and its row there.
+_Layout = tuple[list[Chunk], NDArray[np.int32], NDArray[np.int32]]
 
 
-def _laid_out(collection: Collection, symmetric: bool) -> tuple[_LaidOut, _LaidOut]:
-    """The queries and the documents in chunks; with a symmetric encoder, one of queries may be one of documents."""
-    asked, part, row = _lay_out(collection.queries, collection.query_blocks, "query")
-    documents = _lay_out(collection.documents, collection.document_blocks, "document")
+def _layouts(collection: Collection, symmetric: bool) -> tuple[_Layout, _Layout]:
+    """Return queries and documents in chunks; with a symmetric encoder, they share chunks of equal texts."""
+    chunks, chunk_of, row_of = _layout(collection.queries, collection.query_blocks, "query")
+    documents = _layout(collection.documents, collection.document_blocks, "document")
     if symmetric:
-        both = set(documents[0])
-        alike = [replace(chunk, role="document") for chunk in asked]
-        asked = [other if other in both else chunk for chunk, other in zip(asked, alike, strict=True)]
-    return (asked, part, row), documents
+        shared = set(documents[0])
+        as_documents = [replace(chunk, role="document") for chunk in chunks]
+        chunks = [other if other in shared else chunk for chunk, other in zip(chunks, as_documents, strict=True)]
+    return (chunks, chunk_of, row_of), documents
 
 
-def _chunks(laid_out: tuple[_LaidOut, _LaidOut]) -> list[Chunk]:
-    return list(dict.fromkeys(chunk for part, *_ in laid_out for chunk in part))
+def _distinct_chunks(layouts: tuple[_Layout, _Layout]) -> list[Chunk]:
+    return list(dict.fromkeys(chunk for chunks, *_ in layouts for chunk in chunks))
 
 
-def _lay_out(texts: tuple[Query, ...] | tuple[Document, ...], blocks: dict[str, slice], role: Role) -> _LaidOut:
-    """The chunks of the distinct texts, and for each text its chunk and its row there."""
+def _layout(texts: tuple[Query, ...] | tuple[Document, ...], blocks: dict[str, slice], role: Role) -> _Layout:
     chunks: list[Chunk] = []
-    part, row = np.empty(len(texts), np.int32), np.empty(len(texts), np.int32)
+    chunk_of, row_of = np.empty(len(texts), np.int32), np.empty(len(texts), np.int32)
     for language, block in blocks.items():
-        # longest first, so that a chunk, and a batch in it, holds texts of like length and little padding
+        # longest first, so that a chunk, and a batch in it, holds texts of similar length and little padding
         distinct = sorted({text.text for text in texts[block]}, key=lambda text: (-len(text), text))
-        place = {text: number for number, text in enumerate(distinct)}
-        found = np.array([place[text.text] for text in texts[block]], np.int64)
-        part[block], row[block] = found // CHUNK + len(chunks), found % CHUNK
+        index = {text: number for number, text in enumerate(distinct)}
+        numbers = np.array([index[text.text] for text in texts[block]], np.int64)
+        chunk_of[block], row_of[block] = numbers // CHUNK + len(chunks), numbers % CHUNK
         starts = range(0, len(distinct), CHUNK)
         chunks += [Chunk(role, language, tuple(distinct[start : start + CHUNK])) for start in starts]
-    return chunks, part, row
+    return chunks, chunk_of, row_of
 
 
-def _rows(vectors: list[Vectors], part: NDArray[np.int32], row: NDArray[np.int32]) -> VectorRows:
-    """The vectors of all texts; put together in memory if they are not many, else when they are asked for."""
-    dimensions = {one.shape[1] for one in vectors}
+def _gathered(vectors: list[Vectors], chunk_of: NDArray[np.int32], row_of: NDArray[np.int32]) -> VectorRows:
+    """Return the vectors of all texts, in memory if they are few, else read when indexed."""
+    dimensions = {chunk.shape[1] for chunk in vectors}
     if len(dimensions) > 1:
-        raise ModelError(f"the model gives vectors of different sizes ({', '.join(map(str, sorted(dimensions)))})")
-    gathered = GatheredVectors(vectors, part, row)
-    return gathered[:] if 4 * len(row) * dimensions.pop() <= _IN_MEMORY else gathered
+        sizes = ", ".join(map(str, sorted(dimensions)))
+        raise ModelError(f"the model returned vectors of different sizes ({sizes}): they cannot be compared")
+    gathered = GatheredVectors(vectors, chunk_of, row_of)
+    return gathered[:] if 4 * len(row_of) * dimensions.pop() <= _IN_MEMORY else gathered
 
 
 @dataclass(frozen=True, eq=False)
 class GatheredVectors:
-    """Rows of several arrays, which may be mapped files: row n is row ``row[n]`` of the array ``part[n]``."""
+    """Rows of several arrays, which may be mapped files: row n is row ``row_of[n]`` of ``chunks[chunk_of[n]]``."""
 
-    parts: list[Vectors]
-    part: NDArray[np.int32]
-    row: NDArray[np.int32]
+    chunks: list[Vectors]
+    chunk_of: NDArray[np.int32]
+    row_of: NDArray[np.int32]
 
     @property
     def shape(self) -> tuple[int, int]:
         """Count and dimensions."""
-        return len(self.row), self.parts[0].shape[1]
+        return len(self.row_of), self.chunks[0].shape[1]
 
     def __getitem__(self, rows: Any) -> Vectors:
-        """Read some of the vectors, by a slice or an array of numbers."""
-        part, row = self.part[rows], self.row[rows]
-        found = np.empty((len(row), self.shape[1]), np.float32)
-        order = np.argsort(part, kind="stable")
-        for at in np.split(order, np.flatnonzero(np.diff(part[order])) + 1) if len(order) else []:
-            found[at] = self.parts[part[at[0]]][row[at]]
-        return found
+        """Read some of the vectors, by a slice or an array of indices."""
+        chunk, row = self.chunk_of[rows], self.row_of[rows]
+        vectors = np.empty((len(row), self.shape[1]), np.float32)
+        order = np.argsort(chunk, kind="stable")
+        for index in np.split(order, np.flatnonzero(np.diff(chunk[order])) + 1) if len(order) else []:
+            vectors[index] = self.chunks[chunk[index[0]]][row[index]]
+        return vectors

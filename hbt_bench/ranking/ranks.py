@@ -1,48 +1,55 @@
-"""The engine: exact ranks of the relevant documents, for all modes in one pass over the scores.
+"""The engine: exact ranks of the relevant documents, for all modes in a single pass over the scores.
 
-A rank is 1 + the number of documents that are better: a higher float32 score, or the same score and a greater
-document id (trec_eval's rule). Counting needs no sort and no cut-off, so ranks are exact at any depth. Documents are
-taken in chunks, so memory is bounded whatever the pool; a chunk may be another process's, since counts add up.
+A rank is 1 + the number of better documents: those with a higher float32 score, or the same score and a greater
+document id (trec_eval's rule). Counting needs no sort and no cut-off, so ranks are exact at any depth. Documents come
+in chunks, so memory is bounded for any pool; other processes may take some of the chunks, since counts add up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.data.collection import Collection
 from hbt_bench.distributed import ALONE, Processes
+from hbt_bench.errors import ModelError
 from hbt_bench.ranking.blocks import Blocks, BlockScorer, Scorer, WholeRows
 from hbt_bench.ranking.rank_counter import RankCounter, RankState, Segment
-from hbt_bench.ranking.stream import Stream
 
-#: How many top documents of the pool are kept per query.
+#: Documents in the stored top of each query's ranking.
 TOP_K = 20
-#: nAUC's confidences look at the best 1,000 scores, which is where MTEB cuts a ranking.
+#: nAUC's confidences use the best 1,000 scores, where MTEB cuts a ranking.
 CONFIDENCE_DEPTH = 1000
-#: Bytes of the scores that are kept of queries while documents are taken in chunks.
+#: Bytes of best scores in memory while documents come in chunks.
 _STATE_BYTES = 1 << 28
+
+#: Receives the number of queries done since the last call.
+Progress = Callable[[int], object]
 
 
 @runtime_checkable
 class ScoringModel(Protocol):
-    """A model that scores candidate sets itself instead of giving vectors."""
+    """A model that scores candidate sets itself instead of returning vectors."""
 
     def scorers(self, collection: Collection) -> tuple[Scorer, Mapping[str, Scorer]]:
-        """A scorer of the pool, and one of each language's documents."""
+        """Return a scorer of the pool and a scorer of each language's documents."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ranks:
-    """What is left of the scores: exact ranks of the judged pairs, and the top of every query's ranking.
+    """Exact ranks of the judged pairs, and the top of every query's ranking.
 
-    `pool` and `block` (pairs,) are the ranks, from 1, of each pair of the collection's qrels among all documents
-    and among the documents of its own language. `top` (queries, min(TOP_K, documents)) are the columns of the best
-    documents in the pool, best first.
+    `pool` and `block` (pairs,) are the ranks, from 1, of each pair of the collection's qrels among all documents and
+    among the documents of its language. `top` (queries, min(TOP_K, documents)) has the columns of the best documents
+    in the pool, best first.
+
+    For example, ``ranks.pool[offsets[q]:offsets[q + 1]]``, with the offsets of the qrels, are the ranks of query q.
     """
 
     pool: NDArray[np.int32]
@@ -52,10 +59,10 @@ class Ranks:
 
 @dataclass(frozen=True, eq=False)
 class Confidences:
-    """Per query and candidate set, what nAUC takes as a model's confidence (arXiv 2402.12997).
+    """The model's confidence per query and candidate set, for nAUC (arXiv 2402.12997).
 
-    Each (queries, languages + 1), float64, over the best 1,000 scores; the last column is the pool. `highest` is
-    the best score, `spread` the standard deviation, `margin` the best minus the second best.
+    Each array is (queries, languages + 1), float64, over the best 1,000 scores; the last column is the pool.
+    `highest` is the best score, `spread` the standard deviation, `margin` the best minus the second best.
     """
 
     highest: NDArray[np.float64]
@@ -70,35 +77,37 @@ def rank(
     *,
     confidences: bool = True,
     processes: Processes = ALONE,
-    progress: Callable[[int], object] = lambda rows: None,
+    progress: Progress = lambda rows: None,
 ) -> tuple[Ranks, Confidences | None]:
     """Rank the relevant documents of every query in the pool and in each language's block.
 
-    `pool` scores all documents in the collection's order. `blocks` are scorers of single languages, for models
-    whose scores depend on the candidate set (BM25); without them a block is read out of the pool's scores.
-    `processes` share the documents where the scorer gives blocks, and all of them return the same.
-    `progress` is told the number of queries done.
+    `pool` scores all documents in the collection's order. `blocks` are scorers of single languages, for models with
+    scores that depend on the candidate set (BM25); without them, a block is read from the pool's scores. `processes`
+    share the documents if the scorer gives blocks, and each returns the same ranks. `progress` receives the number
+    of queries done since its last call. Raises `ModelError` for a NaN score or a matrix of the wrong shape.
 
-    Raises `ModelError` for a score that is NaN or a matrix of the wrong shape.
+    Example:
+        ranks, _ = rank(collection, DenseScorer.from_collection(collection, encoder))
+        ranks.pool.mean()  # the mean rank of the relevant documents in the pool
     """
-    work = _Pass.over(collection, confidences)
-    everything = slice(0, len(collection.documents))
+    engine = _Engine.empty(collection, confidences)
+    pool_segment = (len(collection.languages), slice(0, len(collection.documents)))
     languages = list(enumerate(collection.languages))
     if blocks is None:
-        columns = [(place, collection.document_blocks[code]) for place, code in languages]
-        work.run(pool, [*columns, (len(languages), everything)], processes, progress)
-        return work.ranks, work.confidences
-    for place, code in languages:
+        segments = [(index, collection.document_blocks[code]) for index, code in languages]
+        engine.run(pool, [*segments, pool_segment], processes, progress)
+        return engine.ranks, engine.confidences
+    for index, code in languages:
         block = collection.document_blocks[code]
         if block.start < block.stop:
-            work.run(blocks[code], [(place, block)], ALONE, lambda rows: None)
-    work.run(pool, [(len(languages), everything)], ALONE, progress)
-    return work.ranks, work.confidences
+            engine.run(blocks[code], [(index, block)], ALONE, lambda rows: None)
+    engine.run(pool, [pool_segment], ALONE, progress)
+    return engine.ranks, engine.confidences
 
 
 @dataclass(frozen=True, eq=False)
-class _Pass:
-    """The arrays that are filled, a group of queries at a time."""
+class _Engine:
+    """The arrays of ranks and confidences, which are filled for a group of queries at a time."""
 
     collection: Collection
     id_order: NDArray[np.int32]
@@ -106,7 +115,7 @@ class _Pass:
     confidences: Confidences | None
 
     @classmethod
-    def over(cls, collection: Collection, confidences: bool) -> _Pass:
+    def empty(cls, collection: Collection, confidences: bool) -> _Engine:
         documents, queries = len(collection.documents), len(collection.queries)
         id_order = np.empty(documents, dtype=np.int32)
         id_order[sorted(range(documents), key=lambda column: collection.documents[column].id)] = np.arange(documents)
@@ -123,68 +132,172 @@ class _Pass:
         )
 
     def run(
-        self,
-        scorer: Scorer | BlockScorer,
-        segments: Sequence[Segment],
-        processes: Processes,
-        progress: Callable[[int], object],
+        self, scorer: Scorer | BlockScorer, segments: Sequence[Segment], processes: Processes, progress: Progress
     ) -> None:
         """Rank within each segment of columns."""
         pool = len(self.collection.languages)
         depths: dict[int, int] = {}
         if self.confidences is not None:
-            widths = {place: columns.stop - columns.start for place, columns in segments}
-            depths = {place: min(CONFIDENCE_DEPTH, width) for place, width in widths.items() if width}
+            widths = {index: columns.stop - columns.start for index, columns in segments}
+            depths = {index: min(CONFIDENCE_DEPTH, width) for index, width in widths.items() if width}
         depth = self.ranks.top.shape[1] if pool in dict(segments) else 0
         if isinstance(scorer, BlockScorer):
             blocks: Blocks = scorer.blocks()
         else:
             span = slice(min(columns.start for _, columns in segments), max(columns.stop for _, columns in segments))
             blocks, processes = WholeRows(scorer, span, len(self.collection.queries)), ALONE
-        with Stream(RankCounter(self.collection, blocks.kernel, self.id_order), blocks, segments, processes) as stream:
+        counter = RankCounter(self.collection, blocks.kernel, self.id_order)
+        with _Stream(counter, blocks, segments, processes) as stream:
             size = stream.group_size(_STATE_BYTES // (4 * (2 * depth + sum(depths.values()) + 1)))
 
-            def group(start: int) -> None:
+            def rank_group(start: int) -> None:
                 rows = slice(start, min(start + size, len(self.collection.queries)))
-                tally = stream.count(RankState.empty(self.collection, rows, depth, depths), progress)
-                self._finish(tally, segments)
+                state = stream.count(RankState.empty(self.collection, rows, depth, depths), progress)
+                self._store(state, segments)
 
-            stream.over_groups(group, range(0, len(self.collection.queries), size))
+            stream.over_groups(rank_group, range(0, len(self.collection.queries), size))
 
-    def _finish(self, tally: RankState, segments: Sequence[Segment]) -> None:
+    def _store(self, state: RankState, segments: Sequence[Segment]) -> None:
         qrels = self.collection.qrels
         pool = len(self.collection.languages)
-        for place, columns in segments:
-            if place == pool:
-                self.ranks.pool[tally.pairs] = tally.pool + 1
-                self.ranks.top[tally.rows] = tally.top_columns
+        for index, columns in segments:
+            if index == pool:
+                self.ranks.pool[state.pairs] = state.pool + 1
+                self.ranks.top[state.rows] = state.top_columns
             else:
-                documents = qrels.documents[tally.pairs]
-                inside = np.flatnonzero((documents >= columns.start) & (documents < columns.stop))
-                self.ranks.block[tally.pairs.start + inside] = tally.block[inside] + 1
-            if self.confidences is not None and place in tally.best:
-                candidates = np.full(tally.rows.stop - tally.rows.start, columns.stop - columns.start)
-                if self.collection.copies is not None:  # a query's own text is no candidate
-                    own = self.collection.copies[tally.rows]
-                    candidates -= (own >= columns.start) & (own < columns.stop)
-                _confide(self.confidences, tally.rows, place, tally.best[place], candidates)
+                documents = qrels.documents[state.pairs]
+                pairs = np.flatnonzero((documents >= columns.start) & (documents < columns.stop))
+                self.ranks.block[state.pairs.start + pairs] = state.block[pairs] + 1
+            if self.confidences is not None and index in state.best:
+                candidates = np.full(state.rows.stop - state.rows.start, columns.stop - columns.start)
+                if self.collection.copies is not None:  # a query's copy is not a candidate
+                    copies = self.collection.copies[state.rows]
+                    candidates -= (copies >= columns.start) & (copies < columns.stop)
+                _store_confidences(self.confidences, state.rows, index, state.best[index], candidates)
 
 
-def _confide(
-    confidences: Confidences, rows: slice, place: int, best: NDArray[np.float32], candidates: NDArray[np.int64]
+def _store_confidences(
+    confidences: Confidences, rows: slice, index: int, best: NDArray[np.float32], candidates: NDArray[np.int64]
 ) -> None:
-    """Statistics of the greatest scores of a segment; sorted first, as the order of a sum decides its last bits.
+    """Compute the statistics of a segment's greatest scores; `candidates` (rows,) are the documents that compete.
 
-    `candidates` (rows,) is the number of documents in the segment that compete. Infinite scores have no spread.
+    Scores are sorted first, as the order of a sum decides its last bits. Infinite scores have no spread.
     """
     best = -np.sort(-best, axis=1)
     counts = np.minimum(candidates, best.shape[1])
     for count in np.unique(counts[counts > 0]):
-        at = np.flatnonzero(counts == count)
-        scores = np.ascontiguousarray(best[at][:, :count])
+        lines = np.flatnonzero(counts == count)
+        scores = np.ascontiguousarray(best[lines][:, :count])
         highest = scores[:, 0].astype(np.float64)
-        confidences.highest[rows.start + at, place] = highest
+        confidences.highest[rows.start + lines, index] = highest
         with np.errstate(invalid="ignore"):
-            confidences.spread[rows.start + at, place] = scores.std(axis=1, dtype=np.float64)
+            confidences.spread[rows.start + lines, index] = scores.std(axis=1, dtype=np.float64)
             if count > 1:
-                confidences.margin[rows.start + at, place] = highest - scores[:, 1]
+                confidences.margin[rows.start + lines, index] = highest - scores[:, 1]
+
+
+class _Stream:
+    """Passes this process's chunks of documents through states, and merges them with those of other processes.
+
+    If all documents are in a single chunk, the scores of judged pairs are read from the block. Otherwise they are
+    computed first, since documents of earlier chunks are compared with them. If a product rounded a pair's score
+    differently from its block, a second pass compares with the block's scores.
+    """
+
+    def __init__(self, counter: RankCounter, blocks: Blocks, segments: Sequence[Segment], processes: Processes) -> None:
+        self.counter = counter
+        self.blocks = blocks
+        self.segments = segments
+        self.processes = processes
+        self.chunks = blocks.chunks(processes.rank, processes.count)
+        self._single_chunk = processes.count == 1 and len(self.chunks) == 1
+        self._columns: Any = None
+        self._threads: ThreadPoolExecutor | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        count = self._stack.enter_context(self.blocks.threads())
+        if count:
+            self._threads = ThreadPoolExecutor(count, initializer=self.blocks.start_thread)
+            self._stack.callback(self._threads.shutdown, cancel_futures=True)
+        if self._single_chunk:
+            self._columns = self.blocks.columns(self.chunks[0])
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def group_size(self, most: int) -> int:
+        """Return the number of queries to rank together if the state of `most` queries fits into memory."""
+        height = self.blocks.height
+        return height if self._single_chunk else max(height, most // height * height)
+
+    def over_groups(self, work: Callable[[int], None], groups: Iterable[int]) -> None:
+        """Do the work of every group: in parallel if each group is a block, else in order."""
+        if self._single_chunk:
+            self._each(work, groups)
+        else:
+            for group in groups:
+                work(group)
+
+    def count(self, state: RankState, progress: Progress) -> RankState:
+        """Fill an empty state; raises `ModelError` for a NaN score."""
+        if self._single_chunk:
+            self._count_block(state, self.chunks[0], self._columns)
+            progress(state.rows.stop - state.rows.start)
+            return state
+        self._score_pairs(state)
+        self._pass(state, progress)
+        for _ in range(2):
+            state.merge(self.processes, self.counter.id_order)
+            if np.array_equal(state.seen, state.scores):
+                return state
+            state = state.restarted()
+            self._pass(state, lambda rows: None)
+        raise AssertionError("a pair's score changed each time that it was computed")
+
+    def _score_pairs(self, state: RankState) -> None:
+        """Compute the scores of the judged pairs."""
+        qrels = self.counter.collection.qrels
+        columns = qrels.documents[state.pairs].astype(np.int64)
+        rows = qrels.queries[state.pairs]
+        mine = np.zeros(len(rows), bool)
+        for chunk in self.chunks:
+            mine |= (columns >= chunk.start) & (columns < chunk.stop)
+        pairs = np.flatnonzero(mine)
+        cuts = np.flatnonzero(np.diff(rows[pairs] // self.blocks.height)) + 1
+
+        def score(tile: Any) -> None:
+            state.scores[tile] = self.blocks.pairs(rows[tile], columns[tile])
+
+        self._each(score, np.split(pairs, cuts) if len(pairs) else [])
+        state.scores[:] = np.fmax.reduce(self.processes.gather(state.scores.copy()))
+
+    def _pass(self, state: RankState, progress: Progress) -> None:
+        height, rows = self.blocks.height, state.rows
+        reported = 0
+        for number, chunk in enumerate(self.chunks, 1):
+            columns = self.blocks.columns(chunk)
+            tiles = [slice(start, min(start + height, rows.stop)) for start in range(rows.start, rows.stop, height)]
+
+            def count(tile: slice, chunk: slice = chunk, columns: Any = columns) -> None:
+                self._count_block(state.select(self.counter.collection, tile), chunk, columns)
+
+            self._each(count, tiles)
+            done = (rows.stop - rows.start) * number // len(self.chunks)
+            progress(done - reported)
+            reported = done
+        progress(rows.stop - rows.start - reported)  # all queries, if this process has no documents
+
+    def _count_block(self, state: RankState, chunk: slice, columns: Any) -> None:
+        block = self.blocks.block(state.rows, chunk, columns)
+        if self.counter.kernel.has_nan(block):
+            raise ModelError("the model's scores contain NaN: its weights are damaged or overflow in this precision")
+        self.counter.count(state, block, chunk, self.segments)
+
+    def _each(self, work: Callable[[Any], None], items: Iterable[Any]) -> None:
+        if self._threads is None:
+            for item in items:
+                work(item)
+        else:
+            list(self._threads.map(work, items))  # list() raises an exception of a thread here

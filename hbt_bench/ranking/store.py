@@ -1,8 +1,8 @@
-"""Vectors on disk, so that a killed evaluation continues where it was and tasks share what is encoded.
+"""Store vectors on disk, so that a killed evaluation continues and tasks share encoded texts.
 
-A file holds one chunk of texts in the safetensors format and is read through memory mapping. It is named by the hash
-of the model's identity, the role, the language and the texts, so it is right for every task that asks for those and
-for no other. Runs at the same time share the store: who encodes a chunk holds its lock meanwhile.
+A file holds a chunk of texts in the safetensors format and is memory-mapped on read. Its name is the hash of model,
+role, language and texts, so it is right for every task that has this chunk. Runs at the same time share the store: a
+run holds a chunk's lock while it encodes the chunk.
 """
 
 from __future__ import annotations
@@ -23,37 +23,43 @@ from numpy.typing import NDArray
 from hbt_bench.errors import OutputError
 from hbt_bench.files import output_error, replacing
 
-_OTHERWISE = "free some space, or set HBT_BENCH_CACHE to another folder"
+_REMEDY = "free some space, or set HBT_BENCH_CACHE to another folder"
 
 
 @dataclass(frozen=True)
 class EmbeddingStore:
-    """A folder of vectors of one model; `identity` is all that its vectors depend on besides role and text."""
+    """A folder of vectors; `identity` names model, revision and prompts, on which vectors depend besides the text.
+
+    Example:
+        store = EmbeddingStore(Path("cache/embeddings"), "local/model@1|none")
+        store.put(["Berlin"], "query", "de", vectors)
+        store.get(["Berlin"], "query", "de")
+    """
 
     folder: Path
     identity: str
 
     def get(self, texts: Sequence[str], role: str, language: str) -> NDArray[np.float32] | None:
-        """The vectors of `texts`, mapped into memory, or None when they are not stored or their file is damaged.
+        """Return the vectors of `texts`, memory-mapped, or None if they are not stored or their file is damaged.
 
-        What a caller changes in them is not written to the file.
+        The mapping is copy-on-write: changes are not written to the file.
         """
-        vectors = _read(self._path(texts, role, language))  # `put` tells why, if it is not writable either
+        vectors = _read(self._path(texts, role, language))  # if the folder is not usable, `put` raises the reason
         return vectors if vectors is not None and len(vectors) == len(texts) else None
 
     def put(self, texts: Sequence[str], role: str, language: str, vectors: NDArray[np.float32]) -> None:
-        """Store vectors atomically; raises `OutputError` when they cannot be written."""
+        """Store vectors atomically; raises `OutputError` if they cannot be written."""
         vectors = np.ascontiguousarray(vectors, dtype="<f4")
-        with _in_words(), replacing(self._path(texts, role, language)) as file:
-            file.write(_head(vectors))
+        with _with_remedy(), replacing(self._path(texts, role, language)) as file:
+            file.write(_header(vectors))
             file.write(vectors.data)
 
     @contextlib.contextmanager
     def claim(self, texts: Sequence[str], role: str, language: str, *, wait: bool) -> Iterator[bool]:
-        """Whether these texts are this run's to encode, while the block lasts: no other run is at it.
+        """Yield whether this run may encode these texts; no other run may while the context is open.
 
-        With `wait`, wait for the other run, which may have stored them by then. A run that dies loses its claims.
-        Raises `OutputError` when the store cannot be written.
+        With `wait`, wait until another run is done, which may have stored them. A run that dies loses its claims.
+        Raises `OutputError` if the store cannot be written.
         """
         lock = self._lock(self._path(texts, role, language).with_suffix(".lock"))
         try:
@@ -63,13 +69,13 @@ class EmbeddingStore:
             return
         try:
             yield True
-            Path(lock.lock_file).unlink(missing_ok=True)  # who waits for it finds the file that is now there
+            Path(lock.lock_file).unlink(missing_ok=True)  # a waiting run then finds the stored vectors
         finally:
             lock.release()
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
-        """Keep the vectors from being removed by another run while the block lasts."""
+        """Keep other runs from removing the vectors while the context is open."""
         mark = self._lock(self._users / f"{secrets.token_hex(8)}.lock")
         with self._guard():
             mark.acquire()
@@ -80,7 +86,7 @@ class EmbeddingStore:
             Path(mark.lock_file).unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Remove this model's vectors, unless another run uses them: the last one removes them."""
+        """Remove this model's vectors, unless another run uses them; the last run removes them."""
         if not self._root.is_dir():
             return
         with self._guard():
@@ -90,7 +96,7 @@ class EmbeddingStore:
                     lock.acquire(timeout=0)
                 except Timeout:
                     return
-                lock.release()  # of a run that was killed
+                lock.release()  # the mark of a killed run
             shutil.rmtree(self._root, ignore_errors=True)
 
     def _guard(self) -> FileLock:
@@ -100,7 +106,7 @@ class EmbeddingStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise output_error(path.parent, error, _OTHERWISE) from error
+            raise output_error(path.parent, error, _REMEDY) from error
         return FileLock(path)
 
     @property
@@ -120,29 +126,29 @@ class EmbeddingStore:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a stored file is what was written, by its hash."""
+    """Return whether a stored file is complete and undamaged, by its hash."""
     return _read(path) is not None
 
 
 def _read(path: Path) -> NDArray[np.float32] | None:
-    """The mapped vectors of a file, None for one that is not there, not readable or damaged."""
+    """Return the mapped vectors of a file, or None if it is missing, not readable or damaged."""
     try:
-        if not path.is_file():  # a pipe would be waited for
+        if not path.is_file():  # opening a pipe would block
             return None
         with path.open("rb") as file:
-            head = file.read(8)
-            head += file.read(min(int.from_bytes(head, "little"), 4096))
-        count, dimensions = json.loads(head[8:])["vectors"]["shape"]
-        if path.stat().st_size != len(head) + 4 * count * dimensions:
+            header = file.read(8)
+            header += file.read(min(int.from_bytes(header, "little"), 4096))
+        count, dimensions = json.loads(header[8:])["vectors"]["shape"]
+        if path.stat().st_size != len(header) + 4 * count * dimensions:
             return None
-        vectors = np.memmap(path, "<f4", mode="c", offset=len(head), shape=(count, dimensions))
+        vectors = np.memmap(path, "<f4", mode="c", offset=len(header), shape=(count, dimensions))
     except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return None
-    return vectors if head == _head(vectors) else None
+    return vectors if header == _header(vectors) else None
 
 
-def _head(vectors: NDArray[np.float32]) -> bytes:
-    """What a safetensors file of `vectors` begins with; it has their hash, so any damage shows."""
+def _header(vectors: NDArray[np.float32]) -> bytes:
+    """Return the header of a safetensors file of `vectors`, with their hash, which reveals damage."""
     entry = {"dtype": "F32", "shape": list(vectors.shape), "data_offsets": [0, vectors.nbytes]}
     about = {"__metadata__": {"sha256": hashlib.sha256(vectors.data).hexdigest()}, "vectors": entry}
     text = json.dumps(about, separators=(",", ":")).encode()
@@ -151,9 +157,9 @@ def _head(vectors: NDArray[np.float32]) -> bytes:
 
 
 @contextlib.contextmanager
-def _in_words() -> Iterator[None]:
+def _with_remedy() -> Iterator[None]:
     try:
         yield
     except OutputError as error:
         cause = str(error).partition("; ")[0]
-        raise OutputError(f"{cause}; {_OTHERWISE}") from error
+        raise OutputError(f"{cause}; {_REMEDY}") from error

@@ -1,30 +1,27 @@
-"""The three modes as blocks of one score matrix, and what was judged in each block."""
+"""The three modes as blocks of a score matrix, and the judged pairs of each block."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.data.collection import TextlessCollection
-
-Mode = Literal["mono", "cross", "multi"]
-MODES: tuple[Mode, ...] = ("mono", "cross", "multi")
+from hbt_bench.identity.task_name import Mode
 
 
 @dataclass(frozen=True)
 class Subset:
-    """Queries in one language against the documents of one language, or of all (`documents` is None)."""
+    """Queries in a language against the documents of a language, or of all languages (`documents` is None)."""
 
     queries: str
     documents: str | None
 
     @property
     def mode(self) -> Mode:
-        """Which of the three modes this block belongs to."""
+        """The mode of this block."""
         if self.documents is None:
             return "multi"
         return "mono" if self.queries == self.documents else "cross"
@@ -38,7 +35,10 @@ class Subset:
 
 
 def subsets(languages: tuple[str, ...], mode: Mode) -> tuple[Subset, ...]:
-    """All blocks of `mode`, in the order of `languages`."""
+    """Return all blocks of a mode, in the order of the languages.
+
+    For example, ``subsets(("de", "en"), "cross")`` are the blocks ``de-en`` and ``en-de``.
+    """
     if mode == "multi":
         return tuple(Subset(language, None) for language in languages)
     pairs = ((queries, documents) for queries in languages for documents in languages)
@@ -47,10 +47,10 @@ def subsets(languages: tuple[str, ...], mode: Mode) -> tuple[Subset, ...]:
 
 @dataclass(frozen=True, eq=False)
 class SubsetQrels:
-    """The judged pairs of one subset.
+    """The judged pairs of a subset.
 
-    `pairs` (pairs,) indexes into the judgements's qrels, `rows` (queries,) are the queries that have a relevant
-    document in the block, `owner` (pairs,) is the position in `rows` of each pair's query, ascending.
+    `pairs` (pairs,) are indices into the collection's qrels, `rows` (queries,) the queries with a relevant document
+    in the block, and `owner` (pairs,) the index in `rows` of each pair's query, ascending.
     """
 
     subset: Subset
@@ -59,22 +59,22 @@ class SubsetQrels:
     owner: NDArray[np.int64]
 
     @classmethod
-    def of(cls, judgements: TextlessCollection, subset: Subset) -> SubsetQrels:
-        """Select the pairs whose query and document lie in the block of `subset`."""
-        qrels = judgements.qrels
-        block = judgements.query_blocks[subset.queries]
+    def from_collection(cls, collection: TextlessCollection, subset: Subset) -> SubsetQrels:
+        """Select the pairs with query and document in the block of a subset."""
+        qrels = collection.qrels
+        block = collection.query_blocks[subset.queries]
         pairs = np.arange(qrels.offsets[block.start], qrels.offsets[block.stop])
         if subset.documents is not None:
-            columns = judgements.document_blocks[subset.documents]
+            columns = collection.document_blocks[subset.documents]
             documents = qrels.documents[pairs]
             pairs = pairs[(documents >= columns.start) & (documents < columns.stop)]
         rows, owner = np.unique(qrels.queries[pairs], return_inverse=True)
         return cls(subset, pairs, rows, owner)
 
 
-def judged_subsets(judgements: TextlessCollection, mode: Mode) -> Iterator[SubsetQrels]:
-    """The subsets of `mode` in which at least one query has a relevant document."""
-    for subset in subsets(judgements.languages, mode):
-        judged = SubsetQrels.of(judgements, subset)
+def judged_subsets(collection: TextlessCollection, mode: Mode) -> Iterator[SubsetQrels]:
+    """Yield the subsets of a mode in which at least one query has a relevant document."""
+    for subset in subsets(collection.languages, mode):
+        judged = SubsetQrels.from_collection(collection, subset)
         if len(judged.rows):
             yield judged
