@@ -1,4 +1,4 @@
-"""The command line: ``hbt-bench`` and ``python -m hbt_bench``."""
+"""The entry point of the command line: ``hbt-bench`` and ``python -m hbt_bench``."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ _INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line and exit with its code: 130 for an interrupt, 1 for a package that cannot be loaded."""
+    """Run the command line and exit: with 130 after an interrupt, with 1 if a package cannot be imported."""
     try:
         code = _run()
     except BaseException as error:
-        if not _interrupted(error):
+        if not _is_interrupt(error):
             raise
         code = _INTERRUPTED
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupt of the interpreter's end would be a traceback
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupt while Python exits would print a traceback
     sys.exit(code)
 
 
 def _run() -> int | str:
-    """The exit code, or what is to be said of a broken installation, which is code 1."""
+    """Return the exit code, or a message about a broken installation, with which Python exits with code 1."""
     try:
         from hbt_bench.cli.main import run
-    except Exception as error:  # a broken package raises what it likes
-        if _interrupted(error):
+    except Exception as error:  # a broken package may raise anything
+        if _is_interrupt(error):
             raise
         return _broken(error, "install hbt-bench again with `pip install --force-reinstall hbt-bench`")
     try:
         return run(sys.argv[1:])
     except ImportError as error:
         if (error.name or "hbt_bench").startswith("hbt_bench"):
-            raise  # a defect of ours
-        return _broken(error, "run `hbt-bench doctor`, which says what to do")
+            raise  # a defect of hbt-bench
+        return _broken(error, "run `hbt-bench doctor` for the fix")
 
 
-def _interrupted(error: BaseException | None) -> bool:
-    """Whether an error comes of an interrupt, of which Python makes a RuntimeError where it makes a class."""
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Return whether an interrupt caused `error`; in a class body, Python turns an interrupt into a RuntimeError."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
 
 
-def _broken(error: Exception, way: str) -> str:
+def _broken(error: Exception, fix: str) -> str:
     package = (getattr(error, "name", None) or "a package").partition(".")[0]
     cause = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"hbt-bench: {package} is missing or broken ({cause[:200]}): {way}"
+    return f"hbt-bench: {package} is missing or broken ({cause[:200]}): {fix}"
 
 
 if __name__ == "__main__":

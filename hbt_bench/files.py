@@ -1,7 +1,11 @@
-"""Files that appear whole or not at all.
+"""Write files atomically: a reader sees the whole new file or the old one.
 
-A process killed while it writes leaves ``.NAME.xxxxxxxx.tmp`` beside its target. That is never a result: readers
-go by the exact name or a pattern like ``*.json``, not by "every file in the folder".
+1. Write a temporary file ``.NAME.xxxxxxxx.tmp`` in the folder of the target.
+2. Flush it to the disk.
+3. Rename it to the target, which is atomic within a file system.
+
+A process that is killed in between leaves the temporary file. No reader takes it for a result: readers open exact
+names or patterns such as ``*.json``.
 """
 
 import contextlib
@@ -20,21 +24,23 @@ _CAUSES |= dict.fromkeys((errno.EACCES, errno.EPERM), "permission denied; make t
 _CAUSES |= dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a file is where a folder should be; move it away or ")
 
 
-def output_error(path: Path, error: OSError, otherwise: str = "choose another --output") -> OutputError:
-    """Put `error`, met while writing `path`, in words; `otherwise` is the way out when the cause cannot be mended."""
+def output_error(path: Path, error: OSError, advice: str = "choose another --output") -> OutputError:
+    """Return the error for `path`, which could not be written; `advice` ends the message."""
     cause = _CAUSES.get(error.errno or 0, f"{error.strerror or error}; ")
-    return OutputError(f"cannot write {path}: {cause}{otherwise}")
+    return OutputError(f"cannot write {path}: {cause}{advice}")
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Yield a new file that takes the name `path` when the block ends well, and vanishes when it does not.
+    """Yield a new file that replaces `path` if the block ends without an error, and is deleted otherwise.
 
-    Parent folders are made; a symbolic link is written through. The block should do nothing but write, as every
-    `OSError` in it is taken for a failure to write. Raises `OutputError`; the old file is then as it was.
+    Make missing parent folders. Write through a symbolic link. Raises `OutputError` for every `OSError` in the block,
+    so the block should only write.
+
+    For example, ``with replacing(path) as file: file.write(data)``.
     """
     target = Path(os.path.realpath(path))
-    temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"  # tempfile's would be private (0600)
+    temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"  # files of tempfile are private (0600)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_file():  # os.replace would turn /dev/null into a file
@@ -52,22 +58,22 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` to `path` as `replacing` does; raises `OutputError`."""
+    """Write `data` to `path` atomically; raises `OutputError`."""
     with replacing(path) as file:
         file.write(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` in UTF-8, with line ends as they are; raises `OutputError`."""
+    """Write `text` to `path` atomically, in UTF-8 and with unchanged line ends; raises `OutputError`."""
     write_bytes(path, text.encode())
 
 
-def check_writable(folder: Path, otherwise: str = "choose another --output") -> None:
-    """Make `folder` if need be and prove that it takes a file, so that a run fails early; raises `OutputError`."""
+def check_writable(folder: Path, advice: str = "choose another --output") -> None:
+    """Make `folder` and write a test file into it, so that a run fails early; raises `OutputError`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(prefix=".hbt-bench.", suffix=".tmp", dir=folder) as probe:
-            probe.write(bytes(4096))  # a full disk still makes an empty file
+            probe.write(bytes(4096))  # a full disk still accepts an empty file
             probe.flush()
     except OSError as error:
-        raise output_error(folder, error, otherwise) from error
+        raise output_error(folder, error, advice) from error

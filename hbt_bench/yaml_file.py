@@ -1,4 +1,4 @@
-"""YAML files that people write: read safely, and with the line and column of every mistake."""
+"""Read YAML files that people write, and report every mistake with its line and column."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ try:
 except ImportError:  # PyYAML without libyaml
     from yaml import SafeLoader as _Base  # type: ignore[assignment]
 
-#: Bytes of a file, and how deep its lists and mappings may nest.
+#: Limits of a file: bytes, and levels of lists and mappings.
 MAX_BYTES = 256 << 10
 MAX_DEPTH = 50
 
-#: What only a look at the parts of the text can judge: anchors, aliases, tags, keys of their own line, nested lists.
+#: Signs of anchors, aliases, tags, complex keys and nested lists, which need a closer look.
 _SUSPICIOUS = re.compile(r"[&*!]|(?:^|\s)\?(?:\s|$)|-\s+-\s", re.MULTILINE)
 
 _NULL, _BOOL, _INT = "tag:yaml.org,2002:null", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:int"
@@ -30,22 +30,22 @@ _PLAIN = {_NULL, "tag:yaml.org,2002:float"}
 
 
 class _Loader(_Base):
-    """Safe, with words for what they look like: ``no`` is a language and a date is a text; keys are there once."""
+    """A safe loader: ``no`` is the text "no" (a language), a date is a text, and a repeated key is an error."""
 
-    yaml_implicit_resolvers = {  # noqa: RUF012 -- PyYAML's own form
+    yaml_implicit_resolvers = {  # noqa: RUF012 -- PyYAML's form
         first: [(tag, pattern) for tag, pattern in resolvers if tag in _PLAIN]
         for first, resolvers in _Base.yaml_implicit_resolvers.items()
     }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Refuse a key that is there twice, of which YAML would silently take the last."""
+        """Build a mapping; raise an error for a repeated key, where YAML would silently keep the last value."""
         seen: set[Any] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key.value}' is there twice", key.start_mark
+                    None, None, f"the key '{key.value}' is repeated", key.start_mark
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
@@ -63,7 +63,7 @@ class StrictModel(BaseModel):
 
 @dataclass(frozen=True)
 class YamlFile:
-    """The content of a file that is a mapping, and the text, from which positions are found again."""
+    """A file with a mapping: its content, and its text, which gives the position of each mistake."""
 
     path: Path
     text: str
@@ -71,16 +71,19 @@ class YamlFile:
 
     @classmethod
     def read(cls, path: Path) -> YamlFile:
-        """Read a file; raises `DataError` with line and column for what is no plain YAML mapping."""
+        """Read a file; raises `DataError` with line and column if it is not a plain YAML mapping.
+
+        For example, ``YamlFile.read(Path("task.yaml")).content["name"]``.
+        """
         if path.exists() and not path.is_file() and not path.is_dir():
-            raise DataError(f"{path} is no file")  # but a pipe or a device, which may have no end
+            raise DataError(f"{path} is not a file")  # reading a pipe or a device might not end
         try:
             with path.open("rb") as stream:
                 raw = stream.read(MAX_BYTES + 1)
         except OSError as error:
             raise DataError(f"cannot read {path}: {error.strerror or error}") from error
         if len(raw) > MAX_BYTES:
-            raise DataError(f"{path} is larger than {MAX_BYTES >> 10} KiB: a task file holds no data")
+            raise DataError(f"{path} is larger than {MAX_BYTES >> 10} KiB. Keep data in a file of its own.")
         try:
             text = raw.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -90,121 +93,129 @@ class YamlFile:
                 _scan(path, text)
             content = yaml.load(text, Loader=_Loader)
         except yaml.YAMLError as error:
-            raise DataError(_sentence(path, error)) from error
+            raise DataError(_syntax_message(path, error)) from error
         except (ValueError, RecursionError) as error:  # a number or a code point that Python cannot hold
-            raise DataError(f"{path}: no YAML: {error}") from error
+            raise DataError(f"{path}: invalid YAML: {error}") from error
         if not isinstance(content, dict):
             raise DataError(f"{path}:1:1: a task file must be a mapping, with `name:` and `source:`")
         return cls(path, text, content)
 
-    def error(self, place: Iterable[object], message: str) -> DataError:
-        """A `DataError` at the key or item that `place` leads to."""
-        line, column = self.position(place)
+    def error(self, keys: Iterable[object], message: str) -> DataError:
+        """Return a `DataError` with the position of the key or item at `keys`; see `position`."""
+        line, column = self.position(keys)
         return DataError(f"{self.path}:{line}:{column}: {message}")
 
-    def position(self, place: Iterable[object]) -> tuple[int, int]:
-        """Line and column, from 1, of the deepest key or item on the way to `place` that the file has."""
+    def position(self, keys: Iterable[object]) -> tuple[int, int]:
+        """Return line and column, from 1, of a key or item; if it is missing, of the last of `keys` in the file.
+
+        For example, the keys ``["source", "files", 0]`` lead to the first item of ``files`` in ``source``.
+        """
         node: Any = yaml.compose(self.text, Loader=_Loader)
         mark = node.start_mark
-        for part in place:
+        for key in keys:
             if isinstance(node, yaml.MappingNode):
-                pair = next((pair for pair in node.value if pair[0].value == str(part)), None)
+                pair = next((pair for pair in node.value if pair[0].value == str(key)), None)
                 if pair is not None:
                     mark, node = pair[0].start_mark, pair[1]
-            elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-                node = node.value[part]
+            elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+                node = node.value[key]
                 mark = node.start_mark
         return mark.line + 1, mark.column + 1
 
     def invalid(self, error: ValidationError, model: type[BaseModel]) -> DataError:
-        """One mistake of a validation in one sentence, a mistyped key before the one that it makes missing."""
+        """Return a `DataError` for the first mistake of a validation; an unknown key comes before a missing key."""
         errors = error.errors()
-        first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
-        place, kind = first["loc"], first["type"]
-        name = place[-1] if place else ""
-        inside = self._said(place[:-1]) or "the file"
+        first = next((details for details in errors if details["type"] == "extra_forbidden"), errors[0])
+        keys, kind = first["loc"], first["type"]
+        name = keys[-1] if keys else ""
+        parent = self._dotted(keys[:-1]) or "the file"
         if kind == "extra_forbidden":
-            return self.error(place, f"unknown key '{name}' in {inside}{did_you_mean(str(name), _known(model, place))}")
-        if kind == "missing":
-            return self.error(place, f"the key '{name}' is missing in {inside}")
-        if kind == "union_tag_invalid":
-            tags = [tag.strip("' ") for tag in str(first["ctx"]["expected_tags"]).split(",")]
-            tag = str(first["ctx"]["tag"])
             return self.error(
-                [*place, "kind"], f"unknown kind '{tag}'{did_you_mean(tag, tags)} (there are {', '.join(tags)})"
+                keys, f"unknown key '{name}' in {parent}{did_you_mean(str(name), _siblings(model, keys))}"
             )
+        if kind == "missing":
+            return self.error(keys, f"the key '{name}' is missing in {parent}")
+        if kind == "union_tag_invalid":
+            kinds = [tag.strip("' ") for tag in str(first["ctx"]["expected_tags"]).split(",")]
+            tag = str(first["ctx"]["tag"])
+            message = f"unknown kind '{tag}'{did_you_mean(tag, kinds)} (there are {', '.join(kinds)})"
+            return self.error([*keys, "kind"], message)
         if kind == "union_tag_not_found":
-            return self.error(place, "the key 'kind' is missing in source")
-        where = self._said(place)
+            return self.error(keys, "the key 'kind' is missing in source")
+        key = self._dotted(keys)
         message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-        return self.error(place, f"{where}: {message}" if where else message)
+        return self.error(keys, f"{key}: {message}" if key else message)
 
-    def _said(self, place: Iterable[Any]) -> str:
-        """A place in words, without the parts that the file does not have."""
+    def _dotted(self, keys: Iterable[Any]) -> str:
+        """Return the keys that the file has, joined by dots; for example, ``source.files.0``."""
         node: Any = self.content
-        parts = []
-        for part in place:
-            known = part in node if isinstance(node, dict) else isinstance(node, list) and isinstance(part, int)
-            if known:
-                node = node[part]
-                parts.append(str(part))
-        return ".".join(parts)
+        names = []
+        for key in keys:
+            exists = key in node if isinstance(node, dict) else isinstance(node, list) and isinstance(key, int)
+            if exists:
+                node = node[key]
+                names.append(str(key))
+        return ".".join(names)
 
 
-def _known(model: type[BaseModel], place: Iterable[object]) -> set[str]:
-    """The keys that `model` has beside the one at `place`."""
+def _siblings(model: type[BaseModel], keys: Iterable[object]) -> set[str]:
+    """Return the keys that `model` allows next to the key at `keys`."""
     models = [model]
-    for part in place:
+    for key in keys:
         inner = [
-            one for each in models for key, info in _fields(each) if key == part for one in _models(info.annotation)
+            field_model
+            for each in models
+            for name, field in _fields(each)
+            if name == key
+            for field_model in _models(field.annotation)
         ]
-        chosen = [
-            one
-            for one in models
-            if "kind" in one.model_fields and part in get_args(one.model_fields["kind"].annotation)
+        of_kind = [
+            each
+            for each in models
+            if "kind" in each.model_fields and key in get_args(each.model_fields["kind"].annotation)
         ]
-        models = inner or chosen or models
-    return {key for one in models for key, _ in _fields(one)}
+        models = inner or of_kind or models
+    return {name for each in models for name, _ in _fields(each)}
 
 
 def _fields(model: type[BaseModel]) -> list[tuple[str, Any]]:
-    return [(info.alias or name, info) for name, info in model.model_fields.items()]
+    return [(field.alias or name, field) for name, field in model.model_fields.items()]
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [one for part in get_args(annotation) for one in _models(part)]
+    return [model for argument in get_args(annotation) for model in _models(argument)]
 
 
 def _scan(path: Path, text: str) -> None:
-    """Refuse anchors, aliases, tags and deep nesting before anything is built of them."""
+    """Raise `DataError` for anchors, aliases, tags and deep nesting, before any value is built."""
     depth = 0
     event: Any
     for event in yaml.parse(text, Loader=_Base):
-        place = f"{path}:{event.start_mark.line + 1}:{event.start_mark.column + 1}"
+        position = f"{path}:{event.start_mark.line + 1}:{event.start_mark.column + 1}"
         if getattr(event, "anchor", None) is not None:
-            raise DataError(f"{place}: anchors and aliases (& and *) are not allowed: write the value out")
+            raise DataError(f"{position}: anchors and aliases (& and *) are not allowed: write the value out")
         tag = getattr(event, "tag", None)
         if tag is not None:
-            raise DataError(f"{place}: {_tag_refused(tag.removeprefix('tag:yaml.org,2002:'))}")
+            raise DataError(f"{position}: {_tag_message(tag.removeprefix('tag:yaml.org,2002:'))}")
         if isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                raise DataError(f"{place}: lists and mappings nest more than {MAX_DEPTH} deep")
+                raise DataError(f"{position}: lists and mappings nest more than {MAX_DEPTH} deep")
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
             depth -= 1
 
 
-def _tag_refused(tag: str) -> str:
+def _tag_message(tag: str) -> str:
     return f"the tag '{tag}' is not allowed: a task file holds texts, numbers, lists and mappings"
 
 
-def _sentence(path: Path, error: yaml.YAMLError) -> str:
+def _syntax_message(path: Path, error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
-    place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+    position = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
     problem = str(getattr(error, "problem", None) or " ".join(str(error).split()))
     tag = re.search(r"constructor for the tag '(?:tag:yaml.org,2002:)?([^']*)'", problem)
     if tag:
-        return f"{place}: {_tag_refused(tag[1])}"
-    return f"{place}: no YAML: {problem}"
+        return f"{position}: {_tag_message(tag[1])}"
+    return f"{position}: invalid YAML: {problem}"

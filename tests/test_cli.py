@@ -15,7 +15,7 @@ import pytest
 import hbt_bench.cli.tasks  # noqa: F401 -- imported for the first time in a test, it would keep what stands in there
 from hbt_bench.cli.main import run
 from hbt_bench.ranking import bm25
-from hbt_bench.tasks import registry
+from hbt_bench.tasks.registry import TaskRegistry
 from tests.factories import COMMANDS_SCRIPT, child_environment
 
 #: Libraries that take seconds to import; no answer to a mistake may wait for one.
@@ -166,7 +166,7 @@ def test_tasks_as_markdown(hbt):
     header, rule, *rows = out.splitlines()
     assert header == "| collection | modes | languages | queries | documents |"
     assert rule == "| --- | ---: | ---: | ---: | ---: |"
-    assert len(rows) == len(registry.definitions())
+    assert len(rows) == len(TaskRegistry().specs)
     counted = [row for row in rows if "| - |" not in row]
     assert {"| " + " | ".join(row) + " |" for row in ROWS} <= set(counted)
     assert "| belebele | mono, cross, multi | 102 | 91800 | 49776 |" in counted  # 900 and 488 in each
@@ -182,7 +182,7 @@ def test_tasks_as_csv(hbt):
     assert out.splitlines()[0] == "collection,modes,languages,queries,documents"
     assert 'cldr-facts,"mono, cross, multi",20,3640,3640' in out.splitlines()
     assert 'neuclir,"mono, cross, multi",3,-,-' in out.splitlines()
-    assert len(out.splitlines()) == 1 + len(registry.definitions())
+    assert len(out.splitlines()) == 1 + len(TaskRegistry().specs)
 
 
 def test_tasks_as_json(hbt):
@@ -253,7 +253,7 @@ def test_one_mode_is_shown(hbt):
             "run --model bm25 --tasks cldr-facts,xquad-r --languages en,sw",
             ["xquad-r has no language 'sw'", "(it has ar de el en es hi ru th tr vi zh)"],
         ),
-        ("run --model bm25 --tasks xquad-r --query-prompt q:", ["bm25 takes no prompts: leave --query-prompt"]),
+        ("run --model bm25 --tasks xquad-r --query-prompt q:", ["bm25 takes no prompts", "--query-prompt"]),
         ("run --model bm52 --tasks xquad-r", ["no model 'bm52'", "did you mean 'bm25'?"]),
         ("run --model ckp --tasks xquad-r", ["no model 'ckp'", "did you mean 'ckpt'?"]),
         ("run --model ./ckp --tasks xquad-r", ["no model './ckp'", "did you mean 'ckpt'?"]),
@@ -278,7 +278,7 @@ def test_wrong_usage_is_one_line_with_a_way_out(hbt, tmp_path, monkeypatch, argu
 # Models
 
 
-def test_a_folder_without_a_model(hbt, tmp_path):
+def test_folder_without_model(hbt, tmp_path):
     message = fails(hbt("run", "--model", tmp_path, "--tasks", "cldr-facts", "--output", tmp_path / "out"), 4)
     assert message == (
         f"{tmp_path} holds no model: a sentence-transformers folder has a modules.json, a transformers folder "
@@ -391,7 +391,8 @@ def test_an_output_that_cannot_be_written(hbt, tmp_path, below):
 
 def test_a_leaderboard_of_nothing(hbt, tmp_path):
     message = fails(hbt("leaderboard", tmp_path / "missing"), 5)
-    assert message.startswith(f"there is no folder {tmp_path / 'missing'}: run `hbt-bench run` first")
+    assert f"there is no folder {tmp_path / 'missing'}" in message
+    assert "`hbt-bench run`" in message
 
 
 # Pipes and interrupts
@@ -442,10 +443,10 @@ def test_a_name_that_is_too_long_for_a_file(hbt, arguments):
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EACCES, 5), (errno.ENOSPC, 5), (errno.ENAMETOOLONG, 2)])
 def test_what_the_system_says_of_a_path_is_one_sentence(hbt, monkeypatch, number, code):
-    def refused():
+    def refused(self):
         raise OSError(number, os.strerror(number), "a\nb")
 
-    monkeypatch.setattr(registry, "definitions", refused)
+    monkeypatch.setattr(TaskRegistry, "tasks", property(refused))
     assert hbt("tasks", "show", "xquad-r") == (
         code,
         "",
@@ -454,19 +455,19 @@ def test_what_the_system_says_of_a_path_is_one_sentence(hbt, monkeypatch, number
 
 
 def test_another_error_of_the_system_is_a_defect(monkeypatch):
-    def broken():
+    def broken(self):
         raise OSError(errno.ENOENT, "no such file")
 
-    monkeypatch.setattr(registry, "definitions", broken)
+    monkeypatch.setattr(TaskRegistry, "tasks", property(broken))
     with pytest.raises(FileNotFoundError):
         run(["tasks", "show", "xquad-r"])
 
 
 def test_another_exit_is_not_taken_for_a_pipe(monkeypatch):
-    def leave():
+    def leave(self):
         sys.exit(3)
 
-    monkeypatch.setattr(registry, "definitions", leave)
+    monkeypatch.setattr(TaskRegistry, "tasks", property(leave))
     with pytest.raises(SystemExit) as caught:
         run(["tasks", "show", "xquad-r"])
     assert caught.value.code == 3
@@ -476,7 +477,6 @@ WAITING = """
 import sys, time
 from hbt_bench.cli.main import run
 from hbt_bench.data import cldr
-from hbt_bench.tasks.registry import definitions
 
 def read(*arguments):
     print("ready", flush=True)

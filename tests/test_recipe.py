@@ -69,7 +69,7 @@ def test_digest_ignores_name_and_workers(tmp_path):
         ("dev_share: 0.1\n", "`dev_share` needs `dev_measure: loss`"),
         ("batch_size: 10\naccumulation: 3\n", "`accumulation` must divide `batch_size`"),
         ("steps: 2\ninstruction: {data: [cldr-facts], share: 0.1}\n", "the instruction stage has no steps"),
-        ("alpha: 0.5\nalpha: 0.6\n", ":2:1: no YAML: the key 'alpha' is there twice"),
+        ("alpha: 0.5\nalpha: 0.6\n", ":2:1: invalid YAML: the key 'alpha' is repeated"),
         ("a: &x 1\nb: *x\n", "anchors and aliases"),
         ("a: !!python/name:os.system\n", "is not allowed"),
     ],

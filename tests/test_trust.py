@@ -173,5 +173,5 @@ def test_yaml_makes_texts_and_numbers_only(tmp_path, tag):
 def test_the_yaml_of_a_flag_makes_texts_and_numbers_only(tmp_path, capsys):
     data = f"{{path: !!python/object/apply:os.mkdir [{tmp_path / 'ran'}]}}"
     assert command(["train", "--data", data, "--output", str(tmp_path / "m")]) == 2
-    assert "is no YAML" in capsys.readouterr().err
+    assert "is not valid YAML" in capsys.readouterr().err
     assert not (tmp_path / "ran").exists()
