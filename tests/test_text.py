@@ -16,7 +16,7 @@ from hbt_bench.reports.card import updated
 from hbt_bench.reports.table import Table, render
 from hbt_bench.results.store import Result, read_all
 from hbt_bench.studies.report import Report, Section
-from hbt_bench.text import as_code, as_csv, as_html, as_latex, as_markdown, as_prose, fenced
+from hbt_bench.text import as_code, as_csv, as_latex, as_markdown, as_prose, fenced
 from hbt_bench.training.card import readme
 
 RESULTS = Path(__file__).parent / "fixtures" / "format-2"
@@ -42,7 +42,7 @@ def hostile(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("show", [as_markdown, as_prose, as_code, as_latex, as_html, as_csv])
+@pytest.mark.parametrize("show", [as_markdown, as_prose, as_code, as_latex, as_csv])
 def test_what_hides_is_a_question_mark(show):
     assert show("a\x1b]0;t\x07\x7f\x9b\u202e\u2069b") == "a?]0;t?????b".replace("]", show("]"))
 
@@ -118,7 +118,7 @@ def test_the_report_of_a_study():
 
 
 def test_a_signature_stays_in_its_block_of_a_card():
-    found = [one for one in read_all(RESULTS) if isinstance(one, Result) and one.place[1]]
+    found = [one for one in read_all(RESULTS) if isinstance(one, Result) and one.mode]
     ends = "```\n<script>\n<!-- /hbt-bench -->"
     evil = [dataclasses.replace(one, task=f"{one.task}{EVIL}", signature=one.signature + ends) for one in found]
     text = updated("---\nlicense: mit\n---\n# A model\n", "ckpt", evil)

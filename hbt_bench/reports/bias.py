@@ -1,4 +1,4 @@
-"""What language bias a model has on one collection: summary, matrices, worst questions and a sentence."""
+"""The language bias of a model on one collection: summary, matrices, worst questions and a diagnosis."""
 
 from __future__ import annotations
 
@@ -13,28 +13,21 @@ from numpy.typing import NDArray
 from hbt_bench.data.collection import Collection
 from hbt_bench.errors import DataError
 from hbt_bench.languages import LANGUAGES
-from hbt_bench.measures.bias import DEPTH, MEASURES, Bias, LanguageGap
+from hbt_bench.measures.bias import DEPTH, Bias, LanguageGap
+from hbt_bench.measures.registry import EXCESS, MEASURES
 from hbt_bench.reports.table import Table
-from hbt_bench.stats.paired import Clusters
+from hbt_bench.stats.clusters import Clusters
 from hbt_bench.text import as_code, as_prose
 
-#: Measures that are small where there is little bias; of the others, large is good.
-LOWER_IS_BETTER = {
-    "rank_distance",
-    "rank_distance_relative",
-    "Max@R",
-    "same_language_first",
-    "same_language_excess@10",
-    "remove_same_language",
-}
-#: Share of the top 10 above the fair share from which a preference is worth a sentence.
+#: A preference is mentioned if a language's share of the top 10 differs from its share of the pool by more than this.
 _NOTICEABLE = 0.05
-_QUESTIONS = 10
+#: Worst questions in a report.
+_MAX_QUESTIONS = 10
 
 
 @dataclass(frozen=True)
 class BiasFigure:
-    """A measure: mean over languages with its 95 % interval over questions, and the languages' own means."""
+    """A measure: its mean over languages, the 95 % interval over questions, and the mean of each language."""
 
     measure: str
     value: float
@@ -44,14 +37,14 @@ class BiasFigure:
 
     @property
     def worst(self) -> str:
-        """The language with the worst mean."""
-        pick = max if self.measure in LOWER_IS_BETTER else min
+        """Return the language with the worst mean."""
+        pick = max if MEASURES[self.measure].lower_is_better else min
         return pick(self.languages, key=lambda code: self.languages[code])
 
 
 @dataclass(frozen=True)
 class WorstQuery:
-    """A query whose answers lie far apart: the rank of each language's best answer, and what stood first."""
+    """A query with distant answers: the rank of the best answer in each language, and the text that ranks first."""
 
     query: str
     language: str
@@ -64,10 +57,11 @@ class WorstQuery:
 
 @dataclass(frozen=True, eq=False)
 class BiasReport:
-    """Everything that `hbt-bench bias` tells; `notes` are measures left out, with the reason.
+    """The report of `hbt-bench bias`. For example, `BiasReport.from_bias(...).markdown()`.
 
     `top_shares` and `mean_ranks` are matrices (query languages, document languages). `spread` is the rank distance of
-    each query, and where answers are no translations of one another, or have none, the rank of the last one.
+    each query, or the rank of its last answer if the answers are not translations of each other. `notes` are the
+    measures that are left out, with the reason.
     """
 
     task: str
@@ -84,12 +78,13 @@ class BiasReport:
     notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, bias: Bias, task: str, model: str, signature: str, collection: Collection | None) -> BiasReport:
-        """Measure everything; without `collection` there are no texts, and so no worst questions."""
+    def from_bias(cls, bias: Bias, task: str, model: str, signature: str, collection: Collection | None) -> BiasReport:
+        """Compute all bias measures. `collection` has the texts of the worst questions."""
         figures, notes = [], []
-        for name, measure in MEASURES.items():
+        for measure in (measure for measure in MEASURES if measure.bias):
+            name = measure.name
             try:
-                values = measure(bias)
+                values = measure.pool_values(bias)
             except DataError as error:
                 notes.append(f"{name} is left out. {error}")
                 continue
@@ -97,7 +92,7 @@ class BiasReport:
                 figures.append(_figure(bias, name, values))
             else:
                 notes.append(f"{name} is left out. It applies to none of the queries.")
-        apart = any(figure.measure == "rank_distance" for figure in figures)
+        has_distance = any(figure.measure == "rank_distance" for figure in figures)
         return cls(
             task,
             model,
@@ -107,63 +102,59 @@ class BiasReport:
             bias.by_language(bias.top_shares()),
             bias.mean_ranks(),
             bias.pool_shares,
-            bias.rank_distance() if apart else bias.max_rank(),
+            bias.rank_distance() if has_distance else bias.max_rank(),
             bias.gap(),
-            worst_questions(bias, collection) if collection and apart else (),
+            worst_questions(bias, collection) if collection and has_distance else (),
             tuple(notes),
         )
 
     def figure(self, measure: str) -> BiasFigure | None:
-        """One of the figures; None where it was left out."""
+        """Return the figure of a measure, or None if it is left out."""
         return next((figure for figure in self.figures if figure.measure == measure), None)
 
     @property
     def diagnosis(self) -> str:
-        """One plain sentence."""
-        apart = self.figure("rank_distance")
-        relative = self.figure("rank_distance_relative")
-        if apart is None or relative is None:
+        """Return the preference for a language and the distance between answers, in words."""
+        distance, relative = self.figure("rank_distance"), self.figure("rank_distance_relative")
+        if distance is None or relative is None:
             return f"{self._preference}."
         return (
-            f"{self._preference}; a question's answers lie {apart.value:,.0f} ranks apart, "
-            f"{relative.value:.0%} of a random ranking's."
+            f"{self._preference}. The answers to a question span {distance.value:,.0f} ranks, {relative.value:.0%} of "
+            "the span in a random ranking."
         )
 
     @property
     def _preference(self) -> str:
-        """Which language stands in the top more often than its share of the pool."""
-        by_document = np.nanmean(self.top_shares, axis=0) - self.pool_shares
-        favourite = int(np.argmax(by_document))
-        top = f"of the top {DEPTH} where"
-        excess = self.figure(f"same_language_excess@{DEPTH}")
+        """Return the language that takes more of the top 10 than of the pool, as a clause."""
+        excess = self.figure(EXCESS)
         if excess is not None and (excess.low > _NOTICEABLE or excess.high < -_NOTICEABLE):
-            places = [self.languages.index(code) for code in excess.languages]
-            own, fair = float(np.mean(self.top_shares[places, places])), float(np.mean(self.pool_shares[places]))
+            indices = [self.languages.index(code) for code in excess.languages]
+            share, fair = float(self.top_shares[indices, indices].mean()), float(self.pool_shares[indices].mean())
             verb = "prefers" if excess.low > _NOTICEABLE else "avoids"
-            return f"It {verb} documents in the query's language: {own:.0%} {top} {fair:.0%} would be fair"
-        if by_document[favourite] > _NOTICEABLE:
-            name, share = _name(self.languages[favourite]), float(np.nanmean(self.top_shares[:, favourite]))
-            return (
-                f"It prefers documents in {name}, whatever the query's language: {share:.0%} {top} "
-                f"{self.pool_shares[favourite]:.0%} would be fair"
-            )
+            return f"It {verb} documents in the query's language: {_shares(share, fair)}"
+        shares = np.nanmean(self.top_shares, axis=0)
+        favourite = int(np.argmax(shares - self.pool_shares))
+        share, fair = float(shares[favourite]), float(self.pool_shares[favourite])
+        if share - fair > _NOTICEABLE:
+            name = _name(self.languages[favourite])
+            return f"It prefers documents in {name}, whatever the query's language: {_shares(share, fair)}"
         if self.pool_shares.max() == 1:
             name = _name(self.languages[int(np.argmax(self.pool_shares))])
-            return f"All documents are in {name}, so none is preferred for its language"
+            return f"All documents are in {name}, so no language is preferred"
         return f"It shows no preference for a language in the top {DEPTH}"
 
     @property
     def gap_sentence(self) -> str:
-        """How AP differs between the query languages."""
+        """Return the differences in AP between query languages, in words."""
         gap = self.gap
         best, worst = (f"{code} {gap.languages[code]:.4f}" for code in (gap.best, gap.worst))
         return f"AP by query language: best {best}, worst {worst}, gap {gap.gap:.4f}, deviation {gap.deviation:.4f}."
 
     def summary(self) -> Table:
-        """The figures with intervals and the worst language of each; an arrow says which way is better."""
+        """Return the figures with their intervals and worst languages; an arrow points to better values."""
         rows = [
             [
-                f"{figure.measure} {'↓' if figure.measure in LOWER_IS_BETTER else '↑'}",
+                f"{figure.measure} {MEASURES[figure.measure].arrow}",
                 _short(figure.value),
                 f"[{_short(figure.low)}, {_short(figure.high)}]",
                 f"{figure.worst} {_short(figure.languages[figure.worst])}",
@@ -173,20 +164,20 @@ class BiasReport:
         return Table(("measure", "mean", "95 % interval", "worst language"), rows)
 
     def matrices(self) -> tuple[Table, Table]:
-        """Shares of the top 10 in percent, and mean ranks: a row a query language, a column a document language."""
+        """Return the shares of the top 10 in percent, and the mean ranks: query languages by document languages."""
         shares = [[code, *(_percent(value) for value in row)] for code, row in self._rows(self.top_shares)]
         ranks = [[code, *(_rank(value) for value in row)] for code, row in self._rows(self.mean_ranks)]
         fair = ["fair", *(_percent(value) for value in self.pool_shares)]
         return (
-            Table(("query", *self.languages), [*shares, fair], f"% of the top {DEPTH}, by language of the document"),
-            Table(("query", *self.languages), ranks, "mean rank of the answers, by language of the document"),
+            Table(("query", *self.languages), [*shares, fair], f"% of the top {DEPTH}, by document language"),
+            Table(("query", *self.languages), ranks, "mean rank of the answers, by document language"),
         )
 
     def _rows(self, matrix: NDArray[np.float64]) -> list[tuple[str, list[float]]]:
         return [(code, row.tolist()) for code, row in zip(self.languages, matrix, strict=True)]
 
     def by_language(self) -> Table:
-        """One row a measure and language, with the mean over languages as language "all"."""
+        """Return a row per measure and language; the language "all" is the mean over languages."""
         rows = []
         for figure in self.figures:
             rows.append([figure.measure, "all", repr(figure.value), repr(figure.low), repr(figure.high)])
@@ -194,7 +185,7 @@ class BiasReport:
         return Table(("measure", "language", "value", "low", "high"), rows)
 
     def json(self) -> str:
-        """Everything as one document."""
+        """Return the whole report as JSON."""
         content: dict[str, Any] = {
             "task": self.task,
             "model": self.model,
@@ -226,22 +217,23 @@ class BiasReport:
         return json.dumps(content, ensure_ascii=False, indent=2)
 
     def markdown(self) -> str:
-        """The whole report in Markdown."""
+        """Return the whole report as Markdown."""
         shares, ranks = self.matrices()
-        parts = [
+        blocks = [
             f"# Language bias of {as_prose(self.model)} on {as_prose(self.task)}",
             as_prose(self.diagnosis),
             as_prose(self.gap_sentence),
             self.summary().markdown(),
         ]
-        parts += [part for table in (shares, ranks) for part in (f"**{table.title}**", table.markdown())]
+        for table in (shares, ranks):
+            blocks += [f"**{table.title}**", table.markdown()]
         if self.worst:
-            parts += [f"**The {len(self.worst)} worst questions**", worst_table(self.worst).markdown()]
-        return "\n\n".join([*parts, *map(as_prose, self.notes), f"`{as_code(self.signature)}`"])
+            blocks += [f"**The {len(self.worst)} worst questions**", worst_table(self.worst).markdown()]
+        return "\n\n".join([*blocks, *map(as_prose, self.notes), f"`{as_code(self.signature)}`"])
 
 
 def worst_table(worst: Sequence[WorstQuery]) -> Table:
-    """The worst questions, one row each."""
+    """Return a table of questions. For example, `worst_table(report.worst).markdown()`."""
     rows = [
         [
             f"{query.text} ({query.language})",
@@ -251,11 +243,11 @@ def worst_table(worst: Sequence[WorstQuery]) -> Table:
         ]
         for query in worst
     ]
-    return Table(("question", "rank distance", "ranks of the answers", "what stood first"), rows)
+    return Table(("question", "rank distance", "ranks of the answers", "ranked first"), rows)
 
 
 def _figure(bias: Bias, name: str, values: NDArray[np.float64]) -> BiasFigure:
-    clusters = Clusters.of(values, bias.judgements.questions, bias.judgements.query_languages)
+    clusters = Clusters.from_values(values, bias.judgements.questions, bias.judgements.query_languages)
     low, high = clusters.interval()
     means = bias.by_language(values)
     languages = {
@@ -265,12 +257,12 @@ def _figure(bias: Bias, name: str, values: NDArray[np.float64]) -> BiasFigure:
 
 
 def worst_questions(bias: Bias, collection: Collection) -> tuple[WorstQuery, ...]:
-    """The questions with the largest rank distance, each in the language where it is largest."""
+    """Return the questions with the largest rank distance, each in the language with its largest distance."""
     distances = bias.rank_distance()
-    found: dict[int, WorstQuery] = {}
+    worst: dict[int, WorstQuery] = {}
     for row in np.argsort(-distances, kind="stable"):
         question = int(collection.questions[row])
-        if question in found or not np.isfinite(distances[row]):
+        if question in worst or not np.isfinite(distances[row]):
             continue
         pairs = slice(collection.qrels.offsets[row], collection.qrels.offsets[row + 1])
         ranks: dict[str, int] = {}
@@ -279,12 +271,16 @@ def worst_questions(bias: Bias, collection: Collection) -> tuple[WorstQuery, ...
             ranks[language] = min(int(rank), ranks.get(language, int(rank)))
         first = collection.documents[bias.ranks.top[row, 0]]
         query = collection.queries[row]
-        found[question] = WorstQuery(
+        worst[question] = WorstQuery(
             query.id, query.language, query.text, int(distances[row]), ranks, first.language, first.text
         )
-        if len(found) == _QUESTIONS:
+        if len(worst) == _MAX_QUESTIONS:
             break
-    return tuple(found.values())
+    return tuple(worst.values())
+
+
+def _shares(top: float, pool: float) -> str:
+    return f"they fill {top:.0%} of the top {DEPTH}, but {pool:.0%} of the pool"
 
 
 def _name(code: str) -> str:

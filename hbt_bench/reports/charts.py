@@ -1,191 +1,320 @@
-"""The plots of the report as Vega-Lite, whose data the page puts in under ``values``.
+"""Charts, each a function that returns an Altair chart.
 
-Colours are those of Okabe and Ito, which colour-blind readers can tell apart; shapes and dashes say the same again.
+A chart shows itself in a notebook. `chart_files` writes it as PNG, SVG or PDF, and the page of `hbt-bench report` draws
+the charts of `PAGE_CHARTS`. To add a chart to the page, write its function and its values here and add it there.
+
+Colours are those of Okabe and Ito, which colour-blind readers can distinguish. Shapes and dashes repeat them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-_COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#f0e442"]
-_DASHES = [[1, 0], [6, 3], [2, 2], [8, 2, 2, 2], [4, 4], [10, 4], [1, 3], [12, 2]]
-#: Of measured models; the cross is for what papers report.
-_SHAPES = ["circle", "square", "triangle-up", "diamond", "triangle-down", "triangle-right", "triangle-left", "wedge"]
+import altair as alt
+import numpy as np
+
+from hbt_bench.measures.bias import DEPTH
+from hbt_bench.reports.columns import key_title
+from hbt_bench.reports.model_details import BINS
+from hbt_bench.reports.sweep import SCORES
+from hbt_bench.text import visible
+
+if TYPE_CHECKING:
+    from hbt_bench.reports.bias import BiasFigure, BiasReport
+
+Values = Sequence[Mapping[str, Any]]
+
+COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#f0e442"]
+#: Shapes of measured models, and of figures that papers report.
+SHAPES = ["circle", "square", "triangle-up", "diamond", "triangle-down", "triangle-right", "triangle-left", "wedge"]
 REPORTED = "cross"
+GREY = "#8a8a8a"
+_DASHES = [[1, 0], [6, 3], [2, 2], [8, 2, 2, 2], [4, 4], [10, 4], [1, 3], [12, 2]]
+_LEGEND = alt.Legend(title=None, orient="bottom", symbolSize=90, symbolOpacity=1)
+_COLOUR_SCALE = alt.Scale(range=COLOURS)
 
 
-#: The panels of a sweep in their order, named as the page names them.
-_MEASURES = ["mono AP", "cross AP", "multi AP", "rank distance"]
+def tradeoff(values: Values | None = None) -> alt.HConcatChart:
+    """Return monolingual AP against cross-lingual and multilingual AP, a point per model.
+
+    Values have `model`, `measured`, `picked`, `mono`, `cross` and `multi`. Only picked models have a colour.
+    """
+    panels = [
+        _scatter(("mono", "AP within a language"), ("cross", "AP across languages")),
+        _scatter(("mono", "AP within a language"), ("multi", "AP in the pool")),
+    ]
+    return alt.concat(*panels, data=_data(values), columns=2, spacing=30).properties(
+        description="Points, one per model: AP within a language against AP across languages and in the pool of all"
+    )
 
 
-def _legend() -> dict[str, Any]:
-    """Its columns and the length of its labels are the page's to choose, which knows its width."""
-    return {"title": None, "orient": "bottom", "symbolSize": 90, "symbolOpacity": 1}
-
-
-def _scatter(x: tuple[str, str], y: tuple[str, str]) -> dict[str, Any]:
-    encoding = {
-        "x": {"field": x[0], "type": "quantitative", "title": x[1], "scale": {"zero": False, "nice": True}},
-        "y": {"field": y[0], "type": "quantitative", "title": y[1], "scale": {"zero": False, "nice": True}},
+def _scatter(x: tuple[str, str], y: tuple[str, str]) -> alt.LayerChart:
+    axes = {
+        "x": alt.X(x[0], type="quantitative", title=x[1], scale=alt.Scale(zero=False, nice=True)),
+        "y": alt.Y(y[0], type="quantitative", title=y[1], scale=alt.Scale(zero=False, nice=True)),
         "tooltip": [
-            {"field": "model", "title": "model"},
-            {"field": x[0], "title": x[1], "format": ".4f"},
-            {"field": y[0], "title": y[1], "format": ".4f"},
+            alt.Tooltip("model", type="nominal"),
+            *(alt.Tooltip(field, type="quantitative", title=title, format=".4f") for field, title in (x, y)),
         ],
     }
-    picked = {
-        "color": {"field": "model", "type": "nominal", "scale": {"range": _COLOURS}, "legend": _legend()},
-        "shape": {"field": "model", "type": "nominal", "scale": {"range": _SHAPES}, "legend": _legend()},
-    }
-    there = f"isValid(datum['{x[0]}']) && isValid(datum['{y[0]}'])"
-    return {
-        "width": 270,
-        "height": 240,
-        "transform": [{"filter": there}],
-        "layer": [
-            {
-                "transform": [{"filter": "!datum.picked"}],
-                "mark": {"type": "point", "filled": False, "size": 45, "color": "#8a8a8a"},
-                "encoding": {
-                    **encoding,
-                    "shape": {"condition": {"test": "datum.measured", "value": _SHAPES[0]}, "value": REPORTED},
-                },
-            },
-            {
-                "transform": [{"filter": "datum.picked"}],
-                "mark": {"type": "point", "filled": True, "size": 130, "opacity": 1},
-                "encoding": {**encoding, **picked},
-            },
-        ],
-    }
+    shape = alt.when("datum.measured").then(alt.value(SHAPES[0])).otherwise(alt.value(REPORTED))
+    others = alt.Chart().transform_filter("!datum.picked").mark_point(filled=False, size=45, color=GREY)
+    picked = alt.Chart().transform_filter("datum.picked").mark_point(filled=True, size=130, opacity=1)
+    layers = alt.layer(
+        others.encode(**axes, shape=shape),
+        picked.encode(
+            **axes,
+            color=alt.Color("model:N", scale=_COLOUR_SCALE, legend=_LEGEND),
+            shape=alt.Shape("model:N", scale=alt.Scale(range=SHAPES), legend=_LEGEND),
+        ),
+    )
+    numbers = f"isValid(datum['{x[0]}']) && isValid(datum['{y[0]}'])"
+    return layers.transform_filter(numbers).properties(width=270, height=240)
 
 
-def tradeoff() -> dict[str, Any]:
-    """Monolingual AP against cross-lingual and multilingual AP; values: model, measured, picked, mono, cross, multi.
+def distances(values: Values | None = None) -> alt.LayerChart:
+    """Return the distribution of rank distance, a line per model, with a rule at the mean of a random ranking.
 
-    The page gives each picked model its shape, that of reported figures being `REPORTED`.
+    Values have `model`, `shares` (of queries, by bin of rank distance), `pool` (documents) and `random`.
     """
-    mono, cross, multi = ("mono", "AP within a language"), ("cross", "AP across languages"), ("multi", "AP in the pool")
-    return {
-        "description": "Points, one a model: AP within a language against AP across languages and in the pool of all",
-        "data": {"name": "values"},
-        "columns": 2,
-        "concat": [_scatter(mono, cross), _scatter(mono, multi)],
-        "spacing": 30,
-    }
-
-
-def distances() -> dict[str, Any]:
-    """Distributions of rank distance; values: model, distance (middle of a bar), share, and random per model."""
-    scale = {"range": _COLOURS}
-    return {
-        "description": "Lines, one a model: the share of queries by rank distance; a dashed rule where random lies",
-        "data": {"name": "values"},
-        "width": "container",
-        "height": 240,
-        "layer": [
-            {
-                "mark": {"type": "line", "interpolate": "step", "strokeWidth": 2},
-                "encoding": {
-                    "x": {
-                        "field": "distance",
-                        "type": "quantitative",
-                        "title": "rank distance: last minus first rank",
-                    },
-                    "y": {"field": "share", "type": "quantitative", "title": "queries", "axis": {"format": ".0%"}},
-                    "color": {"field": "model", "type": "nominal", "scale": scale, "legend": _legend()},
-                    "strokeDash": {
-                        "field": "model",
-                        "type": "nominal",
-                        "scale": {"range": _DASHES},
-                        "legend": _legend(),
-                    },
-                    "tooltip": [
-                        {"field": "model"},
-                        {"field": "distance", "title": "about", "format": ",.0f"},
-                        {"field": "share", "title": "of the queries", "format": ".1%"},
-                    ],
-                },
-            },
-            {
-                "transform": [{"aggregate": [{"op": "max", "field": "random", "as": "random"}]}],
-                "mark": {"type": "rule", "strokeDash": [5, 4], "color": "#8a8a8a"},
-                "encoding": {"x": {"field": "random", "type": "quantitative"}},
-            },
-        ],
-    }
-
-
-def alpha() -> dict[str, Any]:
-    """Scores of a sweep; values: line, strategy, alpha, seed, measure, value, model.
-
-    A line is the mean over seeds, a band from least to most; pure strategies, its ends, have a shape of their own.
-    """
-    x = {
-        "field": "alpha",
-        "type": "quantitative",
-        "title": "alpha: probability of a monolingual batch",
-        "scale": {"domain": [0, 1]},
-    }
-    dash = {"field": "line", "type": "nominal", "scale": {"range": _DASHES}, "legend": None}
-    colour = {"field": "line", "type": "nominal", "scale": {"range": _COLOURS}, "legend": _legend()}
-
-    def y(aggregate: str | None) -> dict[str, Any]:
-        found = {"field": "value", "type": "quantitative", "title": None, "scale": {"zero": False}}
-        return found | ({"aggregate": aggregate} if aggregate else {})
-
-    return {
-        "description": "Lines, one a way to train: mean score over seeds against alpha, with a band from least to most",
-        "data": {"name": "values"},
-        "columns": 2,
-        "facet": {"field": "measure", "type": "nominal", "title": None, "sort": _MEASURES},
-        "resolve": {"scale": {"y": "independent"}},
-        "spec": {
-            "width": 270,
-            "height": 190,
-            "layer": [
-                {
-                    "mark": {"type": "area", "opacity": 0.2},
-                    "encoding": {
-                        "x": x,
-                        "y": y("min"),
-                        "y2": {"field": "value", "aggregate": "max"},
-                        "color": colour,
-                    },
-                },
-                {
-                    "mark": {"type": "line", "strokeWidth": 2},
-                    "encoding": {
-                        "x": x,
-                        "y": y("mean"),
-                        "color": colour,
-                        "strokeDash": dash,
-                    },
-                },
-                {
-                    "mark": {"type": "point", "filled": True, "size": 50, "opacity": 1},
-                    "encoding": {
-                        "x": x,
-                        "y": y(None),
-                        "color": colour,
-                        "shape": {
-                            "field": "strategy",
-                            "type": "nominal",
-                            "scale": {"range": _SHAPES},
-                            "legend": _legend(),
-                        },
-                        "tooltip": [
-                            {"field": "model"},
-                            {"field": "strategy"},
-                            {"field": "alpha"},
-                            {"field": "seed"},
-                            {"field": "value", "format": ".4f"},
-                        ],
-                    },
-                },
+    lines = (
+        alt.Chart()
+        .transform_flatten(["shares"])
+        .transform_window(bin="row_number()", groupby=["model"])
+        .transform_calculate(distance=f"(datum.bin - 0.5) * datum.pool / {BINS}")
+        .mark_line(interpolate="step", strokeWidth=2)
+        .encode(
+            x=alt.X("distance:Q", title="rank distance: last minus first rank of the answers"),
+            y=alt.Y("shares:Q", title="queries", axis=alt.Axis(format=".0%")),
+            color=alt.Color("model:N", scale=_COLOUR_SCALE, legend=_LEGEND),
+            strokeDash=alt.StrokeDash("model:N", scale=alt.Scale(range=_DASHES), legend=_LEGEND),
+            tooltip=[
+                alt.Tooltip("model:N"),
+                alt.Tooltip("distance:Q", title="about", format=",.0f"),
+                alt.Tooltip("shares:Q", title="of the queries", format=".1%"),
             ],
-        },
-    }
+        )
+    )
+    random = (
+        alt.Chart()
+        .transform_aggregate(random="max(random)")
+        .mark_rule(strokeDash=[5, 4], color=GREY)
+        .encode(x=alt.X("random:Q"))
+    )
+    return alt.layer(lines, random, data=_data(values)).properties(
+        width="container",
+        height=240,
+        description="Lines, one per model: the share of queries by rank distance; dashed rule: a random ranking",
+    )
 
 
-CHARTS = {"tradeoff": tradeoff, "distances": distances, "alpha": alpha}
+def alpha(values: Values | None = None) -> alt.FacetChart:
+    """Return scores against alpha, a panel per measure: mean over seeds, with a band from minimum to maximum.
+
+    Values have `line`, `strategy`, `alpha`, `seed`, `measure`, `value` and `model`. The pure strategies, which are the
+    ends of a line, have their own shape.
+    """
+    x = alt.X("alpha:Q", title="alpha: probability of a monolingual batch", scale=alt.Scale(domain=[0, 1]))
+    colour = alt.Color("line:N", scale=_COLOUR_SCALE, legend=_LEGEND)
+    scale = alt.Scale(zero=False)
+    band = (
+        alt.Chart()
+        .mark_area(opacity=0.2)
+        .encode(x=x, y=alt.Y("min(value):Q", title=None, scale=scale), y2="max(value):Q", color=colour)
+    )
+    means = (
+        alt.Chart()
+        .mark_line(strokeWidth=2)
+        .encode(
+            x=x,
+            y=alt.Y("mean(value):Q", title=None, scale=scale),
+            color=colour,
+            strokeDash=alt.StrokeDash("line:N", scale=alt.Scale(range=_DASHES), legend=None),
+        )
+    )
+    points = (
+        alt.Chart()
+        .mark_point(filled=True, size=50, opacity=1)
+        .encode(
+            x=x,
+            y=alt.Y("value:Q", title=None, scale=scale),
+            color=colour,
+            shape=alt.Shape("strategy:N", scale=alt.Scale(range=SHAPES), legend=_LEGEND),
+            tooltip=["model:N", "strategy:N", "alpha:Q", "seed:O", alt.Tooltip("value:Q", format=".4f")],
+        )
+    )
+    panel = alt.Facet("measure:N", title=None, sort=[key_title(key) for key in SCORES])
+    return (
+        alt.layer(band, means, points, data=_data(values))
+        .properties(width=270, height=190)
+        .facet(facet=panel, columns=2)
+        .resolve_scale(y="independent")
+        .properties(description="Lines, one per training setting: mean score over seeds against alpha, with a band")
+    )
+
+
+def bias(report: BiasReport) -> alt.HConcatChart:
+    """Return the language bias of a model: shares of the top 10, rank distances, and a bar per query language.
+
+    If the answers are not translations of each other, ranks of the last answer replace rank distances.
+    """
+    figure, name = report.figure("rank_distance"), "rank distance"
+    if figure is None:
+        figure, name = next(figure for figure in report.figures if figure.measure == "Max@R"), "rank of the last answer"
+    panels = [_top_shares(report), _histogram(report, figure, name), _language_bars(figure, name)]
+    title = alt.Title(visible(f"{report.model} on {report.task}"), anchor="middle", fontSize=15, offset=14)
+    chart = alt.hconcat(*panels, spacing=36).properties(title=title)
+    return chart.resolve_scale(color="independent", strokeDash="independent")
+
+
+def _top_shares(report: BiasReport) -> alt.LayerChart:
+    shares = 100 * report.top_shares
+    values = [
+        {"query": query, "document": document, "share": shares[row, column]}
+        for row, query in enumerate(report.languages)
+        for column, document in enumerate(report.languages)
+        if np.isfinite(shares[row, column])
+    ]
+    languages = list(report.languages)
+    highest = max(np.nanmax(shares), 1)
+    base = alt.Chart(alt.Data(values=values)).encode(
+        x=alt.X("document:N", sort=languages, title="language of the document", axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("query:N", sort=languages, title="language of the query"),
+    )
+    cells = base.mark_rect().encode(
+        color=alt.Color(
+            "share:Q",
+            title=None,
+            scale=alt.Scale(scheme="blues", domain=[0, highest]),
+            legend=alt.Legend(orient="right", gradientLength=250),
+        )
+    )
+    dark = alt.when(alt.datum.share > highest / 2).then(alt.value("white")).otherwise(alt.value("black"))
+    size = 10 if len(languages) <= 14 else 7
+    numbers = base.mark_text(fontSize=size).encode(text=alt.Text("share:Q", format=".0f"), color=dark)
+    return (cells + numbers).properties(title=f"% of the top {DEPTH}", width=340, height=300)
+
+
+def _histogram(report: BiasReport, figure: BiasFigure, name: str) -> alt.LayerChart:
+    spread = report.spread[np.isfinite(report.spread)]
+    counts, edges = np.histogram(spread, bins=BINS)
+    bins = [
+        {"start": start, "end": end, "queries": count}
+        for count, start, end in zip(counts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+    ]
+    relative = report.figure("rank_distance_relative")
+    label = "rank of a question's last answer" if relative is None else "last minus first rank of a question's answers"
+    bars = (
+        alt.Chart(alt.Data(values=bins))
+        .mark_rect(color=COLOURS[0])
+        .encode(
+            x=alt.X("start:Q", title=label, axis=alt.Axis(tickCount=6)),
+            x2="end:Q",
+            y=alt.Y("queries:Q", title="queries", axis=alt.Axis(tickMinStep=1)),
+            y2=alt.Y2Datum(0),
+        )
+    )
+    means = {"mean": figure.value}
+    if relative is not None:
+        means["random"] = figure.value / relative.value
+    rules = [{"name": f"{key} {value:,.0f}", "value": value} for key, value in means.items()]
+    key = alt.Legend(title=None, orient="top", symbolSize=200)
+    order = [rule["name"] for rule in rules]
+    lines = (
+        alt.Chart(alt.Data(values=rules))
+        .mark_rule(strokeWidth=2)
+        .encode(
+            x="value:Q",
+            color=alt.Color("name:N", scale=alt.Scale(domain=order, range=["#000000", COLOURS[1]]), legend=key),
+            strokeDash=alt.StrokeDash("name:N", scale=alt.Scale(domain=order, range=[[1, 0], [6, 3]]), legend=key),
+        )
+    )
+    return (bars + lines).properties(title=name, width=320, height=300)
+
+
+def _language_bars(figure: BiasFigure, name: str) -> alt.Chart:
+    values = [{"language": code, "value": value} for code, value in figure.languages.items()]
+    return (
+        alt.Chart(alt.Data(values=values))
+        .mark_bar(color=COLOURS[0])
+        .encode(
+            x=alt.X("value:Q", title=f"mean {name}"),
+            y=alt.Y("language:N", sort=list(figure.languages), title=None),
+        )
+        .properties(title=f"{name} by query language", width=280, height=300)
+    )
+
+
+@dataclass(frozen=True)
+class PageChart:
+    """A chart of the page, with the values that it takes from a collection.
+
+    `values` gets a collection as `ReportRequest.content` describes it. Each value has `row`, the index of its model;
+    the page adds `model`, `measured` and `picked`. A value is shown if its model is measured, picked, or if the reader
+    asks for reported figures; with `only_picked`, only if it is picked. The chart is hidden unless a value has numbers
+    in all `fields`. Below the chart are the signatures of the modes `modes`.
+    """
+
+    caption: str
+    draw: Callable[..., Any]
+    values: Callable[[Mapping[str, Any]], Iterable[dict[str, Any]]]
+    modes: tuple[str, ...] = ("mono", "cross", "multi")
+    fields: tuple[str, ...] = ()
+    only_picked: bool = False
+
+    def as_values(self) -> dict[str, Any]:
+        """Return everything that the page's script needs, as JSON values; the script sets colours and widths."""
+        spec = self.draw().to_dict()
+        spec.pop("config")
+        return {"spec": spec, "modes": self.modes, "fields": self.fields, "only_picked": self.only_picked}
+
+
+def _tradeoff_values(board: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    for index, row in enumerate(board["rows"]):
+        scores = {mode: row["values"].get(f"{mode}:AP") for mode in ("mono", "cross", "multi")}
+        if not row["incomplete"] and any(score is not None for score in scores.values()):
+            yield {"row": index, **scores}
+
+
+def _distance_values(board: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    for index, row in enumerate(board["rows"]):
+        details = row["details"]
+        if details and details["distances"]:
+            yield {
+                "row": index,
+                "shares": details["distances"],
+                "pool": details["pool"],
+                "random": details["random"],
+            }
+
+
+PAGE_CHARTS = {
+    "tradeoff": PageChart(
+        "Trade-off between the three modes. Picked models are filled, others are grey. Crosses are figures that papers "
+        "report (†).",
+        tradeoff,
+        _tradeoff_values,
+        fields=("mono", "cross", "multi"),
+    ),
+    "distances": PageChart(
+        "Distance between the first and the last answer to a question in the pool of all languages. The dashed rule is "
+        "a random ranking.",
+        distances,
+        _distance_values,
+        modes=("multi",),
+        only_picked=True,
+    ),
+    "alpha": PageChart(
+        "Score against alpha. A point is a model, trained with one seed; the line is the mean over seeds. The ends of "
+        "hybrid batches are the pure strategies with the same training.",
+        alpha,
+        lambda board: board["sweep"],
+    ),
+}
+
+
+def _data(values: Values | None) -> alt.Data:
+    """Return data by value, or if there are none, by the name under which the page puts them in."""
+    return alt.NamedData("values") if values is None else alt.Data(values=list(values))

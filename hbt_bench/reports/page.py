@@ -1,94 +1,91 @@
-"""The report: what a page on a folder of results shows, as one document of values."""
+"""The content of the results page: everything that it shows of a folder of results, as JSON values."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hbt_bench.data.collection import Collection
 from hbt_bench.errors import DataError, HbtBenchError, OutputError, UsageError, did_you_mean
+from hbt_bench.identity.task_name import TaskName
+from hbt_bench.identity.task_name import Mode
 from hbt_bench.languages import LANGUAGES
-from hbt_bench.reports.charts import REPORTED
+from hbt_bench.log import counter, progress
 from hbt_bench.reports.columns import Column, key_title
 from hbt_bench.reports.compare import compare
 from hbt_bench.reports.leaderboard import Board, Leaderboard
-from hbt_bench.reports.model_details import BINS, ModelDetails
+from hbt_bench.reports.model_details import ModelDetails
 from hbt_bench.reports.row_builder import Choice
 from hbt_bench.reports.rows import LeaderboardRow
 from hbt_bench.reports.sweep import SCORES, sweep
 from hbt_bench.results.store import Result
-from hbt_bench.tasks.registry import base_name, select_tasks, task_names, unknown
+from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.tasks.task import TaskSpec
 
-#: Models whose matrices and questions are in the page, the best of each collection: all there is of a page's size.
-CLOSEUPS = 60
-#: Models that are compared, the best of each collection.
+log = logging.getLogger(__name__)
+
+#: Models per collection with matrices and questions, best first. They take up most of the page's bytes.
+DETAILED = 60
+#: Models per collection in the comparison, best first.
 COMPARED = 10
 
 
 @dataclass(frozen=True)
 class ReportRequest:
-    """What the page is to show; `say` gets notices, `progress` the stage, the items done and how many there are."""
+    """The results page to make: which rows, and the model that the others are compared with.
+
+    For example, `ReportRequest(baseline="bm25").content(read_all(Path("results")))`.
+    """
 
     choice: Choice = field(default_factory=Choice)
     reported: bool = False
     baseline: str | None = None
     data_dir: Path | None = None
-    say: Callable[[str], object] = field(default=lambda message: None, compare=False)
-    progress: Callable[[str, int, int], object] = field(default=lambda stage, count, total: None, compare=False)
+    registry: TaskRegistry = field(default_factory=TaskRegistry, compare=False)
 
     def content(self, results: Iterable[Result]) -> dict[str, Any]:
-        """Everything that the page shows, as values that JSON has.
+        """Return everything that the page shows, as JSON values.
 
-        Raises `OutputError` where there is nothing to show, `UsageError` for a baseline that is not there.
+        Raises `OutputError` if there is nothing to show, and `UsageError` if no model has the name of the baseline.
         """
-        board = Leaderboard.of(results, self.reported, self.choice)
-        if not board.rows:
+        leaderboard = Leaderboard.of(results, self.reported, self.choice)
+        if not leaderboard.rows:
             raise OutputError("there are no results of multilingual collections: run `hbt-bench run` first")
-        for note in board.notes:
-            self.say(note)
-        self._check_baseline(board)
-        boards = [self._board(board, one) for one in board.boards if one.data]
-        used = {code for one in boards for code in one["languages"]}
+        for note in leaderboard.notes:
+            log.warning(note)
+        self._check_baseline(leaderboard)
+        boards = [self._board(leaderboard, board) for board in leaderboard.boards if board.data]
+        codes = {code for board in boards for code in board["languages"]}
         return {
             "boards": boards,
-            "legend": board.legend,
-            "names": {code: LANGUAGES[code].name for code in sorted(used) if code in LANGUAGES},
-            "bins": BINS,
-            "reported_shape": REPORTED,
+            "legend": leaderboard.legend,
+            "names": {code: LANGUAGES[code].name for code in sorted(codes) if code in LANGUAGES},
         }
 
-    def _check_baseline(self, board: Leaderboard) -> None:
-        if self.baseline is not None:
-            names = [row.label for row in board.rows if row.measured]
-            if not any(_is_called(row, self.baseline) for row in board.rows):
-                near = did_you_mean(self.baseline, names) or f" (there are {', '.join(names[:5])})"
-                raise UsageError(f"the baseline '{self.baseline}' is none of the models{near}")
+    def _check_baseline(self, leaderboard: Leaderboard) -> None:
+        if self.baseline is None or any(_has_name(row, self.baseline) for row in leaderboard.rows):
+            return
+        names = [row.label for row in leaderboard.rows if row.measured]
+        hint = did_you_mean(self.baseline, names) or f". Give --baseline one of {', '.join(names[:5])}"
+        raise UsageError(f"no model has the name of the baseline '{self.baseline}'{hint}")
 
     def _board(self, leaderboard: Leaderboard, board: Board) -> dict[str, Any]:
-        """One collection: its leaderboard, the closer looks and the comparison."""
-        name, data, rows = board.collection, board.data, board.rows
-        chosen = leaderboard.columns()
+        """Return a collection: its leaderboard, the details of its models, and the comparison."""
+        name, rows = board.collection, board.rows
+        columns = leaderboard.columns()
         spec = self._spec(name)
-        collection = self._collection(spec, data)
-        closeups: list[dict[str, Any] | None] = []
-        measured = [row for row in rows if row.measured]
-        close = {id(row) for row in measured[:CLOSEUPS]}
-        for row in rows:
-            closeups.append(self._closeup(row, collection) if id(row) in close else None)
-            self.progress(f"reading {name}", 1, len(rows))
-        if len(measured) > CLOSEUPS:
-            self.say(f"matrices and questions on {name} are of the best {CLOSEUPS} of {len(measured)} models")
-        languages = next((list(one["languages"]) for one in closeups if one), [])
+        collection = self._collection(spec, board.data)
+        details = self._details(name, rows, collection)
         return {
             "collection": name,
-            "data": data,
-            "languages": languages,
-            "columns": [_column(column) for column in chosen],
-            "rows": [_row(row, chosen, closeup) for row, closeup in zip(rows, closeups, strict=True)],
-            "bold": sorted(leaderboard.table(board, chosen).bold),
+            "data": board.data,
+            "languages": next((list(model["languages"]) for model in details if model), []),
+            "columns": [_column(column) for column in columns],
+            "rows": [_row(row, columns, model) for row, model in zip(rows, details, strict=True)],
+            "bold": sorted(map(list, leaderboard.table(board, columns).bold)),
             "ranked_by": key_title(board.ranked_by) if board.ranked_by else None,
             "sorted_by": ":".join(board.sorted_by) if board.sorted_by else None,
             "sweep": [value for point in sweep(rows) for value in point.values(rows[point.row])],
@@ -96,80 +93,99 @@ class ReportRequest:
             "texts": collection is not None,
         }
 
-    def _closeup(self, row: LeaderboardRow, collection: Collection | None) -> dict[str, Any] | None:
+    def _details(
+        self, name: str, rows: Sequence[LeaderboardRow], collection: Collection | None
+    ) -> list[dict[str, Any] | None]:
+        """Return the details of the best models, and None for all other rows."""
+        measured = [row for row in rows if row.measured]
+        if len(measured) > DETAILED:
+            log.warning(f"matrices and questions on {name} cover the best {DETAILED} of {len(measured)} models only")
+        best = {id(row) for row in measured[:DETAILED]}
+        count = counter(f"reading {name}", len(rows))
+        details = []
+        for row in rows:
+            details.append(self._model_details(row, collection) if id(row) in best else None)
+            count(1)
+        return details
+
+    def _model_details(self, row: LeaderboardRow, collection: Collection | None) -> dict[str, Any] | None:
+        results = {mode: result for mode, (result, _) in row.sources.items()}
         try:
-            closeup = ModelDetails.of({mode: found for mode, (found, _) in row.sources.items()}, collection)
+            details = ModelDetails.from_results(results, collection)
         except OutputError as error:
-            self.say(f"no closer look at {row.label}: {error}")
+            log.warning(f"matrices and questions of {row.label} are left out: {error}")
             return None
-        return closeup.as_json() if closeup else None
+        return details.as_json() if details else None
 
     def _spec(self, name: str) -> TaskSpec | None:
-        """The definition of a collection, None with a notice where it is not known."""
+        """Return the definition of a collection, or None with a warning if it is unknown."""
         try:
-            return select_tasks([name])[0].spec
+            return self.registry.select([name])[0].spec
         except UsageError as error:
-            # a result's name was not mistyped, so a name that is like it is no advice
-            reason = error if base_name(name) in task_names() else unknown(name)
-            self.say(f"the questions and the comparison on {name} are left out: {reason}")
+            # nobody typed the name of a result, so a suggestion of a similar name would not help
+            is_known = TaskName.parse(name).mode_name in self.registry.tasks
+            reason = error if is_known else self.registry.unknown(name)
+            log.warning(f"the questions and the comparison on {name} are left out: {reason}")
             return None
 
     def _collection(self, spec: TaskSpec | None, data: str) -> Collection | None:
-        """The texts of a collection, None with a notice where they are not here."""
+        """Return the texts of a collection, or None with a warning if they are missing or have changed."""
         if spec is None:
             return None
         try:
             collection = spec.load(None, self.data_dir)
         except (DataError, UsageError) as error:
-            self.say(f"the questions of {spec.name} are left out: {error}")
+            log.warning(f"the questions of {spec.name} are left out: {error}")
             return None
         if collection.fingerprint != data:
-            self.say(f"the questions of {spec.name} are left out: the data here are not those of the results")
+            log.warning(
+                f"the questions of {spec.name} are left out: the results are of data {data}, but the data here are "
+                f"{collection.fingerprint}"
+            )
             return None
         return collection
 
     def _comparison(self, rows: Sequence[LeaderboardRow], spec: TaskSpec) -> dict[str, Any] | None:
-        """The best models against the baseline, or the best of them; only those that have all modes.
+        """Compare the best models that have all modes with the baseline, or else with the best of them.
 
-        `places` are their rows on the board.
+        In the returned mapping, `rows` are the indices of the compared models.
         """
         if self.choice.languages:
             return None
-        wanted = {mode for mode in spec.modes if len(spec.languages) > 1 or mode == "mono"}
-        whole = [
-            row
-            for row in rows
-            if row.measured
-            and not row.missing
-            and wanted <= set(row.signatures)
-            and all(found.ranks and str(found.path.parent) == row.folder for found, _ in row.sources.values())
-        ]
-        base = next(
-            (row for row in whole if self.baseline and _is_called(row, self.baseline)), whole[0] if whole else None
-        )
-        if base is None or len(whole) < 2:
+        modes = {mode for mode in spec.modes if len(spec.languages) > 1 or mode == "mono"}
+        complete = [row for row in rows if _is_complete(row, modes)]
+        if len(complete) < 2:
             return None
-        compared = [base, *(row for row in whole if row is not base)][:COMPARED]
-        self.progress(f"comparing on {spec.name}", 0, 1)
+        base = next((row for row in complete if self.baseline and _has_name(row, self.baseline)), complete[0])
+        compared = [base, *(row for row in complete if row is not base)][:COMPARED]
+        stage = f"comparing on {spec.name}"
+        progress(stage, 0, 1)
         try:
-            found = compare([row.folder for row in compared], spec.name)
+            comparison = compare([row.folder for row in compared], spec.name, registry=self.registry)
         except HbtBenchError as error:
-            self.say(f"no comparison on {spec.name}: {error}")
+            log.warning(f"no comparison on {spec.name}: {error}")
             return None
         finally:
-            self.progress(f"comparing on {spec.name}", 1, 1)
-        table = found.table()
-        left = f" Only the best {COMPARED} of {len(whole)} models are compared." if len(whole) > COMPARED else ""
+            progress(stage, 1, 1)
+        notes = list(comparison.notes)
+        if len(complete) > COMPARED:
+            notes.append(f"Only the best {COMPARED} of {len(complete)} models are compared.")
+        indices = {id(row): index for index, row in enumerate(rows)}
         return {
-            "html": table.html(),
-            "conclusions": found.conclusions,
-            "notes": list(found.notes),
-            "left": left.strip(),
-            "places": [at for one in compared for at, row in enumerate(rows) if row is one],
+            "table": comparison.table().as_values(),
+            "conclusions": list(comparison.conclusions),
+            "notes": notes,
+            "rows": [indices[id(row)] for row in compared],
         }
 
 
-def _is_called(row: LeaderboardRow, name: str) -> bool:
+def _is_complete(row: LeaderboardRow, modes: set[Mode]) -> bool:
+    """Check whether a measured model has all modes, with ranks, in one folder."""
+    in_folder = all(result.ranks and str(result.path.parent) == row.folder for result, _ in row.sources.values())
+    return row.measured and not row.missing and modes <= set(row.signatures) and in_folder
+
+
+def _has_name(row: LeaderboardRow, name: str) -> bool:
     return row.measured and name in (row.label, row.model, row.model.rpartition("/")[2])
 
 
@@ -184,27 +200,26 @@ def _column(column: Column) -> dict[str, Any]:
     }
 
 
-def _row(row: LeaderboardRow, chosen: Sequence[Column], closeup: dict[str, Any] | None) -> dict[str, Any]:
+def _row(row: LeaderboardRow, columns: Sequence[Column], details: dict[str, Any] | None) -> dict[str, Any]:
+    """Return a model. A cell is its text, a note to it, its value to sort by, and the mode with its signature."""
     cells = []
-    for column in chosen:
+    for column in columns:
         text, _, note = column.text(row).partition("\n")
-        cells.append([text, note, column.value(row), _signed(row, column)])
+        cells.append([text, note, column.value(row), _signature_mode(row, column)])
     return {
         "label": row.label,
         "measured": row.measured,
-        "source": row.source,
         "rank": row.rank,
         "incomplete": sorted(row.missing),
         "cells": cells,
         "values": {f"{mode}:{measure}": row.value((mode, measure)) for mode, measure in SCORES},
-        "languages": {code: round(value, 4) for code, value in row.languages.items()},
         "signatures": dict(row.signatures),
-        "closeup": closeup,
+        "details": details,
     }
 
 
-def _signed(row: LeaderboardRow, column: Column) -> str | None:
-    """The mode whose signature a cell has: that of its score; what is the model's own stands in each."""
+def _signature_mode(row: LeaderboardRow, column: Column) -> str | None:
+    """Return the mode whose signature belongs to a cell; facts about the model itself are in all signatures."""
     if column.key:
         mode: str | None = column.key[0]
     elif column.name == "rank":

@@ -1,4 +1,4 @@
-"""Sweeps over alpha: models that were trained alike but for the share of monolingual batches."""
+"""Sweeps over alpha: models with the same training except for the share of monolingual batches."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from hbt_bench.measures.registry import MEASURES
 from hbt_bench.reports.columns import key_title
 from hbt_bench.reports.rows import Key, LeaderboardRow
 
-#: What is drawn against alpha.
-SCORES: tuple[Key, ...] = (("mono", "AP"), ("cross", "AP"), ("multi", "AP"), ("multi", "rank_distance"))
-#: The strategies that are hybrid batches with an alpha at its end: no batch is monolingual, or every one.
+#: The scores that are drawn against alpha.
+SCORES: tuple[Key, ...] = tuple(
+    (mode, measure.name) for measure in MEASURES if measure.headline for mode in measure.modes
+)
+#: The pure strategies are hybrid batches with the lowest and the highest alpha.
 _ENDS = {"cross-lingual": 0.0, "monolingual": 1.0}
 _HYBRID = "hybrid"
-#: What the models of a curve share beside their strategy, as a result tells it.
+#: Training facts, besides the strategy, that all models of a curve share.
 _SETTING = ("init", "steps", "pairs_seen", "data")
 
 
@@ -28,17 +31,17 @@ class _Curve(NamedTuple):
 
     @property
     def name(self) -> str:
-        """``hybrid, xlm-roberta-base, 600 steps of 128``: what it is of, as far as it is known."""
-        parts = [self.strategy, *([str(self.init)] if self.init else [])]
+        """Return strategy, init and budget, if known. For example, ``hybrid, xlm-roberta-base, 600 steps of 128``."""
+        facts = [self.strategy, *([str(self.init)] if self.init else [])]
         if isinstance(self.steps, int) and self.steps > 0:
             batch = f" of {self.pairs / self.steps:,.0f}" if isinstance(self.pairs, int) else ""
-            parts.append(f"{self.steps:,} steps{batch}")
-        return ", ".join(parts)
+            facts.append(f"{self.steps:,} steps{batch}")
+        return ", ".join(facts)
 
 
 @dataclass(frozen=True)
 class Point:
-    """One model: `line` is what it has in common with the others of its curve, `row` its place on the board."""
+    """One model of a sweep: `line` is the name of its curve, `row` its index on the leaderboard."""
 
     line: str
     alpha: float
@@ -46,41 +49,41 @@ class Point:
     strategy: str
     row: int
 
-    def values(self, standing: LeaderboardRow) -> list[dict[str, Any]]:
-        """Its scores, one a panel; those that are there."""
-        about = {"line": self.line, "alpha": self.alpha, "seed": self.seed, "strategy": self.strategy, "row": self.row}
-        found = ((key, standing.value(key)) for key in SCORES if key[0] not in standing.missing)
-        return [about | {"measure": key_title(key), "value": value} for key, value in found if value is not None]
+    def values(self, model: LeaderboardRow) -> list[dict[str, Any]]:
+        """Return the scores of a model, a record per measure, without those it lacks."""
+        point = {"line": self.line, "alpha": self.alpha, "seed": self.seed, "strategy": self.strategy, "row": self.row}
+        scores = ((key, model.value(key)) for key in SCORES if key[0] not in model.missing)
+        return [point | {"measure": key_title(key), "value": value} for key, value in scores if value is not None]
 
 
 def sweep(rows: Sequence[LeaderboardRow]) -> list[Point]:
-    """The models of all curves of a board.
+    """Return the models of all curves of a leaderboard.
 
-    A curve is of one strategy, start, training data, number of steps and of pairs; the pure strategies with the same
-    are the ends of that of hybrid batches. A recipe names an alpha even where its strategy does not use it, so what
-    has one alpha alone is no sweep.
+    The models of a curve have the same strategy, init, training data, steps and pairs. Pure strategies with the same
+    training are the ends of the curve of hybrid batches. A recipe has an alpha even if its strategy ignores it, so a
+    curve needs two alphas.
     """
     curves: dict[_Curve, list[tuple[float, int]]] = {}
     ends: dict[_Curve, list[tuple[float, int]]] = {}
-    for place, row in enumerate(rows):
-        told = row.training
-        alpha, strategy = told.get("alpha"), str(told.get("strategy", ""))
-        curve = _Curve(_HYBRID if strategy in _ENDS else strategy, *(told.get(key) for key in _SETTING))
+    for index, row in enumerate(rows):
+        training = row.training
+        alpha, strategy = training.get("alpha"), str(training.get("strategy", ""))
+        curve = _Curve(_HYBRID if strategy in _ENDS else strategy, *(training.get(key) for key in _SETTING))
         if strategy in _ENDS:
-            ends.setdefault(curve, []).append((_ENDS[strategy], place))
+            ends.setdefault(curve, []).append((_ENDS[strategy], index))
         elif isinstance(alpha, int | float) and not isinstance(alpha, bool):
-            curves.setdefault(curve, []).append((float(alpha), place))
-    whole = {curve: points + ends.get(curve, []) for curve, points in curves.items()}
-    drawn = {curve: points for curve, points in whole.items() if len({alpha for alpha, _ in points}) > 1}
+            curves.setdefault(curve, []).append((float(alpha), index))
+    with_ends = {curve: points + ends.get(curve, []) for curve, points in curves.items()}
+    drawn = {curve: points for curve, points in with_ends.items() if len({alpha for alpha, _ in points}) > 1}
     names = Counter(curve.name for curve in drawn)
     return [
         Point(
             curve.name + (f", data {curve.data or 'unknown'}" if names[curve.name] > 1 else ""),
             alpha,
-            rows[place].training.get("seed"),
-            str(rows[place].training["strategy"]),
-            place,
+            rows[index].training.get("seed"),
+            str(rows[index].training["strategy"]),
+            index,
         )
         for curve, points in drawn.items()
-        for alpha, place in points
+        for alpha, index in points
     ]

@@ -1,130 +1,171 @@
-"""The trade-off over alpha: scores within languages, across them and in the pool, and rank distance, with intervals."""
+"""The trade-off over alpha: AP within languages, across them and in the pool, and rank distance, with intervals."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from hbt_bench.identity.task_name import TaskName
+from hbt_bench.measures.registry import MEASURES
 from hbt_bench.studies.study_result import Estimate, StudyResult
 
-#: Of Okabe and Ito, which colour-blind readers can tell apart; markers say the same again.
-_LOOKS = (("#0072b2", "o"), ("#d55e00", "s"), ("#009e73", "^"), ("#cc79a7", "D"), ("#e69f00", "v"), ("#000000", "P"))
-#: Columns of the table, by the mode in a task's name and the measure.
-COLUMNS = {
-    ("mono", "AP"): "mono AP",
-    ("cross", "AP"): "cross AP",
-    ("multi", "AP"): "multi AP",
-    ("multi", "rank_distance"): "rank distance",
-}
-#: Trade-offs that are drawn of each collection in the domain; out of it the points of small models lie on one another.
-_AGAINST = (("mono AP", "multi AP"), ("mono AP", "rank distance"))
-#: How many collections in the domain are drawn so.
-_MOST = 2
+if TYPE_CHECKING:
+    import altair
 
-#: The figures along alpha by column.
+#: Columns of the table, by mode and measure.
+COLUMNS: dict[tuple[str, str], str] = {
+    (mode, measure.name): measure.title_in(mode) for measure in MEASURES if measure.headline for mode in measure.modes
+}
+#: Pairs of columns that are drawn against each other for each collection in the domain. Out of the domain, the points
+#: of small models overlap.
+_PAIRS = (("mono AP", "multi AP"), ("mono AP", "rank distance"))
+#: Panels of such pairs, at most.
+_MAX_PAIR_PANELS = 4
+#: Pixels of a panel, width and height.
+_SIZE = (215, 200)
+
+#: Estimates along alpha, by column.
 Line = dict[str, list[Estimate]]
 
 
 @dataclass
 class Curve:
-    """One collection and init along alpha: its figures, and how they differ from those of the strategy of the answer.
+    """Estimates of a collection and init along alpha, and their changes against the strategy of the answer.
 
-    The differences are paired by seed and question, so their intervals are those of a change, which the intervals of
-    the figures, wide as the questions differ, do not show.
+    The changes are paired by seed and question. Their intervals are narrower than those of the scores, which vary with
+    the questions.
     """
 
-    inside: bool
+    in_domain: bool
     alphas: list[float] = field(default_factory=list)
     scores: Line = field(default_factory=dict)
     changes: Line = field(default_factory=dict)
 
 
-def curves(findings: StudyResult) -> dict[str, Curve]:
-    """The curve of each collection in and out of the domain, and of each init where there are several, by its name."""
-    points = sorted(((one.alpha, one) for one in findings.costs if one.alpha is not None), key=lambda point: point[0])
-    several = len({one.init for _, one in points}) > 1
-    found: dict[str, Curve] = {}
-    for alpha, cost in points:
-        for one in findings.select(kind="score", system=cost.system, language="", baseline=""):
-            name, _, mode = one.task.partition("[")[0].rpartition("-")
-            column = COLUMNS.get((mode, one.measure))
-            if column is None or one.group == "shifted":
+def curves(result: StudyResult) -> dict[str, Curve]:
+    """Return the curves in and out of the domain by name; the names have the init if there are several inits."""
+    costs = sorted((cost for cost in result.costs if cost.alpha is not None), key=lambda cost: cost.alpha or 0)
+    several = len({cost.init for cost in costs}) > 1
+    by_name: dict[str, Curve] = {}
+    for cost in costs:
+        for score in result.select(kind="score", system=cost.system, language="", baseline=""):
+            task = TaskName.parse(score.task)
+            column = COLUMNS.get((task.mode or "", score.measure))
+            if column is None or score.group == "shifted":
                 continue
-            inside = one.group == "in-domain"
-            where = f"{'in' if inside else 'out'}{f', {cost.init}' if several else ''}"
-            curve = found.setdefault(f"{name} ({where})", Curve(inside))
-            curve.scores.setdefault(column, []).append(one)
-            curve.changes.setdefault(column, []).append(_change(findings, one))
-            if alpha not in curve.alphas:
-                curve.alphas.append(alpha)
-    return found
+            in_domain = score.group == "in-domain"
+            group = f"{'in' if in_domain else 'out'}{f', {cost.init}' if several else ''}"
+            curve = by_name.setdefault(f"{task.base} ({group})", Curve(in_domain))
+            curve.scores.setdefault(column, []).append(score)
+            curve.changes.setdefault(column, []).append(_change(result, score))
+            if cost.alpha is not None and cost.alpha not in curve.alphas:
+                curve.alphas.append(cost.alpha)
+    return by_name
 
 
-def _change(findings: StudyResult, one: Estimate) -> Estimate:
-    """Against the strategy of the answer, which is compared with all others of its init: the other way round."""
-    names = {"kind": "score", "group": one.group, "task": one.task, "measure": one.measure, "language": ""}
-    paired = findings.select(baseline=one.system, **names)
-    if not paired:
-        return replace(one, value=0.0, low=0.0, high=0.0)
-    [other] = paired
-    return replace(one, value=-other.value, low=-other.high, high=-other.low)
+def _change(result: StudyResult, score: Estimate) -> Estimate:
+    """Return the difference of a score from that of the strategy of the answer.
 
-
-def draw(found: Mapping[str, Curve], base: str) -> str | None:
-    """An SVG, the same bytes for the same figures; None where matplotlib, an extra, is not installed.
-
-    Above, what changes with alpha against `base`; below, of collections in the domain, what one gives for another.
+    The result of the study has the difference with the opposite sign: the strategy of the answer minus each other.
     """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure as Drawing
-    except ImportError:
-        return None
-    with mpl.rc_context({"svg.hashsalt": "hbt-bench", "svg.fonttype": "none", "font.size": 9}):
-        drawing = Drawing(figsize=(13, 6.6), layout="constrained")
-        panels = list(drawing.subplots(2, 4).flat)
-        handles: dict[str, Any] = {}
-        for axes, column in zip(panels, COLUMNS.values(), strict=False):
-            axes.axhline(0, color="#888888", linewidth=0.8)
-            for number, (name, curve) in enumerate(found.items()):
-                if column in curve.changes:
-                    handles[name] = _line(axes, curve.alphas, None, curve.changes[column], _look(number))
-            axes.set(xlabel="alpha: share of batches of one language", ylabel=f"{column}, minus that of {base}")
-        below = [
-            (number, name, curve, pair)
-            for number, (name, curve) in enumerate(found.items())
-            for pair in _AGAINST
-            if curve.inside and all(column in curve.scores for column in pair)
-        ]
-        for axes, (number, name, curve, (x, y)) in zip(panels[4:], below[: 2 * _MOST], strict=False):
-            _line(axes, curve.alphas, curve.scores[x], curve.scores[y], _look(number))
-            axes.set(title=name, xlabel=x, ylabel=y)
-        for axes in panels[4 + len(below) :]:
-            axes.set_axis_off()
-        drawing.legend(handles.values(), handles, frameon=False, loc="outside lower center", ncols=4)
-        buffer = io.StringIO()
-        drawing.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+    names = {"kind": "score", "group": score.group, "task": score.task, "measure": score.measure, "language": ""}
+    differences = result.select(baseline=score.system, **names)
+    if not differences:
+        return replace(score, value=0.0, low=0.0, high=0.0)
+    [difference] = differences
+    return replace(score, value=-difference.value, low=-difference.high, high=-difference.low)
 
 
-def _look(number: int) -> dict[str, str]:
-    colour, marker = _LOOKS[number % len(_LOOKS)]
-    return {"color": colour, "marker": marker}
+def draw(named_curves: Mapping[str, Curve], base: str) -> altair.VConcatChart:
+    """Return the chart of the curves; needs the extra `report`.
+
+    The upper panels have changes against `base` along alpha, the lower panels two scores against each other.
+    """
+    import altair as alt
+
+    names = list(named_curves)
+    upper = [
+        _change_panel(_changes(named_curves, column), f"{column}, minus {base}", names) for column in COLUMNS.values()
+    ]
+    lower = [_pair_panel(*pair, names) for pair in _pairs(named_curves)][:_MAX_PAIR_PANELS]
+    rows = [alt.hconcat(*panels, spacing=24) for panels in (upper, lower) if panels]
+    return alt.vconcat(*rows, spacing=24).resolve_scale(color="shared", shape="shared")
 
 
-def _line(axes: Any, alphas: Sequence[float], x: Sequence[Estimate] | None, y: Sequence[Estimate], look: Any) -> Any:
-    """A curve with error bars; where x is a score too, the points are labelled with their alpha."""
-    across = [one.value for one in x] if x else alphas
-    drawn = axes.errorbar(
-        across, [one.value for one in y], yerr=_bars(y), xerr=_bars(x) if x else None, capsize=2, elinewidth=0.8, **look
+def _pairs(named_curves: Mapping[str, Curve]) -> Iterator[tuple[str, Curve, str, str]]:
+    for name, curve in named_curves.items():
+        for x, y in _PAIRS:
+            if curve.in_domain and x in curve.scores and y in curve.scores:
+                yield name, curve, x, y
+
+
+def _changes(named_curves: Mapping[str, Curve], column: str) -> list[dict[str, Any]]:
+    return [
+        {"curve": name, "alpha": alpha, "value": change.value, "low": change.low, "high": change.high}
+        for name, curve in named_curves.items()
+        if column in curve.changes
+        for alpha, change in zip(curve.alphas, curve.changes[column], strict=True)
+    ]
+
+
+def _change_panel(values: Sequence[dict[str, Any]], title: str, names: Sequence[str]) -> altair.LayerChart:
+    import altair as alt
+
+    points = alt.Chart(alt.Data(values=values)).encode(
+        x=alt.X("alpha:Q", title="alpha: share of monolingual batches", scale=alt.Scale(domain=[0, 1])),
+        y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False)),
+        color=_colour(names),
     )
-    if x:
-        for alpha, one, two in zip(alphas, x, y, strict=True):
-            axes.annotate(f"{alpha:g}", (one.value, two.value), (4, 4), textcoords="offset points", fontsize=8)
-    return drawn
+    zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color="#8a8a8a").encode(y="zero:Q")
+    intervals = points.mark_rule().encode(y=alt.Y("low:Q"), y2="high:Q")
+    markers = points.mark_point(filled=True, size=45, opacity=1).encode(shape=_shape(names))
+    panel = alt.layer(zero, intervals, points.mark_line(), markers)
+    return panel.properties(width=_SIZE[0], height=_SIZE[1])
 
 
-def _bars(line: Sequence[Estimate]) -> tuple[list[float], list[float]]:
-    return [one.value - one.low for one in line], [one.high - one.value for one in line]
+def _pair_panel(name: str, curve: Curve, x: str, y: str, names: Sequence[str]) -> altair.LayerChart:
+    import altair as alt
+
+    values = [
+        {"curve": name, "alpha": alpha, "x": across.value, "x_low": across.low, "x_high": across.high,
+         "y": up.value, "y_low": up.low, "y_high": up.high}
+        for alpha, across, up in zip(curve.alphas, curve.scores[x], curve.scores[y], strict=True)
+    ]  # fmt: skip
+    points = alt.Chart(alt.Data(values=values)).encode(
+        x=alt.X("x:Q", title=x, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
+        y=alt.Y("y:Q", title=y, scale=alt.Scale(zero=False)),
+        color=_colour(names),
+    )
+    panel = alt.layer(
+        points.mark_rule(opacity=0.4).encode(y=alt.Y("y_low:Q"), y2="y_high:Q"),
+        points.mark_rule(opacity=0.4).encode(x=alt.X("x_low:Q"), x2="x_high:Q"),
+        points.mark_line().encode(order="alpha:Q"),
+        points.mark_point(filled=True, size=45, opacity=1).encode(shape=_shape(names)),
+        points.mark_text(align="left", dx=6, dy=-7).encode(text=alt.Text("alpha:Q"), color=alt.value("black")),
+    )
+    return panel.properties(title=name, width=_SIZE[0], height=_SIZE[1])
+
+
+def _colour(names: Sequence[str]) -> altair.Color:
+    """Return the colour by the name of the curve, the same in all panels."""
+    import altair as alt
+
+    from hbt_bench.reports.charts import COLOURS
+
+    return alt.Color("curve:N", scale=alt.Scale(domain=list(names), range=COLOURS), legend=_legend())
+
+
+def _shape(names: Sequence[str]) -> altair.Shape:
+    """Return the shape by the name of the curve, for readers who cannot distinguish the colours."""
+    import altair as alt
+
+    from hbt_bench.reports.charts import SHAPES
+
+    return alt.Shape("curve:N", scale=alt.Scale(domain=list(names), range=SHAPES), legend=_legend())
+
+
+def _legend() -> altair.Legend:
+    import altair as alt
+
+    return alt.Legend(title=None, orient="bottom", columns=5, symbolSize=80)

@@ -1,40 +1,39 @@
-"""The report of a study, Markdown and HTML from one structure."""
+"""The report of a study, as Markdown and HTML."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hbt_bench.errors import DataError
 from hbt_bench.files import write_text
+from hbt_bench.measures.registry import MEASURES
+from hbt_bench.reports import chart_files, html
 from hbt_bench.reports.table import Table, number
 from hbt_bench.studies import curve
-from hbt_bench.studies.answer import answer, holding, probability
-from hbt_bench.studies.design import GROUPS
-from hbt_bench.studies.jobs import StudyPlan, short
+from hbt_bench.studies.answer import answer, probability, significant_differences
+from hbt_bench.studies.jobs import StudyPlan, short_name
+from hbt_bench.studies.study import GROUPS
 from hbt_bench.studies.study_result import Estimate, StudyResult
-from hbt_bench.text import as_html, as_prose
+from hbt_bench.text import as_prose
 
 _METHOD = (
-    "Every model answers every question, so seeds and questions are crossed. Values are averaged over both; intervals "
-    "and tests take the variance of the mean over seeds plus that over questions, with the critical value of Cochran "
-    "and Cox, so that a difference must hold for other seeds and other questions. Models of one seed are paired, and "
-    "so are the versions of a question. ± is the standard deviation over seeds. The p-values of the answer are "
-    "corrected among themselves (Holm), all others among themselves."
+    "Every model answers every question, so seeds and questions are crossed. Values are averaged over both. The "
+    "variance of an average is the variance of the mean over seeds plus that of the mean over questions, and intervals "
+    "and tests use the critical value of Cochran and Cox, so a significant difference holds for other seeds and other "
+    "questions. Models with the same seed are paired, and so are the versions of a question. ± is the standard "
+    "deviation over seeds. The p-values of the answer are corrected among themselves (Holm), and all others among "
+    "themselves."
 )
-_STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}"
-    "div{overflow-x:auto}table{border-collapse:collapse;font-size:14px;font-variant-numeric:tabular-nums}"
-    "caption{text-align:left;font-weight:600;padding:.4rem 0}th,td{padding:.2rem .7rem;border-bottom:1px solid #ddd;"
-    "text-align:right;white-space:nowrap}th:first-child{text-align:left}small{color:#555}"
-    ".answer{border-left:4px solid #0072b2;padding:.5rem 1rem;background:#f2f7fb}svg{max-width:100%;height:auto}"
-)
+_GROUP_TITLES = {"in-domain": "in the domain", "out-of-domain": "out of the domain", "shifted": "on shifted queries"}
+#: Score columns that fit a page without scrolling.
+_MAX_COLUMNS = 4
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawing as SVG; `name` is that of its file, `text` says what is to be seen."""
+    """A chart as SVG, with the name of its file and a text for readers who cannot see it."""
 
     name: str
     svg: str
@@ -43,7 +42,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with paragraphs, then tables, then pictures."""
+    """A heading, followed by paragraphs, tables and pictures."""
 
     heading: str
     paragraphs: Sequence[str] = ()
@@ -53,7 +52,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """What a study found, in the order in which it is read."""
+    """The report of a study, in reading order. For example, `Report.from_plan(plan).markdown()`."""
 
     title: str
     question: str
@@ -61,34 +60,32 @@ class Report:
     sections: Sequence[Section]
 
     @classmethod
-    def of(cls, plan: StudyPlan) -> Report:
-        """The report of a plan that ran to its end; raises `DataError` when it did not."""
+    def from_plan(cls, plan: StudyPlan) -> Report:
+        """Return the report of a finished study; raises `DataError` if the study is not finished."""
         design = plan.design
         if not plan.comparison.is_file():
             raise DataError(
-                f"the study {design.study.name} has not run to its end: run `{command(plan)} --output "
-                f"{plan.place.output}`"
+                f"the study {design.study.name} is not finished: run `{command(plan)} --output {plan.paths.output}`"
             )
-        findings = StudyResult.read(plan.comparison.read_text("utf-8"))
-        found = findings.select(kind="answer")
+        result = StudyResult.read(plan.comparison.read_text("utf-8"))
+        answers = result.select(kind="answer")
+        differences = [figure for figure in result.select(kind="score") if figure.baseline]
         sections = [
-            Section("What answers it", [design.limits] if design.limits else (), [_differences(found, "The answer")]),
-            *_curve(plan, findings),
-            *_scores(findings),
-            Section(
-                "By language", ["AP in the pool of all languages, by the language of the query."], _languages(findings)
-            ),
-            Section("Drops", ["What a model loses; smaller is more robust."], _drops(findings)),
-            Section("Differences", [holding(_plain(findings))], [_differences(_plain(findings), "Against each other")]),
-            _cost(findings),
-            _method(plan, findings),
+            Section("The answer", [design.limits] if design.limits else (), [_differences(answers, "Comparisons")]),
+            *_curve(plan, result),
+            *_scores(result),
+            Section("By language", ["AP in the pool of all languages, by query language."], _languages(result)),
+            Section("Drops", ["A drop is the AP that a model loses. A small drop is robust."], _drops(result)),
+            Section("Differences", [significant_differences(differences)], [_differences(differences, "All pairs")]),
+            _cost(result),
+            _method(plan, result),
         ]
         title = f"{design.study.title} ({design.scale})"
-        sections = [one for one in sections if one.tables or one.paragraphs or one.pictures]
-        return cls(title, design.study.question, answer(design.answer, found), sections)
+        filled = [section for section in sections if section.tables or section.paragraphs or section.pictures]
+        return cls(title, design.study.question, answer(design.answer, answers), filled)
 
     def markdown(self) -> str:
-        """For GitHub; pictures are files beside it."""
+        """Return the report for GitHub; pictures are links to files in the same folder."""
         lines = [
             f"# {as_prose(self.title)}",
             f"**Question.** {as_prose(self.question)}",
@@ -102,27 +99,13 @@ class Report:
         return "\n\n".join(lines) + "\n"
 
     def html(self) -> str:
-        """One file with its pictures inside; it loads nothing."""
-        parts = [
-            "<!doctype html>",
-            f'<html lang="en"><head><meta charset="utf-8"><title>{as_html(self.title)}</title>',
-            '<meta name="viewport" content="width=device-width">',
-            f"<style>{_STYLE}</style></head><body>",
-            f"<h1>{as_html(self.title)}</h1><p><strong>Question.</strong> {as_html(self.question)}</p>",
-            f'<p class="answer"><strong>Answer.</strong> {as_html(self.answer)}</p>',
-        ]
-        for section in self.sections:
-            parts.append(f"<h2>{as_html(section.heading)}</h2>")
-            parts += [f"<p>{_code(paragraph)}</p>" for paragraph in section.paragraphs]
-            parts += [f"<div>{table.html()}</div>" for table in section.tables]
-            parts += [
-                f'<figure role="img" aria-label="{as_html(one.text)}">{one.svg[one.svg.index("<svg") :]}</figure>'
-                for one in section.pictures
-            ]
-        return "\n".join([*parts, "</body></html>"]) + "\n"
+        """Return the report as one page that contains its pictures and loads nothing."""
+        return html.render(
+            "study.html", title=self.title, question=self.question, answer=self.answer, sections=self.sections
+        )
 
     def write(self, folder: Path) -> tuple[Path, Path]:
-        """Write both, and the pictures; returns the paths of Markdown and HTML."""
+        """Write Markdown, HTML and pictures; return the paths of Markdown and HTML."""
         for section in self.sections:
             for picture in section.pictures:
                 write_text(folder / picture.name, picture.svg)
@@ -132,19 +115,13 @@ class Report:
 
 
 def folder(plan: StudyPlan) -> Path:
-    """Where the report of a plan lies."""
-    return plan.place.output / f"{plan.design.study.name}-{plan.design.scale}"
+    """Return the folder of a report."""
+    return plan.paths.output / f"{plan.design.study.name}-{plan.design.scale}"
 
 
 def command(plan: StudyPlan) -> str:
-    """The command that makes the report."""
+    """Return the command that makes a report. For example, ``hbt-bench study run ood-low-resource --scale small``."""
     return f"hbt-bench study run {plan.design.study.name} --scale {plan.design.scale}"
-
-
-def _code(text: str) -> str:
-    """A paragraph with its code between backquotes as HTML."""
-    parts = as_html(text).split("`")
-    return "".join(f"<code>{part}</code>" if at % 2 else part for at, part in enumerate(parts))
 
 
 def _cell(figure: Estimate) -> str:
@@ -154,131 +131,143 @@ def _cell(figure: Estimate) -> str:
 
 
 def _signed(value: float, measure: str) -> str:
-    return f"{value:+z.1f}" if "rank_distance" in measure else f"{value:+z.4f}"
+    return f"{value:+z.{MEASURES.describe(measure).decimals}f}"
 
 
-def _scores(findings: StudyResult) -> Iterable[Section]:
+def _scores(result: StudyResult) -> Iterator[Section]:
+    """Yield a section per group of tasks with a table per measure."""
+    headline = MEASURES.headline()
     for group in GROUPS:
         tables = []
-        for measure in ("AP", "main_score", "rank_distance"):
-            chosen = findings.select(kind="score", group=group, measure=measure, language="", baseline="")
-            if chosen:
-                arrow = "↓" if measure == "rank_distance" else "↑"
-                tables.append(_grid(chosen, [one.task for one in chosen], f"{measure.replace('_', ' ')} {arrow}"))
-        yield Section(f"Scores {_GROUP[group]}", (), tables)
+        for measure in (headline[0], "main_score", *headline[1:]):
+            scores = result.select(kind="score", group=group, measure=measure, language="", baseline="")
+            if scores:
+                title = f"{measure.replace('_', ' ')} {MEASURES.describe(measure).arrow}"
+                tables.append(_grid(scores, title))
+        yield Section(f"Scores {_GROUP_TITLES[group]}", (), tables)
 
 
-_GROUP = {"in-domain": "in the domain", "out-of-domain": "out of the domain", "shifted": "on shifted queries"}
+def _grid(figures: Sequence[Estimate], title: str) -> Table:
+    """Return a table of systems by tasks, transposed if that is narrower."""
+    systems = list(dict.fromkeys(figure.system for figure in figures))
+    tasks = list(dict.fromkeys(figure.task for figure in figures))
+    cells = {(figure.system, figure.task): _cell(figure) for figure in figures}
+    if len(tasks) > max(len(systems), _MAX_COLUMNS):
+        rows = [[short_name(task), *(cells.get((system, task), "-") for system in systems)] for task in tasks]
+        return Table(("task", *systems), rows, title)
+    rows = [[system, *(cells.get((system, task), "-") for task in tasks)] for system in systems]
+    return Table(("strategy", *map(short_name, tasks)), rows, title)
 
 
-#: Columns of scores that are read without scrolling.
-_WIDE = 4
-
-
-def _grid(figures: Sequence[Estimate], columns: Sequence[str], title: str) -> Table:
-    """Systems down, `columns` (one a figure) across; the other way round where that is less wide."""
-    systems, header = list(dict.fromkeys(one.system for one in figures)), list(dict.fromkeys(columns))
-    cells = {(one.system, column): _cell(one) for one, column in zip(figures, columns, strict=True)}
-    if len(header) > max(len(systems), _WIDE):
-        turned = [[short(column), *(cells.get((system, column), "-") for system in systems)] for column in header]
-        return Table(("task", *systems), turned, title)
-    rows = [[system, *(cells.get((system, column), "-") for column in header)] for system in systems]
-    return Table(("strategy", *map(short, header)), rows, title)
-
-
-def _languages(findings: StudyResult) -> list[Table]:
-    """A table a task, strategies across; the worst language of each is bold."""
+def _languages(result: StudyResult) -> list[Table]:
+    """Return a table per task of languages by strategies, with the worst language of each strategy in bold."""
+    scores = [figure for figure in result.select(kind="score", baseline="") if figure.language]
     tables = []
-    chosen = [one for one in findings.figures if one.kind == "score" and one.language and not one.baseline]
-    chosen = [one for one in chosen if one.group != "shifted"]
-    for group, task in dict.fromkeys((one.group, one.task) for one in chosen):
-        figures = {(one.language, one.system): one for one in chosen if (one.group, one.task) == (group, task)}
+    for group, task in dict.fromkeys((figure.group, figure.task) for figure in scores if figure.group != "shifted"):
+        figures = {
+            (figure.language, figure.system): figure
+            for figure in scores
+            if (figure.group, figure.task) == (group, task)
+        }
         languages = list(dict.fromkeys(language for language, _ in figures))
         systems = list(dict.fromkeys(system for _, system in figures))
         rows = [[code, *(_cell(figures[code, system]) for system in systems)] for code in languages]
         values = [[figures[code, system].value for code in languages] for system in systems]
-        worst = {(column.index(min(column)), place) for place, column in enumerate(values, 1)}
-        title = f"{short(task)}, {_GROUP[group]}; the worst language in bold"
+        worst = {(scores.index(min(scores)), column) for column, scores in enumerate(values, 1)}
+        title = f"{short_name(task)}, {_GROUP_TITLES[group]}; the worst language in bold"
         tables.append(Table(("query language", *systems), rows, title, bold=frozenset(worst)))
     return tables
 
 
-def _drops(findings: StudyResult) -> list[Table]:
-    chosen = findings.select(kind="drop", baseline="")
-    compared = [one for one in findings.select(kind="drop") if one.baseline]
-    tables = [_grid(chosen, [one.task for one in chosen], "Drop of AP")] if chosen else []
-    return [*tables, _differences(compared, "How the drops differ (negative: the first loses less)")] if tables else []
-
-
-def _plain(findings: StudyResult) -> list[Estimate]:
-    return [one for one in findings.select(kind="score") if one.baseline]
+def _drops(result: StudyResult) -> list[Table]:
+    drops = result.select(kind="drop", baseline="")
+    if not drops:
+        return []
+    differences = [figure for figure in result.select(kind="drop") if figure.baseline]
+    title = "Differences between drops (negative: the first strategy loses less)"
+    return [_grid(drops, "Drop of AP"), _differences(differences, title)]
 
 
 def _differences(figures: Sequence[Estimate], title: str) -> Table:
     rows = [
         [
-            one.system,
-            one.baseline,
-            short(one.task) if one.task else f"mean {_GROUP[one.group]}",
-            one.measure.replace("_", " "),
-            _signed(one.value, one.measure),
-            f"[{_signed(one.low, one.measure)}, {_signed(one.high, one.measure)}]",
-            probability(one.p_raw),
-            probability(one.p),
+            figure.system,
+            figure.baseline,
+            short_name(figure.task) if figure.task else f"mean {_GROUP_TITLES[figure.group]}",
+            figure.measure.replace("_", " "),
+            _signed(figure.value, figure.measure),
+            f"[{_signed(figure.low, figure.measure)}, {_signed(figure.high, figure.measure)}]",
+            probability(figure.p_raw),
+            probability(figure.p),
         ]
-        for one in figures
+        for figure in figures
     ]
     header = ("strategy", "against", "tasks", "measure", "difference", "95 %", "p", "p corrected")
     return Table(header, rows, title, names=4)
 
 
-def _curve(plan: StudyPlan, findings: StudyResult) -> Iterable[Section]:
-    curves = curve.curves(findings)
+def _curve(plan: StudyPlan, result: StudyResult) -> Iterator[Section]:
+    """Yield the section on the curve over alpha, if the study has a curve."""
+    curves = curve.curves(result)
     if not curves:
         return
     header = list(curve.COLUMNS.values())
     rows = [
-        [name, f"{alpha:g}", *(_cell(one.scores[column][at]) if column in one.scores else "-" for column in header)]
-        for name, one in curves.items()
-        for at, alpha in enumerate(one.alphas)
+        [
+            name,
+            f"{alpha:g}",
+            *(_cell(line.scores[column][index]) if column in line.scores else "-" for column in header),
+        ]
+        for name, line in curves.items()
+        for index, alpha in enumerate(line.alphas)
     ]
     table = Table(("collection", "alpha", *header), rows, "In and out of the domain", names=1)
-    base = plan.design.answer.strategy
-    svg = curve.draw(curves, base)
-    said = [
-        "Alpha is the share of batches of one language, of the sources that have both kinds: 0 is cross-lingual "
-        "training, 1 monolingual. What was drawn stands under the cost of training."
+    paragraphs = [
+        "Alpha is the share of monolingual batches, among the sources that have monolingual and cross-lingual batches: "
+        "0 is cross-lingual training, 1 monolingual training. The cost of training has the shares that were drawn."
     ]
-    if svg:
-        said.append(f"Above, changes against {base} are paired by seed and question; below are the scores as they are.")
+    base = plan.design.answer.strategy
+    pictures = []
+    if chart_files.installed():
+        paragraphs.append(
+            f"The upper panels show changes against {base}, paired by seed and question. The lower panels show scores."
+        )
+        text = (
+            "Changes of scores and rank distance with alpha, and multilingual AP and rank distance against monolingual "
+            "AP, with 95 % intervals"
+        )
+        pictures.append(Picture("alpha.svg", chart_files.svg(curve.draw(curves, base)), text))
     else:
-        said.append("The plot needs an extra: `pip install 'hbt-bench[plot]'`.")
-    text = (
-        "Changes of scores and rank distance with alpha, and multilingual AP and rank distance against monolingual AP, "
-        "with 95 % intervals"
-    )
-    yield Section("Trade-off over alpha", said, [table], [Picture("alpha.svg", svg, text)] if svg else ())
+        paragraphs.append("The plot needs an extra: run `pip install 'hbt-bench[report]'`.")
+    yield Section("Trade-off over alpha", paragraphs, [table], pictures)
 
 
-def _cost(findings: StudyResult) -> Section:
+def _cost(result: StudyResult) -> Section:
     rows = [
-        [one.system, str(one.models), f"{one.steps:,}", f"{one.pairs:,}", f"{one.within:.0%}", f"{one.seconds:,.1f}"]
-        for one in findings.costs
+        [
+            cost.system,
+            str(cost.models),
+            f"{cost.steps:,}",
+            f"{cost.pairs:,}",
+            f"{cost.within:.0%}",
+            f"{cost.seconds:,.1f}",
+        ]
+        for cost in result.costs
     ]
     header = ("strategy", "models", "steps", "pairs seen", "of one language", "seconds")
-    table = Table(header, rows, "Of each model; shares and seconds on average")
-    budgets = sorted({(one.steps, one.pairs) for one in findings.costs})
+    table = Table(header, rows, "Per model; shares and seconds are averages")
+    budgets = sorted({(cost.steps, cost.pairs) for cost in result.costs})
     if len(budgets) == 1:
         steps, pairs = budgets[0]
-        said = f"All models have the same budget: {steps:,} steps, {pairs:,} pairs seen."
+        sentence = f"All models have the same budget: {steps:,} steps, {pairs:,} pairs seen."
     else:
         listed = " and ".join(f"{pairs:,}" for _, pairs in budgets)
-        said = f"The budgets differ ({listed} pairs seen), so differences may come from that."
-    return Section("Cost of training", [said], [table])
+        sentence = f"The budgets differ ({listed} pairs seen), so differences may come from that."
+    return Section("Cost of training", [sentence], [table])
 
 
-def _method(plan: StudyPlan, findings: StudyResult) -> Section:
-    versions = ", ".join(f"{name} {number}" for name, number in findings.versions.items())
+def _method(plan: StudyPlan, result: StudyResult) -> Section:
+    versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     seeds = ", ".join(map(str, plan.design.seeds))
-    made = f"Made by `{command(plan)}` from comparison {plan.address}, with {versions}, on {findings.machine}."
+    made = f"Made by `{command(plan)}` from comparison {plan.address}, with {versions}, on {result.machine}."
     return Section("Method", [f"Inits: {', '.join(plan.design.inits)}. Seeds: {seeds}. {_METHOD}", made])
