@@ -78,7 +78,7 @@ class Signature:
 
     @classmethod
     def parse(cls, text: str) -> Signature:
-        """Read a signature, such as one copied from a paper. Fields of other versions are kept in `versions`.
+        """Read a signature, for example from a paper. Unknown fields are kept in `versions`.
 
         Raises `UsageError` if `text` is not a signature or lacks a field.
         """
@@ -106,5 +106,5 @@ def parse_fields(text: str) -> dict[str, str]:
     >>> parse_fields("task:xquad-r-multi|text:sentence")
     {'task': 'xquad-r-multi', 'text': 'sentence'}
     """
-    pairs = (part.partition(":") for part in text.split("|"))
+    pairs = (pair.partition(":") for pair in text.split("|"))
     return {name: value for name, colon, value in pairs if colon}

@@ -23,9 +23,9 @@ _COMMA = re.compile(r",(?![^\[\],]*(?:,[^\[\],]*)*\])")
 class TaskName:
     """A task name and its parts: ``base-mode[languages]+shift``.
 
-    `base` is the collection, or the whole name of one of MTEB's own tasks. `mode` is None if the name stands for all
-    modes. `queries` and `documents` are the languages in brackets, None without brackets and different only if the
-    name has a ``>``. `shifts` are the query shifts, as text.
+    `base` is the collection, or the whole name of an MTEB task. `mode` is None if the name stands for all modes.
+    `queries` and `documents` are the languages in brackets: None if there are no brackets, and different only if they
+    have a ``>``. `shifts` are the query shifts, as text. For example:
 
     >>> TaskName.parse("xquad-r-multi[de,en]+typos")
     TaskName(base='xquad-r', mode='multi', queries=('de', 'en'), documents=('de', 'en'), shifts=('typos',))

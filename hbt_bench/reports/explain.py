@@ -38,7 +38,7 @@ _NO_REVISION, _CODE = "no_revision_available", "-remote-code"
 
 @dataclass(frozen=True)
 class Explanation:
-    """`parts` are field, value and meaning. `setup` and `command` reproduce the score, and need what `notes` name."""
+    """`parts` are field, value and meaning. `setup` and `command` reproduce the score, as far as `notes` allow."""
 
     parts: tuple[tuple[str, str, str], ...]
     setup: str

@@ -49,8 +49,8 @@ class Folder:
     def read(cls, path: Path, shipped: Folder | None = None) -> Folder:
         """Read all task files of a folder, or a single file. Recipes and studies in the folder are skipped.
 
-        Definitions may extend those of the folder and of `shipped`. A folder whose files have not changed is not read
-        again.
+        Definitions may extend those of the folder and of `shipped`. The folder is read again only if a file has
+        changed.
         """
         return _read(path, _state(path), shipped)
 
@@ -168,7 +168,7 @@ class Catalogue:
         return {name: suite for folder in self.folders for name, suite in folder.suites.items()}
 
     def raise_problem(self, task: str) -> None:
-        """Raise the error of a definition whose file is broken, by the name of its collection or of a mode."""
+        """Raise the error of a broken file, by the name of its collection or of a mode."""
         for folder in self.folders:
             for name, problem in folder.problems.items():
                 if task in (name, *(f"{name}-{mode}" for mode in MODES)):
@@ -181,7 +181,7 @@ def tasks_of(spec: TaskSpec) -> dict[str, tuple[TaskSpec, tuple[Mode, ...]]]:
 
 
 def _refused(folder: Folder, name: str, others: Iterable[Folder]) -> DataError | None:
-    """Return the error if one of the `others` has the same file name or MTEB name."""
+    """Return the error if any of the `others` has the same file name or MTEB name."""
     document = folder.documents[name]
     for other in others:
         if name in other.specs:

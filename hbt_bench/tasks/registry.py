@@ -28,7 +28,7 @@ _FOLDERS = (_PACKAGE / "definitions", _PACKAGE.parent / "tasks")
 
 @dataclass(frozen=True)
 class Selection:
-    """A collection and the modes to evaluate. For one of MTEB's own tasks, `spec` is None and `stock` its name."""
+    """A collection and the modes to evaluate. For an MTEB task, `spec` is None and `stock` is its name."""
 
     spec: TaskSpec | None
     modes: tuple[Mode, ...] = ()
@@ -49,7 +49,7 @@ class TaskRegistry:
 
     Definitions come from the shipped folder, plug-ins, the folders in HBT_BENCH_TASKS, and `paths`, in this order; a
     name belongs to the first that has it. They are read at the first use. A broken file is logged, and raises
-    `DataError` only if its task is selected. A broken shipped file always raises `DataError`.
+    `DataError` only if its task is selected. A broken shipped file always raises `DataError`. For example:
 
     >>> registry = TaskRegistry([Path("my-tasks")])
     >>> [selection.modes for selection in registry.select("my-task-multi,xquad-r")]
@@ -81,7 +81,7 @@ class TaskRegistry:
 
     @property
     def shipped(self) -> Folder:
-        """The shipped definitions. Raises `DataError` if one is broken or all are missing."""
+        """The shipped definitions. Raises `DataError` if a file is broken or the folder is missing."""
         folder = Folder.read(self._shipped or shipped_folder())
         for problem in folder.problems.values():
             raise problem
@@ -141,7 +141,7 @@ class TaskRegistry:
                     return TaskLocation(*tasks[name], path)
         return None
 
-    def unknown(self, name: str, known: Iterable[str] = ()) -> UsageError:
+    def unknown(self, name: str, names: Iterable[str] = ()) -> UsageError:
         """Return the error for an unknown task: it names the folder with the task's file, or a similar name."""
         task = TaskName.parse(name).mode_name
         location = self.locate(task)
@@ -150,7 +150,7 @@ class TaskRegistry:
             advice = f"add --task-dir {folder}, or name the folder in HBT_BENCH_TASKS"
             return UsageError(f"the file of the task '{name}' is in a folder that is not searched: {advice}")
         advice = "; `hbt-bench tasks` lists all, and --task-dir or HBT_BENCH_TASKS names a folder with your own"
-        return UsageError(f"unknown task '{name}'{did_you_mean(task, known) or advice}")
+        return UsageError(f"unknown task '{name}'{did_you_mean(task, names) or advice}")
 
     def _read(self) -> Catalogue:
         if self._catalogue is None:
@@ -178,7 +178,7 @@ class TaskRegistry:
         return tasks
 
     def _find(self, name: str) -> tuple[TaskSpec, tuple[Mode, ...]] | None:
-        """Return the definition and modes of a task name, None for one of MTEB's own tasks."""
+        """Return the definition and modes of a task name, None for an MTEB task."""
         # a file may have a bracket or a plus in its name
         task = TaskName(name) if os.path.isfile(name) else TaskName.parse(name)  # noqa: PTH113 -- Path raises for some
         base = task.mode_name
@@ -215,9 +215,9 @@ class TaskRegistry:
 def select_tasks(names: str | Iterable[str]) -> list[Selection]:
     """Resolve task names, without importing MTEB. The modes of a collection become one selection, to share a pass.
 
-    A name is that of a collection, of one of its modes or of an MTEB task, ``suite:NAME``, or the path of a task file.
+    A name is that of a collection, a mode or an MTEB task, ``suite:NAME``, or the path of a task file.
     Languages, ``[de,en]`` or ``[de>en]``, and query shifts, ``+typos@0.2``, may follow it. Raises `UsageError` for an
-    unknown name, with a suggestion.
+    unknown name, with a suggestion. For example:
 
     >>> select_tasks("xquad-r-multi[de,en]+typos")[0].spec.languages
     ('de', 'en')

@@ -100,7 +100,7 @@ class TaskSpec(Strict):
     """The definition of a collection: its source, its MTEB metadata and its golden counts.
 
     `measures` are reported with the main score. `narrowed` returns the definition in fewer languages and `shifted`
-    with changed queries; the names of its tasks change with it:
+    with changed queries; the names of its tasks change with it. For example:
 
     >>> spec = TaskRegistry().specs["xquad-r"]
     >>> spec.narrowed(["de", "en"]).shifted([Shift.parse("typos")]).task_name("multi")
