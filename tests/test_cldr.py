@@ -33,7 +33,7 @@ def texts(collections: dict[str, Collection]) -> dict[str, str]:
     return queries | {document.id: document.text for c in collections.values() for document in c.documents}
 
 
-def test_languages_are_xquad_r_and_low_resource_ones() -> None:
+def test_languages_are_xquad_r_and_low_resource() -> None:
     assert set(LANGUAGES) == XQUAD_R | LOW_RESOURCE
     assert len(LANGUAGES) == 20
     assert set(HELD_OUT) == {"el", "vi"}
@@ -56,14 +56,14 @@ def test_counts_of_texts(collections: dict[str, Collection], split: str, languag
     assert all(block.stop - block.start == count for block in collection.document_blocks.values())
 
 
-def test_facts_are_sorted_unique_and_of_every_relation() -> None:
+def test_facts_are_sorted_and_unique() -> None:
     ids = [fact.id for fact in facts()]
     assert ids == sorted(set(ids))
     assert {fact.relation for fact in facts()} == set(RELATIONS) == {"currency", "language", "weekday"}
     assert len(ids) > 500
 
 
-def test_splits_share_no_fact_and_are_the_same_in_every_language(collections: dict[str, Collection]) -> None:
+def test_splits_share_no_fact(collections: dict[str, Collection]) -> None:
     seen: list[str] = []
     for split, collection in collections.items():
         expected = {fact.id for fact in facts() if fact.split == split}
@@ -73,7 +73,7 @@ def test_splits_share_no_fact_and_are_the_same_in_every_language(collections: di
     assert sorted(seen) == [fact.id for fact in facts()]
 
 
-def test_split_depends_on_the_id_alone() -> None:
+def test_split_depends_only_on_id() -> None:
     assert Fact("currency", "CH", "CHF").split == Fact("currency", "CH", "EUR").split == "train"
     assert Fact("language", "NP", "ne").split == "train"
     assert Fact("weekday", "US", "sun").split == "train"
@@ -89,7 +89,7 @@ def test_train_has_no_held_out_language(collections: dict[str, Collection]) -> N
     assert set(collections["dev"].languages) == set(collections["test"].languages) == set(LANGUAGES)
 
 
-def test_relevant_documents_are_the_fact_in_all_languages(collections: dict[str, Collection]) -> None:
+def test_relevant_documents_are_fact_in_all_languages(collections: dict[str, Collection]) -> None:
     for collection in collections.values():
         for row in range(0, len(collection.queries), 97):
             query = collection.queries[row]
@@ -124,7 +124,7 @@ def test_sentences(texts: dict[str, str], key: str, expected: str) -> None:
     assert texts[key] == expected
 
 
-def test_every_sentence_has_the_names_of_cldr_and_no_bare_code(texts: dict[str, str]) -> None:
+def test_every_sentence_has_cldr_names(texts: dict[str, str]) -> None:
     for language in LANGUAGES:
         locale = Locale(language)
         days = dict(zip(cldr._WEEKDAYS, (locale.days["format"]["wide"][day] for day in range(7)), strict=True))
@@ -141,7 +141,7 @@ def test_every_sentence_has_the_names_of_cldr_and_no_bare_code(texts: dict[str, 
             assert answer in texts[f"{language}-d-{fact.id}"]
 
 
-def test_texts_are_unique_within_a_language(texts: dict[str, str]) -> None:
+def test_texts_are_unique_within_language(texts: dict[str, str]) -> None:
     for language in LANGUAGES:
         every = [text.casefold() for key, text in texts.items() if key.startswith(f"{language}-")]
         assert len(every) == len(set(every)) >= 400
@@ -170,8 +170,8 @@ def test_texts_are_unique_within_a_language(texts: dict[str, str]) -> None:
         ("weekday-AQ", None),  # no locale
     ],
 )
-def test_answers(fact: str, answer: str | None) -> None:
-    assert {known.id: known.answer for known in facts()}.get(fact) == answer
+def test_answers_of_facts(fact: str, answer: str | None) -> None:
+    assert {item.id: item.answer for item in facts()}.get(fact) == answer
 
 
 def test_read_restricts_to_languages() -> None:
@@ -190,25 +190,25 @@ def test_read_is_deterministic(collections: dict[str, Collection]) -> None:
     assert {c.name for c in again.values()} == {"cldr-facts"}
 
 
-def test_reading_leaves_babel_as_it_was() -> None:
+def test_reading_leaves_babel_unchanged() -> None:
     read("dev")
     assert Locale("en", "US").first_week_day == 6
     assert Locale("pt", "AO").first_week_day == Locale("pt", "PT").first_week_day == 6
 
 
-def test_unknown_split() -> None:
+def test_unknown_split_is_refused() -> None:
     with pytest.raises(UsageError, match="no split 'tests'; did you mean 'test'"):
         read("tests")
 
 
-def test_unknown_language() -> None:
+def test_unknown_language_is_refused() -> None:
     with pytest.raises(UsageError, match="no language 'swahili'; did you mean 'sw'"):
         read("test", ["swahili"])
     with pytest.raises(UsageError, match=r"cldr-facts \(train\) has no language 'el'"):
         read("train", ["el"])
 
 
-def test_cldr_version(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_babel_gives_its_own_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(core, "get_cldr_version", raising=False)
     assert cldr.cldr_version() == f"babel-{babel.__version__}"
 
@@ -239,6 +239,6 @@ def test_templates_are_parsed() -> None:
         (_templates(answer="{territory}: {answer"), "currency answer"),
     ],
 )
-def test_wrong_templates(text: str, message: str) -> None:
+def test_wrong_templates_are_refused(text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         parse_templates(text)

@@ -1,4 +1,4 @@
-"""The collection: order and blocks, judgements, restriction to languages, fingerprint, and what it refuses."""
+"""The collection: order and blocks, judgements, restriction to languages, fingerprint, and errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def same(left, right):
 # Order and blocks
 
 
-def test_texts_are_sorted_by_language_and_keep_their_order_inside_it(toy):
+def test_texts_are_sorted_by_language(toy):
     assert toy.languages == ("de", "en", "sw")
     assert [query.id for query in toy.queries] == [
         *("de-moon?", "de-water?", "de-seven?", "de-bee?"),
@@ -51,19 +51,19 @@ def test_texts_are_sorted_by_language_and_keep_their_order_inside_it(toy):
     ]
 
 
-def test_blocks(toy):
+def test_language_blocks_are_contiguous(toy):
     assert toy.query_blocks == {"de": slice(0, 4), "en": slice(4, 10), "sw": slice(10, 12)}
     assert toy.document_blocks == {"de": slice(0, 4), "en": slice(4, 9), "sw": slice(9, 12)}
     assert toy.query_languages.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 2, 2]
     assert toy.document_languages.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2]
 
 
-def test_versions_of_a_question_have_its_number(toy):
+def test_versions_share_question_number(toy):
     assert toy.questions.tolist() == [0, 1, 2, 3, 0, 1, 2, 4, 3, 5, 0, 2]
     assert toy.restrict(["sw"]).questions.tolist() == [0, 1]
 
 
-def test_a_language_with_queries_or_documents_alone_has_an_empty_block():
+def test_language_without_documents_has_empty_block():
     collection = build(documents=(Document("d1", "sw", "Yeye."),), relevant={"q1": {"d1": 1}, "q2": {"d1": 1}})
     assert collection.languages == ("de", "en", "sw")
     assert collection.query_blocks == {"de": slice(0, 1), "en": slice(1, 2), "sw": slice(2, 2)}
@@ -77,10 +77,10 @@ def test_judgements_are_compressed_rows(toy):
     assert qrels.offsets.tolist() == [0, 3, 6, 9, 10, 13, 16, 19, 20, 21, 22, 25, 28]
     assert qrels.documents.tolist() == [column for row in rows for column in row]
     assert qrels.grades.tolist() == [2 if column == 5 else 1 for row in rows for column in row]
-    assert qrels.queries.tolist() == [place for place, row in enumerate(rows) for _ in row]
+    assert qrels.queries.tolist() == [query for query, row in enumerate(rows) for _ in row]
 
 
-def test_relevant_documents_of_a_query_with_their_grades(toy):
+def test_relevant_documents_have_grades(toy):
     assert toy.relevant(5) == {"de-water": 1, "en-water": 2, "en-gills": 1}
     assert toy.relevant(9) == {"sw-salt": 1}
 
@@ -88,44 +88,44 @@ def test_relevant_documents_of_a_query_with_their_grades(toy):
 # Restriction
 
 
-def test_restriction_drops_other_languages_and_queries_without_an_answer(toy):
-    part = toy.restrict(["sw", "en"])
-    assert part.languages == ("en", "sw")
-    assert [query.id for query in part.queries] == [
+def test_restriction_drops_other_languages_and_unanswered_queries(toy):
+    restricted = toy.restrict(["sw", "en"])
+    assert restricted.languages == ("en", "sw")
+    assert [query.id for query in restricted.queries] == [
         *("en-moon?", "en-water?", "en-seven?", "en-bee?", "en-salt?"),  # the answer to "red" is German
         *("sw-moon?", "sw-seven?"),
     ]
-    assert [document.id for document in part.documents] == [
+    assert [document.id for document in restricted.documents] == [
         *("en-moon", "en-water", "en-gills", "en-seven", "en-bee", "sw-moon", "sw-seven", "sw-salt"),
     ]
-    assert part.relevant(1) == {"en-water": 2, "en-gills": 1}
-    assert part.name == "toy"
+    assert restricted.relevant(1) == {"en-water": 2, "en-gills": 1}
+    assert restricted.name == "toy"
 
 
-def test_restriction_to_one_language(toy):
-    part = toy.restrict(["sw"])
-    assert [query.id for query in part.queries] == ["sw-moon?", "sw-seven?"]
-    assert judgements(part) == {"sw-moon?": {"sw-moon": 1}, "sw-seven?": {"sw-seven": 1}}
+def test_restriction_to_single_language(toy):
+    restricted = toy.restrict(["sw"])
+    assert [query.id for query in restricted.queries] == ["sw-moon?", "sw-seven?"]
+    assert judgements(restricted) == {"sw-moon?": {"sw-moon": 1}, "sw-seven?": {"sw-seven": 1}}
 
 
 def test_restriction_to_all_languages_changes_nothing(toy):
-    part = toy.restrict(["sw", "de", "en"])
-    assert same(part, toy)
-    assert part.fingerprint == toy.fingerprint
+    restricted = toy.restrict(["sw", "de", "en"])
+    assert same(restricted, toy)
+    assert restricted.fingerprint == toy.fingerprint
 
 
-def test_every_restriction_has_a_fingerprint_of_its_own(toy):
-    parts = [["de"], ["en"], ["sw"], ["de", "en"], ["de", "sw"], ["en", "sw"], ["de", "en", "sw"]]
-    assert len({toy.restrict(part).fingerprint for part in parts}) == len(parts)
+def test_every_restriction_has_another_fingerprint(toy):
+    selections = [["de"], ["en"], ["sw"], ["de", "en"], ["de", "sw"], ["en", "sw"], ["de", "en", "sw"]]
+    assert len({toy.restrict(codes).fingerprint for codes in selections}) == len(selections)
 
 
-def test_restriction_to_an_unknown_language(toy):
+def test_restriction_to_unknown_language_is_refused(toy):
     with pytest.raises(UsageError) as caught:
         toy.restrict(["en", "swahili"])
     assert str(caught.value) == "toy has no language 'swahili'; did you mean 'sw'? (it has de en sw)"
 
 
-def test_restriction_that_leaves_no_query():
+def test_restriction_without_queries_is_refused():
     collection = build(queries=QUERIES[:1], relevant={"q1": {"d2": 1}})
     with pytest.raises(
         DataError, match="demo has no query in en with a relevant document in en: choose other languages"
@@ -136,15 +136,15 @@ def test_restriction_that_leaves_no_query():
 # Fingerprint
 
 
-def test_the_fingerprint_of_known_data(toy):
+def test_fingerprint_of_toy_data(toy):
     assert toy.fingerprint == "11c722e8b4ba26f2"
 
 
-def test_the_fingerprint_is_of_the_data_and_not_of_the_name():
+def test_fingerprint_ignores_name():
     assert build().fingerprint == Collection.from_records("other", QUERIES, DOCUMENTS, RELEVANT).fingerprint
 
 
-def test_the_fingerprint_does_not_depend_on_the_order_of_languages_or_judgements():
+def test_fingerprint_ignores_order_of_languages_and_judgements():
     relevant = {query: dict(reversed(judged.items())) for query, judged in reversed(RELEVANT.items())}
     assert build(QUERIES[::-1], DOCUMENTS[::-1], relevant).fingerprint == build().fingerprint
 
@@ -169,14 +169,14 @@ def test_the_fingerprint_does_not_depend_on_the_order_of_languages_or_judgements
         {"queries": (QUERIES[0]._replace(text="Who?w", question="ho"), QUERIES[1])},  # the same letters in a row
     ],
 )
-def test_the_fingerprint_changes_with_everything_that_a_score_depends_on(changed):
+def test_fingerprint_depends_on_all_data(changed):
     records = {"queries": QUERIES, "documents": DOCUMENTS, "relevant": RELEVANT, **changed}
     ids = {query.id for query in records["queries"]}
     records["relevant"] = {query: judged for query, judged in records["relevant"].items() if query in ids}
     assert build(**records).fingerprint != build().fingerprint
 
 
-def test_the_fingerprint_tells_the_order_inside_a_language():
+def test_fingerprint_depends_on_order_within_language():
     more = (*DOCUMENTS, Document("d3", "en", "He."))
     assert build(documents=more).fingerprint != build(documents=more[::-1]).fingerprint
 
@@ -237,13 +237,13 @@ def test_the_fingerprint_tells_the_order_inside_a_language():
         ({"relevant": {**RELEVANT, "q1": {}}}, "demo: query 'q1' has no relevant document"),
     ],
 )
-def test_what_is_refused(records, message):
+def test_inconsistent_records_are_refused(records, message):
     with pytest.raises(DataError) as caught:
         build(**records)
     assert str(caught.value).startswith(message)
 
 
-def test_a_query_and_a_document_may_share_an_id():
+def test_query_and_document_may_share_id():
     collection = build(
         queries=(Query("x", "en", "Who?", "who"),), documents=(Document("x", "en", "She."),), relevant={"x": {"x": 3}}
     )
@@ -279,7 +279,7 @@ def records(draw):
 
 
 def interleaved(draw, blocks):
-    """Merge the lists in an order drawn at random; each list keeps its own order."""
+    """Merge the lists in an order drawn at random; each list keeps its order."""
     turns = draw(st.permutations([code for code, block in blocks.items() for _ in block]))
     rest = {code: iter(block) for code, block in blocks.items()}
     return [next(rest[code]) for code in turns]
@@ -287,83 +287,81 @@ def interleaved(draw, blocks):
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_any_records_are_kept_whatever_their_order(data):
+def test_any_order_gives_same_collection(data):
     queries, documents, relevant = data.draw(records())
-    one = build(interleaved(data.draw, queries), interleaved(data.draw, documents), relevant)
-    other = build(interleaved(data.draw, queries), interleaved(data.draw, documents), relevant)
-    assert same(one, other)
-    assert one.fingerprint == other.fingerprint
-    assert judgements(one) == relevant
-    assert one.languages == tuple(code for code in CODES if queries[code] or documents[code])
-    for code in one.languages:
-        assert list(one.queries[one.query_blocks[code]]) == queries[code]
-        assert list(one.documents[one.document_blocks[code]]) == documents[code]
-    assert [one.languages[place] for place in one.query_languages] == [query.language for query in one.queries]
-    assert [one.languages[place] for place in one.document_languages] == [d.language for d in one.documents]
-    pairs = {(query.question, int(number)) for query, number in zip(one.queries, one.questions, strict=True)}
+    first = build(interleaved(data.draw, queries), interleaved(data.draw, documents), relevant)
+    second = build(interleaved(data.draw, queries), interleaved(data.draw, documents), relevant)
+    assert same(first, second)
+    assert first.fingerprint == second.fingerprint
+    assert judgements(first) == relevant
+    assert first.languages == tuple(code for code in CODES if queries[code] or documents[code])
+    for code in first.languages:
+        assert list(first.queries[first.query_blocks[code]]) == queries[code]
+        assert list(first.documents[first.document_blocks[code]]) == documents[code]
+    assert [first.languages[index] for index in first.query_languages] == [query.language for query in first.queries]
+    assert [first.languages[index] for index in first.document_languages] == [d.language for d in first.documents]
+    pairs = {(query.question, int(number)) for query, number in zip(first.queries, first.questions, strict=True)}
     assert sorted(number for _, number in pairs) == list(range(len(pairs)))
-    for row in range(len(one.queries)):
-        columns = one.qrels.documents[one.qrels.offsets[row] : one.qrels.offsets[row + 1]]
+    for row in range(len(first.queries)):
+        columns = first.qrels.documents[first.qrels.offsets[row] : first.qrels.offsets[row + 1]]
         assert (np.diff(columns) > 0).all()
-        assert (one.qrels.queries[one.qrels.offsets[row] : one.qrels.offsets[row + 1]] == row).all()
+        assert (first.qrels.queries[first.qrels.offsets[row] : first.qrels.offsets[row + 1]] == row).all()
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_a_restriction_is_the_collection_built_from_the_part(data):
+def test_restriction_equals_collection_of_its_records(data):
     queries, documents, relevant = data.draw(records())
-    whole = build(interleaved(data.draw, queries), interleaved(data.draw, documents), relevant)
-    kept = data.draw(st.sets(st.sampled_from(whole.languages), min_size=1))
-    inside = [document for code in CODES if code in kept for document in documents[code]]
-    ids = {document.id for document in inside}
-    judged = {
+    full = build(interleaved(data.draw, queries), interleaved(data.draw, documents), relevant)
+    selected = data.draw(st.sets(st.sampled_from(full.languages), min_size=1))
+    remaining = [document for code in CODES if code in selected for document in documents[code]]
+    ids = {document.id for document in remaining}
+    judgements_left = {
         query.id: {name: grade for name, grade in relevant[query.id].items() if name in ids}
         for code in CODES
-        if code in kept
+        if code in selected
         for query in queries[code]
     }
-    judged = {query: one for query, one in judged.items() if one}
-    asked = [query for block in queries.values() for query in block if query.id in judged]
-    if not asked:
+    judgements_left = {query: grades for query, grades in judgements_left.items() if grades}
+    answered = [query for block in queries.values() for query in block if query.id in judgements_left]
+    if not answered:
         with pytest.raises(DataError, match="demo has no query"):
-            whole.restrict(kept)
+            full.restrict(selected)
         return
-    part = whole.restrict(kept)
-    direct = build(asked, inside, judged)
-    assert same(part, direct)
-    assert part.fingerprint == direct.fingerprint
-    unchanged = len(asked) == len(whole.queries) and len(inside) == len(whole.documents)
-    assert (part.fingerprint == whole.fingerprint) == unchanged
+    restricted = full.restrict(selected)
+    direct = build(answered, remaining, judgements_left)
+    assert same(restricted, direct)
+    assert restricted.fingerprint == direct.fingerprint
+    unchanged = len(answered) == len(full.queries) and len(remaining) == len(full.documents)
+    assert (restricted.fingerprint == full.fingerprint) == unchanged
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_any_single_change_changes_the_fingerprint(data):
+def test_any_change_changes_fingerprint(data):
     queries, documents, relevant = data.draw(records())
-    whole = build(
-        [q for block in queries.values() for q in block], [d for b in documents.values() for d in b], relevant
-    )
-    place = data.draw(st.integers(0, len(whole.queries) - 1))
-    column = data.draw(st.integers(0, len(whole.documents) - 1))
-    pair = data.draw(st.integers(0, len(whole.qrels.grades) - 1))
+    full = build([q for block in queries.values() for q in block], [d for b in documents.values() for d in b], relevant)
+    row = data.draw(st.integers(0, len(full.queries) - 1))
+    column = data.draw(st.integers(0, len(full.documents) - 1))
+    pair = data.draw(st.integers(0, len(full.qrels.grades) - 1))
     changes = (
-        replace(whole, queries=changed(whole.queries, place, text=whole.queries[place].text + "x")),
-        replace(whole, queries=changed(whole.queries, place, id=whole.queries[place].id + "x")),
-        replace(whole, queries=changed(whole.queries, place, question=whole.queries[place].question + "x")),
-        replace(whole, documents=changed(whole.documents, column, text=whole.documents[column].text + "x")),
-        replace(whole, documents=changed(whole.documents, column, id=whole.documents[column].id + "x")),
-        replace(whole, documents=changed(whole.documents, column, language="yo")),
-        replace(whole, qrels=replace(whole.qrels, grades=bumped(whole.qrels.grades, pair))),
-        replace(whole, qrels=replace(whole.qrels, documents=bumped(whole.qrels.documents, pair))),
+        replace(full, queries=changed(full.queries, row, text=full.queries[row].text + "x")),
+        replace(full, queries=changed(full.queries, row, id=full.queries[row].id + "x")),
+        replace(full, queries=changed(full.queries, row, question=full.queries[row].question + "x")),
+        replace(full, documents=changed(full.documents, column, text=full.documents[column].text + "x")),
+        replace(full, documents=changed(full.documents, column, id=full.documents[column].id + "x")),
+        replace(full, documents=changed(full.documents, column, language="yo")),
+        replace(full, qrels=replace(full.qrels, grades=bumped(full.qrels.grades, pair))),
+        replace(full, qrels=replace(full.qrels, documents=bumped(full.qrels.documents, pair))),
     )
-    assert len({whole.fingerprint, *(one.fingerprint for one in changes)}) == len(changes) + 1
+    assert len({full.fingerprint, *(variant.fingerprint for variant in changes)}) == len(changes) + 1
 
 
-def changed(texts, place, **fields):
-    return (*texts[:place], texts[place]._replace(**fields), *texts[place + 1 :])
+def changed(texts, index, **fields):
+    return (*texts[:index], texts[index]._replace(**fields), *texts[index + 1 :])
 
 
-def bumped(array, place):
+def bumped(array, index):
     array = array.copy()
-    array[place] += 1
+    array[index] += 1
     return array

@@ -1,4 +1,4 @@
-"""Rows to collections: layouts, languages, and sentences that are queries and documents at once."""
+"""Collections from rows: layouts, languages, and sentences that are both queries and documents."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tests.factories import TestEncoder, hashed
 
 
 def rows(*fields, language=None):
-    return [Row(one, f"d:{number}", language) for number, one in enumerate(fields, 1)]
+    return [Row(record, f"d:{number}", language) for number, record in enumerate(fields, 1)]
 
 
-def test_several_questions_on_a_document():
+def test_several_questions_share_document():
     data = rows(
         {
             "id": "p1",
@@ -33,16 +33,16 @@ def test_several_questions_on_a_document():
         }
     )
     mapping = Columns(id=("id",), query="questions.*.{language}.q", document="texts.{language}")
-    found = collect("t", data, mapping, {"en": "en", "de": "de", "sw": "sw"})
-    assert [(query.id, query.text) for query in found.queries] == [
+    collection = collect("t", data, mapping, {"en": "en", "de": "de", "sw": "sw"})
+    assert [(query.id, query.text) for query in collection.queries] == [
         ("de-q-p1/0", "Ä?"),
         ("de-q-p1/1", "B?"),  # the second question keeps its number, though English lacks it
         ("en-q-p1/0", "A?"),
     ]
-    assert found.relevant(1) == {"de-d-p1": 1, "en-d-p1": 1, "sw-d-p1": 1}
+    assert collection.relevant(1) == {"de-d-p1": 1, "en-d-p1": 1, "sw-d-p1": 1}
 
 
-def test_several_answers_of_a_question():
+def test_question_has_several_answers():
     data = rows(
         {"q": "1", "a": "x", "l": "eng", "question": "Who?", "passage": "A.", "title": "T"},
         {"q": "1", "a": "y", "l": "eng", "question": "Who?", "passage": "B.", "title": ""},
@@ -52,46 +52,50 @@ def test_several_answers_of_a_question():
     mapping = Columns(
         id=("q",), language="l", query="question", document="passage", document_id=("q", "a"), title="title"
     )
-    found = collect("t", data, mapping, {"en": "eng", "de": "deu"})
-    assert {document.id: document.text for document in found.documents} == {
+    collection = collect("t", data, mapping, {"en": "eng", "de": "deu"})
+    assert {document.id: document.text for document in collection.documents} == {
         "de-d-1/x": "C.",
         "en-d-1/x": "T A.",
         "en-d-1/y": "B.",
     }
-    assert found.relevant(0) == found.relevant(1) == {"de-d-1/x": 1, "en-d-1/x": 1, "en-d-1/y": 1}
-    apart = collect("t", data, Columns(**{**vars(mapping), "parallel": False}), {"en": "eng", "de": "deu"})
-    assert apart.relevant(0) == {"de-d-de/1/x": 1}
-    assert not apart.parallel
+    assert collection.relevant(0) == collection.relevant(1) == {"de-d-1/x": 1, "en-d-1/x": 1, "en-d-1/y": 1}
+    separate = collect("t", data, Columns(**{**vars(mapping), "parallel": False}), {"en": "eng", "de": "deu"})
+    assert separate.relevant(0) == {"de-d-de/1/x": 1}
+    assert not separate.parallel
 
 
-def test_files_that_are_aligned_by_line():
+def test_files_are_aligned_by_line():
     data = [
         *rows({"text": "eins"}, {"text": None}, language="de"),
         *rows({"text": "one"}, {"text": "two"}, language="en"),
     ]
-    found = collect("t", data, Columns(text="text"), {"de": "de", "en": "en"})
-    assert [query.text for query in found.queries] == ["eins", "one"]
-    assert [document.text for document in found.documents] == ["eins", "one", "two"]  # no translation: a candidate only
+    collection = collect("t", data, Columns(text="text"), {"de": "de", "en": "en"})
+    assert [query.text for query in collection.queries] == ["eins", "one"]
+    assert [document.text for document in collection.documents] == [
+        "eins",
+        "one",
+        "two",
+    ]  # no translation: a candidate only
 
 
 @pytest.mark.parametrize("mapping", [Columns(text="text"), Columns(query="text", document="text")])
-def test_files_of_unlike_length_are_not_paired_by_number(mapping):
+def test_files_of_different_length_are_refused(mapping):
     data = [
         *rows({"text": "eins"}, {"text": "zwei"}, {"text": "drei"}, language="de"),
         *rows({"text": "one"}, {"text": "three"}, language="en"),
         *rows({"text": "moja"}, {"text": "mbili"}, {"text": "tatu"}, language="sw"),
     ]
     codes = {"de": "de", "en": "en", "sw": "sw"}
-    with pytest.raises(DataError, match="t has 2 rows in 'en' and 3 in 'sw', .* paired by row number"):
+    with pytest.raises(DataError, match=r"t has 2 rows in 'en' and 3 in 'sw', .* paired by row number"):
         collect("t", data, mapping, codes)
     assert len(collect("t", data, mapping, {"de": "de", "sw": "sw"}).queries) == 6
     with pytest.raises(DataError, match="t has 0 rows in 'ha' and 3 in 'de'"):
         collect("t", data[:3], mapping, {"de": "de", "ha": "ha"})
-    apart = Columns(query="text", document="text", parallel=False)
-    assert len(collect("t", data, apart, codes).queries) == 8  # nothing is paired
+    unpaired = Columns(query="text", document="text", parallel=False)
+    assert len(collect("t", data, unpaired, codes).queries) == 8  # nothing is paired
 
 
-def test_equal_sentences_join_all_rows_that_share_them():
+def test_equal_sentences_join_their_rows():
     data = rows(
         {"id": 1, "x": {"de": "Hallo", "en": "Hello"}},
         {"id": 2, "x": {"en": "Hello", "sw": "Habari"}},
@@ -101,9 +105,11 @@ def test_equal_sentences_join_all_rows_that_share_them():
         {"id": 6, "x": {"de": "Hallo", "sw": "Hujambo"}},
     )
     mapping = Columns(id=("id",), text="x.{language}", merge=True)
-    found = collect("t", data, mapping, {"de": "de", "en": "en", "sw": "sw"})
-    texts = {document.id: document.text for document in found.documents}
-    answers = {query.text: {texts[key] for key in found.relevant(row)} for row, query in enumerate(found.queries)}
+    collection = collect("t", data, mapping, {"de": "de", "en": "en", "sw": "sw"})
+    texts = {document.id: document.text for document in collection.documents}
+    answers = {
+        query.text: {texts[key] for key in collection.relevant(row)} for row, query in enumerate(collection.queries)
+    }
     assert answers == {
         "Hallo": {"Hello", "Hi", "Habari", "Hujambo"},
         "Tag": {"Hello", "Hi", "Habari", "Hujambo"},
@@ -114,8 +120,8 @@ def test_equal_sentences_join_all_rows_that_share_them():
         "Ja": {"Yes"},
         "Yes": {"Ja"},
     }
-    assert {query.question for query in found.queries if query.text in ("Ja", "Yes")} == {"4"}
-    assert {query.question for query in found.queries if query.text not in ("Ja", "Yes")} == {"1"}
+    assert {query.question for query in collection.queries if query.text in ("Ja", "Yes")} == {"4"}
+    assert {query.question for query in collection.queries if query.text not in ("Ja", "Yes")} == {"1"}
 
 
 @settings(max_examples=60, deadline=None)
@@ -126,26 +132,28 @@ def test_equal_sentences_join_all_rows_that_share_them():
         max_size=25,
     )
 )
-def test_translations_of_translations_are_the_connected_components(pairs):
+def test_translations_are_connected_components(pairs):
     codes = {"a": ("de", "en"), "b": ("en", "sw")}
     data, edges = [], []
-    for number, (kind, one, two) in enumerate(pairs):
+    for number, (kind, left, right) in enumerate(pairs):
         first, second = codes[kind]
-        data.append({"id": number, "x": {first: f"{first}{one}", second: f"{second}{two}"}})
-        edges.append({f"{first}{one}", f"{second}{two}"})
-    found = collect(
+        data.append({"id": number, "x": {first: f"{first}{left}", second: f"{second}{right}"}})
+        edges.append({f"{first}{left}", f"{second}{right}"})
+    collection = collect(
         "t", rows(*data), Columns(id=("id",), text="x.{language}", merge=True), {c: c for c in ("de", "en", "sw")}
     )
     groups: list[set[str]] = []
     for edge in edges:
         groups = [group for group in groups if not group & edge] + [edge.union(*(g for g in groups if g & edge))]
-    texts = {document.id: document.text for document in found.documents}
-    for row, query in enumerate(found.queries):
+    texts = {document.id: document.text for document in collection.documents}
+    for row, query in enumerate(collection.queries):
         (group,) = [group for group in groups if query.text in group]
-        assert {texts[key] for key in found.relevant(row)} == {text for text in group if text[:2] != query.text[:2]}
+        assert {texts[key] for key in collection.relevant(row)} == {
+            text for text in group if text[:2] != query.text[:2]
+        }
 
 
-def test_questions_without_an_answer_are_left_out_where_the_columns_say_so():
+def test_unanswered_questions_are_dropped():
     data = rows(
         {"id": 1, "q": {"de": "Wo?", "en": "Where?"}, "a": {"de": [{"t": "Rom"}], "en": [{"t": "Rome"}]}},
         {"id": 2, "q": {"de": "Wer?", "en": "Who?"}, "a": {"de": [{"t": None}], "en": [{"t": None}]}},
@@ -157,10 +165,13 @@ def test_questions_without_an_answer_are_left_out_where_the_columns_say_so():
         {"id": 4, "q": {"de": "Ort?", "en": "Place?"}, "a": {"de": [{"t": "Rom"}], "en": [{"t": "City of Rome"}]}},
     )
     mapping = Columns(id=("id",), query="q.{language}", document="a.{language}.*.t", merge=True, unanswered=True)
-    found = collect("t", data, mapping, {"de": "de", "en": "en"})
-    texts = {document.id: document.text for document in found.documents}
+    collection = collect("t", data, mapping, {"de": "de", "en": "en"})
+    texts = {document.id: document.text for document in collection.documents}
     assert sorted(texts.values()) == ["Bonn", "Bonn", "City of Rome", "Rom", "Rome"]
-    answers = {query.text: sorted(texts[key] for key in found.relevant(row)) for row, query in enumerate(found.queries)}
+    answers = {
+        query.text: sorted(texts[key] for key in collection.relevant(row))
+        for row, query in enumerate(collection.queries)
+    }
     assert answers == {
         "Wo?": ["Rom", "Rome"],
         "Where?": ["Rom", "Rome"],
@@ -169,20 +180,20 @@ def test_questions_without_an_answer_are_left_out_where_the_columns_say_so():
         "Ort?": ["City of Rome", "Rom"],
         "Place?": ["City of Rome", "Rom"],
     }
-    assert found.parallel
+    assert collection.parallel
     with pytest.raises(DataError, match="d:2: the question '2' has no document in any of the languages"):
         collect("t", data, replace(mapping, unanswered=False), {"de": "de", "en": "en"})
 
 
-def test_a_part_leaves_out_what_it_cannot_answer():
+def test_selected_languages_drop_unanswered_questions():
     data = rows(
         {"id": 1, "q": {"en": "A?", "de": "Ä?"}, "d": {"sw": "Moja."}},
         {"id": 2, "q": {"en": "B?"}, "d": {"en": "Two."}},
     )
     mapping = Columns(id=("id",), query="q.{language}", document="d.{language}")
     assert len(collect("t", data, mapping, {"en": "en", "de": "de", "sw": "sw"}).queries) == 3
-    part = collect("t", data, mapping, {"en": "en", "de": "de"}, complete=False)
-    assert [query.id for query in part.queries] == ["en-q-2"]
+    selected = collect("t", data, mapping, {"en": "en", "de": "de"}, complete=False)
+    assert [query.id for query in selected.queries] == ["en-q-2"]
     with pytest.raises(DataError, match="the question '1' has no document in any of the languages"):
         collect("t", data, mapping, {"en": "en", "de": "de"})
 
@@ -192,14 +203,14 @@ def bitext(count=30, languages=("de", "en", "sw")):
     return collect("t", data, Columns(id=("id",), text="x.{language}"), dict(zip(languages, languages, strict=True)))
 
 
-def test_a_sentence_is_no_candidate_for_itself():
+def test_sentence_is_not_its_own_candidate():
     collection = bitext()
     vectors = np.random.default_rng(0).standard_normal((90, 4)).astype(np.float32)
     scores = vectors @ vectors.T
 
     class Scorer:
-        def scores(self, part):
-            return scores[part]
+        def scores(self, rows):
+            return scores[rows]
 
     ranks, confidences = rank(collection, Scorer())
     for pair, (query, document) in enumerate(zip(collection.qrels.queries, collection.qrels.documents, strict=True)):
@@ -214,7 +225,7 @@ def test_a_sentence_is_no_candidate_for_itself():
     assert confidences.spread[:, -1] == pytest.approx(best[:, :-1].std(axis=1), abs=1e-6)
 
 
-def test_mtebs_own_path_leaves_the_sentence_out_too():
+def test_mteb_search_path_leaves_out_sentence():
     spec = TaskSpec.model_validate(
         {
             "name": "t",
@@ -232,33 +243,33 @@ def test_mtebs_own_path_leaves_the_sentence_out_too():
         task = ParallelRetrieval(SharedPass(spec, collection), "multi")
         model = TestEncoder(hashed())
         if folder is None:
-            found = mteb.evaluate(model, task, cache=None, co2_tracker=False).task_results[0].scores["test"]
-            results[folder] = {entry["hf_subset"]: entry["map_at_100"] for entry in found}
+            entries = mteb.evaluate(model, task, cache=None, co2_tracker=False).task_results[0].scores["test"]
+            results[folder] = {entry["hf_subset"]: entry["map_at_100"] for entry in entries}
         else:
             # a model that only searches goes MTEB's way; its answer must be that of the engine
             from mteb.models import SearchEncoderWrapper
 
             task.load_data()
-            found = task.evaluate(SearchEncoderWrapper(model), "test", encode_kwargs={"batch_size": 8})
-            results[folder] = {subset: entry["map_at_100"] for subset, entry in found.items()}
+            entries = task.evaluate(SearchEncoderWrapper(model), "test", encode_kwargs={"batch_size": 8})
+            results[folder] = {subset: entry["map_at_100"] for subset, entry in entries.items()}
     assert results[None] == pytest.approx(results["predictions"], abs=1e-4)
 
 
-def test_parts_keep_what_a_collection_is():
+def test_restricted_collections_keep_own_copies():
     collection = bitext(5)
-    part = collection.restrict(["de", "en"])
-    assert part.copies.tolist() == list(range(10))
-    assert part.relevant(0) == {"en-0": 1}
-    one_way = collection.narrow(["de"], ["en"])
-    assert one_way.copies.tolist() == [-1] * 5
-    texts = collection.with_queries({"de-0": "anders"})
-    assert texts.queries[0].text == "anders"
-    assert texts.documents == collection.documents
-    assert texts.copies.tolist() == collection.copies.tolist()
-    assert len({one.fingerprint for one in (collection, part, one_way, texts)}) == 4
+    restricted = collection.restrict(["de", "en"])
+    assert restricted.copies.tolist() == list(range(10))
+    assert restricted.relevant(0) == {"en-0": 1}
+    narrowed = collection.narrow(["de"], ["en"])
+    assert narrowed.copies.tolist() == [-1] * 5
+    changed = collection.with_queries({"de-0": "anders"})
+    assert changed.queries[0].text == "anders"
+    assert changed.documents == collection.documents
+    assert changed.copies.tolist() == collection.copies.tolist()
+    assert len({variant.fingerprint for variant in (collection, restricted, narrowed, changed)}) == 4
 
 
-def test_a_query_that_is_its_own_answer():
+def test_query_relevant_to_itself_is_refused():
     with pytest.raises(DataError, match="t: query 'a' names itself as relevant"):
         Collection.from_records(
             "t", [Query("a", "en", "x", "1")], [Document("a", "en", "x")], {"a": {"a": 1}}, own_copies=True

@@ -1,4 +1,4 @@
-"""Pinned files, against a server of our own that can break in every way a real one does."""
+"""Pinned files, with a local server that can fail in every way in which real servers do."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def digest(data: bytes) -> str:
 
 
 class Server(ThreadingHTTPServer):
-    """Answers the n-th request with `script[n]`, and as a good server does when the script has ended."""
+    """Answers the n-th request with `script[n]`, and correctly after the end of the script."""
 
     daemon_threads = True
 
@@ -78,15 +78,15 @@ class Handler(BaseHTTPRequestHandler):
 
 def good(handler: Handler, body: bytes = BODY) -> None:
     """Answer as a good server does, with ranges."""
-    wanted = handler.headers["Range"]
-    if wanted is None:
+    requested = handler.headers["Range"]
+    if requested is None:
         return handler.answer(200, body, Content_Length=len(body))
-    start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+    start = int(requested.removeprefix("bytes=").removesuffix("-"))
     if start >= len(body):
         return handler.answer(416)
-    part = body[start:]
+    rest = body[start:]
     content_range = f"bytes {start}-{len(body) - 1}/{len(body)}"
-    return handler.answer(206, part, Content_Length=len(part), Content_Range=content_range)
+    return handler.answer(206, rest, Content_Length=len(rest), Content_Range=content_range)
 
 
 def serving(body: bytes) -> Callable[[Handler], None]:
@@ -118,7 +118,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Use a cache of the test's own, let the module talk to the test's server, and let it not wait for long."""
+    """Use a temporary cache, allow the local server, and wait only briefly."""
     monkeypatch.setenv("HBT_BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("HBT_BENCH_DATA", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -151,7 +151,7 @@ def by_hand(file: RemoteFile, path: Path) -> str:
     return f"save {file.url} as {path} yourself, or set HBT_BENCH_DATA (--data-dir) to a folder with {NAME}"
 
 
-def test_production_allows_https_only_and_waits_as_documented() -> None:
+def test_production_allows_https_only() -> None:
     script = (
         "import sys; import hbt_bench.data.download as d; print(d._ALLOWED, d._TIMEOUT, d._RETRIES); "
         "print(sorted({'requests', 'tqdm', 'filelock', 'platformdirs'} & set(sys.modules)))"
@@ -161,25 +161,23 @@ def test_production_allows_https_only_and_waits_as_documented() -> None:
     assert run.stdout == "('https://',) (10.0, 60.0) 3\n[]\n"  # and nothing slow is imported before it is needed
 
 
-def test_a_good_download(file: RemoteFile, server: Server, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_good_download(file: RemoteFile, server: Server, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert fetch(file, owner="demo") == cache / NAME
     assert (cache / NAME).read_bytes() == BODY
     assert visible(cache) == {NAME}
     assert server.ranges == [None]
-    assert server.encodings == ["identity"]  # a range of compressed bytes would not fit what is already there
+    assert server.encodings == ["identity"]  # a range of compressed bytes would not continue the partial file
     assert capsys.readouterr().err == ""  # no bar where stderr is no terminal
 
 
-def test_a_cache_hit_makes_no_request(file: RemoteFile, server: Server, cache: Path) -> None:
+def test_cache_hit_makes_no_request(file: RemoteFile, server: Server, cache: Path) -> None:
     put(cache, BODY)
     assert fetch(file, owner="demo") == cache / NAME
     assert locate(file, owner="demo") == cache / NAME
     assert server.ranges == []
 
 
-def test_a_file_is_hashed_once_unless_it_changes(
-    file: RemoteFile, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unchanged_file_is_hashed_once(file: RemoteFile, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = put(cache, BODY)
     hashed = []
     original = hashlib.file_digest
@@ -193,7 +191,7 @@ def test_a_file_is_hashed_once_unless_it_changes(
         locate(file, owner="demo")
     assert hashed == ["sha256"]
     other = RemoteFile(NAME, file.url, digest(DAMAGED), len(BODY))
-    with pytest.raises(DataError, match="checksum mismatch"):  # the same file is not what another definition expects
+    with pytest.raises(DataError, match="checksum mismatch"):  # another definition expects other content
         locate(other, owner="demo")
     path.write_bytes(DAMAGED)
     os.utime(path, ns=(1, 1))
@@ -202,7 +200,7 @@ def test_a_file_is_hashed_once_unless_it_changes(
 
 
 @pytest.mark.parametrize("declared", [True, False], ids=["with Content-Length", "without"])
-def test_a_broken_transfer_is_resumed(file: RemoteFile, server: Server, cache: Path, declared: bool) -> None:
+def test_broken_transfer_is_resumed(file: RemoteFile, server: Server, cache: Path, declared: bool) -> None:
     headers = {"Content_Length": len(BODY)} if declared else {}
     server.script = [lambda handler: handler.answer(200, BODY[:150_000], **headers)]
     assert fetch(file, owner="demo").read_bytes() == BODY
@@ -215,7 +213,7 @@ def test_a_broken_transfer_is_resumed(file: RemoteFile, server: Server, cache: P
     assert server.sent[1] == len(BODY) - start
 
 
-def test_a_part_of_an_earlier_process_is_resumed(file: RemoteFile, server: Server, cache: Path) -> None:
+def test_partial_file_of_earlier_process_is_resumed(file: RemoteFile, server: Server, cache: Path) -> None:
     put(cache, BODY[:1000], ".part")
     assert fetch(file, owner="demo").read_bytes() == BODY
     assert server.ranges == ["bytes=1000-"]
@@ -223,7 +221,7 @@ def test_a_part_of_an_earlier_process_is_resumed(file: RemoteFile, server: Serve
     assert visible(cache) == {NAME}
 
 
-def test_a_complete_part_needs_no_request(file: RemoteFile, server: Server, cache: Path) -> None:
+def test_complete_partial_file_needs_no_request(file: RemoteFile, server: Server, cache: Path) -> None:
     put(cache, BODY, ".part")
     assert fetch(file, owner="demo").read_bytes() == BODY
     assert server.ranges == []
@@ -231,7 +229,7 @@ def test_a_complete_part_needs_no_request(file: RemoteFile, server: Server, cach
 
 
 @pytest.mark.parametrize("stale", [DAMAGED[:5000], DAMAGED], ids=["begun", "complete"])
-def test_a_part_of_another_version_is_started_over(file: RemoteFile, server: Server, cache: Path, stale: bytes) -> None:
+def test_partial_file_of_other_version_starts_over(file: RemoteFile, server: Server, cache: Path, stale: bytes) -> None:
     put(cache, stale, ".part")
     assert fetch(file, owner="demo").read_bytes() == BODY
     assert server.ranges[-1] is None
@@ -247,7 +245,7 @@ def test_a_part_of_another_version_is_started_over(file: RemoteFile, server: Ser
     ],
     ids=["416", "another range", "no Content-Range"],
 )
-def test_a_server_that_cannot_resume(
+def test_server_without_resume_starts_over(
     file: RemoteFile, server: Server, cache: Path, refusal: Callable[[Handler], None]
 ) -> None:
     put(cache, BODY[:1000], ".part")
@@ -256,13 +254,13 @@ def test_a_server_that_cannot_resume(
     assert server.ranges == ["bytes=1000-", None]
 
 
-def test_a_part_that_is_too_long(file: RemoteFile, server: Server, cache: Path) -> None:
+def test_oversized_partial_file_starts_over(file: RemoteFile, server: Server, cache: Path) -> None:
     put(cache, BODY + b"more", ".part")
     assert fetch(file, owner="demo").read_bytes() == BODY
     assert server.ranges == [f"bytes={len(BODY) + 4}-", None]
 
 
-def test_a_server_that_ignores_ranges(file: RemoteFile, server: Server, cache: Path) -> None:
+def test_server_ignoring_ranges_starts_over(file: RemoteFile, server: Server, cache: Path) -> None:
     put(cache, BODY[:1000], ".part")
     server.script = [without_ranges]
     assert fetch(file, owner="demo").read_bytes() == BODY
@@ -270,13 +268,13 @@ def test_a_server_that_ignores_ranges(file: RemoteFile, server: Server, cache: P
     assert visible(cache) == {NAME}
 
 
-def test_a_server_that_announces_too_little(file: RemoteFile, server: Server) -> None:
+def test_short_content_length_is_resumed(file: RemoteFile, server: Server) -> None:
     server.script = [lambda handler: handler.answer(200, BODY, Content_Length=100_000)]
     assert fetch(file, owner="demo").read_bytes() == BODY
     assert server.ranges == [None, "bytes=100000-"]
 
 
-def test_a_server_that_announces_more_than_it_sends(file: RemoteFile, server: Server, cache: Path) -> None:
+def test_long_content_length_fails(file: RemoteFile, server: Server, cache: Path) -> None:
     server.script = [lambda handler: handler.answer(200, BODY[:200_000], Content_Length=len(BODY))] * 9
     with pytest.raises(DataError) as caught:
         fetch(file, owner="demo")
@@ -284,11 +282,11 @@ def test_a_server_that_announces_more_than_it_sends(file: RemoteFile, server: Se
         f"cannot download {file.url} for demo: the connection failed (ChunkedEncodingError); "
         + by_hand(file, cache / NAME)
     )
-    assert len(server.ranges) == 4  # one try and three more
+    assert len(server.ranges) == 4  # a first try and three retries
     assert visible(cache) == {NAME + ".part"}
 
 
-def test_a_file_that_is_shorter_on_the_server(file: RemoteFile, server: Server, cache: Path) -> None:
+def test_shorter_file_on_server_fails(file: RemoteFile, server: Server, cache: Path) -> None:
     server.script = [serving(BODY[:-1])] * 9
     with pytest.raises(DataError, match="demo: the server cannot resume a download; save"):
         fetch(file, owner="demo")
@@ -327,18 +325,18 @@ def test_too_many_bytes_are_refused(
         + by_hand(file, cache / NAME)
     )
     assert len(server.ranges) == 1
-    assert server.sent[0] < 32 << 20  # what fits into the buffers of two sockets, and not all of it
+    assert server.sent[0] < 32 << 20  # as much as fits into the buffers of two sockets
     assert visible(cache) == set()
 
 
-def test_a_redirect_is_followed(file: RemoteFile, server: Server) -> None:
+def test_redirect_is_followed(file: RemoteFile, server: Server) -> None:
     server.script = [redirect(f"{server.address}/moved")]
     assert fetch(file, owner="demo").read_bytes() == BODY
     assert server.ranges == [None, None]
 
 
 @pytest.mark.parametrize("target", ["http://localhost:{port}/x", "ftp://127.0.0.1/x", "file:///etc/hostname"])
-def test_a_redirect_to_another_scheme_is_refused(file: RemoteFile, server: Server, cache: Path, target: str) -> None:
+def test_redirect_to_other_scheme_is_refused(file: RemoteFile, server: Server, cache: Path, target: str) -> None:
     target = target.format(port=server.server_port)
     server.script = [redirect(target)]
     with pytest.raises(DataError, match="https addresses only") as caught:
@@ -351,7 +349,7 @@ def test_a_redirect_to_another_scheme_is_refused(file: RemoteFile, server: Serve
 @pytest.mark.parametrize(
     "url", ["{server}/ar.json", "ftp://127.0.0.1/ar.json", "file:///etc/hostname", "/etc/hostname"]
 )
-def test_an_address_without_https_is_refused(server: Server, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_address_without_https_is_refused(server: Server, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setattr(download, "_ALLOWED", PRODUCTION)
     refused = RemoteFile(NAME, url.format(server=server.address), digest(BODY), len(BODY))
     with pytest.raises(DataError, match="https addresses only"):
@@ -359,7 +357,7 @@ def test_an_address_without_https_is_refused(server: Server, monkeypatch: pytest
     assert server.ranges == []
 
 
-def test_a_missing_page(file: RemoteFile, server: Server, cache: Path) -> None:
+def test_missing_page_fails_at_once(file: RemoteFile, server: Server, cache: Path) -> None:
     server.script = [status(404)] * 9
     with pytest.raises(DataError) as caught:
         fetch(file, owner="demo")
@@ -370,7 +368,7 @@ def test_a_missing_page(file: RemoteFile, server: Server, cache: Path) -> None:
     assert visible(cache) == set()
 
 
-def test_an_overloaded_server_is_asked_again(file: RemoteFile, server: Server) -> None:
+def test_overloaded_server_is_retried(file: RemoteFile, server: Server) -> None:
     server.script = [status(503), status(429)]
     assert fetch(file, owner="demo").read_bytes() == BODY
     assert len(server.ranges) == 3
@@ -386,16 +384,14 @@ def stall(handler: Handler) -> None:
     hang(handler)
 
 
-def test_a_stalled_transfer_is_resumed(file: RemoteFile, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stalled_transfer_is_resumed(file: RemoteFile, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "_TIMEOUT", (5.0, 0.2))
     server.script = [stall]
     assert fetch(file, owner="demo").read_bytes() == BODY
     assert server.ranges == [None, "bytes=65536-"]
 
 
-def test_a_server_that_always_stalls(
-    file: RemoteFile, server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stalling_server_fails(file: RemoteFile, server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "_TIMEOUT", (5.0, 0.1))
     server.script = [hang] * 9
     started = time.monotonic()
@@ -418,17 +414,16 @@ def test_retries_wait_longer_each_time(file: RemoteFile, server: Server, monkeyp
     assert waits == [0.5, 1.0, 2.0]
 
 
-def test_no_network_and_no_data(cache: Path) -> None:
+def test_no_network_fails(cache: Path) -> None:
     file = RemoteFile(NAME, "http://127.0.0.1:1/ar.json", digest(BODY), len(BODY))
     with pytest.raises(DataError) as caught:
         fetch(file, owner="demo")
     assert str(caught.value) == (
-        f"cannot download {file.url} for demo: the connection failed (ConnectionError); "
-        + by_hand(file, cache / NAME)
+        f"cannot download {file.url} for demo: the connection failed (ConnectionError); " + by_hand(file, cache / NAME)
     )
 
 
-def test_offline_never_asks_the_network(file: RemoteFile, server: Server, cache: Path) -> None:
+def test_offline_makes_no_request(file: RemoteFile, server: Server, cache: Path) -> None:
     with pytest.raises(DataError) as caught:
         fetch(file, owner="demo", offline=True)
     path = cache / NAME
@@ -439,7 +434,7 @@ def test_offline_never_asks_the_network(file: RemoteFile, server: Server, cache:
 
 
 @pytest.mark.parametrize("source", ["argument", "environment"])
-def test_a_data_folder_is_used_as_it_is(
+def test_data_folder_is_never_written(
     file: RemoteFile, server: Server, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
 ) -> None:
     put(cache, BODY)  # a good copy in the cache must not stand in for the folder the user named
@@ -471,7 +466,7 @@ def test_a_data_folder_is_used_as_it_is(
     assert server.ranges == []
 
 
-def test_a_damaged_file_in_the_cache(file: RemoteFile, server: Server, cache: Path) -> None:
+def test_damaged_file_in_cache_is_replaced(file: RemoteFile, server: Server, cache: Path) -> None:
     path = put(cache, DAMAGED)
     with pytest.raises(DataError) as caught:
         locate(file, owner="demo")
@@ -483,7 +478,7 @@ def test_a_damaged_file_in_the_cache(file: RemoteFile, server: Server, cache: Pa
     assert server.ranges == [None]
 
 
-def test_a_file_in_place_of_the_cache(file: RemoteFile, cache: Path) -> None:
+def test_file_in_place_of_cache_is_refused(file: RemoteFile, cache: Path) -> None:
     cache.parent.mkdir()
     cache.write_bytes(b"a file where the folder should be")
     with pytest.raises(DataError, match=r"ar\.json is missing; run `hbt-bench data fetch demo`"):
@@ -492,7 +487,7 @@ def test_a_file_in_place_of_the_cache(file: RemoteFile, cache: Path) -> None:
         fetch(file, owner="demo")
 
 
-def test_a_folder_in_place_of_the_file(cache: Path) -> None:
+def test_folder_in_place_of_file_is_refused(cache: Path) -> None:
     (cache / NAME).mkdir(parents=True)
     file = RemoteFile(NAME, "https://127.0.0.1:1/ar.json", digest(BODY), (cache / NAME).stat().st_size)
     with pytest.raises(
@@ -501,13 +496,13 @@ def test_a_folder_in_place_of_the_file(cache: Path) -> None:
         locate(file, owner="demo")
 
 
-def test_an_empty_file(server: Server) -> None:
+def test_empty_file_is_downloaded(server: Server) -> None:
     server.script = [serving(b"")]
     file = RemoteFile(NAME, f"{server.address}/empty", digest(b""), 0)
     assert fetch(file, owner="demo").read_bytes() == b""
 
 
-def test_two_at_once_make_one_good_file(file: RemoteFile, server: Server, cache: Path) -> None:
+def test_two_downloads_at_once_share_file(file: RemoteFile, server: Server, cache: Path) -> None:
     def slow(handler: Handler) -> None:
         time.sleep(0.3)
         good(handler)
@@ -523,10 +518,10 @@ def test_two_at_once_make_one_good_file(file: RemoteFile, server: Server, cache:
         assert list(pool.map(work, range(2))) == [cache / NAME] * 2
     assert (cache / NAME).read_bytes() == BODY
     assert visible(cache) == {NAME}
-    assert server.ranges == [None]  # the second found what the first had fetched
+    assert server.ranges == [None]  # the second found the file of the first
 
 
-def test_a_full_disk(file: RemoteFile, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_output_error(file: RemoteFile, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: object) -> NoReturn:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -542,7 +537,7 @@ def test_a_full_disk(file: RemoteFile, cache: Path, monkeypatch: pytest.MonkeyPa
     assert fetch(file, owner="demo").read_bytes() == BODY
 
 
-def test_a_failing_rename_keeps_the_download(
+def test_failing_rename_keeps_download(
     file: RemoteFile, server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*args: object) -> NoReturn:
@@ -557,7 +552,7 @@ def test_a_failing_rename_keeps_the_download(
     assert server.ranges == [None]
 
 
-def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_cache_folder_follows_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert cache_dir() == tmp_path / "cache"
     monkeypatch.setenv("HBT_BENCH_CACHE", "~/elsewhere")
     assert cache_dir() == Path.home() / "elsewhere"
@@ -568,7 +563,7 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("variable", ["HBT_BENCH_CACHE", "HBT_BENCH_DATA", "HBT_BENCH_TASKS"])
 @pytest.mark.parametrize("arguments", [["tasks"], ["run", "--model", "bm25", "--tasks", "xquad-r"], ["doctor"]])
-def test_the_home_of_nobody(
+def test_home_of_unknown_user_is_refused(
     variable: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(variable, "~nouser99/x")
@@ -586,7 +581,7 @@ def test_the_home_of_nobody(
         assert output.err == f"hbt-bench: {expected}"
 
 
-def test_an_empty_data_variable_counts_as_unset(file: RemoteFile, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_data_variable_is_unset(file: RemoteFile, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HBT_BENCH_DATA", "")
     assert fetch(file, owner="demo") == cache / NAME
 
@@ -594,12 +589,12 @@ def test_an_empty_data_variable_counts_as_unset(file: RemoteFile, cache: Path, m
 @pytest.mark.parametrize(
     "path", ["", "/etc/passwd", "../x", "a/../../x", "a//b", "./a", "a/", "C:/x", "a\\..\\b", "a\0b"]
 )
-def test_a_path_cannot_leave_the_folder(path: str) -> None:
+def test_path_cannot_leave_folder(path: str) -> None:
     with pytest.raises(DataError, match="is not a path in a data folder"):
         RemoteFile(path, "https://example.org/x", "0" * 64, 1)
 
 
 @pytest.mark.parametrize("sha256", ["", "0" * 63, "0" * 65, "G" * 64, "A" * 64, "0" * 64 + "\n"])
-def test_a_hash_must_be_one(sha256: str) -> None:
+def test_invalid_hash_is_refused(sha256: str) -> None:
     with pytest.raises(DataError, match="write it as 64 digits"):
         RemoteFile("a", "https://example.org/a", sha256, 1)

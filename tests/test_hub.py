@@ -1,4 +1,4 @@
-"""Data sets of the hub: what is read of them, on a stand-in, and what is said when they are out of reach."""
+"""Data sets of the hub, with a stand-in: the rows that are read, and the errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COMMIT = "0123456789abcdef" * 2 + "01234567"
 
 @pytest.fixture
 def hub(monkeypatch):
-    """A hub with one data set of three splits, one a language; it notes what is asked of it."""
+    """A hub with a data set of three splits, a split per language; it returns the list of its requests."""
     asked = []
     splits = {
         "en": [
@@ -52,7 +52,7 @@ def spec(**more):
     )
 
 
-def test_captions_by_image(hub):
+def test_captions_are_matched_by_image(hub):
     collection = spec().load()
     texts = {document.id: document.text for document in collection.documents}
     assert texts == {"de-b": "Ein Hund.", "de-a": "Eine Katze.", "en-a": "A cat.", "en-b": "A dog.", "sw-a": "Paka."}
@@ -65,12 +65,12 @@ def test_captions_by_image(hub):
     assert hub == [("org/captions", None, code, COMMIT) for code in ("de", "en", "sw")]
 
 
-def test_only_the_languages_that_are_asked_for(hub):
+def test_only_requested_languages_are_loaded(hub):
     assert spec().load(["en", "sw"]).languages == ("en", "sw")
     assert [split for _, _, split, _ in hub] == ["en", "sw"]
 
 
-def test_what_is_not_there(hub):
+def test_missing_split_or_column_is_refused(hub):
     with pytest.raises(DataError) as caught:
         spec(languages=["en", "fr"]).load()
     assert str(caught.value).startswith("cannot load the data set org/captions from the hub ")
@@ -81,12 +81,12 @@ def test_what_is_not_there(hub):
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])
-def test_the_current_folder_is_not_read_in_the_place_of_the_hub(hub, tmp_path, monkeypatch, kind):
-    """`datasets` takes a folder of that name whatever the commit says."""
+def test_current_folder_never_replaces_hub(hub, tmp_path, monkeypatch, kind):
+    """`datasets` reads a folder with the data set's name, whatever the commit."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "org").mkdir()
-    place = tmp_path / "org" / "captions"
-    {"folder": place.mkdir, "file": place.touch, "link": lambda: place.symlink_to("nowhere")}[kind]()
+    path = tmp_path / "org" / "captions"
+    {"folder": path.mkdir, "file": path.touch, "link": lambda: path.symlink_to("nowhere")}[kind]()
     expected = "org/captions is a data set of the hub, but the current folder has a file or folder with that name"
     with pytest.raises(DataError, match=expected):
         spec().load()
@@ -96,7 +96,7 @@ def test_the_current_folder_is_not_read_in_the_place_of_the_hub(hub, tmp_path, m
 
 
 def test_datasets_would_read_the_current_folder(tmp_path, monkeypatch):
-    """What the check is for: if this no longer holds, it can go."""
+    """The reason for the check: if `datasets` changes, the check can be removed."""
     import datasets
 
     monkeypatch.chdir(tmp_path)
@@ -109,17 +109,17 @@ def test_datasets_would_read_the_current_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "path", ["../captions", "./captions", "org/..", "org/.", "/org/captions", "captions", "org/a/b"]
 )
-def test_names_that_are_no_data_sets_of_the_hub(path):
+def test_invalid_hub_names_are_refused(path):
     with pytest.raises(ValidationError, match="path"):
         spec(path=path)
 
 
-def test_a_data_set_of_one_split_says_the_language_itself(monkeypatch):
+def test_language_column_of_single_split(monkeypatch):
     rows = [{"lang": code, "n": str(n), "t": f"{code} {n}"} for code in ("en", "de") for n in range(2)]
     monkeypatch.setattr("datasets.load_dataset", lambda *arguments, **options: Dataset.from_list(rows))
     columns = {"id": "n", "text": "t", "language": "lang"}
     collection = spec(split="test", languages=["de", "en"], columns=columns).load()
     assert sorted(document.text for document in collection.documents) == ["de 0", "de 1", "en 0", "en 1"]
-    one = {"id": "t", "query": "n", "document": "lang"}
-    collection = spec(split="test", languages=["sw"], columns=one).load()
+    columns = {"id": "t", "query": "n", "document": "lang"}
+    collection = spec(split="test", languages=["sw"], columns=columns).load()
     assert {query.language for query in collection.queries} == {"sw"}

@@ -1,4 +1,4 @@
-"""LAReQA's files: the published counts of both data sets, and what the reader refuses."""
+"""LAReQA's files: the published counts of both data sets, and the errors of the reader."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hbt_bench.data import lareqa
 from hbt_bench.errors import DataError
 
-#: Queries and candidates of each language, as in the tables of LAReQA's own README.
+#: Queries and candidates of each language, as in the tables of LAReQA's README.
 COUNTS = {
     "xquad-r": {
         "ar": (1190, 1222),
@@ -58,24 +58,30 @@ def with_context(files):
 def raw_paragraphs(path):
     """Article, paragraph and the paragraph's fields, straight from the file."""
     for number, article in enumerate(json.loads(path.read_bytes())["data"]):
-        for place, paragraph in enumerate(article["paragraphs"]):
-            yield number, place, paragraph
+        for position, paragraph in enumerate(article["paragraphs"]):
+            yield number, position, paragraph
 
 
 # The published numbers
 
 
 @both
-def test_counts_of_each_language(collections, name):
+def test_published_counts_per_language(collections, name):
     collection = collections[name]
     queries = Counter(query.language for query in collection.queries)
     documents = Counter(document.language for document in collection.documents)
     assert {code: (queries[code], documents[code]) for code in collection.languages} == COUNTS[name]
 
 
-def test_totals(collections):
-    assert [(len(one.queries), len(one.documents)) for one in collections.values()] == [(13090, 13014), (4199, 20534)]
-    assert [len({query.question for query in one.queries}) for one in collections.values()] == [1190, 1148]
+def test_published_totals(collections):
+    assert [(len(collection.queries), len(collection.documents)) for collection in collections.values()] == [
+        (13090, 13014),
+        (4199, 20534),
+    ]
+    assert [len({query.question for query in collection.queries}) for collection in collections.values()] == [
+        1190,
+        1148,
+    ]
 
 
 @pytest.mark.parametrize(("name", "expected"), [("xquad-r", {11: 1190}), ("mlqa-r", {2: 65, 3: 263, 4: 820})])
@@ -85,10 +91,10 @@ def test_relevant_documents_of_each_question(collections, name, expected):
     for row, query in enumerate(collection.queries):
         versions[query.question].add(query.language)
         relevant[query.question].add(tuple(sorted(collection.relevant(row).items())))
-    assert all(len(found) == 1 for found in relevant.values())  # all versions of a question have the same
-    judged = {question: dict(found.pop()) for question, found in relevant.items()}
-    assert Counter(len(documents) for documents in judged.values()) == expected
-    for question, documents in judged.items():  # one in each language that has the question
+    assert all(len(answers) == 1 for answers in relevant.values())  # all versions of a question have the same documents
+    documents_of = {question: dict(answers.pop()) for question, answers in relevant.items()}
+    assert Counter(len(documents) for documents in documents_of.values()) == expected
+    for question, documents in documents_of.items():  # a document in each language that has the question
         assert Counter(document[:2] for document in documents) == dict.fromkeys(versions[question], 1)
         assert set(documents.values()) == {1}
 
@@ -99,7 +105,7 @@ def test_equal_sentences_stay_separate_candidates(collections, name, distinct, s
     for document in collections[name].documents:
         languages[document.text].add(document.language)
     assert len(languages) == distinct
-    assert sum(len(found) > 1 for found in languages.values()) == shared
+    assert sum(len(codes) > 1 for codes in languages.values()) == shared
 
 
 @pytest.mark.parametrize(("name", "repeated"), [("xquad-r", 66), ("mlqa-r", 0)])
@@ -116,12 +122,12 @@ def test_equal_questions_stay_separate_queries(collections, files, name, repeate
 
 
 @pytest.mark.parametrize(("name", "crossing"), [("xquad-r", 112), ("mlqa-r", 25)])
-def test_the_relevant_sentence_is_the_one_in_which_the_answer_starts(collections, files, name, crossing):
+def test_answer_starts_in_relevant_sentence(collections, files, name, crossing):
     collection = collections[name]
-    row = {query.id: place for place, query in enumerate(collection.queries)}
+    row = {query.id: index for index, query in enumerate(collection.queries)}
     over_a_break = 0
     for code, path in files[name].items():
-        for number, place, paragraph in raw_paragraphs(path):
+        for number, index, paragraph in raw_paragraphs(path):
             for question in paragraph["qas"]:
                 start, answer = question["answers"][0]["answer_start"], question["answers"][0]["text"]
                 [sentence] = [
@@ -130,12 +136,12 @@ def test_the_relevant_sentence_is_the_one_in_which_the_answer_starts(collections
                     if first <= start < last
                 ]
                 relevant = collection.relevant(row[f"{code}-{question['id']}"])
-                assert f"{code}-{number:02d}-{place:03d}-{sentence:03d}" in relevant
+                assert f"{code}-{number:02d}-{index:03d}-{sentence:03d}" in relevant
                 over_a_break += start + len(answer) > paragraph["sentence_breaks"][sentence][1]
     assert over_a_break == crossing
 
 
-def test_uneven_pairs_of_mlqa_r(collections):
+def test_language_pairs_of_mlqa_r_are_uneven(collections):
     questions = defaultdict(set)
     for query in collections["mlqa-r"].queries:
         questions[query.language].add(query.question)
@@ -149,7 +155,7 @@ def test_uneven_pairs_of_mlqa_r(collections):
 
 
 @pytest.mark.parametrize(("name", "expected"), [("xquad-r", "be30ad47a30a1149"), ("mlqa-r", "2363ad7b53d9fbf2")])
-def test_the_fingerprint(collections, name, expected):
+def test_fingerprint(collections, name, expected):
     assert collections[name].fingerprint == expected
 
 
@@ -161,9 +167,9 @@ def test_sentences_are_cut_by_offsets_and_stripped(collections, files, name):
     texts = {document.id: document.text for document in collections[name].documents}
     differing = []
     for code, path in files[name].items():
-        for number, place, paragraph in raw_paragraphs(path):
+        for number, index, paragraph in raw_paragraphs(path):
             for position, (start, end) in enumerate(paragraph["sentence_breaks"]):
-                key = f"{code}-{number:02d}-{place:03d}-{position:03d}"
+                key = f"{code}-{number:02d}-{index:03d}-{position:03d}"
                 text = texts.pop(key)
                 assert text == paragraph["context"][start:end].strip()
                 if text != paragraph["sentences"][position].strip():
@@ -172,7 +178,7 @@ def test_sentences_are_cut_by_offsets_and_stripped(collections, files, name):
     assert differing == (["tr-09-003-002", "tr-09-003-003"] if name == "xquad-r" else [])
 
 
-def test_the_two_turkish_sentences_that_the_files_list_otherwise(collections):
+def test_turkish_sentences_differ_from_listed_sentences(collections):
     texts = {document.id: document.text for document in collections["xquad-r"].documents}
     assert texts["tr-09-003-002"] == (
         "Ancak, eyaletler arası ana hatlar ve bunun yanı sıra eyaletin batısındaki bir dizi iltisak hattı 1.435 mm "
@@ -184,7 +190,7 @@ def test_the_two_turkish_sentences_that_the_files_list_otherwise(collections):
     )
 
 
-def test_one_real_question(collections):
+def test_relevant_sentences_of_real_question(collections):
     collection = collections["xquad-r"]
     rows = {query.id: row for row, query in enumerate(collection.queries)}
     texts = {document.id: document.text for document in collection.documents}
@@ -204,16 +210,16 @@ def test_one_real_question(collections):
 
 
 @both
-def test_a_sentence_with_its_context(collections, with_context, files, name):
+def test_sentence_with_context(collections, with_context, files, name):
     alone, together = collections[name], with_context[name]
     assert together.queries == alone.queries
     assert [document.id for document in together.documents] == [document.id for document in alone.documents]
     assert (together.qrels.documents == alone.qrels.documents).all()
     assert together.fingerprint != alone.fingerprint
     contexts = {
-        f"{code}-{number:02d}-{place:03d}": paragraph["context"].strip()
+        f"{code}-{number:02d}-{index:03d}": paragraph["context"].strip()
         for code, path in files[name].items()
-        for number, place, paragraph in raw_paragraphs(path)
+        for number, index, paragraph in raw_paragraphs(path)
     }
     for sentence, document in zip(alone.documents, together.documents, strict=True):
         assert document.text == f"{sentence.text} {contexts[document.id[:-4]]}"
@@ -246,7 +252,7 @@ def read(tmp_path):
     return read
 
 
-def test_a_small_file(read):
+def test_small_file(read):
     collection = read(paragraph(questions=[question(), question("q2", "  What is blue? ", 5, "sky")]))
     assert [document[:] for document in collection.documents] == [
         ("en-00-000-000", "en", "The sky is blue."),
@@ -257,7 +263,7 @@ def test_a_small_file(read):
     assert collection.relevant(1) == {"en-00-000-000": 1}
 
 
-def test_a_small_file_with_context(read):
+def test_small_file_with_context(read):
     collection = read(paragraph(), candidate="sentence+context")
     assert [document.text for document in collection.documents] == [
         "The sky is blue. The sky is blue.  Grass is green.",
@@ -268,17 +274,17 @@ def test_a_small_file_with_context(read):
 @pytest.mark.parametrize(
     ("start", "answer", "sentence"), [(0, " The", 0), (16, ".", 0), (19, "Grass", 1), (33, ".", 1)]
 )
-def test_a_sentence_has_its_start_and_not_its_end(read, start, answer, sentence):
+def test_sentence_includes_start_but_not_end(read, start, answer, sentence):
     collection = read(paragraph(questions=[question(start=start, answer=answer)]))
     assert collection.relevant(0) == {f"en-00-000-00{sentence}": 1}
 
 
-def test_an_answer_over_a_break_belongs_to_the_sentence_in_which_it_starts(read):
+def test_answer_over_break_belongs_to_first_sentence(read):
     collection = read(paragraph(questions=[question(start=12, answer="blue.  Grass")]))
     assert collection.relevant(0) == {"en-00-000-000": 1}
 
 
-def test_the_first_of_several_answers_counts(read):
+def test_first_of_several_answers_counts(read):
     several = question("q1", start=5, answer="sky")
     several["answers"].append({"answer_start": 28, "text": "green"})
     collection = read(paragraph(questions=[several]))
@@ -286,10 +292,10 @@ def test_the_first_of_several_answers_counts(read):
     assert collection.relevant(0) == {"en-00-000-000": 1}
 
 
-def test_versions_of_a_question_share_their_sentences(tmp_path):
+def test_versions_of_question_share_sentences(tmp_path):
     for code, context, answer in (("en", "Grass is green.", "green"), ("de", "Gras ist grün.", "grün")):
-        one = paragraph(context, [[0, len(context)]], [question(start=context.index(answer), answer=answer)])
-        (tmp_path / f"{code}.json").write_text(json.dumps({"data": [{"paragraphs": [one]}]}))
+        fields = paragraph(context, [[0, len(context)]], [question(start=context.index(answer), answer=answer)])
+        (tmp_path / f"{code}.json").write_text(json.dumps({"data": [{"paragraphs": [fields]}]}))
     collection = lareqa.read("demo", {code: tmp_path / f"{code}.json" for code in ("en", "de")})
     assert [query.id for query in collection.queries] == ["de-q1", "en-q1"]
     assert collection.relevant(0) == collection.relevant(1) == {"de-00-000-000": 1, "en-00-000-000": 1}
@@ -309,7 +315,7 @@ def test_versions_of_a_question_share_their_sentences(tmp_path):
         (b"{}", "no field 'data'"),
     ],
 )
-def test_no_lareqa_file(read, tmp_path, content, reason):
+def test_other_json_is_refused(read, tmp_path, content, reason):
     with pytest.raises(DataError) as caught:
         read(content=content)
     assert str(caught.value).startswith(f"{tmp_path / 'en.json'} is not a LAReQA file ({reason}")
@@ -337,7 +343,7 @@ def test_no_lareqa_file(read, tmp_path, content, reason):
         ),
     ],
 )
-def test_another_layout(read, tmp_path, content, reason):
+def test_other_layout_is_refused(read, tmp_path, content, reason):
     with pytest.raises(DataError) as caught:
         read(content=content)
     assert str(caught.value) == f"{tmp_path / 'en.json'} does not have LAReQA's layout ({reason}): fetch it again"
@@ -383,28 +389,28 @@ def test_another_layout(read, tmp_path, content, reason):
         ),
     ],
 )
-def test_contradictions_inside_a_paragraph(read, tmp_path, fields, message):
+def test_contradictory_paragraph_is_refused(read, tmp_path, fields, message):
     with pytest.raises(DataError) as caught:
         read(paragraph(**fields))
     assert str(caught.value) == f"{tmp_path / 'en.json'}: {message}"
 
 
-def test_a_sentence_of_nothing_but_space(read):
+def test_blank_sentence_is_refused(read):
     with pytest.raises(DataError, match="demo has an empty document, 'en-00-000-002'"):
         read(paragraph(breaks=[*BREAKS, [35, 37]]))
 
 
-def test_a_question_id_that_comes_twice(read):
+def test_repeated_question_id_is_refused(read):
     with pytest.raises(DataError, match="demo has the query id 'en-q1' twice"):
         read(paragraph(), paragraph())
 
 
-def test_a_file_without_any_paragraph(read):
+def test_file_without_paragraphs_is_refused(read):
     with pytest.raises(DataError, match="demo has no query: its source is empty"):
         read()
 
 
-def test_a_missing_file(tmp_path):
+def test_missing_file_is_refused(tmp_path):
     with pytest.raises(DataError) as caught:
         lareqa.read("demo", {"en": tmp_path / "en.json"})
     assert str(caught.value) == f"cannot read {tmp_path / 'en.json'}: No such file or directory"

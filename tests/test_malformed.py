@@ -186,11 +186,11 @@ YAML = {
         FLAT.replace("query: q", "text: q"),
         ":7:3: source.columns: text is for parallel sentences...",
     ),
-    "language said twice": (
+    "language set twice": (
         WIDE.replace("{id: id", "{id: id, language: l"),
         ":6:3: source.columns: ...'language' ...{language}...",
     ),
-    "language half said": (
+    "language set in query only": (
         WIDE.replace("x.{language}.d", "d"),
         ":6:3: source.columns: {language} must be in query and in document, or in neither",
     ),

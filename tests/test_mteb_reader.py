@@ -1,4 +1,4 @@
-"""MTEB's tasks pooled, on stand-ins that have the layout of the data sets on the hub and are read by MTEB's loaders."""
+"""Pooled tasks of MTEB, on stand-ins with the layout of the hub's data sets that MTEB's loaders read."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ def stand_in(monkeypatch, tmp_path):
     """Let the loaders find a task's data set in a folder."""
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hf")
-    found = mteb_reader._task
+    original = mteb_reader._task
 
     def put(configs):
         folder = hub_data_set(tmp_path / "data", configs)
 
         def task(name):
-            one = found(name)
-            one.metadata = one.metadata.model_copy(update={"dataset": {**one.metadata.dataset, "path": str(folder)}})
-            return one
+            copy = original(name)
+            dataset = {**copy.metadata.dataset, "path": str(folder)}
+            copy.metadata = copy.metadata.model_copy(update={"dataset": dataset})
+            return copy
 
         monkeypatch.setattr(mteb_reader, "_task", task)
         return folder
@@ -64,7 +65,7 @@ def belebele(stand_in):
     return stand_in({label: {"test": rows(label)} for label in BELEBELE})
 
 
-def test_belebele_is_pooled_by_passage_and_question_number(belebele):
+def test_belebele_is_pooled_by_question_number(belebele):
     pool = spec(task="BelebeleRetrieval", parallel="documents", languages=["de", "en", "sw"]).load()
     names = {"de": "deu_Latn", "en": "eng_Latn", "sw": "swh_Latn"}
     queries, documents, relevant = [], {}, {}
@@ -75,12 +76,12 @@ def test_belebele_is_pooled_by_passage_and_question_number(belebele):
             relevant[f"{code}-q-{link}/{number}"] = {f"{other}-d-{link}": 1 for other in names}
     by_hand = Collection.from_records("pool", queries, documents.values(), relevant)
     assert pool.fingerprint == by_hand.fingerprint
-    # German has its rows in another order, so that MTEB's own numbers would pair other questions
-    found = {query.id: query.question for query in pool.queries}
-    assert found["de-q-l1/1"] == found["en-q-l1/1"] == found["sw-q-l1/1"] == "l1/1"
+    # German has its rows in another order, so that MTEB's numbers would pair other questions
+    questions = {query.id: query.question for query in pool.queries}
+    assert questions["de-q-l1/1"] == questions["en-q-l1/1"] == questions["sw-q-l1/1"] == "l1/1"
 
 
-def test_a_pool_has_the_scores_of_mtebs_subsets(belebele):
+def test_pool_has_scores_of_mteb_subsets(belebele):
     pool = spec(task="BelebeleRetrieval", parallel="documents", languages=["de", "en"])
     model = TestEncoder(hashed())
     shared = SharedPass(pool, pool.load())
@@ -96,17 +97,17 @@ def test_a_pool_has_the_scores_of_mtebs_subsets(belebele):
         for key in ("ndcg_at_10", "map_at_10", "recall_at_1", "mrr_at_10"):
             assert ours[code][key] == pytest.approx(theirs[subset][key], abs=1e-5)
     assert 0 < ours["de"]["ndcg_at_10"] < 1
-    # what MTEB has not: one pool of all languages, with the bias
+    # MTEB lacks a pool of all languages with the bias
     multi = mteb.evaluate(model, ParallelRetrieval(shared, "multi"), cache=None, co2_tracker=False)
     assert {"rank_distance", "same_language_excess@10"} <= set(multi.task_results[0].scores["test"][0])
 
 
-def test_only_what_is_asked_for_is_loaded(belebele):
-    whole = spec(task="BelebeleRetrieval", parallel="documents", languages=["de", "en", "sw"])
+def test_only_requested_subsets_are_loaded(belebele):
+    task = spec(task="BelebeleRetrieval", parallel="documents", languages=["de", "en", "sw"])
     (belebele / "swh_Latn" / "test.jsonl").unlink()
-    assert whole.load(["de", "en"]).languages == ("de", "en")
+    assert task.load(["de", "en"]).languages == ("de", "en")
     with pytest.raises(DataError, match="cannot load the data set"):
-        whole.load(["de", "sw"])
+        task.load(["de", "sw"])
 
 
 def miracl(stand_in):
@@ -120,20 +121,20 @@ def miracl(stand_in):
     )
 
 
-def test_ids_of_miracl_say_nothing_across_languages(stand_in):
+def test_ids_of_miracl_are_unrelated_across_languages(stand_in):
     miracl(stand_in)
-    one = spec(task="MIRACLRetrieval", split="dev", languages=["sw", "yo"])
-    assert one.modes == ("mono", "multi")
-    pool = one.load()
+    task = spec(task="MIRACLRetrieval", split="dev", languages=["sw", "yo"])
+    assert task.modes == ("mono", "multi")
+    pool = task.load()
     assert not pool.parallel
     assert len(set(pool.questions.tolist())) == 2
     assert [pool.relevant(row) for row in range(2)] == [
         {"sw-d-1#0": 1},
         {"yo-d-1#0": 1, "yo-d-1#1": 1},
     ]
-    shared = SharedPass(one, pool)
-    found = mteb.evaluate(TestEncoder(hashed()), ParallelRetrieval(shared, "multi"), cache=None, co2_tracker=False)
-    entry = {entry["hf_subset"]: entry for entry in found.task_results[0].scores["test"]}["yo-multi"]
+    shared = SharedPass(task, pool)
+    results = mteb.evaluate(TestEncoder(hashed()), ParallelRetrieval(shared, "multi"), cache=None, co2_tracker=False)
+    entry = {entry["hf_subset"]: entry for entry in results.task_results[0].scores["test"]}["yo-multi"]
     assert "rank_distance" not in entry
     assert "remove_same_language" not in entry
     assert "same_language_excess@10" in entry
@@ -142,7 +143,7 @@ def test_ids_of_miracl_say_nothing_across_languages(stand_in):
     assert "rank_distance" not in bias_scores(Bias(pool, shared.ranks))["yo"]
 
 
-def test_topics_that_are_parallel_share_their_documents(stand_in):
+def test_parallel_topics_share_documents(stand_in):
     stand_in(
         retrieval_configs("fas", "test", {"7": "A?", "8": "B?"}, {"x": "a", "y": "b"}, [("7", "x", 3), ("8", "y", 1)])
         | retrieval_configs("rus", "test", {"7": "C?"}, {"x": "c", "z": "d"}, [("7", "z", 1), ("7", "x", 0)])
@@ -157,7 +158,7 @@ def test_topics_that_are_parallel_share_their_documents(stand_in):
     assert not pool.parallel  # the documents are no translations
 
 
-def test_a_pool_of_neuclirs_form_equals_one_made_by_hand(stand_in):
+def test_neuclir_pool_equals_collection_by_hand(stand_in):
     """All Russian documents are judged 0 for topic 8, and its Russian version searches the pool all the same."""
     topics = {"fas": {"7": "A?", "8": "B?", "9": "C?"}, "rus": {"7": "D?", "8": "E?", "9": "F?"}, "zho": {"8": "G?"}}
     texts = {"fas": {"x": "a", "y": "b"}, "rus": {"x": "c", "z": "d"}, "zho": {"w": "e"}}
@@ -182,7 +183,7 @@ def test_a_pool_of_neuclirs_form_equals_one_made_by_hand(stand_in):
         Query(f"{codes[label]}-q-{topic}", codes[label], text, topic)
         for label in topics
         for topic, text in topics[label].items()
-        if topic != "9"  # which nothing answers in any language
+        if topic != "9"  # without an answer in any language
     ]
     documents = [
         Document(f"{codes[label]}-d-{key}", codes[label], text) for label in texts for key, text in texts[label].items()
@@ -219,19 +220,19 @@ def test_language_pairs_of_mlqa(stand_in):
     pool = spec(**source, pairs="document-query", id_digits=40).load()
     assert sorted(document.text for document in pool.documents) == ["eins", "one", "two", "zwei"]
     for row, query in enumerate(pool.queries):
-        texts = {one.id: one.text for one in pool.documents}
+        texts = {document.id: document.text for document in pool.documents}
         assert {texts[key] for key in pool.relevant(row)} == {"eins", "one"}
         assert query.text == {"de": "Wer?", "en": "Who?"}[query.language]
 
 
-def test_ids_that_are_numbered_anew_are_refused(stand_in):
+def test_renumbered_ids_are_refused(stand_in):
     mlqa(stand_in, question="17")
     source = {"task": "MLQARetrieval", "languages": ["de", "en"], "parallel": "documents", "split": "test"}
-    with pytest.raises(DataError, match="MLQARetrieval has the query id '17', .* 40 hexadecimal digits"):
+    with pytest.raises(DataError, match=r"MLQARetrieval has the query id '17', .* 40 hexadecimal digits"):
         spec(**source, pairs="document-query", id_digits=40).load()
 
 
-def test_parts_that_do_not_share_ids_are_refused(stand_in):
+def test_parts_without_shared_ids_are_refused(stand_in):
     stand_in(
         retrieval_configs("deu-deu", "test", {"1": "Wer?"}, {"0": "eins"}, [("1", "0", 1)])
         | retrieval_configs("deu-eng", "test", {"1": "Who?"}, {"0": "eins"}, [("1", "0", 1)])
@@ -263,19 +264,19 @@ def test_bitext_is_retrieval_of_translations(stand_in):
     assert pool.documents[pool.copies[0]].text == pool.queries[0].text == "eins"
 
 
-def test_bitext_pool_equals_mtebs_accuracy_and_f1(stand_in):
+def test_bitext_pool_has_mteb_accuracy_and_f1(stand_in):
     flores(stand_in)
-    one = spec(task="FloresBitextMining", languages=["de", "en", "sw"], split="devtest")
-    assert one.modes == ("cross", "multi")
+    task_spec = spec(task="FloresBitextMining", languages=["de", "en", "sw"], split="devtest")
+    assert task_spec.modes == ("cross", "multi")
     # English words point at their German neighbours, so that the predictions are a permutation: there F1 is accuracy
-    place = {text: number for texts in SENTENCES.values() for number, text in enumerate(texts)}
+    index = {text: number for texts in SENTENCES.values() for number, text in enumerate(texts)}
     moved = {"one": 1, "two": 0, "three": 2, "four": 3, "moja": 1, "mbili": 2, "tatu": 0, "nne": 3}
 
     def vector(text, role):
-        return np.eye(4, dtype=np.float32)[moved.get(text, place[text])]
+        return np.eye(4, dtype=np.float32)[moved.get(text, index[text])]
 
     model = TestEncoder(vector)
-    shared = SharedPass(one, one.load())
+    shared = SharedPass(task_spec, task_spec.load())
     cross = mteb.evaluate(model, ParallelRetrieval(shared, "cross"), cache=None, co2_tracker=False)
     ours = {entry["hf_subset"]: entry["R@1"] for entry in cross.task_results[0].scores["test"]}
     task = mteb_reader._task("FloresBitextMining")
@@ -289,7 +290,7 @@ def test_bitext_pool_equals_mtebs_accuracy_and_f1(stand_in):
     assert [ours["en-de"], ours["sw-en"], ours["de-sw"]] == list(expected.values())
 
 
-def test_pairs_with_english_share_equal_english_sentences(stand_in):
+def test_pairs_share_equal_english_sentences(stand_in):
     stand_in(
         {
             "deu-eng": {
@@ -318,12 +319,12 @@ def test_pairs_with_english_share_equal_english_sentences(stand_in):
         ({"task": "MTOPIntentClassification"}, DataError, "is a Classification task"),
     ],
 )
-def test_what_cannot_be_pooled(source, error, text):
+def test_tasks_that_cannot_be_pooled(source, error, text):
     with pytest.raises(error, match=text):
         spec(**source).load()
 
 
-def test_a_data_set_out_of_reach_is_one_sentence(stand_in, tmp_path):
+def test_unreachable_data_is_one_sentence(stand_in, tmp_path):
     stand_in({})
     with pytest.raises(DataError) as caught:
         spec(task="XQuADRetrieval", languages=["de"]).load()
@@ -333,10 +334,10 @@ def test_a_data_set_out_of_reach_is_one_sentence(stand_in, tmp_path):
 
 
 def test_languages_and_metadata_come_from_mteb():
-    one = spec(task="XQuADRetrieval")
-    assert one.languages == ("ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh")
-    assert one.about.license == "cc-by-sa-4.0"
-    assert "artetxe" in one.about.citation.lower()
+    task = spec(task="XQuADRetrieval")
+    assert task.languages == ("ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh")
+    assert task.about.license == "cc-by-sa-4.0"
+    assert "artetxe" in task.about.citation.lower()
 
 
 #: Codes of ours with those of FLORES; the data of `tasks/ood/flores-ood.yaml`.
@@ -356,13 +357,13 @@ def flores_ood():
 
 
 def bitext_scores(encode, pairs):
-    """What MTEB's own bitext mining says."""
+    """Return the scores of MTEB's bitext mining."""
     task = mteb_reader._task("FloresBitextMining")
     task.hf_subsets = ["-".join(REAL[code] for code in pair) for pair in pairs]
     encoder = TestEncoder(lambda text, role: encode(text))
     encoder.encode = lambda inputs, **kwargs: np.stack([encode(text) for batch in inputs for text in batch["text"]])
-    found = mteb.evaluate(encoder, task, cache=None, co2_tracker=False).task_results[0].scores["devtest"]
-    return {entry["hf_subset"]: entry for entry in found}
+    entries = mteb.evaluate(encoder, task, cache=None, co2_tracker=False).task_results[0].scores["devtest"]
+    return {entry["hf_subset"]: entry for entry in entries}
 
 
 def cross_scores(spec, collection, encode):
@@ -373,7 +374,7 @@ def cross_scores(spec, collection, encode):
     return {entry["hf_subset"]: entry["R@1"] for entry in cross.task_results[0].scores["test"]}
 
 
-def test_the_pool_of_real_sentences_is_the_local_copy(real_flores):
+def test_pool_of_real_sentences_equals_local_copy(real_flores):
     _, local = real_flores
     pool = spec(task="FloresBitextMining", languages=list(REAL), split="devtest").load()
     assert (len(pool.queries), len(pool.documents)) == (4 * 1545, 4 * 1545)
@@ -382,27 +383,27 @@ def test_the_pool_of_real_sentences_is_the_local_copy(real_flores):
     assert np.array_equal(pool.copies, local.copies)
 
 
-def words_of(text):
-    """Hashed words: right where a name or a number is written alike."""
+def hashed_words(text):
+    """Return hashed words, which match if a name or a number has the same spelling."""
     vector = np.full(512, 1e-3, dtype=np.float32)
     for word in text.casefold().split():
         vector[zlib.crc32(word.encode()) % 512] += 1
     return vector
 
 
-def test_real_bitext_has_mtebs_accuracy(real_flores):
-    """Each direction's R@1 is the accuracy of MTEB's bitext mining, for an encoder that is right now and then."""
+def test_real_bitext_has_mteb_accuracy(real_flores):
+    """Each direction's R@1 is the accuracy of MTEB's bitext mining, for an encoder that is sometimes right."""
     _, local = real_flores
-    found = cross_scores(flores_ood(), local, words_of)
+    ours = cross_scores(flores_ood(), local, hashed_words)
     pairs = [("en", "de"), ("sw", "en"), ("de", "yo"), ("yo", "sw")]
-    theirs = bitext_scores(words_of, pairs)
+    theirs = bitext_scores(hashed_words, pairs)
     for pair in pairs:
         accuracy = theirs["-".join(REAL[code] for code in pair)]["accuracy"]
-        assert found["-".join(pair)] == pytest.approx(accuracy, abs=1e-6)
+        assert ours["-".join(pair)] == pytest.approx(accuracy, abs=1e-6)
         assert 0.01 < accuracy < 0.9
 
 
-def test_real_bitext_has_mtebs_f1_where_predictions_are_a_permutation(stand_in, data_dir):
+def test_real_bitext_has_mteb_f1(stand_in, data_dir):
     """MTEB's F1 is weighted over the predicted sentences: it is the accuracy when each is predicted once."""
     rows = [row.fields["texts"] for row in read_rows(data_dir / "ood" / "flores200-sib200.jsonl.gz")]
     counts = Counter(row[code] for row in rows for code in REAL)
@@ -412,22 +413,22 @@ def test_real_bitext_has_mtebs_f1_where_predictions_are_a_permutation(stand_in, 
     flores_spec = spec(task="FloresBitextMining", languages=list(REAL), split="devtest")
     chance = np.random.default_rng(6)
     points = chance.standard_normal((len(rows), 128)).astype(np.float32)
-    place = {}
+    points_of = {}
     for share, code in zip((0.0, 0.1, 0.3, 0.6), REAL, strict=True):
         order = np.arange(len(rows))
         moved = chance.choice(len(rows), round(share * len(rows)), replace=False)
         order[moved] = np.roll(moved, 1)
         for number, row in enumerate(rows):
-            place[row[code]] = order[number]
+            points_of[row[code]] = order[number]
 
     def encode(text):
-        return points[place[text]]
+        return points[points_of[text]]
 
-    found = cross_scores(flores_spec, flores_spec.load(), encode)
+    ours = cross_scores(flores_spec, flores_spec.load(), encode)
     pairs = [("de", "en"), ("en", "sw"), ("yo", "de")]
     theirs = bitext_scores(encode, pairs)
     expected = {("de", "en"): 0.9, ("yo", "de"): 0.4}
     for pair in pairs:
         f1 = theirs["-".join(REAL[code] for code in pair)]["f1"]
-        assert found["-".join(pair)] == pytest.approx(f1, abs=1e-6)
+        assert ours["-".join(pair)] == pytest.approx(f1, abs=1e-6)
         assert f1 == pytest.approx(expected.get(pair, f1), abs=0.001)

@@ -1,4 +1,4 @@
-"""Query shift: what each kind does to texts of several scripts, and that it depends on nothing but query and seed."""
+"""Query shift: the effect of each kind on several scripts, which depends only on query and seed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def shifted(name, texts=TEXTS, more=()):
     }
 
 
-def test_words_are_pieces_of_the_text():
+def test_words_joined_are_text():
     assert [piece for piece in words("Who's there?") if piece.strip()] == ["Who's", "there", "?"]
     assert words("谁建造了") == ["谁建", "造了"]
     assert words("สะพาน") == ["สะ", "พา", "น"]
@@ -44,43 +44,43 @@ def test_words_are_pieces_of_the_text():
         assert "".join(words(text)) == text
 
 
-def test_without_diacritics():
-    found = shifted("no-diacritics")
-    assert found["de"] == "Wer hat die Brucke uber den Fluss gebaut?"
-    assert found["ar"] == "من بنى الجسر؟"
-    assert found["ru"] == "Какой еж построил мост?"  # й is a letter, not an и with a mark
-    assert found["hi"] == TEXTS["hi"]  # vowel signs are no ornament
-    assert found["th"] == TEXTS["th"]
+def test_no_diacritics_removes_marks():
+    texts = shifted("no-diacritics")
+    assert texts["de"] == "Wer hat die Brucke uber den Fluss gebaut?"
+    assert texts["ar"] == "من بنى الجسر؟"
+    assert texts["ru"] == "Какой еж построил мост?"  # й is a letter, not an и with a mark
+    assert texts["hi"] == TEXTS["hi"]  # vowel signs belong to the word
+    assert texts["th"] == TEXTS["th"]
     assert shifted("no-diacritics", {"vi": "Ai đã xây cây cầu", "en": "x"})["vi"] == "Ai da xay cay cau"
 
 
-def test_what_has_no_marks_to_lose_stays_as_it_is_written():
+def test_letters_without_marks_keep_normal_form():
     texts = {
-        "hi": "ज\u093cमीन \u095b\u0958 \u0915\u093c",  # nukta apart and in one character, which NFC takes apart
+        "hi": "ज\u093cमीन \u095b\u0958 \u0915\u093c",  # nukta, separate and in a composed character, which NFC splits
         "ar": "أين آخر سؤال إلى رأي شيئًا",  # hamza and madda make letters, the tanwin goes
         "uk": "їжак йде, ўсё ќ ѓ за́мок",
         "de": "Bru\u0308cke \u212b",  # decomposed, and a sign that NFC would replace
         "ko": "\u1112\u1161\u11ab",
     }
-    found = shifted("no-diacritics", texts)
-    assert found["hi"] == texts["hi"]
-    assert found["ar"] == "أين آخر سؤال إلى رأي شيئا"
-    assert found["uk"] == "їжак йде, ўсе ќ ѓ замок"
-    assert found["de"] == "Brucke A"
-    assert found["ko"] == texts["ko"]
-    one = shifted("no-diacritics@0.01", {"de": "e\u0301e\u0301e\u0301", "en": "é"})["de"]
-    assert sorted(map(len, one.split("e"))) == [0, 0, 1, 1]  # what keeps its mark keeps its form
+    shifted_texts = shifted("no-diacritics", texts)
+    assert shifted_texts["hi"] == texts["hi"]
+    assert shifted_texts["ar"] == "أين آخر سؤال إلى رأي شيئا"
+    assert shifted_texts["uk"] == "їжак йде, ўсе ќ ѓ замок"
+    assert shifted_texts["de"] == "Brucke A"
+    assert shifted_texts["ko"] == texts["ko"]
+    partly = shifted("no-diacritics@0.01", {"de": "e\u0301e\u0301e\u0301", "en": "é"})["de"]
+    assert sorted(map(len, partly.split("e"))) == [0, 0, 1, 1]  # letters that keep their mark keep their form
 
 
 def test_transliterated():
-    found = shifted("transliterated")
-    assert found["ru"] == "Kakoy ezh postroil most?"
-    assert found["en"] == TEXTS["en"]
-    assert found["de"].isascii()
-    assert all(part.isascii() for part in found["zh"][:-1])
+    texts = shifted("transliterated")
+    assert texts["ru"] == "Kakoy ezh postroil most?"
+    assert texts["en"] == TEXTS["en"]
+    assert texts["de"].isascii()
+    assert all(letter.isascii() for letter in texts["zh"][:-1])
 
 
-def test_keywords_are_the_rare_words_in_their_order():
+def test_keywords_are_rare_words_in_order():
     more = [("en", "2", "Who built the river?"), ("en", "3", "Who over the river?")]
     assert shifted("keywords@0.3", {"en": TEXTS["en"], "de": TEXTS["de"]}, more)["en"] == "built bridge over"
     assert shifted("keywords@0.01", {"en": TEXTS["en"], "de": TEXTS["de"]}, more)["en"] == "bridge"
@@ -96,7 +96,7 @@ def test_truncated_queries_are_beginnings():
         assert len(text) < len(TEXTS[code])
 
 
-def test_code_switch_takes_words_of_the_parallel_query():
+def test_code_switch_takes_words_of_parallel_query():
     texts = {"de": "eins zwei drei vier", "en": "one two three four"}
     assert shifted("code-switch@1", texts) == {"de": "one two three four", "en": "eins zwei drei vier"}
     half = shifted("code-switch", texts)["de"].split()
@@ -111,7 +111,7 @@ def test_code_switch_takes_words_of_the_parallel_query():
         Shift.parse("code-switch").apply(collection({"en": "one two"}))
 
 
-def test_typos_touch_a_share_of_the_letters():
+def test_typos_change_share_of_letters():
     for code, text in shifted("typos@0.2").items():
         assert text != TEXTS[code]
         assert abs(len(text) - len(TEXTS[code])) <= 10
@@ -120,7 +120,7 @@ def test_typos_touch_a_share_of_the_letters():
 
 
 @pytest.mark.parametrize("kind", sorted(STRENGTHS))
-def test_a_query_does_not_depend_on_the_others_in_other_languages(kind):
+def test_query_is_independent_of_other_languages(kind):
     if kind == "code-switch":
         return
     alone = {code: shifted(kind, {code: TEXTS[code], "de": TEXTS["de"]})[code] for code in ("ar", "ru")}
@@ -133,7 +133,7 @@ def test_a_query_does_not_depend_on_the_others_in_other_languages(kind):
     kind=st.sampled_from(sorted(STRENGTHS)),
     strength=st.sampled_from([0.05, 0.5, 1]),
 )
-def test_any_text_stays_a_query(texts, kind, strength):
+def test_any_text_stays_valid_query(texts, kind, strength):
     codes = sorted(TEXTS)[: len(texts)]
     before = collection(dict(zip(codes, texts, strict=True)))
     try:
@@ -157,44 +157,44 @@ def test_any_text_stays_a_query(texts, kind, strength):
         ("", ", ".join(STRENGTHS)),
     ],
 )
-def test_a_mistyped_shift(text, message):
+def test_mistyped_shift_is_refused(text, message):
     with pytest.raises(UsageError) as caught:
         Shift.parse(text)
     assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["typos", "typos@0.2", "typos@0.2:7", "keywords:3", "no-diacritics"])
-def test_a_shift_is_written_as_it_is_read(text):
+def test_shift_text_round_trips(text):
     assert str(Shift.parse(text)) == text
 
 
-def test_words_come_from_languages_that_only_documents_are_wanted_in():
-    """English queries, German documents: the other words are those of German queries that are not asked themselves."""
+def test_code_switch_uses_languages_of_documents():
+    """With English queries and German documents, the other words come from German queries that are not in the task."""
     (selection,) = select_tasks("cldr-facts-multi[en>de]+code-switch@1")
     spec = selection.spec
-    found, clean = spec.load(), spec.unshifted.load()
-    assert {query.language for query in found.queries} == {"en"}
-    assert {document.language for document in found.documents} == {"de"}
+    mixed, unshifted = spec.load(), spec.unshifted.load()
+    assert {query.language for query in mixed.queries} == {"en"}
+    assert {document.language for document in mixed.documents} == {"de"}
     both = select_tasks("cldr-facts-multi[de,en]+code-switch@1")[0].spec.load()
     expected = {query.id: query.text for query in both.queries if query.language == "en"}
-    assert {query.id: query.text for query in found.queries} == expected
-    assert all(query.text != before.text for query, before in zip(found.queries, clean.queries, strict=True))
-    assert found.unshifted == clean.fingerprint
-    assert clean.unshifted is None
+    assert {query.id: query.text for query in mixed.queries} == expected
+    assert all(query.text != before.text for query, before in zip(mixed.queries, unshifted.queries, strict=True))
+    assert mixed.unshifted == unshifted.fingerprint
+    assert unshifted.unshifted is None
 
 
-def test_a_shift_is_part_of_the_name_and_of_the_data():
+def test_shift_changes_name_and_data():
     selection = select_tasks("cldr-facts-multi[de,en]+typos@0.2")[0]
     spec = selection.spec
     assert spec.task_name("multi") == "cldr-facts-multi[de,en]+typos@0.2"
     assert spec.mteb_task_name("multi") == "CldrFactsMultilingualRetrieval_de_en_typos_at0.2"
-    clean = TaskRegistry().specs["cldr-facts"].load(["de", "en"])
+    unshifted = TaskRegistry().specs["cldr-facts"].load(["de", "en"])
     shifted = spec.load()
-    assert shifted.documents == clean.documents
-    assert shifted.fingerprint != clean.fingerprint
-    assert spec.unshifted.load().fingerprint == clean.fingerprint
-    two = select_tasks("cldr-facts-multi+typos,cldr-facts-multi,cldr-facts-mono+typos")
-    assert [(one.spec.name, one.modes) for one in two] == [
+    assert shifted.documents == unshifted.documents
+    assert shifted.fingerprint != unshifted.fingerprint
+    assert spec.unshifted.load().fingerprint == unshifted.fingerprint
+    selections = select_tasks("cldr-facts-multi+typos,cldr-facts-multi,cldr-facts-mono+typos")
+    assert [(selection.spec.name, selection.modes) for selection in selections] == [
         ("cldr-facts+typos", ("mono", "multi")),
         ("cldr-facts", ("multi",)),
     ]

@@ -42,7 +42,7 @@ def test_parallel_records(folder):
     assert texts(source, "passages") == {"de": [None, None], "en": ["Ann.", "Tea."]}
 
 
-def test_where_and_names_and_negatives(folder):
+def test_where_name_and_negatives(folder):
     source = file(where={"kind": "y"}, name="other", negative="n").read([folder])
     assert (source.name, source.ids) == ("other", ("b",))
     assert [source.texts[number] for number in source.negatives[0, 0]] == ["Milk.", "Rum."]
@@ -65,16 +65,16 @@ def test_plain_sentences_and_their_successors(tmp_path):
     assert texts(following, "passages")["en"] == ["s1", "s2", None, "s4", None]
 
 
-def test_flat_records_with_a_language_each(tmp_path):
+def test_flat_records_with_language_field(tmp_path):
     (tmp_path / "t.csv").write_text("id,lang,q,p\n1,en,who?,Ann.\n1,de,wer?,Anna.\n2,en,what?,Tea.\n")
     source = file("t.csv", language_field="lang").read([tmp_path])
     assert source.ids == ("1", "2")
     assert texts(source)["de"] == ["wer?", None]
-    one = file("t.csv", language="en", id="none").read([tmp_path])
-    assert len(one) == 3
+    separate = file("t.csv", language="en", id="none").read([tmp_path])
+    assert len(separate) == 3
 
 
-def test_columns_for_languages(tmp_path):
+def test_fields_with_language_placeholder(tmp_path):
     (tmp_path / "m.jsonl").write_text(json.dumps({"queries": {"en": "who?", "de": "wer?"}, "answers": {"en": ["Ann"]}}))
     source = file("m.jsonl", query="queries.{language}", passage="answers.{language}.0", languages=("en", "de")).read(
         [tmp_path]
@@ -83,12 +83,12 @@ def test_columns_for_languages(tmp_path):
     assert texts(source, "passages") == {"de": [None], "en": ["Ann"]}
 
 
-def test_records_without_an_id_are_items_of_their_own(tmp_path):
+def test_records_without_id_are_separate_items(tmp_path):
     (tmp_path / "s.jsonl").write_text('{"id": null, "texts": {"en": {"q": "a", "p": "b"}}}\n' * 3)
     assert len(file("s.jsonl").read([tmp_path])) == 3
 
 
-def test_only_the_languages_that_are_named(folder):
+def test_only_named_languages_are_read(folder):
     assert file(languages=("en",)).read([folder]).languages == ("en",)
 
 
@@ -100,7 +100,7 @@ def test_parts_are_a_partition(tmp_path):
     assert not ids[0] & ids[1]
     assert len(ids[0] | ids[1]) == 200
     assert 50 < len(ids[0]) < 150
-    assert len({int(one) // 5 for one in ids[0]} & {int(one) // 5 for one in ids[1]}) == 0
+    assert len({int(key) // 5 for key in ids[0]} & {int(key) // 5 for key in ids[1]}) == 0
 
 
 @pytest.mark.parametrize(
@@ -123,19 +123,19 @@ def test_parts_are_a_partition(tmp_path):
         ('{"texts": {"en": {"q": "x", "p": "y"}}}', {"where": {"a": 1}}, "s has no record that fits: check `where`"),
     ],
 )
-def test_bad_files(tmp_path, content, options, message):
+def test_bad_files_are_refused(tmp_path, content, options, message):
     (tmp_path / "s.jsonl").write_text(content)
     with pytest.raises(DataError) as error:
         file("s.jsonl", **options).read([tmp_path])
     assert message in str(error.value)
 
 
-def test_a_missing_file_says_where_it_was_looked_for(tmp_path):
+def test_missing_file_names_searched_folders(tmp_path):
     with pytest.raises(DataError, match=rf"no nowhere\.jsonl in {tmp_path}.* --data-dir"):
         file("nowhere.jsonl").read([tmp_path])
 
 
-def test_a_truncated_archive(folder):
+def test_truncated_archive_is_refused(folder):
     path = folder / "a.jsonl.gz"
     path.write_bytes(path.read_bytes()[:-12])
     with pytest.raises(DataError, match=r"a\.jsonl\.gz"):
@@ -153,8 +153,8 @@ def hub_folder(tmp_path, rows_by_config):
     return tmp_path
 
 
-def test_a_hub_data_set_aligned_by_row(tmp_path):
-    """The form of mMARCO: a configuration a language, translations in the same order."""
+def test_hub_data_aligned_by_row(tmp_path):
+    """The layout of mMARCO: a configuration per language, with translations in the same order."""
     folder = hub_folder(
         tmp_path,
         {
@@ -172,8 +172,8 @@ def test_a_hub_data_set_aligned_by_row(tmp_path):
     assert source.counts.tolist() == [[2, 2], [2, 2]]
 
 
-def test_a_hub_data_set_in_folders(tmp_path):
-    """The form of the hub's Parquet copies, which have no card: a folder a configuration, and in it one a split."""
+def test_hub_data_in_folders(tmp_path):
+    """The layout of the hub's Parquet copies, without a card: a folder per configuration and split."""
     import pandas as pd
 
     for language in ("english", "german"):
@@ -190,8 +190,8 @@ def test_a_hub_data_set_in_folders(tmp_path):
     assert source.ids == ("0", "1")
 
 
-def test_hub_data_sets_by_id_and_by_column(tmp_path):
-    """The forms of XM3600 (a list of captions), Dolly (one language) and MKQA (a column of languages)."""
+def test_hub_data_by_id_and_by_column(tmp_path):
+    """The layouts of XM3600 (a list of captions), Dolly (a single language) and MKQA (a column of languages)."""
     captions = hub_folder(tmp_path / "c", {"en": [{"image_id": "i", "captions": ["one", "two"]}],
                                            "sw": [{"image_id": "i", "captions": ["moja", "mbili"]}]})  # fmt: skip
     spec = HubData(kind="hub", dataset="hub", configs={"en": "en", "sw": "sw"}, id="image_id",
@@ -208,13 +208,13 @@ def test_hub_data_sets_by_id_and_by_column(tmp_path):
     assert (source.ids, source.bitext) == (("7",), True)
 
 
-def test_a_hub_data_set_that_cannot_be_loaded(tmp_path):
+def test_unloadable_hub_data_is_refused(tmp_path):
     (tmp_path / "hub").mkdir()
     with pytest.raises(DataError, match=r"^cannot load the data set .*hub \("):
         HubData(kind="hub", dataset="hub", query="q", passage="p").read([tmp_path])
 
 
-def test_cldr_facts_have_nothing_of_the_held_out_languages():
+def test_cldr_facts_lack_held_out_languages():
     source = CldrFacts(kind="cldr-facts").read([])
     assert not set(cldr.HELD_OUT) & set(source.languages)
     row = source.ids.index("currency-CH")
@@ -223,7 +223,7 @@ def test_cldr_facts_have_nothing_of_the_held_out_languages():
     assert "Swiss Franc" in source.texts[source.passages[en, row]]
 
 
-def test_abbreviations():
+def test_abbreviations_are_expanded():
     adapter = TypeAdapter(SourceSpec)
     assert isinstance(adapter.validate_python(expand("cldr-facts")), CldrFacts)
     assert isinstance(adapter.validate_python(expand({"path": "a", "query": "q", "passage": "p"})), FileData)
@@ -250,13 +250,13 @@ def test_abbreviations():
         ),
     ],
 )
-def test_the_real_files(data_dir, path, fields, items, languages, pairs):
+def test_counts_of_real_files(data_dir, path, fields, items, languages, pairs):
     """Items, languages, and pairs of a query and a passage: counted from the files."""
     source = file(path, **fields).read([data_dir])
     assert (len(source), len(source.languages), int(source.counts.sum())) == (items, languages, pairs)
 
 
-def test_translations_of_the_questions_of_the_facts():
+def test_translations_view_pairs_questions():
     source = CldrFacts(kind="cldr-facts", view="translations")
     read, facts = source.read([]), CldrFacts(kind="cldr-facts").read([])
     assert (source.label, read.name, read.bitext) == ("cldr-translations", "cldr-translations", True)

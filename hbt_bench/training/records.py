@@ -19,7 +19,7 @@ from hbt_bench.training.parallel import Item, ParallelText
 from hbt_bench.training.strategies import StrategyName
 
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
-#: One path, or several paths with texts to join by a space.
+#: A path, or several paths with texts to join by a space.
 Fields = str | tuple[str, ...]
 #: The field of a parallel record that maps languages to their content.
 TEXTS = "texts"
@@ -58,8 +58,8 @@ class Records(TrainingSource):
 
     A record with a mapping `texts` is parallel: the paths start in each language's entry, and an entry that is a plain
     text is its field ``text``. A record with several `languages` has paths such as ``queries.{language}``. Any other
-    record is in the one `language`, or in the language that `language_field` names. Records that share an `id` in
-    several languages are one parallel item. `where` keeps records with these values.
+    record is in `language`, or in the language that `language_field` names. Records that share an `id` in several
+    languages are a single parallel item. `where` keeps records with these values.
     """
 
     name: str | None = None
@@ -77,7 +77,7 @@ class Records(TrainingSource):
 
     @property
     def bitext(self) -> bool:
-        """Whether query and passage are the same text, so that a pair in one language teaches nothing."""
+        """Whether query and passage are the same text, so that a pair in a single language teaches nothing."""
         return self.query == self.passage and self.next_in is None
 
     def items(self, name: str, records: Iterable[tuple[str, Mapping[str, Any]]]) -> ParallelText:
@@ -184,7 +184,7 @@ def _joined_text(record: object, fields: Fields, language: str, position: str) -
 
 
 def _texts(record: object, fields: Fields, language: str, position: str) -> list[str]:
-    """Return hard negatives: one text, a list of texts, or all texts of a path with ``*``."""
+    """Return hard negatives: a text, a list of texts, or all texts of a path with ``*``."""
     if isinstance(fields, str) and "*" in fields.split("."):
         texts: Any = [value for value in values(record, fields, language) if value is not None]
     else:
