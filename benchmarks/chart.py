@@ -5,33 +5,43 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
+import altair as alt
 
-from hbt_bench.files import write_bytes
+from hbt_bench.reports import chart_files
+
+TITLES = {"documents": "documents (1,000 queries)", "queries": "queries (10,000 documents)"}
 
 
 def main(source: Path, target: Path) -> None:
-    """Two panels, seconds over documents and over queries, each with a line of slope 1."""
+    """Draw seconds over documents and over queries, each with a line of slope 1."""
     curves = json.loads(source.read_bytes())["curves"]
-    mpl.rcParams.update({"svg.hashsalt": "hbt-bench", "font.size": 9, "axes.spines.top": False})
-    mpl.rcParams["axes.spines.right"] = False
-    figure, panels = plt.subplots(1, 2, figsize=(7, 2.8), sharey=True, layout="constrained")
-    names = {"documents": "documents (1,000 queries)", "queries": "queries (10,000 documents)"}
-    for panel, (name, label) in zip(panels, names.items(), strict=True):
-        sizes, seconds = curves[name]["sizes"], curves[name]["seconds"]
-        panel.loglog(sizes, [seconds[-1] * size / sizes[-1] for size in sizes], "--", color="0.65", label="linear")
-        panel.loglog(sizes, seconds, "o-", color="#0b6e99", markersize=4, label="exact ranks")
-        panel.set_xlabel(label)
-        panel.grid(visible=True, color="0.92")
-    panels[0].set_ylabel("seconds")
-    panels[0].legend(frameon=False)
-    temporary = target.with_suffix(".tmp.svg")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(temporary, metadata={"Date": None})
-    write_bytes(target, temporary.read_bytes())
-    temporary.unlink()
+    panels = [panel(curves[name]["sizes"], curves[name]["seconds"], title) for name, title in TITLES.items()]
+    chart_files.write(alt.hconcat(*panels, spacing=30).resolve_scale(y="shared"), target)
+
+
+def panel(sizes: list[int], seconds: list[float], title: str) -> alt.LayerChart:
+    """Return seconds over sizes with logarithmic axes."""
+    linear = [seconds[-1] * size / sizes[-1] for size in sizes]
+    lines = {"exact ranks": seconds, "linear": linear}
+    values: list[dict[str, Any]] = [
+        {"line": name, "size": size, "seconds": value}
+        for name, line in lines.items()
+        for size, value in zip(sizes, line, strict=True)
+    ]
+    names = list(lines)
+    legend = alt.Legend(title=None, orient="top", symbolType="stroke", symbolSize=250)
+    log = alt.Scale(type="log", nice=False)
+    powers = [10**power for power in range(-3, 8)]
+    points = alt.Chart(alt.Data(values=values)).encode(
+        x=alt.X("size:Q", title=title, scale=log, axis=alt.Axis(values=powers, format=",")),
+        y=alt.Y("seconds:Q", scale=log, axis=alt.Axis(values=powers, format="~r")),
+        color=alt.Color("line:N", scale=alt.Scale(domain=names, range=["#0072b2", "#8a8a8a"]), legend=legend),
+    )
+    dash = alt.StrokeDash("line:N", scale=alt.Scale(domain=names, range=[[1, 0], [6, 3]]), legend=legend)
+    marks = points.transform_filter(alt.datum.line == "exact ranks").mark_point(filled=True, size=40, opacity=1)
+    return alt.layer(points.mark_line().encode(strokeDash=dash), marks).properties(width=270, height=190)
 
 
 if __name__ == "__main__":

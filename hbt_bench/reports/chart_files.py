@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,8 +61,13 @@ def svg(chart: altair.TopLevelMixin) -> str:
     """Return a chart as SVG; equal charts give equal bytes."""
     import vl_convert
 
-    drawing: str = vl_convert.vegalite_to_svg(_spec(chart))
-    return drawing
+    names: dict[str, str] = {}
+    # Vega numbers the gradients and clips of all charts of a process
+    return re.sub(
+        r"(?<=[\"#])(gradient_|clip)\d+",
+        lambda match: names.setdefault(match[0], f"{match[1]}{len(names)}"),
+        vl_convert.vegalite_to_svg(_spec(chart)),
+    )
 
 
 def _spec(chart: altair.TopLevelMixin) -> dict[str, Any]:

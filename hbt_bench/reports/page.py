@@ -10,8 +10,7 @@ from typing import Any
 
 from hbt_bench.data.collection import Collection
 from hbt_bench.errors import DataError, HbtBenchError, OutputError, UsageError, did_you_mean
-from hbt_bench.identity.task_name import TaskName
-from hbt_bench.identity.task_name import Mode
+from hbt_bench.identity.task_name import Mode, TaskName
 from hbt_bench.languages import LANGUAGES
 from hbt_bench.log import counter, progress
 from hbt_bench.reports.columns import Column, key_title

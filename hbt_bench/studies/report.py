@@ -75,7 +75,7 @@ class Report:
             *_curve(plan, result),
             *_scores(result),
             Section("By language", ["AP in the pool of all languages, by query language."], _languages(result)),
-            Section("Drops", ["A drop is the AP that a model loses. A small drop is robust."], _drops(result)),
+            Section("Drops", ["A drop is the AP that a model loses; a robust model has small drops."], _drops(result)),
             Section("Differences", [significant_differences(differences)], [_differences(differences, "All pairs")]),
             _cost(result),
             _method(plan, result),
