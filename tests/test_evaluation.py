@@ -1,4 +1,4 @@
-"""The main job: identity of models, results on disk, continuing after any interruption."""
+"""Evaluation: identity of models, results on disk, continuing after any interruption."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.ranking.store import EmbeddingStore
 from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.results.store import Result, StoredRanks
-from hbt_bench.tasks.registry import Selection, definitions, select_tasks
+from hbt_bench.tasks.registry import Selection, TaskRegistry, select_tasks
 from tests.factories import LANGUAGES, evaluate, plain_bert, result_content, torch_random_model
 
 
@@ -33,7 +33,7 @@ def checkpoints(tmp_path_factory):
     return first, second
 
 
-def test_results_are_mtebs_and_carry_ranks_and_signature(checkpoints, tmp_path):
+def test_results_have_mteb_layout_ranks_and_signature(checkpoints, tmp_path):
     from mteb.results import TaskResult
 
     results = evaluate(checkpoints[0], tmp_path)
@@ -51,7 +51,7 @@ def test_results_are_mtebs_and_carry_ranks_and_signature(checkpoints, tmp_path):
     assert multi.path.parent == tmp_path / "local__ckpt" / multi.revision
     assert f"model:local/ckpt@{multi.revision}|prompt:none|ties:docid-desc" in multi.signature
 
-    collection = definitions()["cldr-facts"].load(LANGUAGES)
+    collection = TaskRegistry().specs["cldr-facts"].load(LANGUAGES)
     stored = StoredRanks.read(multi.path.parent / "CldrFactsRetrieval_de_en_sw.ranks.npz")
     assert stored.data == collection.fingerprint
     assert stored.judgements.query_blocks == collection.query_blocks
@@ -66,7 +66,7 @@ def test_results_are_mtebs_and_carry_ranks_and_signature(checkpoints, tmp_path):
     with pytest.raises(OutputError, match="cannot read the ranks"):
         StoredRanks.read(damaged)
     damaged.unlink()
-    with pytest.raises(OutputError, match=r"damaged\.npz are not there: copy them beside the results, or run again"):
+    with pytest.raises(OutputError, match=r"the ranks .*damaged\.npz are missing"):
         StoredRanks.read(damaged)
 
 
@@ -79,7 +79,7 @@ def test_different_checkpoints_never_share_a_result(checkpoints, tmp_path):
     assert evaluate(checkpoints[0], tmp_path)[2].as_json() == first.as_json()
 
 
-def test_prompts_given_by_hand_have_results_of_their_own(checkpoints, tmp_path):
+def test_given_prompts_have_separate_results(checkpoints, tmp_path):
     selections = select_tasks("cldr-facts-mono")
     plain = Evaluation(ModelRequest(str(checkpoints[0])), selections, tmp_path, LANGUAGES).run()[0]
     request = ModelRequest(str(checkpoints[0]), query_prompt="query: ")
@@ -91,8 +91,9 @@ def test_prompts_given_by_hand_have_results_of_their_own(checkpoints, tmp_path):
     assert "|prompt:none|" not in prompted.signature
 
 
-def test_another_precision_is_another_revision(checkpoints, tmp_path):
-    from hbt_bench.reports.explain import explain, parse_signature
+def test_precision_is_part_of_the_revision(checkpoints, tmp_path):
+    from hbt_bench.identity.signature import Signature
+    from hbt_bench.reports.explain import explain
 
     selections = select_tasks("cldr-facts-mono")
     plain, half = (
@@ -104,13 +105,13 @@ def test_another_precision_is_another_revision(checkpoints, tmp_path):
     assert f"@{plain.revision}-bf16|" in half.signature
     assert half.scores["AP"] != plain.scores["AP"]  # rounding to 8 bits moves some ranks
     assert half.scores["AP"] == pytest.approx(plain.scores["AP"], abs=0.05)
-    assert "--dtype bf16" in explain(parse_signature(half.signature)).command
-    assert "--dtype" not in explain(parse_signature(plain.signature)).command
-    with pytest.raises(UsageError, match="bm25 has no weights: leave --dtype out"):
+    assert "--dtype bf16" in explain(Signature.parse(half.signature)).command
+    assert "--dtype" not in explain(Signature.parse(plain.signature)).command
+    with pytest.raises(UsageError, match="bm25 has no weights"):
         ModelRequest("bm25", dtype="fp16")
 
 
-def test_passage_prompts_of_a_checkpoint_are_used_for_documents(checkpoints, tmp_path):
+def test_passage_prompts_are_used_for_documents(checkpoints, tmp_path):
     folder = tmp_path / "e5"
     shutil.copytree(checkpoints[0], folder)
     config = json.loads((folder / "config_sentence_transformers.json").read_text())
@@ -121,15 +122,15 @@ def test_passage_prompts_of_a_checkpoint_are_used_for_documents(checkpoints, tmp
     assert model.model_prompts == {"query": "query: ", "document": "passage: "}
 
 
-def test_what_is_done_is_not_done_again(checkpoints, tmp_path, monkeypatch):
+def test_finished_results_are_reused(checkpoints, tmp_path, monkeypatch):
     before = evaluate(checkpoints[0], tmp_path)
     times = [result.path.stat().st_mtime_ns for result in before]
-    monkeypatch.setattr(ModelRequest, "load", lambda self: pytest.fail("the model was loaded for nothing"))
+    monkeypatch.setattr(ModelRequest, "load", lambda self: pytest.fail("the model was loaded"))
     assert same(evaluate(checkpoints[0], tmp_path), before)
     assert [result.path.stat().st_mtime_ns for result in before] == times
 
 
-def test_a_damaged_result_is_written_anew(checkpoints, tmp_path):
+def test_damaged_result_is_written_again(checkpoints, tmp_path):
     before = evaluate(checkpoints[0], tmp_path)
     good = result_content(before[2].path)
     before[2].path.write_text(before[2].path.read_text()[:5000])
@@ -137,7 +138,7 @@ def test_a_damaged_result_is_written_anew(checkpoints, tmp_path):
     assert result_content(before[2].path) == good
 
 
-def test_a_stale_signature_is_not_taken_for_this_run(checkpoints, tmp_path):
+def test_result_with_other_signature_is_replaced(checkpoints, tmp_path):
     result = evaluate(checkpoints[0], tmp_path, "cldr-facts-mono")[0]
     stored = json.loads(result.path.read_text())
     stored["hbt_bench"]["signature"] = stored["hbt_bench"]["signature"].replace("text:sentence", "text:other")
@@ -147,15 +148,15 @@ def test_a_stale_signature_is_not_taken_for_this_run(checkpoints, tmp_path):
     assert evaluate(checkpoints[0], tmp_path, "cldr-facts-mono")[0].as_json() == result.as_json()
 
 
-def test_vectors_are_removed_after_success_and_kept_when_asked(checkpoints, tmp_path):
+def test_vectors_are_removed_unless_kept(checkpoints, tmp_path):
     cache = tmp_path / os.environ["HBT_BENCH_CACHE"] / "embeddings"
-    evaluate(checkpoints[0], tmp_path / "one")
+    evaluate(checkpoints[0], tmp_path / "removed")
     assert not list(cache.rglob("*.safetensors"))
-    evaluate(checkpoints[0], tmp_path / "two", keep_embeddings=True)
+    evaluate(checkpoints[0], tmp_path / "kept", keep_embeddings=True)
     assert list(cache.rglob("*.safetensors"))
 
 
-def test_a_run_continues_with_the_vectors_it_has(checkpoints, tmp_path, monkeypatch):
+def test_interrupted_run_reuses_its_vectors(checkpoints, tmp_path, monkeypatch):
     put = EmbeddingStore.put
     stored = []
 
@@ -177,7 +178,7 @@ def test_a_run_continues_with_the_vectors_it_has(checkpoints, tmp_path, monkeypa
 
 
 def same(results, others):
-    """Whether results are equal, NaN (nAUC of a measure that never varies) being equal to NaN."""
+    """Return whether results are equal, with NaN equal to NaN (nAUC of a measure that never varies)."""
     return [result.as_json() for result in results] == [result.as_json() for result in others]
 
 
@@ -208,48 +209,48 @@ whole = time.monotonic() - started
 generator = random.Random(20)
 files = 0
 for moment in range(20):
-    place = output / f"round-{moment // 5}"  # five kills one upon the other, then a fresh folder
-    child = evaluate(place)
-    if moment % 2:  # just when the first result is there, however busy the machine is
+    folder = output / f"round-{moment // 5}"  # five kills in the same folder
+    child = evaluate(folder)
+    if moment % 2:  # kill when the first result appears, however busy the machine is
         deadline = time.monotonic() + 10 * whole
-        while not list(place.rglob("*Retrieval*.json")) and time.monotonic() < deadline:
+        while not list(folder.rglob("*Retrieval*.json")) and time.monotonic() < deadline:
             time.sleep(0.001)
         time.sleep(0.02 * whole * generator.random())
     else:
         time.sleep(whole * generator.random())
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    found = list(read_all(place)) if place.exists() else []
-    files += len(found)
-    damaged = [str(error) for error in found if isinstance(error, OutputError)]
+    results = list(read_all(folder)) if folder.exists() else []
+    files += len(results)
+    damaged = [str(error) for error in results if isinstance(error, OutputError)]
     assert not damaged, damaged
-for place in range(4):
-    _, status = os.waitpid(evaluate(output / f"round-{place}"), 0)
+for number in range(4):
+    _, status = os.waitpid(evaluate(output / f"round-{number}"), 0)
     assert status == 0, status
 print(files)
 """
 
 
-def test_killed_at_twenty_moments_and_run_again(checkpoints, tmp_path):
-    """No unreadable file at any moment, and in the end the JSON of an undisturbed run but for its times."""
+def test_killed_runs_end_with_equal_results(checkpoints, tmp_path):
+    """No file is ever unreadable, and the last JSON equals that of an undisturbed run, except for times."""
     undisturbed = evaluate(checkpoints[0], tmp_path / "undisturbed", languages=("de", "en"))
     output = tmp_path / "killed"
     killer = subprocess.run(
         [sys.executable, "-c", KILLER, str(checkpoints[0]), str(output)], capture_output=True, text=True, check=False
     )
     assert killer.returncode == 0, killer.stderr
-    assert int(killer.stdout) > 0  # some kills came when a part of the results was there
-    for place in range(4):
+    assert int(killer.stdout) > 0  # some kills came after the first result
+    for number in range(4):
         for expected in undisturbed:
-            path = output / f"round-{place}" / expected.path.relative_to(tmp_path / "undisturbed")
+            path = output / f"round-{number}" / expected.path.relative_to(tmp_path / "undisturbed")
             assert result_content(path) == result_content(expected.path)
             ranks = expected.path.parent / "CldrFactsRetrieval_de_en.ranks.npz"
             assert (path.parent / ranks.name).read_bytes() == ranks.read_bytes()
 
 
-def test_full_disk_while_writing(checkpoints, tmp_path, monkeypatch):
+def test_full_disk_keeps_the_old_result(checkpoints, tmp_path, monkeypatch):
     before = evaluate(checkpoints[0], tmp_path, "cldr-facts-mono")[0]
-    kept = before.path.read_bytes()
+    content = before.path.read_bytes()
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -257,24 +258,24 @@ def test_full_disk_while_writing(checkpoints, tmp_path, monkeypatch):
     monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OutputError, match="no space left"):
         evaluate(checkpoints[0], tmp_path, "cldr-facts-mono", overwrite=True)
-    assert before.path.read_bytes() == kept
+    assert before.path.read_bytes() == content
 
 
-def test_output_that_cannot_be_written_is_told_before_the_model_loads(checkpoints, tmp_path, monkeypatch):
-    monkeypatch.setattr(ModelRequest, "load", lambda self: pytest.fail("the model was loaded for nothing"))
+def test_unwritable_output_fails_before_loading(checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setattr(ModelRequest, "load", lambda self: pytest.fail("the model was loaded"))
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
         evaluate(checkpoints[0], tmp_path / "file" / "results")
 
 
-def test_missing_data_are_told_before_the_model_loads(checkpoints, tmp_path, monkeypatch):
-    monkeypatch.setattr(ModelRequest, "load", lambda self: pytest.fail("the model was loaded for nothing"))
+def test_missing_data_fail_before_loading(checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setattr(ModelRequest, "load", lambda self: pytest.fail("the model was loaded"))
     (tmp_path / "data").mkdir()
     with pytest.raises(DataError, match=r"raw\.githubusercontent\.com/google-research-datasets/lareqa"):
         evaluate(checkpoints[0], tmp_path / "results", "xquad-r-multi", None, data_dir=tmp_path / "data")
 
 
-def test_a_model_of_nan_is_an_error_and_leaves_no_result(checkpoints, tmp_path):
+def test_nan_vectors_leave_no_result(checkpoints, tmp_path):
     from safetensors.numpy import load_file, save_file
 
     folder = tmp_path / "broken"
@@ -286,7 +287,7 @@ def test_a_model_of_nan_is_an_error_and_leaves_no_result(checkpoints, tmp_path):
     assert not list((tmp_path / "results").rglob("*.json"))
 
 
-def test_damaged_weights_are_one_sentence(checkpoints, tmp_path):
+def test_damaged_weights_are_an_error(checkpoints, tmp_path):
     folder = tmp_path / "broken"
     shutil.copytree(checkpoints[0], folder)
     weights = folder / "model.safetensors"
@@ -296,19 +297,19 @@ def test_damaged_weights_are_one_sentence(checkpoints, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_incomplete_results_are_told_and_done_again(checkpoints, tmp_path):
+def test_incomplete_result_is_evaluated_again(checkpoints, tmp_path):
     result = evaluate(checkpoints[0], tmp_path, "cldr-facts-cross")[0]
     stored = json.loads(result.path.read_text())
     del stored["scores"]["test"][0]
-    head = stored["hbt_bench"]
-    head["values"] = {key: column[1:] for key, column in head["values"].items()}
-    del head["intervals"], head["shares"], head["check"]
+    summary = stored["hbt_bench"]
+    summary["values"] = {key: column[1:] for key, column in summary["values"].items()}
+    del summary["intervals"], summary["shares"], summary["check"]
     result.path.write_text(json.dumps(stored))
     assert not Result.read(result.path).complete
     assert evaluate(checkpoints[0], tmp_path, "cldr-facts-cross")[0].as_json() == result.as_json()
 
 
-def test_a_plain_transformers_folder_is_mean_pooled_and_said(tmp_path, capsys, messages):
+def test_transformers_folder_is_mean_pooled(tmp_path, capsys, messages):
     plain_bert(tmp_path / "bert")
     evaluation = Evaluation(
         ModelRequest(str(tmp_path / "bert")),
@@ -322,13 +323,13 @@ def test_a_plain_transformers_folder_is_mean_pooled_and_said(tmp_path, capsys, m
 
 
 @pytest.mark.parametrize("model", ["checkpoint", "bm25"])
-def test_a_stock_task_of_mteb_runs_beside_ours(checkpoints, tmp_path, monkeypatch, model):
-    """MTEB's own mock of a retrieval task stands for any task that it loads from the hub."""
+def test_mteb_task_runs_with_ours(checkpoints, tmp_path, monkeypatch, model):
+    """MTEB's mock of a retrieval task replaces a task from the hub."""
     import mteb
     from mteb.mocks.mock_tasks.retrieval import MockRetrievalTask
 
     name = MockRetrievalTask.metadata.name
-    monkeypatch.setattr(mteb, "get_task", lambda asked: MockRetrievalTask() if asked == name else None)
+    monkeypatch.setattr(mteb, "get_task", lambda task: MockRetrievalTask() if task == name else None)
     selections = [*select_tasks("cldr-facts-mono"), Selection(None, stock=name)]
     request = ModelRequest(str(checkpoints[0]) if model == "checkpoint" else "bm25")
     ours, stock = Evaluation(request, selections, tmp_path, ("en",)).run()
@@ -342,7 +343,7 @@ def test_a_stock_task_of_mteb_runs_beside_ours(checkpoints, tmp_path, monkeypatc
 
 
 def configured(base, folder, prompts):
-    """A copy of a model with other prompts in its configuration."""
+    """Copy a model and change the prompts in its configuration."""
     shutil.copytree(base, folder)
     path = folder / "config_sentence_transformers.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "prompts": prompts}))
@@ -360,8 +361,8 @@ def configured(base, folder, prompts):
         ({"Retrieval": "both: "}, {}, ("both: ", "both: ")),
     ],
 )
-def test_the_prompts_of_the_signature_are_those_that_are_encoded(checkpoints, tmp_path, prompts, options, used):
-    """What the model is given, text by text, starts with the prompts that the result names."""
+def test_texts_have_the_prompts_of_the_signature(checkpoints, tmp_path, prompts, options, used):
+    """Every text that the model encodes starts with the prompt that the result names."""
     from hbt_bench.identity.signature import Prompts
 
     folder = configured(checkpoints[0], tmp_path / "model", prompts)
@@ -384,7 +385,7 @@ def test_the_prompts_of_the_signature_are_those_that_are_encoded(checkpoints, tm
     assert seen == {"query": {used[0]}, "document": {used[1]}}
 
 
-def test_prompts_that_look_alike_in_a_path_do_not_meet(checkpoints, tmp_path):
+def test_similar_prompts_have_different_paths(checkpoints, tmp_path):
     selections = select_tasks("cldr-facts-mono")
     paths = set()
     for prompt in ("query: ", "query/ "):
@@ -393,7 +394,7 @@ def test_prompts_that_look_alike_in_a_path_do_not_meet(checkpoints, tmp_path):
     assert len(paths) == 2
 
 
-def test_ranks_that_are_gone_or_damaged_are_made_anew(checkpoints, tmp_path):
+def test_missing_or_damaged_ranks_are_written_again(checkpoints, tmp_path):
     result = evaluate(checkpoints[0], tmp_path)[2]
     good = result.ranks.read_bytes()
     for damage in (lambda: result.ranks.unlink(), lambda: result.ranks.write_bytes(good[:-50])):
@@ -402,16 +403,16 @@ def test_ranks_that_are_gone_or_damaged_are_made_anew(checkpoints, tmp_path):
         assert result.ranks.read_bytes() == good
 
 
-def test_a_cross_encoder_is_refused_before_it_loads(tmp_path, monkeypatch):
-    monkeypatch.setattr(ModelRequest, "load", lambda self: pytest.fail("the model was loaded for nothing"))
+def test_cross_encoder_is_refused_before_loading(tmp_path, monkeypatch):
+    monkeypatch.setattr(ModelRequest, "load", lambda self: pytest.fail("the model was loaded"))
     (tmp_path / "reranker").mkdir()
     (tmp_path / "reranker" / "config.json").write_text('{"architectures": ["BertForSequenceClassification"]}')
-    with pytest.raises(ModelError, match="is a cross-encoder, which re-ranks candidates"):
+    with pytest.raises(ModelError, match="is a cross-encoder"):
         evaluate(tmp_path / "reranker", tmp_path / "results")
 
 
-def test_a_cache_that_cannot_be_written_is_told_before_the_model_loads(checkpoints, tmp_path, monkeypatch):
-    monkeypatch.setattr(ModelRequest, "load", lambda self: pytest.fail("the model was loaded for nothing"))
+def test_unwritable_cache_fails_before_loading(checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setattr(ModelRequest, "load", lambda self: pytest.fail("the model was loaded"))
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("HBT_BENCH_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(OutputError, match="set HBT_BENCH_CACHE to another folder"):

@@ -1,4 +1,4 @@
-"""Bad days of a whole run: two at once, damaged vectors, a clock that jumps, a disk that is full or read-only."""
+"""Faults during a run: two runs at once, damaged vectors, a jumping clock, a full or read-only disk."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def undisturbed(model, tmp_path_factory):
-    """What a run leaves that nothing disturbs, by the path below its output."""
+    """The results of an undisturbed run, by path below its output."""
     output = tmp_path_factory.mktemp("undisturbed")
     return {result.path.relative_to(output): result_content(result.path) for result in evaluate(model, output)}
 
 
 def written(output):
-    found = {path.relative_to(output): result_content(path) for path in output.rglob("Cldr*.json")}
+    contents = {path.relative_to(output): result_content(path) for path in output.rglob("Cldr*.json")}
     assert not list(output.rglob(".*.tmp"))
-    return found
+    return contents
 
 
 AT_ONCE = """
@@ -65,7 +65,7 @@ sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in chi
 """
 
 
-def test_two_at_once_on_the_same_output_and_cache(model, tmp_path, undisturbed):
+def test_two_runs_share_output_and_cache(model, tmp_path, undisturbed):
     arguments = ["run", "--model", str(model), "--tasks", "cldr-facts", "--languages", "de,en,sw"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "HBT_BENCH_CACHE": str(tmp_path / "cache")}
     environment["ENCODED"] = str(tmp_path / "encoded")
@@ -79,7 +79,7 @@ def test_two_at_once_on_the_same_output_and_cache(model, tmp_path, undisturbed):
     assert done.returncode == 0, done.stderr
     assert written(tmp_path / "out") == undisturbed
     assert not list((tmp_path / "cache").rglob(".*.tmp"))
-    encoded = (tmp_path / "encoded").read_text().splitlines()  # by both together, and nothing twice
+    encoded = (tmp_path / "encoded").read_text().splitlines()  # by both together, nothing twice
     assert sorted(encoded) == [f"{role} {code} 182" for role in ("document", "query") for code in ("de", "en", "sw")]
 
 
@@ -128,8 +128,8 @@ print(*(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in (first, 
 
 
 @pytest.mark.parametrize("end", ["well", "killed"])
-def test_two_trainings_at_once_into_the_same_folder(tmp_path, end):
-    """The second waits for the first, and takes what it finds then: the model, or what a killed one left."""
+def test_two_trainings_into_one_folder(tmp_path, end):
+    """The second waits for the first. Then it uses the finished model, or the checkpoint of a killed run."""
     changes = {"init": "static:32", "learning_rate": 1e-2}
     recipe = {**SMALL, "languages": list(SMALL["languages"]), "guard": [], **changes}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
@@ -163,14 +163,14 @@ def test_damaged_vectors_are_encoded_again(model, tmp_path, undisturbed, damage)
     assert written(tmp_path / "second") == undisturbed
 
 
-def test_a_clock_that_jumps(model, tmp_path, undisturbed, monkeypatch):
+def test_jumping_clock(model, tmp_path, undisturbed, monkeypatch):
     now = time.time
     jumps = itertools.cycle([0, 86_400, -86_400 * 400, 3_600, -7])
     monkeypatch.setattr(time, "time", lambda: now() + next(jumps))
     evaluate(model, tmp_path)
     assert written(tmp_path) == undisturbed
-    os.utime(next(tmp_path.rglob("Cldr*.json")), (1, 1))  # and a date from before there were computers of this kind
-    monkeypatch.setattr(EmbeddingStore, "put", lambda *arguments: pytest.fail("what is done was done again"))
+    os.utime(next(tmp_path.rglob("Cldr*.json")), (1, 1))  # an impossible date
+    monkeypatch.setattr(EmbeddingStore, "put", lambda *arguments: pytest.fail("a text was encoded again"))
     evaluate(model, tmp_path)
 
 
@@ -178,7 +178,7 @@ def test_a_clock_that_jumps(model, tmp_path, undisturbed, monkeypatch):
     ("number", "words"),
     [(errno.ENOSPC, "no space left on the disk"), (errno.EROFS, "Read-only file system"), (errno.EDQUOT, "quota")],
 )
-def test_a_disk_that_takes_nothing(tmp_path, monkeypatch, capsys, number, words):
+def test_unwritable_disk(tmp_path, monkeypatch, capsys, number, words):
     arguments = ["run", "--model", "bm25", "--tasks", "cldr-facts-mono", "--languages", "de,en"]
     plain = Path.open
 

@@ -1,4 +1,4 @@
-"""Models by name: what is told before loading, and loading from the hub's cache."""
+"""Models by name: checks before loading, and loading from the hub's cache."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def hub_cache(tmp_path_factory):
     return home
 
 
-#: The command lines that need a hub's cache, which its client looks for when it is imported; run by one process.
+#: Command lines that need the hub's cache. A single process runs them, because the client finds the cache on import.
 COMMANDS = {
     "tiny": "--model tests/tiny --tasks cldr-facts-multi --languages de,en --format json",
     "none": "--model tests/none --tasks cldr-facts-mono",
@@ -36,7 +36,7 @@ COMMANDS = {
 
 @pytest.fixture(scope="module")
 def offline(hub_cache, tmp_path_factory):
-    """Exit code, stdout and stderr of each command without the hub, and the folder of their outputs."""
+    """The exit code, stdout and stderr of each command without the hub, and the folder of their outputs."""
     output = tmp_path_factory.mktemp("offline")
     commands = [["run", *line.split(), "--output", str(output / name)] for name, line in COMMANDS.items()]
     variables = {"HF_HOME": str(hub_cache), "HF_HUB_OFFLINE": "1", "HBT_BENCH_CACHE": str(output / "cache")}
@@ -47,13 +47,13 @@ def offline(hub_cache, tmp_path_factory):
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")  # no library writes beside what the command says
-    return {name: found[:3] for name, found in zip(COMMANDS, json.loads(done.stdout), strict=True)}, output
+    assert (done.returncode, done.stderr) == (0, "")  # only the commands write, no library
+    return {name: outcome[:3] for name, outcome in zip(COMMANDS, json.loads(done.stdout), strict=True)}, output
 
 
-def test_a_hub_model_keeps_its_commit(offline):
-    found, output = offline
-    code, out, err = found["tiny"]
+def test_hub_model_keeps_its_commit(offline):
+    outcomes, output = offline
+    code, out, err = outcomes["tiny"]
     assert code == 0, err
     result = json.loads(out)["results"][0]
     assert (result["model"], result["revision"]) == ("tests/tiny", COMMIT)
@@ -62,17 +62,17 @@ def test_a_hub_model_keeps_its_commit(offline):
     assert result["path"] == str(path)
 
 
-def test_a_hub_model_that_is_not_there_is_one_sentence(offline):
+def test_missing_hub_model_is_an_error(offline):
     code, out, err = offline[0]["none"]
     assert (code, out) == (4, "")
     assert err.count("\n") == 1
-    assert err.startswith("hbt-bench: cannot load tests/none (neither a folder here nor loadable)")
+    assert err.startswith("hbt-bench: cannot load tests/none (neither a folder nor loadable)")
 
 
-def test_a_stock_task_and_ours_run_in_one_call(offline):
-    """SciFact needs the hub: without it the error names the task, and what is done before stays."""
-    found, output = offline
-    code, _, err = found["stock"]
+def test_mteb_task_and_ours_in_one_run(offline):
+    """SciFact needs the hub. The error names the task, and results before it stay."""
+    outcomes, output = offline
+    code, _, err = outcomes["stock"]
     assert code == 4
     assert "tests/tiny failed on SciFact" in err
     assert "Traceback" not in err
@@ -80,12 +80,12 @@ def test_a_stock_task_and_ours_run_in_one_call(offline):
 
 
 @pytest.mark.parametrize("name", ["nope", "./nope", "/nope/ckpt", "a/b/c", "~/nope"])
-def test_what_can_be_no_model_is_told_at_once(name):
+def test_impossible_name_is_refused_at_once(name):
     with pytest.raises(UsageError, match="there is no such folder, and a hub name has the form organisation/model"):
         ModelRequest(name)
 
 
-def test_a_mistyped_folder_is_suggested(tmp_path, monkeypatch):
+def test_mistyped_folder_is_suggested(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch_random_model(tmp_path / "runs" / "checkpoint", seed=1)
     with pytest.raises(UsageError, match="did you mean 'runs/checkpoint'"):
@@ -97,102 +97,104 @@ def test_bm25_takes_no_prompts():
         ModelRequest("bm25", query_prompt="query: ")
 
 
-def test_options_that_the_model_has_no_use_for(tmp_path):
-    with pytest.raises(UsageError, match="bm25 has no weights: leave --dtype out"):
+def test_options_that_do_not_apply_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="bm25 has no weights"):
         ModelRequest("bm25", dtype="fp16")
     dense = torch_random_model(tmp_path / "dense", seed=1)
-    with pytest.raises(UsageError, match="dense is a folder, whose revision is its content"):
+    with pytest.raises(UsageError, match="dense is a folder"):
         ModelRequest(str(dense), revision=COMMIT)
     sparse = tmp_path / "sparse"
     sparse.mkdir()
     (sparse / "modules.json").write_text("[]")
     (sparse / "config_sentence_transformers.json").write_text('{"model_type": "SparseEncoder"}')
-    with pytest.raises(UsageError, match="prompts by hand are for models that give one vector a text"):
+    with pytest.raises(UsageError, match="prompts are for models with one vector per text"):
         ModelRequest(str(sparse), document_prompt="passage: ")
     assert ModelRequest(str(sparse)).checkpoint.kind == "SparseEncoder"
 
 
-def test_a_folder_without_a_model(tmp_path):
+def test_folder_without_model(tmp_path):
     with pytest.raises(ModelError, match="holds no model"):
         ModelRequest(str(tmp_path))
 
 
-def test_a_revision_says_that_a_hub_model_is_meant(tmp_path, monkeypatch):
+def test_revision_marks_a_hub_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch_random_model(tmp_path / "runs" / "checkpoint", seed=1)
     assert ModelRequest("runs/chekpoint", revision="main").checkpoint is None
-    with pytest.raises(UsageError, match="a hub model of that name is meant with --revision main"):
+    with pytest.raises(UsageError, match="add --revision main"):
         ModelRequest("runs/chekpoint")
 
 
 @pytest.fixture
-def known(monkeypatch):
-    """A model that MTEB knows, `tests/known` with prompts of its own; what it was asked to be loaded with."""
+def loaded_with(monkeypatch):
+    """The options with which MTEB loads `tests/known`, a model that it knows, with prompts."""
     import mteb
     from mteb.models import ModelMeta
 
-    own = {"Retrieval-query": "find: ", "STS": "compare: ", "document": "text: "}
-    asked = {}
+    prompts = {"Retrieval-query": "find: ", "STS": "compare: ", "document": "text: "}
+    used = {}
 
     def load(name, revision=None, device=None, **options):
-        asked.update(options, revision=revision)
+        used.update(options, revision=revision)
         model = TestEncoder(hashed(), name)
         model.mteb_model_meta = model.mteb_model_meta.model_copy(update={"revision": revision})
         return model
 
-    meta = ModelMeta.create_empty({"name": "tests/known"}).model_copy(update={"loader_kwargs": {"model_prompts": own}})
+    meta = ModelMeta.create_empty({"name": "tests/known"}).model_copy(
+        update={"loader_kwargs": {"model_prompts": prompts}}
+    )
     monkeypatch.setattr(mteb, "get_model_meta", lambda name, **options: meta)
     monkeypatch.setattr(mteb, "get_model", load)
-    return asked
+    return used
 
 
-def test_a_model_that_mteb_knows_is_loaded_by_mteb(known):
+def test_mteb_loads_models_that_it_knows(loaded_with):
     model = ModelRequest("tests/known", revision=COMMIT).load()
-    assert known == {"revision": COMMIT}
+    assert loaded_with == {"revision": COMMIT}
     assert (model.mteb_model_meta.name, model.mteb_model_meta.revision) == ("tests/known", COMMIT)
     assert model.mteb_model_meta.experiment_kwargs is None
 
 
-def test_prompts_by_hand_replace_those_that_mteb_knows(known):
+def test_given_prompts_replace_those_of_mteb(loaded_with):
     request = ModelRequest("tests/known", revision=COMMIT, query_prompt="ask: ")
     meta = request.load().mteb_model_meta
-    # MTEB would prefer the first of the three to the one that was given
-    assert known["model_prompts"] == {"STS": "compare: ", "query": "ask: ", "document": "text: "}
+    # MTEB would prefer Retrieval-query to the prompt given by hand
+    assert loaded_with["model_prompts"] == {"STS": "compare: ", "query": "ask: ", "document": "text: "}
     assert meta.experiment_kwargs == {"query_prompt": "ask: ", "prompts": request.prompt_label}
 
 
-def test_code_of_its_own_is_said_to_mteb_and_marks_the_revision(known):
+def test_remote_code_marks_the_revision(loaded_with):
     meta = ModelRequest("tests/known", revision=COMMIT, trust_remote_code=True).load().mteb_model_meta
-    assert known == {"revision": COMMIT, "trust_remote_code": True}
+    assert loaded_with == {"revision": COMMIT, "trust_remote_code": True}
     assert meta.revision == f"{COMMIT}-remote-code"
 
 
-def test_a_model_of_no_known_revision_has_no_scores_to_tell_apart(known):
-    with pytest.raises(ModelError, match="the revision of tests/known is not known"):
+def test_unknown_revision_is_refused(loaded_with):
+    with pytest.raises(ModelError, match="the revision of tests/known is unknown"):
         ModelRequest("tests/known").load()
 
 
-def test_a_model_without_torch_has_no_precision_to_choose(known):
-    with pytest.raises(UsageError, match="tests/known is no torch model whose precision could be chosen"):
+def test_dtype_needs_a_torch_model(loaded_with):
+    with pytest.raises(UsageError, match="tests/known is not a torch model"):
         ModelRequest("tests/known", revision=COMMIT, dtype="bf16").load()
 
 
-def test_bm25_searches_what_it_indexed():
+def test_bm25_search():
     pytest.importorskip("bm25s", reason="needs the extra bm25")
     from datasets import Dataset
 
     model = ModelRequest("bm25").load()
     queries = Dataset.from_dict({"id": ["q", "r"], "text": ["salt", "sea honey"]})
-    with pytest.raises(ModelError, match="before a corpus was indexed"):
+    with pytest.raises(ModelError, match="needs an index"):
         model.search(queries, top_k=2)
     texts = {"a": ("Salt", "of the sea"), "b": ("", "salt"), "c": ("", "bees make honey"), "d": ("", "nothing")}
     title, text = zip(*texts.values(), strict=True)
     model.index(Dataset.from_dict({"id": list(texts), "title": list(title), "text": list(text)}))
-    found = model.search(queries, top_k=2)
-    assert list(found["q"]) == ["b", "a"]  # the shorter one first
-    assert set(found["r"]) == {"a", "c"}
-    assert found["q"]["b"] > found["q"]["a"] > 0
-    # of lists that are given, and of the same score the later id first, as trec_eval has it
-    found = model.search(queries, top_k=2, top_ranked={"q": ["d", "c", "a"], "r": ["d"]})
-    assert list(found["q"]) == ["a", "d"]
-    assert found["r"] == {"d": 0.0}
+    run = model.search(queries, top_k=2)
+    assert list(run["q"]) == ["b", "a"]  # the shorter document first
+    assert set(run["r"]) == {"a", "c"}
+    assert run["q"]["b"] > run["q"]["a"] > 0
+    # candidates from lists; equal scores are ranked by id, descending, as trec_eval does
+    run = model.search(queries, top_k=2, top_ranked={"q": ["d", "c", "a"], "r": ["d"]})
+    assert list(run["q"]) == ["a", "d"]
+    assert run["r"] == {"d": 0.0}

@@ -1,4 +1,4 @@
-"""The published results: the tables in the READMEs are those that the results give, byte for byte."""
+"""Published results: the tables in the READMEs match the results, byte for byte."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if not (ROOT / "results").is_dir():
 
 
 def recipes():
-    """The commands of `make results`: the options, and the file that each rewrites."""
+    """Return the commands of `make results`: the options, and the file that each rewrites."""
     lines = re.findall(r"hbt-bench (leaderboard results .*--update (\S+))", (ROOT / "Makefile").read_text())
     return [(line.split(), name) for line, name in lines]
 
 
-def test_make_results_rewrites_all():
+def test_make_results_rewrites_all_tables():
     assert [name for _, name in recipes()] == ["README.md", "results/README.md", "results/bias.md"]
 
 
 @pytest.mark.parametrize(("arguments", "name"), recipes(), ids=lambda value: value if isinstance(value, str) else "")
-def test_tables_are_those_of_the_results(arguments, name, tmp_path, monkeypatch, capsys):
+def test_published_tables_match_results(arguments, name, tmp_path, monkeypatch, capsys):
     copy = tmp_path / "README.md"
     shutil.copyfile(ROOT / name, copy)
     monkeypatch.chdir(ROOT)
@@ -42,7 +42,7 @@ def test_tables_are_those_of_the_results(arguments, name, tmp_path, monkeypatch,
     assert capsys.readouterr().err == ""
 
 
-def test_the_comparison_is_that_of_the_results(monkeypatch, capsys):
+def test_published_comparison_matches_results(monkeypatch, capsys):
     line = re.search(r"hbt-bench (compare .*) >> (results/comparison.md)", (ROOT / "Makefile").read_text())
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("HBT_BENCH_TASKS", "tasks/ood")
@@ -50,7 +50,7 @@ def test_the_comparison_is_that_of_the_results(monkeypatch, capsys):
     assert (ROOT / line[2]).read_text().partition("\n\n")[2] == capsys.readouterr().out, "run `make results`"
 
 
-def test_reported_figures_stand_beside_the_measured_and_are_marked():
+def test_reported_figures_are_marked():
     text = (ROOT / "results" / "README.md").read_text()
     rows = [line for line in text.splitlines() if line.endswith("| reported |")]
     assert len(rows) == 20  # XLM-R and LaBSE with three trainings each, mBERT with four, on two collections
@@ -58,19 +58,19 @@ def test_reported_figures_stand_beside_the_measured_and_are_marked():
     assert any("XLM-R, hybrid †" in line and "| 0.5927 | 286.6 |" in line for line in rows)
 
 
-def test_studies_say_what_their_reports_said():
-    """Prose is escaped where it is Markdown, and there is none in these."""
+def test_study_pages_are_escaped_markdown():
+    """Prose that would be Markdown is escaped. These pages have none."""
     pages = [path.with_suffix(".md") for path in (ROOT / "results" / "studies").glob("*.html")]
     assert len(pages) == 5
     for page in pages:
         for line in page.read_text().splitlines():
-            said = re.fullmatch(r"(?:\*\*(?:Question|Answer)\.\*\* |\*\*|(?![#|!]))(.*?)(?:\*\*)?", line)
-            if said:
-                assert as_prose(said[1]) == said[1]
+            match = re.fullmatch(r"(?:\*\*(?:Question|Answer)\.\*\* |\*\*|(?![#|!]))(.*?)(?:\*\*)?", line)
+            if match:
+                assert as_prose(match[1]) == match[1]
 
 
 def test_published_checkpoints():
-    """Every checkpoint of the training benchmark is there on every task, with its intervals and bias."""
+    """Every checkpoint of the training benchmark has results on every task, with intervals and bias."""
     frame = pd.read_csv(ROOT / "results" / "training" / "checkpoints.csv.gz")
     assert frame["model"].nunique() == 18
     means = frame[frame["subset"] == "all"]
@@ -81,17 +81,19 @@ def test_published_checkpoints():
     assert (scores["low"] < scores["value"]).all()
     assert (scores["value"] < scores["high"]).all()
     bias = means[means["task"] == "xquad-r-multi"].groupby("model")["measure"].agg(set)
-    assert all({"rank_distance", "TLR@10", "same_language_excess@10", "remove_same_language"} <= one for one in bias)
+    assert all(
+        {"rank_distance", "TLR@10", "same_language_excess@10", "remove_same_language"} <= measures for measures in bias
+    )
     report = (ROOT / "results" / "training" / "parallel-small.md").read_text()
     hybrid = scores[(scores["task"] == "xquad-r-multi") & scores["model"].str.contains("hybrid-50")]["value"].mean()
     assert f"| hybrid-50 | {hybrid:.4f} [" in report
 
 
-def test_stored_intervals_are_those_of_the_ranks():
-    """What `make results` prints was computed from the ranks that are published beside the scores."""
-    found = [one for one in read_all(ROOT / "results") if isinstance(one, Result) and one.mode == "multi"]
-    assert len(found) == 22  # eleven collections, two models
-    for result in found[:1]:
-        made = result.computed_intervals()
+def test_stored_intervals_match_the_ranks():
+    """The published intervals were computed from the published ranks."""
+    results = [result for result in read_all(ROOT / "results") if isinstance(result, Result) and result.mode == "multi"]
+    assert len(results) == 22  # eleven collections, two models
+    for result in results[:1]:
+        computed = result.computed_intervals()
         for measure, interval in result.intervals.items():
-            assert made.means[measure] == pytest.approx(interval, abs=1e-5), measure
+            assert computed.means[measure] == pytest.approx(interval, abs=1e-5), measure

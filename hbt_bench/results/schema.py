@@ -66,7 +66,7 @@ class _Schema(BaseModel):
 class Values(_Schema, extra="allow"):
     """The scores in a summary: the names of the subsets, then a list for each measure, null for a missing score."""
 
-    __pydantic_extra__: dict[str, list[float | None]] = Field(init=False)
+    __pydantic_extra__: dict[str, list[float | None]]
     subsets: list[str]
 
     @cached_property
