@@ -279,7 +279,7 @@ def test_every_check_is_made(tmp_path, capsys):
 
     good = path.read_text()
     path.write_text(good.replace("relevant: {2: 3}", "relevant: {2: 4}"))
-    assert checks(path)["counts"].message.startswith("demo has 3 questions with a number of relevant documents of 2")
+    assert checks(path)["counts"].message.startswith("demo has 3 questions whose number of relevant documents is 2")
     path.write_text(
         good.replace("license:  ", "license: cc0-1.0 #")
         .replace("reference:  #", "reference: https://x.org #")

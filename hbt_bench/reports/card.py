@@ -13,6 +13,7 @@ import yaml
 from hbt_bench.errors import DataError, OutputError
 from hbt_bench.files import write_bytes
 from hbt_bench.identity.checkpoint import Checkpoint
+from hbt_bench.identity.task_name import MODES
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.reports.markdown_block import marks, replaced
 from hbt_bench.reports.table import Table, number
@@ -70,7 +71,7 @@ def find_results(checkpoint: Checkpoint, folder: Path) -> list[Result]:
         raise DataError(
             f"there are no complete results of {checkpoint.path} ({checkpoint.revision}) in {folder}: {again}"
         )
-    return sorted(whole, key=lambda one: (one.collection, ("mono", "cross", "multi").index(one.mode or "")))
+    return sorted(whole, key=lambda one: (one.collection, MODES.index(one.mode or "mono")))
 
 
 def updated(text: str, name: str, results: Sequence[Result]) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 import numpy as np
 
+from hbt_bench.identity.task_name import MODES
 from hbt_bench.measures.bias import DEPTH
 from hbt_bench.reports.columns import key_title
 from hbt_bench.reports.model_details import BINS
@@ -260,7 +261,7 @@ class PageChart:
     caption: str
     draw: Callable[..., Any]
     values: Callable[[Mapping[str, Any]], Iterable[dict[str, Any]]]
-    modes: tuple[str, ...] = ("mono", "cross", "multi")
+    modes: tuple[str, ...] = MODES
     fields: tuple[str, ...] = ()
     only_picked: bool = False
 
@@ -273,7 +274,7 @@ class PageChart:
 
 def _tradeoff_values(board: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     for index, row in enumerate(board["rows"]):
-        scores = {mode: row["values"].get(f"{mode}:AP") for mode in ("mono", "cross", "multi")}
+        scores = {mode: row["values"].get(f"{mode}:AP") for mode in MODES}
         if not row["incomplete"] and any(score is not None for score in scores.values()):
             yield {"row": index, **scores}
 
@@ -296,7 +297,7 @@ PAGE_CHARTS = {
         "report (†).",
         tradeoff,
         _tradeoff_values,
-        fields=("mono", "cross", "multi"),
+        fields=MODES,
     ),
     "distances": PageChart(
         "Distance between the first and the last answer to a question in the pool of all languages. The dashed rule is "
@@ -307,7 +308,7 @@ PAGE_CHARTS = {
         only_picked=True,
     ),
     "alpha": PageChart(
-        "Score against alpha. A point is a model, trained with one seed; the line is the mean over seeds. The ends of "
+        "Score against alpha. A point is a model; the line is the mean over seeds. The ends of "
         "hybrid batches are the pure strategies with the same training.",
         alpha,
         lambda board: board["sweep"],
