@@ -1,4 +1,4 @@
-"""Results that are none, or of something that cannot be, before every command that reads results."""
+"""Hostile and damaged results, read by every command that reads results."""
 
 from __future__ import annotations
 
@@ -25,38 +25,37 @@ MULTI = "CldrFactsMultilingualRetrieval_de_en.json"
 FOLDER = Path("local__other") / "1"
 
 
-def with_head(path, change):
-    """Change the head, a line of its own, as a mapping or as text."""
-    first, head, *rest = path.read_text().split("\n")
-    text = head.removeprefix('  "hbt_bench": ').removesuffix(",")
-    about = json.loads(text)
-    changed = change(about)
-    text = changed if isinstance(changed, str) else json.dumps(about)
+def with_summary(path, change):
+    """Change the second line, which has the summary. `change` returns text or edits the mapping in place."""
+    first, summary, *rest = path.read_text().split("\n")
+    content = json.loads(summary.removeprefix('  "hbt_bench": ').removesuffix(","))
+    changed = change(content)
+    text = changed if isinstance(changed, str) else json.dumps(content)
     path.write_text("\n".join([first, f'  "hbt_bench": {text},', *rest]))
 
 
 def number(text):
-    """Another number for the first AP of the head, as it stands in the file."""
+    """Replace the first AP of the summary by the text of a number."""
 
-    def change(about):
-        about["values"]["AP"][0] = "HERE"
-        return json.dumps(about).replace('"HERE"', text)
+    def change(summary):
+        summary["values"]["AP"][0] = "HERE"
+        return json.dumps(summary).replace('"HERE"', text)
 
-    return lambda path: with_head(path, change)
+    return lambda path: with_summary(path, change)
 
 
 def field(key, value):
-    return lambda path: with_head(path, lambda about: about.__setitem__(key, value))
+    return lambda path: with_summary(path, lambda summary: summary.__setitem__(key, value))
 
 
 def inside(key, inner, value):
-    return lambda path: with_head(path, lambda about: about[key].__setitem__(inner, value))
+    return lambda path: with_summary(path, lambda summary: summary[key].__setitem__(inner, value))
 
 
 def giant(start):
     def change(path):
         path.write_bytes(start)
-        os.truncate(path, 1 << 40)  # a terabyte that takes no room on the disk
+        os.truncate(path, 1 << 40)  # a sparse file of a terabyte
 
     return change
 
@@ -77,35 +76,35 @@ HOSTILE = {
     "impossible score": number("5.04824"),
     "negative score": number("-0.2"),
     "number of a thousand digits": number("9" * 1000),
-    "rank distance that cannot be": lambda path: with_head(
-        path, lambda about: about["values"].__setitem__("rank_distance", [1e300, 1e300])
+    "impossible rank distance": lambda path: with_summary(
+        path, lambda summary: summary["values"].__setitem__("rank_distance", [1e300, 1e300])
     ),
     "interval upside down": inside("intervals", "AP", [0.9, 0.1]),
-    "interval without end": inside("intervals", "RR", [0.1, float("inf")]),
-    "interval elsewhere": inside("intervals", "AP", [0.01, 0.02]),
+    "infinite interval": inside("intervals", "RR", [0.1, float("inf")]),
+    "interval away from its value": inside("intervals", "AP", [0.01, 0.02]),
     "fewer scores than subsets": inside("values", "AP", [0.5]),
     "subset twice": inside("values", "subsets", ["de-multi", "de-multi"]),
     "no subsets": field("subsets", 0),
-    "subsets without number": field("subsets", 10**300),
+    "too many subsets": field("subsets", 10**300),
     "half a subset": field("subsets", 2.5),
-    "parameters below none": field("parameters", -5),
-    "parameters without number": field("parameters", 10**400),
-    "speed": field("speed", float("nan")),
-    "fast": field("speed", 1e300),
-    "training": field("training", {"strategy": "hybrid", "alpha": float("nan")}),
-    "training beyond all numbers": field("training", {"strategy": "hybrid", "steps": 1e300}),
-    "training in lists": field("training", {"strategy": "hybrid", "alpha": 0.5, "init": [1]}),
-    "half a character": field("model", "\ud800x"),
-    "half a character in a subset": inside("values", "subsets", ["de-multi", "\udfff"]),
-    "half a character in a prompt": field("prompts", {"query": "\ud800"}),
-    "half a character in a file": field("ranks", "\ud800.npz"),
-    "signature": field("signature", "|\\|\\||"),
+    "negative parameters": field("parameters", -5),
+    "too many parameters": field("parameters", 10**400),
+    "NaN speed": field("speed", float("nan")),
+    "impossible speed": field("speed", 1e300),
+    "NaN alpha": field("training", {"strategy": "hybrid", "alpha": float("nan")}),
+    "impossible steps": field("training", {"strategy": "hybrid", "steps": 1e300}),
+    "list as init": field("training", {"strategy": "hybrid", "alpha": 0.5, "init": [1]}),
+    "unpaired surrogate": field("model", "\ud800x"),
+    "unpaired surrogate in a subset": inside("values", "subsets", ["de-multi", "\udfff"]),
+    "unpaired surrogate in a prompt": field("prompts", {"query": "\ud800"}),
+    "unpaired surrogate in a file": field("ranks", "\ud800.npz"),
+    "empty signature": field("signature", "|\\|\\||"),
     "signature without data": field("signature", "task:cldr-facts-multi[de,en]|data:|model:m@1"),
-    "nested head": lambda path: with_head(path, lambda about: "[" * 200_000),
-    "nested": lambda path: path.write_text("[" * 200_000),
-    "nested and whole": lambda path: path.write_text('{"hbt_bench": ' + "[" * 5000 + "]" * 5000 + "}"),
+    "nested summary": lambda path: with_summary(path, lambda about: "[" * 200_000),
+    "nested file": lambda path: path.write_text("[" * 200_000),
+    "nested and complete": lambda path: path.write_text('{"hbt_bench": ' + "[" * 5000 + "]" * 5000 + "}"),
     "giant": giant(b""),
-    "giant head": giant(b'{\n  "hbt_bench": {"format": 2,'),
+    "giant summary": giant(b'{\n  "hbt_bench": {"format": 2,'),
     "pipe": pipe,
     "device": device,
 }
@@ -113,31 +112,31 @@ HOSTILE = {
 
 @pytest.fixture
 def soon():
-    """What waits for a pipe, or reads a device to its end, fails instead."""
+    """Fail a test that waits for a pipe, or that reads a device to its end."""
 
-    def stop(*about):
-        raise TimeoutError("it hangs")
+    def stop(*_):
+        raise TimeoutError("the command hangs")
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, 60, 1)  # again, where the first is taken for a damaged file
+    signal.setitimer(signal.ITIMER_REAL, 60, 1)  # repeat, in case the first error counts as a damaged file
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes and alarms of POSIX")
-def test_a_pipe_is_no_task_and_no_data(tmp_path, monkeypatch, capsys, soon):
+def test_pipe_is_not_a_task_or_data(tmp_path, monkeypatch, capsys, soon):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "d").mkdir()
     for name in ("fy.yaml", "fy.jsonl", "d/fy.yaml"):
         os.mkfifo(name)
-    for arguments, code, said in (
+    for arguments, code, message in (
         (["tasks", "new", "x", "--from", "fy.jsonl"], 2, "there is no file or folder fy.jsonl"),
         (["run", "--model", "bm25", "--tasks", "fy.yaml"], 2, "there is no task file fy.yaml"),
-        (["tasks", "--task-dir", "d"], 0, "d/fy.yaml is no file"),
+        (["tasks", "--task-dir", "d"], 0, "d/fy.yaml is not a file"),
     ):
         assert command(arguments) == code
-        assert capsys.readouterr().err == f"hbt-bench: {said}\n"
+        assert capsys.readouterr().err == f"hbt-bench: {message}\n"
 
 
 @pytest.fixture

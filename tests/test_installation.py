@@ -97,7 +97,7 @@ def test_a_missing_package_is_told_in_the_list(module, package, failed):
     """The metadata of the package are there, as after an uninstallation that was interrupted."""
     code, lines, err = without(module, "script", "doctor")
     assert code == 1
-    assert err[-1].endswith(": mend what is marked ✗ and look again")
+    assert err[-1].endswith(": fix the checks marked ✗ and run `hbt-bench doctor` again")
     marked = {line[4:].split()[0]: line for line in lines if line[1] == "✗"}
     for name in failed:
         assert f" {package} is missing or broken (" in marked[name]
@@ -120,7 +120,7 @@ def test_a_command_without_its_package_names_it(module, package, command):
     code, out, [err] = without(module, "script", command)
     assert (code, out) == (1, [])
     assert err.startswith(f"hbt-bench: {package} is missing or broken (")
-    assert err.endswith("): run `hbt-bench doctor`, which says what to do")
+    assert err.endswith("): run `hbt-bench doctor` for the fix")
 
 
 def test_a_package_that_cannot_be_loaded(monkeypatch, tmp_path):
@@ -152,7 +152,7 @@ def test_a_package_that_is_too_old_fails(monkeypatch, capsys):
     status, message = found("numpy")
     assert (status, message) == ("failed", f"{np.__version__}, supported is >=99: `pip install 'numpy>=99'`")
     assert run(["doctor"]) == 1
-    assert capsys.readouterr().err == "hbt-bench: numpy: mend what is marked ✗ and look again\n"
+    assert capsys.readouterr().err == "hbt-bench: numpy: fix the checks marked ✗ and run `hbt-bench doctor` again\n"
 
 
 def test_packages_that_are_missing(monkeypatch):

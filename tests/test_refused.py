@@ -41,7 +41,7 @@ def folder(tmp_path):
         (
             f"bias {RESULTS}/CldrFactsMonolingualRetrieval_de_en.json",
             2,
-            "is of cldr-facts-mono[de,en]: language bias is read from a multilingual task's result",
+            "is a result of cldr-facts-mono[de,en]: name a result of a multilingual task",
         ),
         ("report {}/empty", 5, "there are no results"),
         ("train {}/r.yaml --init {}/a/b", 2, "there is no folder {}/a/b: give --init a folder, a hub name, static:DIM"),

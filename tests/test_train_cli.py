@@ -79,9 +79,9 @@ def test_train_then_run(hbt, tmp_path):
         (["--alpha", "1.5"], 2, "--alpha: must be less than or equal to 1"),
         (["--strategy", "hybird"], 2, "'hybird' is not one of"),
         (["--data", "{path: a.jsonl, query: q, passage: p, negativ: n}"], 2, "--data: unknown key 'negativ'"),
-        (["--data", "{path: [}"], 2, "--data: '{path: [}' is no YAML"),
-        (["--data", "{path: 2001-99-99}"], 2, "--data: '{path: 2001-99-99}' is no YAML"),
-        (["--data", "{path: " + "[" * 3000], 2, "is no YAML"),
+        (["--data", "{path: [}"], 2, "--data: '{path: [}' is not valid YAML"),
+        (["--data", "{path: 2001-99-99}"], 2, "--data: '{path: 2001-99-99}' is not valid YAML"),
+        (["--data", "{path: " + "[" * 3000], 2, "is not valid YAML"),
         (["--batch-size", "5000"], 3, "fewer than a batch of 5000"),
         (["missing.yaml"], 2, "'missing.yaml' does not exist"),
         (["--languages", "xx"], 2, "--languages: unknown language code 'xx'"),
@@ -89,7 +89,7 @@ def test_train_then_run(hbt, tmp_path):
         (["--output", __file__], 5, "a file is where a folder should be"),
         (["--data-dir", "none"], 2, "'none' does not exist"),
         (["--language-weights", "en=2,de"], 2, "--language-weights: 'en=2,de' has a language without a weight"),
-        (["--instruction", "[1, 2"], 2, "--instruction: '[1, 2' is no YAML"),
+        (["--instruction", "[1, 2"], 2, "--instruction: '[1, 2' is not valid YAML"),
         (["--dev-measure", "loss", "--dev-share", "0.001"], 3, "too few items are held out for a development loss"),
     ],
 )
@@ -138,14 +138,12 @@ def test_quickstart(hbt, tmp_path, monkeypatch):
     assert "W/T/L" not in out  # of a table that is not shown
     code, out, err = hbt("quickstart", "--seed", "1")  # it has no --overwrite, as `train` has
     assert (code, out) == (2, "")
-    assert err.splitlines()[-1] == (
-        "hbt-bench: quickstart/models/monolingual is of another --seed or version: choose another --output"
-    )
+    assert "quickstart/models/monolingual has a model of another --seed or version" in err.splitlines()[-1]
 
 
 def test_the_first_of_several_processes_tells_the_folder(hbt, tmp_path, monkeypatch):
     assert hbt("train", *SMALL, "--output", "ckpt")[0] == 0
-    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("hbt_bench.cli.train.is_first", lambda: False)
     code, out, err = hbt("train", *SMALL, "--output", "ckpt")
     assert (code, out) == (0, "")
     assert "evaluate it with" not in err
@@ -154,7 +152,7 @@ def test_the_first_of_several_processes_tells_the_folder(hbt, tmp_path, monkeypa
 def test_a_batch_that_does_not_divide(hbt, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
     monkeypatch.setenv("RANK", "0")
-    with pytest.raises(UsageError, match="a batch of 8 cannot be shared out evenly to 3 processes of 1 parts"):
+    with pytest.raises(UsageError, match="a batch of 8 cannot be .* 3 processes"):
         Training(Recipe.read(None, {"init": "static:16", "batch_size": "8", "steps": "4"}), tmp_path / "ckpt").run()
 
 

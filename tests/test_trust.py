@@ -25,7 +25,7 @@ UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib
 UNSAFE_CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.unsafe_load", "yaml.full_load"}
 UNSAFE_CALLS |= {"tempfile.mktemp", "pd.read_pickle", "pandas.read_pickle", "extractall", "os.exec", "os.spawn"}
 #: Who may start other programs, and download.
-DOWNLOADS = {"corpus/download.py"}
+DOWNLOADS = {"data/download.py"}
 
 
 def name_of(node):
@@ -140,7 +140,7 @@ def test_code_of_a_model_is_run_when_asked_and_said(with_code, tmp_path, capsys)
     err = capsys.readouterr().err
     assert code == 0, err
     assert mark.exists()
-    assert f"hbt-bench: code that comes with {folder} will be run; its results are marked -remote-code\n" in err
+    assert f"running the code that comes with {folder}; its results are marked -remote-code" in err
     [path] = (tmp_path / "out").rglob("Cldr*.json")
     assert path.parent.name.endswith("-remote-code")
 

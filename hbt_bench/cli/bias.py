@@ -1,4 +1,4 @@
-"""``hbt-bench bias``: what language bias a model has, and where it shows."""
+"""``hbt-bench bias``: show the language bias of a model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @click.command("bias")
 @click.argument("source", metavar="RESULT-or-MODEL")
-@click.option("--task", default="xquad-r-multi", show_default=True, help="Which multilingual task, for a model.")
+@click.option("--task", default="xquad-r-multi", show_default=True, help="The multilingual task, if you name a model.")
 @options.languages()
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @options.data_dir
@@ -46,15 +46,15 @@ def command(
     style: str,
     plot: Path | None,
 ) -> None:
-    """Show the language bias of a model: summary, who finds what, worst questions, a plain sentence.
+    """Show the language bias of a model: a sentence, a summary, matrices by language, the worst questions.
 
-    RESULT is the JSON file of a multilingual task. A MODEL is looked up in the folder of results, and evaluated first
-    when it is not there.
+    RESULT is the JSON file of a multilingual task. A MODEL is looked up in the folder of results, and evaluated
+    first if it is missing.
 
     \b
     hbt-bench bias results/local__ckpt/9285d5c87e2fe26e/XQuADRMultilingualRetrieval.json
     hbt-bench bias ckpt/ --task xquad-r-multi --plot bias.png
-    """  # noqa: D301
+    """  # noqa: D301 -- click needs the character
     from hbt_bench.reports import chart_files
     from hbt_bench.reports.bias import BiasReport
     from hbt_bench.results.store import Result
@@ -66,10 +66,10 @@ def command(
         raise UsageError(f"there is no file {source}: name a result, as in results/<model>/<revision>/<Task>.json")
     result = Result.read(Path(source)) if is_file else _evaluated(source, task, registry, languages, results, data_dir)
     if result.ranks is None or TaskName.parse(result.task).mode != "multi":
-        raise UsageError(f"{result.path} is of {result.task}: language bias is read from a multilingual task's result")
+        raise UsageError(f"{result.path} is a result of {result.task}: name a result of a multilingual task")
     stored = result.stored_ranks()
     if len(stored.judgements.languages) < 2:
-        raise UsageError(f"{result.path} is of one language alone: language bias needs two")
+        raise UsageError(f"{result.path} has a single language: language bias needs two")
     collection = None
     try:
         name = TaskName.parse(result.task).mode_name
@@ -104,7 +104,7 @@ def _evaluated(
     output: Path,
     data_dir: Path | None,
 ) -> Result:
-    """The result of a model, from disk or evaluated now."""
+    """Return the result of a model, and evaluate the model if the result is missing."""
     from hbt_bench.cli.progress import progress_bars
     from hbt_bench.mteb.models import ModelRequest
     from hbt_bench.results.evaluate import Evaluation
@@ -112,17 +112,17 @@ def _evaluated(
     selections = registry.select(task)
     spec = selections[0].spec
     if len(selections) != 1 or spec is None or "multi" not in selections[0].modes:
-        raise UsageError(f"--task {task} is no multilingual task: name one, as in --task xquad-r-multi")
+        raise UsageError(f"--task {task} is not a multilingual task: name, for example, xquad-r-multi")
     if len(spec.select(languages)) < 2:
-        raise UsageError("language bias needs two languages: name another one with --languages")
-    selections = [replace(selections[0], modes=("multi",))]  # of a whole collection, or of a task file
+        raise UsageError("language bias needs two languages: add a language to --languages")
+    selections = [replace(selections[0], modes=("multi",))]  # a collection or a task file selects all modes
     with progress_bars():
         request = ModelRequest(model)
         return Evaluation(request, selections, output, languages, data_dir).run()[0]
 
 
 def show(report: BiasReport) -> None:
-    """Print a report for a terminal; colours only repeat what the numbers say."""
+    """Print a report to a terminal; colours only repeat the numbers."""
     from rich.console import Console
     from rich.text import Text
 
@@ -148,7 +148,7 @@ def show(report: BiasReport) -> None:
 def _matrix(
     console: Console, title: str, header: Iterable[str], rows: Iterable[Iterable[str]], strength: np.ndarray
 ) -> None:
-    """Print a matrix, in several parts if the terminal is too narrow; green is more than fair, red is less."""
+    """Print a matrix, in several parts if the terminal is too narrow; green is above a fair share, red below."""
     from rich.text import Text
 
     header, body = list(header), [list(row) for row in rows]
@@ -168,7 +168,7 @@ def _matrix(
 
 
 def _colour(strength: float) -> str:
-    """More than twice what is fair, or less than half of it."""
+    """Return the colour of a value: green for twice the fair share or more, red for half or less."""
     if strength >= 2:
         return "bold green"
     return "red" if strength <= 0.5 else ""
@@ -179,7 +179,7 @@ def _question(number: int, query: WorstQuery, width: int) -> Group:
     from rich.padding import Padding
     from rich.text import Text
 
-    # rich would break a line between a language and its rank, also at a no-break space; textwrap does not at that
+    # rich breaks a line at a no-break space, which would part a language from its rank; textwrap does not
     ranks = "  ".join(f"{code}\u00a0{rank:,}" for code, rank in sorted(query.ranks.items(), key=lambda item: item[1]))
     below = (
         *textwrap.wrap(f"rank distance {query.rank_distance:,}: {ranks}", max(20, width - 4)),

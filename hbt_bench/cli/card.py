@@ -1,4 +1,4 @@
-"""``hbt-bench card``: the evaluation block of a checkpoint's model card."""
+"""``hbt-bench card``: write the evaluation block of a checkpoint's model card."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import click
 def command(checkpoint: Path, results: Path) -> None:
     """Write or update the evaluation block of CKPT's README.md from its results.
 
-    The hub's metadata (model-index), a table and the signatures; the rest of the file stays as it is.
+    The block has the hub's metadata (model-index), a table and the signatures. The rest of the file stays unchanged.
 
     \b
     hbt-bench run --model ckpt/ --tasks xquad-r && hbt-bench card ckpt/
-    """  # noqa: D301 -- click wants the character
+    """  # noqa: D301 -- click needs the character
     from hbt_bench.identity.checkpoint import Checkpoint
     from hbt_bench.reports.card import write_card
 

@@ -1,4 +1,4 @@
-"""``hbt-bench compare``: which model is better, and whether that holds."""
+"""``hbt-bench compare``: test which model is better."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 @click.option("--tasks", multiple=True, required=True, metavar="NAMES", help="Task names, with commas or repeated.")
 @options.languages()
 @options.task_dir
-@click.option("--baseline", help="The model to compare with, one of MODELS; the first if not given.")
+@click.option("--baseline", help="The model to compare with, out of MODELS.  [default: the first]")
 @click.option(
     "--measure",
     "measures",
@@ -34,11 +34,11 @@ log = logging.getLogger(__name__)
     default=(",".join(MEASURES.headline()),),
     show_default=True,
     metavar="NAMES",
-    help="Such as AP, RR, nDCG@10, R@1, P@5, Success@10, rank_distance.",
+    help="For example AP, RR, nDCG@10, R@1, P@5, Success@10, rank_distance.",
 )
 @click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
 @options.formats("table", "md", "csv", "latex", "json")
-@click.option("--by-language", is_flag=True, help="Add a row for each query language, corrected among themselves.")
+@click.option("--by-language", is_flag=True, help="Add a row for each query language, with its own correction.")
 @click.option(
     "--samples",
     type=click.IntRange(min=1, max=10_000_000),
@@ -68,18 +68,18 @@ def command(
     resamples: int,
     seed: int,
 ) -> None:
-    """Compare MODELS that were evaluated, with a paired test clustered by question.
+    """Compare evaluated MODELS with a paired test clustered by question.
 
     A model is a local folder, a hub name or bm25 as for `hbt-bench run`, NAME@REVISION, or a folder of results.
-    Differences have bootstrap intervals, and p-values are corrected for the number of comparisons made.
+    Differences have bootstrap intervals, and p-values are corrected for the number of comparisons.
 
     \b
     hbt-bench compare bm25 ckpt/ --tasks xquad-r
     hbt-bench compare a/ b/ c/ --baseline b/ --tasks xquad-r-multi --measure AP,R@10 --format latex
-    """  # noqa: D301 -- click wants the character
+    """  # noqa: D301 -- click needs the character
     from hbt_bench.reports.compare import compare
 
-    found = compare(
+    comparison = compare(
         models,
         tasks,
         baseline,
@@ -93,29 +93,29 @@ def command(
         registry=registry,
     )
     if style == "table":
-        _show(found)
+        _show(comparison)
         return
-    table = found.table()
-    formats = {"md": table.markdown, "latex": table.latex, "csv": found.csv, "json": found.json}
+    table = comparison.table()
+    formats = {"md": table.markdown, "latex": table.latex, "csv": comparison.csv, "json": comparison.json}
     click.echo(formats[style]())
-    if style != "json":  # where the notes are among the rest
-        for note in found.notes:
+    if style != "json":  # JSON has the notes already
+        for note in comparison.notes:
             log.info(note)
 
 
-def _show(found: Comparison) -> None:
-    for table in found.tables():
+def _show(comparison: Comparison) -> None:
+    for table in comparison.tables():
         print_table(table)
-    conclude(found, found.method)
+    conclude(comparison, comparison.method)
 
 
-def conclude(found: Comparison, method: str) -> None:
-    """Write what was found, in sentences, and how."""
+def conclude(comparison: Comparison, method: str) -> None:
+    """Print the conclusions in sentences, then the method."""
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False)
-    for sentence in found.conclusions:
+    for sentence in comparison.conclusions:
         console.print(Text(f"- {sentence}"))
-    for sentence in (method, *(f"Note: {note}." for note in found.notes)):
+    for sentence in (method, *(f"Note: {note}." for note in comparison.notes)):
         console.print(Text(f"\n{sentence}"))

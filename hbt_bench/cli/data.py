@@ -1,4 +1,4 @@
-"""``hbt-bench data``: the files of a collection."""
+"""``hbt-bench data``: fetch or verify the files of a task."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from hbt_bench.tasks.registry import TaskRegistry
 
 @click.group("data")
 def command() -> None:
-    """Fetch or verify the data files of a task."""
+    """Fetch or verify the data files of a task.
+
+    \b
+    hbt-bench data fetch xquad-r
+    """  # noqa: D301 -- click needs the character
 
 
 @command.command("fetch")
@@ -23,8 +27,12 @@ def command() -> None:
 @options.data_dir
 @options.task_dir
 def fetch(name: str, languages: tuple[str, ...] | None, data_dir: Path | None, registry: TaskRegistry) -> None:
-    """Download the pinned files of a task into the cache, and check its counts."""
-    _each(registry, name, languages, data_dir, download.fetch)
+    """Download the pinned files of a task into the cache, and check its counts.
+
+    \b
+    hbt-bench data fetch xquad-r --languages en,de
+    """  # noqa: D301 -- click needs the character
+    _check_files(registry, name, languages, data_dir, download.fetch)
 
 
 @command.command("verify")
@@ -33,25 +41,29 @@ def fetch(name: str, languages: tuple[str, ...] | None, data_dir: Path | None, r
 @options.data_dir
 @options.task_dir
 def verify(name: str, languages: tuple[str, ...] | None, data_dir: Path | None, registry: TaskRegistry) -> None:
-    """Check size, SHA-256 and counts of the files of a task; nothing is downloaded."""
-    _each(registry, name, languages, data_dir, download.locate)
+    """Check size, SHA-256 and counts of the files of a task, without a download.
+
+    \b
+    hbt-bench data verify xquad-r --data-dir data/
+    """  # noqa: D301 -- click needs the character
+    _check_files(registry, name, languages, data_dir, download.locate)
 
 
-def _each(
+def _check_files(
     registry: TaskRegistry,
     name: str,
     languages: tuple[str, ...] | None,
     data_dir: Path | None,
-    get: Callable[..., Path],
+    find: Callable[..., Path],
 ) -> None:
     if name not in registry.tasks:
         raise registry.unknown(name, registry.tasks)
     spec = registry.tasks[name][0]
-    chosen = spec.select(languages)
+    codes = spec.select(languages)
     for language, file in spec.source.remote_files().items():
-        if language in chosen:
-            click.echo(f"{language}  {get(file, owner=spec.name, data_dir=data_dir)}")
-    collection = spec.load(chosen, data_dir)
+        if language in codes:
+            click.echo(f"{language}  {find(file, owner=spec.name, data_dir=data_dir)}")
+    collection = spec.load(codes, data_dir)
     click.echo(
         f"{spec.name}: {len(collection.queries):,} queries, {len(collection.documents):,} documents, "
         f"data {collection.fingerprint}"

@@ -1,4 +1,4 @@
-"""``hbt-bench doctor``: is this installation sound, and if not, what is to be done."""
+"""``hbt-bench doctor``: check the installation."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from hbt_bench.errors import HbtBenchError
 @click.command("doctor")
 @options.data_dir
 def command(data_dir: Path | None) -> None:
-    """Check versions, devices, cache, data and free disk; load no model and use no network.
+    """Check versions, devices, cache, data and free disk, without a model or the network.
 
-    One line a check: ✓ sound, ? worth a look, ✗ to be mended, - not there and not needed by all. Exit code 0 when
-    nothing is marked ✗, else 1.
-    """
+    Each line is a check: ✓ passed, ? warning, ✗ failed, - missing but optional. Exit with code 1 if a check failed.
+
+    \b
+    hbt-bench doctor --data-dir data/
+    """  # noqa: D301 -- click needs the character
     from hbt_bench.checks.installation import check_all
 
     failed = []
@@ -25,4 +27,4 @@ def command(data_dir: Path | None) -> None:
         click.echo(f" {check.mark}  {check.name:22} {check.message}")
         failed += [check.name] if check.status == "failed" else []
     if failed:
-        raise HbtBenchError(f"{', '.join(failed)}: mend what is marked ✗ and look again")
+        raise HbtBenchError(f"{', '.join(failed)}: fix the checks marked ✗ and run `hbt-bench doctor` again")

@@ -1,4 +1,4 @@
-"""A flag of the command line for every field of a recipe."""
+"""Make a flag of the command line for each field of a recipe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAPPINGS = ("data", "instruction")
 
 
 def recipe(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the flags to a command, which gets those that were given as keyword arguments, for `values`."""
+    """Add the flags to a command; it receives them as keyword arguments, which `values` reads."""
     for name, info in reversed(Recipe.model_fields.items()):
         flag = "--" + name.replace("_", "-")
         default = "" if info.default in (None, ()) or name == "data" else f"  [default: {_shown(info.default)}]"
@@ -37,9 +37,9 @@ def recipe(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def values(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags that were given, each as the value that YAML would have; raises `UsageError`."""
-    return {name: _value(name, value) for name, value in given.items() if value not in (None, ())}
+def values(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the flags that the user set, as YAML has them; raises `UsageError`."""
+    return {name: _value(name, value) for name, value in flags.items() if value not in (None, ())}
 
 
 def _value(name: str, text: Any) -> Any:
@@ -48,20 +48,20 @@ def _value(name: str, text: Any) -> Any:
     if name == "instruction":
         return _inline(name, text)
     if name in _LISTS:
-        return [part.strip() for part in text.split(",") if part.strip()]
+        return [item.strip() for item in text.split(",") if item.strip()]
     if name == "language_weights" and "=" in text:
-        parts = [part.strip().split("=", 1) for part in text.split(",") if part.strip()]
-        if any(len(part) < 2 for part in parts):
+        pairs = [pair.strip().split("=", 1) for pair in text.split(",") if pair.strip()]
+        if any(len(pair) < 2 for pair in pairs):
             raise UsageError(f"--language-weights: '{text}' has a language without a weight: write CODE=WEIGHT,...")
-        return dict(parts)
+        return dict(pairs)
     return text
 
 
 def _inline(name: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):  # a date that is none, or nesting without end
-        raise UsageError(f"--{name}: '{text}' is no YAML: write it like {{path: FILE, query: FIELD, ...}}") from None
+    except (yaml.YAMLError, ValueError, RecursionError):  # an impossible date, or endless nesting
+        raise UsageError(f"--{name}: '{text}' is not valid YAML: write {{path: FILE, query: FIELD, ...}}") from None
 
 
 def _shown(value: object) -> str:

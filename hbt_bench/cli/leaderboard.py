@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 _NAME_WIDTH = 20
 
 
-def _names(option: str, metavar: str, text: str) -> options.Decorator:
+def _names(name: str, metavar: str, text: str) -> options.Decorator:
     return click.option(
-        option, multiple=True, metavar=metavar, callback=lambda context, given, value: parse_names(value), help=text
+        name, multiple=True, metavar=metavar, callback=lambda context, option, value: parse_names(value), help=text
     )
 
 
@@ -41,18 +41,18 @@ def _names(option: str, metavar: str, text: str) -> options.Decorator:
 @click.option(
     "--sort",
     metavar="NAME",
-    help="The column to sort and rank by; a measure without a mode is that of the multilingual mode where there is "
-    "one, else of the cross-lingual or monolingual. What has no test (model, parameters) only sorts.  [default: AP]",
+    help="The column to sort and rank by. A measure without a mode is read from the multilingual mode, else from the "
+    "cross-lingual or monolingual mode. A column without a test (model, parameters) only sorts.  [default: AP]",
 )
 @_names("--tasks", "NAMES", "Only these collections or modes, as in xquad-r,mlqa-r-multi.")
 @_names("--languages", "CODES", "Only these languages of queries and documents; the multilingual pool stays whole.")
-@_names("--models", "PATTERNS", "Only models whose names fit, as in 'local/*'.")
-@click.option("--intervals/--no-intervals", default=True, show_default=True, help="95 % intervals, and ranks.")
+@_names("--models", "PATTERNS", "Only models with matching names, as in 'local/*'.")
+@click.option("--intervals/--no-intervals", default=True, show_default=True, help="Show 95 % intervals and ranks.")
 @click.option(
     "--update",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     multiple=True,
-    help="Rewrite the leaderboard block of this Markdown file instead.",
+    help="Rewrite the leaderboard block of this Markdown file, and print no table.",
 )
 def command(
     folder: Path,
@@ -66,15 +66,15 @@ def command(
     intervals: bool,
     update: tuple[Path, ...],
 ) -> None:
-    """Compare the models in FOLDER (results by default): one row a model, best first.
+    """Compare the models in FOLDER (results by default): a row for each model, best first.
 
-    Models that the test clustered by question cannot tell apart from the best of their group share a rank.
+    Models share a rank if the test clustered by question finds no significant difference from the best of that rank.
 
     \b
     hbt-bench leaderboard --reported --sort rank_distance
     hbt-bench leaderboard --columns model,AP,multi:nDCG@10 --tasks xquad-r --format latex
     hbt-bench leaderboard --update README.md     # between <!-- leaderboard --> and <!-- /leaderboard -->
-    """  # noqa: D301 -- click wants the character
+    """  # noqa: D301 -- click needs the character
     report(folder, style, reported, columns, sort, Choice(tasks, models, languages), intervals, update)
 
 
@@ -88,7 +88,7 @@ def report(
     intervals: bool = True,
     update: tuple[Path, ...] = (),
 ) -> None:
-    """Write the leaderboard of a folder to stdout, or into the block of Markdown files."""
+    """Print the leaderboard of a folder, or write it into the block of Markdown files."""
     needed = columns.measures([*(names or columns.default()), *([sort] if sort else [])])
     from hbt_bench.cli.progress import progress_bars
 
@@ -114,12 +114,12 @@ def report(
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Thousands of results are kept to the end and have no cycles: looking for some takes a fourth of the time."""
+    """Pause the garbage collector: thousands of results stay to the end, and a search for cycles costs a quarter."""
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()  # else they are looked through once more, here and when the program ends
+        gc.freeze()  # else it searches them now and when the program ends
         gc.enable()
 
 
@@ -151,9 +151,9 @@ def _fitting(table: Table, width: int) -> int:
 
 
 def readable(folder: Path, measures: Collection[str] | None = None) -> Iterator[store.Result]:
-    """The results in a folder; what cannot be read is told on stderr."""
-    for found in store.read_all(folder, measures):
-        if isinstance(found, OutputError):
-            log.warning(f"left out: {found}")
+    """Yield the results in a folder, and log a warning for each file that cannot be read."""
+    for result in store.read_all(folder, measures):
+        if isinstance(result, OutputError):
+            log.warning(f"left out: {result}")
         else:
-            yield found
+            yield result

@@ -1,4 +1,4 @@
-"""The command group: import a command when it is called, and turn errors into one sentence and an exit code."""
+"""The command group: import a command when it is called, and turn errors into a sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _COMMANDS = {
     "train": "Train a dual encoder with hybrid or other batches.",
     "bias": "Show the language bias of a model.",
     "compare": "Compare models: differences, intervals, tests.",
-    "tasks": "List the tasks, or show one.",
+    "tasks": "List, show, write and check tasks.",
     "data": "Fetch or verify the data of a task.",
     "leaderboard": "Compare the models in a folder of results.",
-    "report": "Write one HTML page on the results.",
+    "report": "Write an HTML page on the results.",
     "show": "Explain a signature and how to reproduce its number.",
     "card": "Write the evaluation block of a checkpoint's model card.",
     "export": "Lay results out for MTEB's repository or the hub.",
@@ -123,7 +123,7 @@ def _run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         return _usage_error(error)
     except (KeyboardInterrupt, click.exceptions.Abort):
-        log.error("interrupted; run the same command again to continue")  # noqa: TRY400 -- one line, no traceback
+        log.error("interrupted; run the same command again to continue")  # noqa: TRY400 -- without a traceback
         return INTERRUPTED
     except (BrokenPipeError, SystemExit) as error:
         # click and rich turn a broken pipe into a SystemExit, and click replaces stdout before it does

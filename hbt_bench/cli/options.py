@@ -14,34 +14,34 @@ if TYPE_CHECKING:
     from hbt_bench.tasks.registry import TaskRegistry
     from hbt_bench.tasks.task import TaskSpec
 
-#: What a click option is, to the function of a command.
+#: The type of a click option: a decorator of a command's function.
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 data_dir = click.option(
     "--data-dir",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder that has the data files already; nothing is downloaded. [env: HBT_BENCH_DATA]",
+    help="Folder with the data files; nothing is downloaded. [env: HBT_BENCH_DATA]",
 )
 
 
 def languages() -> Decorator:
-    """``--languages en,de``, several times or with commas."""
+    """Return the option ``--languages en,de``, which may be repeated."""
     return click.option(
         "--languages",
         multiple=True,
         metavar="CODES",
         callback=lambda context, option, value: parse_names(value) or None,
-        help="Only these languages, as in en,de,zh or low-resource; the multilingual pool shrinks with them.",
+        help="Only these languages, as in en,de,zh or low-resource; the multilingual pool shrinks to them.",
     )
 
 
 def language_choice(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--languages``, and the options that choose languages for one role or by what they have in common."""
+    """Add ``--languages`` to a command, and the options for languages of a role, a script or a family."""
     for option in reversed(
         (
             languages(),
-            _codes("--query-languages", "Languages of the queries, where not all are meant."),
-            _codes("--document-languages", "Languages of the documents, where not all are meant."),
+            _codes("--query-languages", "Only queries in these languages."),
+            _codes("--document-languages", "Only documents in these languages."),
             _codes("--script", "Only languages in these scripts, as in Arab or Deva."),
             _codes("--family", "Only languages of these families or branches, as in Bantu or Turkic."),
         )
@@ -68,7 +68,7 @@ def narrowed(
     script: tuple[str, ...] | None,
     family: tuple[str, ...] | None,
 ) -> TaskSpec:
-    """The part of a task that the options of `language_choice` ask for; languages must be in all groups that are given.
+    """Return a task with the languages that the options of `language_choice` select; a language must be in all of them.
 
     Raises `UsageError` for a language or group that the task does not have.
     """
@@ -99,7 +99,12 @@ task_dir = click.option(
 
 
 def formats(*names: str) -> Decorator:
-    """``--format``, the first name being the default."""
+    """Return the option ``--format``; the first of `names` is the default."""
     return click.option(
-        "--format", "style", type=click.Choice(names), default=names[0], show_default=True, help="What stdout gets."
+        "--format",
+        "style",
+        type=click.Choice(names),
+        default=names[0],
+        show_default=True,
+        help="Format of the output.",
     )

@@ -1,4 +1,4 @@
-"""What ``hbt-bench train --preview`` shows: whole batches as they will be, and the planned shares."""
+"""``hbt-bench train --preview``: print the first batches and the planned shares."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hbt_bench.training.data import TrainingData
 from hbt_bench.training.plan import Batch, BatchPlan
 
 _PAIRS_SHOWN = 12
-#: Columns that the pair takes, with its borders.
+#: Characters of the column "pair" with its borders.
 _PAIR = 11
 
 
 def show(material: TrainingData, batches: int) -> None:
-    """Write the first batches and the shares to stdout."""
+    """Print the first batches and the shares."""
     console = Console(soft_wrap=False)
     plan = material.plan
     for step in range(min(batches, plan.steps)):
@@ -33,7 +33,7 @@ def _batch(console: Console, batch: Batch) -> None:
     table = Table()
     table.add_column("pair", no_wrap=True)
     headings = ["query", "passage", *(["hard negative"] if batch.negatives.shape[1] else [])]
-    # rich would take the width of the pair away for longer texts
+    # without a width, rich shrinks the pair in favour of longer texts
     width = max(8, (console.width - _PAIR - 3 * len(headings)) // len(headings))
     for heading in headings:
         table.add_column(heading, no_wrap=True, overflow="ellipsis", max_width=width)
@@ -58,11 +58,11 @@ def _shares(console: Console, plan: BatchPlan) -> None:
     rows = plan.steps * plan.batch_size
     console.print(Text(f"planned shares of {plan.steps} batches of {plan.batch_size}, {rows:,} rows"))
     table = Table()
-    table.add_column("of what")
+    table.add_column("share of")
     table.add_column("share", justify="right")
-    for part, digits in ((kinds, 1), (queries, 1), (pairs, 2)):
-        ordered = sorted(part.items(), key=lambda item: (-item[1], item[0]))
-        shown = ordered if part is not pairs else ordered[:_PAIRS_SHOWN]
+    for counts, digits in ((kinds, 1), (queries, 1), (pairs, 2)):
+        ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        shown = ordered if counts is not pairs else ordered[:_PAIRS_SHOWN]
         for name, share in shown:
             table.add_row(Text(name), f"{share:.{digits}%}")
         if len(shown) < len(ordered):

@@ -1,4 +1,4 @@
-"""Show progress on stderr: one bar for each stage, removed at its end."""
+"""Show progress on stderr: a bar for each stage, removed at its end."""
 
 from __future__ import annotations
 

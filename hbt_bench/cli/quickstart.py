@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 STRATEGIES = ("monolingual", "cross-lingual", "hybrid")
 _TASK = "cldr-facts"
-#: The same for all three: a bag of subwords from random weights, so that two cores need half a minute a model.
+#: The recipe of each model: a bag of subwords from random weights, half a minute on two cores.
 _RECIPE = {
     "init": "static:128",
     "steps": 400,
@@ -42,10 +42,13 @@ def command(output: Path, seed: int, style: str) -> None:
     """Train, evaluate and compare three models on built-in data, without network.
 
     The data are cldr-facts: questions and answers in 20 languages, made from Unicode CLDR data. Three small dual
-    encoders start from the same random weights and see the same number of pairs: one in batches of one language, one
-    in batches of language pairs, one in hybrid batches, half of each. They are evaluated on facts that none of them
-    saw; Greek and Vietnamese are in no training text.
-    """
+    encoders start from the same random weights and see the same number of pairs: the first in monolingual batches, the
+    second in cross-lingual batches, the third in hybrid batches, half of each. They are evaluated on facts that no
+    model saw. No training text is in Greek or Vietnamese.
+
+    \b
+    hbt-bench quickstart --output quickstart/
+    """  # noqa: D301 -- click needs the character
     from hbt_bench.cli import compare, leaderboard
     from hbt_bench.cli.progress import progress_bars
     from hbt_bench.files import check_writable
@@ -64,30 +67,32 @@ def command(output: Path, seed: int, style: str) -> None:
             recipe = Recipe(strategy=strategy, seed=seed, name=strategy, **_RECIPE)
             try:
                 Training(recipe, folder).run()
-            except UsageError as error:  # the recipe is sound, so the folder has a model of another one
-                raise UsageError(f"{folder} is of another --seed or version: choose another --output") from error
+            except UsageError as error:  # the recipe is valid, so the folder has another model
+                raise UsageError(
+                    f"{folder} has a model of another --seed or version: choose another --output"
+                ) from error
             log.info(f"evaluating the {strategy} model")
             request = ModelRequest(str(folder))
             results[strategy] = Evaluation(request, select_tasks(_TASK), output / "results").run()
     leaderboard.report(output / "results", style)
     if style == "table":
         models = [str(output / "models" / strategy) for strategy in reversed(STRATEGIES)]
-        found = compared(models, _TASK, results=output / "results")
+        comparison = compared(models, _TASK, results=output / "results")
         click.echo()
-        compare.conclude(found, found.test)
+        compare.conclude(comparison, comparison.test)
         click.echo()
         click.echo(unseen(results))
     log.info(f"the results are in {output / 'results'}, the models in {output / 'models'}")
 
 
 def unseen(results: Mapping[str, Sequence[Result]]) -> str:
-    """How the models do in the languages that are in no training text: AP in one's own language and in the pool."""
+    """Return the AP of the models in the held-out languages, in the language alone and in the pool."""
     names = " and ".join(f"{LANGUAGES[code].name} ({code})" for code in cldr.HELD_OUT)
     lines = [f"{names} are in no training text; AP alone/in the pool:"]
     for code in cldr.HELD_OUT:
         scores = []
-        for strategy, found in results.items():
-            subsets = {name: scores for result in found for name, scores in result.subsets.items()}
+        for strategy, strategy_results in results.items():
+            subsets = {name: scores for result in strategy_results for name, scores in result.subsets.items()}
             scores.append(f"{strategy} {subsets[code]['AP']:.3f}/{subsets[f'{code}-multi']['AP']:.3f}")
         lines.append(f"- {code}: " + ", ".join(scores))
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""``hbt-bench report``: one HTML page on the results."""
+"""``hbt-bench report``: write an HTML page on the results."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Bytes from which a page is slow to send and to open.
+#: Bytes of a page that is slow to send and to open.
 _LARGE = 5_000_000
 
 
-def _names(option: str, metavar: str, text: str) -> options.Decorator:
+def _names(name: str, metavar: str, text: str) -> options.Decorator:
     return click.option(
-        option, multiple=True, metavar=metavar, callback=lambda context, given, value: parse_names(value), help=text
+        name, multiple=True, metavar=metavar, callback=lambda context, option, value: parse_names(value), help=text
     )
 
 
@@ -34,8 +34,8 @@ def _names(option: str, metavar: str, text: str) -> options.Decorator:
 )
 @click.option("--title", default="Multilingual retrieval", show_default=True)
 @_names("--tasks", "NAMES", "Only these collections, as in xquad-r,mlqa-r.")
-@_names("--models", "PATTERNS", "Only models whose names fit, as in 'local/*'.")
-@click.option("--baseline", metavar="NAME", help="The model that others are compared with; the best if not given.")
+@_names("--models", "PATTERNS", "Only models with matching names, as in 'local/*'.")
+@click.option("--baseline", metavar="NAME", help="The model to compare with.  [default: the best]")
 @click.option("--reported", is_flag=True, help="Add the figures that papers report, marked as reported.")
 @options.task_dir
 @options.data_dir
@@ -50,15 +50,15 @@ def command(
     registry: TaskRegistry,
     data_dir: Path | None,
 ) -> None:
-    """Write one HTML page on the results in DIR (results by default), which needs no network to be read.
+    """Write an HTML page on the results in DIR (results by default); it opens without network.
 
-    The leaderboard to sort and filter, the trade-off between the modes, rank distances, heat maps by language, the
+    The page has a sortable leaderboard, the trade-off between the modes, rank distances, heat maps by language, the
     worst questions, the comparison with a baseline, and the signature of every number.
 
     \b
     hbt-bench report --output report.html
     hbt-bench report sweep/ --tasks xquad-r --baseline bm25 --output sweep.html
-    """  # noqa: D301 -- click wants the character
+    """  # noqa: D301 -- click needs the character
     from hbt_bench.cli.progress import progress_bars
     from hbt_bench.files import check_writable, write_text
     from hbt_bench.measures.registry import MEASURES
@@ -75,5 +75,5 @@ def command(
     write_text(output, text)
     click.echo(f"{output}")
     size = len(text.encode())
-    advice = "open it in a browser" if size < _LARGE else "leave models out with --models or --tasks to make it small"
+    advice = "open it in a browser" if size < _LARGE else "leave models out with --models or --tasks to shrink it"
     log.info(f"{size / 1e6:.1f} MB, one file: {advice}")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Characters of a task's name that leave room for its numbers in 80 columns.
+#: Longer names of tasks would push the numbers out of 80 columns; their languages are counted instead.
 _NAME_WIDTH = 19
 
 
@@ -38,14 +38,14 @@ _NAME_WIDTH = 19
 @options.data_dir
 @options.formats("table", "json")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
-@click.option("--device", help="Such as cpu, cuda or cuda:1; chosen by torch if not given.")
-@click.option("--dtype", type=click.Choice(["fp16", "bf16"]), help="Precision of the weights, if not the model's own.")
+@click.option("--device", help="Such as cpu, cuda or cuda:1.  [default: the choice of torch]")
+@click.option("--dtype", type=click.Choice(["fp16", "bf16"]), help="Precision of the weights.  [default: the model's]")
 @click.option("--revision", help="Commit or tag of a hub model.")
-@click.option("--query-prompt", help="Text before every query, instead of the model's own.")
-@click.option("--document-prompt", help="Text before every document, instead of the model's own.")
+@click.option("--query-prompt", help="Text before every query.  [default: the model's]")
+@click.option("--document-prompt", help="Text before every document.  [default: the model's]")
 @click.option("--trust-remote-code", is_flag=True, help="Run Python code that comes with the model.")
-@click.option("--keep-embeddings", is_flag=True, help="Leave the vectors in the cache for later runs.")
-@click.option("--overwrite", is_flag=True, help="Evaluate again what is there already.")
+@click.option("--keep-embeddings", is_flag=True, help="Keep the vectors in the cache for later runs.")
+@click.option("--overwrite", is_flag=True, help="Repeat finished evaluations.")
 def command(
     name: str,
     tasks: tuple[str, ...],
@@ -70,30 +70,30 @@ def command(
 ) -> None:
     """Evaluate a model on tasks and write MTEB results.
 
-    A run that was interrupted continues when the same command is given again, and what is done is not redone.
+    Run an interrupted command again to continue: finished work is not repeated.
 
-    torchrun and `accelerate launch` share the work: accelerate launch -m hbt_bench run ...
+    Several GPUs share the work under torchrun or accelerate: accelerate launch -m hbt_bench run ...
 
     \b
     hbt-bench run --model ckpt/ --tasks xquad-r-multi
     hbt-bench run --model bm25 --tasks xquad-r,mlqa-r --languages en,de --format json
     hbt-bench run --model ckpt/ --tasks ./my-task.yaml,xquad-r-multi+typos,suite:mlir
-    """  # noqa: D301 -- click wants the character
+    """  # noqa: D301 -- click needs the character
     from hbt_bench.cli.progress import progress_bars
     from hbt_bench.distributed import is_first, joined
     from hbt_bench.mteb.models import ModelRequest
     from hbt_bench.results.evaluate import Evaluation
 
-    wanted = (languages, query_languages, document_languages, script, family)
+    restrictions = (languages, query_languages, document_languages, script, family)
     selections = [
-        replace(selection, spec=options.narrowed(selection.spec, *wanted)) if selection.spec else selection
+        replace(selection, spec=options.narrowed(selection.spec, *restrictions)) if selection.spec else selection
         for selection in registry.select(tasks)
     ]
     model = ModelRequest(name, revision, query_prompt, document_prompt, device, trust_remote_code, dtype)
     with joined() as processes, progress_bars():
         if trust_remote_code:
-            log.warning(f"code that comes with {name} will be run; its results are marked -remote-code")
-        if any(wanted) and any(selection.spec is None for selection in selections):
+            log.warning(f"running the code that comes with {name}; its results are marked -remote-code")
+        if any(restrictions) and any(selection.spec is None for selection in selections):
             log.warning("the choice of languages does not restrict MTEB's own tasks")
         evaluation = Evaluation(
             model,
@@ -112,7 +112,7 @@ def command(
     if style == "json":
         click.echo(_as_json(results))
     else:
-        show(results, [measure for one in selections if one.spec for measure in one.spec.measures])
+        show(results, [measure for selection in selections if selection.spec for measure in selection.spec.measures])
 
 
 def _as_json(results: Sequence[Result]) -> str:
@@ -122,24 +122,24 @@ def _as_json(results: Sequence[Result]) -> str:
     entries = []
     for result in results:
         drop = Drop.of(result)
-        told = {"drop": finite(drop.values)} if drop.values else {"no_drop": drop.why} if drop.why else {}
-        entries.append(result.as_json() | told)
+        difference = {"drop": finite(drop.values)} if drop.values else {"no_drop": drop.why} if drop.why else {}
+        entries.append(result.as_json() | difference)
     return json.dumps({"results": entries}, ensure_ascii=False)
 
 
 def show(results: Sequence[Result], more: Sequence[str] = ()) -> None:
-    """Print results as a table, the means of each task in one row; `more` are measures that the tasks ask for."""
+    """Print results as a table, with the means of each task in a row; `more` are measures that the tasks add."""
     from hbt_bench.measures.registry import MEASURES
     from hbt_bench.reports.drop import Drop
     from hbt_bench.reports.table import Table, number
 
-    found = {result.task: Drop.of(result) for result in results}
-    drops = {task: drop.values for task, drop in found.items()}
-    dropped = any(drops.values())  # the clean task's result is there too
+    differences = {result.task: Drop.of(result) for result in results}
+    drops = {task: drop.values for task, drop in differences.items()}
+    dropped = any(drops.values())  # the results of the unshifted task are there, too
     measures = MEASURES.in_tables()
     measures[4:4] = [measure for measure in dict.fromkeys(more) if measure not in measures]
     if dropped:
-        measures.remove("R@1")  # for the width of a terminal
+        measures.remove("R@1")  # or the table is wider than 80 columns
     if any("AP" not in result.scores for result in results):
         measures = ["main_score", *measures]
     measures = [measure for measure in measures if any(measure in result.scores for result in results)]
@@ -158,5 +158,5 @@ def show(results: Sequence[Result], more: Sequence[str] = ()) -> None:
     print_table(Table(("task", *header, "subsets"), rows, title))
     for result in results:
         click.echo(f"{result.path}")
-        if why := found[result.task].why:
+        if why := differences[result.task].why:
             log.warning(f"no drop for {result.task}: {why}")

@@ -1,4 +1,4 @@
-"""``hbt-bench show``: what a number depends on, and how to make it again."""
+"""``hbt-bench show``: explain a number and how to reproduce it."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ if TYPE_CHECKING:
 
 
 @click.command("show")
-@click.argument("given", metavar="SIGNATURE-or-FILE")
+@click.argument("signature_or_file", metavar="SIGNATURE-or-FILE")
 @options.task_dir
 @options.formats("table", "json")
-def command(given: str, registry: TaskRegistry, style: str) -> None:
-    """Explain a signature, or that of a result's file, and print the command that makes the number again.
+def command(signature_or_file: str, registry: TaskRegistry, style: str) -> None:
+    """Explain a signature or a result file, and print the command that reproduces the number.
 
     \b
     hbt-bench show 'task:xquad-r-multi|text:sentence|data:...|model:...|prompt:none|ties:docid-desc'
     hbt-bench show results/local__ckpt/9285d5c87e2fe26e/XQuADRMultilingualRetrieval.json
-    """  # noqa: D301 -- click wants the character
+    """  # noqa: D301 -- click needs the character
     import json
 
     from hbt_bench.reports.explain import explain, read_signature
 
-    signature, result = read_signature(given)
-    found = explain(signature, result, registry)
+    signature, result = read_signature(signature_or_file)
+    explanation = explain(signature, result, registry)
     if style == "json":
         content = {
-            "parts": [dict(zip(("field", "value", "meaning"), part, strict=True)) for part in found.parts],
-            "setup": found.setup,
-            "command": found.command,
-            "notes": list(found.notes),
+            "parts": [dict(zip(("field", "value", "meaning"), row, strict=True)) for row in explanation.parts],
+            "setup": explanation.setup,
+            "command": explanation.command,
+            "notes": list(explanation.notes),
         }
         click.echo(json.dumps(content, ensure_ascii=False, indent=2))
         return
-    for field, value, meaning in found.parts:
+    for field, value, meaning in explanation.parts:
         click.echo(f"{click.style(f'{field:7}', bold=True)}{value}\n       {meaning}")
     if result is not None:
         _scores(result)
-    click.echo("\nTo make it again:")
-    for line in (found.setup, found.command):
+    click.echo("\nTo reproduce it:")
+    for line in (explanation.setup, explanation.command):
         if line:
             click.echo(f"  $ {line}")
-    for note in found.notes:
+    for note in explanation.notes:
         click.echo(f"Note: {note}.")
 
 
@@ -57,9 +57,9 @@ def _scores(result: object) -> None:
 
     assert isinstance(result, Result)
     scores = result.scores
-    wanted = [name for name in ("main_score", *MEASURES.in_tables()) if name in scores]
+    names = [name for name in ("main_score", *MEASURES.in_tables()) if name in scores]
     click.echo(f"\nMeans over {len(result.subsets)} of {result.expected_subsets} subsets, with 95 % intervals:")
-    for name in wanted:
+    for name in names:
         interval = result.intervals.get(name)
         bounds = f"  [{', '.join(number(bound, name) for bound in interval)}]" if interval else ""
         click.echo(f"  {name:14}{number(scores[name], name):>9}{bounds}")

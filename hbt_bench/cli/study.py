@@ -1,4 +1,4 @@
-"""``hbt-bench study``: answer a research question by training, evaluating and comparing."""
+"""``hbt-bench study``: train, evaluate and compare to answer a research question."""
 
 from __future__ import annotations
 
@@ -31,23 +31,27 @@ _output = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("runs"),
     show_default=True,
-    help="Folder of models, results and reports, which all studies share.",
+    help="Folder of models, results and reports, shared by all studies.",
 )
 
 
 @click.group("study")
 def command() -> None:
-    """Answer a research question: train what is missing, evaluate it, compare, and write one report.
+    """Answer a research question: train and evaluate the missing models, compare them, and write a report.
 
     \b
     hbt-bench study list
     hbt-bench study run ood-low-resource --scale small --data-dir ../data
-    """  # noqa: D301 -- click wants the character
+    """  # noqa: D301 -- click needs the character
 
 
 @command.command("list")
 def _list() -> None:
-    """List the studies."""
+    """List the studies.
+
+    \b
+    hbt-bench study list
+    """  # noqa: D301 -- click needs the character
     from hbt_bench.reports.table import Table
     from hbt_bench.studies.study import find_study, study_names
 
@@ -59,7 +63,11 @@ def _list() -> None:
 @click.argument("name")
 @_scale("smoke")
 def _show(name: str, scale: str) -> None:
-    """Show what a study trains, evaluates and compares at a scale; NAME may be the path of a study file."""
+    """Show the models, tasks and comparisons of a study at a scale; NAME may be the path of a study file.
+
+    \b
+    hbt-bench study show ood-low-resource --scale paper
+    """  # noqa: D301 -- click needs the character
     import yaml
 
     from hbt_bench.studies.study import find_study
@@ -86,7 +94,11 @@ def _show(name: str, scale: str) -> None:
 @_output
 @options.data_dir
 def _run(name: str, scale: str, dry_run: bool, output: Path, data_dir: Path | None) -> None:
-    """Run a study, or what is left of it, and write its report."""
+    """Run a study, or the rest of an interrupted study, and write its report.
+
+    \b
+    hbt-bench study run ood-low-resource --scale small --data-dir data/
+    """  # noqa: D301 -- click needs the character
     from hbt_bench.cli.progress import progress_bars
     from hbt_bench.studies.study_result import run_study
 
@@ -105,7 +117,11 @@ def _run(name: str, scale: str, dry_run: bool, output: Path, data_dir: Path | No
 @_output
 @options.data_dir
 def _report(name: str, scale: str, output: Path, data_dir: Path | None) -> None:
-    """Write the report of a study that has run once more."""
+    """Write the report of a finished study again.
+
+    \b
+    hbt-bench study report ood-low-resource --scale small
+    """  # noqa: D301 -- click needs the character
     _write(_plan(name, scale, output, data_dir))
 
 
@@ -115,8 +131,8 @@ def _plan(name: str, scale: str, output: Path, data_dir: Path | None) -> StudyPl
     from hbt_bench.studies.study import find_study
 
     design = find_study(name).at(scale)  # type: ignore[arg-type]
-    place = StudyPaths(output, search_folders(data_dir, None), data_dir, design.drop_overlap)
-    return StudyPlan(design, place)
+    paths = StudyPaths(output, search_folders(data_dir, None), data_dir, design.drop_overlap)
+    return StudyPlan(design, paths)
 
 
 def _write(plan: StudyPlan) -> None:
@@ -130,7 +146,7 @@ def _write(plan: StudyPlan) -> None:
 
 
 def _print(plan: StudyPlan) -> None:
-    """The jobs, and what is likely left to do."""
+    """Print the jobs and an estimate of the time left."""
     from hbt_bench.reports.table import Table
 
     estimates = plan.estimates()
@@ -146,8 +162,8 @@ def _print(plan: StudyPlan) -> None:
     rows.append(["compare", plan.design.study.name, plan.address[:8], "-" if plan.comparison.is_file() else "10 s"])
     title = f"{plan.design.study.name}, {plan.design.scale}: - is done, or shared with a job above"
     print_table(Table(("job", "of", "address", "estimate"), rows, title, names=3))
-    known = sum(seconds for _, seconds in estimates if seconds)
+    total = sum(seconds for _, seconds in estimates if seconds)
     unknown = sum(seconds is None for _, seconds in estimates)
-    where = "one core" if all(":" in init for init in plan.design.inits) else "one A100"
-    more = f", and {unknown} jobs whose cost is not known" if unknown else ""
-    click.echo(f"{len(rows)} jobs; about {known / 60:,.0f} minutes of {where} are left{more}")
+    machine = "one core" if all(":" in init for init in plan.design.inits) else "one A100"
+    more = f", and {unknown} jobs of unknown cost" if unknown else ""
+    click.echo(f"{len(rows)} jobs; about {total / 60:,.0f} minutes of {machine} are left{more}")

@@ -1,4 +1,4 @@
-"""``hbt-bench tasks``: what can be run, and making and checking tasks of one's own."""
+"""``hbt-bench tasks``: list, show, write and check tasks."""
 
 from __future__ import annotations
 
@@ -24,10 +24,13 @@ log = logging.getLogger(__name__)
 @options.task_dir
 @click.pass_context
 def command(context: click.Context, style: str, registry: TaskRegistry) -> None:
-    """List the tasks, or show one with `hbt-bench tasks show NAME`.
+    """List the tasks, or show a task with `hbt-bench tasks show NAME`.
 
-    The name of a collection stands for all its modes. Any task of MTEB's own can be run by its MTEB name too.
-    """
+    The name of a collection stands for all its modes. MTEB's tasks run under their MTEB names.
+
+    \b
+    hbt-bench tasks --format csv
+    """  # noqa: D301 -- click needs the character
     context.obj = registry
     if context.invoked_subcommand is not None:
         return
@@ -35,7 +38,9 @@ def command(context: click.Context, style: str, registry: TaskRegistry) -> None:
     for name, spec in registry.specs.items():
         queries, documents = ("-", "-")
         if spec.expect:
-            queries, documents = (str(sum(one.values()) or "-") for one in (spec.expect.queries, spec.expect.documents))
+            queries, documents = (
+                str(sum(counts.values()) or "-") for counts in (spec.expect.queries, spec.expect.documents)
+            )
         declared = spec.source.declared
         rows.append([name, ", ".join(spec.modes), "-" if declared is None else str(len(declared)), queries, documents])
     table = Table(("collection", "modes", "languages", "queries", "documents"), rows)
@@ -43,7 +48,7 @@ def command(context: click.Context, style: str, registry: TaskRegistry) -> None:
         print_table(table)
         for suite in registry.suites.values():
             click.echo(f"suite:{suite.name:14} {suite.description}")
-        click.echo("Run one with --tasks xquad-r (all modes) or --tasks xquad-r-multi (one mode).")
+        click.echo("Run a task with --tasks xquad-r (all modes) or --tasks xquad-r-multi (a single mode).")
     else:
         click.echo({"md": table.markdown, "csv": table.csv, "json": table.json}[style]())
 
@@ -52,7 +57,12 @@ def command(context: click.Context, style: str, registry: TaskRegistry) -> None:
 @click.argument("name")
 @options.task_dir
 def show(name: str, registry: TaskRegistry) -> None:
-    """Show the definition of a task or the tasks of a suite: languages, counts, source, licence and citation."""
+    """Show a task or the tasks of a suite: languages, counts, source, licence and citation.
+
+    \b
+    hbt-bench tasks show xquad-r
+    hbt-bench tasks show suite:mlir
+    """  # noqa: D301 -- click needs the character
     if name.startswith("suite:"):
         for selection in registry.select(name):
             spec = selection.spec
@@ -75,7 +85,7 @@ def show(name: str, registry: TaskRegistry) -> None:
         ("reference", about.reference),
         ("candidate", spec.source.text),
         ("main score", spec.main_score),
-        *([("shown too", " ".join(spec.measures))] if spec.measures else []),
+        *([("also shown", " ".join(spec.measures))] if spec.measures else []),
         ("languages", " ".join(spec.source.declared or ("those of MTEB",))),
     ]
     click.echo("\n" + "\n".join(f"  {key:24} {value or '-'}" for key, value in rows))
@@ -106,13 +116,16 @@ def _file(path: Path, registry: TaskRegistry) -> TaskSpec:
 @command.command("validate")
 @click.argument("file", type=click.Path(path_type=Path))
 @options.data_dir
-@click.option("--strict", is_flag=True, help="Take warnings, such as a missing licence, for errors.")
+@click.option("--strict", is_flag=True, help="Treat warnings, such as a missing licence, as errors.")
 @click.pass_obj
 def validate(registry: TaskRegistry, file: Path, data_dir: Path | None, strict: bool) -> None:
-    """Check a task file and its data, and say what was checked.
+    """Check a task file and its data, and print each check.
 
-    Exit code 3 when a check fails. Warnings (?) leave the task usable; with --strict they fail too.
-    """
+    Exit with code 3 if a check fails. Warnings (?) leave the task usable; with --strict they fail too.
+
+    \b
+    hbt-bench tasks validate ./my-task.yaml --strict
+    """  # noqa: D301 -- click needs the character
     from hbt_bench.checks.task_file import Validation
 
     failed = False
@@ -120,16 +133,21 @@ def validate(registry: TaskRegistry, file: Path, data_dir: Path | None, strict: 
         click.echo(f" {check.mark}  {check.name:22} {check.message}")
         failed = failed or check.status == "failed" or (strict and check.status == "warning")
     if failed:
-        raise DataError(f"{file} did not pass: mend what is marked and validate again")
+        raise DataError(f"{file} did not pass: fix the checks that are marked and validate again")
 
 
 @command.command("new")
 @click.argument("name")
 @click.option("--from", "data", required=True, type=click.Path(path_type=Path), help="Data file or BEIR folder.")
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Folder of the task file.")
-@click.option("--columns", metavar="KEY=FIELD,...", default="", help="Such as query=title,document=body,language=lang.")
-@click.option("--language", help="Code of the language, where the data are in one and do not say so.")
-@click.option("--overwrite", is_flag=True, help="Replace a task file that is there.")
+@click.option(
+    "--columns",
+    metavar="KEY=FIELD,...",
+    default="",
+    help="Such as query=title,document=body,language=lang.",
+)
+@click.option("--language", help="Code of the language, if the data have no field for it.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing task file.")
 @options.data_dir
 @click.pass_obj
 def new(
@@ -142,13 +160,13 @@ def new(
     overwrite: bool,
     data_dir: Path | None,
 ) -> None:
-    """Write a task file for a data file: what holds what is found out, and can be said with --columns.
+    """Write a task file for a data file. Columns are detected; set them with --columns.
 
     \b
     hbt-bench tasks new my-task --from data.jsonl
     hbt-bench tasks validate my-task.yaml
     hbt-bench run --model bm25 --tasks ./my-task.yaml
-    """  # noqa: D301 -- click wants the character
+    """  # noqa: D301 -- click needs the character
     from hbt_bench.tasks.draft import TaskDraft
 
     draft = TaskDraft.of(name, data, output, columns, language, data_dir, registry)

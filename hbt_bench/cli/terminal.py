@@ -2,7 +2,7 @@
 
 An escape sequence in the name of a model or in the text of a question could retitle the window, move the cursor over
 the output, or fill the clipboard. So stdout writes a question mark for every control code except colours, if it is a
-terminal. Messages on stderr are made safe one by one, by `MessageHandler`.
+terminal. `MessageHandler` does the same for messages on stderr.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Terminal:
 
 
 class MessageHandler(logging.Handler):
-    """Write each message to stderr as one line without control codes: ``hbt-bench: MESSAGE``."""
+    """Write each message to stderr on a line without control codes: ``hbt-bench: MESSAGE``."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the message of `record`."""

@@ -1,4 +1,4 @@
-"""``hbt-bench train``: train a dual encoder from a recipe."""
+"""``hbt-bench train``: train a dual encoder."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ log = logging.getLogger(__name__)
 
 @click.command("train", context_settings={"max_content_width": 100})
 @click.argument("recipe", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=False)
-@click.option("--output", type=click.Path(path_type=Path), help="Folder of the model; by default the recipe's name.")
+@click.option("--output", type=click.Path(path_type=Path), help="Folder of the model.  [default: the recipe's name]")
 @options.data_dir
-@click.option("--drop-overlap", is_flag=True, help="Leave out training texts that evaluation data has too.")
-@click.option("--resume/--no-resume", default=True, help="Continue a run that was stopped.  [default: resume]")
-@click.option("--overwrite", is_flag=True, help="Train even if the folder has a model.")
-@click.option("--preview", type=click.IntRange(min=1), help="Show this many batches and the shares; train nothing.")
-@click.option("--show-recipe", is_flag=True, help="Print the whole recipe as YAML; train nothing.")
+@click.option("--drop-overlap", is_flag=True, help="Leave out training texts that occur in evaluation data.")
+@click.option("--resume/--no-resume", default=True, help="Continue an interrupted run.  [default: resume]")
+@click.option("--overwrite", is_flag=True, help="Replace the model in the folder.")
+@click.option("--preview", type=click.IntRange(min=1), help="Show this many batches and the shares, without training.")
+@click.option("--show-recipe", is_flag=True, help="Print the whole recipe as YAML, without training.")
 @flags.recipe
 def command(
     recipe: Path | None,
@@ -40,24 +40,27 @@ def command(
     show_recipe: bool,
     **fields: Any,
 ) -> None:
-    """Train a dual encoder as RECIPE says, a YAML file; every key of it is also a flag, which overrides the file.
+    """Train a dual encoder by RECIPE, a YAML file. Each key is also a flag, which overrides the file.
 
-    Without a recipe the embedded facts are trained on. The result is a sentence-transformers model:
-    `hbt-bench run --model FOLDER` evaluates it.
-    """
-    chosen = Recipe.read(recipe, flags.values(fields))
+    Without RECIPE, train on built-in facts. The result is a sentence-transformers model.
+
+    \b
+    hbt-bench train --strategy hybrid --alpha 0.5 --output ckpt/
+    hbt-bench train recipe.yaml --seed 1 && hbt-bench run --model ckpt/ --tasks xquad-r
+    """  # noqa: D301 -- click needs the character
+    settings = Recipe.read(recipe, flags.values(fields))
     folders = search_folders(data_dir, recipe.parent if recipe else None)
     if show_recipe:
-        click.echo(yaml.safe_dump(chosen.resolved(), sort_keys=False, allow_unicode=True), nl=False)
+        click.echo(yaml.safe_dump(settings.resolved(), sort_keys=False, allow_unicode=True), nl=False)
         return
     if preview:
         from hbt_bench.cli.preview import show
         from hbt_bench.training.data import TrainingData
 
-        show(TrainingData.from_recipe(chosen, folders, drop_overlap=drop_overlap), preview)
+        show(TrainingData.from_recipe(settings, folders, drop_overlap=drop_overlap), preview)
         return
-    folder = output or Path(chosen.name or (recipe.stem if recipe else f"{chosen.strategy}-seed{chosen.seed}"))
-    train(chosen, folder, folders, drop_overlap=drop_overlap, resume=resume, overwrite=overwrite)
+    folder = output or Path(settings.name or (recipe.stem if recipe else f"{settings.strategy}-seed{settings.seed}"))
+    train(settings, folder, folders, drop_overlap=drop_overlap, resume=resume, overwrite=overwrite)
     if not is_first():
         return
     click.echo(folder)
@@ -69,7 +72,7 @@ def _evaluation(folder: Path) -> str:
 
 
 def train(recipe: Recipe, output: Path, folders: Iterable[Path], **options: Any) -> Path:
-    """Train with a bar on stderr."""
+    """Train with a progress bar, and return the folder of the model."""
     from hbt_bench.cli.progress import progress_bars
     from hbt_bench.training.run import Training
 
