@@ -167,13 +167,13 @@ def test_scores_of_a_collection(toy):
     np.testing.assert_allclose(english, expected, rtol=1e-6)
 
 
-def test_parameters_are_those_of_the_pool_and_of_each_language(toy):
+def test_parameters_apply_to_pool_and_languages(toy):
     pool, blocks = scorers(toy, bm25.Parameters(2.0, 0.0))
     row = [query.id for query in toy.queries].index("en-water?")
     # as above, in five English documents and in all twelve, where no term is in other languages
-    for scorer, documents, place in ((blocks["en"], 5, 1), (pool, 12, toy.document_blocks["en"].start + 1)):
+    for scorer, documents, column in ((blocks["en"], 5, 1), (pool, 12, toy.document_blocks["en"].start + 1)):
         expected = sum(log(1 + (documents - n + 0.5) / (n + 0.5)) / (1 + 2) for n in (2, 1, 2))
-        assert scorer.scores(slice(row, row + 1))[0, place] == pytest.approx(expected, rel=1e-6)
+        assert scorer.scores(slice(row, row + 1))[0, column] == pytest.approx(expected, rel=1e-6)
 
 
 def test_rows_are_those_asked_for(toy):
@@ -183,12 +183,12 @@ def test_rows_are_those_asked_for(toy):
     assert everything[3:7].any()
 
 
-def test_a_languages_scores_do_not_depend_on_the_other_languages(toy):
+def test_scores_are_independent_of_other_languages(toy):
     pool, blocks = scorers(toy)
     part = toy.restrict(["en", "sw"])
     pool_of_part, blocks_of_part = scorers(part)
-    place = {query.id: row for row, query in enumerate(toy.queries)}
-    rows = [place[query.id] for query in part.queries]
+    row_of = {query.id: row for row, query in enumerate(toy.queries)}
+    rows = [row_of[query.id] for query in part.queries]
     for code in ("en", "sw"):
         whole = blocks[code].scores(slice(0, 12))[rows]
         assert (blocks_of_part[code].scores(slice(0, len(rows))) == whole).all()
@@ -207,7 +207,7 @@ def test_a_language_without_documents_has_no_scorer(toy):
 
 
 @pytest.mark.parametrize("module", ["bm25s", "regex"])
-def test_without_the_extra_the_error_says_what_to_install(monkeypatch, module):
+def test_missing_extra_names_the_install_command(monkeypatch, module):
     bm25.require()
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UsageError) as caught:

@@ -11,7 +11,7 @@ from hbt_bench.training.parallel import MISSING, ParallelText
 class Clashes:
     """The items taken into a batch; an item is refused if it clashes with an item taken before.
 
-    If the batch has one language `pair`, items clash by their query, passage and hard negatives in it. Otherwise
+    If all rows have the same language `pair`, items clash by their query, passage and hard negatives in it. Otherwise
     (None) they clash by every text in any language, since translations could meet. The passages of other items with
     the same query count as the item's own. Case does not count.
     """

@@ -20,7 +20,7 @@ _WITHOUT_SPACES = frozenset({"Thai", "Hans", "Hant", "Jpan", "Laoo", "Khmr", "My
 class Overlap:
     """The texts of some collections, by language, to compare training texts with.
 
-    Two texts of one language overlap if they are equal or share a run of `WORDS` words (`CHARACTERS` characters in
+    Two texts of a language overlap if they are equal or share a run of `WORDS` words (`CHARACTERS` characters in
     scripts without spaces). Case, punctuation and spacing do not count. `languages` limits the comparison.
 
     Example:

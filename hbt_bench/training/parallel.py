@@ -54,7 +54,7 @@ class ParallelText:
 
     @classmethod
     def from_items(cls, name: str, items: Iterable[Item], *, bitext: bool = False) -> ParallelText:
-        """Build a source from items; runs of white space become one space.
+        """Build a source from items; runs of white space become single spaces.
 
         An item with fewer hard negatives than another item repeats its last. Raises `DataError` for an empty text, a
         repeated id, a hard negative equal to its passage, or if there is nothing to train on.

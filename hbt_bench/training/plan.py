@@ -35,7 +35,7 @@ _PHASE, _SOURCE, _TYPE, _PAIR, _ORDER, _SUBSTITUTE, _OTHER_PAIR, _PARALLEL = ran
 
 
 class Batch(NamedTuple):
-    """The rows of one training step.
+    """The rows of a training step.
 
     With B rows: `items` (B,) are indices of items in `source`; `queries`, `passages` (B,) and `negatives`
     (B, negatives) are indices of texts; `pairs` (B, 2) are the languages of query and passage; `parallel` (B,) is the
@@ -103,7 +103,7 @@ class BatchPlan:
 
         Within a language pair, items come in a random order, and none comes again before all had their turn. An item
         that would be a false negative of an earlier row is replaced by another item of its pair. Two items clash if
-        they have the same id or share a text: in the batch's languages if it is of one pair, else in any language.
+        they have the same id or share a text, in any language unless all rows have the same language pair.
 
         For example, ``plan.batch_at(17).items`` is the same array in every process and after every restart.
         """

@@ -20,14 +20,14 @@ from hbt_bench.training.parallel import ParallelText
 
 Weights = Literal["uniform", "size"] | Mapping[str, float]
 Phase = Literal["main", "instruction"]
-#: How a cross-lingual batch draws its language pairs: one for each row, or one for the batch.
+#: Whether each row of a cross-lingual batch draws a language pair (mixed), or the batch draws a single pair.
 Pairs = Literal["mixed", "one"]
 
 
 class BatchType(NamedTuple):
-    """How one batch draws its language pairs (query language, passage language).
+    """How a batch draws its language pairs (query language, passage language).
 
-    `mono` is the share of pairs of one language. If `per_row`, every row draws a pair, else the batch draws one.
+    `mono` is the share of monolingual pairs. If `per_row`, every row draws a pair, else the batch draws a single pair.
     """
 
     name: str
@@ -52,12 +52,12 @@ class SourcePairs:
 
     @property
     def mono(self) -> bool:
-        """Whether the source has pairs of one language."""
+        """Whether the source has monolingual pairs."""
         return bool(np.trace(self.source.counts))
 
     @property
     def cross(self) -> bool:
-        """Whether the source has pairs of two languages."""
+        """Whether the source has cross-lingual pairs."""
         return bool(self.source.counts.sum() > np.trace(self.source.counts))
 
     @property
@@ -66,7 +66,7 @@ class SourcePairs:
         return BatchType("cross", 0.0, per_row=self.pairs == "mixed")
 
     def only(self, batch_type: BatchType, strategy: str) -> BatchTypes:
-        """Return one type for all batches; raises `UsageError` if the source lacks its pairs."""
+        """Return this type for all batches; raises `UsageError` if the source lacks its pairs."""
         if not (self.mono if batch_type.mono else self.cross):
             missing = "pairs of one language" if batch_type.mono else "pairs of two languages"
             raise UsageError(
@@ -96,8 +96,8 @@ def _language_specific(pairs: SourcePairs) -> BatchTypes:
     types = pairs.only(_MONO, "language-specific")
     if np.count_nonzero(np.diag(pairs.source.counts)) > 1:
         raise UsageError(
-            f"{pairs.source.name} has several languages, and a language-specific batch has one. Name the language in "
-            "`languages`, or set the source's `strategy` to monolingual."
+            f"{pairs.source.name} has several languages, which language-specific batches do not mix. Name a language "
+            "in `languages`, or set the source's `strategy` to monolingual."
         )
     return types
 
@@ -125,7 +125,7 @@ STRATEGIES: dict[str, Strategy] = {
 
 def _check_name(name: str) -> str:
     if name not in STRATEGIES:
-        names = [f"'{known}'" for known in STRATEGIES]
+        names = [f"'{entry}'" for entry in STRATEGIES]
         expected = f"{', '.join(names[:-1])} or {names[-1]}"
         raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
     return name
@@ -137,7 +137,7 @@ StrategyName = Annotated[str, AfterValidator(_check_name)]
 
 @dataclass(frozen=True)
 class BatchMix:
-    """A strategy applied to one source: types of batch with their probabilities."""
+    """A strategy applied to a source: types of batch with their probabilities."""
 
     types: tuple[tuple[float, BatchType], ...]
 
@@ -145,7 +145,7 @@ class BatchMix:
     def from_strategy(cls, strategy: str, alpha: float, pairs: Pairs, source: ParallelText) -> BatchMix:
         """Apply a strategy to a source; raises `UsageError` if the source lacks the language pairs.
 
-        Under the hybrid strategy, a source that lacks pairs of one type has batches of the other type only.
+        Under the hybrid strategy, a source without pairs of a type has batches of the other type only.
         For example, ``BatchMix.from_strategy("hybrid", 0.3, "mixed", source)`` has 30 % monolingual batches.
         """
         types = STRATEGIES[strategy].batch_types(SourcePairs(source, alpha, pairs))
@@ -173,7 +173,7 @@ class WeightedSource:
     def language_shares(self, batch_type: BatchType, batch_size: int) -> NDArray[np.float64]:
         """Return the probability of each language pair in a batch, shape (languages, languages).
 
-        A pair is drawn only if it has an item, and `batch_size` items if a whole batch is of one pair. All pairs
+        A pair is drawn only if it has an item, and `batch_size` items if a whole batch has the same pair. All pairs
         weigh the same, or by their number of items, or by the product of the weights set for their two languages.
         Raises `DataError` if no pair has enough items.
         """
