@@ -232,7 +232,7 @@ def test_one_seed_is_too_few(tmp_path):
     ("key", "value", "message"),
     [
         ("tasks", None, "there are no tasks: give in-domain or out-of-domain tasks"),
-        ("inits", None, "there is no init: give one as in static:64 or a hub name"),
+        ("inits", None, "there is no init: give"),
         ("tasks", {"out-of-domain": ["cldr-facts-multi[el>de,el,en]"]}, "there are no in-domain tasks"),
         ("tasks", {"in-domain": ["cldr-facts"], "shifted": ["SciFact"]}, "'SciFact' has no query shift: write +typos"),
     ],

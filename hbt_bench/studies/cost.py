@@ -1,4 +1,4 @@
-"""Estimate the time of a job, from rates measured on one core or calculated for a GPU. The estimates are rough."""
+"""Estimate the time of a job, from rates measured on a processor core or calculated for a GPU. Estimates are rough."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from hbt_bench.tasks.registry import Selection
 from hbt_bench.training.recipe import Recipe
 
-#: Seconds per training pair of a static:64 init with 4,000 subwords on one core, and its weights. The time grows with
+#: Seconds per training pair of a static:64 init with 4,000 subwords on a core, and its weights. The time grows with
 #: the square root of the weights.
 _PAIR_SECONDS, _PAIR_WEIGHTS = 1.3e-4, 4000 * 64
 #: Seconds per text to encode and rank it with a static init, and seconds to start an evaluation.
@@ -15,7 +15,7 @@ _TEXT_SECONDS, _EVALUATION_SECONDS = 3e-4, 0.3
 #: Seconds to start a training, and for each source of text to read it, compare it with the guarded collections and
 #: learn its subwords.
 _START_SECONDS, _SOURCE_SECONDS = 1.0, 1.0
-#: Floating-point operations per second of one core in the matrix products of a small transformer.
+#: Floating-point operations per second of a core in the matrix products of a small transformer.
 _CORE_OPERATIONS = 2e10
 #: Training pairs per second, and encoded texts per second, of a base-sized transformer on an A100 in bf16: 6 operations
 #: per weight and token for training, 2 for encoding, 86 million weights without the embeddings, 2 x 128 tokens, 40 % of
@@ -26,7 +26,7 @@ _TOKENS = 60
 
 
 def training_seconds(recipe: Recipe) -> float:
-    """Return the estimated seconds of a training, on one core for static: and tiny: inits, on one A100 for others."""
+    """Return the estimated seconds of a training, on a core for static: and tiny: inits, on an A100 for others."""
     pairs = recipe.steps * recipe.batch_size
     text_sources = sum(spec.kind != "cldr-facts" for spec in recipe.data)
     start = _START_SECONDS + _SOURCE_SECONDS * text_sources

@@ -31,6 +31,7 @@ from hbt_bench.studies.study import GROUPS, Design, Group, StudySystem
 from hbt_bench.tasks.registry import Selection
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.run import Training
+from hbt_bench.training.sources import SourceSpec
 
 log = logging.getLogger(__name__)
 
@@ -44,15 +45,10 @@ class StudyPaths:
     data_dir: Path | None = None
     drop_overlap: bool = False
 
-    def data_version(self, spec: Any) -> str:
-        """Return a text that changes with the data of a source. It is empty for data of the hub, pinned by revision."""
-        version_of_data: str = spec.version(self.folders)
-        return version_of_data
-
 
 @dataclass(frozen=True)
 class Train:
-    """The job that trains one model: an init with a strategy and a seed."""
+    """The job that trains a model: an init with a strategy and a seed."""
 
     system: StudySystem
     recipe: Recipe
@@ -61,11 +57,11 @@ class Train:
     @cached_property
     def address(self) -> str:
         """A hash of the recipe and of its local data."""
-        versions = [self.paths.data_version(spec) for spec in self._sources]
+        versions = [spec.version(self.paths.folders) for spec in self._sources]
         return _hash(self.recipe.digest, self.paths.drop_overlap, versions)
 
     @property
-    def _sources(self) -> Sequence[Any]:
+    def _sources(self) -> Sequence[SourceSpec]:
         return (*self.recipe.data, *(self.recipe.instruction.data if self.recipe.instruction else ()))
 
     @property
@@ -95,7 +91,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """The job that evaluates one model on one collection in all modes of the study, or on one of MTEB's own tasks."""
+    """The job that evaluates a model on a collection, in all modes of the study, or on a task of MTEB's own."""
 
     train: Train
     group: Group
@@ -126,7 +122,7 @@ class Evaluate:
 
     @property
     def results(self) -> list[Result]:
-        """The results, one for each mode."""
+        """The result of each mode."""
         return [Result.read(self.train.paths.output / path) for path in _read_json(self.path)["results"]]
 
     @property
@@ -154,7 +150,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """All jobs of a study at one scale.
+    """All jobs of a study at a scale.
 
     For example, ``StudyPlan(find_study("ood-low-resource").at("smoke"), StudyPaths(Path("runs")))``.
     """

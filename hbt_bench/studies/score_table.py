@@ -67,7 +67,7 @@ class ScoreKey(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelScore:
-    """The score of one model, with its values by question if ranks are stored.
+    """The score of a model, with its values by question if ranks are stored.
 
     Scores with equal `asked` have the same questions.
     """
@@ -83,7 +83,7 @@ class ModelScore:
         return cls(float(np.nanmean(values)), values[asked], (collection, asked.tobytes()))
 
 
-#: The scores of each system, one for each seed.
+#: The scores of each system, in the order of its seeds.
 SystemScores = dict[str, list[ModelScore]]
 
 
@@ -116,8 +116,8 @@ class ScoreTable:
     def group_mean(self, group: str, system: str, *, ranked: bool = False) -> SeedQuestionMean | None:
         """Return the mean over the tasks of a group, None if it has none. Modes have equal weights.
 
-        The scores are AP, and the main score for MTEB's own tasks, which `ranked` leaves out. Shifts of one collection
-        ask the same questions, so they count as one sample of questions.
+        The scores are AP, and the main score for MTEB's own tasks, which `ranked` leaves out. Shifts of a collection
+        ask the same questions, so they count as a single sample of questions.
         """
         scores = {key: systems[system] for key, systems in self.means.items() if key[0] == group}
         if ranked:
@@ -153,7 +153,7 @@ def _label(plan: StudyPlan, train: Train) -> str:
 
 
 def _mean_score(job: Evaluate, results: Sequence[Result], stored: StoredRanks | None) -> ModelScore:
-    """Return the mean of AP over the modes of a task, or the main score of one of MTEB's own tasks."""
+    """Return the mean of AP over the modes of a task, or the main score of a task of MTEB's own."""
     if stored is None:
         return ModelScore(results[0].scores[MAIN_SCORE])
     evaluated = {TaskName.parse(result.task).mode for result in results}

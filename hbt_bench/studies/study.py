@@ -1,4 +1,4 @@
-"""The schema of study files, and a study at one scale with its recipes and tasks."""
+"""The schema of study files, and a study at a scale with its recipes and tasks."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Study(StrictModel):
         return study
 
     def at(self, scale: Scale, registry: TaskRegistry | None = None) -> Design:
-        """Return the study at one scale; raises `StudyError` if a recipe, task or name is wrong there.
+        """Return the study at a scale; raises `StudyError` if a recipe, task or name is wrong there.
 
         For example, ``find_study("ood-low-resource").at("small")``.
         """
@@ -142,7 +142,7 @@ class Study(StrictModel):
 
 @dataclass(frozen=True)
 class StudySystem:
-    """A system to compare: an init, trained with a strategy. `alpha` is its position on the curve, if it has one."""
+    """A system to compare: an init, trained with a strategy. `alpha` is its position on the curve, or None."""
 
     init: str
     strategy: str
@@ -152,7 +152,7 @@ class StudySystem:
 
 @dataclass(frozen=True)
 class Design:
-    """A study at one scale. `base` is the recipe without the keys of the strategies."""
+    """A study at a scale. `base` is the recipe without the keys of the strategies."""
 
     study: Study
     scale: Scale
@@ -193,7 +193,7 @@ class Design:
         return alphas
 
     def recipe(self, system: StudySystem, seed: int) -> Recipe:
-        """Return the recipe of one model; raises pydantic's `ValidationError`."""
+        """Return the recipe of a model; raises pydantic's `ValidationError`."""
         return Recipe.model_validate({**self.base, "init": system.init, **system.changes, "seed": seed})
 
     def selections(self, group: Group) -> list[tuple[str, Selection]]:
@@ -205,7 +205,7 @@ class Design:
         if not (self.tasks.in_domain or self.tasks.out_of_domain):
             raise StudyError(("tasks",), "there are no tasks: give in-domain or out-of-domain tasks")
         if not self.inits:
-            raise StudyError(("inits",), "there is no init: give one as in static:64 or a hub name")
+            raise StudyError(("inits",), "there is no init: give an init, such as static:64 or a hub name")
         if len(set(self.seeds)) < 2:
             raise StudyError(("seeds",), "a test over seeds needs at least two seeds")
         for system in self.systems:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from hbt_bench.errors import OutputError
 from hbt_bench.files import write_text
+from hbt_bench.identity.task_name import TaskName
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.stats.paired import holm
 from hbt_bench.stats.seeds import SeedQuestionMean
@@ -54,7 +55,7 @@ class Estimate:
 class Cost:
     """The training cost of a system: the steps, pairs and mean seconds of a model, and the number of models.
 
-    `within` is the mean share of training pairs whose two texts have the same language. It equals alpha only if every
+    `within` is the mean share of training pairs with both texts in the same language. It equals alpha only if every
     source has monolingual and cross-lingual batches.
     """
 
@@ -174,8 +175,8 @@ def _losses(table: ScoreTable) -> dict[tuple[str, str], dict[str, SeedQuestionMe
 
 
 def _unshifted(table: ScoreTable, shifted: ScoreKey) -> ScoreKey:
-    task = shifted.task.partition("+")[0]
-    return next(key for key in table.scores if key[1:] == (task, shifted.measure, ""))
+    task = TaskName.parse(shifted.task).unshifted
+    return next(key for key in table.scores if key[1:] == (str(task), shifted.measure, ""))
 
 
 def _answer(table: ScoreTable) -> Iterator[Estimate]:
@@ -207,7 +208,7 @@ def _costs(table: ScoreTable) -> Iterator[Cost]:
 
 
 def _monolingual_share(facts: Mapping[str, Any]) -> float:
-    """Return the share of a model's training pairs whose query and passage have the same language."""
+    """Return the share of a model's training pairs with query and passage in the same language."""
     return float(sum(share for _, _, query, passage, share in facts["shares"] if query == passage))
 
 

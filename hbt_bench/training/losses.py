@@ -40,7 +40,7 @@ class PaperLoss(nn.Module):
         return self.compute_loss_from_embeddings(embeddings, labels)
 
     def compute_loss_from_embeddings(self, embeddings: list[Tensor], labels: Tensor | None) -> Tensor:
-        """Return the loss of embeddings, one (rows, dimensions) for each feature."""
+        """Return the loss of embeddings; `embeddings` has an array (rows, dimensions) for each feature."""
         query, passage, *negatives = (functional.normalize(embedding, dim=-1) for embedding in embeddings)
         candidates = _gathered(negatives, gather=self.gather)
         positive = (query * passage).sum(dim=1, keepdim=True)
