@@ -141,7 +141,7 @@ def test_pipe_is_not_a_task_or_data(tmp_path, monkeypatch, capsys, soon):
 
 @pytest.fixture
 def results(tmp_path):
-    """BM25, and another model whose multilingual result is to be spoiled."""
+    """The results of BM25 and of another model; tests damage the multilingual result of the other model."""
     shutil.copytree(FIXTURE, tmp_path / "results")
     other = tmp_path / "results" / FOLDER
     shutil.copytree(next(FIXTURE.glob("*/*")), other)
@@ -163,7 +163,7 @@ def commands(results, tmp_path):
     ]
 
 
-def test_the_results_are_good_before_they_are_spoiled(results, tmp_path, capsys):
+def test_undamaged_results_are_read_without_warnings(results, tmp_path, capsys):
     for arguments in commands(results, tmp_path):
         assert command(arguments) == 0, arguments
         assert "left out" not in capsys.readouterr().err
@@ -173,18 +173,18 @@ def test_the_results_are_good_before_they_are_spoiled(results, tmp_path, capsys)
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes and alarms of POSIX")
 @pytest.mark.parametrize("case", HOSTILE)
-def test_a_hostile_result_is_left_out_or_refused_in_one_sentence(case, results, tmp_path, capsys, soon):
+def test_hostile_result_is_left_out_or_refused(case, results, tmp_path, capsys, soon):
     HOSTILE[case](results / FOLDER / MULTI)
     for arguments in commands(results, tmp_path):
-        whole = arguments[0] in ("leaderboard", "report", "export")
+        reads_folder = arguments[0] in ("leaderboard", "report", "export")
         code = command(arguments)
-        told = capsys.readouterr()
-        assert code == 0 if whole else code in (2, 3, 5), (arguments, told)
-        said = [line for line in told.err.splitlines() if MULTI in line]
-        assert said, (arguments, told.err)
-        assert all(line.startswith("hbt-bench: ") for line in told.err.splitlines())
+        captured = capsys.readouterr()
+        assert code == 0 if reads_folder else code in (2, 3, 5), (arguments, captured)
+        messages = captured.err.splitlines()
+        assert any(MULTI in message for message in messages), (arguments, messages)
+        assert all(message.startswith("hbt-bench: ") for message in messages)
         if "--format json" in " ".join(arguments):
-            [bm25, other] = sorted(json.loads(told.out), key=lambda row: row["model"])
+            [bm25, other] = sorted(json.loads(captured.out), key=lambda row: row["model"])
             assert bm25["multi AP"] == pytest.approx(0.6839, abs=5e-5)
             assert other.get("multi AP") is None
             assert other["mono AP"] == pytest.approx(0.9547, abs=5e-5)
@@ -192,7 +192,7 @@ def test_a_hostile_result_is_left_out_or_refused_in_one_sentence(case, results, 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes and alarms of POSIX")
 @pytest.mark.parametrize("content", ['{"task_name": "SciFact"}', "[1, 2]", "null", '"x"'])
-def test_json_of_others_is_passed_over_by_all(content, results, tmp_path, capsys, soon):
+def test_json_of_other_programs_is_ignored(content, results, tmp_path, capsys, soon):
     (results / FOLDER / "theirs.json").write_text(content)
     (results / FOLDER / "x.txt").write_text("[" * 200_000)
     for arguments in commands(results, tmp_path):
@@ -201,15 +201,14 @@ def test_json_of_others_is_passed_over_by_all(content, results, tmp_path, capsys
 
 
 @pytest.mark.parametrize(("score", "reason"), [(0.5, None), (5.0, "AP"), (-0.1, "AP")])
-def test_a_subset_with_the_name_of_a_measure_hides_no_score(results, score, reason):
-    """MTEB's own tasks may call their subsets what they like; the scores of `AP` are still looked at."""
+def test_subset_named_like_a_measure_is_checked(results, score, reason):
+    """MTEB's own tasks choose the names of their subsets."""
     path = results / FOLDER / MULTI
     content = json.loads(path.read_text())
     [entries] = content["scores"].values()
     entries[0] = {"hf_subset": "AP", "languages": entries[0]["languages"], "main_score": score, "AP": score}
-    about = content["hbt_bench"]
     for key in ("values", "intervals", "shares", "ranks"):
-        about.pop(key)
+        content["hbt_bench"].pop(key)
     content.pop("hbt_bench_intervals")
     path.write_text(json.dumps(content))
     if reason is None:
@@ -219,27 +218,27 @@ def test_a_subset_with_the_name_of_a_measure_hides_no_score(results, score, reas
             Result.read(path)
 
 
-def test_a_subset_that_is_there_twice_below_the_head(results):
+def test_repeated_subset_in_the_scores_is_an_error(results):
     path = results / FOLDER / MULTI
     content = json.loads(path.read_text())
     [entries] = content["scores"].values()
     entries.append(entries[0])
     path.write_text(json.dumps(content))
-    with pytest.raises(OutputError, match="is there twice"):
+    with pytest.raises(OutputError, match="twice"):
         Result.read(path)
 
 
 def swapped(results):
-    """The ranks of another model beside a result: of the same data, and whole."""
+    """Replace the ranks by complete ranks of another model on the same data."""
     ranks = next((results / FOLDER).glob("*.ranks.npz"))
     stored = StoredRanks.read(ranks)
     documents, qrels = len(stored.judgements.document_languages), stored.judgements.qrels
     pool, top = (stored.ranks.pool % documents + 1).astype(np.int32), stored.ranks.top.copy()
     for row, (start, stop) in enumerate(pairwise(qrels.offsets)):
-        found, at = qrels.documents[start:stop], pool[start:stop]
-        top[row] = np.setdiff1d(np.arange(documents), found)[: top.shape[1]]
-        high = at <= top.shape[1]
-        top[row, at[high] - 1] = found[high]
+        relevant, positions = qrels.documents[start:stop], pool[start:stop]
+        top[row] = np.setdiff1d(np.arange(documents), relevant)[: top.shape[1]]
+        high = positions <= top.shape[1]
+        top[row, positions[high] - 1] = relevant[high]
     replace(stored, ranks=Ranks(pool, stored.ranks.block, top)).write(ranks)
 
 
@@ -253,8 +252,8 @@ RANKS = {
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes and alarms of POSIX")
 @pytest.mark.parametrize("case", RANKS)
-def test_ranks_that_are_not_those_of_the_result(case, results, tmp_path, capsys, soon):
-    """No number is made of them: the report has no closer look, and the rest is refused, or evaluated anew."""
+def test_wrong_ranks_are_never_used(case, results, tmp_path, capsys, soon):
+    """The report has no details, other commands refuse the ranks, and `find` asks for a new evaluation."""
     RANKS[case](results)
     result = Result.read(results / FOLDER / MULTI)
     signature = json.loads((results / FOLDER / MULTI).read_text())["hbt_bench"]["signature"]
@@ -262,26 +261,25 @@ def test_ranks_that_are_not_those_of_the_result(case, results, tmp_path, capsys,
     for arguments in commands(results, tmp_path):
         if arguments[0] in ("bias", "compare", "export", "report"):
             code = command(arguments)
-            told = capsys.readouterr()
-            assert code == 0 if arguments[0] == "report" else code in (3, 5), (arguments, told)
-            said = [line for line in told.err.splitlines() if "ranks.npz" in line or MULTI in line]
-            assert said, arguments
-            assert all(line.startswith("hbt-bench: ") for line in told.err.splitlines())
-    found = [Result.read(path) for path in (results / FOLDER).glob("Cldr*.json")]
-    [board] = ReportRequest().content(found)["boards"]
-    assert [row["closeup"] for row in board["rows"]] == [None]
+            messages = capsys.readouterr().err.splitlines()
+            assert code == 0 if arguments[0] == "report" else code in (3, 5), (arguments, messages)
+            assert any("ranks.npz" in message or MULTI in message for message in messages), arguments
+            assert all(message.startswith("hbt-bench: ") for message in messages)
+    read = [Result.read(path) for path in (results / FOLDER).glob("Cldr*.json")]
+    [board] = ReportRequest().content(read)["boards"]
+    assert [row["details"] for row in board["rows"]] == [None]
     with pytest.raises(OutputError, match=r"ranks\.npz"):
         result.stored_ranks()
 
 
-def test_a_pipe_in_the_place_of_the_description_of_a_model(results, tmp_path, capsys, soon):
+def test_pipe_as_model_description_is_refused(results, tmp_path, capsys, soon):
     pipe(results / FOLDER / "model_meta.json")
     assert command(["export", str(results), "--for", "hub", "--output", str(tmp_path / "hub")]) == 5
-    assert "model_meta.json (it is not a regular file)" in capsys.readouterr().err
+    assert "model_meta.json" in capsys.readouterr().err
 
 
-def test_a_folder_that_cannot_be_read_is_told(results, capsys, monkeypatch):
-    """Permissions do not hold for root, so the system's answer is made up."""
+def test_unreadable_folder_is_named_in_a_warning(results, capsys, monkeypatch):
+    """The error is simulated, because root may read all folders."""
     scan = os.scandir
 
     def refused(path):
@@ -291,6 +289,6 @@ def test_a_folder_that_cannot_be_read_is_told(results, capsys, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refused)
     assert command(["leaderboard", str(results), "--format", "json"]) == 0
-    told = capsys.readouterr()
-    assert len(json.loads(told.out)) == 1
-    assert told.err == f"hbt-bench: left out: cannot read {results / 'local__other'}: Permission denied\n"
+    captured = capsys.readouterr()
+    assert len(json.loads(captured.out)) == 1
+    assert f"{results / 'local__other'}: Permission denied" in captured.err

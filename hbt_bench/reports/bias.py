@@ -1,4 +1,4 @@
-"""The language bias of a model on one collection: summary, matrices, worst questions and a diagnosis."""
+"""The language bias of a model on a collection: summary, matrices, worst questions and a diagnosis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTML pages from the templates in `templates/`. A page is one file that loads nothing from a network."""
+"""HTML pages from the templates in `templates/`. A page is a single file that loads nothing from a network."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _code_spans(text: str) -> Markup:
 
 @cache
 def _vega() -> str:
-    """Return the chart library as one script. Bundling takes seconds, so it is done once a process."""
+    """Return the chart library as a script. Bundling takes seconds, so it happens once per process."""
     import vl_convert
 
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")

@@ -1,4 +1,4 @@
-"""Details of one model on one collection: matrices of languages, rank distances, the worst questions."""
+"""Details of a model on a collection: matrices of languages, rank distances, the worst questions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Matrix = list[list[float | None]]
 
 @dataclass(frozen=True)
 class ModelDetails:
-    """Details of one model. Matrices are (query languages, document languages); a missing value is None.
+    """Details of a model. Matrices are (query languages, document languages); a missing value is None.
 
     `ap` has the monolingual mode on its diagonal and the cross-lingual mode elsewhere. `ranks` are mean ranks of the
     answers in the pool, `shares` percentages of the top 10 by document language. `distances` are the shares of queries
@@ -44,7 +44,7 @@ class ModelDetails:
 
     @classmethod
     def from_results(cls, results: Mapping[Mode, Result], collection: Collection | None) -> ModelDetails | None:
-        """Return the details from the results of one model by mode, or None if there are no ranks.
+        """Return the details from the results of a model by mode, or None if there are no ranks.
 
         `collection` has the texts. Raises `OutputError` if the ranks do not belong to the results.
         """
@@ -92,7 +92,7 @@ def _distances(bias: Bias, pool: int) -> tuple[list[float], float | None, float 
 
 
 def _scores(results: Mapping[Mode, Result], languages: Sequence[str]) -> Matrix:
-    """Return the AP of queries in one language against the documents of another."""
+    """Return the AP for each pair of query language and document language."""
     modes: tuple[Mode, ...] = ("mono", "cross")
     subsets = [results[mode].subsets for mode in modes if mode in results]
     scores = {name: values for named in subsets for name, values in named.items()}

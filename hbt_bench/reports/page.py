@@ -179,7 +179,7 @@ class ReportRequest:
 
 
 def _is_complete(row: LeaderboardRow, modes: set[Mode]) -> bool:
-    """Check whether a measured model has all modes, with ranks, in one folder."""
+    """Check whether a measured model has all modes, with ranks, in the same folder."""
     in_folder = all(result.ranks and str(result.path.parent) == row.folder for result, _ in row.sources.values())
     return row.measured and not row.missing and modes <= set(row.signatures) and in_folder
 
@@ -218,7 +218,7 @@ def _row(row: LeaderboardRow, columns: Sequence[Column], details: dict[str, Any]
 
 
 def _signature_mode(row: LeaderboardRow, column: Column) -> str | None:
-    """Return the mode whose signature belongs to a cell; facts about the model itself are in all signatures."""
+    """Return the mode of the signature of a cell; facts about the model itself are in all signatures."""
     if column.key:
         mode: str | None = column.key[0]
     elif column.name == "rank":

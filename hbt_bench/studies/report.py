@@ -99,7 +99,7 @@ class Report:
         return "\n\n".join(lines) + "\n"
 
     def html(self) -> str:
-        """Return the report as one page that contains its pictures and loads nothing."""
+        """Return the report as a page that contains its pictures and loads nothing."""
         return html.render(
             "study.html", title=self.title, question=self.question, answer=self.answer, sections=self.sections
         )
