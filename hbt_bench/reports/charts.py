@@ -274,7 +274,7 @@ class PageChart:
 
 def _tradeoff_values(board: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     for index, row in enumerate(board["rows"]):
-        scores = {mode: row["values"].get(f"{mode}:AP") for mode in MODES}
+        scores: dict[str, Any] = {mode: row["values"].get(f"{mode}:AP") for mode in MODES}
         if not row["incomplete"] and any(score is not None for score in scores.values()):
             yield {"row": index, **scores}
 
