@@ -1,4 +1,4 @@
-"""``hbt-bench doctor``: every check, in the state that it is there for."""
+"""Check ``hbt-bench doctor``: each check, in the situation that it is made for."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from hbt_bench.ranking import store as ranking_store
 from hbt_bench.ranking.store import EmbeddingStore
 
 
-def found(name, **options):
+def outcome(name, **options):
     [check] = [check for check in check_all(**options) if check.name == name]
     return check.status, check.message
 
 
-def test_this_installation_is_sound(capsys, monkeypatch):
+def test_sound_installation_passes(capsys, monkeypatch):
     monkeypatch.setattr(installation, "_ROOM", 0)
     assert run(["doctor"]) == 0
     out, err = capsys.readouterr()
@@ -37,7 +37,7 @@ def test_this_installation_is_sound(capsys, monkeypatch):
         assert any(line[4:].startswith(f"{name} ") for line in lines), name
 
 
-def test_no_model_is_loaded_and_no_harness_imported():
+def test_harness_is_not_imported():
     script = (
         "import sys; from hbt_bench.cli.main import run; run(['doctor']); "
         "print(sorted({'mteb', 'sentence_transformers', 'transformers'} & set(sys.modules)))"
@@ -47,11 +47,11 @@ def test_no_model_is_loaded_and_no_harness_imported():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-#: Runs the program with a module away, as ``python -m`` or as the console script does.
+#: Run the program without a module, as ``python -m`` or as the console script does.
 WITHOUT = """
 import importlib.metadata, runpy, sys
 module, way, *arguments = sys.argv[1:]
-sys.modules |= dict.fromkeys(("torch", "sklearn"))  # away too, as they are slow
+sys.modules |= dict.fromkeys(("torch", "sklearn"))  # not needed here, and slow
 if module == "metadata":
     def gone(name):
         if name == "hbt-bench":
@@ -71,7 +71,7 @@ else:
 
 
 def without(module, way, *arguments):
-    """Exit code, lines of stdout and stderr of the program without a module."""
+    """Return the exit code and the lines of stdout and stderr of the program without a module."""
     command = [sys.executable, "-W", "ignore", "-c", WITHOUT, module, way, *arguments]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -93,8 +93,8 @@ def without(module, way, *arguments):
         ("metadata", "hbt-bench", ("python", "packages")),
     ],
 )
-def test_a_missing_package_is_told_in_the_list(module, package, failed):
-    """The metadata of the package are there, as after an uninstallation that was interrupted."""
+def test_missing_package_fails_its_check(module, package, failed):
+    """The package has metadata but no module, as after an interrupted uninstallation."""
     code, lines, err = without(module, "script", "doctor")
     assert code == 1
     assert err[-1].endswith(": fix the checks marked ✗ and run `hbt-bench doctor` again")
@@ -102,12 +102,12 @@ def test_a_missing_package_is_told_in_the_list(module, package, failed):
     for name in failed:
         assert f" {package} is missing or broken (" in marked[name]
         assert marked[name].endswith(f"): `pip install --force-reinstall {package}`")
-    assert lines[-1][4:].startswith("network ")  # the rest was looked at all the same
+    assert lines[-1][4:].startswith("network ")  # the other checks were made
 
 
 @pytest.mark.parametrize("way", ["script", "module"])
 @pytest.mark.parametrize("command", ["doctor", "--help", "tasks"])
-def test_nothing_works_without_click_which_is_told(way, command):
+def test_missing_click_is_one_sentence(way, command):
     cause = "ModuleNotFoundError: import of click halted; None in sys.modules"
     way_out = "install hbt-bench again with `pip install --force-reinstall hbt-bench`"
     assert without("click", way, command) == (1, [], [f"hbt-bench: click is missing or broken ({cause}): {way_out}"])
@@ -116,46 +116,46 @@ def test_nothing_works_without_click_which_is_told(way, command):
 @pytest.mark.parametrize(
     ("module", "package", "command"), [("yaml", "yaml", "tasks"), ("metadata", "hbt-bench", "--version")]
 )
-def test_a_command_without_its_package_names_it(module, package, command):
+def test_command_names_its_missing_package(module, package, command):
     code, out, [err] = without(module, "script", command)
     assert (code, out) == (1, [])
     assert err.startswith(f"hbt-bench: {package} is missing or broken (")
     assert err.endswith("): run `hbt-bench doctor` for the fix")
 
 
-def test_a_package_that_cannot_be_loaded(monkeypatch, tmp_path):
-    """Also one that raises something else, and on several lines."""
+def test_package_that_cannot_be_imported(monkeypatch, tmp_path):
+    """The package raises another error, on several lines."""
     (tmp_path / "filelock.py").write_text("raise AttributeError('\\n\\nhalf of it\\nis gone')\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "filelock")
-    assert found("filelock") == (
+    assert outcome("filelock") == (
         "failed",
         "filelock is missing or broken (AttributeError: half of it): `pip install --force-reinstall filelock`",
     )
 
 
-def test_a_check_that_the_system_refuses(monkeypatch):
+def test_permission_error_fails_the_check(monkeypatch):
     def refused(path):
         raise PermissionError(13, "Permission denied", "/disk")
 
     monkeypatch.setattr(installation.shutil, "disk_usage", refused)
     cause = "PermissionError: [Errno 13] Permission denied: '/disk'"
-    assert found("disk") == ("failed", f"{cause}: mend or delete what it names")
+    assert outcome("disk") == ("failed", f"{cause}: fix or delete this path")
 
 
 def requirements(monkeypatch, *lines):
     monkeypatch.setattr(installation, "requires", lambda name: list(lines))
 
 
-def test_a_package_that_is_too_old_fails(monkeypatch, capsys):
+def test_old_package_fails(monkeypatch, capsys):
     requirements(monkeypatch, "numpy>=99")
-    status, message = found("numpy")
+    status, message = outcome("numpy")
     assert (status, message) == ("failed", f"{np.__version__}, supported is >=99: `pip install 'numpy>=99'`")
     assert run(["doctor"]) == 1
     assert capsys.readouterr().err == "hbt-bench: numpy: fix the checks marked ✗ and run `hbt-bench doctor` again\n"
 
 
-def test_packages_that_are_missing(monkeypatch):
+def test_missing_required_and_optional_packages(monkeypatch):
     requirements(
         monkeypatch,
         "not-there>=1",
@@ -169,73 +169,79 @@ def test_packages_that_are_missing(monkeypatch):
     assert not {"nor-this", "nor-that"} & set(checks)
 
 
-def test_another_python(monkeypatch):
+def test_unsupported_python_fails(monkeypatch):
     monkeypatch.setattr(installation.platform, "python_version", lambda: "3.9.1")
-    assert found("python") == ("failed", "3.9.1, supported is >=3.11: make an environment of such a Python")
+    assert outcome("python") == ("failed", "3.9.1, supported is >=3.11: create an environment with a supported Python")
 
 
-def test_a_torch_that_does_not_load(monkeypatch):
+def test_torch_that_cannot_be_imported(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    status, message = found("device")
+    status, message = outcome("device")
     assert status == "failed"
     assert message.startswith("torch cannot be loaded (ModuleNotFoundError: ")
 
 
-def test_graphics_cards_are_named(monkeypatch):
+def test_gpus_are_named(monkeypatch):
     import torch
 
     card = namedtuple("Card", "name total_memory")("H1", 8 << 30)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: card)
-    assert found("device") == ("passed", "H1 8 GiB, H1 8 GiB")
+    assert outcome("device") == ("passed", "H1 8 GiB, H1 8 GiB")
 
 
-def test_a_cache_that_is_a_file(monkeypatch, tmp_path):
+def test_cache_that_is_a_file(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("HBT_BENCH_CACHE", str(tmp_path / "file"))
-    status, message = found("cache")
+    status, message = outcome("cache")
     assert status == "failed"
     assert message.endswith("set HBT_BENCH_CACHE to another folder")
 
 
-def test_what_killed_runs_left():
+def test_leftovers_of_killed_runs_warn():
     cache_dir().mkdir(exist_ok=True)
     (cache_dir() / ".x.json.0011aabb.tmp").write_bytes(bytes(1000))
-    status, message = found("cache")
+    status, message = outcome("cache")
     assert status == "warning"
-    assert "1 files, 0.00 GB; 1 are left over from killed runs: delete " in message
+    assert "1 files, 0.00 GB; 1 of killed runs: delete " in message
 
 
-def test_damaged_vectors():
+def test_damaged_vectors_warn():
     store = EmbeddingStore(cache_dir() / "embeddings", "m")
     store.put(["a"], "query", "en", np.ones((1, 4), np.float32))
     store.put(["b"], "query", "en", np.ones((1, 4), np.float32))
-    assert found("vectors") == ("passed", "2 of 2 stored files looked at, all whole")
+    assert outcome("vectors") == ("passed", "2 of 2 stored files hashed, all intact")
     path = store._path(["a"], "query", "en")
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    assert found("vectors") == ("warning", f"1 of 2 files are damaged, as {path}: delete them")
+    assert outcome("vectors") == ("warning", f"1 of 2 files are damaged, for example {path}: delete them")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
-def test_what_is_no_file_among_the_vectors():
-    """Who opens a pipe waits for ever."""
+def test_links_and_pipes_among_vectors_warn():
+    """Opening a pipe would block for ever."""
     EmbeddingStore(cache_dir() / "embeddings", "m").put(["a"], "query", "en", np.ones((1, 4), np.float32))
     folder = cache_dir() / "embeddings" / "x"
     folder.mkdir()
     (folder / "link.safetensors").symlink_to(folder / "nowhere")
-    status, message = found("vectors")
-    assert (status, message) == ("warning", f"1 of 2 files are damaged, as {folder / 'link.safetensors'}: delete them")
+    status, message = outcome("vectors")
+    assert (status, message) == (
+        "warning",
+        f"1 of 2 files are damaged, for example {folder}/link.safetensors: delete them",
+    )
     os.mkfifo(folder / "pipe.safetensors")
     os.utime(folder / "pipe.safetensors", (0, 0))
-    status, message = found("vectors")
-    assert (status, message) == ("warning", f"2 of 3 files are damaged, as {folder / 'link.safetensors'}: delete them")
-    assert found("cache")[0] == "passed"
+    status, message = outcome("vectors")
+    assert (status, message) == (
+        "warning",
+        f"2 of 3 files are damaged, for example {folder}/link.safetensors: delete them",
+    )
+    assert outcome("cache")[0] == "passed"
 
 
-def test_vectors_that_another_run_removes_meanwhile(monkeypatch):
+def test_vectors_deleted_meanwhile_are_skipped(monkeypatch):
     store = EmbeddingStore(cache_dir() / "embeddings", "m")
     for text in "ab":
         store.put([text], "query", "en", np.ones((1, 4), np.float32))
@@ -248,7 +254,7 @@ def test_vectors_that_another_run_removes_meanwhile(monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "lstat", lstat)
-        assert found("vectors") == ("passed", "1 of 1 stored files looked at, all whole")
+        assert outcome("vectors") == ("passed", "1 of 1 stored files hashed, all intact")
     is_whole = ranking_store.is_whole
 
     def removed(path):
@@ -256,62 +262,62 @@ def test_vectors_that_another_run_removes_meanwhile(monkeypatch):
         return is_whole(path)
 
     monkeypatch.setattr(ranking_store, "is_whole", removed)
-    assert found("vectors") == ("passed", "1 of 1 stored files looked at, all whole")
+    assert outcome("vectors") == ("passed", "1 of 1 stored files hashed, all intact")
 
 
-def test_data_that_are_there_missing_or_damaged(data_dir, tmp_path):
-    assert found("xquad-r", data_dir=data_dir) == ("passed", f"11 files in {data_dir}, SHA-256 as pinned")
+def test_data_present_missing_or_damaged(data_dir, tmp_path):
+    assert outcome("xquad-r", data_dir=data_dir) == ("passed", f"11 files in {data_dir}, SHA-256 as pinned")
     folder = tmp_path / "lareqa" / "xquad-r"
     folder.mkdir(parents=True)
-    assert found("xquad-r", data_dir=tmp_path) == ("skipped", f"no data in {tmp_path}: fetch them by hand")
+    assert outcome("xquad-r", data_dir=tmp_path) == ("skipped", f"no data in {tmp_path}: download them")
     shutil.copy(data_dir / "lareqa/xquad-r/ar.json", folder)
-    assert found("xquad-r", data_dir=tmp_path) == ("warning", f"1 of 11 files in {tmp_path}: fetch them by hand")
+    assert outcome("xquad-r", data_dir=tmp_path) == ("warning", f"1 of 11 files in {tmp_path}: download them")
     (folder / "ar.json").write_bytes(b"x" * (folder / "ar.json").stat().st_size)
-    status, message = found("xquad-r", data_dir=tmp_path)
+    status, message = outcome("xquad-r", data_dir=tmp_path)
     assert status == "failed"
     assert message.startswith("checksum mismatch: ")
-    assert message.endswith(": delete it and fetch them by hand")
+    assert message.endswith(": delete it and download them")
 
 
-def test_data_in_the_cache_are_fetched_by_a_command():
-    status, message = found("xquad-r")
+def test_missing_data_name_the_fetch_command():
+    status, message = outcome("xquad-r")
     assert status == "skipped"
     assert message.endswith("data: `hbt-bench data fetch xquad-r`")
 
 
-def test_a_data_folder_that_is_none(monkeypatch, tmp_path):
+def test_data_folder_that_does_not_exist(monkeypatch, tmp_path):
     monkeypatch.setenv("HBT_BENCH_DATA", str(tmp_path / "no"))
-    status, message = found("data")
+    status, message = outcome("data")
     assert status == "failed"
-    assert message == f"{tmp_path / 'no'} is not a folder: set HBT_BENCH_DATA (--data-dir) to the folder of the data"
+    assert message == f"{tmp_path / 'no'} is not a folder: set --data-dir or HBT_BENCH_DATA to your data folder"
 
 
-def test_a_full_disk_is_told(monkeypatch):
+def test_full_disk_warns(monkeypatch):
     usage = namedtuple("Usage", "total used free")
     monkeypatch.setattr(installation.shutil, "disk_usage", lambda path: usage(10, 10, 5 * 10**8))
-    status, message = found("disk")
+    status, message = outcome("disk")
     assert status == "warning"
     assert message.startswith("0.5 GB free for the cache, 0.5 GB free for this folder: free some space")
 
 
 @pytest.mark.parametrize(("value", "start"), [("1", "HF_HUB_OFFLINE is set"), ("", "not tried")])
-def test_the_network_is_not_used(monkeypatch, value, start):
+def test_network_is_not_tried(monkeypatch, value, start):
     monkeypatch.setenv("HF_HUB_OFFLINE", value)
-    status, message = found("network")
+    status, message = outcome("network")
     assert status == "passed"
     assert message.startswith(start)
 
 
-def test_a_cache_folder_that_is_not_there_yet(monkeypatch, tmp_path):
+def test_cache_folder_is_created(monkeypatch, tmp_path):
     monkeypatch.setenv("HBT_BENCH_CACHE", str(tmp_path / "a" / "b"))
     assert installation._existing(tmp_path / "a" / "b") == tmp_path
-    assert found("disk")[0] in ("passed", "warning")
+    assert outcome("disk")[0] in ("passed", "warning")
     assert Path(tmp_path / "a").exists()  # the check of the cache made it
 
 
-def test_apples_gpu_is_named(monkeypatch):
+def test_apple_gpu_is_named(monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert found("device") == ("passed", "Apple's GPU (mps)")
+    assert outcome("device") == ("passed", "Apple's GPU (mps)")

@@ -1,1 +1,1 @@
-"""Checks of an installation and of task files."""
+"""Check an installation and task files."""

@@ -1,4 +1,4 @@
-"""One check of an installation or of a task file, with its result."""
+"""The result of a check, for example ``✓ python 3.11.7``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MARKS: dict[Status, str] = {"passed": "✓", "warning": "?", "failed": "✗", "
 
 @dataclass(frozen=True)
 class Check:
-    """What was checked, with the result."""
+    """A check by its name, with its status and a message."""
 
     name: str
     status: Status
@@ -19,5 +19,5 @@ class Check:
 
     @property
     def mark(self) -> str:
-        """One character for the status."""
+        """Return a character for the status: ``✓``, ``?``, ``✗`` or ``-``."""
         return _MARKS[self.status]

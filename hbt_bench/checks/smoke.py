@@ -1,4 +1,4 @@
-"""A run through MTEB with a tiny encoder, to see that a task works before a model is spent on it."""
+"""Run a task through MTEB with a tiny encoder, before a user spends time on a real model."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from hbt_bench.data.collection import Collection
 from hbt_bench.errors import DataError
 from hbt_bench.tasks.task import TaskSpec
 
-#: Dimensions of the vectors, and how many queries and documents of a language take part.
+#: Dimensions of the vectors; number of queries and documents per language.
 _DIMENSIONS, _QUERIES, _DOCUMENTS = 64, 20, 200
 
 
 class TinyEncoder:
-    """Hashed character triples: no model, but texts that share words are near each other."""
+    """Encode texts as hashed character triples, so that texts with common words are similar."""
 
     def __init__(self) -> None:
         from mteb.models import ModelMeta
@@ -26,17 +26,17 @@ class TinyEncoder:
         self.mteb_model_meta = ModelMeta.create_empty({"name": "hbt-bench/tiny", "revision": "1"})
 
     def encode(self, inputs: Any, **kwargs: Any) -> NDArray[np.float32]:
-        """One vector a text."""
+        """Return a vector for each text, (texts, 64)."""
         return np.stack([_vector(text) for batch in inputs for text in batch["text"]])
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Cosine."""
+        """Return the cosine of each vector of the first argument with each of the second."""
         from mteb.similarity_functions import cos_sim
 
         return cos_sim(embeddings1, embeddings2)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Cosine of each pair, which MTEB's protocol asks for."""
+        """Return the cosine of each pair, which MTEB's protocol requires."""
         from mteb.similarity_functions import pairwise_cos_sim
 
         return pairwise_cos_sim(embeddings1, embeddings2)
@@ -51,21 +51,21 @@ def _vector(text: str) -> NDArray[np.float32]:
 
 
 def run(spec: TaskSpec, collection: Collection) -> str:
-    """Evaluate the tiny encoder on some queries and documents of each mode; raises `DataError` when that fails."""
+    """Evaluate the tiny encoder on a sample in each mode and return a summary, or raise `DataError` if MTEB fails."""
     import mteb
 
     from hbt_bench.mteb.tasks import ParallelRetrieval, SharedPass, quiet_libraries
 
     quiet_libraries()
-    part = _sample(collection)
+    sample = _sample(collection)
     scores = []
     for mode in spec.modes:
         try:
-            task = ParallelRetrieval(SharedPass(spec, part), mode)
+            task = ParallelRetrieval(SharedPass(spec, sample), mode)
             if not task.metadata.eval_langs:
                 continue
-            found = mteb.evaluate(TinyEncoder(), task, cache=None, co2_tracker=False, show_progress_bar=False)
-            entries = [entry for entries in found.task_results[0].scores.values() for entry in entries]
+            results = mteb.evaluate(TinyEncoder(), task, cache=None, co2_tracker=False, show_progress_bar=False)
+            entries = [entry for entries in results.task_results[0].scores.values() for entry in entries]
         except Exception as error:  # pydantic, MTEB and datasets raise many kinds
             reason = " ".join(str(error).split())[:200]
             raise DataError(f"the {mode} mode fails in MTEB: {type(error).__name__}: {reason}") from error
@@ -76,13 +76,13 @@ def run(spec: TaskSpec, collection: Collection) -> str:
     if not scores:
         raise DataError("no mode has a query with a relevant document")
     return (
-        f"{spec.main_score} of a tiny encoder, {len(part.queries)} queries and {len(part.documents)} documents: "
+        f"{spec.main_score} of a tiny encoder, {len(sample.queries)} queries and {len(sample.documents)} documents: "
         + ", ".join(scores)
     )
 
 
 def _sample(collection: Collection) -> Collection:
-    """Some queries of each language with their relevant documents, and some other documents."""
+    """Return some queries of each language with their relevant documents, and some other documents."""
     rows = [row for block in collection.query_blocks.values() for row in range(*block.indices(block.start + _QUERIES))]
     relevant = {collection.queries[row].id: collection.relevant(row) for row in rows}
     needed = {document for judged in relevant.values() for document in judged}
@@ -103,7 +103,7 @@ def _sample(collection: Collection) -> Collection:
 
 
 def unknown_to_mteb(codes: Iterable[str]) -> list[str]:
-    """Those of the codes that MTEB refuses in a task's metadata."""
+    """Return the codes that MTEB refuses in a task's metadata, for example ``["xxx-Latn"]``."""
     from mteb.languages import check_language_code
 
     unknown = []

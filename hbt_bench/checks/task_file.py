@@ -1,4 +1,4 @@
-"""Checks of a task file and its data: each is made, and told with its result."""
+"""Check a task file and its data."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ from hbt_bench.tasks.task import TaskSpec
 
 
 class _WarningError(Exception):
-    """Something that leaves the task usable."""
+    """A finding that leaves the task usable."""
 
 
 @dataclass
 class Validation:
-    """The checks of one file, in the order in which they depend on each other."""
+    """The checks of a task file, in an order in which each finds what it needs.
+
+    Example: ``for check in Validation(Path("my-task.yaml")).run(): print(check.mark, check.name, check.message)``
+    """
 
     path: Path
     data_dir: Path | None = None
@@ -33,7 +36,7 @@ class Validation:
     collection: Collection | None = field(default=None, init=False)
 
     def run(self) -> Iterator[Check]:
-        """Yield each check when it is done; those that need what failed before are skipped."""
+        """Yield each check when it is done. If a check fails, the checks that depend on it are skipped."""
         for name, check, needs in (
             ("schema", self._schema, None),
             ("name", self._name, "spec"),
@@ -50,7 +53,7 @@ class Validation:
 
     def _checked(self, name: str, check: Callable[[], str], needs: str | None) -> Check:
         if needs and getattr(self, needs) is None:
-            return Check(name, "skipped", "needs what failed above")
+            return Check(name, "skipped", "depends on a failed check")
         try:
             return Check(name, "passed", check())
         except _WarningError as warning:
@@ -65,7 +68,7 @@ class Validation:
 
     def _schema(self) -> str:
         if not self.path.is_file():
-            raise UsageError(f"there is no file {self.path}")
+            raise UsageError(f"{self.path} is not a file: name a task file")
         folder = Folder.read(self.path, self.registry.shipped)
         for problem in folder.problems.values():
             raise problem
@@ -76,19 +79,19 @@ class Validation:
         assert self.spec is not None
         other = self.registry.specs.get(self.spec.name)
         if other is not None and other.source != self.spec.source:
-            raise DataError(f"the name '{self.spec.name}' is that of another task: rename the file and its `name`")
+            raise DataError(f"another task has the name '{self.spec.name}': rename the file and its `name`")
         self._name_in_mteb()
         return f"{self.spec.name}, in MTEB {self.spec.mteb_task_name(self.spec.modes[-1])}"
 
     def _name_in_mteb(self) -> None:
-        """No other task may have the MTEB name: not MTEB's own, no known one, none in the file's folder."""
+        """Raise `DataError` if MTEB, the registry or the file's folder has another task with the same MTEB name."""
         assert self.spec is not None
-        known = {name.casefold() for name in mteb_task_names()}
+        mteb_names = {name.casefold() for name in mteb_task_names()}
         for mode in self.spec.modes:
-            if (name := self.spec.mteb_task_name(mode)).casefold() in known:
+            if (name := self.spec.mteb_task_name(mode)).casefold() in mteb_names:
                 raise DataError(f"MTEB has a task {name}: choose another `mteb_name`")
-        beside = Folder.read(self.path.parent, self.registry.shipped).specs
-        others = {**beside, **self.registry.specs}
+        neighbours = Folder.read(self.path.parent, self.registry.shipped).specs
+        others = {**neighbours, **self.registry.specs}
         twin = twin_of(self.spec, (other for name, other in others.items() if name != self.spec.name))
         if twin is not None:
             raise DataError(taken(self.spec, f"the task '{twin.name}'"))
@@ -102,7 +105,7 @@ class Validation:
             if not (value or "").strip()
         ]
         if missing:
-            raise _WarningError(f"missing in metadata: {', '.join(missing)}; nobody can tell what may be done with it")
+            raise _WarningError(f"missing in metadata: {', '.join(missing)}; users need these to know their rights")
         return f"{about.license}"
 
     def _languages(self) -> str:
@@ -120,7 +123,7 @@ class Validation:
         self.collection = spec.load(data_dir=self.data_dir)
         missing = set(spec.source.languages) - set(self.collection.languages)
         if missing:
-            raise DataError(f"there are no texts in {' '.join(sorted(missing))}: take them out of `languages`")
+            raise DataError(f"no texts in {' '.join(sorted(missing))}: remove these codes from `languages`")
         return (
             f"{len(self.collection.queries):,} queries, each with a relevant document; "
             f"{len(self.collection.documents):,} documents, none empty"
@@ -131,34 +134,34 @@ class Validation:
         source = spec.source
         if isinstance(source, FileSource):
             if not source.pins:
-                raise _WarningError("no file is pinned: changed data would go unnoticed; add `pins` with their sha256")
+                raise _WarningError("no file is pinned, so changes would go unnoticed: add `pins` with their sha256")
             if missing := source.unpinned():
                 count = "1 file is" if len(missing) == 1 else f"{len(missing)} files are"
-                raise _WarningError(f"{count} not pinned, as {missing[0]}: changes would go unnoticed")
+                raise _WarningError(f"{count} not pinned, for example {missing[0]}: a change would go unnoticed")
             files = "1 pinned file is" if len(source.pins) == 1 else f"{len(source.pins)} pinned files are"
             return f"{files} unchanged; data {collection.fingerprint}"
         if isinstance(source, MtebSource) and source.revision is None:
-            raise _WarningError("no `revision`: the data are those of the installed mteb")
+            raise _WarningError("no `revision`: the data depend on the installed mteb")
         return f"pinned; data {collection.fingerprint}"
 
     def _counts(self) -> str:
         spec, collection = self._need()
         if spec.expect is None:
-            raise _WarningError("no `expect`: changed data would go unnoticed")
+            raise _WarningError("no `expect`: a change of the data would go unnoticed")
         if spec.expect.version != spec.source.version:
             raise _WarningError(f"`expect` is for version {spec.expect.version}, the data are {spec.source.version}")
         spec.expect.check(collection)
-        return "as in `expect`"
+        return "equal to `expect`"
 
     def _parallel(self) -> str:
         spec, collection = self._need()
         by_question = Counter(query.question for query in collection.queries)
         several = sum(count > 1 for count in by_question.values())
         if "cross" not in spec.modes:
-            return "none declared: no measure compares translations"
+            return "not declared, so no measure compares translations"
         if len(collection.languages) > 1 and not several and spec.source.text != "sentence":
             raise DataError(
-                "no question is there in two languages, though the source is parallel: give translations the same id"
+                "no question occurs in two languages, though the source is parallel: give translations the same id"
             )
         uneven = self._uneven()
         if uneven:
@@ -166,7 +169,7 @@ class Validation:
         return f"{several:,} of {len(by_question):,} questions in several languages"
 
     def _uneven(self) -> str:
-        """What speaks against two texts with one id being translations: their lengths have nothing in common."""
+        """Return a warning if documents with the same id have unrelated lengths, or an empty text."""
         import numpy as np
 
         _, collection = self._need()
@@ -177,24 +180,24 @@ class Validation:
         for code in others:
             shared = sorted(lengths.get(first, {}).keys() & lengths.get(code, {}).keys())
             if len(shared) >= 50:
-                pair = np.log([[lengths[one][key] for key in shared] for one in (first, code)])
+                pair = np.log([[lengths[language][key] for key in shared] for language in (first, code)])
                 if pair.std(axis=1).min() > 0.1 and np.corrcoef(pair)[0, 1] < 0.2:
-                    return f"documents with the same id in {first} and {code} are of unrelated length: translations?"
+                    return f"documents with the same id in {first} and {code} have unrelated lengths"
         return ""
 
     def _repeated(self) -> str:
         spec, collection = self._need()
-        found = []
+        findings = []
         for kind, texts in (("queries", collection.queries), ("documents", collection.documents)):
             counts = Counter((text.language, text.text) for text in texts)
             repeated = sum(count - 1 for count in counts.values())
             if repeated:
                 (language, text), _ = counts.most_common(1)[0]
-                found.append(f"{repeated:,} {kind} repeat another's text, as '{text[:40]}' in {language}")
-        if found:
+                findings.append(f"{repeated:,} {kind} repeat another's text, for example '{text[:40]}' in {language}")
+        if findings:
             columns = getattr(spec.source, "columns", None)
-            way = "; `merge: true` in columns takes equal ones for one" if columns and not columns.merge else ""
-            raise _WarningError("; ".join(found) + way)
+            fix = "; set `merge: true` in columns to merge equal texts" if columns and not columns.merge else ""
+            raise _WarningError("; ".join(findings) + fix)
         return "none"
 
     def _run(self) -> str:
