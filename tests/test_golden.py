@@ -142,7 +142,10 @@ def test_minilm_numbers_equal_published_numbers(results):
     published = {result.task: result for result in read_all(PUBLISHED / "local__all-MiniLM-L6-v2")}
     for result in results[:2]:
         mode = result.mode
-        lines = differences(numbers(published[f"cldr-facts-{mode}"]), numbers(result), result.subsets)
+        stored = numbers(published[f"cldr-facts-{mode}"])
+        assert {"AP", "R@1", "R@10", "AP, low"} <= stored.keys()
+        current = {measure: values for measure, values in numbers(result).items() if measure in stored}
+        lines = differences(stored, current, result.subsets)  # large published files have no scores of MTEB
         assert not lines, f"results/ has other numbers of cldr-facts-{mode}:\n" + "\n".join(lines[:30])
     assert [result.mode for result in results] == ["mono", "cross", "multi"]
 
