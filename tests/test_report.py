@@ -12,8 +12,7 @@ import pytest
 
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import UsageError
-from hbt_bench.reports import html
-from hbt_bench.reports.page import ReportRequest
+from hbt_bench.reports.page import ReportRequest, results_page
 from hbt_bench.reports.row_builder import Choice
 from hbt_bench.reports.rows import LeaderboardRow
 from hbt_bench.reports.sweep import sweep
@@ -61,7 +60,7 @@ def report(content, tmp_path_factory):
     evil = next(row for row in rows if row["label"].startswith(EVIL))
     evil["details"]["worst"][0]["text"] = QUESTION
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(html.results_page(changed, f"Report of {EVIL}"), encoding="utf-8")
+    path.write_text(results_page(changed, f"Report of {EVIL}"), encoding="utf-8")
     return path
 
 

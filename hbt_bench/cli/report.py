@@ -62,8 +62,8 @@ def command(
     from hbt_bench.cli.progress import progress_bars
     from hbt_bench.files import check_writable, write_text
     from hbt_bench.measures.registry import MEASURES
-    from hbt_bench.reports import chart_files, html
-    from hbt_bench.reports.page import ReportRequest
+    from hbt_bench.reports import chart_files
+    from hbt_bench.reports.page import ReportRequest, results_page
     from hbt_bench.reports.row_builder import Choice
 
     chart_files.require("the report")
@@ -71,7 +71,7 @@ def command(
     with progress_bars():
         request = ReportRequest(Choice(tasks, models), reported, baseline, data_dir, registry)
         content = request.content(readable(folder, MEASURES.in_summary()))
-    text = html.results_page(content, title)
+    text = results_page(content, title)
     write_text(output, text)
     click.echo(f"{output}")
     size = len(text.encode())

@@ -15,8 +15,8 @@ from hbt_bench.files import check_writable, replacing, write_bytes, write_text
 from hbt_bench.reports.leaderboard import Leaderboard
 from hbt_bench.reports.table import render
 from hbt_bench.results.frame import long_form
-from hbt_bench.results.summary import open_regular
 from hbt_bench.results.store import Result, read_all
+from hbt_bench.results.summary import open_regular
 from hbt_bench.tasks.registry import mteb_task_names
 
 #: What is left of our own keys in MTEB's repository: enough for hbt-bench to read the file again.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -17,8 +16,6 @@ from hbt_bench.text import visible
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-_TEMPLATES = files("hbt_bench.reports").joinpath("templates")
-
 
 def render(template: str, **values: Any) -> str:
     """Fill in a template. Values are escaped, and control characters become question marks.
@@ -26,48 +23,6 @@ def render(template: str, **values: Any) -> str:
     A `Markup` is HTML already and stays as is. For example, `render("tables.html", tables=[...], notes=["± is ..."])`.
     """
     return _environment().get_template(template).render(values)
-
-
-def results_page(content: Mapping[str, Any], title: str) -> str:
-    """Return the page that shows `content`, which comes from `ReportRequest.content`.
-
-    The leaderboards are HTML, so they are readable without scripts. The page's Content-Security-Policy forbids it to
-    load anything, and allows its own two scripts only, which the policy names by their hashes.
-    """
-    from hbt_bench.reports.charts import PAGE_CHARTS, REPORTED
-
-    data = {
-        "boards": [_script_values(board) for board in content["boards"]],
-        "names": content["names"],
-        "charts": {name: chart.as_values() for name, chart in PAGE_CHARTS.items()},
-        "reported_shape": REPORTED,
-    }
-    scripts = [_script(_vega()), _script(_TEMPLATES.joinpath("report.js").read_text(encoding="utf-8"))]
-    return render("report.html", title=title, scripts=scripts, data=_json(data), charts=PAGE_CHARTS, **content)
-
-
-def _script_values(board: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts of a collection that the page's script needs, with the values of its charts."""
-    from hbt_bench.reports.charts import PAGE_CHARTS
-
-    return {
-        **_subset(board, ("collection", "columns", "sorted_by", "texts")),
-        "rows": [
-            {**_subset(row, ("label", "measured", "incomplete", "cells", "signatures")), "details": _details(row)}
-            for row in board["rows"]
-        ],
-        "charts": {name: list(chart.values(board)) for name, chart in PAGE_CHARTS.items()},
-    }
-
-
-def _details(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the details of a model for the heat map and the questions; charts have their own values."""
-    details = row["details"]
-    return _subset(details, ("languages", "ap", "ranks", "shares", "pool", "worst")) if details else None
-
-
-def _subset(values: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
-    return {key: values[key] for key in keys}
 
 
 @cache
@@ -97,7 +52,7 @@ def _code_spans(text: str) -> Markup:
 
 
 @cache
-def _vega() -> str:
+def chart_library() -> str:
     """Return the chart library as a script. Bundling takes seconds, so it happens once per process."""
     import vl_convert
 
@@ -105,12 +60,12 @@ def _vega() -> str:
     return bundle
 
 
-def _json(content: Mapping[str, Any]) -> Markup:
+def inline_json(content: Mapping[str, Any]) -> Markup:
     """Return JSON without a character that an HTML parser could act on."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return Markup(visible(text).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def _script(source: str) -> Markup:
+def inline_script(source: str) -> Markup:
     """Return a script without the character sequences that would end its element."""
     return Markup(source.replace("</script", "<\\/script").replace("<!--", "<\\!--"))

@@ -1,10 +1,11 @@
-"""The content of the results page: everything that it shows of a folder of results, as JSON values."""
+"""The results page: everything that it shows of a folder of results as JSON values, and the page as HTML."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hbt_bench.errors import DataError, HbtBenchError, OutputError, UsageError, 
 from hbt_bench.identity.task_name import Mode, TaskName
 from hbt_bench.languages import LANGUAGES
 from hbt_bench.log import counter, progress
+from hbt_bench.reports import html
 from hbt_bench.reports.columns import Column, key_title
 from hbt_bench.reports.compare import compare
 from hbt_bench.reports.leaderboard import Board, Leaderboard
@@ -30,6 +32,7 @@ log = logging.getLogger(__name__)
 DETAILED = 60
 #: Models per collection in the comparison, best first.
 COMPARED = 10
+_SCRIPT = files("hbt_bench.reports").joinpath("templates", "report.js")
 
 
 @dataclass(frozen=True)
@@ -228,3 +231,50 @@ def _signature_mode(row: LeaderboardRow, column: Column) -> str | None:
     else:
         mode = next(iter(row.signatures), None) if column.name in ("parameters", "speed") else None
     return mode if mode in row.signatures else None
+
+
+def results_page(content: Mapping[str, Any], title: str) -> str:
+    """Return the page that shows `content`, which comes from `ReportRequest.content`.
+
+    The leaderboards are HTML, so they are readable without scripts. The page's Content-Security-Policy forbids it to
+    load anything, and allows its own two scripts only, which the policy names by their hashes.
+    """
+    from hbt_bench.reports.charts import PAGE_CHARTS, REPORTED
+
+    data = {
+        "boards": [_script_values(board) for board in content["boards"]],
+        "names": content["names"],
+        "charts": {name: chart.as_values() for name, chart in PAGE_CHARTS.items()},
+        "reported_shape": REPORTED,
+    }
+    scripts = [html.inline_script(html.chart_library()), html.inline_script(_SCRIPT.read_text(encoding="utf-8"))]
+    return html.render(
+        "report.html", title=title, scripts=scripts, data=html.inline_json(data), charts=PAGE_CHARTS, **content
+    )
+
+
+def _script_values(board: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of a collection that the page's script needs, with the values of its charts."""
+    from hbt_bench.reports.charts import PAGE_CHARTS
+
+    return {
+        **_subset(board, ("collection", "columns", "sorted_by", "texts")),
+        "rows": [
+            {
+                **_subset(row, ("label", "measured", "incomplete", "cells", "signatures")),
+                "details": _script_details(row),
+            }
+            for row in board["rows"]
+        ],
+        "charts": {name: list(chart.values(board)) for name, chart in PAGE_CHARTS.items()},
+    }
+
+
+def _script_details(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the details of a model for the heat map and the questions; charts have their own values."""
+    details = row["details"]
+    return _subset(details, ("languages", "ap", "ranks", "shares", "pool", "worst")) if details else None
+
+
+def _subset(values: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    return {key: values[key] for key in keys}
