@@ -1,4 +1,4 @@
-"""The command line: start-up, listings, one sentence and an exit code for every mistake, interrupts and pipes."""
+"""Check the command line: start-up, listings, one line and an exit code for each mistake, interrupts, pipes."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ import subprocess
 import sys
 from importlib.metadata import version
 
+import click
 import pytest
 
-import hbt_bench.cli.tasks  # noqa: F401 -- imported for the first time in a test, it would keep what stands in there
-from hbt_bench.cli.main import run
+import hbt_bench.cli.tasks  # noqa: F401 -- a first import inside a test would keep the test's replacements
+from hbt_bench.cli.main import cli, run
 from hbt_bench.ranking import bm25
 from hbt_bench.tasks.registry import TaskRegistry
 from tests.factories import COMMANDS_SCRIPT, child_environment
 
-#: Libraries that take seconds to import; no answer to a mistake may wait for one.
+#: Libraries that take seconds to import; no message about a mistake may wait for them.
 SLOW = ("torch", "mteb", "sentence_transformers", "transformers", "datasets", "scipy")
 
 
 @pytest.fixture
 def hbt(capsys):
-    """Run a command line; returns its exit code, stdout and stderr."""
+    """A function that runs a command line and returns exit code, stdout and stderr."""
 
     def hbt(*arguments):
         code = run([str(argument) for argument in arguments])
@@ -35,8 +36,8 @@ def hbt(capsys):
 
 def fails(outcome, code):
     """Check that a command failed with `code` and one line, and return its message."""
-    found, out, err = outcome
-    assert (found, out) == (code, ""), err
+    actual, out, err = outcome
+    assert (actual, out) == (code, ""), err
     assert err.startswith("hbt-bench: ")
     assert err.endswith("\n")
     assert err.count("\n") == 1
@@ -47,7 +48,7 @@ def fails(outcome, code):
 # Start-up
 
 
-def test_nothing_slow_is_imported_before_a_model_loads(tmp_path):
+def test_slow_libraries_load_with_the_model_only(tmp_path):
     (tmp_path / "ckpt").mkdir()
     model = ["run", "--model", "bm25"]
     commands = {
@@ -80,8 +81,8 @@ def test_nothing_slow_is_imported_before_a_model_loads(tmp_path):
         capture_output=True,
         check=True,
     )
-    for (command, code), (found, out, err, loaded) in zip(commands.items(), json.loads(done.stdout), strict=True):
-        assert found == code, (command, err)
+    for (command, code), (actual, out, err, loaded) in zip(commands.items(), json.loads(done.stdout), strict=True):
+        assert actual == code, (command, err)
         assert loaded == [], command
         assert bool(out) == (code == 0), command
         assert err.count("\n") == (code != 0), (command, err)
@@ -92,30 +93,41 @@ def test_help_lists_every_command_and_exit_code(hbt):
     assert (code, err) == (0, "")
     for name in ("run", "tasks", "data", "leaderboard", "quickstart"):
         assert f"\n  {name} " in out
-    said = " ".join(out.split())
-    assert "0 done, 1 a defect of the program or of the installation, 2 wrong usage" in said
-    assert "6 another process was lost, 130 interrupted" in said
+    text = " ".join(out.split())
+    assert "0 done, 1 a defect of the program or of the installation, 2 wrong usage" in text
+    assert "6 another process was lost, 130 interrupted" in text
     assert hbt("-h") == (0, out, "")
 
 
-@pytest.mark.parametrize("name", ["run", "tasks", "data", "leaderboard", "quickstart"])
-def test_every_command_has_help(hbt, name):
-    code, out, err = hbt(name, "--help")
+def commands(group=cli, prefix=()):
+    """Return the words of every command, with those of command groups."""
+    context = click.Context(group)
+    words = []
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        words += [(*prefix, name), *(commands(command, (*prefix, name)) if isinstance(command, click.Group) else ())]
+    return words
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_command_has_help_with_example(hbt, words):
+    code, out, err = hbt(*words, "--help")
     assert (code, err) == (0, "")
-    assert out.startswith(f"Usage: hbt-bench {name} ")
+    assert out.startswith(f"Usage: hbt-bench {' '.join(words)} ")
+    assert f"\n  hbt-bench {words[0]} " in out
 
 
 @pytest.mark.parametrize(("arguments", "command"), [([], "run"), (["data"], "verify"), (["study"], "list")])
-def test_no_command_is_answered_by_the_help_in_lines(hbt, arguments, command):
-    """With click 8.2 and later it is an error whose message is the help."""
+def test_missing_command_shows_help(hbt, arguments, command):
+    """Since click 8.2 this is an error with the help as its message."""
     code, out, err = hbt(*arguments)
-    said = (out + err).splitlines()
+    lines = (out + err).splitlines()
     assert code in (0, 2)
-    assert said[0].startswith(" ".join(["Usage: hbt-bench", *arguments]))
-    assert any(line.startswith(f"  {command} ") for line in said)
+    assert lines[0].startswith(" ".join(["Usage: hbt-bench", *arguments]))
+    assert any(line.startswith(f"  {command} ") for line in lines)
 
 
-def test_examples_stand_on_lines_of_their_own(hbt):
+def test_help_has_each_example_on_a_line(hbt):
     _, out, _ = hbt("run", "--help")
     assert "\n  hbt-bench run --model ckpt/ --tasks xquad-r-multi\n" in out
 
@@ -124,7 +136,7 @@ def test_version(hbt):
     assert hbt("--version") == (0, f"hbt-bench, version {version('hbt-bench')}\n", "")
 
 
-def test_the_module_runs_as_the_command_does():
+def test_module_runs_like_command():
     done = subprocess.run(
         [sys.executable, "-m", "hbt_bench", "tsks"],
         env=child_environment(),
@@ -151,7 +163,7 @@ ROWS = [
 ]
 
 
-def test_tasks_as_a_table(hbt):
+def test_tasks_as_table(hbt):
     code, out, err = hbt("tasks")
     assert (code, err) == (0, "")
     shown = [line.split() for line in out.splitlines()]
@@ -189,13 +201,13 @@ def test_tasks_as_json(hbt):
     code, out, err = hbt("tasks", "--format", "json")
     assert (code, err) == (0, "")
     counted = [row for row in json.loads(out) if row["collection"] in {row[0] for row in ROWS}]
-    found = [[str(row[key]) for key in ("collection", "languages")] for row in counted]
-    assert found == [[row[0], row[2]] for row in ROWS]
+    shown = [[str(row[key]) for key in ("collection", "languages")] for row in counted]
+    assert shown == [[row[0], row[2]] for row in ROWS]
     counts = [[str(row[key]) for key in ("queries", "documents")] for row in counted]
     assert counts == [list(row[3:]) for row in ROWS]
 
 
-def test_a_task_is_shown(hbt):
+def test_show_task(hbt):
     code, out, err = hbt("tasks", "show", "mlqa-r")
     assert (code, err) == (0, "")
     lines = [line.split() for line in out.splitlines()]
@@ -214,7 +226,7 @@ def test_a_task_is_shown(hbt):
     assert "doi = {10.18653/v1/2020.emnlp-main.477}" in out
 
 
-def test_one_mode_is_shown(hbt):
+def test_show_single_mode(hbt):
     _, out, _ = hbt("tasks", "show", "cldr-facts-cross")
     assert "CldrFactsCrossLingualRetrieval" in out
     assert "CldrFactsMonolingualRetrieval" not in out
@@ -264,7 +276,7 @@ def test_one_mode_is_shown(hbt):
         ("run --model weights.safetensors --tasks xquad-r", ["no model 'weights.safetensors'"]),
     ],
 )
-def test_wrong_usage_is_one_line_with_a_way_out(hbt, tmp_path, monkeypatch, arguments, parts):
+def test_wrong_usage_is_one_line_with_fix(hbt, tmp_path, monkeypatch, arguments, parts):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ckpt").mkdir()
     (tmp_path / "runs" / "ckpt-10").mkdir(parents=True)
@@ -286,7 +298,7 @@ def test_folder_without_model(hbt, tmp_path):
     )
 
 
-def test_a_damaged_model(hbt, tmp_path):
+def test_damaged_model(hbt, tmp_path):
     (tmp_path / "config.json").write_text('{"architectures": ["XLM')
     message = fails(hbt("run", "--model", tmp_path, "--tasks", "cldr-facts", "--output", tmp_path / "out"), 4)
     assert message.startswith(f"{tmp_path / 'config.json'} is damaged (Unterminated string")
@@ -318,7 +330,7 @@ def test_missing_data(hbt, tmp_path, monkeypatch, command, how):
     assert f"save {URL} as {path}" in message
 
 
-def test_data_that_were_never_fetched(hbt, tmp_path, monkeypatch):
+def test_data_not_fetched_yet(hbt, tmp_path, monkeypatch):
     monkeypatch.setenv("HBT_BENCH_CACHE", str(tmp_path))
     path = tmp_path / "data" / "lareqa" / "xquad-r" / "en.json"
     message = fails(hbt("data", "verify", "xquad-r", "--languages", "en"), 3)
@@ -336,7 +348,7 @@ def copied(data_dir, tmp_path):
 
 
 @COMMANDS
-def test_a_changed_byte(hbt, tmp_path, monkeypatch, copied, command):
+def test_changed_byte_fails_checksum(hbt, tmp_path, monkeypatch, copied, command):
     monkeypatch.chdir(tmp_path)
     content = bytearray(copied.read_bytes())
     content[300_000] ^= 1
@@ -348,7 +360,7 @@ def test_a_changed_byte(hbt, tmp_path, monkeypatch, copied, command):
 
 
 @COMMANDS
-def test_a_truncated_file(hbt, tmp_path, monkeypatch, copied, command):
+def test_truncated_file_fails_size_check(hbt, tmp_path, monkeypatch, copied, command):
     monkeypatch.chdir(tmp_path)
     copied.write_bytes(copied.read_bytes()[:500_000])
     message = fails(hbt(*command.split(), "--languages", "en", "--data-dir", tmp_path / "data"), 3)
@@ -356,7 +368,7 @@ def test_a_truncated_file(hbt, tmp_path, monkeypatch, copied, command):
     assert URL in message
 
 
-def test_good_data_are_verified(hbt, data_dir):
+def test_verify_good_data(hbt, data_dir):
     code, out, err = hbt("data", "verify", "xquad-r", "--data-dir", data_dir)
     assert (code, err) == (0, "")
     *files, summary = out.splitlines()
@@ -367,7 +379,7 @@ def test_good_data_are_verified(hbt, data_dir):
     assert summary == "xquad-r: 13,090 queries, 13,014 documents, data be30ad47a30a1149"
 
 
-def test_a_part_is_verified(hbt, copied, tmp_path, monkeypatch):
+def test_verify_single_language(hbt, copied, tmp_path, monkeypatch):
     monkeypatch.setenv("HBT_BENCH_DATA", str(tmp_path / "data"))
     code, out, err = hbt("data", "verify", "xquad-r-mono", "--languages", "en")
     assert (code, err) == (0, "")
@@ -379,7 +391,7 @@ def test_a_part_is_verified(hbt, copied, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("below", ["", "deeper/results"])
-def test_an_output_that_cannot_be_written(hbt, tmp_path, below):
+def test_output_below_file_is_refused(hbt, tmp_path, below):
     (tmp_path / "file").write_text("here")
     output = tmp_path / "file" / below
     message = fails(hbt("run", "--model", "bm25", "--tasks", "cldr-facts", "--output", output), 5)
@@ -389,7 +401,7 @@ def test_an_output_that_cannot_be_written(hbt, tmp_path, below):
     assert (tmp_path / "file").read_text() == "here"
 
 
-def test_a_leaderboard_of_nothing(hbt, tmp_path):
+def test_leaderboard_of_missing_folder(hbt, tmp_path):
     message = fails(hbt("leaderboard", tmp_path / "missing"), 5)
     assert f"there is no folder {tmp_path / 'missing'}" in message
     assert "`hbt-bench run`" in message
@@ -400,7 +412,7 @@ def test_a_leaderboard_of_nothing(hbt, tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
 @pytest.mark.parametrize("arguments", ["--help", "tasks", "tasks --format json", "tasks show xquad-r"])
-def test_a_reader_that_goes_away_is_no_error(arguments):
+def test_closed_pipe_is_not_an_error(arguments):
     read_end, write_end = os.pipe()
     os.close(read_end)
     try:
@@ -434,7 +446,7 @@ LONG = "x" * 5000
         ["show", LONG],
     ],
 )
-def test_a_name_that_is_too_long_for_a_file(hbt, arguments):
+def test_too_long_name_is_wrong_usage(hbt, arguments):
     code, out, err = hbt(*arguments)
     assert (code, out) == (2, "")
     assert err.startswith("hbt-bench: ")
@@ -442,7 +454,7 @@ def test_a_name_that_is_too_long_for_a_file(hbt, arguments):
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EACCES, 5), (errno.ENOSPC, 5), (errno.ENAMETOOLONG, 2)])
-def test_what_the_system_says_of_a_path_is_one_sentence(hbt, monkeypatch, number, code):
+def test_system_error_about_path_is_one_line(hbt, monkeypatch, number, code):
     def refused(self):
         raise OSError(number, os.strerror(number), "a\nb")
 
@@ -454,7 +466,7 @@ def test_what_the_system_says_of_a_path_is_one_sentence(hbt, monkeypatch, number
     )
 
 
-def test_another_error_of_the_system_is_a_defect(monkeypatch):
+def test_other_system_error_is_raised(monkeypatch):
     def broken(self):
         raise OSError(errno.ENOENT, "no such file")
 
@@ -463,7 +475,7 @@ def test_another_error_of_the_system_is_a_defect(monkeypatch):
         run(["tasks", "show", "xquad-r"])
 
 
-def test_another_exit_is_not_taken_for_a_pipe(monkeypatch):
+def test_other_exit_is_raised(monkeypatch):
     def leave(self):
         sys.exit(3)
 
@@ -481,7 +493,7 @@ from hbt_bench.data import cldr
 def read(*arguments):
     print("ready", flush=True)
     for _ in range(600):
-        time.sleep(0.1)  # a signal just before a call that waits is told when that ends
+        time.sleep(0.1)  # Python handles a signal when the current call ends
 
 cldr.read = read
 sys.exit(run(["run", "--model", "bm25", "--tasks", "cldr-facts", "--output", sys.argv[1]]))
@@ -489,7 +501,7 @@ sys.exit(run(["run", "--model", "bm25", "--tasks", "cldr-facts", "--output", sys
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-def test_an_interrupt_is_told_in_one_line(tmp_path):
+def test_interrupt_is_one_line(tmp_path):
     command = [sys.executable, "-c", WAITING, str(tmp_path)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=child_environment(), **pipes) as process:
@@ -500,7 +512,7 @@ def test_an_interrupt_is_told_in_one_line(tmp_path):
     assert err.strip() == "hbt-bench: interrupted; run the same command again to continue"
 
 
-def test_an_interrupt_in_the_middle_of_a_task_passes_through_mteb(hbt, tmp_path, monkeypatch):
+def test_interrupt_in_task_passes_through_mteb(hbt, tmp_path, monkeypatch):
     command = ["run", "--model", "bm25", "--tasks", "cldr-facts-mono", "--languages", "de,en", "--output", tmp_path]
 
     def interrupted(collection, parameters):
@@ -551,7 +563,7 @@ main()
 
 @pytest.mark.parametrize("module", ["hbt_bench.cli.main", "click", "hbt_bench.tasks.registry"])
 @pytest.mark.parametrize("kind", ["module", "class"])
-def test_an_interrupt_while_a_module_is_loaded_is_no_traceback(module, kind):
+def test_interrupt_during_import_prints_no_traceback(module, kind):
     command = [sys.executable, "-c", EARLY, module, kind]
     done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (130, "")
@@ -571,7 +583,7 @@ main()
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize(("handler", "code"), [("usual", -signal.SIGINT), ("ignored", 0)])
-def test_an_interrupt_of_the_interpreters_end_is_no_traceback(handler, code):
+def test_interrupt_at_exit_prints_no_traceback(handler, code):
     """A shell counts the end by a signal as 130; who started it in the background ignores the key, as before."""
     command = [sys.executable, "-c", LATE, "--version", handler]
     done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=False)

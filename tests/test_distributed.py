@@ -1,4 +1,4 @@
-"""Runs of several processes: the numbers of one, results written once, a clear end when one dies, and on from there."""
+"""Check runs of several processes: equal numbers, a single writer, a clear message if a process dies, and resuming."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.ranking import products
 from hbt_bench.ranking.products import Products
 from hbt_bench.results.evaluate import Evaluation
-from hbt_bench.tasks import registry
 from hbt_bench.tasks.registry import select_tasks
 from tests.factories import LANGUAGES, result_content, torch_random_model
 
-#: The command line, with tiles so small that both processes have several; process 1 may die at its second chunk.
+#: The command line with small tiles, so that both processes have several; process 1 may die at its second chunk.
 WORKER = """
 import os, signal, sys
 from hbt_bench.cli.main import run
@@ -54,7 +53,7 @@ def launch(folder, *, die):
     )  # fmt: skip
 
 
-def test_two_processes_have_the_numbers_of_one_and_continue_after_one_died(tmp_path, monkeypatch):
+def test_two_processes_equal_one_and_survive_a_kill(tmp_path, monkeypatch):
     model = torch_random_model(tmp_path / "ckpt", seed=1)
     monkeypatch.setattr(products, "_HOST_TILE", (64, 128))
     selections = select_tasks("cldr-facts")
@@ -62,9 +61,9 @@ def test_two_processes_have_the_numbers_of_one_and_continue_after_one_died(tmp_p
 
     died = launch(tmp_path, die=True)
     assert died.returncode != 0
-    told = [line for line in died.stderr.splitlines() if line.startswith("hbt-bench:")]
-    assert len(told) == 1
-    assert "another process of this run ended" in told[0]
+    messages = [line for line in died.stderr.splitlines() if line.startswith("hbt-bench:")]
+    assert len(messages) == 1
+    assert "another process of this run ended" in messages[0]
     assert "Error: " not in died.stderr.partition("torch.distributed.elastic")[0]  # no traceback of a process
     assert not list((tmp_path / "two").rglob("*Retrieval*"))
     stored = list(Path(os.environ["HBT_BENCH_CACHE"]).rglob("*.safetensors"))
@@ -83,20 +82,20 @@ def test_two_processes_have_the_numbers_of_one_and_continue_after_one_died(tmp_p
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 4, 7, 20])
-def test_shares_cover_all_columns_once_even_if_uneven(parts):
+def test_chunks_of_processes_cover_all_columns_once(parts):
     class Shaped:
         shape = (13_014, 4)
 
     blocks = Products(Shaped(), Shaped(), None, products.torch.device("cpu"))
-    found = [chunk for part in range(parts) for chunk in blocks.chunks(part, parts)]
-    assert [chunk.start for chunk in found] == [0, *(chunk.stop for chunk in found[:-1])]
-    assert found[-1].stop == 13_014
-    assert all(chunk.start % blocks.tile[1] == 0 for chunk in found)
-    assert len(found) == min(parts, 7)  # what fits is one chunk, and a process may have none
-    assert all(chunk.start < chunk.stop for chunk in found)
+    chunks = [chunk for part in range(parts) for chunk in blocks.chunks(part, parts)]
+    assert [chunk.start for chunk in chunks] == [0, *(chunk.stop for chunk in chunks[:-1])]
+    assert chunks[-1].stop == 13_014
+    assert all(chunk.start % blocks.tile[1] == 0 for chunk in chunks)
+    assert len(chunks) == min(parts, 7)  # what fits is one chunk, and a process may have none
+    assert all(chunk.start < chunk.stop for chunk in chunks)
 
 
-def test_no_more_columns_are_taken_at_once_than_fit_and_chunks_are_of_like_size():
+def test_chunks_fit_memory_and_have_similar_sizes():
     class Shaped:
         shape = (200_000, 4)
 
@@ -106,24 +105,24 @@ def test_no_more_columns_are_taken_at_once_than_fit_and_chunks_are_of_like_size(
     assert [chunk.stop - chunk.start for chunk in blocks.chunks(1, 3)] == [11 * 2048] * 3  # 33 of the 98
 
 
-def test_one_process_needs_no_group():
+def test_single_process_needs_no_group():
     with distributed.joined() as alone:
         assert (alone.rank, alone.count, alone.gather("x"), alone.share("x")) == (0, 1, ["x"], "x")
     assert distributed.is_first()
     assert distributed.local_device() is None
 
 
-def test_a_group_exchanges_values():
-    """Of one process here: of several in the runs above, which mutants of the code do not reach."""
+def test_group_exchanges_values():
+    """The group has a single process, so that mutation tests reach its code."""
     import torch.distributed as dist
 
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:
         group = distributed._Group(0, 1)
         counts = np.array([3, 1 << 40])
-        found = group.sum(counts)
-        assert (found.dtype, found.tolist()) == (np.int64, [3, 1 << 40])
-        assert not np.shares_memory(found, counts)
+        total = group.sum(counts)
+        assert (total.dtype, total.tolist()) == (np.int64, [3, 1 << 40])
+        assert not np.shares_memory(total, counts)
         assert group.gather({"a": 1}) == [{"a": 1}]
         assert group.share("x") == group.share("x", 0) == "x"
     finally:
@@ -140,7 +139,7 @@ def test_a_group_exchanges_values():
         ("2", "1", 0, None),
     ],
 )
-def test_each_process_of_a_machine_has_a_gpu(monkeypatch, started, rank, gpus, device):
+def test_each_process_has_a_gpu(monkeypatch, started, rank, gpus, device):
     monkeypatch.setenv("WORLD_SIZE", started)
     monkeypatch.setenv("LOCAL_RANK", rank)
     monkeypatch.setattr(products.torch.cuda, "is_available", lambda: gpus > 0)
@@ -168,15 +167,13 @@ def test_first_process_shows_messages(monkeypatch, capsys, tmp_path, rank, shown
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", rank)
     monkeypatch.setenv("HBT_BENCH_TASKS", str(tmp_path))
-    registry.forget()
     run(["run", "--model", "bm25", "--tasks", "no-such-task"])
-    registry.forget()
     err = capsys.readouterr().err
     assert (f"HBT_BENCH_TASKS names {tmp_path}" in err) == shown
     assert "unknown task 'no-such-task'" in err
 
 
-def test_other_commands_are_refused_under_a_launcher(monkeypatch, capsys):
+def test_other_commands_refuse_several_processes(monkeypatch, capsys):
     from hbt_bench.cli.main import run
 
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -187,26 +184,28 @@ def test_other_commands_are_refused_under_a_launcher(monkeypatch, capsys):
 @pytest.mark.parametrize("value", ["abc", "-1", "2.0", "9" * 5000, "²"])
 @pytest.mark.parametrize("name", ["WORLD_SIZE", "RANK", "LOCAL_RANK"])
 @pytest.mark.parametrize("arguments", [["leaderboard", "results"], ["run", "--model", "bm25", "--tasks", "cldr-facts"]])
-def test_a_launcher_that_says_no_number(monkeypatch, capsys, tmp_path, name, value, arguments):
+def test_launcher_variable_must_be_number(monkeypatch, capsys, tmp_path, name, value, arguments):
     from hbt_bench.cli.main import run
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv(name, value)
     assert run(arguments) == 2
-    said = f"hbt-bench: {name} is '{value[:40]}' and must be a number: start with torchrun or accelerate, or unset it\n"
-    assert capsys.readouterr().err == said
+    message = (
+        f"hbt-bench: {name} is '{value[:40]}' and must be a number: start with torchrun or accelerate, or unset it\n"
+    )
+    assert capsys.readouterr().err == message
 
 
-def test_an_empty_number_of_processes_is_one(monkeypatch):
+def test_empty_world_size_is_one(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "")
     monkeypatch.setenv("RANK", "")
     assert distributed.world_size() == 1
-    with distributed.joined() as found:
-        assert (found.rank, found.count) == (0, 1)
+    with distributed.joined() as processes:
+        assert (processes.rank, processes.count) == (0, 1)
 
 
-def test_processes_that_are_not_told_who_they_are(monkeypatch, capsys, tmp_path):
+def test_missing_rank_is_wrong_usage(monkeypatch, capsys, tmp_path):
     from hbt_bench.cli.main import run
 
     monkeypatch.chdir(tmp_path)
@@ -218,7 +217,7 @@ def test_processes_that_are_not_told_who_they_are(monkeypatch, capsys, tmp_path)
     assert len(err.splitlines()) == 1
 
 
-def test_a_group_that_is_gone_is_one_sentence():
+def test_lost_process_is_process_error():
     from hbt_bench.errors import ProcessError
 
     with pytest.raises(ProcessError, match="run the same command again to continue"), distributed._lost():

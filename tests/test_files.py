@@ -1,4 +1,4 @@
-"""Atomic writes: the whole new file or the untouched old one, nothing else in the folder, and errors in words."""
+"""Check atomic writes: the whole new file or the old file, no other files, and readable errors."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def failing(code: int) -> Callable[..., NoReturn]:
     return fail
 
 
-def test_writes_text_in_utf8_into_new_folders(tmp_path: Path) -> None:
+def test_text_is_utf8_in_new_folders(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "result.json"
     files.write_text(path, "Größe\r\n東京\n")
     assert path.read_bytes() == "Größe\r\n東京\n".encode()
     assert names(path.parent) == ["result.json"]
 
 
-def test_replaces_an_old_file(tmp_path: Path) -> None:
+def test_old_file_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_bytes(b"old and longer")
     files.write_bytes(path, b"new")
@@ -52,7 +52,7 @@ def test_replaces_an_old_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
-def test_the_file_is_as_public_as_the_umask_allows(tmp_path: Path) -> None:
+def test_file_mode_follows_umask(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
         files.write_bytes(tmp_path / "result.json", b"")
@@ -61,7 +61,7 @@ def test_the_file_is_as_public_as_the_umask_allows(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "result.json").stat().st_mode) == 0o644
 
 
-def test_the_target_is_old_until_the_block_ends(tmp_path: Path) -> None:
+def test_target_is_old_until_block_ends(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_bytes(b"old")
     with files.replacing(path) as file:
@@ -75,7 +75,7 @@ def test_the_target_is_old_until_the_block_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_failing_call_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+def test_failed_call_keeps_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     path = tmp_path / "result.json"
     path.write_bytes(b"old")
     monkeypatch.setattr(os, call, failing(errno.ENOSPC))
@@ -104,7 +104,7 @@ def test_other_exceptions_pass_through_and_clean_up(tmp_path: Path, error: BaseE
     assert names(tmp_path) == ["result.json"]
 
 
-def test_data_reach_the_disk_before_the_name_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_reach_disk_before_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[str, int]] = []
     fsync, replace = os.fsync, os.replace
 
@@ -132,7 +132,7 @@ def test_data_reach_the_disk_before_the_name_does(tmp_path: Path, monkeypatch: p
         (errno.EDQUOT, f"{os.strerror(errno.EDQUOT)}; choose another --output"),
     ],
 )
-def test_each_cause_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, words: str) -> None:
+def test_message_names_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, words: str) -> None:
     monkeypatch.setattr(Path, "open", failing(code))
     with pytest.raises(OutputError) as caught:
         files.write_bytes(tmp_path / "result.json", b"new")
@@ -141,7 +141,7 @@ def test_each_cause_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, co
 
 
 @pytest.mark.parametrize("below", ["file/result.json", "file/folder/result.json"])
-def test_a_file_where_a_folder_should_be(tmp_path: Path, below: str) -> None:
+def test_file_instead_of_folder(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_bytes(b"here")
     with pytest.raises(OutputError) as caught:
         files.write_bytes(tmp_path / below, b"new")
@@ -151,7 +151,7 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path, below: str) -> None:
     assert (tmp_path / "file").read_bytes() == b"here"
 
 
-def test_a_folder_where_the_file_should_be(tmp_path: Path) -> None:
+def test_folder_instead_of_file(tmp_path: Path) -> None:
     (tmp_path / "result.json").mkdir()
     with pytest.raises(OutputError, match=r"cannot write .*result\.json: not a file; choose another --output$"):
         files.write_bytes(tmp_path / "result.json", b"new")
@@ -159,7 +159,7 @@ def test_a_folder_where_the_file_should_be(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a special file")
-def test_a_device_is_not_replaced(tmp_path: Path) -> None:
+def test_device_is_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "null")
     with pytest.raises(OutputError, match=r"cannot write .*null: not a file; choose another --output$"):
         files.write_bytes(tmp_path / "null", b"new")
@@ -168,7 +168,7 @@ def test_a_device_is_not_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="symbolic links need no privilege on POSIX")
-def test_a_symbolic_link_is_written_through(tmp_path: Path) -> None:
+def test_symbolic_link_is_written_through(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "result.json").symlink_to(tmp_path / "elsewhere" / "real.json")
     files.write_bytes(tmp_path / "result.json", b"new")
@@ -177,7 +177,7 @@ def test_a_symbolic_link_is_written_through(tmp_path: Path) -> None:
 
 
 @needs_permissions
-def test_a_read_only_folder(tmp_path: Path) -> None:
+def test_read_only_folder(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
     try:
         with pytest.raises(OutputError, match="permission denied; make the folder writable or choose another"):
@@ -188,7 +188,7 @@ def test_a_read_only_folder(tmp_path: Path) -> None:
         tmp_path.chmod(0o755)
 
 
-def test_readers_never_see_a_torn_file(tmp_path: Path) -> None:
+def test_readers_never_see_partial_file(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     versions = [bytes([letter]) * 200_000 for letter in b"abcd"]
     files.write_bytes(path, versions[0])
@@ -207,7 +207,7 @@ def test_readers_never_see_a_torn_file(tmp_path: Path) -> None:
     assert names(tmp_path) == ["result.json"]
 
 
-def test_a_killed_process_leaves_the_old_file_and_a_hidden_one(tmp_path: Path) -> None:
+def test_killed_process_keeps_old_file(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     path.write_bytes(b"old")
     script = (
@@ -217,16 +217,16 @@ def test_a_killed_process_leaves_the_old_file_and_a_hidden_one(tmp_path: Path) -
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", script, str(path)], env=environment, check=False).returncode == 9
     assert path.read_bytes() == b"old"
-    assert [found.name for found in tmp_path.glob("*.json")] == ["result.json"]
+    assert [path.name for path in tmp_path.glob("*.json")] == ["result.json"]
     assert len(names(tmp_path)) == 2
 
 
-def test_check_writable_makes_the_folder_and_leaves_it_empty(tmp_path: Path) -> None:
+def test_check_writable_makes_empty_folder(tmp_path: Path) -> None:
     files.check_writable(tmp_path / "new" / "results")
     assert names(tmp_path / "new" / "results") == []
 
 
-def test_check_writable_refuses_a_file(tmp_path: Path) -> None:
+def test_check_writable_refuses_file(tmp_path: Path) -> None:
     (tmp_path / "results").write_bytes(b"here")
     with pytest.raises(OutputError) as caught:
         files.check_writable(tmp_path / "results")
@@ -236,7 +236,7 @@ def test_check_writable_refuses_a_file(tmp_path: Path) -> None:
     )
 
 
-def test_check_writable_tries_to_make_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_writable_writes_test_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "NamedTemporaryFile", failing(errno.EACCES))
     with pytest.raises(OutputError) as caught:
         files.check_writable(tmp_path)

@@ -1,4 +1,4 @@
-"""The table of languages, and the choice of some of them."""
+"""Check the table of languages and the selection of languages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hbt_bench.errors import UsageError
 from hbt_bench.languages import LANGUAGES, from_mteb, select
 
 
-def test_the_table():
+def test_language_table():
     assert len(LANGUAGES) == 126
     swahili = LANGUAGES["sw"]
     assert (swahili.mteb, swahili.resources, swahili.family) == ("swa-Latn", 2, "Niger-Congo:Bantu")
@@ -40,7 +40,7 @@ def test_low_resource_is_classes_0_to_2():
         ("nob-Latn", "no"),
     ],
 )
-def test_codes_of_mteb(label, code):
+def test_from_mteb(label, code):
     assert from_mteb(label) == code
 
 
@@ -55,7 +55,7 @@ def test_codes_of_mteb(label, code):
         (["family:Niger-Congo"], ("sw", "yo", "zu")),
     ],
 )
-def test_groups(wanted, expected):
+def test_select_by_group(wanted, expected):
     assert select(wanted, ("am", "ar", "en", "fa", "sw", "yo", "zu"), "demo") == expected
 
 
@@ -69,13 +69,13 @@ def test_groups(wanted, expected):
         ("low", "demo has no language 'low' (it has de en)"),
     ],
 )
-def test_a_group_that_is_not_there(wanted, message):
+def test_unknown_group_is_wrong_usage(wanted, message):
     with pytest.raises(UsageError) as caught:
         select([wanted], ("de", "en"), "demo")
     assert str(caught.value) == message
 
 
-def test_every_code_is_known_to_mteb():
+def test_mteb_knows_every_code():
     from hbt_bench.checks.smoke import unknown_to_mteb
 
     assert unknown_to_mteb(language.mteb for language in LANGUAGES.values()) == []

@@ -1,4 +1,4 @@
-"""What reaches a terminal: run under a real one, with names and texts that hold control codes."""
+"""Check the output on a pseudo-terminal, for names and texts with control codes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Tty(io.StringIO):
 
 
 @pytest.mark.parametrize("hostile", [TITLE, CLIPBOARD, CLEAR, "\x9b2J", "\x08" * 3, "\r", "\x07", "\x7f", "\x1b[6n"])
-def test_control_codes_are_question_marks(hostile):
+def test_control_codes_become_question_marks(hostile):
     stream = Tty()
     Terminal(stream).write(f"a{hostile}b")
     written = stream.getvalue()
@@ -41,7 +41,7 @@ def test_control_codes_are_question_marks(hostile):
     assert "?" in written
 
 
-def test_colours_line_ends_and_all_scripts_pass():
+def test_colours_line_ends_and_scripts_pass():
     text = "\x1b[1m\x1b[38;5;12mfett\x1b[0m\tक्\u200dष  👩\u200d🚀 ش\n"
     stream = Tty()
     guarded = Terminal(stream)
@@ -51,14 +51,14 @@ def test_colours_line_ends_and_all_scripts_pass():
 
 
 @pytest.mark.parametrize("sign", "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-def test_signs_that_turn_the_direction_are_question_marks(sign):
+def test_direction_controls_become_question_marks(sign):
     stream = Tty()
     Terminal(stream).write(f"a{sign}b")
     assert stream.getvalue() == visible(f"a{sign}b") == one_line(f"a{sign}b") == "a?b"
 
 
-def test_nothing_is_written_past_the_guard(monkeypatch):
-    """click does where the encoding is ASCII."""
+def test_click_cannot_bypass_terminal(monkeypatch):
+    """click writes to `buffer` if the encoding is ASCII."""
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii", errors="replace")
     stream.isatty = lambda: True
@@ -67,7 +67,7 @@ def test_nothing_is_written_past_the_guard(monkeypatch):
     assert raw.getvalue() == b"??[2J\n"
 
 
-def test_a_message_is_one_line():
+def test_one_line_removes_line_breaks_and_codes():
     assert one_line("a\nb\x1b[2Jc\r\nd\x9b\te") == "a b?[2Jc d? e"
 
 
@@ -76,7 +76,7 @@ def environment(**more):
 
 
 def under_a_terminal(arguments, **more):
-    """What a command writes to a terminal, on both streams, and its exit code."""
+    """Run a command on a pseudo-terminal; return its exit code and the output of both streams."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "hbt_bench", *map(str, arguments)]
     process = subprocess.Popen(
@@ -98,7 +98,7 @@ def under_a_terminal(arguments, **more):
 
 @pytest.fixture
 def hostile_results(tmp_path):
-    """Results of a model whose name holds an escape sequence."""
+    """Results of a model with an escape sequence in its name."""
     folder = tmp_path / "results"
     shutil.copytree(RESULTS, folder)
     for path in folder.rglob("*Retrieval*.json"):
@@ -109,11 +109,11 @@ def hostile_results(tmp_path):
 
 
 @pytest.mark.parametrize("command", [["leaderboard"], ["bias"]])
-def test_the_name_of_a_model_sends_nothing_to_the_terminal(hostile_results, command):
-    place = hostile_results
+def test_model_name_sends_no_control_code(hostile_results, command):
+    path = hostile_results
     if command == ["bias"]:
-        place = next(hostile_results.rglob("*Multilingual*.json"))
-    code, written = under_a_terminal([*command, place])
+        path = next(hostile_results.rglob("*Multilingual*.json"))
+    code, written = under_a_terminal([*command, path])
     assert code == 0, written
     assert "?]0;owned?" in written or "?]0;own" in written
     assert "\x1b]" not in written
@@ -137,7 +137,7 @@ metadata:
 """
 
 
-def test_neither_does_the_name_of_a_file(tmp_path):
+def test_file_name_sends_no_control_code(tmp_path):
     (tmp_path / "t.yaml").write_text(TASK.format(path=r"a\x9b31mX\x9b2J\u202E.jsonl"))
     code, written = under_a_terminal(["run", "--model", "bm25", "--tasks", tmp_path / "t.yaml"])
     assert code == 3, written
@@ -187,12 +187,12 @@ def test_no_bar_without_terminal(capsys):
     ids=["ascii", "latin-1", "POSIX"],
 )
 @pytest.mark.parametrize("terminal", [True, False])
-def test_signs_that_the_encoding_lacks_are_replaced(terminal, more):
-    place = next(RESULTS.rglob("*Multilingual*.json"))
+def test_unencodable_characters_are_replaced(terminal, more):
+    path = next(RESULTS.rglob("*Multilingual*.json"))
     if terminal:
-        code, written = under_a_terminal(["bias", place], **more)
+        code, written = under_a_terminal(["bias", path], **more)
     else:
-        command = [sys.executable, "-m", "hbt_bench", "bias", place]
+        command = [sys.executable, "-m", "hbt_bench", "bias", path]
         done = subprocess.run(command, env=environment(**more), capture_output=True, check=False)
         code, written = done.returncode, done.stdout.decode("latin-1")
         assert b"Traceback" not in done.stderr
@@ -201,7 +201,7 @@ def test_signs_that_the_encoding_lacks_are_replaced(terminal, more):
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
-def test_a_stream_that_is_closed_takes_nothing_and_keeps_nothing_from_working(closed, tmp_path):
+def test_closed_stream_does_not_stop_command(closed, tmp_path):
     marks = "<!-- leaderboard -->\n<!-- /leaderboard -->\n"
     (tmp_path / "x.md").write_text(marks)
     line = f"exec {sys.executable} -m hbt_bench leaderboard {RESULTS} --update {tmp_path / 'x.md'} {closed}"
@@ -210,7 +210,7 @@ def test_a_stream_that_is_closed_takes_nothing_and_keeps_nothing_from_working(cl
     assert "| hbt-bench/bm25@" in (tmp_path / "x.md").read_text()
 
 
-def test_an_output_that_is_full_is_told_in_one_line():
+def test_full_output_is_one_line():
     command = [sys.executable, "-m", "hbt_bench", "leaderboard", str(RESULTS)]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
@@ -225,7 +225,7 @@ def test_an_output_that_is_full_is_told_in_one_line():
     assert done.stderr == "hbt-bench: cannot write the output: No space left on device: send it to another place\n"
 
 
-def test_neither_does_a_name_in_a_message():
+def test_name_in_message_sends_no_control_code():
     code, written = under_a_terminal(["run", "--model", f"no/{TITLE}", "--tasks", "cldr-facts"])
     assert code == 2
     assert "\x1b" not in written

@@ -1,4 +1,4 @@
-"""What others named, in every format that is pasted somewhere: text, and never markup, a mark or a control code."""
+"""Check that foreign names stay text in every format: no markup, no marks, no control codes."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ EVIL = f"x<!-- /leaderboard --><!-- leaderboard --><!-- /hbt-bench -->\x1b[2J\x9
 
 
 def hidden(text):
-    """Control codes but line ends, and signs that turn the direction."""
+    """Return the control codes except line ends, and the direction controls."""
     return re.findall(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
 
 
 @pytest.fixture
 def hostile(tmp_path):
-    """Results of a model and with signatures that are markup."""
+    """Results with markup in the names of models and in signatures."""
     folder = tmp_path / "results"
     shutil.copytree(RESULTS, folder)
     for path in folder.rglob("*Retrieval*.json"):
@@ -43,12 +43,12 @@ def hostile(tmp_path):
 
 
 @pytest.mark.parametrize("show", [as_markdown, as_prose, as_code, as_latex, as_csv])
-def test_what_hides_is_a_question_mark(show):
+def test_hidden_characters_become_question_marks(show):
     assert show("a\x1b]0;t\x07\x7f\x9b\u202e\u2069b") == "a?]0;t?????b".replace("]", show("]"))
 
 
 @pytest.mark.parametrize("style", ["md", "latex", "html", "csv"])
-def test_no_table_has_a_control_code(style):
+def test_tables_have_no_control_codes(style):
     table = Table([f"h{HIDDEN}"], [[f"a{HIDDEN}\nb{HIDDEN}"]], title=f"t{HIDDEN}")
     text = render([table], style, [f"n{HIDDEN}"])
     assert not hidden(text)
@@ -65,15 +65,15 @@ def test_no_table_has_a_control_code(style):
         ("[a](b) [a][b] [a]: b [^1] [@me]", r"\[a\](b) \[a\][b] \[a\]: b \[^1\] \[\@<!-- -->me\]"),
     ],
 )
-def test_prose_keeps_code_and_remarks_alone(text, written):
+def test_prose_keeps_code_and_remarks(text, written):
     assert as_prose(text) == written
 
 
-def test_code_ends_where_we_end_it():
+def test_text_cannot_end_code_span():
     assert as_code("```\n<!-- /hbt-bench -->\r\n`") == "''' ‹!-- /hbt-bench --> '"
 
 
-def test_a_leaderboard_is_updated_again_whatever_its_models_are_called(hostile, tmp_path, capsys):
+def test_hostile_name_keeps_leaderboard_block_intact(hostile, tmp_path, capsys):
     page = tmp_path / "R.md"
     page.write_text("before\n<!-- leaderboard -->\n<!-- /leaderboard -->\nafter\n")
     assert command(["leaderboard", str(hostile), "--update", str(page)]) == 0
@@ -88,12 +88,12 @@ def test_a_leaderboard_is_updated_again_whatever_its_models_are_called(hostile, 
 
 
 @pytest.mark.parametrize("style", ["md", "latex", "html", "csv"])
-def test_no_leaderboard_has_a_control_code(hostile, style, capsys):
+def test_leaderboards_have_no_control_codes(hostile, style, capsys):
     assert command(["leaderboard", str(hostile), "--format", style]) == 0
     assert not hidden(capsys.readouterr().out)
 
 
-def test_language_bias_in_markdown(hostile, tmp_path, capsys):
+def test_bias_markdown_escapes_names(hostile, tmp_path, capsys):
     path = next(hostile.rglob("*Multilingual*.json"))
     assert command(["bias", str(path), "--format", "md"]) == 0
     text = capsys.readouterr().out
@@ -107,20 +107,23 @@ def test_language_bias_in_markdown(hostile, tmp_path, capsys):
     assert not hidden(text)
 
 
-def test_the_report_of_a_study():
+def test_study_report_escapes_names():
     named = Section("Heading", [f"Said with `code`. {MARKUP}"], [Table(("a", "b"), [["1", "2"]], MARKUP)])
     text = Report(f"T {EVIL}", EVIL, EVIL, [named]).markdown()
     assert not hidden(text)
     assert "Said with `code`. " in text
-    kept = text.replace("\\@<!-- -->octocat", "")
-    assert not re.findall(r"(?<!\\)<(?!!)|<!--|(?<!\\)@|(?<!\\)\[a", kept)
+    rest = text.replace("\\@<!-- -->octocat", "")
+    assert not re.findall(r"(?<!\\)<(?!!)|<!--|(?<!\\)@|(?<!\\)\[a", rest)
     assert text.startswith("# T x&lt;!-- /leaderboard -->")
 
 
-def test_a_signature_stays_in_its_block_of_a_card():
-    found = [one for one in read_all(RESULTS) if isinstance(one, Result) and one.mode]
+def test_signature_cannot_end_block_of_card():
+    results = [result for result in read_all(RESULTS) if isinstance(result, Result) and result.mode]
     ends = "```\n<script>\n<!-- /hbt-bench -->"
-    evil = [dataclasses.replace(one, task=f"{one.task}{EVIL}", signature=one.signature + ends) for one in found]
+    evil = [
+        dataclasses.replace(result, task=f"{result.task}{EVIL}", signature=result.signature + ends)
+        for result in results
+    ]
     text = updated("---\nlicense: mit\n---\n# A model\n", "ckpt", evil)
     readable = text.partition("\n---\n")[2]
     assert readable.count("<!-- hbt-bench -->") == readable.count("<!-- /hbt-bench -->") == 1
@@ -130,7 +133,7 @@ def test_a_signature_stays_in_its_block_of_a_card():
     assert updated(text, "ckpt", evil) == text
 
 
-def test_the_page_of_a_report(hostile, tmp_path):
+def test_report_page_escapes_names(hostile, tmp_path):
     pytest.importorskip("vl_convert", reason="the extra report is not installed")
     path = tmp_path / "r.html"
     assert command(["report", str(hostile), "--output", str(path), "--title", f"a{HIDDEN[1:]}b"]) == 0
@@ -144,11 +147,11 @@ def test_the_page_of_a_report(hostile, tmp_path):
 @pytest.mark.parametrize(
     ("text", "fence"), [("a", "```"), ("a `b` c", "```"), ("```\n<script>", "````"), ("x\n``````", "```````")]
 )
-def test_a_block_of_code_ends_where_its_text_does(text, fence):
+def test_fence_is_longer_than_fences_in_text(text, fence):
     assert fenced(text, "yaml") == f"{fence}yaml\n{text}\n{fence}"
 
 
-def test_the_card_of_a_trained_model():
+def test_model_card_escapes_names():
     """A recipe of others names sources and prompts as it likes."""
     facts = {
         "name": EVIL, "init": EVIL, "languages": ["de"], "strategy": "hybrid", "alpha": 0.5, "steps": 1,
@@ -173,7 +176,7 @@ def test_the_card_of_a_trained_model():
 @pytest.mark.parametrize(
     "name", ["<!-- --> <img src=x onerror=alert(1)>", "<script>alert(1)</script>", "a <b onclick=x> c"]
 )
-def test_no_name_is_a_tag_where_a_site_is_made(show, name):
+def test_python_markdown_makes_no_tag_of_names(show, name):
     """Python-Markdown, which MkDocs uses, takes a backslash before `<` for text and what follows for a tag."""
     markdown = pytest.importorskip("markdown", reason="pip install 'hbt-bench[docs]'")
     made = markdown.markdown(f"| a | b |\n|---|---|\n| {show(name)} | 1 |\n\n{show(name)}", extensions=["tables"])

@@ -1,4 +1,4 @@
-"""``hbt-bench train`` and ``quickstart`` at the command line."""
+"""Check ``hbt-bench train`` and ``hbt-bench quickstart``."""
 
 import json
 
@@ -16,7 +16,7 @@ SMALL = ["--init", "static:16", "--steps", "4", "--batch-size", "8", "--language
 
 @pytest.fixture
 def hbt(capsys, monkeypatch, tmp_path):
-    """Run a command line in an empty folder, 80 columns wide; returns its exit code, stdout and stderr."""
+    """A function that runs a command in an empty folder, 80 columns wide; see `test_cli.hbt`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
 
@@ -27,14 +27,14 @@ def hbt(capsys, monkeypatch, tmp_path):
     return hbt
 
 
-def test_every_field_is_a_flag(hbt):
+def test_every_recipe_field_is_a_flag(hbt):
     code, out, _ = hbt("train", "--help")
     assert code == 0
     for name in Recipe.model_fields:
         assert f"  --{name.replace('_', '-')} " in out or f"  --{name.replace('_', '-')}\n" in out, name
 
 
-def test_show_recipe_is_a_recipe(hbt, tmp_path):
+def test_show_recipe_prints_readable_recipe(hbt, tmp_path):
     code, out, err = hbt(
         "train", *SMALL, "--alpha", "0.3", "--language-weights", "en=2,de=1", "--symmetric", "--show-recipe"
     )
@@ -45,7 +45,7 @@ def test_show_recipe_is_a_recipe(hbt, tmp_path):
     assert hbt("train", "r.yaml", "--show-recipe")[1] == out
 
 
-def test_the_preview_shows_whole_batches_and_the_shares(hbt):
+def test_preview_shows_batches_and_shares(hbt):
     code, out, _ = hbt("train", *SMALL, "--preview", "2", "--strategy", "monolingual")
     assert code == 0
     assert all(len(line) <= 80 for line in out.splitlines())
@@ -93,23 +93,23 @@ def test_train_then_run(hbt, tmp_path):
         (["--dev-measure", "loss", "--dev-share", "0.001"], 3, "too few items are held out for a development loss"),
     ],
 )
-def test_mistakes_are_one_sentence(hbt, arguments, code, message):
-    found, out, err = hbt("train", "--guard", "cldr-facts", *arguments)
-    assert (found, out) == (code, "")
+def test_train_mistakes_are_one_line(hbt, arguments, code, message):
+    actual, out, err = hbt("train", "--guard", "cldr-facts", *arguments)
+    assert (actual, out) == (code, "")
     assert message in err
     assert err.count("\n") == 1
     assert "Traceback" not in err
 
 
-def test_a_misspelt_key_has_its_line(hbt, tmp_path):
+def test_mistyped_key_has_line_number(hbt, tmp_path):
     (tmp_path / "r.yaml").write_text("init: static:16\nstrateggy: hybrid\n")
     code, _, err = hbt("train", "r.yaml")
     assert code == 3
     assert err == "hbt-bench: r.yaml:2:1: unknown key 'strateggy' in the file; did you mean 'strategy'?\n"
 
 
-def test_the_next_command_is_whole(hbt, tmp_path):
-    """What `train` advises is a command that `run` takes: it has the options that must be there."""
+def test_advice_is_complete_command(hbt, tmp_path):
+    """The command that `train` recommends has all required options of `run`."""
     code, out, err = hbt("train", *SMALL, "--output", "my model")
     assert (code, out) == (0, "my model\n")
     advice = err.splitlines()[-1]
@@ -117,7 +117,7 @@ def test_the_next_command_is_whole(hbt, tmp_path):
 
 
 def test_quickstart(hbt, tmp_path, monkeypatch):
-    """The whole of it, with less training."""
+    """Run the whole quickstart with less training."""
     from hbt_bench.cli import quickstart
 
     monkeypatch.setitem(quickstart._RECIPE, "steps", 20)
@@ -135,13 +135,13 @@ def test_quickstart(hbt, tmp_path, monkeypatch):
     assert "- el: monolingual 0." in out
     assert "- vi: monolingual 0." in out
     assert all(len(line) <= 80 for line in out.splitlines())
-    assert "W/T/L" not in out  # of a table that is not shown
-    code, out, err = hbt("quickstart", "--seed", "1")  # it has no --overwrite, as `train` has
+    assert "W/T/L" not in out  # quickstart leaves the table of differences out
+    code, out, err = hbt("quickstart", "--seed", "1")  # quickstart has no --overwrite
     assert (code, out) == (2, "")
     assert "quickstart/models/monolingual has a model of another --seed or version" in err.splitlines()[-1]
 
 
-def test_the_first_of_several_processes_tells_the_folder(hbt, tmp_path, monkeypatch):
+def test_first_process_prints_folder(hbt, tmp_path, monkeypatch):
     assert hbt("train", *SMALL, "--output", "ckpt")[0] == 0
     monkeypatch.setattr("hbt_bench.cli.train.is_first", lambda: False)
     code, out, err = hbt("train", *SMALL, "--output", "ckpt")
@@ -149,14 +149,14 @@ def test_the_first_of_several_processes_tells_the_folder(hbt, tmp_path, monkeypa
     assert "evaluate it with" not in err
 
 
-def test_a_batch_that_does_not_divide(hbt, tmp_path, monkeypatch):
+def test_batch_must_divide_among_processes(hbt, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
     monkeypatch.setenv("RANK", "0")
-    with pytest.raises(UsageError, match="a batch of 8 cannot be .* 3 processes"):
+    with pytest.raises(UsageError, match=r"a batch of 8 cannot be .* 3 processes"):
         Training(Recipe.read(None, {"init": "static:16", "batch_size": "8", "steps": "4"}), tmp_path / "ckpt").run()
 
 
-def test_the_preview_has_hard_negatives_and_what_was_left_out(hbt, tmp_path):
+def test_preview_shows_hard_negatives_and_dropped_texts(hbt, tmp_path):
     rows = [{"q": f"question {n}", "p": f"answer {n}", "n": f"another {n}"} for n in range(12)]
     leaked = cldr.read("test", ["en"]).queries[0].text
     rows.append({"q": leaked, "p": "anything", "n": "else"})

@@ -16,7 +16,8 @@ def command(checkpoint: Path, results: Path) -> None:
     The block has the hub's metadata (model-index), a table and the signatures. The rest of the file stays unchanged.
 
     \b
-    hbt-bench run --model ckpt/ --tasks xquad-r && hbt-bench card ckpt/
+    hbt-bench run --model ckpt/ --tasks xquad-r
+    hbt-bench card ckpt/
     """  # noqa: D301 -- click needs the character
     from hbt_bench.identity.checkpoint import Checkpoint
     from hbt_bench.reports.card import write_card

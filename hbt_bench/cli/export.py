@@ -7,34 +7,45 @@ from pathlib import Path
 
 import click
 
-log = logging.getLogger(__name__)
+from hbt_bench.errors import UsageError
 
-_FOR = {"mteb-results": Path("export/mteb-results"), "hub": Path("export/hub")}
+log = logging.getLogger(__name__)
 
 
 @click.command("export")
 @click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default=Path("results"))
-@click.option("--for", "target", type=click.Choice(list(_FOR)), required=True, help="The layout.")
 @click.option(
-    "--output", type=click.Path(path_type=Path, file_okay=False), help="[default: export/mteb-results or hub]"
+    "--for",
+    "target",
+    type=click.Choice(["mteb-results", "hub"]),
+    metavar="mteb-results",
+    required=True,
+    help="The layout: that of the repository embeddings-benchmark/results.",
 )
-def command(folder: Path, target: str, output: Path | None) -> None:
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("export/mteb-results"),
+    show_default=True,
+)
+def command(folder: Path, target: str, output: Path) -> None:
     """Copy the results in DIR (results by default) into the layout of another tool; DIR stays unchanged.
 
-    mteb-results is the layout of the repository embeddings-benchmark/results, read back with MTEB's loaders. hub is a
-    folder to upload as a data set. Incomplete results are left out. Messages on stderr list the files that the
-    repository would refuse, such as results of a task that mteb does not have.
+    The copies are read back with MTEB's loaders. Incomplete results are left out. Messages on stderr list the files
+    that the repository would refuse, such as results of a task that mteb does not have.
 
     \b
     hbt-bench export --for mteb-results results/ --output submission/
-    hbt-bench export --for hub --output my-results/
     """  # noqa: D301 -- click needs the character
-    from hbt_bench.reports import export
+    if target == "hub":
+        raise UsageError(
+            "--for hub was removed. Write the results to a Parquet file in Python: "
+            f'hbt_bench.load_results("{folder}").to_parquet("results.parquet")'
+        )
+    from hbt_bench.reports.export import export_mteb
 
-    output = output or _FOR[target]
-    exported = (export.export_mteb if target == "mteb-results" else export.export_hub)(folder, output)
-    for note in exported.notes:
+    export = export_mteb(folder, output)
+    for note in export.notes:
         log.warning(note)
     click.echo(f"{output}")
-    checked = ", read back with MTEB's loaders" if target == "mteb-results" else ""
-    log.info(f"{len(exported.files):,} files in {output}{checked}")
+    log.info(f"{len(export.files):,} files in {output}, read back with MTEB's loaders")

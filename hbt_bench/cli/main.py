@@ -40,7 +40,7 @@ _COMMANDS = {
     "report": "Write an HTML page on the results.",
     "show": "Explain a signature and how to reproduce its number.",
     "card": "Write the evaluation block of a checkpoint's model card.",
-    "export": "Lay results out for MTEB's repository or the hub.",
+    "export": "Lay results out for MTEB's repository of results.",
     "study": "Answer a research question: train, evaluate, compare.",
     "doctor": "Check this installation and suggest fixes.",
     "quickstart": "Run the main job on built-in data, without network.",
