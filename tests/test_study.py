@@ -18,7 +18,7 @@ from hbt_bench.measures.registry import MEASURES
 from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.results.ranks_file import StoredRanks
 from hbt_bench.results.result import Result
-from hbt_bench.studies import report, score_table
+from hbt_bench.studies import report
 from hbt_bench.studies.answer import answer, significant_differences
 from hbt_bench.studies.jobs import Evaluate, StudyPaths, StudyPlan, Train
 from hbt_bench.studies.score_table import question_values
@@ -684,6 +684,6 @@ def test_score_that_differs_from_ranks_is_an_error():
     result = Result.read(path)
     stored = StoredRanks.read(result.ranks)
     value = float(np.nanmean(question_values(stored.judgements, stored.ranks, ["multi"], MEASURES["AP"])))
-    score_table._check_score(result, "AP", value)
+    result.check_score("AP", value, error=DataError)
     with pytest.raises(DataError, match=r"has AP 0\.68\d*, but .* gives 0\.68\d*"):
-        score_table._check_score(result, "AP", value + 2e-4)
+        result.check_score("AP", value + 2e-4, error=DataError)

@@ -46,7 +46,7 @@ class Result:
         format: The format of the file.
         intervals: The 95 % intervals of the means by measure, empty if the file has none.
         subset_intervals: The intervals of each subset by measure.
-        encoded_contributions: What `contributions` reads without ranks, by measure.
+        encoded_contributions: The stored contributions by measure, as base64 of float32.
         parameters: The number of the model's parameters, None if unknown.
         speed: Texts that were encoded and ranked per second, None if unknown.
         training: The settings of the model's recipe, empty if unknown.
@@ -273,6 +273,6 @@ def finite(scores: Mapping[str, float]) -> dict[str, float | None]:
 
 @cache
 def model_label(model: str, revision: str) -> str:
-    """Return a name that tells models apart in tables: ``local/ckpt@9285d5c8``."""
+    """Return a short name for tables: ``local/ckpt@9285d5c8``."""
     is_hash = len(revision) > 8 and _HEX_DIGITS.issuperset(revision)
     return f"{model}@{revision[:8] if is_hash else revision}" if revision else model

@@ -60,7 +60,8 @@ Setting = (
 
 
 class _Schema(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
+    # built on first use, because a leaderboard needs only the summary
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class Values(_Schema, extra="allow"):
@@ -159,12 +160,10 @@ class ResultFile(_Schema):
         return self
 
 
-_SPLITS = TypeAdapter(dict[str, list[SubsetEntry]])
-
-
 def scores_from_mteb(content: Mapping[str, Any], stock: bool) -> Scores:
     """Return the scores in MTEB's JSON of a result."""
-    return _join_splits(_SPLITS.validate_python(content["scores"]), stock)
+    splits = TypeAdapter(dict[str, list[SubsetEntry]]).validate_python(content["scores"])
+    return _join_splits(splits, stock)
 
 
 def summary_values(scores: Scores) -> dict[str, list[Any]]:
@@ -228,10 +227,11 @@ def _check_statistics(
     """Raise `ValueError` if intervals or contributions are not those of the scores."""
     if scores and not summary.expected_subsets:
         raise ValueError("there are scores of a task without subsets")
+    means = {measure: scores.mean(measure) for measure in {**summary.intervals, **summary.encoded_contributions}}
     for measure, interval in summary.intervals.items():
-        _check_interval(measure, interval, scores.mean(measure))
+        _check_interval(measure, interval, means[measure])
     for measure, text in summary.encoded_contributions.items():
-        _check_contributions(measure, text, scores.mean(measure))
+        _check_contributions(measure, text, means[measure])
     for measure, intervals in subset_intervals.items():
         values = scores.by_subset(measure)
         for name, interval in intervals.items():

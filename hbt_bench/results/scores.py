@@ -60,7 +60,7 @@ class Scores(Mapping[str, Mapping[str, float]]):
 
     def mean(self, measure: str, names: Collection[str] | None = None) -> float | None:
         """Return a measure averaged over the subsets that have a value, None if there is no such subset."""
-        values = [value for value in self._column(measure, names) if value is not None and not math.isnan(value)]
+        values = [value for value in self._column(measure, names) if value is not None and value == value]  # not NaN
         return math.fsum(values) / len(values) if values else None
 
     def by_subset(self, measure: str, names: Collection[str] | None = None) -> dict[str, float]:

@@ -60,7 +60,7 @@ def write(
     model_meta: Mapping[str, Any],
     intervals: Intervals | None = None,
 ) -> Result:
-    """Write MTEB's task result with `summary`, and the model's metadata next to it. Return what was written."""
+    """Write MTEB's task result with `summary`, and the model's metadata next to it. Return the new result."""
     write_text(path.parent / "model_meta.json", json.dumps(model_meta, default=str, indent=4) + "\n")
     statistics, subset_intervals = (intervals or Intervals()).as_json()
     rest = {key: value for key, value in task_result.items() if key not in ("hbt_bench", "hbt_bench_intervals")}
