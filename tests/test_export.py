@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import hbt_bench
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import OutputError
 from hbt_bench.identity.checkpoint import Checkpoint
@@ -17,30 +18,27 @@ from hbt_bench.reports.export import export_mteb
 from hbt_bench.results.store import Result, read_all
 from tests.factories import torch_random_model
 
-NEW = Path(__file__).parent / "fixtures" / "format-2"
+RESULTS = Path(__file__).parent / "fixtures" / "format-2"
 
 
-def results(folder=NEW):
-    return [one for one in read_all(folder) if isinstance(one, Result)]
+def read_results(folder=RESULTS):
+    return [result for result in read_all(folder) if isinstance(result, Result)]
 
 
 # MTEB's repository of results
 
 
-def test_mteb_loads_what_is_exported(tmp_path, capsys, monkeypatch):
+def test_mteb_loads_the_export(tmp_path, capsys, monkeypatch):
     import mteb
     from mteb.results import TaskResult
 
     output = tmp_path / "submission"
-    assert command(["export", str(NEW), "--for", "mteb-results", "--output", str(output)]) == 0
-    told = capsys.readouterr()
-    assert told.out == f"{output}\n"
-    assert "3 files" in told.err
-    assert "CldrFactsCrossLingualRetrieval_de_en, CldrFactsMonolingualRetrieval_de_en, " in told.err
-    assert (
-        f": mteb {mteb.__version__} has no such task, and the repository takes results of tasks that mteb" in told.err
-    )
-    assert "so it would not accept these as they are: propose the tasks to mteb first" in told.err
+    assert command(["export", str(RESULTS), "--for", "mteb-results", "--output", str(output)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{output}\n"
+    assert "3 files" in captured.err
+    assert f"mteb {mteb.__version__} has no task CldrFactsCrossLingualRetrieval_de_en, Cldr" in captured.err
+    assert "Propose the tasks to MTEB first." in captured.err
     folder = output / "results" / "hbt-bench__bm25" / "k0.9-b0.4"
     assert sorted(path.name for path in folder.iterdir()) == [
         "CldrFactsCrossLingualRetrieval_de_en.json",
@@ -48,156 +46,127 @@ def test_mteb_loads_what_is_exported(tmp_path, capsys, monkeypatch):
         "CldrFactsMultilingualRetrieval_de_en.json",
         "model_meta.json",
     ]
-    expected = {result.mteb_name: result.scores["AP"] for result in results()}
+    expected = {result.mteb_name: result.scores["AP"] for result in read_results()}
     for name, score in expected.items():
         assert TaskResult.from_disk(folder / f"{name}.json").get_score() == pytest.approx(score, abs=1e-5)
     monkeypatch.setenv("MTEB_CACHE", str(output))
     loaded = mteb.load_results(download_latest=False, validate_and_filter=False)
     assert [model.model_name for model in loaded.model_results] == ["hbt-bench/bm25"]
-    found = {task.task_name: task.get_score() for task in loaded.model_results[0].task_results}
-    assert found == pytest.approx(expected, abs=1e-5)
-    # and hbt-bench itself reads them again
-    assert {one.task for one in results(output)} == {one.task for one in results()}
+    scores = {task.task_name: task.get_score() for task in loaded.model_results[0].task_results}
+    assert scores == pytest.approx(expected, abs=1e-5)
+    # hbt-bench itself reads them again
+    assert {result.task for result in read_results(output)} == {result.task for result in read_results()}
 
 
-def test_incomplete_and_damaged_results_stay_behind(tmp_path, capsys):
-    shutil.copytree(NEW, tmp_path / "r")
+def test_incomplete_and_damaged_results_are_left_out(tmp_path, capsys):
+    shutil.copytree(RESULTS, tmp_path / "r")
     mono, cross = (next((tmp_path / "r").rglob(f"*{mode}*.json")) for mode in ("Mono", "Cross"))
     mono.write_text(mono.read_text().replace('"subsets": 2,', '"subsets": 3,', 1))
     cross.write_text(cross.read_text()[:500])
-    arguments = ["export", str(tmp_path / "r"), "--for", "mteb-results", "--output", str(tmp_path / "out")]
-    assert command(arguments) == 0
+    arguments = ["export", str(tmp_path / "r"), "--for", "mteb-results", "--output"]
+    assert command([*arguments, str(tmp_path / "out")]) == 0
     assert [path.name for path in (tmp_path / "out").rglob("*Retrieval*.json")] == [
         "CldrFactsMultilingualRetrieval_de_en.json"
     ]
-    told = capsys.readouterr().err
-    assert "is incomplete (2 of 3 subsets)" in told
-    assert "or damaged" in told
-    import pandas as pd
-
-    assert command(["export", str(tmp_path / "r"), "--for", "hub", "--output", str(tmp_path / "x")]) == 0
-    assert "is incomplete (2 of 3 subsets)" in capsys.readouterr().err
-    frame = pd.read_parquet(tmp_path / "x" / "data" / "results.parquet")
-    assert set(frame["task"]) == {"cldr-facts-multi[de,en]"}  # neither the incomplete one nor the damaged
-    assert set(frame["subset"]) == {"all", "de-multi", "en-multi"}
-    assert command(["export", str(tmp_path / "none"), "--for", "hub"]) == 5
+    messages = capsys.readouterr().err
+    assert "is incomplete (2 of 3 subsets)" in messages
+    assert "or damaged" in messages
     for path in (tmp_path / "r").rglob("*Multi*.json"):
         path.unlink()
-    assert command(["export", str(tmp_path / "r"), "--for", "hub", "--output", str(tmp_path / "y")]) == 5
-    assert "there are no complete results in" in capsys.readouterr().err
-    assert not (tmp_path / "y").exists()
+    assert command([*arguments, str(tmp_path / "none")]) == 5
+    assert "no complete results" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
 
 
-def test_the_hub_folder_is_a_data_set(tmp_path, monkeypatch):
-    from huggingface_hub import DatasetCard
-
-    output = tmp_path / "hub"
-    assert command(["export", str(NEW), "--for", "hub", "--output", str(output)]) == 0
-    card = DatasetCard.load(output / "README.md")
-    [config] = card.data.to_dict()["configs"]
-    assert config["data_files"] == [{"split": "train", "path": "data/results.parquet"}]
+def test_hub_is_a_line_of_pandas(tmp_path, capsys, monkeypatch):
     import pandas as pd
 
-    frame = pd.read_parquet(output / "data" / "results.parquet")
-    assert list(frame.columns) == ["model", "task", "mode", "subset", "measure", "value", "low", "high"]
-    assert f"{len(frame):,} rows" in card.text
-    assert "| 1 | hbt-bench/bm25@k0.9-b0.4 |" in card.text
-    copied = next(output.rglob("*Multilingual*.json"))
-    assert copied.read_bytes() == next(NEW.rglob("*Multilingual*.json")).read_bytes()
-    assert next(output.rglob("*.npz"))
+    assert command(["export", str(RESULTS), "--for", "hub"]) == 2
+    line = f'hbt_bench.load_results("{RESULTS}").to_parquet("results.parquet")'
+    assert capsys.readouterr().err.endswith(f"{line}\n")
+    monkeypatch.chdir(tmp_path)
+    exec(line, {"hbt_bench": hbt_bench})
+    assert set(pd.read_parquet("results.parquet")["task"]) == {result.task for result in read_results()}
 
 
-def copy_of(folder):
-    shutil.copytree(NEW, folder)
+def copy_results(folder):
+    """Copy the results, and return the folder of their files."""
+    shutil.copytree(RESULTS, folder)
     return next(folder.rglob("*Multilingual*.json")).parent
 
 
-@pytest.mark.parametrize("kind", ["hub", "mteb-results"])
-def test_two_results_that_would_go_to_one_place(tmp_path, capsys, kind):
-    """Of another version of hbt-bench, say: two rows of the leaderboard, but one file where they are published."""
-    one, two = copy_of(tmp_path / "r" / "a"), copy_of(tmp_path / "r" / "b")
-    for path in two.glob("*Retrieval*.json"):
+def test_results_with_one_target_are_refused(tmp_path, capsys):
+    """Results of two versions of hbt-bench are two rows of a leaderboard, but one file in the repository."""
+    first, second = copy_results(tmp_path / "r" / "a"), copy_results(tmp_path / "r" / "b")
+    for path in second.glob("*Retrieval*.json"):
         path.write_text(path.read_text().replace("|hbt:0.1.0", "|hbt:0.1.1"))
-    assert command(["export", str(tmp_path / "r"), "--for", kind, "--output", str(tmp_path / "out")]) == 5
-    told = capsys.readouterr().err
-    assert "are of the same task, model and revision: export the folder of one of them" in told
-    assert str(one.relative_to(tmp_path)) in told
-    assert str(two.relative_to(tmp_path)) in told
+    assert command(["export", str(tmp_path / "r"), "--for", "mteb-results", "--output", str(tmp_path / "out")]) == 5
+    message = capsys.readouterr().err
+    assert "are of the same task, model and revision" in message
+    assert str(first.relative_to(tmp_path)) in message
+    assert str(second.relative_to(tmp_path)) in message
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("kind", ["hub", "mteb-results"])
 @pytest.mark.parametrize("name", ["model_meta.json", "*.ranks.npz", "*Cross*.json"])
-def test_what_a_link_leads_to_is_not_published(tmp_path, capsys, kind, name):
-    place = next(copy_of(tmp_path / "r").glob(name))
-    secret = place.rename(tmp_path / "secret")
-    place.symlink_to(secret)
+def test_targets_of_links_are_not_published(tmp_path, capsys, name):
+    link = next(copy_results(tmp_path / "r").glob(name))
+    secret = link.rename(tmp_path / "secret")
+    link.symlink_to(secret)
     content = secret.read_bytes()
-    code = command(["export", str(tmp_path / "r"), "--for", kind, "--output", str(tmp_path / "out")])
-    if (kind, name) == ("mteb-results", "*.ranks.npz"):  # ranks are not in it
+    code = command(["export", str(tmp_path / "r"), "--for", "mteb-results", "--output", str(tmp_path / "out")])
+    if name == "*.ranks.npz":  # ranks are not exported
         assert code == 0
     else:
         assert code == 5
-        assert (
-            f"{place.name} is a link, and what it leads to may not be meant to be published" in capsys.readouterr().err
-        )
+        assert f"{link.name} is a link" in capsys.readouterr().err
     assert not any(path.read_bytes() == content for path in (tmp_path / "out").rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("kind", ["hub", "mteb-results"])
 @pytest.mark.parametrize("content", [None, b"", b"{", b"\xff", b"[" * 100_000])
-def test_a_damaged_description_of_the_model(tmp_path, capsys, kind, content):
-    place = copy_of(tmp_path / "r") / "model_meta.json"
-    place.unlink() if content is None else place.write_bytes(content)
-    code = command(["export", str(tmp_path / "r"), "--for", kind, "--output", str(tmp_path / "out")])
-    told = capsys.readouterr().err
-    if (kind, content) == ("hub", None):
-        assert code == 0
-    else:
-        assert code == 5
-        assert "model_meta.json" in told
-        assert "evaluate again with --overwrite" in told
-    assert "Traceback" not in told
+def test_damaged_model_description_is_refused(tmp_path, capsys, content):
+    path = copy_results(tmp_path / "r") / "model_meta.json"
+    path.unlink() if content is None else path.write_bytes(content)
+    code = command(["export", str(tmp_path / "r"), "--for", "mteb-results", "--output", str(tmp_path / "out")])
+    message = capsys.readouterr().err
+    assert code == 5
+    assert "model_meta.json" in message
+    assert "Evaluate again with --overwrite" in message
+    assert "Traceback" not in message
 
 
 @pytest.mark.parametrize(
-    ("what", "message"),
+    ("fault", "message"),
     [
-        ("task", "MTEB reads .* as Another with 2 subsets: report this as a defect"),
-        ("broken", "MTEB does not read .*: .no such format"),
-        ("cache", "MTEB's ResultCache does not find CldrFacts.*, CldrFacts.* of hbt-bench/bm25 in "),
-        ("broken cache", "MTEB does not read .*: .no such cache"),
+        ("other task", "MTEB reads .* as Another with 2 subsets"),
+        ("broken file", "MTEB cannot read .*: .no such format"),
+        ("empty cache", "MTEB's ResultCache does not find CldrFacts.*, CldrFacts.* of hbt-bench/bm25 in "),
+        ("broken cache", "MTEB cannot read .*: .no such cache"),
     ],
 )
-def test_an_export_that_mteb_does_not_read_back_is_an_error(tmp_path, monkeypatch, what, message):
+def test_export_is_read_back_by_mteb(tmp_path, monkeypatch, fault, message):
     import mteb
     from mteb.results import TaskResult
 
-    def fail(text):
-        def raising(*about, **options):
-            raise KeyError(text)
-
-        return raising
-
     read, load = TaskResult.from_disk, mteb.ResultCache.load_results
-    if what == "task":
-        monkeypatch.setattr(
-            TaskResult, "from_disk", lambda path: read(path).model_copy(update={"task_name": "Another"})
-        )
-    elif what == "broken":
-        monkeypatch.setattr(TaskResult, "from_disk", fail("no such format"))
-    elif what == "cache":
 
-        def empty(cache, **options):
-            found = load(cache, **options)
-            found.model_results = []
-            return found
+    def fail(*arguments, **options):
+        raise KeyError({"broken file": "no such format", "broken cache": "no such cache"}[fault])
 
-        monkeypatch.setattr(mteb.ResultCache, "load_results", empty)
+    def read_other(path):
+        return read(path).model_copy(update={"task_name": "Another"})
+
+    def load_nothing(cache, **options):
+        results = load(cache, **options)
+        results.model_results = []
+        return results
+
+    if fault in ("other task", "broken file"):
+        monkeypatch.setattr(TaskResult, "from_disk", read_other if fault == "other task" else fail)
     else:
-        monkeypatch.setattr(mteb.ResultCache, "load_results", fail("no such cache"))
+        monkeypatch.setattr(mteb.ResultCache, "load_results", load_nothing if fault == "empty cache" else fail)
     with pytest.raises(OutputError, match=message):
-        export_mteb(NEW, tmp_path / "out")
+        export_mteb(RESULTS, tmp_path / "out")
 
 
 # Model cards
@@ -212,7 +181,7 @@ def entries(text):
 def test_a_new_card(tmp_path):
     from huggingface_hub import ModelCard
 
-    text = updated("", "ckpt", results())
+    text = updated("", "ckpt", read_results())
     found = {(one.dataset_name, one.metric_type): one for one in entries(text)}
     assert len(found) == 3 * 3 + 1
     multi = found["cldr-facts-multi[de,en]", "rank_distance"]
@@ -222,7 +191,7 @@ def test_a_new_card(tmp_path):
     assert ModelCard(text).data.model_name == "ckpt"
     assert "| cldr-facts-mono\\[de,en\\] | 0.9547 [" in text
     assert "\ntask:cldr-facts-cross[de,en]|text:sentence|" in text
-    assert updated(text, "ckpt", results()) == text
+    assert updated(text, "ckpt", read_results()) == text
 
 
 CARD = """---
@@ -254,7 +223,7 @@ Text after.
 
 
 def test_the_rest_of_a_card_stays_byte_for_byte():
-    text = updated(CARD, "ckpt", results())
+    text = updated(CARD, "ckpt", read_results())
     assert text.startswith("---\nlicense: mit      # a comment\ntags:\n- a\nmodel-index:\n- name: theirs\n")
     assert "\nlanguage: [de, en]\n---\n\n# A model\n\nText before.\n<!-- hbt-bench -->\n\n## Evaluation" in text
     assert text.endswith("<!-- /hbt-bench -->\nText after.\n")
@@ -262,43 +231,43 @@ def test_the_rest_of_a_card_stays_byte_for_byte():
     found = entries(text)
     assert found[0].dataset_name == "Other"
     assert len(found) == 1 + 10
-    assert updated(text, "ckpt", results()) == text
-    fewer = updated(text, "ckpt", results()[:1])
+    assert updated(text, "ckpt", read_results()) == text
+    fewer = updated(text, "ckpt", read_results()[:1])
     assert len(entries(fewer)) == 1 + 3
 
 
 def test_a_card_without_metadata_and_one_without_block():
-    text = updated("# Only text\n", "ckpt", results())
+    text = updated("# Only text\n", "ckpt", read_results())
     assert text.startswith("---\nmodel-index:\n- name: ckpt\n")
     assert "\n---\n\n# Only text\n\n<!-- hbt-bench -->\n" in text
-    windows = updated("---\r\nlicense: mit\r\n---\r\n# M\r\n", "ckpt", results())
+    windows = updated("---\r\nlicense: mit\r\n---\r\n# M\r\n", "ckpt", read_results())
     assert windows.startswith("---\r\nlicense: mit\r\nmodel-index:\r\n")
     assert "\n" not in windows.replace("\r\n", "")
     assert len(entries(windows)) == 10
-    assert updated(windows, "ckpt", results()) == windows
+    assert updated(windows, "ckpt", read_results()) == windows
 
 
 @pytest.mark.parametrize(
     "front", ["license: mit\n", "model-index: []\n", "model-index:\n", "a: 1\n\nmodel-index:\n\nb: 2\n"]
 )
 def test_front_matter_of_every_kind(front):
-    text = updated(f"---\n{front}---\nbody\n", "ckpt", results())
+    text = updated(f"---\n{front}---\nbody\n", "ckpt", read_results())
     metadata = yaml.safe_load(text.split("---\n")[1])
     assert {key: value for key, value in metadata.items() if key != "model-index"} == {
         key: value for key, value in yaml.safe_load(front).items() if key != "model-index"
     }
     assert len(metadata["model-index"][0]["results"]) >= 3
     assert "---\nbody\n" in text
-    assert updated(text, "ckpt", results()) == text
+    assert updated(text, "ckpt", read_results()) == text
 
 
 def test_the_command_finds_a_checkpoint_by_its_content(tmp_path, capsys):
     checkpoint = torch_random_model(tmp_path / "renamed", seed=5)
     (checkpoint / "README.md").unlink(missing_ok=True)
-    assert command(["card", str(checkpoint), "--results", str(NEW)]) == 3
+    assert command(["card", str(checkpoint), "--results", str(RESULTS)]) == 3
     assert f"there are no complete results of {checkpoint}" in capsys.readouterr().err
     revision = Checkpoint.from_folder(checkpoint).revision
-    shutil.copytree(next(NEW.glob("*/*")), tmp_path / "r" / "local__ckpt" / revision)
+    shutil.copytree(next(RESULTS.glob("*/*")), tmp_path / "r" / "local__ckpt" / revision)
     for path in (tmp_path / "r").rglob("*Retrieval*.json"):
         path.write_text(path.read_text().replace('"revision": "k0.9-b0.4"', f'"revision": "{revision}"', 1))
     assert command(["card", str(checkpoint), "--results", str(tmp_path / "r")]) == 0
