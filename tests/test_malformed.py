@@ -160,11 +160,11 @@ YAML = {
     ),
     "a language in path and columns": (
         FLAT.replace("d.jsonl", "'{language}.jsonl'"),
-        ":2:1: source: {language} in the path ...columns...",
+        ":2:1: source: {language} in path ...columns...",
     ),
     "no word on languages": (
         FLAT.replace("language: lang, ", ""),
-        ":2:1: source: ...{language} in path or in columns, or a column `language`...",
+        ":2:1: source: ...{language} in path or columns, or ...`language`",
     ),
     "plain text with ids": (
         BITEXT.replace("d.jsonl", "'{language}.txt'").replace("'x.{language}'", "text"),
@@ -196,7 +196,7 @@ YAML = {
     ),
     "no language": (
         FLAT.replace("language: lang, ", ""),
-        ":2:1: source: ...{language} in path or in columns, or a column `language`...",
+        ":2:1: source: ...{language} in path or columns, or ...`language`",
     ),
     "url without pins": (
         FLAT.replace("  parallel", "  url: 'https://x.org/{path}'\n  parallel"),
@@ -273,7 +273,7 @@ DATA = {
     ),
     "half a line": (FLAT, "d.jsonl", EN[:20], "d.jsonl:1: ...JSON: Unterminated string starting at at column 19"),
     "a list": (FLAT, "d.jsonl", "[1]", "d.jsonl:1: ...object...a list"),
-    "NaN": (FLAT, "d.jsonl", '{"id": NaN}', "d.jsonl:1: ...JSON: NaN ..."),
+    "NaN": (FLAT, "d.jsonl", '{"id": NaN}', "d.jsonl:1: no text or number at 'id'..."),
     "Latin-1": (
         FLAT,
         "d.jsonl",
@@ -336,7 +336,7 @@ DATA = {
         gzip.compress(EN.encode(), mtime=0)[:-9],
         "d.jsonl.gz is a damaged archive (Compressed file ended ...",
     ),
-    "a folder for a file": (FLAT, "d.jsonl/x", "", "d.jsonl is not a file"),
+    "a folder for a file": (FLAT, "d.jsonl/x", "", "cannot read d.jsonl: Is a directory"),
     "another file": (FLAT + "", "d.jsonl", EN, "d.jsonl has sha256"),
 }
 

@@ -14,9 +14,8 @@ from pydantic import ValidationError
 
 from hbt_bench.errors import DataError, HbtBenchError
 from hbt_bench.identity.task_name import MODES, Mode
-from hbt_bench.tasks.schema import Strict
 from hbt_bench.tasks.task import TaskSpec
-from hbt_bench.yaml_file import YamlFile
+from hbt_bench.yaml_file import StrictModel, YamlFile
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +26,7 @@ GROUP = "hbt_bench.tasks"
 _OTHER_FILES = {"init", "strategy", "steps", "scales"}
 
 
-class Suite(Strict):
+class Suite(StrictModel):
     """A named list of tasks, written as ``suite:NAME`` on the command line."""
 
     name: str

@@ -1,55 +1,113 @@
-"""Parts of the schema that several kinds of sources share."""
+"""The base of all kinds of sources, and the parts of the schema that several kinds share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from hbt_bench.data import columns
-from hbt_bench.data.data_files import Pin, check_relative
+from hbt_bench.data.collection import Collection
+from hbt_bench.data.data_files import DataFiles, Pin, RemoteFile, check_relative
 from hbt_bench.data.records import PLACEHOLDER
 from hbt_bench.errors import DataError, did_you_mean
+from hbt_bench.identity.task_name import MODES, Mode
 from hbt_bench.languages import LANGUAGES
 from hbt_bench.yaml_file import StrictModel
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+#: A commit of a data set on the hub.
+Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 
 
-class Strict(StrictModel):
-    """The base of the models of task files. Fields with an alias can also be set by name."""
+class Source(StrictModel):
+    """The base of all kinds of sources. The defaults are those of a parallel collection in local files."""
 
-    model_config = ConfigDict(populate_by_name=True)
+    kind: str
+
+    @property
+    @abstractmethod
+    def languages(self) -> tuple[str, ...]:
+        """The languages of the collection, sorted."""
+
+    @property
+    def declared(self) -> tuple[str, ...] | None:
+        """The `languages`, or None if only MTEB knows them, which takes seconds to load."""
+        return self.languages
+
+    @property
+    def text(self) -> str:
+        """The kind of text that a document is, for the signature; for example, "sentence"."""
+        return "document"
+
+    @property
+    def version(self) -> str | None:
+        """The version of the data, or None if they have no versions. Golden counts hold for a version."""
+        return None
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """The modes with relevant documents, if the collection has several languages."""
+        return MODES
+
+    @property
+    def languages_independent(self) -> bool:
+        """Whether a language has the same queries with and without the other languages."""
+        return False
+
+    def paths(self) -> list[str]:
+        """Return the paths that the source reads in a data folder; empty if the data are elsewhere."""
+        return [file.path for file in self.remote_files().values()]
+
+    def remote_files(self) -> dict[str, RemoteFile]:
+        """Return the pinned files to download, by language."""
+        return {}
+
+    @abstractmethod
+    def read(self, name: str, languages: Sequence[str], data_files: DataFiles) -> Collection:
+        """Return the collection `name` in `languages`.
+
+        The files of other languages are not read. Raises `DataError` if data are missing or damaged.
+        """
 
 
-class FileSpec(Strict):
-    """SHA-256 of one pinned file, and its size in bytes."""
+class FileSpec(StrictModel):
+    """SHA-256 of a pinned file, and its size in bytes."""
 
     size: Annotated[int, Field(gt=0)]
     sha256: Sha256
 
 
-class PinSpec(Strict):
-    """SHA-256 of one file; its size is needed where it can be downloaded."""
+class PinSpec(StrictModel):
+    """SHA-256 of a file, and its size in bytes, which a file with a `url` needs."""
 
     sha256: Sha256
     size: Annotated[int, Field(gt=0)] | None = None
 
     @property
     def pin(self) -> Pin:
-        """For `DataFiles.find`."""
+        """The pin for `DataFiles.find`."""
         return Pin(self.sha256, self.size)
 
 
+def check_language(code: str) -> None:
+    """Raise `ValueError` with a suggestion if the table of languages lacks `code`, for example for ``german``."""
+    if code not in LANGUAGES:
+        names = {language.name.lower(): language.code for language in LANGUAGES.values()}
+        hint = f"; did you mean '{names[code.lower()]}'?" if code.lower() in names else did_you_mean(code, LANGUAGES)
+        raise ValueError(f"unknown language code '{code}'{hint}")
+
+
 def _codes(value: object) -> object:
-    """``[en, de]`` is short for ``{en: en, de: de}``."""
+    """Write out a list of codes: ``[en, de]`` becomes ``{en: en, de: de}``. Raises `ValueError` for unknown codes."""
     if isinstance(value, list):
-        value = dict(zip((str(code) for code in value), (str(code) for code in value), strict=True))
+        value = {str(code): str(code) for code in value}
     if isinstance(value, Mapping):
         for code in value:
-            known_code(str(code))
+            check_language(str(code))
         labels = list(value.values())
         if len(set(map(str, labels))) < len(labels):
             raise ValueError("two languages have the same code in the data")
@@ -58,35 +116,39 @@ def _codes(value: object) -> object:
     return value
 
 
-def known_code(code: str) -> None:
-    """Raise `ValueError` with a suggestion for a code that is not in the table of languages."""
-    if code not in LANGUAGES:
-        names = {language.name.lower(): language.code for language in LANGUAGES.values()}
-        hint = f"; did you mean '{names[code.lower()]}'?" if code.lower() in names else did_you_mean(code, LANGUAGES)
-        raise ValueError(f"unknown language code '{code}'{hint}")
-
-
-#: Our code to the code that the data use.
+#: Our language codes with the codes in the data; for example, ``{sw: swh_Latn}``.
 Codes = Annotated[dict[str, Annotated[str, StringConstraints(min_length=1)]], BeforeValidator(_codes)]
+#: A path, or a list of paths.
 Paths = Annotated[
     tuple[str, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list | tuple) else (value,))
 ]
 
 
-def relative(path: str, *, placeholder: bool = True) -> str:
-    """Check a path inside a folder; raises `ValueError`."""
-    try:
-        check_relative(path)
-    except DataError as error:
-        raise ValueError(str(error)) from error
-    rest = path.replace(PLACEHOLDER, "") if placeholder else path
+def check_placeholder(path: str) -> str:
+    """Return `path`; raises `ValueError` if it has another placeholder than ``{language}``."""
+    rest = path.replace(PLACEHOLDER, "")
     if "{" in rest or "}" in rest:
         raise ValueError("must have no placeholder but {language}")
     return path
 
 
-class ColumnsSpec(Strict):
-    """Where a row has its parts: see `hbt_bench.data.columns`."""
+def check_path(path: str) -> str:
+    """Return `path`; raises `ValueError` if it leaves its folder or has another placeholder than ``{language}``.
+
+    For example, ``check_path("../data.jsonl")`` raises an error.
+    """
+    try:
+        check_relative(path)
+    except DataError as error:
+        raise ValueError(str(error)) from error
+    return check_placeholder(path)
+
+
+class ColumnsSpec(StrictModel):
+    """Paths to the fields of a row; see `hbt_bench.data.columns.Columns`.
+
+    For example, ``{id: id, language: lang, query: question, document: answer}``.
+    """
 
     id: Paths = ()
     language: str | None = None
@@ -99,46 +161,46 @@ class ColumnsSpec(Strict):
     unanswered: bool = False
 
     @model_validator(mode="after")
-    def _either(self) -> ColumnsSpec:
+    def _check_combination(self) -> ColumnsSpec:
         if self.text is None and (self.query is None or self.document is None):
             raise ValueError("give query and document, or text for parallel sentences")
         if self.text is not None and (self.query or self.document or self.document_id or self.title):
-            raise ValueError("text is for parallel sentences: it stands alone, or with id and language")
+            raise ValueError("text is for parallel sentences: combine it with id and language only")
         if self.unanswered and self.text is not None:
             raise ValueError("unanswered is for questions with documents, not for parallel sentences")
-        placed = [path for path in (self.query, self.document, self.text) if path]
-        with_code = [path for path in placed if PLACEHOLDER in path]
+        paths = [path for path in (self.query, self.document, self.text) if path]
+        with_code = [path for path in paths if PLACEHOLDER in path]
         if self.language is not None and with_code:
             raise ValueError("use either the column 'language' or the placeholder {language}, not both")
-        if with_code and len(with_code) < len(placed):
+        if with_code and len(with_code) < len(paths):
             raise ValueError("{language} must be in query and in document, or in neither")
         return self
 
     @property
-    def placed(self) -> bool:
-        """Whether one row has several languages."""
+    def has_placeholder(self) -> bool:
+        """Whether the paths have the placeholder ``{language}``, so that a row has texts in several languages."""
         return PLACEHOLDER in (self.query or self.text or "")
 
     def columns(self, parallel: bool) -> columns.Columns:
-        """For `columns.collect`."""
+        """Return the paths for `columns.collect`."""
         return columns.Columns(**self.model_dump(), parallel=parallel)
 
 
-class FileSource(Strict):
-    """FileSource inside the folder of the task or the data folder, with their hashes and an address to fetch them from.
+class FileSource(StrictModel):
+    """Files in the folder of the task or in the data folder, with hashes, and an address if they can be downloaded.
 
-    ``{language}`` in `path` stands for the code that the data use; ``{path}`` in `url` for the file's path.
+    ``{language}`` in `path` is replaced by the code in the data, ``{path}`` in `url` by the path of the file.
     """
 
     path: str
     codes: Codes = Field(alias="languages")
     url: str | None = None
-    pins: dict[str, PinSpec] = {}
+    pins: dict[str, PinSpec] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _pinned(self) -> FileSource:
+    def _check_files(self) -> FileSource:
         for path in (self.path, *self.pins):
-            relative(path)
+            check_path(path)
         if self.url is not None:
             if not self.url.startswith("https://") or "{path}" not in self.url:
                 raise ValueError("url must start with https:// and contain {path}")
@@ -147,19 +209,18 @@ class FileSource(Strict):
         return self
 
     def paths(self) -> list[str]:
-        """The files, or BEIR's folders, that it reads inside of a data folder."""
+        """Return the files, or the folders in BEIR's layout, that the source reads in a data folder."""
         return list(dict.fromkeys(self.path.replace(PLACEHOLDER, label) for label in self.codes.values()))
 
     def address(self, path: str) -> str | None:
-        """Where `path` can be downloaded."""
+        """Return the address of `path`, or None if it cannot be downloaded."""
         return self.url.replace("{path}", path) if self.url else None
 
     def unpinned(self) -> list[str]:
-        """The files that are read without a hash."""
+        """Return the files that the source reads without a hash."""
         return [path for path in self.paths() if path not in self.pins]
 
-    def locate(self, path: str, places: Any) -> Path:
-        """The local file, checked against its pin."""
+    def locate(self, path: str, data_files: DataFiles) -> Path:
+        """Return the local file at `path`, checked against its pin; raises `DataError` if it differs."""
         pin = self.pins.get(path)
-        found: Path = places.find(path, pin.pin if pin else None, self.address(path))
-        return found
+        return data_files.find(path, pin.pin if pin else None, self.address(path))

@@ -1,46 +1,55 @@
-"""The kinds of sources that a task definition can have; every one ends in a `Collection`."""
+"""The kinds of sources that task files can have. Each reads its data into a `Collection`.
+
+To add a kind, write a subclass of `Source` with `kind`, `languages` and `read`, and add it to `SOURCES`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, TypeAdapter, WrapValidator, field_validator, model_validator
 
-from hbt_bench.data import beir, cldr, download, lareqa
+from hbt_bench.data import cldr, readers
 from hbt_bench.data.builder import Parallel
 from hbt_bench.data.collection import Collection
-from hbt_bench.data.data_files import DataFiles, Pin
+from hbt_bench.data.data_files import DataFiles, Pin, RemoteFile
 from hbt_bench.data.records import PLACEHOLDER
 from hbt_bench.identity.task_name import MODES, Mode
 from hbt_bench.languages import LANGUAGES
-from hbt_bench.tasks.schema import Codes, FileSource, FileSpec, known_code, relative
-from hbt_bench.tasks.source import Commit, Source
+from hbt_bench.tasks.schema import (
+    Codes,
+    Commit,
+    FileSource,
+    FileSpec,
+    Source,
+    check_language,
+    check_path,
+    check_placeholder,
+)
 from hbt_bench.tasks.table_sources import HubSource, TableSource
 
 
 class LareqaSource(Source):
-    """LAReQA's JSON, one pinned file a language; ``{language}`` in `path` and `url` stands for the code."""
+    """LAReQA's JSON, a pinned file per language. ``{language}`` in `path` and `url` is replaced by the code."""
 
     kind: Literal["lareqa"]
-    candidate: lareqa.Candidate
+    candidate: readers.Candidate
     path: str
     url: str
     files: dict[str, FileSpec]
 
     @field_validator("path", "url")
     @classmethod
-    def _has_placeholder(cls, template: str) -> str:
+    def _check_template(cls, template: str) -> str:
         if "{language}" not in template or ".." in template or template.startswith("/"):
             raise ValueError("must be relative to the data folder and contain {language}")
-        rest = template.replace("{language}", "")
-        if "{" in rest or "}" in rest:
-            raise ValueError("must have no placeholder but {language}")
-        return template
+        return check_placeholder(template)
 
     @field_validator("files")
     @classmethod
-    def _known_languages(cls, files: dict[str, FileSpec]) -> dict[str, FileSpec]:
+    def _check_languages(cls, files: dict[str, FileSpec]) -> dict[str, FileSpec]:
         unknown = [code for code in files if code not in LANGUAGES]
         if unknown:
             raise ValueError(f"unknown language code '{unknown[0]}'")
@@ -48,58 +57,58 @@ class LareqaSource(Source):
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The languages that have a file."""
+        """The languages with a file, sorted."""
         return tuple(sorted(self.files))
 
     @property
     def text(self) -> str:
-        """What a document's text is, for the signature."""
+        """The kind of text that a document is, for the signature."""
         return self.candidate
 
     @property
     def languages_independent(self) -> bool:
-        """Every question has its answer in its own language."""
+        """True: each question has its answer in its own language."""
         return True
 
-    def remote_files(self) -> dict[str, download.RemoteFile]:
-        """The pinned file of each language."""
+    def remote_files(self) -> dict[str, RemoteFile]:
+        """Return the pinned file of each language."""
         return {
-            language: download.RemoteFile(
+            language: RemoteFile(
                 self.path.format(language=language), self.url.format(language=language), file.sha256, file.size
             )
             for language, file in sorted(self.files.items())
         }
 
-    def read(self, name: str, languages: Sequence[str], places: DataFiles) -> Collection:
-        """Fetch what is missing and read the files of `languages`."""
+    def read(self, name: str, languages: Sequence[str], data_files: DataFiles) -> Collection:
+        """Read the files of `languages`; missing files are downloaded. Raises `DataError` if a file is damaged."""
         remote = self.remote_files()
         paths = {
-            code: places.find(file.path, Pin(file.sha256, file.size), file.url)
+            code: data_files.find(file.path, Pin(file.sha256, file.size), file.url)
             for code, file in remote.items()
             if code in languages
         }
-        return lareqa.read(name, paths, self.candidate)
+        return readers.read_lareqa(name, paths, self.candidate)
 
 
 class CldrSource(Source):
-    """Facts from the Unicode CLDR data in the installed babel package; nothing is downloaded."""
+    """Facts from the Unicode CLDR data in the installed babel package. Nothing is downloaded."""
 
     kind: Literal["cldr"]
     split: Literal["train", "dev", "test"] = "test"
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The languages that have templates."""
+        """The languages with templates, sorted."""
         return tuple(sorted(cldr.LANGUAGES))
 
     @property
     def text(self) -> str:
-        """What a document's text is, for the signature."""
+        """The kind of text that a document is, for the signature."""
         return "sentence"
 
     @property
     def languages_independent(self) -> bool:
-        """Every fact is there in every language."""
+        """True: each language has all facts."""
         return True
 
     @property
@@ -107,13 +116,13 @@ class CldrSource(Source):
         """The CLDR version, on which the facts depend."""
         return cldr.cldr_version()
 
-    def read(self, name: str, languages: Sequence[str], places: DataFiles) -> Collection:
-        """Make the split; no folder is used."""
+    def read(self, name: str, languages: Sequence[str], data_files: DataFiles) -> Collection:
+        """Build the split; `data_files` are not used."""
         return cldr.read(self.split, languages)
 
 
 class BeirSource(FileSource, Source):
-    """BEIR's layout: one folder, or one a language; `query_language` is for queries that are all in one language."""
+    """BEIR's layout: a folder, or a folder per language. `query_language` is the language of all queries, if given."""
 
     kind: Literal["beir"]
     query_language: str | None = None
@@ -121,63 +130,62 @@ class BeirSource(FileSource, Source):
     parallel: Parallel | None = None
 
     @model_validator(mode="after")
-    def _fits(self) -> BeirSource:
+    def _check_keys(self) -> BeirSource:
         if (PLACEHOLDER in self.path) != (len(self.codes) > 1):
             raise ValueError("several languages need {language} in path, and one language must not have it")
         if len(self.codes) > 1 and self.parallel is None:
             raise ValueError(
-                "say `parallel: documents` when equal ids are translations, `queries` when only the queries are, "
-                "else `none`"
+                "set `parallel: documents` if equal ids are translations, `parallel: queries` if only those of queries "
+                "are, else `parallel: none`"
             )
         if self.query_language is not None:
-            known_code(self.query_language)
+            check_language(self.query_language)
         return self
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The languages of the documents and of the queries."""
+        """The languages of documents and queries, sorted."""
         return tuple(sorted({*self.codes, *([self.query_language] if self.query_language else [])}))
 
     @property
     def modes(self) -> tuple[Mode, ...]:
-        """Questions that are not parallel have answers in one language only."""
+        """The modes with relevant documents: no cross if the questions are not parallel."""
         if self.query_language is not None:
             return ("cross", "multi")
         return MODES if self.parallel in ("queries", "documents") else ("mono", "multi")
 
     def unpinned(self) -> list[str]:
-        """The files that are read without a hash, by the first of their names."""
-        choices = beir.names(self.split)
+        """Return the files that the source reads without a hash, under their preferred names."""
+        choices = readers.beir_names(self.split)
         files = [[f"{folder}/{name}" for name in choice] for folder in self.paths() for choice in choices]
         return [paths[0] for paths in files if self.pins.keys().isdisjoint(paths)]
 
-    def read(self, name: str, languages: Sequence[str], places: DataFiles) -> Collection:
-        """Read the folders of `languages`."""
-        return beir.read(name, self._folders(languages, places), self.parallel or "none")
+    def read(self, name: str, languages: Sequence[str], data_files: DataFiles) -> Collection:
+        """Read the folders of `languages`; raises `DataError` if a file is missing or damaged."""
+        return readers.read_beir(name, self._folders(languages, data_files), self.parallel or "none")
 
-    def _folders(self, languages: Sequence[str], places: DataFiles) -> Iterator[beir.BeirFiles]:
+    def _folders(self, languages: Sequence[str], data_files: DataFiles) -> Iterator[readers.BeirFiles]:
         for code in languages:
             if code not in self.codes:
                 continue
-            folder = relative(self.path.replace(PLACEHOLDER, self.codes[code]))
-            corpus, queries, qrels = (
-                self.locate(self._name(folder, choice, places), places) for choice in beir.names(self.split)
-            )
-            yield beir.BeirFiles(corpus, queries, qrels, self.query_language or code, code)
+            folder = check_path(self.path.replace(PLACEHOLDER, self.codes[code]))
+            names = [self._name(folder, choice, data_files) for choice in readers.beir_names(self.split)]
+            corpus, queries, qrels = (self.locate(name, data_files) for name in names)
+            yield readers.BeirFiles(corpus, queries, qrels, self.query_language or code, code)
 
-    def _name(self, folder: str, choice: tuple[str, ...], places: DataFiles) -> str:
+    def _name(self, folder: str, choice: tuple[str, ...], data_files: DataFiles) -> str:
         paths = tuple(f"{folder}/{name}" for name in choice)
         pinned = [path for path in paths if path in self.pins]
-        return pinned[0] if pinned else places.first(paths)
+        return pinned[0] if pinned else data_files.first(paths)
 
 
 class MtebSource(Source):
-    """A retrieval or bitext task of MTEB's, its subsets pooled.
+    """A retrieval or bitext task of MTEB, with its subsets in one pool.
 
-    `languages` maps our codes to the names of subsets, or to MTEB's codes where a subset has two languages; a list, or
-    nothing, leaves that to MTEB's metadata. `pairs` says which of two languages is the query's. `parallel` says what
-    equal ids in several subsets mean, and `id_digits`, of how many hexadecimal digits the ids are that it holds for: a
-    data set that numbers its queries anew in each language is then refused. `revision` is MTEB's own if not given.
+    `languages` maps our codes to the names of subsets, or to MTEB's codes if a subset has two languages. A list of
+    codes, or nothing, uses MTEB's metadata. `pairs` is the order of the languages in the name of a subset. `parallel`
+    is the meaning of equal ids in several subsets. It holds for ids with `id_digits` hexadecimal digits; other ids are
+    an error, because some data sets number the queries of each language anew. `revision` is MTEB's own by default.
     """
 
     kind: Literal["mteb"]
@@ -191,12 +199,12 @@ class MtebSource(Source):
 
     @property
     def declared(self) -> tuple[str, ...] | None:
-        """The languages in the definition; those that MTEB has are known when it is loaded."""
+        """The languages in the task file, or None if it has none, because only MTEB knows them then."""
         return tuple(sorted(self.codes)) if self.codes else None
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The declared languages, or all of the task that have a code of ours."""
+        """The declared languages, or else all languages of the MTEB task that have a code here."""
         if self.codes:
             return tuple(sorted(self.codes))
         from hbt_bench.data import mteb_reader
@@ -205,28 +213,28 @@ class MtebSource(Source):
 
     @property
     def is_bitext(self) -> bool:
-        """Whether the task mines parallel sentences, told by its name so that MTEB need not be loaded."""
+        """Whether the task mines parallel sentences. Its name shows this, so MTEB is not loaded."""
         return self.task.endswith("BitextMining") or self.task == "Tatoeba"
 
     @property
     def text(self) -> str:
-        """What a document's text is, for the signature."""
+        """The kind of text that a document is, for the signature."""
         return "sentence" if self.is_bitext else "document"
 
     @property
     def version(self) -> str | None:
-        """The commit of the data set, if it is pinned here."""
+        """The commit of the data set, or None if it is not pinned."""
         return self.revision
 
     @property
     def modes(self) -> tuple[Mode, ...]:
-        """As for files: no sentence is its own translation, and without parallel ids there is no cross."""
+        """The modes with relevant documents: no mono for sentences, no cross without parallel ids."""
         if self.is_bitext:
             return ("cross", "multi")
         return MODES if self.parallel in ("queries", "documents") or self.pairs else ("mono", "multi")
 
-    def read(self, name: str, languages: Sequence[str], places: DataFiles) -> Collection:
-        """Load the subsets of `languages` with MTEB's own loader."""
+    def read(self, name: str, languages: Sequence[str], data_files: DataFiles) -> Collection:
+        """Load the subsets of `languages` with MTEB's loader; raises `DataError` if it fails."""
         from hbt_bench.data import mteb_reader
 
         pooled = mteb_reader.PooledTask(
@@ -235,6 +243,26 @@ class MtebSource(Source):
         return mteb_reader.read(name, pooled, languages)
 
 
-AnySource = Annotated[
-    LareqaSource | CldrSource | TableSource | BeirSource | HubSource | MtebSource, Field(discriminator="kind")
-]
+#: All kinds of sources. A class whose `kind` has several values is used for each of them.
+SOURCES: list[type[Source]] = [LareqaSource, CldrSource, TableSource, BeirSource, HubSource, MtebSource]
+
+
+def _union(kinds: tuple[type[Source], ...]) -> Any:
+    return Annotated[Union[kinds], Field(discriminator="kind")]  # noqa: UP007 -- the classes are not known here
+
+
+@cache
+def _adapter(kinds: tuple[type[Source], ...]) -> TypeAdapter[Source]:
+    return TypeAdapter(_union(kinds))
+
+
+def _validate(value: Any, handler: Any) -> Source:
+    """Validate by the current `SOURCES`, so that a package may add a kind after the schema of tasks is built."""
+    return _adapter(tuple(SOURCES)).validate_python(value)
+
+
+#: The type of `source` in a task file: the class in `SOURCES` that has its `kind`.
+if TYPE_CHECKING:
+    AnySource = Source
+else:
+    AnySource = Annotated[_union(tuple(SOURCES)), WrapValidator(_validate)]

@@ -1,4 +1,4 @@
-"""Sources of rows with columns: JSON lines, CSV and bitext files, and data sets of the hub."""
+"""Sources of rows with columns: JSON lines, CSV and bitext files, and data sets on the hub."""
 
 from __future__ import annotations
 
@@ -13,48 +13,69 @@ from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import DataFiles
 from hbt_bench.data.records import PLACEHOLDER, SUFFIXES, Row, read_hub, read_lines, read_rows
 from hbt_bench.identity.task_name import MODES, Mode
-from hbt_bench.tasks.schema import Codes, ColumnsSpec, FileSource, relative
-from hbt_bench.tasks.source import Commit, Source
+from hbt_bench.tasks.schema import Codes, ColumnsSpec, Commit, FileSource, Source, check_path
 
 
-class _Mapped(Source):
-    """Rows with columns: `languages` are our codes with those of the data, `parallel` says what equal ids mean."""
+class _RowSource(Source):
+    """Rows with columns. If `parallel`, rows with the same id in several languages are translations of each other."""
 
     codes: Codes = Field(alias="languages")
     columns: ColumnsSpec
     parallel: bool | None = None
 
     @model_validator(mode="after")
-    def _says_what_ids_mean(self) -> _Mapped:
-        # rows of one language each, whose ids could be numbers that start anew in every language
-        if self.parallel is None and len(self.codes) > 1 and not self.columns.placed and self.columns.text is None:
+    def _check_parallel(self) -> _RowSource:
+        # the ids may be numbers that start again in each language, so parallel must be stated
+        if (
+            self.parallel is None
+            and len(self.codes) > 1
+            and not self.columns.has_placeholder
+            and self.columns.text is None
+        ):
             raise ValueError(
-                "say `parallel: true` when rows with the same id are translations of each other, else `parallel: false`"
+                "set `parallel: true` if rows with the same id are translations of each other, else `parallel: false`"
             )
         if self.parallel and self.columns.language is not None and not self.columns.id:
-            raise ValueError("parallel rows need `id` in columns: it tells which rows are translations of each other")
+            raise ValueError("parallel rows need `id` in columns, which translations of each other share")
         if self.columns.text is not None and self.columns.language is not None and not self.columns.id:
-            raise ValueError("parallel sentences need `id` in columns: it tells which of them are translations")
+            raise ValueError("parallel sentences need `id` in columns, which translations of each other share")
         if self.parallel is False and self.columns.text is not None:
             raise ValueError("parallel sentences cannot be `parallel: false`")
         return self
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The languages that are declared."""
+        """The declared languages, sorted."""
         return tuple(sorted(self.codes))
 
     @property
     def text(self) -> str:
-        """What a document's text is, for the signature."""
+        """The kind of text that a document is, for the signature."""
         return "sentence" if self.columns.text is not None else "document"
 
     @property
     def modes(self) -> tuple[Mode, ...]:
-        """A sentence is no query for itself; questions that are not parallel have no answer in other languages."""
+        """The modes with relevant documents: no mono for sentences, no cross for questions that are not parallel."""
         if self.columns.text is not None:
             return ("cross", "multi")
         return MODES if self.parallel is not False else ("mono", "multi")
+
+    def _check_language(self, in_path: bool, *keys: str) -> None:
+        """Raise `ValueError` unless the language is given once: `in_path`, that is in `keys`, or in columns."""
+        in_columns = self.columns.language is not None or self.columns.has_placeholder
+        if in_path and in_columns:
+            raise ValueError(f"{{language}} in {' or '.join(keys)} gives the language: remove it from columns")
+        if not in_path and not in_columns and len(self.codes) > 1:
+            raise ValueError(
+                f"the language is not given: put {{language}} in {', '.join(keys)} or columns, or name the column "
+                "`language`"
+            )
+
+    def _only_label(self) -> str | None:
+        """Return the language of all rows, or None if each row has its own language."""
+        if self.columns.language is not None or self.columns.has_placeholder:
+            return None
+        return next(iter(self.codes.values()))
 
     def _collect(self, name: str, languages: Sequence[str], rows: Iterator[Row]) -> Collection:
         mapping = self.columns.columns(self.parallel is not False)
@@ -62,47 +83,47 @@ class _Mapped(Source):
         return columns.collect(name, rows, mapping, chosen, complete=len(chosen) == len(self.codes))
 
 
-class TableSource(FileSource, _Mapped):
-    """JSON lines or CSV: one file with a column or a placeholder for the language, or a file a language."""
+class TableSource(FileSource, _RowSource):
+    """JSON lines, CSV or TSV: a file per language, or a single file with a column or a placeholder for the language."""
 
     kind: Literal["jsonl", "csv", "bitext"]
 
     @model_validator(mode="after")
-    def _fits(self) -> TableSource:
+    def _check_keys(self) -> TableSource:
         suffix = Path(self.path.removesuffix(".gz")).suffix
         allowed = {"jsonl": (".jsonl",), "csv": (".csv", ".tsv"), "bitext": (*SUFFIXES, ".txt")}[self.kind]
         if suffix not in allowed:
-            raise ValueError(f"the path of a {self.kind} source ends in {' or '.join(allowed)}, with or without .gz")
+            raise ValueError(
+                f"the path of a {self.kind} source must end in {' or '.join(allowed)}, with or without .gz"
+            )
         if self.kind == "bitext" and self.columns.text is None:
-            raise ValueError("a bitext source has `text` in columns; questions with answers are jsonl or csv")
-        if self.several and (self.columns.language is not None or self.columns.placed):
-            raise ValueError("{language} in the path tells the language: leave it out of columns")
-        if not self.several and self.columns.language is None and not self.columns.placed and len(self.codes) > 1:
-            raise ValueError("say where the language is: {language} in path or in columns, or a column `language`")
-        if suffix == ".txt" and (not self.several or self.columns.text != "text" or self.columns.id):
-            raise ValueError("plain text needs {language} in path and `columns: {text: text}`: a line is a sentence")
+            raise ValueError("a bitext source needs `text` in columns; use jsonl or csv for questions with answers")
+        self._check_language(self.file_per_language, "path")
+        if suffix == ".txt" and (not self.file_per_language or self.columns.text != "text" or self.columns.id):
+            raise ValueError(
+                "plain text needs {language} in path and `columns: {text: text}`, because each line is a sentence"
+            )
         return self
 
     @property
-    def several(self) -> bool:
+    def file_per_language(self) -> bool:
         """Whether each language has a file."""
         return PLACEHOLDER in self.path
 
-    def read(self, name: str, languages: Sequence[str], places: DataFiles) -> Collection:
-        """Read the one file, or those of `languages`."""
-        return self._collect(name, languages, self._rows(languages, places))
+    def read(self, name: str, languages: Sequence[str], data_files: DataFiles) -> Collection:
+        """Read the file, or the files of `languages`."""
+        return self._collect(name, languages, self._rows(languages, data_files))
 
-    def _rows(self, languages: Sequence[str], places: DataFiles) -> Iterator[Row]:
-        alone = next(iter(self.codes.values())) if len(self.codes) == 1 and self.columns.language is None else None
-        if not self.several:
-            for row in read_rows(self.locate(self.path, places)):
-                yield row if self.columns.placed else row._replace(language=alone)
+    def _rows(self, languages: Sequence[str], data_files: DataFiles) -> Iterator[Row]:
+        if not self.file_per_language:
+            for row in read_rows(self.locate(self.path, data_files)):
+                yield row._replace(language=self._only_label())
             return
         for code in languages:
             label = self.codes[code]
-            path = self.locate(relative(self.path.replace(PLACEHOLDER, label)), places)
+            path = self.locate(check_path(self.path.replace(PLACEHOLDER, label)), data_files)
             if Path(path.name.removesuffix(".gz")).suffix == ".txt":
-                # a line stays a row of the same number when it is empty, so that the files stay aligned
+                # an empty line stays a row, so that the lines of all files stay aligned
                 for number, line in read_lines(path):
                     yield Row({"text": line} if line.strip() else {"text": None}, f"{path}:{number}", label)
             else:
@@ -110,8 +131,8 @@ class TableSource(FileSource, _Mapped):
                     yield row._replace(language=label)
 
 
-class HubSource(_Mapped):
-    """A data set on the hub at a pinned commit; ``{language}`` in `config` or `split` stands for the data's code."""
+class HubSource(_RowSource):
+    """A data set on the hub at a pinned commit; ``{language}`` in `config` or `split` becomes the data's code."""
 
     kind: Literal["hub"]
     path: Annotated[str, StringConstraints(pattern=r"^\w[\w.-]*/\w[\w.-]*$")]
@@ -120,27 +141,23 @@ class HubSource(_Mapped):
     split: str = "test"
 
     @property
-    def several(self) -> bool:
+    def split_per_language(self) -> bool:
         """Whether each language has a configuration or a split."""
         return PLACEHOLDER in f"{self.config}{self.split}"
 
     @model_validator(mode="after")
-    def _fits(self) -> HubSource:
-        if self.several and (self.columns.language is not None or self.columns.placed):
-            raise ValueError("{language} in config or split tells the language: leave it out of columns")
-        if not self.several and self.columns.language is None and not self.columns.placed and len(self.codes) > 1:
-            raise ValueError("say where the language is: {language} in config, split or columns, or `language`")
+    def _check_keys(self) -> HubSource:
+        self._check_language(self.split_per_language, "config", "split")
         return self
 
-    def read(self, name: str, languages: Sequence[str], places: DataFiles) -> Collection:
-        """Load the configurations or splits of `languages`."""
+    def read(self, name: str, languages: Sequence[str], data_files: DataFiles) -> Collection:
+        """Load the configurations or splits of `languages`; raises `DataError` if the hub cannot be reached."""
         return self._collect(name, languages, self._rows(languages))
 
     def _rows(self, languages: Sequence[str]) -> Iterator[Row]:
         fields = self._fields(languages)
-        if not self.several:
-            alone = next(iter(self.codes.values())) if len(self.codes) == 1 and not self.columns.language else None
-            label = None if self.columns.placed else alone
+        if not self.split_per_language:
+            label = self._only_label()
             yield from read_hub(self.path, self.revision, self.config, self.split, fields=fields, language=label)
             return
         for code in languages:

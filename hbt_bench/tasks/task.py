@@ -19,8 +19,8 @@ from hbt_bench.identity.signature import Signature
 from hbt_bench.identity.task_name import MODES, Mode, TaskName
 from hbt_bench.languages import select
 from hbt_bench.measures.registry import MEASURES
-from hbt_bench.tasks.schema import Strict
 from hbt_bench.tasks.sources import AnySource, MtebSource
+from hbt_bench.yaml_file import StrictModel
 
 #: The modes as words of MTEB's task names.
 MODE_WORDS: dict[Mode, str] = {"mono": "Monolingual", "cross": "CrossLingual", "multi": "Multilingual"}
@@ -33,7 +33,7 @@ else:
     MainScore = Literal[tuple(measure.name for measure in MEASURES if measure.scored and measure.modes == MODES)]
 
 
-class Metadata(Strict):
+class Metadata(StrictModel):
     """MTEB's metadata of a data set, under MTEB's names. Fields that a definition leaves out are unknown."""
 
     reference: str | None = None
@@ -52,7 +52,7 @@ class Metadata(Strict):
         return tuple(str(date) for date in dates) if isinstance(dates, list | tuple) else dates
 
 
-class Expect(Strict):
+class Expect(StrictModel):
     """Golden counts of a collection.
 
     `queries` and `documents` are counts by language. `relevant` maps a number of relevant documents to the number of
@@ -96,7 +96,7 @@ class Expect(Strict):
         _compare(name, "documents in", documents, _restricted(self.documents, languages))
 
 
-class TaskSpec(Strict):
+class TaskSpec(StrictModel):
     """The definition of a collection: its source, its MTEB metadata and its golden counts.
 
     `measures` are reported with the main score. `narrowed` returns the definition in fewer languages and `shifted`
