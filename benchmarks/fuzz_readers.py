@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from hbt_bench.data import beir, lareqa
+from hbt_bench.data.readers import BeirFiles, read_beir, read_lareqa
 from hbt_bench.data.records import read_rows
 from hbt_bench.errors import HbtBenchError, OutputError
 from hbt_bench.identity.checkpoint import Checkpoint
@@ -148,13 +148,13 @@ def _read_qrels(path: Path) -> None:
     folder = path.parent
     (folder / "corpus.jsonl").write_bytes(_LINES)
     (folder / "queries.jsonl").write_bytes(_LINES)
-    beir.read("b", [beir.BeirFiles(folder / "corpus.jsonl", folder / "queries.jsonl", path, "en", "en")])
+    read_beir("b", [BeirFiles(folder / "corpus.jsonl", folder / "queries.jsonl", path, "en", "en")])
 
 
 def _read_beir(path: Path) -> None:
     qrels = path.parent / "qrels.tsv"
     qrels.write_text("d1\t0\td2\t1\n")
-    beir.read("b", [beir.BeirFiles(path, path, qrels, "en", "en")])
+    read_beir("b", [BeirFiles(path, path, qrels, "en", "en")])
 
 
 def _read_specs(path: Path) -> None:
@@ -182,7 +182,7 @@ def _all(pattern: str) -> tuple[bytes, ...]:
 
 
 READERS: Mapping[str, Reader] = {
-    "LAReQA JSON": Reader("en.json", (json.dumps(_LAREQA).encode(),), lambda path: lareqa.read("x", {"en": path})),
+    "LAReQA JSON": Reader("en.json", (json.dumps(_LAREQA).encode(),), lambda path: read_lareqa("x", {"en": path})),
     "JSON lines": Reader("d.jsonl", (_LINES,), lambda path: list(read_rows(path))),
     "JSON lines, gz": Reader("d.jsonl.gz", (gzip.compress(_LINES),), lambda path: list(read_rows(path))),
     "CSV": Reader("d.csv", (b'id,text\n1,"a, b"\n2,c\n',), lambda path: list(read_rows(path))),

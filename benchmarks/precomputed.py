@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.data.collection import Collection, Document, Query
-from hbt_bench.data.download import cache_dir
+from hbt_bench.data.data_files import cache_dir
 from hbt_bench.files import write_bytes
 
 if TYPE_CHECKING:

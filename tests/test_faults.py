@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from hbt_bench.cli.main import run as command
-from hbt_bench.data.download import cache_dir
+from hbt_bench.data.data_files import cache_dir
 from hbt_bench.ranking.store import EmbeddingStore
 from tests.factories import SMALL, evaluate, result_content, torch_random_model, train, weights_hash
 

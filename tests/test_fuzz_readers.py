@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.fuzz_readers import _RANKS, _RESULT, READERS, check, mutated
-from hbt_bench.data import lareqa
+from hbt_bench.data.readers import read_lareqa
 from hbt_bench.errors import DataError, ModelError, OutputError
 from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.results.ranks_file import StoredRanks
@@ -45,8 +45,8 @@ def test_any_bytes_are_read_or_refused_in_one_line(name, content):
 def test_a_position_that_is_no_whole_number(tmp_path, number):
     content = READERS["LAReQA JSON"].valid[0].decode().replace("[0, 19]", f"[0, {number}]")
     (tmp_path / "en.json").write_text(content)
-    with pytest.raises(DataError, match="does not have LAReQA's layout"):
-        lareqa.read("x", {"en": tmp_path / "en.json"})
+    with pytest.raises(DataError, match="is not a LAReQA file"):
+        read_lareqa("x", {"en": tmp_path / "en.json"})
 
 
 def head_changed(tmp_path, key, value):

@@ -15,7 +15,7 @@ import pytest
 from hbt_bench.checks import installation
 from hbt_bench.checks.installation import check_all
 from hbt_bench.cli.main import run
-from hbt_bench.data.download import cache_dir
+from hbt_bench.data.data_files import cache_dir
 from hbt_bench.ranking import store as ranking_store
 from hbt_bench.ranking.store import EmbeddingStore
 

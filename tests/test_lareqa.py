@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from hbt_bench.data import lareqa
+from hbt_bench.data.readers import read_lareqa
 from hbt_bench.errors import DataError
 
 #: Queries and candidates of each language, as in the tables of LAReQA's README.
@@ -47,12 +47,12 @@ def files(data_dir):
 
 @pytest.fixture(scope="module")
 def collections(files):
-    return {name: lareqa.read(name, paths) for name, paths in files.items()}
+    return {name: read_lareqa(name, paths) for name, paths in files.items()}
 
 
 @pytest.fixture(scope="module")
 def with_context(files):
-    return {name: lareqa.read(name, paths, "sentence+context") for name, paths in files.items()}
+    return {name: read_lareqa(name, paths, "sentence+context") for name, paths in files.items()}
 
 
 def raw_paragraphs(path):
@@ -247,7 +247,7 @@ def read(tmp_path):
         path = tmp_path / "en.json"
         content = {"data": [{"title": "t", "paragraphs": list(paragraphs)}]} if content is None else content
         path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
-        return lareqa.read("demo", {"en": path}, candidate)
+        return read_lareqa("demo", {"en": path}, candidate)
 
     return read
 
@@ -296,7 +296,7 @@ def test_versions_of_question_share_sentences(tmp_path):
     for code, context, answer in (("en", "Grass is green.", "green"), ("de", "Gras ist grün.", "grün")):
         fields = paragraph(context, [[0, len(context)]], [question(start=context.index(answer), answer=answer)])
         (tmp_path / f"{code}.json").write_text(json.dumps({"data": [{"paragraphs": [fields]}]}))
-    collection = lareqa.read("demo", {code: tmp_path / f"{code}.json" for code in ("en", "de")})
+    collection = read_lareqa("demo", {code: tmp_path / f"{code}.json" for code in ("en", "de")})
     assert [query.id for query in collection.queries] == ["de-q1", "en-q1"]
     assert collection.relevant(0) == collection.relevant(1) == {"de-00-000-000": 1, "en-00-000-000": 1}
 
@@ -346,7 +346,7 @@ def test_other_json_is_refused(read, tmp_path, content, reason):
 def test_other_layout_is_refused(read, tmp_path, content, reason):
     with pytest.raises(DataError) as caught:
         read(content=content)
-    assert str(caught.value) == f"{tmp_path / 'en.json'} does not have LAReQA's layout ({reason}): fetch it again"
+    assert str(caught.value) == f"{tmp_path / 'en.json'} is not a LAReQA file ({reason}): fetch it again"
 
 
 @pytest.mark.parametrize(
@@ -412,5 +412,5 @@ def test_file_without_paragraphs_is_refused(read):
 
 def test_missing_file_is_refused(tmp_path):
     with pytest.raises(DataError) as caught:
-        lareqa.read("demo", {"en": tmp_path / "en.json"})
+        read_lareqa("demo", {"en": tmp_path / "en.json"})
     assert str(caught.value) == f"cannot read {tmp_path / 'en.json'}: No such file or directory"

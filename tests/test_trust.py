@@ -25,7 +25,7 @@ UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib
 UNSAFE_CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.unsafe_load", "yaml.full_load"}
 UNSAFE_CALLS |= {"tempfile.mktemp", "pd.read_pickle", "pandas.read_pickle", "extractall", "os.exec", "os.spawn"}
 #: Who may start other programs, and download.
-DOWNLOADS = {"data/download.py"}
+DOWNLOADS = {"data/data_files.py"}
 
 
 def name_of(node):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hbt_bench.checks.check import Check, Status
-from hbt_bench.data.download import cache_dir, data_folder, problem_of
+from hbt_bench.data.data_files import cache_dir, data_folder, problem_of
 from hbt_bench.errors import HbtBenchError
 from hbt_bench.files import check_writable
 from hbt_bench.text import one_line

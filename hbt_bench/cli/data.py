@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from hbt_bench.cli import options
-from hbt_bench.data import download
+from hbt_bench.data import data_files
 from hbt_bench.tasks.registry import TaskRegistry
 
 
@@ -32,7 +32,7 @@ def fetch(name: str, languages: tuple[str, ...] | None, data_dir: Path | None, r
     \b
     hbt-bench data fetch xquad-r --languages en,de
     """  # noqa: D301 -- click needs the character
-    _check_files(registry, name, languages, data_dir, download.fetch)
+    _check_files(registry, name, languages, data_dir, data_files.fetch)
 
 
 @command.command("verify")
@@ -46,7 +46,7 @@ def verify(name: str, languages: tuple[str, ...] | None, data_dir: Path | None, 
     \b
     hbt-bench data verify xquad-r --data-dir data/
     """  # noqa: D301 -- click needs the character
-    _check_files(registry, name, languages, data_dir, download.locate)
+    _check_files(registry, name, languages, data_dir, data_files.locate)
 
 
 def _check_files(

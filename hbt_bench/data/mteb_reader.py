@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hbt_bench.data import columns, hub
+from hbt_bench.data import columns, records
 from hbt_bench.data.builder import CollectionBuilder, Parallel
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.columns import Columns
@@ -91,7 +91,7 @@ def read(name: str, pooled: PooledTask, selected: Sequence[str]) -> Collection:
 
 
 def _task(name: str) -> Any:
-    hub.spare_retries()
+    records.spare_retries()
     import mteb
 
     try:
@@ -134,10 +134,10 @@ def _has_pairs(task: Any) -> bool:
 def _load(task: Any, subsets: list[str], split: str) -> None:
     """Load some subsets with MTEB's loader, which also covers tasks that build their data by code."""
     dataset = task.metadata.dataset["path"]
-    hub.check_remote(dataset)
+    records.check_remote(dataset)
     task.hf_subsets = subsets
     task.filter_eval_splits([split])
-    with hub.data_errors(dataset):
+    with records.data_errors(dataset):
         task.load_data()
         if hasattr(task, "convert_v1_dataset_format_to_v2"):
             task.convert_v1_dataset_format_to_v2(num_proc=None)

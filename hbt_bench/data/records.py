@@ -10,17 +10,18 @@ from __future__ import annotations
 import contextlib
 import csv
 import gzip
-import io
 import itertools
 import json
+import os
+import socket
 import tempfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-from hbt_bench.data import hub
 from hbt_bench.errors import DataError
 from hbt_bench.text import encodable
 
@@ -100,20 +101,31 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield number and text of each line of a text file, without line ends; raises `DataError` as `read_rows` does."""
-    with _open(path) as stream:
-        for number in itertools.count(1):
-            raw = _read_line(stream, path, number)
-            if not raw:
-                return
-            try:
-                text = raw.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise DataError(
-                    f"{path}:{number}: byte {error.start + 1} of the line is not UTF-8: save the file as UTF-8"
-                ) from error
-            if number == 1:
-                text = text.removeprefix("\ufeff")
-            yield number, text.rstrip("\r\n")
+    size = 0
+    try:
+        limit = max(FREE_BYTES, MAX_RATIO * path.stat().st_size)
+        with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as stream:
+            for number in itertools.count(1):
+                raw = stream.readline(MAX_LINE + 1)
+                size += len(raw)
+                if not raw:
+                    return
+                if len(raw) > MAX_LINE:
+                    raise DataError(f"{path}:{number}: the line is longer than {MAX_LINE >> 20} MiB")
+                if size > limit:
+                    raise DataError(
+                        f"{path} expands to more than {limit >> 20} MiB, {MAX_RATIO} times its size: it is not an "
+                        "archive of texts"
+                    )
+                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}:{number}: byte {error.start + 1} of the line is not UTF-8: save the file as UTF-8"
+        ) from error
+    except (OSError, EOFError, zlib.error) as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise DataError(f"cannot read {path}: {error.strerror}") from error
+        raise DataError(f"{path} is a damaged archive ({error}): fetch or make it again") from error
 
 
 def _json_rows(path: Path) -> Iterator[Row]:
@@ -122,98 +134,36 @@ def _json_rows(path: Path) -> Iterator[Row]:
             continue
         where = f"{path}:{number}"
         try:
-            fields = json.loads(text, parse_constant=_refuse_constant)
+            fields = json.loads(text)
         except json.JSONDecodeError as error:
             raise DataError(f"{where}: not JSON: {error.msg} at column {error.colno}") from error
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # a number of thousands of digits; deep nesting
             raise DataError(f"{where}: not JSON: {error}") from error
         if not isinstance(fields, dict):
-            raise DataError(f"{where}: a line must be an object in braces, not {_type_name(fields)}")
+            names = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+            kind = names.get(type(fields), "a number")
+            raise DataError(f"{where}: a line must be an object in braces, not {kind}")
         yield Row(fields, where)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _type_name(value: object) -> str:
-    names = {list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
-    return names.get(type(value), "null")
 
 
 def _csv_rows(path: Path, delimiter: str) -> Iterator[Row]:
     csv.field_size_limit(MAX_LINE)
     reader = csv.reader((f"{text}\n" for _, text in read_lines(path)), delimiter=delimiter, strict=True)
-    header: list[str] | None = None
     try:
-        for cells in reader:
-            if not cells:
-                continue
+        rows = (cells for cells in reader if cells)
+        header = next(rows, None)
+        if header is None:
+            raise DataError(f"{path} is empty: its first line must name the columns")
+        column, times = Counter(header).most_common(1)[0]
+        if times > 1:
+            raise DataError(f"{path}:{reader.line_num}: the column '{column}' is repeated")
+        for cells in rows:
             where = f"{path}:{reader.line_num}"
-            if header is None:
-                header = cells
-                if len(set(header)) < len(header):
-                    repeated = Counter(header).most_common(1)[0][0]
-                    raise DataError(f"{where}: the column '{repeated}' is repeated")
-                continue
             if len(cells) != len(header):
                 raise DataError(f"{where}: {len(cells)} cells, but the header has {len(header)}: quote the text")
             yield Row(dict(zip(header, cells, strict=True)), where)
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}: not CSV: {error}") from error
-    if header is None:
-        raise DataError(f"{path} is empty: its first line must name the columns")
-
-
-def _open(path: Path) -> BinaryIO:
-    try:
-        raw = path.open("rb")
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    if not path.name.endswith(".gz"):
-        return raw
-    limit = max(FREE_BYTES, MAX_RATIO * path.stat().st_size)
-    return io.BufferedReader(_BoundedGzip(path, raw, limit), 1 << 16)
-
-
-class _BoundedGzip(io.RawIOBase):
-    """A gzip stream that raises `DataError` after `limit` bytes, against archives that expand without end."""
-
-    def __init__(self, path: Path, raw: BinaryIO, limit: int) -> None:
-        self._path, self._raw, self._limit = path, raw, limit
-        self._stream = gzip.GzipFile(fileobj=raw)
-        self._size = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        try:
-            data = self._stream.read(len(buffer))
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{self._path} is a damaged archive ({error}): fetch or make it again") from error
-        self._size += len(data)
-        if self._size > self._limit:
-            raise DataError(
-                f"{self._path} expands to more than {self._limit >> 20} MiB, {MAX_RATIO} times its size: it is not an "
-                "archive of texts"
-            )
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-def _read_line(stream: BinaryIO, path: Path, number: int) -> bytes:
-    try:
-        raw = stream.readline(MAX_LINE + 1)
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    if len(raw) > MAX_LINE:
-        raise DataError(f"{path}:{number}: the line is longer than {MAX_LINE >> 20} MiB")
-    return raw
 
 
 # Data sets of the hub
@@ -238,10 +188,10 @@ def read_hub(
     where = f"{source}{f'/{config}' if config else ''}[{split}]"
     local = isinstance(source, Path)
     if not local:
-        hub.check_remote(str(source))
-        hub.spare_retries()
+        check_remote(str(source))
+        spare_retries()
     # the library's cache identifies a local folder by its last name only, so a folder gets a temporary cache
-    with hub.data_errors(source), tempfile.TemporaryDirectory() if local else contextlib.nullcontext() as cache:
+    with data_errors(source), tempfile.TemporaryDirectory() if local else contextlib.nullcontext() as cache:
         import datasets
 
         rows: Any = datasets.load_dataset(
@@ -253,3 +203,49 @@ def read_hub(
             rows = rows.select_columns(sorted(fields))
         for number, record in enumerate(rows):
             yield Row(record, f"{where}:{number}", language)
+
+
+def spare_retries() -> None:
+    """Set the hub's client offline if its host has no address, or it would retry for minutes.
+
+    Call it before anything imports the client, which reads the setting at import.
+    """
+    host = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co").hostname
+    if any(name.lower() == "https_proxy" for name in os.environ):
+        return
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def check_remote(path: str) -> None:
+    """Raise `DataError` if the current folder has a file or folder with the data set's name.
+
+    The `datasets` library would read it in place of the hub's data set, whatever the commit. Absolute paths, which
+    users' MTEB tasks may have, are not names on the hub and pass.
+    """
+    if not Path(path).is_absolute() and os.path.lexists(path):
+        raise DataError(
+            f"{path} is a data set of the hub, but the current folder has a file or folder with that name, which would "
+            "be read instead: run in another folder"
+        )
+
+
+@contextlib.contextmanager
+def data_errors(source: str | Path) -> Iterator[None]:
+    """Turn any error of the hub's client or of a file format into a `DataError` with a single sentence."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:  # the client, the file formats and MTEB's loaders raise many types
+        reason = (str(error).strip().splitlines() or [""])[0][:200].rstrip(".")
+        origin, network = "", ""
+        if isinstance(source, str):
+            origin = " from the hub"
+            network = ", and connect to the network once: later runs read the copy in the cache of `datasets`"
+        raise DataError(
+            f"cannot load the data set {source}{origin} ({type(error).__name__}: {reason}); check its name, "
+            f"configuration and split{network}"
+        ) from error

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hbt_bench.data import hub
+from hbt_bench.data import records
 from hbt_bench.errors import ModelError, UsageError, did_you_mean
 from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.identity.signature import Prompts
@@ -161,7 +161,7 @@ class ModelRequest:
     def spare_retries(self) -> None:
         """Set the hub's client offline if its host has no address. Call it early, or it retries for minutes."""
         if self.identity is None:
-            hub.spare_retries()
+            records.spare_retries()
 
     def load(self) -> Any:
         """Load the model. Its `mteb_model_meta` has the name and revision.

@@ -13,9 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hbt_bench.data import hub
+from hbt_bench.data import records
 from hbt_bench.data.collection import Collection
-from hbt_bench.data.download import cache_dir
+from hbt_bench.data.data_files import cache_dir
 from hbt_bench.distributed import ALONE, Processes, local_device
 from hbt_bench.errors import HbtBenchError, ModelError
 from hbt_bench.files import check_writable
@@ -160,7 +160,7 @@ class Evaluation:
             import mteb
 
             task = mteb.get_task(selection.stock)
-            hub.check_remote(task.metadata.dataset["path"])
+            records.check_remote(task.metadata.dataset["path"])
             return [self._evaluate_task(task, model, None)]
         shared = tasks.SharedPass(selection.spec, collections[selection.spec.name])
         shared.store = vectors
