@@ -169,7 +169,7 @@ def new(
     """  # noqa: D301 -- click needs the character
     from hbt_bench.tasks.draft import TaskDraft
 
-    draft = TaskDraft.of(name, data, output, columns, language, data_dir, registry)
+    draft = TaskDraft.from_data(name, data, output, columns, language, data_dir, registry)
     path = draft.write(overwrite)
     click.echo(f"{path}")
     for note in draft.notes:

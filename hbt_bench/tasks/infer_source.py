@@ -1,4 +1,4 @@
-"""The form of data that are there: which fields hold what, in which languages, and what cannot be used of them."""
+"""Infer the `source` of a task file from a data file or a folder in BEIR's layout."""
 
 from __future__ import annotations
 
@@ -10,215 +10,254 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from hbt_bench.data.beir import names as beir_names
-from hbt_bench.data.records import Row, read_rows, values
+from hbt_bench.data.readers import beir_names
+from hbt_bench.data.records import PLACEHOLDER, Row, read_rows, values
 from hbt_bench.errors import UsageError
 from hbt_bench.languages import LANGUAGES, from_mteb
 
-#: Names that data sets give to the parts, most telling first.
-_NAMES = {
+#: The usual names of fields in data sets, by role, most specific first.
+_USUAL_NAMES = {
     "id": ("id", "_id", "qid", "question_id", "query_id", "pair_id", "uid", "idx"),
     "language": ("language", "lang", "locale", "language_code", "lang_code"),
     "query": ("query", "question", "claim", "premise", "anchor", "prompt", "sentence1"),
     "document": ("document", "passage", "context", "answer_sentence", "answer", "positive", "body", "response", "text"),
 }
-#: Rows that are looked at to find out the form, and how deep.
-_LOOK, _DEPTH = 200, 3
+#: The keys of `columns` that the command line can set.
+_KEYS = ("id", "language", "query", "document", "document_id", "title", "text")
+#: The number of rows in which fields are detected, and the deepest level of nested fields.
+_SAMPLE, _MAX_DEPTH = 200, 3
 
 
 @dataclass(frozen=True)
-class Form:
-    """The `source` of a task file that fits the data, and `notes` on what was concluded or left out."""
+class InferredSource:
+    """The `source` of a task file that fits the data, and `notes` for the author on choices and unused data."""
 
     source: Mapping[str, Any]
     notes: tuple[str, ...] = ()
 
-    @classmethod
-    def of(cls, data: Path, relative: str, columns: str, language: str | None) -> Form:
-        """Look at a file or BEIR folder; `columns` are those that the user named, `relative` is the path in the task.
 
-        Raises `UsageError` with the way to say it where the form cannot be told, and `DataError` for bad data.
-        """
-        given = _given(columns)
-        return _beir(data, relative, language) if data.is_dir() else _table(data, relative, given, language)
+def infer_source(data: Path, relative: str, columns: str, language: str | None) -> InferredSource:
+    """Infer the source from a data file or a folder in BEIR's layout.
 
-
-def _given(columns: str) -> dict[str, str]:
-    given = {}
-    for part in filter(None, (part.strip() for part in columns.split(","))):
-        key, equals, value = part.partition("=")
-        if not equals or key not in ("id", "language", "query", "document", "document_id", "title", "text"):
-            raise UsageError(f"--columns '{part}': write it like query=question,document=answer,language=lang,id=id")
-        given[key] = value
-    return given
+    `relative` is the path of the data in the task file, `columns` the columns that the user names. Raises `UsageError`
+    with the option to set if a column or the language cannot be inferred, and `DataError` if the data are damaged. For
+    example, ``infer_source(Path("data.jsonl"), "data.jsonl", "query=title", "en")``.
+    """
+    chosen = _parse_columns(columns)
+    return _from_beir(data, relative, language) if data.is_dir() else _from_rows(data, relative, chosen, language)
 
 
-def _beir(data: Path, relative: str, language: str | None) -> Form:
-    """One folder in BEIR's layout, or one for each language."""
+def _parse_columns(columns: str) -> dict[str, str]:
+    """Parse the value of ``--columns``; for example, "query=q,document=d" becomes ``{"query": "q", ...}``."""
+    chosen = {}
+    for entry in filter(None, (entry.strip() for entry in columns.split(","))):
+        key, equals, field = entry.partition("=")
+        if not equals or key not in _KEYS:
+            raise UsageError(
+                f"--columns '{entry}' is not KEY=FIELD with a key among {', '.join(_KEYS)}: write, for example, "
+                "query=question,document=answer,language=lang,id=id"
+            )
+        chosen[key] = field
+    return chosen
+
+
+# Folders in BEIR's layout
+
+
+def _from_beir(data: Path, relative: str, language: str | None) -> InferredSource:
+    """Infer the source from a folder in BEIR's layout, or from a folder with such a folder for each language."""
     folders, notes = {data: relative}, []
     codes: dict[str, str] = {language or "en": language or "en"}
-    path, split = relative, _split(data)
+    path, split = relative, _find_split(data)
     if split is None:
-        labels = {child.name: child for child in sorted(data.iterdir()) if child.is_dir() and _split(child)}
-        codes, left = _sorted_out(labels)
-        notes = _left_out(dict.fromkeys(left, 1), "folder", codes)
+        labels = {child.name: child for child in sorted(data.iterdir()) if child.is_dir() and _find_split(child)}
+        codes, unused = _match_codes(labels)
+        notes = _describe_unused(dict.fromkeys(unused, 1), "folder", codes)
         if not codes:
             raise UsageError(
-                f"{data} is no folder in BEIR's layout: corpus.jsonl, queries.jsonl and qrels/test.tsv, in it or in a "
-                "folder for each language, named by its code"
+                f"{data} is not a folder in BEIR's layout: it needs corpus.jsonl, queries.jsonl and qrels/test.tsv, or "
+                "a folder with these files for each language, named by its code"
             )
-        path = f"{relative}/{{language}}"
+        path = f"{relative}/{PLACEHOLDER}"
         folders = {labels[label]: f"{relative}/{label}" for label in codes.values()}
-        split = _split(next(iter(folders)))
+        split = _find_split(next(iter(folders)))
     elif language is None:
-        raise UsageError(f"say in which language {data} is, as in --language en")
+        raise UsageError(f"the language of {data} is unknown: set it, for example with --language en")
     pins = {}
     for folder, name in folders.items():
-        for choice in beir_names(str(split)):
-            found = next((one for one in choice if (folder / one).is_file()), choice[0])
-            pins[f"{name}/{found}"] = _pin(folder / found)
-    source = {"kind": "beir", "path": path, "split": split, "languages": _short(codes), "pins": pins}
-    return Form(source if len(codes) == 1 else {**source, "parallel": "none"}, tuple(notes))
+        for names in beir_names(str(split)):
+            file = next((candidate for candidate in names if (folder / candidate).is_file()), names[0])
+            pins[f"{name}/{file}"] = _pin(folder / file)
+    source = {"kind": "beir", "path": path, "split": split, "languages": _abbreviated(codes), "pins": pins}
+    return InferredSource(source if len(codes) == 1 else {**source, "parallel": "none"}, tuple(notes))
 
 
-def _split(folder: Path) -> str | None:
-    """The split of a folder in BEIR's layout, test before others; None where it is none."""
-    found = {path.name.split(".")[0] for path in folder.glob("qrels/*.tsv*")}
-    here = any((folder / name).is_file() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
-    return next((split for split in ("test", *sorted(found)) if split in found), None) if here else None
+def _find_split(folder: Path) -> str | None:
+    """Return the split of a folder in BEIR's layout, preferably "test", or None for other folders."""
+    splits = {path.name.split(".")[0] for path in folder.glob("qrels/*.tsv*")}
+    has_corpus = any((folder / name).is_file() for name in ("corpus.jsonl", "corpus.jsonl.gz"))
+    return next((split for split in ("test", *sorted(splits)) if split in splits), None) if has_corpus else None
 
 
-def _table(data: Path, relative: str, given: Mapping[str, str], language: str | None) -> Form:
-    """A file with rows: the columns that are given, and those that have telling names."""
-    sample = list(islice(read_rows(data), _LOOK))
+# Files with rows
+
+
+def _from_rows(data: Path, relative: str, chosen: Mapping[str, str], language: str | None) -> InferredSource:
+    """Infer the source from a file with rows: the chosen columns, and fields with usual names for the others."""
+    sample = list(islice(read_rows(data), _SAMPLE))
     if not sample:
         raise UsageError(f"{data} is empty")
-    columns = dict(given)
-    if "language" not in columns and not any("{language}" in path for path in columns.values()):
-        columns |= _by_language(sample, columns)
-    if "text" not in columns:
-        for part in ("query", "document"):
-            columns.setdefault(part, _named(sample, part, columns) or "")
-            if not columns[part]:
-                names = ", ".join(sorted({str(name) for row in sample for name in row.fields}))
-                raise UsageError(
-                    f"{data}: cannot tell which field is the {part} (there are {names}): say it with "
-                    f"--columns {part}=FIELD"
-                )
-    if "id" not in columns and (name := _named(sample, "id", columns)):
-        columns["id"] = name
-    codes, notes = _codes(data, columns, language)
+    columns = _complete(data, sample, chosen)
+    codes, notes = _languages(data, columns, language)
     kind = "bitext" if "text" in columns else "jsonl" if ".jsonl" in data.name else "csv"
     source: dict[str, Any] = {
         "kind": kind,
         "path": relative,
-        "languages": _short(codes),
+        "languages": _abbreviated(codes),
         "columns": {key: columns[key] for key in ("id", "language", *columns) if key in columns},
     }
     if "language" in columns and "text" not in columns:
-        source["parallel"], note = _shared(data, columns, set(codes.values()))
+        source["parallel"], note = _infer_parallel(data, columns, set(codes.values()))
         notes.append(note)
-    return Form({**source, "pins": {relative: _pin(data)}}, tuple(notes))
+    return InferredSource({**source, "pins": {relative: _pin(data)}}, tuple(notes))
 
 
-def _by_language(sample: list[Row], given: Mapping[str, str]) -> dict[str, str]:
-    """Where the language is: a column of codes, or a field for each code."""
-    for name in _NAMES["language"]:
+def _complete(data: Path, sample: list[Row], chosen: Mapping[str, str]) -> dict[str, str]:
+    """Return the chosen columns with those that are detected; raises `UsageError` if query or document is unknown."""
+    columns = dict(chosen)
+    if "language" not in columns and not any(PLACEHOLDER in path for path in columns.values()):
+        columns |= _detect_languages(sample, columns)
+    if "text" not in columns:
+        for role in ("query", "document"):
+            columns.setdefault(role, _usual_field(sample, role, columns) or "")
+            if not columns[role]:
+                names = ", ".join(sorted({str(name) for row in sample for name in row.fields}))
+                raise UsageError(
+                    f"{data} has no field with a usual name for the {role} (its fields are {names}): name the field "
+                    f"with --columns {role}=FIELD"
+                )
+    if "id" not in columns and (name := _usual_field(sample, "id", columns)):
+        columns["id"] = name
+    return columns
+
+
+def _detect_languages(sample: list[Row], chosen: Mapping[str, str]) -> dict[str, str]:
+    """Return the column of language codes, or the columns whose paths have a field for each code."""
+    for name in _USUAL_NAMES["language"]:
         if all(_code(row.fields.get(name)) for row in sample):
             return {"language": name}
-    found: dict[str, str] = {}
-    for row in sample:
-        for path in _placed(row.fields):
-            found.setdefault(path, path)
-    if not found or given.keys() >= {"query", "document"}:
+    paths = list(dict.fromkeys(path for row in sample for path in _paths_by_language(row.fields)))
+    if not paths or chosen.keys() >= {"query", "document"}:
         return {}
-    inner = {path: path.rsplit(".", 1)[-1] for path in found}
-    parts = {}
-    for part in ("query", "document"):
-        parts[part] = next((path for name in _NAMES[part] for path in found if inner[path] == name), "")
-    if parts["query"] and parts["document"]:
-        return parts
-    plain = [path for path in found if path.endswith("{language}")]
-    return {"text": plain[0]} if plain else {}
+    last_names = {path: path.rsplit(".", 1)[-1] for path in paths}
+    columns = {}
+    for role in ("query", "document"):
+        columns[role] = next((path for name in _USUAL_NAMES[role] for path in paths if last_names[path] == name), "")
+    if columns["query"] and columns["document"]:
+        return columns
+    sentences = [path for path in paths if path.endswith(PLACEHOLDER)]
+    return {"text": sentences[0]} if sentences else {}
 
 
-def _placed(fields: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
-    """The paths with ``{language}`` of a row: where the keys of a mapping are codes."""
-    if not isinstance(fields, Mapping) or len(path) > _DEPTH:
+def _paths_by_language(fields: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield the paths with ``{language}``: to mappings whose keys are language codes; for example, "x.{language}"."""
+    if not isinstance(fields, Mapping) or len(path) > _MAX_DEPTH:
         return
     codes = [key for key in fields if _code(key)]
     if codes and (len(codes) == len(fields) or (not path and len(codes) > 1)):
         for code in codes:
             value = fields[code]
             if isinstance(value, str):
-                yield ".".join([*path, "{language}"])
+                yield ".".join([*path, PLACEHOLDER])
             elif isinstance(value, Mapping):
-                yield from (".".join([*path, "{language}", key]) for key in value if isinstance(value[key], str))
+                yield from (".".join([*path, PLACEHOLDER, key]) for key in value if isinstance(value[key], str))
         return
     for key, value in fields.items():
-        yield from _placed(value, (*path, str(key)))
+        yield from _paths_by_language(value, (*path, str(key)))
+
+
+def _usual_field(sample: list[Row], role: str, columns: Mapping[str, str]) -> str | None:
+    """Return the field with a usual name for `role` that all rows have and no other column uses."""
+    used = set(columns.values())
+    types = (str, int) if role == "id" else (str,)
+    for name in _USUAL_NAMES[role]:
+        if name not in used and all(isinstance(row.fields.get(name), types) for row in sample):
+            return name
+    return None
+
+
+def _infer_parallel(data: Path, columns: Mapping[str, str], labels: set[str]) -> tuple[bool, str]:
+    """Return whether most ids occur in several languages, and a note with the reason."""
+    if "id" not in columns:
+        return False, "the rows have no id, so the languages are treated as independent (parallel: false)"
+    languages: dict[str, set[str]] = {}
+    for row in read_rows(data):
+        label = str(row.fields.get(columns["language"]))
+        if label in labels:
+            languages.setdefault(str(row.fields.get(columns["id"])), set()).add(label)
+    shared = sum(len(of_id) > 1 for of_id in languages.values())
+    counts = f"{shared:,} of {len(languages):,} ids occur in several languages"
+    if 2 * shared > len(languages):
+        return True, f"{counts}, so equal ids are treated as translations (parallel: true): compare a few rows"
+    return False, f"{counts}, too few for translations, so the languages are treated as independent (parallel: false)"
+
+
+# Languages
 
 
 def _code(value: object) -> str | None:
-    """Our code of a label such as ``en``, ``eng_Latn`` or ``eng``."""
+    """Return our code for a label such as ``en``, ``eng_Latn`` or ``eng``, or None if no language has the label."""
     if not isinstance(value, str):
         return None
     return value if value in LANGUAGES else from_mteb(value)
 
 
-def _named(sample: list[Row], part: str, columns: Mapping[str, str]) -> str | None:
-    """The field with a telling name that every row has and that has no other use."""
-    used = set(columns.values())
-    kinds = (str, int) if part == "id" else (str,)
-    for name in _NAMES[part]:
-        if name not in used and all(isinstance(row.fields.get(name), kinds) for row in sample):
-            return name
-    return None
-
-
-def _codes(data: Path, columns: Mapping[str, str], language: str | None) -> tuple[dict[str, str], list[str]]:
-    """All languages of the file: our codes with its own, and what is said of rows in others."""
+def _languages(data: Path, columns: Mapping[str, str], language: str | None) -> tuple[dict[str, str], list[str]]:
+    """Return all languages of the file, our codes with those in the data, and notes on rows in other languages."""
     if "language" in columns:
         labels = Counter(str(row.fields.get(columns["language"])) for row in read_rows(data))
     else:
-        path = next((path for path in columns.values() if "{language}" in path), None)
+        path = next((path for path in columns.values() if PLACEHOLDER in path), None)
         if path is None:
             if language is None:
-                raise UsageError(f"say in which language {data} is, as in --language en, or --columns language=FIELD")
+                raise UsageError(
+                    f"the language of {data} is unknown: set it, for example with --language en, or name its field "
+                    "with --columns language=FIELD"
+                )
             return {language: language}, []
-        prefix = path.split("{language}")[0].rstrip(".")
+        prefix = path.split(PLACEHOLDER)[0].rstrip(".")
         labels = Counter(key for row in read_rows(data) for key in _keys(row, prefix))
-    codes, left = _sorted_out(labels)
+    codes, unused = _match_codes(labels)
     if not codes:
-        raise UsageError(f"{data} has no known language code (there are {', '.join(sorted(labels)[:5])})")
-    return codes, _left_out({label: labels[label] for label in left}, "row", codes)
+        raise UsageError(f"{data} has no known language code, only {', '.join(sorted(labels)[:5])}")
+    return codes, _describe_unused({label: labels[label] for label in unused}, "row", codes)
 
 
-def _sorted_out(labels: Iterable[str]) -> tuple[dict[str, str], list[str]]:
-    """Our codes with the labels of the data, and the labels that no language has or that come second for one."""
+def _match_codes(labels: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """Return our codes with the labels of the data, and the labels that are unknown or repeat a language."""
     codes: dict[str, str] = {}
-    left = []
+    unused = []
     for label in sorted(labels, key=lambda label: (label not in LANGUAGES, label)):
         code = _code(label)
         if code is None or code in codes:
-            left.append(label)
+            unused.append(label)
         else:
             codes[code] = label
-    return dict(sorted(codes.items())), left
+    return dict(sorted(codes.items())), unused
 
 
-def _left_out(counts: Mapping[str, int], kind: str, codes: Mapping[str, str]) -> list[str]:
-    """What is said of labels that are not used, with the number of rows or folders of each."""
+def _describe_unused(counts: Mapping[str, int], unit: str, codes: Mapping[str, str]) -> list[str]:
+    """Return a note on the labels that are not used, with the number of rows or folders of each."""
     if not counts:
         return []
-    shown = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    used = {label: f", as '{codes[code]}' is {code}" for label in counts if (code := _code(label)) is not None}
-    listed = ", ".join(f"'{label[:30]}' ({count:,}{used.get(label, '')})" for label, count in shown[:8])
-    more = f" and {len(shown) - 8} more" if len(shown) > 8 else ""
+    most_frequent = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    reasons = {label: f"; '{codes[code]}' is used for {code}" for label in counts if (code := _code(label)) is not None}
+    listed = ", ".join(f"'{label[:30]}' ({count:,}{reasons.get(label, '')})" for label, count in most_frequent[:8])
+    more = f" and {len(counts) - 8} more" if len(counts) > 8 else ""
     total = sum(counts.values())
     return [
-        f"{total:,} {kind}{'s are' if total > 1 else ' is'} left out, whose language is not known or taken: {listed}"
-        f"{more}; give those that you want a code in `languages`, as in {{sw: kiswahili}}"
+        f"{total:,} {unit}{'s are' if total > 1 else ' is'} left out, because their language is unknown or repeated: "
+        f"{listed}{more}; to use them, add them to `languages`, for example {{sw: kiswahili}}"
     ]
 
 
@@ -228,32 +267,16 @@ def _keys(row: Row, path: str) -> set[str]:
     return {str(key) for mapping in mappings if isinstance(mapping, Mapping) for key in mapping}
 
 
-def _shared(data: Path, columns: Mapping[str, str], labels: set[str]) -> tuple[bool, str]:
-    """Whether most ids are there in several of the languages, and what is said of that."""
-    if "id" not in columns:
-        return False, "there is no id, so that languages are taken for apart (parallel: false)"
-    languages: dict[str, set[str]] = {}
-    for row in read_rows(data):
-        label = str(row.fields.get(columns["language"]))
-        if label in labels:
-            languages.setdefault(str(row.fields.get(columns["id"])), set()).add(label)
-    shared = sum(len(found) > 1 for found in languages.values())
-    found = f"{shared:,} of {len(languages):,} ids are there in several languages"
-    if 2 * shared > len(languages):
-        return True, f"{found}, so that they are taken for translations (parallel: true): look at some, or say false"
-    return False, f"{found}, too few for translations, so that languages are taken for apart (parallel: false)"
-
-
-def _short(codes: Mapping[str, str]) -> Any:
+def _abbreviated(codes: Mapping[str, str]) -> Any:
+    """Return a list of codes if the data use the same codes, else the mapping."""
     return sorted(codes) if all(code == label for code, label in codes.items()) else dict(codes)
 
 
 def _pin(path: Path) -> dict[str, Any]:
-    digest = hashlib.sha256()
+    """Return SHA-256 and size of a file; raises `UsageError` if it cannot be read."""
     try:
         with path.open("rb") as stream:
-            for chunk in iter(lambda: stream.read(1 << 20), b""):
-                digest.update(chunk)
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
-    return {"sha256": digest.hexdigest(), "size": path.stat().st_size}
+    return {"sha256": digest, "size": path.stat().st_size}
