@@ -27,7 +27,7 @@ class Picture:
 #: Those of the published results.
 PUBLISHED = (
     Picture("report-light"),
-    Picture("report-dark", theme="dark", top="closer", height=760),
+    Picture("report-dark", theme="dark", top="picked", height=760),
     Picture("report-languages", top="languages"),
     Picture("report-phone", width=412, height=915),
     Picture("report-phone-dark", width=412, height=915, theme="dark", top="languages"),

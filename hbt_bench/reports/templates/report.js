@@ -111,7 +111,7 @@
       background: "transparent",
       font: "system-ui, sans-serif",
       axis: { labelColor: soft, titleColor: ink, gridColor: line, domainColor: line, tickColor: line, titleFontWeight: 500, labelFontSize: FONT_SIZE, titleFontSize: FONT_SIZE },
-      legend: { labelColor: ink, titleColor: ink, labelFontSize: FONT_SIZE, labelLimit: Math.max(120, room - 60), columns: 1, layout: { bottom: { anchor: "start", direction: room >= 540 ? "horizontal" : "vertical" } } },
+      legend: { labelColor: ink, titleColor: ink, symbolBaseFillColor: ink, symbolBaseStrokeColor: ink, labelFontSize: FONT_SIZE, labelLimit: Math.max(120, room - 60), columns: 1, layout: { bottom: { anchor: "start", direction: room >= 540 ? "horizontal" : "vertical" } } },
       header: { labelColor: ink, labelFontSize: FONT_SIZE + 1 },
       view: { stroke: line },
     };
@@ -137,6 +137,8 @@
   function styleModels(spec, picked) {
     const domain = picked.map((row) => row.label);
     for (const encoding of encodings(spec)) {
+      // black is invisible in the dark theme
+      if (isDark() && encoding.color?.scale) encoding.color.scale.range = encoding.color.scale.range.map((colour) => (colour === "#000000" ? "#ffffff" : colour));
       for (const channel of ["color", "shape", "strokeDash"].map((name) => encoding[name]).filter((each) => each?.field === "model")) {
         const range = [...channel.scale.range];
         if (channel === encoding.shape) picked.forEach((row, index) => { if (!row.measured) range.splice(index, 0, data.reported_shape); });
