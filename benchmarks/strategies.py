@@ -21,7 +21,7 @@ import report
 from hbt_bench.identity.task_name import Mode
 from hbt_bench.measures.registry import MEASURES, Measure
 from hbt_bench.mteb.models import ModelRequest
-from hbt_bench.reports.systems import Evidence, ResultSource
+from hbt_bench.reports.systems import ModelResults, RankedResult
 from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.results.frame import load_results
 from hbt_bench.stats.clusters import Clusters, bootstrap, percentiles
@@ -48,7 +48,7 @@ RETRIEVAL = ("AP", "R@1", "R@10", "nDCG@10")
 SUBSETS = ("AP", "R@1", "R@10", "rank_distance", "same_language_excess@10")
 
 
-def by_question(evidence: Evidence, measure: str) -> Clusters:
+def by_question(evidence: RankedResult, measure: str) -> Clusters:
     """The values of all subsets by question."""
     values = evidence.mode_ranks.clusters(Measure.parse(measure))
     assert values is not None
@@ -61,7 +61,7 @@ def compared(output: Path, spec: TaskSpec, mode: Mode, measure: str, seeds: int)
     for name, _, _ in RUNS:
         labels = [f"{name}-seed{seed}" for seed in range(seeds)]
         parts = [
-            by_question(ResultSource.find(f"local/{label}", output / "results").read(spec, mode, None), measure)
+            by_question(ModelResults.find(f"local/{label}", output / "results").read(spec, mode, None), measure)
             for label in labels
         ]
         means.append(Clusters(np.mean([part.values for part in parts], axis=0), parts[0].counts))
@@ -82,7 +82,7 @@ def compared(output: Path, spec: TaskSpec, mode: Mode, measure: str, seeds: int)
 
 def measures(output: Path, spec: TaskSpec, mode: Mode) -> tuple[str, ...]:
     """Return AP, and rank distance if questions have several answers in the pool."""
-    evidence = ResultSource.find(f"local/{BASELINE}-seed0", output / "results").read(spec, mode, None)
+    evidence = ModelResults.find(f"local/{BASELINE}-seed0", output / "results").read(spec, mode, None)
     return tuple(name for name in MEASURES.headline() if evidence.mode_ranks.clusters(MEASURES[name]))
 
 

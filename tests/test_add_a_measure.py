@@ -70,7 +70,7 @@ def test_result_has_score_interval_and_contributions(results):
 
 
 def test_leaderboard_has_the_column(results):
-    board = Leaderboard.of(results)
+    board = Leaderboard.from_results(results)
     [column] = board.columns(["gain"])
     assert (column.name, column.header) == (f"multi:{NAME}", "last gain ↑")
     assert f"multi:{NAME}" in [column.name for column in board.columns()]

@@ -1,4 +1,4 @@
-"""Comparisons: literals from planted ranks, models evaluated for real, every refusal, every format."""
+"""Test comparisons: numbers from planted ranks, real evaluations, errors, and every format."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ TASK = "cldr-facts-multi[de,en]"
 FILE = "CldrFactsMultilingualRetrieval_de_en.json"
 RANKS = "CldrFactsRetrieval_de_en.ranks.npz"
 
-#: Three questions, first asked in German, then in English: the ranks of the German and the English answer. AP is
-#: 1, 1/2 and 7/10 in German, 5/6, 1 and 7/24 in English; the rank distances are 1, 2, 4 and 2, 1, 2.
+#: The ranks of the German and the English answer to three questions, in German and then in English. AP is 1, 1/2 and
+#: 7/10 in German, 5/6, 1 and 7/24 in English; the rank distances are 1, 2, 4 and 2, 1, 2.
 WORSE = [(1, 2), (2, 4), (1, 5), (1, 3), (1, 2), (4, 6)]
 BEST = [(1, 2)] * 6
 
 
 def plant(output, model, ranks, revision="1", languages=("de", "en"), **changes):
-    """Write the result of a model whose answers to n questions in two languages have these ranks."""
+    """Write the result of a model that gives these ranks to the answers of n questions in two languages."""
     questions = len(ranks) // 2
     parts = {"task": TASK, "text": "sentence", "data": "d0", "model": f"{model}@{revision}", "prompt": "none"}
     parts |= {"ties": "docid-desc", "hbt": "0.1.0", "mteb": "2.26.24"} | changes.pop("signature", {})
@@ -60,7 +60,7 @@ def plant(output, model, ranks, revision="1", languages=("de", "en"), **changes)
     data = changes.pop("ranks_data", parts["data"])
     answers = np.concatenate([documents, documents])
     best = np.where(pool.reshape(-1, 2) == 1, answers, -1).max(axis=1)
-    top = np.where(best < 0, 0, best).astype(np.int32)[:, None]  # where no answer is first: some other document
+    top = np.where(best < 0, 0, best).astype(np.int32)[:, None]  # another document if no answer is first
     StoredRanks(data, judgements, Ranks(pool, np.ones_like(pool), top)).write(folder / RANKS)
     about = {"task": TASK, "model": model, "revision": revision, "subsets": 2, "stock": False, "ranks": RANKS}
     if changes.pop("without_ranks", False):
@@ -75,7 +75,7 @@ def plant(output, model, ranks, revision="1", languages=("de", "en"), **changes)
 
 @pytest.fixture
 def planted(tmp_path):
-    """A folder of results with two models, of three questions in two languages."""
+    """Return a folder with the results of two models on three questions in two languages."""
     plant(tmp_path, "local/worse", WORSE)
     plant(tmp_path, "local/best", BEST)
     return tmp_path
@@ -85,7 +85,7 @@ def on(output, models=("worse", "best"), tasks="cldr-facts-multi", **options):
     return compare(models, tasks, results=output, **{"languages": ("de", "en"), **options})
 
 
-# Literals
+# Numbers
 
 
 def test_values_and_differences_by_hand(planted):
@@ -102,13 +102,13 @@ def test_values_and_differences_by_hand(planted):
     assert third.value == pytest.approx(((1 + 2 + 4) / 3 + (2 + 1 + 2) / 3) / 2)
     assert (first.difference, third.difference) == (None, None)
     assert second.interval == (1, 1)
-    # over both languages the questions have AP 11/12, 3/4 and 119/240, which are also the ends of what can be drawn
+    # over both languages the questions have AP 11/12, 3/4 and 119/240; the least and the greatest are the limits
     assert first.interval == pytest.approx((119 / 240, 11 / 12))
 
     gain = second.difference
     assert gain.value == pytest.approx(1 - first.value)
     assert gain.interval == pytest.approx((1 / 12, 121 / 240))
-    assert (gain.p_raw, gain.p) == (2 / 8, 2 / 4)  # all 8 ways are counted; Holm over 2 comparisons
+    assert (gain.p_raw, gain.p) == (2 / 8, 2 / 4)  # all 8 swaps are enumerated; Holm over 2 comparisons
     assert (gain.wins, gain.ties, gain.losses) == (3, 0, 0)
     differences = np.array([1 / 12, 1 / 4, 121 / 240])
     assert gain.effect_size == pytest.approx(differences.mean() / differences.std(ddof=1))
@@ -120,11 +120,11 @@ def test_values_and_differences_by_hand(planted):
     assert {row.verdict for row in comparison.rows} == {"baseline", "undecided"}
 
 
-def test_conclusions(planted):
+def test_conclusions_are_sentences_with_numbers(planted):
     assert on(planted).conclusions == [
-        "best and worse cannot be told apart on cldr-facts-multi[de,en] AP: +0.2792 [0.0833, 0.5042], "
+        "best and worse do not differ significantly on cldr-facts-multi[de,en] AP: +0.2792 [0.0833, 0.5042], "
         "p = 0.5 (Holm, 2 comparisons)",
-        "best and worse cannot be told apart on cldr-facts-multi[de,en] rank_distance: -1.0 [-2.0, -0.5], "
+        "best and worse do not differ significantly on cldr-facts-multi[de,en] rank_distance: -1.0 [-2.0, -0.5], "
         "p = 0.5 (Holm, 2 comparisons)",
     ]
     plant(planted, "local/worse", [(2, 4)] * 20)
@@ -141,7 +141,7 @@ def test_conclusions(planted):
     ]
 
 
-def test_languages_one_by_one_are_corrected_among_themselves(planted):
+def test_rows_by_language_have_their_own_correction(planted):
     comparison = on(planted, measures="rank_distance", by_language=True)
     assert [(row.language, row.system) for row in comparison.language_rows] == [
         ("de", "worse"),
@@ -152,34 +152,36 @@ def test_languages_one_by_one_are_corrected_among_themselves(planted):
     assert [row.value for row in comparison.language_rows] == pytest.approx([7 / 3, 1, 5 / 3, 1])
     german, english = (row.difference for row in comparison.language_rows if row.difference)
     assert (german.wins, german.ties, german.losses) == (2, 1, 0)
-    # the mean of three is that of one question with probability 1/27, which is more than .025
+    # with probability 1/27, more than .025, a resample has the same question three times
     assert german.interval == pytest.approx((-3, 0))
     assert english.interval == pytest.approx((-1, 0))
-    assert (german.p_raw, german.p, english.p) == (2 / 4, 1, 1)  # two questions differ: 4 ways; Holm over 2
+    assert (german.p_raw, german.p, english.p) == (2 / 4, 1, 1)  # two questions differ, so 4 swaps; Holm over 2
     assert comparison.rows == on(planted, measures="rank_distance").rows
     assert comparison.rows[1].difference.p == 2 / 8
     assert "(over 2 in the tables by language)" in comparison.method
     sentence = comparison.language_rows[1].conclusion("worse", 2)
-    assert sentence.startswith("best and worse cannot be told apart on cldr-facts-multi[de,en] rank_distance for quer")
+    assert sentence.startswith(
+        "best and worse do not differ significantly on cldr-facts-multi[de,en] rank_distance for quer"
+    )
 
 
-def test_the_baseline_may_stand_anywhere(planted):
+def test_baseline_can_be_any_model(planted):
     rows = on(planted, baseline="best", measures="AP").rows
     assert [row.verdict for row in rows] == ["undecided", "baseline"]
     assert rows[0].difference.value == pytest.approx(-on(planted, measures="AP").rows[1].difference.value)
     assert (rows[0].difference.wins, rows[0].difference.losses) == (0, 3)
 
 
-def test_a_model_and_its_twin(planted):
+def test_equal_results_have_no_difference(planted):
     comparison = on(planted, ("worse", "local/worse"))
     assert comparison.baseline == "local/worse@1 (1)"
     for row in comparison.rows[1::2]:
-        found = row.difference
-        assert (found.value, found.interval, found.p_raw, found.p, found.ties) == (0, (0, 0), 1, 1, 3)
-        assert found.effect_size == 0
+        gap = row.difference
+        assert (gap.value, gap.interval, gap.p_raw, gap.p, gap.ties) == (0, (0, 0), 1, 1, 3)
+        assert gap.effect_size == 0
 
 
-def test_same_seed_same_numbers(planted):
+def test_numbers_depend_only_on_the_seed(planted):
     generator = np.random.default_rng(1)
     for model in ("worse", "best"):
         plant(planted, f"local/{model}", generator.integers([1, 41], [41, 81], (80, 2)).tolist())
@@ -188,20 +190,20 @@ def test_same_seed_same_numbers(planted):
     assert on(planted, seed=1).rows[1].difference.interval != on(planted).rows[1].difference.interval
 
 
-def test_a_test_that_cannot_hold_is_said(planted):
+def test_too_few_samples_are_noted(planted):
     assert on(planted).notes == ()
     assert on(planted, samples=30).notes == (
-        "no difference can hold with 30 samples and 2 comparisons: ask for more samples",
+        "30 samples are too few: no difference can be significant in 2 comparisons",
     )
 
 
 # Names of models
 
 
-def test_models_by_name_revision_and_folder(planted):
+def test_models_are_found_by_name_revision_or_folder(planted):
     plant(planted, "local/worse", BEST, revision="2f")
     plant(planted, "org/worse", BEST, revision="3")
-    with pytest.raises(UsageError, match="'worse' has several sets of results: name one of local/worse@1, local/wor"):
+    with pytest.raises(UsageError, match=r"'worse' has several sets of results\..* local/worse@1, local/wor"):
         on(planted)
     for name, label in (
         ("local/worse@2", "worse"),
@@ -219,7 +221,7 @@ def test_models_by_name_revision_and_folder(planted):
     assert [system.label for system in comparison.systems] == ["worse@1", "worse@2f", "worse@3"]
 
 
-def test_results_with_prompts_of_their_own_are_named_by_folder(planted):
+def test_prompted_results_are_found_by_folder(planted):
     prompted = plant(planted, "local/worse", BEST, experiment="experiments/p", signature={"prompt": "0a1b2c3d"})
     comparison = on(planted, ("worse", prompted))
     labels = ["local/worse@1 prompt:none", "local/worse@1 prompt:0a1b2c3d"]
@@ -231,33 +233,33 @@ def test_results_with_prompts_of_their_own_are_named_by_folder(planted):
 @pytest.mark.parametrize(
     ("models", "options", "message"),
     [
-        (["worse"], {}, "a comparison needs two models or more"),
+        (["worse"], {}, "at least two models, but got 1"),
         (
             ["worse", "bets"],
             {},
             r"there is no result of bets on cldr-facts-multi\[de,en\] in .*; did you mean 'best'\?",
         ),
-        (["worse", "best"], {"baseline": "bets"}, "the baseline 'bets' is none of .*; did you mean 'best'"),
-        (["worse", "best"], {"baseline": "org/x"}, r"the baseline 'org/x' is none of the models .* \(worse, best\)"),
+        (["worse", "best"], {"baseline": "bets"}, "the baseline 'bets' is not one of .*; did you mean 'best'"),
+        (["worse", "best"], {"baseline": "org/x"}, r"the baseline 'org/x' is not one of .* \(worse, best\)"),
         (["worse", "best"], {"measures": "AQ"}, "unknown measure 'AQ'"),
         (["worse", "best"], {"tasks": "cldr-fact"}, "unknown task 'cldr-fact'; did you mean"),
-        (["worse", "best"], {"tasks": "SciFact"}, "SciFact is MTEB's own task, of which no ranks are kept"),
+        (["worse", "best"], {"tasks": "SciFact"}, "SciFact cannot be compared: it is MTEB's task"),
         (["worse", "best"], {"languages": ("dee",)}, "cldr-facts has no language 'dee'"),
-        (["worse", "best"], {"samples": 0}, "at least one sample"),
+        (["worse", "best"], {"samples": 0}, "must be at least 1"),
     ],
 )
-def test_wrong_requests(planted, models, options, message):
+def test_wrong_requests_are_usage_errors(planted, models, options, message):
     with pytest.raises(UsageError, match=message):
         on(planted, models, **options)
 
 
-def test_a_multilingual_measure_alone_needs_a_multilingual_task(tmp_path):
+def test_rank_distance_needs_a_multilingual_task(tmp_path):
     for model in ("a", "b"):
         folder = plant(tmp_path, f"local/{model}", BEST)
         about = json.loads((folder / FILE).read_text().replace("-multi", "-mono"))
         (folder / "CldrFactsMonolingualRetrieval_de_en.json").write_text(json.dumps(about))
     assert [row.measure for row in on(tmp_path, ("a", "b"), "cldr-facts-mono").rows] == ["AP", "AP"]
-    with pytest.raises(UsageError, match="nothing is left to compare: rank_distance is for multilingual tasks"):
+    with pytest.raises(UsageError, match="rank_distance needs a multilingual task"):
         on(tmp_path, ("a", "b"), "cldr-facts-mono", measures="rank_distance")
 
 
@@ -280,14 +282,14 @@ def test_a_multilingual_measure_alone_needs_a_multilingual_task(tmp_path):
         ({"languages": ("de", "sw")}, "their languages differ (de en and de sw)"),
         (
             {"subsets": 4},
-            "the result of best on cldr-facts-multi[de,en] is incomplete (2 of 4 subsets): run `hbt-bench",
+            "the result of best on cldr-facts-multi[de,en] is incomplete (2 of 4 subsets). Run `hbt-bench",
         ),
         ({"without_ranks": True}, "the result of best on cldr-facts-multi[de,en] has no ranks"),
         (
             {"task": "cldr-facts-multi[de,sw]"},
-            "is of cldr-facts-multi[de,sw], where cldr-facts-multi[de,en] was expected",
+            "is of cldr-facts-multi[de,sw], but cldr-facts-multi[de,en] was expected",
         ),
-        ({"ranks_data": "d9"}, f"{RANKS} is of other data than {FILE} (d9 and d0): run `hbt-bench"),
+        ({"ranks_data": "d9"}, f"{RANKS} is of data d9, but {FILE} is of data d0. Run `hbt-bench"),
         ({"scores": {"AP": 0.5}}, f"{FILE} has AP 0.5, but {RANKS} gives 1."),
     ],
 )
@@ -301,14 +303,14 @@ def test_results_that_cannot_be_compared(planted, changes, message):
         on(planted)
 
 
-def test_another_version_is_a_note(planted):
+def test_different_versions_are_noted(planted):
     plant(planted, "local/best", BEST, signature={"mteb": "2.30.0"})
     assert on(planted).notes == (
         "the results were made by different versions of mteb: 2.26.24 for worse, 2.30.0 for best",
     )
 
 
-def test_damaged_files(planted):
+def test_damaged_files_are_output_errors(planted):
     folder = plant(planted, "local/best", BEST)
     (folder / RANKS).write_bytes((folder / RANKS).read_bytes()[:-100])
     with pytest.raises(OutputError, match="cannot read the ranks"):
@@ -318,31 +320,31 @@ def test_damaged_files(planted):
         on(planted)
 
 
-def test_a_missing_result_names_the_command_that_makes_it(planted, tmp_path):
+def test_error_for_missing_result_has_the_command(planted, tmp_path):
     def message(*models, **options):
         with pytest.raises(DataError) as caught:
             on(planted, models, **options)
         return str(caught.value)
 
     assert message("worse", "org/model") == (
-        f"there is no result of org/model on {TASK} in {planted}: run "
-        f"`hbt-bench run --model org/model --tasks cldr-facts-multi --languages de,en --output {planted}`"
+        f"there is no result of org/model on {TASK} in {planted}. Run "
+        f"`hbt-bench run --model org/model --tasks cldr-facts-multi --languages de,en --output {planted}`."
     )
     assert message("worse", "bm25", tasks="cldr-facts-cross", languages=None).endswith(
-        f"in {planted}: run `hbt-bench run --model path/to/worse --tasks cldr-facts-cross --output {planted}`"
+        f"in {planted}. Run `hbt-bench run --model path/to/worse --tasks cldr-facts-cross --output {planted}`."
     )
     assert message("bm25", "worse").endswith(
-        f"run `hbt-bench run --model bm25 --tasks cldr-facts-multi --languages de,en --output {planted}`"
+        f"Run `hbt-bench run --model bm25 --tasks cldr-facts-multi --languages de,en --output {planted}`."
     )
     assert message("worse", "best", languages=None) == (
-        f"there is no result of worse on cldr-facts-multi in {planted}, only with --languages de,en: compare with "
-        f"those, or run `hbt-bench run --model path/to/worse --tasks cldr-facts-multi --output {planted}`"
+        f"there is no result of worse on cldr-facts-multi in {planted}, only with --languages de,en. Compare with "
+        f"those, or run `hbt-bench run --model path/to/worse --tasks cldr-facts-multi --output {planted}`."
     )
     checkpoint = planted / "a model"
     checkpoint.mkdir()
     (checkpoint / "config.json").write_text("{}")
     assert message(checkpoint, "worse").endswith(
-        f"`hbt-bench run --model '{checkpoint}' --tasks cldr-facts-multi --languages de,en --output {planted}`"
+        f"`hbt-bench run --model '{checkpoint}' --tasks cldr-facts-multi --languages de,en --output {planted}`."
     )
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match="holds no model"):
@@ -352,7 +354,7 @@ def test_a_missing_result_names_the_command_that_makes_it(planted, tmp_path):
 # Formats
 
 
-def test_json_is_all_there_is(planted):
+def test_json_has_everything(planted):
     comparison = on(planted, by_language=True)
     content = json.loads(comparison.json())
     assert content == comparison.as_json()
@@ -385,7 +387,7 @@ def test_json_is_all_there_is(planted):
     assert content["systems"][1]["folder"] == str(planted / "local__best" / "1")
 
 
-def test_csv_has_the_numbers_in_full(planted):
+def test_csv_has_unrounded_numbers(planted):
     comparison = on(planted)
     rows = list(csv.DictReader(io.StringIO(comparison.csv())))
     for row, values in zip(rows, comparison.as_json()["rows"], strict=True):
@@ -394,7 +396,7 @@ def test_csv_has_the_numbers_in_full(planted):
     assert rows[0]["difference"] == ""
 
 
-def test_the_table_to_paste(planted):
+def test_table_in_markdown_and_latex(planted):
     plant(planted, "local/worse", [(2, 4)] * 20)
     plant(planted, "local/best", BEST[:2] * 10)
     table = on(planted).table()
@@ -427,7 +429,7 @@ def test_the_table_to_paste(planted):
     assert "language" in on(planted, by_language=True).table().header
 
 
-#: Everything that LaTeX would take for a command, and what each must be.
+#: Characters that are commands in LaTeX, and how they are escaped.
 SPECIAL = {
     "&": r"\&",
     "%": r"\%",
@@ -446,21 +448,21 @@ def test_latex_is_escaped():
     name = "".join(SPECIAL)
     table = Table((name, "p_1"), [[name, "-1"], ["[x]", "a-1"], ["* b", "-0.5 [-1, 2]"]], title="50 %\n\\input{x}")
     comment, *lines = table.latex().splitlines()
-    assert comment == r"% 50 % \input{x}"  # one line, so that nothing leaves the comment
+    assert comment == r"% 50 % \input{x}"  # a single line, so that all of it is commented out
     assert lines == [
         r"\begin{tabular}{lr}",
         r"\toprule",
         "".join(SPECIAL.values()) + r" & p\_1 \\",
         r"\midrule",
         "".join(SPECIAL.values()) + r" & $-$1 \\",
-        r"{}[x] & a-1 \\",  # or the bracket would be an argument of the line above
+        r"{}[x] & a-1 \\",  # without {} the bracket would be an argument of "\\\\"
         r"{}* b & $-$0.5 [$-$1, 2] \\",
         r"\bottomrule",
         r"\end{tabular}",
     ]
 
 
-def test_bold_cells_are_those_that_were_named():
+def test_bold_cells_are_marked_in_each_format():
     table = Table(("a", "b"), [["1", "2"], ["3", "4"]], bold=frozenset({(1, 0)}))
     assert table.markdown().splitlines()[2:] == ["| 1 | 2 |", "| **3** | 4 |"]
     assert r"\textbf{3} & 4 \\" in table.latex()
@@ -470,7 +472,7 @@ def test_bold_cells_are_those_that_were_named():
 def test_latex_compiles(planted, tmp_path):
     pdflatex = shutil.which("pdflatex")
     if pdflatex is None:
-        pytest.skip("there is no pdflatex here")
+        pytest.skip("needs pdflatex")
     table = Table(("".join(SPECIAL), "↑"), [["[" + "".join(SPECIAL) + "<>|", "-1 ↓"]], bold=frozenset({(0, 1)}))
     body = "\n\n".join([table.latex(), on(planted).table().latex()])
     text = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + body + "\n\\end{document}\n"
@@ -485,7 +487,7 @@ def test_latex_compiles(planted, tmp_path):
 
 @pytest.fixture
 def hbt(capsys, planted, monkeypatch):
-    """Run `hbt-bench compare` on the planted results, in a terminal of 80 columns."""
+    """Return a function that runs `hbt-bench compare` on the planted results, in a terminal of 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
 
     def hbt(*arguments):
@@ -496,7 +498,7 @@ def hbt(capsys, planted, monkeypatch):
     return hbt
 
 
-def test_the_terminal_table(hbt):
+def test_terminal_table_fits_80_columns(hbt):
     code, out, err = hbt("worse", "best")
     assert (code, err) == (0, "")
     lines = [line.rstrip() for line in out.splitlines()]
@@ -511,11 +513,11 @@ def test_the_terminal_table(hbt):
         "        [1.0000, 1.0000]  [0.0833, 0.5042]       d 1.32",
         "",
     ]
-    assert "- best and worse cannot be told apart on cldr-facts-multi[de,en] rank_distance:" in lines
+    assert "- best and worse do not differ significantly on cldr-facts-multi[de,en]" in lines
     assert lines[-1].endswith("Seed 0.")
 
 
-def test_numbers_are_never_cut_where_the_terminal_is_narrow(hbt, planted, monkeypatch):
+def test_numbers_are_whole_on_narrow_terminals(hbt, planted, monkeypatch):
     shutil.copytree(planted / "local__best", planted / "local__a-model-with-quite-a-long-name")
     path = planted / "local__a-model-with-quite-a-long-name" / "1" / FILE
     path.write_text(path.read_text().replace("local/best", "local/a-model-with-quite-a-long-name"))
@@ -527,7 +529,7 @@ def test_numbers_are_never_cut_where_the_terminal_is_narrow(hbt, planted, monkey
     assert max(len(line.rstrip()) for line in out.splitlines()) <= 80
 
 
-def test_formats_on_the_command_line(hbt, planted):
+def test_command_prints_each_format(hbt, planted):
     for style, expected in (
         ("json", on(planted).json()),
         ("csv", on(planted).csv()),
@@ -537,7 +539,7 @@ def test_formats_on_the_command_line(hbt, planted):
         assert hbt("worse", "best", "--format", style) == (0, expected + "\n", "")
 
 
-def test_options_on_the_command_line(hbt, planted):
+def test_command_passes_its_options(hbt, planted):
     options = ("--baseline", "best", "--measure", "AP,R@1", "--measure", "RR", "--seed", "3", "--format", "json")
     code, out, _ = hbt("worse", "best", *options, "--samples", "7", "--resamples", "50", "--by-language")
     expected = on(
@@ -546,7 +548,7 @@ def test_options_on_the_command_line(hbt, planted):
     assert (code, json.loads(out)) == (0, expected.as_json())
 
 
-def test_notes_go_to_stderr_where_stdout_is_a_table(hbt, planted):
+def test_notes_of_pasted_formats_go_to_stderr(hbt, planted):
     plant(planted, "local/best", BEST, signature={"hbt": "9.9"})
     note = "the results were made by different versions of hbt-bench: 0.1.0 for worse, 9.9 for best"
     assert hbt("worse", "best", "--format", "csv")[2] == f"hbt-bench: {note}\n"
@@ -556,13 +558,13 @@ def test_notes_go_to_stderr_where_stdout_is_a_table(hbt, planted):
 
 
 @pytest.mark.parametrize("option", ["--resamples", "--samples"])
-def test_more_draws_than_memory_or_patience_has_are_refused(hbt, option):
+def test_numbers_of_samples_are_limited(hbt, option):
     code, out, err = hbt("worse", "best", option, "1000000000000")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "1000000000000 is not in the range 1<=x<=10" in err
 
 
-def test_mistakes_on_the_command_line(hbt):
+def test_errors_are_single_lines_with_exit_codes(hbt):
     code, out, err = hbt("worse", "bets")
     assert (code, out, err.count("\n")) == (2, "", 1)
     code, out, err = hbt("worse", "org/model")
@@ -570,7 +572,7 @@ def test_mistakes_on_the_command_line(hbt):
     assert hbt()[0] == 2
 
 
-def test_nothing_slow_is_imported(planted):
+def test_command_imports_no_slow_library(planted):
     script = """
 import sys
 from hbt_bench.cli.main import run
@@ -584,12 +586,12 @@ sys.exit(f"{code} {slow}" if code or slow else 0)
     assert done.returncode == 0, done.stderr
 
 
-# Models evaluated for real
+# Real evaluations
 
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory):
-    """Two models with random vectors and BM25, evaluated on three languages; returns (models, results)."""
+    """Evaluate BM25 and two models with random vectors in three languages; return the models and their results."""
     root = tmp_path_factory.mktemp("evaluated")
     models = [str(torch_random_model(root / name, seed)) for name, seed in (("first", 1), ("second", 2))]
     with pytest.MonkeyPatch.context() as patch:
@@ -599,7 +601,7 @@ def evaluated(tmp_path_factory):
     return ["bm25", *models], root / "results"
 
 
-def test_values_are_the_scores_of_the_results(evaluated):
+def test_values_equal_the_scores_of_results(evaluated):
     models, results = evaluated
     measures = ("AP", "RR", "nDCG@10", "R@1", "R@100", "P@10", "Success@10", "RR@10", "rank_distance")
     comparison = hbt_bench.compare(
@@ -622,7 +624,7 @@ def test_values_are_the_scores_of_the_results(evaluated):
         assert row.interval[0] < row.interval[1] or row.value == 1
 
 
-def test_one_language_has_a_multilingual_task_without_distances(evaluated, tmp_path):
+def test_single_language_has_no_rank_distance(evaluated, tmp_path):
     models = evaluated[0][:2]
     for model in models:
         Evaluation(ModelRequest(model), select_tasks("cldr-facts"), tmp_path, ("en",)).run()
@@ -637,7 +639,7 @@ def test_one_language_has_a_multilingual_task_without_distances(evaluated, tmp_p
         compare(models, "cldr-facts-multi", None, "rank_distance", tmp_path, languages=("en",))
 
 
-#: Of CLDR 47: task, measure, system, value, difference, p after Holm, outcomes, effect size.
+#: With CLDR 47: task, measure, system, value, difference, p after Holm's correction, outcomes, effect size.
 GOLDEN = """
 mono | AP ↑ | bm25 | 0.9553 [0.9379, 0.9707] | - | - | - | -
 mono | AP ↑ | first | 0.3259 [0.2866, 0.3674] | -0.6294 [-0.6722, -0.5866] | 0.0008 | 1/7/174 | -2.14
@@ -654,10 +656,10 @@ multi | rank_distance ↓ | second | 321.0 [310.7, 331.6] | +63.7 [33.5, 95.5] |
 """
 
 
-def test_the_golden_table(evaluated):
+def test_numbers_equal_the_golden_table(evaluated):
     models, results = evaluated
     if cldr_version() != "47":
-        pytest.skip("the numbers are of another CLDR version")
+        pytest.skip("the golden numbers are of CLDR 47")
     table = compare(models, "cldr-facts", results=results, languages=("de", "en", "sw")).table()
-    found = "\n".join(" | ".join(row) for row in table.rows).replace("cldr-facts-", "").replace("[de,en,sw]", "")
-    assert found == GOLDEN.strip()
+    table_text = "\n".join(" | ".join(row) for row in table.rows).replace("cldr-facts-", "").replace("[de,en,sw]", "")
+    assert table_text == GOLDEN.strip()

@@ -1,4 +1,4 @@
-"""The leaderboard: literals, marks, order, ranks, choices, every format from the same rows."""
+"""Test the leaderboard: values, marks, order, ranks, filters, and the same rows in every format."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from hbt_bench.cli.main import run as command
 from hbt_bench.errors import UsageError
 from hbt_bench.measures.registry import EXCESS
 from hbt_bench.reports.leaderboard import Leaderboard
-from hbt_bench.reports.markdown_block import replaced
-from hbt_bench.reports.row_builder import Choice
-from hbt_bench.reports.rows import differ
+from hbt_bench.reports.markdown_block import replace_block
+from hbt_bench.reports.rows import ResultFilter, differ
 from hbt_bench.reports.table import Table, render
 from hbt_bench.results.scores import Scores
 from hbt_bench.results.store import Result, read_all
@@ -29,12 +28,16 @@ from tests.factories import FIXTURE, plant_fixture
 
 
 def result(
-    tmp_path, task, subsets, model="local/a", revision="0123456789abcdef", expected=None, data="d1", shares=None
+    tmp_path, task, subsets, model="local/a", revision="0123456789abcdef", expected=None, data="d1", contributions=None
 ):
     name = model.replace("|", "/")
     signature = f"task:{task}|text:sentence|data:{data}|model:{name}@{revision}|prompt:none|ties:docid-desc"
     folder = tmp_path / model.replace("/", "__") / revision
-    encoded = {"AP": base64.b64encode(np.asarray(shares, "<f4").tobytes()).decode()} if shares is not None else {}
+    encoded = (
+        {"AP": base64.b64encode(np.asarray(contributions, "<f4").tobytes()).decode()}
+        if contributions is not None
+        else {}
+    )
     return Result(
         task,
         task,
@@ -45,7 +48,7 @@ def result(
         folder / f"{task}.json",
         expected or len(subsets),
         encoded_contributions=encoded,
-        intervals={"AP": (0.1, 0.5)} if shares is not None else {},
+        intervals={"AP": (0.1, 0.5)} if contributions is not None else {},
     )
 
 
@@ -61,28 +64,29 @@ def two_models(tmp_path):
     ]
 
 
-def cells(board, names=("model", "mono:AP", "cross:AP", "multi:AP", "rank_distance")):
-    return [[list(row) for row in table.rows] for table in board.tables(board.columns(names))]
+def cells(leaderboard, names=("model", "mono:AP", "cross:AP", "multi:AP", "rank_distance")):
+    """Return the cells of each board."""
+    return [[list(row) for row in table.rows] for table in leaderboard.tables(leaderboard.columns(names))]
 
 
-def test_one_row_a_model_with_means_over_subsets(two_models):
-    board = Leaderboard.of(two_models)
-    assert [(row.model, row.collection) for row in board.rows] == [("org/b", "xquad-r"), ("local/a", "xquad-r")]
-    assert board.rows[1].values == {
+def test_models_have_rows_with_means_over_subsets(two_models):
+    leaderboard = Leaderboard.from_results(two_models)
+    assert [(row.model, row.collection) for row in leaderboard.rows] == [("org/b", "xquad-r"), ("local/a", "xquad-r")]
+    assert leaderboard.rows[1].values == {
         ("mono", "AP"): pytest.approx(0.6),
         ("mono", "R@1"): 0.5,
         ("cross", "AP"): 0.25,
         ("multi", "AP"): 0.2,
         ("multi", "rank_distance"): 100.0,
     }
-    assert cells(board) == [
+    assert cells(leaderboard) == [
         [["org/b@cccccccc", "-", "-", "0.4000", "50.0"], ["local/a@01234567", "0.6000", "0.2500", "0.2000", "100.0"]]
     ]
 
 
-def test_all_formats_come_from_the_same_rows(two_models):
-    board = Leaderboard.of(two_models)
-    tables = board.tables(board.columns(["model", "AP", "worst"]))
+def test_all_formats_have_the_same_rows(two_models):
+    leaderboard = Leaderboard.from_results(two_models)
+    tables = leaderboard.tables(leaderboard.columns(["model", "AP", "worst"]))
     markdown = render(tables, "md").splitlines()
     assert markdown[:4] == [
         "**xquad-r (data d1)**",
@@ -114,52 +118,54 @@ def test_all_formats_come_from_the_same_rows(two_models):
 
 
 def drawn(table, width):
-    """The lines of a table on a terminal."""
+    """Return the lines of a table on a terminal."""
     with (console := Console(width=width)).capture() as capture:
         console.print(table.rich(width), crop=False)
     return [line.rstrip() for line in capture.get().splitlines()]
 
 
-def test_a_name_is_not_folded_within_its_revision():
+def test_names_are_not_folded_within_a_revision():
     table = Table(("model", "AP"), [["local/a-long-name@01234567", "0.6\n±0.1"], ["local/a@01234567", "0.5\n±0.1"]])
     lines = [line.split() for line in drawn(table, 24)[2:]]
     assert lines == [["local/a-long-name", "0.6"], ["@01234567", "±0.1"], ["local/a@01234567", "0.5"], ["±0.1"]]
 
 
-def test_a_table_on_a_terminal_has_lines_of_one_width(two_models):
-    table = Leaderboard.of(two_models).tables()[0]
+def test_terminal_lines_have_the_same_width(two_models):
+    table = Leaderboard.from_results(two_models).tables()[0]
     widths = table.widths(40)
     assert max(map(len, drawn(table, 40))) == sum(widths) + 2 * (len(widths) - 1)
     evil = dataclasses.replace(table, rows=[["\x1b[31mred\a", *row[1:]] for row in table.rows])
     assert not {"\x1b", "\a"} & set("".join(drawn(evil, 80)))
 
 
-def test_a_mean_over_fewer_subsets_is_marked_unranked_and_last(tmp_path):
-    shares = np.full(30, 0.01)
-    part = result(tmp_path, "xquad-r-multi", {"en-multi": {"AP": 0.9}}, expected=11, shares=shares * 3)
-    whole = result(tmp_path, "xquad-r-multi", {"en-multi": {"AP": 0.3}}, "org/b", shares=shares)
-    board = Leaderboard.of([part, whole])
-    [rows] = cells(board, ("rank", "model", "multi:AP"))
+def test_incomplete_mean_is_marked_unranked_and_last(tmp_path):
+    contributions = np.full(30, 0.01)
+    incomplete = result(
+        tmp_path, "xquad-r-multi", {"en-multi": {"AP": 0.9}}, expected=11, contributions=contributions * 3
+    )
+    complete = result(tmp_path, "xquad-r-multi", {"en-multi": {"AP": 0.3}}, "org/b", contributions=contributions)
+    leaderboard = Leaderboard.from_results([incomplete, complete])
+    [rows] = cells(leaderboard, ("rank", "model", "multi:AP"))
     assert rows == [["1", "org/b@01234567", "0.3000\n±0.2000"], ["-", "local/a@01234567", "0.9000*\n±0.8000"]]
-    assert board.tables()[0].bold == {(0, 2)}
-    assert board.legend[0] == (
+    assert leaderboard.tables()[0].bold == {(0, 2)}
+    assert leaderboard.legend[0] == (
         "* mean over fewer languages than the task has, without a rank: "
         "local/a@01234567 has 1 of 11 subsets of xquad-r-multi"
     )
-    assert json.loads(board.tables()[0].json())[1]["incomplete"] == ["multi"]
+    assert json.loads(leaderboard.tables()[0].json())[1]["incomplete"] == ["multi"]
 
 
-def test_bold_is_every_tie_after_rounding(tmp_path):
+def test_ties_after_rounding_are_all_bold(tmp_path):
     values = {"local/a": 0.50004, "local/b": 0.49996, "local/c": 0.4999}
-    board = Leaderboard.of(
+    leaderboard = Leaderboard.from_results(
         [result(tmp_path, "xquad-r-mono", {"en": {"AP": value}}, model) for model, value in values.items()]
     )
-    table = board.tables(board.columns(["model", "mono:AP"]))[0]
+    table = leaderboard.tables(leaderboard.columns(["model", "mono:AP"]))[0]
     assert [row[1] for row in table.rows] == ["0.5000", "0.5000", "0.4999"]
     assert table.bold == {(0, 1), (1, 1)}
 
 
-def test_models_that_cannot_be_told_apart_share_a_rank(tmp_path):
+def test_models_without_a_significant_difference_share_ranks(tmp_path):
     generator = np.random.default_rng(3)
     base = generator.random(200) / 200
     noise = generator.standard_normal(200) / 2000
@@ -169,55 +175,61 @@ def test_models_that_cannot_be_told_apart_share_a_rank(tmp_path):
         "next": base + 0.001,
         "last": base,
     }
-    found = [
-        result(tmp_path, "xquad-r-multi", {"en-multi": {"AP": float(shares.sum())}}, f"local/{name}", shares=shares)
-        for name, shares in planted.items()
+    results = [
+        result(
+            tmp_path,
+            "xquad-r-multi",
+            {"en-multi": {"AP": float(contributions.sum())}},
+            f"local/{name}",
+            contributions=contributions,
+        )
+        for name, contributions in planted.items()
     ]
-    board = Leaderboard.of(found)
-    assert [(row.model, row.rank) for row in board.rows] == [
+    leaderboard = Leaderboard.from_results(results)
+    assert [(row.model, row.rank) for row in leaderboard.rows] == [
         ("local/best", 1),
         ("local/close", 1),
         ("local/next", 3),
         ("local/last", 4),
     ]
-    assert "Bonferroni" in board.legend[-2]
-    # there is no rank by what is not kept question by question, nor without intervals
-    assert {row.rank for row in Leaderboard.of(found, intervals=False).rows} == {None}
-    # another order changes no rank
-    by_name = Leaderboard.of(found, sort="model")
+    assert "Bonferroni" in leaderboard.legend[-2]
+    # without intervals there are no ranks
+    assert {row.rank for row in Leaderboard.from_results(results, intervals=False).rows} == {None}
+    # another order does not change the ranks
+    by_name = Leaderboard.from_results(results, sort="model")
     assert [(row.model, row.rank) for row in by_name.rows] == [
         ("local/best", 1),
         ("local/close", 1),
         ("local/last", 4),
         ("local/next", 3),
     ]
-    assert [row.rank for row in Leaderboard.of(found[::-1], sort="rank").rows] == [1, 1, 3, 4]
+    assert [row.rank for row in Leaderboard.from_results(results[::-1], sort="rank").rows] == [1, 1, 3, 4]
     assert by_name.tables()[0].title == "xquad-r (data d1; ranks by multi AP)"
     assert by_name.boards[0].sorted_by is None
     assert json.loads(by_name.tables()[0].json())[2]["rank by"] == "multi AP"
 
 
-def test_told_apart_by_the_test_of_compare():
-    """Ten questions won by the same amount: p is 2 of 1,024 ways, of which 0.0019 is below 0.002 alone."""
-    one, other = np.full(10, 0.1), np.full(10, 0.05)
-    assert differ(one, other, 0.002)
-    assert not differ(one, other, 0.0019)
-    assert not differ(one, one.copy(), 0.05)
-    assert not differ(one, other[:9], 0.05)
+def test_differ_needs_p_below_the_level():
+    """All ten questions differ by the same amount, so p is 2 / 1,024 = 0.00195."""
+    first, second = np.full(10, 0.1), np.full(10, 0.05)
+    assert differ(first, second, 0.002)
+    assert not differ(first, second, 0.0019)
+    assert not differ(first, first.copy(), 0.05)
+    assert not differ(first, second[:9], 0.05)
 
 
 def test_other_data_are_another_table(tmp_path):
-    one = result(tmp_path, "xquad-r-mono", {"en": {"AP": 0.5}}, data="d1")
-    part = result(tmp_path, "xquad-r-mono[de,en]", {"en": {"AP": 0.5}}, data="d2")
-    assert [table.title for table in Leaderboard.of([one, part]).tables()] == [
+    all_languages = result(tmp_path, "xquad-r-mono", {"en": {"AP": 0.5}}, data="d1")
+    two_languages = result(tmp_path, "xquad-r-mono[de,en]", {"en": {"AP": 0.5}}, data="d2")
+    assert [table.title for table in Leaderboard.from_results([all_languages, two_languages]).tables()] == [
         "xquad-r (data d1)",
         "xquad-r[de,en] (data d2)",
     ]
 
 
-def test_reported_figures_are_those_of_the_papers_and_marked(two_models):
-    board = Leaderboard.of(two_models, reported=True)
-    reported = {row.model: row for row in board.rows if not row.measured and row.collection == "xquad-r"}
+def test_reported_scores_are_those_of_the_papers(two_models):
+    leaderboard = Leaderboard.from_results(two_models, reported=True)
+    reported = {row.model: row for row in leaderboard.rows if not row.measured and row.collection == "xquad-r"}
     # arXiv 2408.10536, Tables 3, 5 and 7
     assert reported["XLM-R, hybrid"].values == {
         ("mono", "AP"): 0.7977,
@@ -230,188 +242,202 @@ def test_reported_figures_are_those_of_the_papers_and_marked(two_models):
     }
     assert reported["XLM-R, hybrid"].source == "reported: arXiv 2408.10536"
     assert reported["mBERT, X-Y"].values == {("multi", "AP"): 0.66}
-    table = next(table for table in board.tables() if table.title == "xquad-r (data d1)")
+    table = next(table for table in leaderboard.tables() if table.title == "xquad-r (data d1)")
     assert table.header[-1] == "source"
     assert {row[-1] for row in table.rows} == {"measured", "reported"}
     names = [row[table.header.index("model")] for row in table.rows]
     assert names[:2] == ["LaBSE, hybrid †", "LaBSE, cross-lingual †"]
-    # what was measured is in bold, though what was reported is higher
-    at = names.index("org/b@cccccccc")
-    assert (at, list(table.header).index("multi AP ↑")) in table.bold
-    assert any(line.startswith("† figures of arXiv 2408.10536") for line in board.legend)
+    # only measured scores are bold, although reported scores are higher
+    index = names.index("org/b@cccccccc")
+    assert (index, list(table.header).index("multi AP ↑")) in table.bold
+    assert any(line.startswith("† scores reported by arXiv 2408.10536") for line in leaderboard.legend)
 
 
-def test_reported_figures_are_chosen_as_others_are(two_models):
-    board = Leaderboard.of(two_models, reported=True, choice=Choice(tasks=("xquad-r-multi",)))
-    reported = {row.model: row for row in board.rows if not row.measured}
-    assert {mode for row in board.rows for mode, _ in row.values} == {"multi"}
+def test_reported_scores_are_filtered(two_models):
+    leaderboard = Leaderboard.from_results(
+        two_models, reported=True, result_filter=ResultFilter(tasks=("xquad-r-multi",))
+    )
+    reported = {row.model: row for row in leaderboard.rows if not row.measured}
+    assert {mode for row in leaderboard.rows for mode, _ in row.values} == {"multi"}
     assert reported["XLM-R, hybrid"].values[("multi", "AP")] == 0.5927
-    board = Leaderboard.of(two_models, reported=True, choice=Choice(models=("LaBSE*", "b")))
-    assert {row.model.split(",")[0] for row in board.rows} == {"LaBSE", "org/b"}
-    assert all(row.measured for row in Leaderboard.of(two_models, True, Choice(languages=("en",))).rows)
+    leaderboard = Leaderboard.from_results(
+        two_models, reported=True, result_filter=ResultFilter(models=("LaBSE*", "b"))
+    )
+    assert {row.model.split(",")[0] for row in leaderboard.rows} == {"LaBSE", "org/b"}
+    assert all(row.measured for row in Leaderboard.from_results(two_models, True, ResultFilter(languages=("en",))).rows)
 
 
 @pytest.mark.parametrize(
-    ("choice", "models"),
+    ("result_filter", "models"),
     [
-        (Choice(), {"local/a", "org/b"}),
-        (Choice(tasks=("xquad-r",)), {"local/a", "org/b"}),
-        (Choice(tasks=("xquad-r-mono",)), {"local/a"}),
-        (Choice(models=("ORG/*",)), {"org/b"}),
-        (Choice(models=("b",)), {"org/b"}),
-        (Choice(models=("*@01234567",)), {"local/a"}),
-        (Choice(languages=("en",)), {"local/a", "org/b"}),
+        (ResultFilter(), {"local/a", "org/b"}),
+        (ResultFilter(tasks=("xquad-r",)), {"local/a", "org/b"}),
+        (ResultFilter(tasks=("xquad-r-mono",)), {"local/a"}),
+        (ResultFilter(models=("ORG/*",)), {"org/b"}),
+        (ResultFilter(models=("b",)), {"org/b"}),
+        (ResultFilter(models=("*@01234567",)), {"local/a"}),
+        (ResultFilter(languages=("en",)), {"local/a", "org/b"}),
     ],
 )
-def test_choices(two_models, choice, models):
-    assert {row.model for row in Leaderboard.of(two_models, choice=choice).rows} == models
+def test_filters_select_models(two_models, result_filter, models):
+    assert {row.model for row in Leaderboard.from_results(two_models, result_filter=result_filter).rows} == models
 
 
-def test_languages_leave_subsets_not_whole_tasks(two_models):
-    board = Leaderboard.of(two_models, choice=Choice(languages=("de",)))
-    assert cells(board, ("model", "mono:AP")) == [[["local/a@01234567", "0.7000"]]]
-    assert board.tables()[0].title == "xquad-r (data d1; languages de)"
+def test_languages_select_subsets(two_models):
+    leaderboard = Leaderboard.from_results(two_models, result_filter=ResultFilter(languages=("de",)))
+    assert cells(leaderboard, ("model", "mono:AP")) == [[["local/a@01234567", "0.7000"]]]
+    assert leaderboard.tables()[0].title == "xquad-r (data d1; languages de)"
 
 
 @pytest.mark.parametrize(
-    ("choice", "message"),
+    ("result_filter", "message"),
     [
-        (Choice(tasks=("xquad-q",)), "there are no results of xquad-q; did you mean 'xquad-r'"),
-        (Choice(models=("x*",)), r"no model's name fits x\*: a pattern is such as 'local/\*'"),
-        (Choice(languages=("sw",)), "no result has subsets of the languages sw alone"),
+        (ResultFilter(tasks=("xquad-q",)), "there are no results of xquad-q; did you mean 'xquad-r'"),
+        (ResultFilter(models=("x*",)), r"no model's name matches x\*"),
+        (ResultFilter(languages=("sw",)), "no result has subsets of the languages sw alone"),
     ],
 )
-def test_a_choice_that_leaves_nothing_is_told(two_models, choice, message):
+def test_filter_without_results_is_an_error(two_models, result_filter, message):
     with pytest.raises(UsageError, match=message):
-        Leaderboard.of(two_models, choice=choice)
+        Leaderboard.from_results(two_models, result_filter=result_filter)
 
 
 def ranked(tmp_path, model, sign, mono, data="d1", collection="xquad-r"):
-    """A result with ranks: the fixture's BM25 under another name, its measures those of its ranks."""
-    shares = np.random.default_rng(1).random(60) / 60
-    values = {"AP": float(shares.sum()) + sign * 0.1, "R@1": 0.5}
+    """Return a result with contributions of questions; a greater `sign` means a greater AP."""
+    contributions = np.random.default_rng(1).random(60) / 60
+    values = {"AP": float(contributions.sum()) + sign * 0.1, "R@1": 0.5}
     task, subset = (f"{collection}-mono", "en") if mono else (f"{collection}-multi", "en-multi")
-    return result(tmp_path, task, {subset: values}, model, data=data, shares=shares + sign * 0.1 / 60)
+    return result(tmp_path, task, {subset: values}, model, data=data, contributions=contributions + sign * 0.1 / 60)
 
 
-def test_each_board_is_ranked_by_what_it_has(tmp_path):
-    found = [
+def test_each_board_is_ranked_by_its_main_mode(tmp_path):
+    results = [
         ranked(tmp_path, "local/a", 1, mono=False),
         ranked(tmp_path, "local/b", 0, mono=False),
         ranked(tmp_path, "local/a", 0, mono=True, collection="scifact-beir"),
         ranked(tmp_path, "local/b", 1, mono=True, collection="scifact-beir"),
     ]
     for sort in (None, "AP", "multi:AP"):
-        board = Leaderboard.of(found, sort=sort)
-        assert [one.ranked_by for one in board.boards] == [("multi", "AP"), ("mono", "AP")]
-        assert [[(row.model, row.rank) for row in one.rows] for one in board.boards] == [
+        leaderboard = Leaderboard.from_results(results, sort=sort)
+        assert [board.ranked_by for board in leaderboard.boards] == [("multi", "AP"), ("mono", "AP")]
+        assert [[(row.model, row.rank) for row in board.rows] for board in leaderboard.boards] == [
             [("local/a", 1), ("local/b", 2)],
             [("local/b", 1), ("local/a", 2)],
         ]
-    titles = [table.title for table in board.tables()]
+    titles = [table.title for table in leaderboard.tables()]
     assert titles == ["xquad-r (data d1; ranks by multi AP)", "scifact-beir (data d1; ranks by mono AP)"]
 
 
-def test_a_measure_without_a_mode_is_that_of_the_multilingual_mode(tmp_path):
-    """A is better within a language and B in the pool: a reader of --sort AP looks for the pool."""
-    found = [
+def test_measure_without_mode_is_multilingual(tmp_path):
+    """A is better in the monolingual mode, B in the multilingual mode."""
+    results = [
         *(ranked(tmp_path, "local/a", sign, mono) for sign, mono in ((1, True), (0, False))),
         *(ranked(tmp_path, "local/b", sign, mono) for sign, mono in ((0, True), (1, False))),
     ]
-    assert [row.model for row in Leaderboard.of(found, sort="AP").rows] == ["local/b", "local/a"]
-    board = Leaderboard.of(found, sort="mono:AP")
-    assert [(row.model, row.rank, row.ranked_by) for row in board.rows] == [
+    assert [row.model for row in Leaderboard.from_results(results, sort="AP").rows] == ["local/b", "local/a"]
+    leaderboard = Leaderboard.from_results(results, sort="mono:AP")
+    assert [(row.model, row.rank, row.ranked_by) for row in leaderboard.rows] == [
         ("local/a", 1, ("mono", "AP")),
         ("local/b", 2, ("mono", "AP")),
     ]
 
 
-def test_ranks_by_measures_that_are_made_from_the_ranks(tmp_path):
-    """Two models whose every rank differs by some places: told apart by each measure, in its own direction."""
+def test_ranks_by_measures_computed_from_ranks(tmp_path):
+    """All ranks of the second model are worse by 40, so every measure of the pool ranks it second."""
     shutil.copytree(FIXTURE, tmp_path, dirs_exist_ok=True)
     plant_fixture(tmp_path, "local/worse", "0123456789abcdef", 40)
-    everything = [one for one in read_all(tmp_path) if isinstance(one, Result)]
-    told = [  # scores that are not those of the ranks are noticed
+    results = [result for result in read_all(tmp_path) if isinstance(result, Result)]
+    wrong = [  # a score that the ranks do not give
         dataclasses.replace(
-            one,
+            result,
             subsets=Scores.from_subsets(
-                {name: {**scores, "nDCG@10": scores["nDCG@10"] - 2e-5} for name, scores in one.subsets.items()}
+                {name: {**scores, "nDCG@10": scores["nDCG@10"] - 2e-5} for name, scores in result.subsets.items()}
             ),
         )
-        if one.model == "local/worse"
-        else one
-        for one in everything
+        if result.model == "local/worse"
+        else result
+        for result in results
     ]
-    doubted = Leaderboard.of(told, sort="nDCG@10")
+    doubted = Leaderboard.from_results(wrong, sort="nDCG@10")
     assert [row.rank for row in doubted.boards[0].rows] == [1, None]
     assert any("has nDCG@10" in note for note in doubted.notes)
     for sort, key in (("nDCG@10", ("multi", "nDCG@10")), ("mono:RR", ("mono", "RR")), ("bias", ("multi", EXCESS))):
-        board = Leaderboard.of(everything, sort=sort).boards[0]
+        board = Leaderboard.from_results(results, sort=sort).boards[0]
         assert board.ranked_by == key
-        # the ranks in the blocks, which decide the second, are the same
+        # both models have the same ranks within a language, so they share a rank by mono:RR
         assert [row.rank for row in board.rows] == ([1, 1] if sort == "mono:RR" else [1, 2])
-    board = Leaderboard.of(everything, sort="rank_distance").boards[0]
-    assert [(row.rank, row.ranked_by) for row in board.rows] == [(at, ("multi", "rank_distance")) for at in (1, 2)]
+    board = Leaderboard.from_results(results, sort="rank_distance").boards[0]
+    assert [(row.rank, row.ranked_by) for row in board.rows] == [(rank, ("multi", "rank_distance")) for rank in (1, 2)]
     assert board.rows[0].values["multi", "rank_distance"] < board.rows[1].values["multi", "rank_distance"]
-    board = Leaderboard.of(everything, sort="AP").boards[0]
+    board = Leaderboard.from_results(results, sort="AP").boards[0]
     assert [(row.model, row.rank) for row in board.rows] == [("hbt-bench/bm25", 1), ("local/worse", 2)]
-    # a figure without a value a question, and what is no figure, sort only: the ranks are by AP
+    # scores without a value for each question, and facts, only sort: the ranks are by AP
     for sort in ("AP_below_best", "parameters", "model"):
-        assert Leaderboard.of(everything, sort=sort).boards[0].ranked_by == ("multi", "AP")
+        assert Leaderboard.from_results(results, sort=sort).boards[0].ranked_by == ("multi", "AP")
 
 
-def test_shares_from_the_ranks_are_those_that_are_stored():
+def test_computed_contributions_equal_stored_contributions():
     for path in FIXTURE.rglob("*Retrieval_de_en.json"):
-        found = Result.read(path)
-        without = dataclasses.replace(found, encoded_contributions={})
-        for measure in found.encoded_contributions:
-            assert without.contributions(measure) == pytest.approx(found.contributions(measure), rel=1e-6)  # float32
-        assert without.contributions("R@1").sum() == pytest.approx(found.scores["R@1"])
-        assert without.contributions("AP", ["de"] if found.mode == "mono" else None) is not None
-        assert without.contributions("queries") is None
+        result = Result.read(path)
+        recomputed = dataclasses.replace(result, encoded_contributions={})
+        for measure in result.encoded_contributions:
+            assert recomputed.contributions(measure) == pytest.approx(
+                result.contributions(measure), rel=1e-6
+            )  # float32
+        assert recomputed.contributions("R@1").sum() == pytest.approx(result.scores["R@1"])
+        assert recomputed.contributions("AP", ["de"] if result.mode == "mono" else None) is not None
+        assert recomputed.contributions("queries") is None
 
 
-def test_reported_figures_keep_the_digits_of_their_papers(two_models):
-    board = Leaderboard.of(two_models, reported=True)
-    shown = dict(zip(*zip(*cells(board, ("model", "multi:AP"))[0], strict=True), strict=True))
+def test_reported_scores_keep_their_decimals(two_models):
+    leaderboard = Leaderboard.from_results(two_models, reported=True)
+    shown = dict(zip(*zip(*cells(leaderboard, ("model", "multi:AP"))[0], strict=True), strict=True))
     assert (shown["mBERT, X-Y †"], shown["XLM-R, hybrid †"]) == ("0.66", "0.5927")
-    mlqa = dict(cells(board, ("model", "cross:AP"))[1])
-    assert mlqa["XLM-R, cross-lingual †"] == "0.6200"  # four decimals in Table 4, a zero the last
+    mlqa = dict(cells(leaderboard, ("model", "cross:AP"))[1])
+    assert mlqa["XLM-R, cross-lingual †"] == "0.6200"  # Table 4 has four decimals, the last of them a zero
 
 
-def test_main_collections_come_first_and_shifts_are_boards_of_their_own(tmp_path):
+def test_main_collections_come_first(tmp_path):
     names = ("belebele", "mlqa-r", "xquad-r", "zz", "xquad-r")
-    found = [result(tmp_path, f"{name}-multi", {"en-multi": {"AP": 0.5}}) for name in names[:-1]]
-    found.append(result(tmp_path, "xquad-r-multi+typos", {"en-multi": {"AP": 0.4}}, data="d2"))
-    board = Leaderboard.of(found)
-    assert [one.collection for one in board.boards] == ["xquad-r", "xquad-r+typos", "mlqa-r", "belebele", "zz"]
+    results = [result(tmp_path, f"{name}-multi", {"en-multi": {"AP": 0.5}}) for name in names[:-1]]
+    results.append(result(tmp_path, "xquad-r-multi+typos", {"en-multi": {"AP": 0.4}}, data="d2"))
+    leaderboard = Leaderboard.from_results(results)
+    assert [board.collection for board in leaderboard.boards] == [
+        "xquad-r",
+        "xquad-r+typos",
+        "mlqa-r",
+        "belebele",
+        "zz",
+    ]
     for tasks, left in (
         (("xquad-r",), ["xquad-r"]),
         (("xquad-r+typos",), ["xquad-r+typos"]),
         (("xquad-r-multi+typos", "zz-multi"), ["xquad-r+typos", "zz"]),
     ):
-        assert [one.collection for one in Leaderboard.of(found, choice=Choice(tasks)).boards] == left
+        assert [
+            board.collection for board in Leaderboard.from_results(results, result_filter=ResultFilter(tasks)).boards
+        ] == left
 
 
-def test_the_same_result_twice_counts_once(tmp_path, capsys, messages):
+def test_copies_of_a_result_count_once(tmp_path, capsys, messages):
     shutil.copytree(FIXTURE, tmp_path / "a")
     shutil.copytree(FIXTURE, tmp_path / "b")
-    whole, part = (next((tmp_path / name).rglob("*Mono*.json")) for name in "ba")
-    content = json.loads(part.read_text())
+    complete, stopped = (next((tmp_path / name).rglob("*Mono*.json")) for name in "ba")
+    content = json.loads(stopped.read_text())
     content["scores"]["test"] = content["scores"]["test"][:1]  # a run that was stopped
-    head = content.pop("hbt_bench")
+    summary = content.pop("hbt_bench")
     for key in ("format", "values", "intervals", "shares"):
-        del head[key]  # as format 1, whose scores are read
-    part.write_text(json.dumps({**content, "hbt_bench": head}))
+        del summary[key]  # as in format 1, whose scores are read
+    stopped.write_text(json.dumps({**content, "hbt_bench": summary}))
     assert command(["leaderboard", str(tmp_path), "--format", "json"]) == 0
-    told = capsys.readouterr()
-    [row] = json.loads(told.out)
+    captured = capsys.readouterr()
+    [row] = json.loads(captured.out)
     assert row["incomplete"] == []
-    folders = [str(path.relative_to(tmp_path).parent) for path in (whole, part)]
+    folders = [str(path.relative_to(tmp_path).parent) for path in (complete, stopped)]
     assert folders == ["b/hbt-bench__bm25/k0.9-b0.4", "a/hbt-bench__bm25/k0.9-b0.4"]
-    assert f"{tmp_path}/{folders[1]}: CldrFactsMonolingualRetrieval_de_en.json has the same signature" in told.err
-    assert f"{tmp_path}/{folders[0]}: 2 results have the same signature as in {tmp_path}/{folders[1]}" in told.err
-    assert len(told.err.splitlines()) == 2
+    assert f"{tmp_path}/{folders[1]}: CldrFactsMonolingualRetrieval_de_en.json has the same signature" in captured.err
+    assert f"{tmp_path}/{folders[0]}: 2 results have the same signature as in {tmp_path}/{folders[1]}" in captured.err
+    assert len(captured.err.splitlines()) == 2
     frame = hbt_bench.load_results(tmp_path)
     assert any("2 results have the same signature" in message for message in messages)
     once = hbt_bench.load_results(FIXTURE)
@@ -419,31 +445,38 @@ def test_the_same_result_twice_counts_once(tmp_path, capsys, messages):
     assert set(frame["subset"]) == set(once["subset"])
 
 
-def test_columns_by_name_and_order_by_any(two_models):
-    board = Leaderboard.of(two_models, sort="rank_distance")
-    assert [row.model for row in board.rows] == ["org/b", "local/a"]
-    board = Leaderboard.of(two_models, sort="model")
-    assert [row.model for row in board.rows] == ["local/a", "org/b"]
-    assert [column.name for column in board.columns(["AP", "R@1"])] == ["mono:AP", "cross:AP", "multi:AP", "mono:R@1"]
-    assert [column.name for column in board.columns(["all"])][-1] == "multi:rank_distance"
+def test_columns_are_found_and_sorted_by_name(two_models):
+    leaderboard = Leaderboard.from_results(two_models, sort="rank_distance")
+    assert [row.model for row in leaderboard.rows] == ["org/b", "local/a"]
+    leaderboard = Leaderboard.from_results(two_models, sort="model")
+    assert [row.model for row in leaderboard.rows] == ["local/a", "org/b"]
+    assert [column.name for column in leaderboard.columns(["AP", "R@1"])] == [
+        "mono:AP",
+        "cross:AP",
+        "multi:AP",
+        "mono:R@1",
+    ]
+    assert [column.name for column in leaderboard.columns(["all"])][-1] == "multi:rank_distance"
     with pytest.raises(UsageError, match="unknown column 'multi:R@1'"):
-        board.columns(["multi:R@1"])
+        leaderboard.columns(["multi:R@1"])
     with pytest.raises(UsageError, match="unknown column 'modle'; did you mean 'model'"):
-        board.columns(["modle"])
+        leaderboard.columns(["modle"])
 
 
-def test_damaged_files_are_told_and_the_rest_is_shown(tmp_path, capsys):
+def test_damaged_files_are_left_out_with_a_warning(tmp_path, capsys):
     (tmp_path / "results" / "m" / "r").mkdir(parents=True)
     (tmp_path / "results" / "m" / "r" / "Task.json").write_text("{")
     assert command(["leaderboard", str(tmp_path / "results")]) == 5
-    told = capsys.readouterr().err.splitlines()
-    assert told[0].startswith("hbt-bench: left out: ")
-    assert told[1].startswith("hbt-bench: there are no results of multilingual collections in")
+    messages = capsys.readouterr().err.splitlines()
+    assert messages[0].startswith("hbt-bench: left out: ")
+    assert messages[1].startswith("hbt-bench: there are no results of multilingual collections in")
 
 
-def test_a_cell_is_no_formula_no_column_and_no_markup(tmp_path):
-    board = Leaderboard.of([result(tmp_path, "xquad-r-mono", {"en": {"AP": 0.5}}, model="=cmd|x<img src=x>")])
-    table = board.tables(board.columns(["model", "mono:AP"]))[0]
+def test_names_are_escaped_in_each_format(tmp_path):
+    leaderboard = Leaderboard.from_results(
+        [result(tmp_path, "xquad-r-mono", {"en": {"AP": 0.5}}, model="=cmd|x<img src=x>")]
+    )
+    table = leaderboard.tables(leaderboard.columns(["model", "mono:AP"]))[0]
     assert "'=cmd|x<img src=x>" in table.csv().splitlines()[1]
     assert table.markdown().splitlines()[2].startswith("| =cmd\\|x&lt;img src=x>\\@<!-- -->01234567 |")
     assert '<th scope="row">=cmd|x&lt;img src=x&gt;@01234567</th>' in table.html()
@@ -472,7 +505,7 @@ def test_a_cell_is_no_formula_no_column_and_no_markup(tmp_path):
         (None, '""'),
     ],
 )
-def test_csv_has_no_formulas_and_numbers_stay(cell, written):
+def test_csv_escapes_formulas_but_not_numbers(cell, written):
     table = Table(["a"], [], records=lambda: [{"a": cell}])
     assert table.csv() == f"a\n{written}"
 
@@ -492,41 +525,43 @@ def test_csv_has_no_formulas_and_numbers_stay(cell, written):
         ("a\nb\r\nc", "a b c"),
     ],
 )
-def test_markdown_escapes_what_github_would_take_for_markup(cell, written):
+def test_markdown_escapes_the_markup_of_github(cell, written):
     assert Table(["a"], [[cell]]).markdown().splitlines()[2] == f"| {written} |"
 
 
-def test_every_format_that_is_pasted_has_its_legend(tmp_path, capsys):
+def test_formats_to_paste_have_a_legend(tmp_path, capsys):
     shutil.copytree("tests/fixtures/format-2", tmp_path / "r")
-    meaning = "A model that cannot be told apart from the best of a rank shares it"
+    meaning = "Models share a rank if the test finds no significant difference from the best of that rank"
     for style, line in (
         ("md", f"\n\n{meaning} (randomization test by question, p &lt; 0.05, Bonferroni)."),
         ("latex", f"\\footnotesize\\noindent\n{meaning} (randomization test by question, p \\textless{{}} 0.05"),
         ("html", f"<li>{meaning} (randomization test by question, p &lt; 0.05, Bonferroni).</li>"),
     ):
         assert command(["leaderboard", str(tmp_path / "r"), "--format", style]) == 0
-        told = capsys.readouterr()
-        assert line in told.out
-        assert "ranks by multi AP)" in told.out
-        assert told.err == ""
+        captured = capsys.readouterr()
+        assert line in captured.out
+        assert "ranks by multi AP)" in captured.out
+        assert captured.err == ""
 
 
-def test_json_of_others_is_passed_over_in_silence(tmp_path, capsys):
+def test_json_of_other_programs_is_skipped(tmp_path, capsys):
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "Theirs.json").write_text('{"task_name": "SciFact", "scores": {}}')
     assert command(["leaderboard", str(tmp_path)]) == 5
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_prompts_tell_rows_apart(tmp_path):
-    one = result(tmp_path, "xquad-r-mono", {"en": {"AP": 0.5}})
-    other = dataclasses.replace(
-        one,
-        signature=one.signature.replace("prompt:none", "prompt:ab12cd34"),
+def test_other_prompts_are_another_row(tmp_path):
+    plain = result(tmp_path, "xquad-r-mono", {"en": {"AP": 0.5}})
+    prompted = dataclasses.replace(
+        plain,
+        signature=plain.signature.replace("prompt:none", "prompt:ab12cd34"),
         path=tmp_path / "experiments" / "e" / "x.json",
     )
-    own = dataclasses.replace(other, revision="76543210", path=tmp_path / "own" / "x.json")  # the model's own prompts
-    [rows] = cells(Leaderboard.of([one, other, own]), ("model",))
+    own_prompts = dataclasses.replace(
+        prompted, revision="76543210", path=tmp_path / "own" / "x.json"
+    )  # the model's own_prompts prompts
+    [rows] = cells(Leaderboard.from_results([plain, prompted, own_prompts]), ("model",))
     assert sorted(row[0] for row in rows) == [
         "local/a@01234567",
         "local/a@01234567 prompt:ab12cd34",
@@ -537,10 +572,14 @@ def test_prompts_tell_rows_apart(tmp_path):
 def test_latex_compiles(two_models, tmp_path):
     pdflatex = shutil.which("pdflatex")
     if pdflatex is None:
-        pytest.skip("there is no pdflatex here")
-    board = Leaderboard.of([*two_models, result(tmp_path, "x-mono", {"en": {"AP": 0.5}}, "a_b%$&#^~{}")], reported=True)
+        pytest.skip("needs pdflatex")
+    leaderboard = Leaderboard.from_results(
+        [*two_models, result(tmp_path, "x-mono", {"en": {"AP": 0.5}}, "a_b%$&#^~{}")], reported=True
+    )
     text = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\tiny\n"
-    (tmp_path / "board.tex").write_text(text + render(board.tables(), "latex", board.legend) + "\n\\end{document}\n")
+    (tmp_path / "board.tex").write_text(
+        text + render(leaderboard.tables(), "latex", leaderboard.legend) + "\n\\end{document}\n"
+    )
     arguments = [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "board.tex"]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
@@ -549,33 +588,33 @@ def test_latex_compiles(two_models, tmp_path):
 # Blocks in Markdown files
 
 
-def test_a_block_is_replaced_and_the_rest_stays():
+def test_replaced_block_leaves_the_rest_unchanged():
     text = "a\r\n<!-- leaderboard -->\r\nold\r\n<!-- /leaderboard -->\r\nb"
-    found = replaced(text, "leaderboard", "one\ntwo")
-    assert found == "a\r\n<!-- leaderboard -->\r\n\r\none\r\ntwo\r\n\r\n<!-- /leaderboard -->\r\nb"
-    assert replaced(found, "leaderboard", "one\ntwo") == found
-    assert replaced("no block", "leaderboard", "x") is None
-    with pytest.raises(ValueError, match="one <!-- leaderboard -->, and one"):
-        replaced("<!-- /leaderboard --><!-- leaderboard -->", "leaderboard", "x")
+    replaced = replace_block(text, "leaderboard", "one\ntwo")
+    assert replaced == "a\r\n<!-- leaderboard -->\r\n\r\none\r\ntwo\r\n\r\n<!-- /leaderboard -->\r\nb"
+    assert replace_block(replaced, "leaderboard", "one\ntwo") == replaced
+    assert replace_block("no block", "leaderboard", "x") is None
+    with pytest.raises(ValueError, match="<!-- leaderboard -->"):
+        replace_block("<!-- /leaderboard --><!-- leaderboard -->", "leaderboard", "x")
 
 
-def test_update_wants_a_block(tmp_path, capsys):
+def test_update_needs_a_block(tmp_path, capsys):
     (tmp_path / "x.md").write_text("nothing")
     assert command(["leaderboard", "tests/fixtures/format-2", "--update", str(tmp_path / "x.md")]) == 5
-    assert "has no block to update: put <!-- leaderboard --> and <!-- /leaderboard -->" in capsys.readouterr().err
+    assert "has no block to update" in capsys.readouterr().err
 
 
-# A thousand models
+# Thousands of results
 
 
-def test_a_thousand_models_are_read_by_their_heads(tmp_path, capsys):
-    """The whole command on 6,000 results; benchmarks/leaderboard.py times it with files of real size."""
+def test_thousand_models_are_read_by_their_summaries(tmp_path, capsys):
+    """Run the command on 6,000 results; benchmarks/leaderboard.py times it on files of real size."""
     generator = np.random.default_rng(0)
     for number in range(1000):
         for collection in ("aa", "bb"):
             for mode, names in (("mono", ["en"]), ("cross", ["en-de"]), ("multi", ["en-multi"])):
-                shares = ((0.9 * number / 1000 + 0.05 * generator.random(200)) / 200).astype("<f4")
-                value = float(shares.sum(dtype=np.float64))
+                contributions = ((0.9 * number / 1000 + 0.05 * generator.random(200)) / 200).astype("<f4")
+                value = float(contributions.sum(dtype=np.float64))
                 about = {
                     "format": 2,
                     "task": f"{collection}-{mode}",
@@ -587,11 +626,11 @@ def test_a_thousand_models_are_read_by_their_heads(tmp_path, capsys):
                     "mteb_name": mode,
                     "values": {"subsets": names, "AP": [value]},
                     "intervals": {"AP": [value, value]},
-                    "shares": {"AP": base64.b64encode(shares.tobytes()).decode()},
+                    "shares": {"AP": base64.b64encode(contributions.tobytes()).decode()},
                 }
                 folder = tmp_path / f"org__m{number}" / "1"
                 folder.mkdir(parents=True, exist_ok=True)
-                # the rest of the file would not parse, which shows that it is not read
+                # the rest of the file is invalid, so the test fails if it is read
                 (folder / f"{collection}{mode}.json").write_text(
                     '{\n  "hbt_bench": ' + json.dumps(about) + ",\n..\n}\n"
                 )

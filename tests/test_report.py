@@ -13,8 +13,7 @@ import pytest
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import UsageError
 from hbt_bench.reports.page import ReportRequest, results_page
-from hbt_bench.reports.row_builder import Choice
-from hbt_bench.reports.rows import LeaderboardRow
+from hbt_bench.reports.rows import LeaderboardRow, ResultFilter
 from hbt_bench.reports.sweep import sweep
 from hbt_bench.results.store import Result, read_all
 from tests import browser
@@ -151,7 +150,7 @@ def test_names_of_curves_differ_if_data_differ():
 def test_answers_without_translations_have_no_distances():
     """SciFact has no rank distance, and bitext pools have no mono mode either."""
     published = all_results(Path(__file__).parents[1] / "results")
-    request = ReportRequest(Choice(tasks=("scifact-beir", "flores-ood")))
+    request = ReportRequest(ResultFilter(tasks=("scifact-beir", "flores-ood")))
     boards = {board["collection"]: board for board in request.content(published)["boards"]}
     row = boards["scifact-beir"]["rows"][0]
     assert (row["details"]["distances"], list(row["details"]["worst"]), row["details"]["mean"]) == ([], [], None)
@@ -169,7 +168,7 @@ def test_unknown_baseline_is_an_error(results):
     with pytest.raises(UsageError, match="baseline 'bm26'"):
         ReportRequest(baseline="bm26").content(all_results(results))
     with pytest.raises(UsageError, match=r"no model's name .* x"):
-        ReportRequest(Choice(models=("x",))).content(all_results(results))
+        ReportRequest(ResultFilter(models=("x",))).content(all_results(results))
 
 
 def test_only_the_best_models_have_details(results, monkeypatch, messages):
@@ -182,7 +181,7 @@ def test_only_the_best_models_have_details(results, monkeypatch, messages):
 
 
 def test_selected_languages_have_no_comparison(results):
-    [board] = ReportRequest(choice=Choice(languages=("de",))).content(all_results(results))["boards"]
+    [board] = ReportRequest(ResultFilter(languages=("de",))).content(all_results(results))["boards"]
     assert board["comparison"] is None
     assert len(board["rows"]) == 50
 

@@ -17,7 +17,7 @@ from hbt_bench.errors import OutputError
 from hbt_bench.identity.task_name import parse_names
 from hbt_bench.reports import columns
 from hbt_bench.reports.leaderboard import Leaderboard
-from hbt_bench.reports.row_builder import Choice
+from hbt_bench.reports.rows import ResultFilter
 from hbt_bench.reports.table import Table, render
 from hbt_bench.results import store
 
@@ -75,7 +75,7 @@ def command(
     hbt-bench leaderboard --columns model,AP,multi:nDCG@10 --tasks xquad-r --format latex
     hbt-bench leaderboard --update README.md     # between <!-- leaderboard --> and <!-- /leaderboard -->
     """  # noqa: D301 -- click needs the character
-    report(folder, style, reported, columns, sort, Choice(tasks, models, languages), intervals, update)
+    report(folder, style, reported, columns, sort, ResultFilter(tasks, models, languages), intervals, update)
 
 
 def report(
@@ -84,16 +84,16 @@ def report(
     reported: bool = False,
     names: tuple[str, ...] = (),
     sort: str | None = None,
-    choice: Choice | None = None,
+    result_filter: ResultFilter | None = None,
     intervals: bool = True,
     update: tuple[Path, ...] = (),
 ) -> None:
     """Print the leaderboard of a folder, or write it into the block of Markdown files."""
-    needed = columns.measures([*(names or columns.default()), *([sort] if sort else [])])
+    needed = columns.required_measures([*(names or columns.default_names()), *([sort] if sort else [])])
     from hbt_bench.cli.progress import progress_bars
 
     with progress_bars(), _no_collection():
-        board = Leaderboard.of(readable(folder, needed), reported, choice, sort, intervals)
+        board = Leaderboard.from_results(readable(folder, needed), reported, result_filter, sort, intervals)
     if not board.rows:
         raise OutputError(f"there are no results of multilingual collections in {folder}: run `hbt-bench run` first")
     chosen = board.columns(names)

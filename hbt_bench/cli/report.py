@@ -64,12 +64,12 @@ def command(
     from hbt_bench.measures.registry import MEASURES
     from hbt_bench.reports import chart_files
     from hbt_bench.reports.page import ReportRequest, results_page
-    from hbt_bench.reports.row_builder import Choice
+    from hbt_bench.reports.rows import ResultFilter
 
     chart_files.require("the report")
     check_writable(output.resolve().parent)
     with progress_bars():
-        request = ReportRequest(Choice(tasks, models), reported, baseline, data_dir, registry)
+        request = ReportRequest(ResultFilter(tasks, models), reported, baseline, data_dir, registry)
         content = request.content(readable(folder, MEASURES.in_summary()))
     text = results_page(content, title)
     write_text(output, text)

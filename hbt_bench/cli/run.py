@@ -121,8 +121,8 @@ def _as_json(results: Sequence[Result]) -> str:
 
     entries = []
     for result in results:
-        drop = Drop.of(result)
-        difference = {"drop": finite(drop.values)} if drop.values else {"no_drop": drop.why} if drop.why else {}
+        drop = Drop.from_result(result)
+        difference = {"drop": finite(drop.values)} if drop.values else {"no_drop": drop.reason} if drop.reason else {}
         entries.append(result.as_json() | difference)
     return json.dumps({"results": entries}, ensure_ascii=False)
 
@@ -133,7 +133,7 @@ def show(results: Sequence[Result], more: Sequence[str] = ()) -> None:
     from hbt_bench.reports.drop import Drop
     from hbt_bench.reports.table import Table, number
 
-    differences = {result.task: Drop.of(result) for result in results}
+    differences = {result.task: Drop.from_result(result) for result in results}
     drops = {task: drop.values for task, drop in differences.items()}
     dropped = any(drops.values())  # the results of the unshifted task are there, too
     measures = MEASURES.in_tables()
@@ -158,5 +158,5 @@ def show(results: Sequence[Result], more: Sequence[str] = ()) -> None:
     print_table(Table(("task", *header, "subsets"), rows, title))
     for result in results:
         click.echo(f"{result.path}")
-        if why := differences[result.task].why:
-            log.warning(f"no drop for {result.task}: {why}")
+        if reason := differences[result.task].reason:
+            log.warning(f"no drop for {result.task}: {reason}")

@@ -15,7 +15,7 @@ from hbt_bench.files import write_bytes
 from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.identity.task_name import MODES
 from hbt_bench.measures.registry import MEASURES
-from hbt_bench.reports.markdown_block import marks, replaced
+from hbt_bench.reports.markdown_block import marks, replace_block
 from hbt_bench.reports.table import Table, number
 from hbt_bench.results.store import Result, read_all
 from hbt_bench.text import as_code, one_line
@@ -81,7 +81,7 @@ def updated(text: str, name: str, results: Sequence[Result]) -> str:
     front = _FRONT.match(text)
     start_of_text = front.end() if front else 0  # a name in the metadata may look like a mark
     metadata, readable = text[:start_of_text], text[start_of_text:]
-    with_block = replaced(readable, BLOCK, body)
+    with_block = replace_block(readable, BLOCK, body)
     if with_block is None:
         start, end = marks(BLOCK)
         lines = [start, "", *body.split("\n"), "", end, ""]

@@ -1,4 +1,4 @@
-"""The columns of a leaderboard: what can be shown, sorted by and asked for by name."""
+"""The columns of a leaderboard: their names, cells and order."""
 
 from __future__ import annotations
 
@@ -15,26 +15,19 @@ from hbt_bench.reports.rows import Key, LeaderboardRow
 from hbt_bench.reports.table import number
 
 
-def default() -> list[str]:
-    """Return the names of the default columns, the most important first: a narrow terminal shows as many as fit."""
-    lead, others = (
-        [f"{mode}:{measure.name}" for measure in MEASURES if measure.lead == first for mode in measure.columns]
-        for first in (True, False)
-    )
-    return ["rank", "model", *lead, "worst", *others, "parameters", "speed", "source"]
-
-
-def _aliases() -> dict[str, str]:
-    """Return the full names of columns by their short names."""
-    return {alias: f"{measure.modes[0]}:{measure.name}" for measure in MEASURES for alias in measure.aliases}
-
-
 @dataclass(frozen=True)
 class Column:
-    """One column: `key` is the mode and measure of a column of scores, None for another.
+    """A column of a leaderboard, with functions of a row.
 
-    Of a standing, `text` is the cell, `order` what to sort by, best first, `value` the one value of the cell, and
-    `record` all of its values by name.
+    For example, ``score("multi", "AP").text(row)`` is ``0.5927`` with the interval in a second line.
+
+    Attributes:
+        name, header: The name in options, and the heading.
+        text: Returns the cell.
+        order: Returns the sort key; the best row has the least.
+        record: Returns all values of the cell by name, for CSV and JSON.
+        value: Returns the main value of the cell.
+        key: The mode and measure of a score, else None.
     """
 
     name: str
@@ -47,144 +40,160 @@ class Column:
 
     @property
     def lower_is_better(self) -> bool:
-        """Which way is better, for a column of scores."""
+        """True for a score if a lower value is better."""
         return self.key is not None and MEASURES.describe(self.key[1]).lower_is_better
+
+
+# Columns of scores
 
 
 @cache
 def score(mode: Mode, measure: str) -> Column:
-    """The column of a mode and measure."""
+    """Return the column of a mode and measure."""
     key = (mode, measure)
-    about = MEASURES.describe(measure)
+    sign = 1 if MEASURES.describe(measure).lower_is_better else -1
 
-    def text(standing: LeaderboardRow) -> str:
-        value = standing.value(key)
-        mark = "*" if mode in standing.missing and value is not None else ""
-        interval = standing.intervals.get(key)
-        note = ""
-        if value is not None and interval is not None:
-            note = f"\n±{number(max(interval[1] - value, value - interval[0]), measure)}"
-        return number(value, measure, standing.decimals.get(key)) + mark + note
+    def text(row: LeaderboardRow) -> str:
+        value = row.value(key)
+        if value is None:
+            return "-"
+        mark = "*" if mode in row.missing else ""
+        interval = row.intervals.get(key)
+        width = f"\n±{number(max(interval[1] - value, value - interval[0]), measure)}" if interval else ""
+        return number(value, measure, row.decimals.get(key)) + mark + width
 
-    def order(standing: LeaderboardRow) -> Any:
-        value = standing.value(key)
-        # a mean over fewer languages is none of the others' equals
-        return (value is None, mode in standing.missing, (value or 0.0) * (1 if about.lower_is_better else -1))
+    def order(row: LeaderboardRow) -> Any:
+        value = row.value(key)
+        # incomplete results come after all others, because their means are over fewer languages
+        return (value is None, mode in row.missing, sign * (value or 0.0))
 
-    def record(standing: LeaderboardRow) -> dict[str, Any]:
-        low, high = standing.intervals.get(key, (None, None))
+    def record(row: LeaderboardRow) -> dict[str, Any]:
+        low, high = row.intervals.get(key, (None, None))
         name = f"{mode} {measure}"
-        return {name: standing.value(key), f"{name} low": low, f"{name} high": high}
+        return {name: row.value(key), f"{name} low": low, f"{name} high": high}
 
-    title = about.heading_in(mode)
-    return Column(f"{mode}:{measure}", title, text, order, record, lambda standing: standing.value(key), key)
-
-
-def _plain(name: str, header: str, value: Callable[[LeaderboardRow], Any], text: Callable[[Any], str]) -> Column:
-    def shown(standing: LeaderboardRow) -> str:
-        found = value(standing)
-        return "-" if found is None or found == "" else text(found)
-
-    def order(standing: LeaderboardRow) -> Any:
-        found = value(standing)
-        return (found is None, found if found is not None else "")
-
-    return Column(name, header, shown, order, lambda standing: {header: value(standing)}, value)
-
-
-def _amount(value: float) -> str:
-    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g}{letter}"
-    return f"{value:.0f}"
-
-
-def _worst(standing: LeaderboardRow) -> dict[str, Any]:
-    code, value = standing.worst or (None, None)
-    return {"worst language": code, "worst AP": value, "worst mode": standing.languages_mode}
-
-
-def _worst_text(standing: LeaderboardRow) -> str:
-    if not standing.worst:
-        return "-"
-    code, value = standing.worst
-    return f"{code} {number(value, 'AP')}\n{standing.languages_mode} AP"
-
-
-def _rank(standing: LeaderboardRow) -> dict[str, Any]:
-    return {"rank": standing.rank, "rank by": key_title(standing.ranked_by) if standing.ranked_by else None}
+    heading = MEASURES.describe(measure).heading_in(mode)
+    return Column(f"{mode}:{measure}", heading, text, order, record, lambda row: row.value(key), key)
 
 
 def key_title(key: Key) -> str:
-    """A mode and a measure as headings have them: ``multi AP``, ``rank distance`` of which there is one mode only."""
+    """Return a mode and measure as in titles: ``multi AP``, or ``rank distance``, which has a single mode."""
     return MEASURES.describe(key[1]).title_in(key[0])
 
 
-def _plain_columns() -> dict[str, Column]:
-    columns = [
-        _plain("model", "model", lambda one: one.label, str),
-        _plain("collection", "collection", lambda one: one.collection, str),
-        _plain("revision", "revision", lambda one: one.revision, str),
-        _plain("prompt", "prompt", lambda one: one.prompt if one.measured else None, str),
-        _plain("data", "data", lambda one: one.data, str),
-        _plain("parameters", "parameters", lambda one: one.parameters, _amount),
-        _plain("speed", "texts/s", lambda one: one.speed, lambda value: f"{value:,.0f}"),
-        _plain("source", "source", lambda one: one.source, lambda value: value.partition(":")[0]),
-    ]
-    columns += [
-        Column(
-            "rank",
-            "rank",
-            lambda one: str(one.rank or "-"),
-            lambda one: one.rank or math.inf,
-            _rank,
-            lambda one: one.rank,
-        ),
-        Column(
-            "worst",
-            "worst language",
-            _worst_text,
-            lambda one: (one.worst is None, -one.worst[1] if one.worst else 0.0),
-            _worst,
-            lambda one: one.worst[1] if one.worst else None,
-        ),
-    ]
-    return {column.name: column for column in columns}
+# Other columns
 
 
-#: Columns that are no scores.
-PLAIN = _plain_columns()
+def _column(
+    name: str, value: Callable[[LeaderboardRow], Any], text: Callable[[Any], str] = str, header: str = ""
+) -> Column:
+    """Return a column of a single fact; rows without it come last."""
+    header = header or name
+
+    def cell(row: LeaderboardRow) -> str:
+        fact = value(row)
+        return "-" if fact in (None, "") else text(fact)
+
+    def order(row: LeaderboardRow) -> Any:
+        fact = value(row)
+        return (fact is None, "" if fact is None else fact)
+
+    return Column(name, header, cell, order, lambda row: {header: value(row)}, value)
+
+
+def _rank_column() -> Column:
+    def record(row: LeaderboardRow) -> dict[str, Any]:
+        return {"rank": row.rank, "rank by": key_title(row.ranked_by) if row.ranked_by else None}
+
+    def order(row: LeaderboardRow) -> float:
+        return row.rank or math.inf
+
+    return Column("rank", "rank", lambda row: str(row.rank or "-"), order, record, lambda row: row.rank)
+
+
+def _worst_column() -> Column:
+    def text(row: LeaderboardRow) -> str:
+        return f"{row.worst[0]} {number(row.worst[1], 'AP')}\n{row.languages_mode} AP" if row.worst else "-"
+
+    def order(row: LeaderboardRow) -> Any:
+        return (row.worst is None, -row.worst[1] if row.worst else 0.0)
+
+    def record(row: LeaderboardRow) -> dict[str, Any]:
+        code, value = row.worst or (None, None)
+        return {"worst language": code, "worst AP": value, "worst mode": row.languages_mode}
+
+    return Column("worst", "worst language", text, order, record, lambda row: row.worst[1] if row.worst else None)
+
+
+def _parameters(count: float) -> str:
+    """Return a count with three digits. For example, ``22.7M``."""
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{letter}"
+    return f"{count:.0f}"
+
+
+#: The columns that are not scores, by name.
+FACTS = {
+    column.name: column
+    for column in (
+        _column("model", lambda row: row.label),
+        _column("collection", lambda row: row.collection),
+        _column("revision", lambda row: row.revision),
+        _column("prompt", lambda row: row.prompt if row.measured else None),
+        _column("data", lambda row: row.data),
+        _column("parameters", lambda row: row.parameters, _parameters),
+        _column("speed", lambda row: row.speed, lambda value: f"{value:,.0f}", header="texts/s"),
+        _column("source", lambda row: row.source, lambda value: value.partition(":")[0]),
+        _rank_column(),
+        _worst_column(),
+    )
+}
+
+
+# Names
+
+
+def default_names() -> list[str]:
+    """Return the names of the default columns, the most important first: a narrow terminal shows as many as fit."""
+    lead, others = (
+        [f"{mode}:{measure.name}" for measure in MEASURES if measure.lead == is_lead for mode in measure.columns]
+        for is_lead in (True, False)
+    )
+    return ["rank", "model", *lead, "worst", *others, "parameters", "speed", "source"]
 
 
 def full_name(name: str) -> str:
-    """The name of a column, for a short one."""
+    """Return the name of a column without abbreviation. For example, ``bias`` is a measure in the mode ``multi``."""
     return _aliases().get(name, name)
 
 
-def parse(names: Iterable[str], known: Sequence[Key]) -> list[Column]:
-    """Columns by name: ``model``, ``multi:AP``, ``AP`` (in every mode that has it), ``bias``, or ``all``.
+def _aliases() -> dict[str, str]:
+    return {alias: f"{measure.modes[0]}:{measure.name}" for measure in MEASURES for alias in measure.aliases}
 
-    `known` are the scores that there are. Raises `UsageError` for a name that is none of them.
+
+def select(names: Iterable[str], keys: Sequence[Key]) -> list[Column]:
+    """Return columns by name, out of `FACTS` and of the scores in `keys`.
+
+    A measure selects the column of every mode that has it, and "all" every score. For example,
+    ``select(["model", "AP", "multi:nDCG@10"], leaderboard.keys)``. Raises `UsageError` for an unknown name.
     """
-    found: dict[str, Column] = {}
+    columns: dict[str, Column] = {}
     for name in names:
         full = full_name(name)
-        if full in PLAIN:
-            found[full] = PLAIN[full]
+        if full in FACTS:
+            columns[full] = FACTS[full]
             continue
-        keys = [key for key in known if full in ("all", key[1], ":".join(key))]
-        if not keys:
-            near = did_you_mean(
-                name, [*PLAIN, *_aliases(), *{key[1] for key in known}, *(":".join(key) for key in known)]
-            )
-            raise UsageError(
-                f"unknown column '{name}'{near or '; name a measure as in multi:AP or R@1, or ' + ', '.join(PLAIN)}"
-            )
-        found |= {":".join(key): score(*key) for key in keys}
-    return list(found.values())
+        matches = [key for key in keys if full in ("all", key[1], ":".join(key))]
+        if not matches:
+            all_names = [*FACTS, *_aliases(), *{measure for _, measure in keys}, *(":".join(key) for key in keys)]
+            hint = did_you_mean(name, all_names) or f"; name a measure as in multi:AP or R@1, or {', '.join(FACTS)}"
+            raise UsageError(f"unknown column '{name}'{hint}")
+        columns |= {":".join(key): score(*key) for key in matches}
+    return list(columns.values())
 
 
-def measures(names: Iterable[str]) -> frozenset[str] | None:
-    """The measures that columns need, None when that is not known before all results are read."""
-    wanted = {full_name(name).rpartition(":")[2] for name in names if name not in PLAIN}
-    return None if "all" in wanted else frozenset(wanted)
+def required_measures(names: Iterable[str]) -> frozenset[str] | None:
+    """Return the measures that columns need, or None for "all", which depends on the results."""
+    measures = {full_name(name).rpartition(":")[2] for name in names if name not in FACTS}
+    return None if "all" in measures else frozenset(measures)

@@ -1,4 +1,4 @@
-"""What a comparison found: differences from a baseline as sentences, tables, CSV, LaTeX and JSON."""
+"""The result of a comparison: differences from a baseline, as sentences, tables, CSV, LaTeX and JSON."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Any
 
 from hbt_bench.reports.systems import System
 from hbt_bench.reports.table import Table, number
-
-#: Adjusted p-values below this are a difference.
-LEVEL = 0.05
+from hbt_bench.stats.paired import SIGNIFICANCE
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A system minus the baseline: `wins`, `ties` and `losses` count questions, `p` is `p_raw` after Holm."""
+    """A system minus the baseline.
+
+    `wins`, `ties` and `losses` count questions, and `p` is `p_raw` after Holm's correction. `effect_size` is None if it
+    is not defined: see `Paired.effect_size`.
+    """
 
     value: float
     interval: tuple[float, float]
@@ -30,9 +32,9 @@ class Difference:
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """One system on one task by one measure: all query languages, or the one in `language`.
+    """The value of a measure for a system on a task, and its difference from the baseline.
 
-    `difference` is None for the baseline.
+    `language` is the query language, None for all. `difference` is None for the baseline itself.
     """
 
     task: str
@@ -46,40 +48,45 @@ class ComparisonRow:
 
     @property
     def title(self) -> str:
-        """The measure with an arrow that points to where it is better."""
+        """The measure with an arrow: ↑ if a higher value is better, ↓ if a lower value is better."""
         return f"{self.measure} {'↓' if self.lower_is_better else '↑'}"
 
     @property
     def verdict(self) -> str:
-        """``better``, ``worse`` or ``undecided``, against the baseline; ``baseline`` for itself."""
+        """The result of the test: ``better`` or ``worse`` than the baseline, ``undecided``, or ``baseline``."""
         if self.difference is None:
             return "baseline"
-        if self.difference.p >= LEVEL:
+        if self.difference.p >= SIGNIFICANCE:
             return "undecided"
         return "better" if (self.difference.value > 0) != self.lower_is_better else "worse"
 
     def conclusion(self, baseline: str, comparisons: int) -> str:
-        """The verdict in a sentence; empty for the baseline."""
-        if self.difference is None:
+        """Return the verdict in a sentence, or "" for the baseline.
+
+        For example, ``b is better than a on xquad-r-multi AP: +0.0312 [0.0201, 0.0433], p = 0.0004 (Holm, 2
+        comparisons)``.
+        """
+        difference = self.difference
+        if difference is None:
             return ""
-        where = f"{self.task} {self.measure}" + (f" for queries in {self.language}" if self.language else "")
+        task = f"{self.task} {self.measure}" + (f" for queries in {self.language}" if self.language else "")
         verdict = (
-            f"{self.system} and {baseline} cannot be told apart on {where}"
+            f"{self.system} and {baseline} do not differ significantly on {task}"
             if self.verdict == "undecided"
-            else f"{self.system} is {self.verdict} than {baseline} on {where}"
+            else f"{self.system} is {self.verdict} than {baseline} on {task}"
         )
-        found = self.difference
         return (
-            f"{verdict}: {_signed(found.value, self.measure)} {_interval(found.interval, self.measure)}, "
-            f"p = {found.p:.2g} (Holm, {_counted(comparisons)})"
+            f"{verdict}: {_signed(difference.value, self.measure)} {_interval(difference.interval, self.measure)}, "
+            f"p = {difference.p:.2g} (Holm, {_counted(comparisons)})"
         )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Models compared with a baseline. `rows` are over all query languages, `language_rows` over each, if asked for.
+    """Models compared with a baseline.
 
-    Rows go by task, then measure, then language, then system as named. `notes` are what a reader must know.
+    `rows` are over all query languages. `language_rows` are over each query language, if requested. Both are sorted by
+    task, measure, language and system, in the order of the request. `notes` are for the reader.
     """
 
     systems: tuple[System, ...]
@@ -93,19 +100,19 @@ class Comparison:
 
     @property
     def conclusions(self) -> list[str]:
-        """A sentence a comparison over all query languages."""
+        """A sentence for each comparison over all query languages."""
         count = _comparisons(self.rows)
-        return [said for row in self.rows if (said := row.conclusion(self.baseline, count))]
+        return [row.conclusion(self.baseline, count) for row in self.rows if row.difference]
 
     @property
     def method(self) -> str:
-        """How the numbers were made, and what the columns are, for a caption."""
+        """The test and the meaning of the columns, for a caption."""
         columns = "W/T/L: questions won, tied, lost. d: mean difference of a question over its standard deviation."
         return f"{self._draws} {columns} Seed {self.seed}."
 
     @property
     def test(self) -> str:
-        """How the numbers were made, where there is no table."""
+        """The test, for a text without a table."""
         return f"{self._draws} Seed {self.seed}."
 
     @property
@@ -120,16 +127,16 @@ class Comparison:
         return f"{text}."
 
     def tables(self) -> list[Table]:
-        """For a terminal, one table a task and measure, 80 columns wide; intervals stand below what they are of."""
-        found = []
+        """Return a table for each task and measure, for a terminal of 80 columns: intervals are below their values."""
+        tables = []
         for rows in (self.rows, self.language_rows):
             for key in dict.fromkeys((row.task, row.measure) for row in rows):
                 group = [row for row in rows if (row.task, row.measure) == key]
-                found.append(_by_language(group) if group[0].language else _overall(group))
-        return found
+                tables.append(_by_language(group) if group[0].language else _overall(group))
+        return tables
 
     def table(self) -> Table:
-        """One table to paste: a row a task, measure, language and system; differences that hold are bold."""
+        """Return a single table to paste; significant differences are bold."""
         header = ["task", "measure", "language", "system", "value [95 %]", "difference [95 %]", "p", "W/T/L", "d"]
         rows = [
             [
@@ -142,22 +149,22 @@ class Comparison:
             ]
             for row in self._all
         ]
-        holds = frozenset((at, 5) for at, row in enumerate(self._all) if row.verdict in ("better", "worse"))
-        if self.language_rows:
-            return Table(header, rows, self.method, names=4, bold=holds)
-        narrow = [[cell for place, cell in enumerate(row) if place != 2] for row in (header, *rows)]
-        bold = frozenset((at, place - 1) for at, place in holds)
-        return Table(narrow[0], narrow[1:], self.method, names=3, bold=bold)
+        names = 4
+        if not self.language_rows:
+            names = 3
+            header, *rows = ([*row[:2], *row[3:]] for row in (header, *rows))
+        significant = [index for index, row in enumerate(self._all) if row.verdict in ("better", "worse")]
+        return Table(
+            header, rows, self.method, names=names, bold=frozenset((index, names + 1) for index in significant)
+        )
 
     def csv(self) -> str:
-        """One row a task, measure, language and system, with numbers in full; empty where there is none."""
-        rows = [_flat(row, self.baseline) for row in self._all]
-        return Table(
-            list(rows[0]), [["" if cell is None else str(cell) for cell in row.values()] for row in rows]
-        ).csv()
+        """Return the rows as CSV with unrounded numbers."""
+        records = [_record(row, self.baseline) for row in self._all]
+        return Table(list(records[0]), [], records=lambda: records).csv()
 
     def as_json(self) -> dict[str, Any]:
-        """Everything as values that JSON has."""
+        """Return everything as JSON values."""
         return {
             "baseline": self.baseline,
             "systems": [asdict(system) for system in self.systems],
@@ -167,13 +174,13 @@ class Comparison:
             "samples": self.samples,
             "resamples": self.resamples,
             "seed": self.seed,
-            "rows": [_flat(row, self.baseline) for row in self._all],
+            "rows": [_record(row, self.baseline) for row in self._all],
             "conclusions": self.conclusions,
             "notes": list(self.notes),
         }
 
     def json(self) -> str:
-        """`as_json` as text."""
+        """Return `as_json` as text."""
         return json.dumps(self.as_json(), ensure_ascii=False, indent=2)
 
     @property
@@ -213,10 +220,10 @@ def _by_language(rows: Sequence[ComparisonRow]) -> Table:
     return Table(("query", "system", "value", "difference [95 %]", "p", "W/T/L"), cells, title, names=2)
 
 
-def _flat(row: ComparisonRow, baseline: str) -> dict[str, Any]:
-    """A row as values by name; None for what a baseline does not have."""
-    found = row.difference
-    low, high = found.interval if found else (None, None)
+def _record(row: ComparisonRow, baseline: str) -> dict[str, Any]:
+    """Return a row as values by name, with None for the differences of the baseline."""
+    difference = row.difference
+    low, high = difference.interval if difference else (None, None)
     return {
         "task": row.task,
         "measure": row.measure,
@@ -227,27 +234,27 @@ def _flat(row: ComparisonRow, baseline: str) -> dict[str, Any]:
         "value": row.value,
         "low": row.interval[0],
         "high": row.interval[1],
-        "difference": found and found.value,
+        "difference": difference and difference.value,
         "difference_low": low,
         "difference_high": high,
-        "p": found and found.p,
-        "p_raw": found and found.p_raw,
-        "wins": found and found.wins,
-        "ties": found and found.ties,
-        "losses": found and found.losses,
-        "effect_size": found and found.effect_size,
+        "p": difference and difference.p,
+        "p_raw": difference and difference.p_raw,
+        "wins": difference and difference.wins,
+        "ties": difference and difference.ties,
+        "losses": difference and difference.losses,
+        "effect_size": difference and difference.effect_size,
         "verdict": row.verdict,
     }
 
 
 def _cells(row: ComparisonRow, space: str) -> list[str]:
-    """Difference with interval, p, outcomes and effect size as text; dashes for the baseline."""
-    found = row.difference
-    if found is None:
+    """Return the difference with its interval, p, outcomes and effect size as text; dashes for the baseline."""
+    difference = row.difference
+    if difference is None:
         return ["-"] * 4
     return [
-        f"{_signed(found.value, row.measure)}{space}{_interval(found.interval, row.measure)}",
-        f"{found.p:.2g}",
-        f"{found.wins}/{found.ties}/{found.losses}",
-        "-" if found.effect_size is None else f"{found.effect_size:z.2f}",
+        f"{_signed(difference.value, row.measure)}{space}{_interval(difference.interval, row.measure)}",
+        f"{difference.p:.2g}",
+        f"{difference.wins}/{difference.ties}/{difference.losses}",
+        "-" if difference.effect_size is None else f"{difference.effect_size:z.2f}",
     ]

@@ -1,4 +1,4 @@
-"""The drop of a query shift: a score of the clean task minus that of the shifted one, for the same model."""
+"""The drop of a query shift: the score of a model on a task minus its score on the shifted task."""
 
 from __future__ import annotations
 
@@ -13,39 +13,44 @@ from hbt_bench.results.result import Result
 
 @dataclass(frozen=True)
 class Drop:
-    """Each measure's drop against the clean result in the same folder, or `why` there is none.
+    """The drop of each measure, or the `reason` why it cannot be computed; a positive drop is a loss of score.
 
-    Means over the same subsets, as `Result.scores`; positive means that the shift cost that much. Both are empty for a
-    task without a shift.
+    Both are empty for a task without a query shift.
     """
 
     values: Mapping[str, float] = field(default_factory=dict)
-    why: str = ""
+    reason: str = ""
 
     @classmethod
-    def of(cls, result: Result) -> Drop:
-        """Compare with the clean result, if it is of the data whose queries were changed, and with the same prompts."""
+    def from_result(cls, result: Result) -> Drop:
+        """Compare a result with the result of the unshifted task in the same folder.
+
+        Both must have the same data, prompts and subsets. For example, ``Drop.from_result(result).values["AP"]``.
+        """
         name = TaskName.parse(result.task)
         if not name.shifts:
             return cls()
         task = name.unshifted
-        words = "".join(f"_{Shift.parse(shift).word}" for shift in name.shifts)
-        path = result.path.with_name(f"{result.mteb_name.removesuffix(words)}.json")
+        suffix = "".join(f"_{Shift.parse(shift).word}" for shift in name.shifts)
+        path = result.path.with_name(f"{result.mteb_name.removesuffix(suffix)}.json")
         try:
-            clean = Result.read(path)
+            unshifted = Result.read(path)
         except OutputError as error:
-            return cls(
-                why=str(error) if path.exists() else f"there is no result of {task} in {path.parent}; run it too"
-            )
+            missing = f"there is no result of {task} in {path.parent}. Run {task}, too."
+            return cls(reason=str(error) if path.exists() else missing)
         if result.unshifted is None:
-            return cls(why="it does not say which data its queries were made of; run it again with --overwrite")
-        found = clean.fields.get("data")
-        if found != result.unshifted:
-            why = f"{path.name} is of other data ({found}) than the queries were made of ({result.unshifted})"
-            return cls(why=f"{why}; run {task} again with --overwrite")
-        if clean.fields.get("prompt") != result.fields.get("prompt"):
-            return cls(why=f"{path.name} is of other prompts; run {task} with the same ones")
-        if clean.subsets.keys() != result.subsets.keys():
-            return cls(why=f"{path.name} has other subsets; run {task} again with --overwrite")
-        after = result.scores
-        return cls({measure: value - after[measure] for measure, value in clean.scores.items() if measure in after})
+            return cls(reason="the result does not name the data of its queries. Run it again with --overwrite.")
+        data = unshifted.fields.get("data")
+        if data != result.unshifted:
+            return cls(
+                reason=f"{path.name} is of data {data}, but the queries were made from data {result.unshifted}. "
+                f"Run {task} again with --overwrite."
+            )
+        if unshifted.fields.get("prompt") != result.fields.get("prompt"):
+            return cls(reason=f"{path.name} has other prompts. Run {task} with the same prompts.")
+        if unshifted.subsets.keys() != result.subsets.keys():
+            return cls(reason=f"{path.name} has other subsets. Run {task} again with --overwrite.")
+        scores = result.scores
+        return cls(
+            {measure: value - scores[measure] for measure, value in unshifted.scores.items() if measure in scores}
+        )

@@ -1,4 +1,4 @@
-"""The leaderboard: one row a model on each collection, from the results in a folder."""
+"""The leaderboard: a table for each collection, with a row for each model, from the results in a folder."""
 
 from __future__ import annotations
 
@@ -13,24 +13,28 @@ from hbt_bench.log import counter
 from hbt_bench.measures.ranking import Array
 from hbt_bench.reports import columns
 from hbt_bench.reports.columns import Column
-from hbt_bench.reports.row_builder import Choice, RowBuilder, reported_standings
-from hbt_bench.reports.rows import Key, LeaderboardRow, assign_ranks
+from hbt_bench.reports.rows import Key, LeaderboardRow, ResultFilter, RowBuilder, assign_ranks, reported_rows
 from hbt_bench.reports.table import Table
 from hbt_bench.results.store import Result
 
-#: By what models are sorted and ranked when nothing is asked for: the AP of the first of these modes that there is. A
-#: measure without a mode is that of the first of them too.
+#: Models are sorted and ranked by the AP of the first of these modes that a collection has. A measure without a mode
+#: is read from the first of them, too.
 MAIN_MODES: tuple[Mode, ...] = ("multi", "cross", "mono")
-#: The collections that come first; the others follow by name.
+#: The collections that come first; the others are sorted by name.
 MAIN_COLLECTIONS = ("xquad-r", "mlqa-r")
+#: Incomplete results that the legend lists.
+_MAX_INCOMPLETE = 5
 
 
 @dataclass(frozen=True)
 class Board:
-    """One collection, on one state of its data: the standings in order; empty `data` where all is reported.
+    """The models on a collection, sorted. Results on other data are another board.
 
-    The ranks are by the score `ranked_by`, None where no model can be tested, and the order is that of `sorted_by`,
-    None where it is not by a score. Reported figures stand on every board of their collection.
+    Attributes:
+        collection, data: The collection, and the fingerprint of its data, "" if all scores are reported.
+        rows: The models; reported scores are on every board of their collection.
+        ranked_by: The score that ranks are based on, None if there are no ranks.
+        sorted_by: The score that rows are sorted by, None if they are sorted by another column.
     """
 
     collection: str
@@ -39,103 +43,113 @@ class Board:
     ranked_by: Key | None = None
     sorted_by: Key | None = None
 
-    @property
-    def known(self) -> set[Key]:
-        """Every mode and measure that a model has; of reported ones alone where nothing was measured."""
-        measured = {key for row in self.rows if row.measured for key in row.values}
-        return measured or {key for row in self.rows for key in row.values}
-
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Boards, those of the main collections first; `notes` are what a reader must know."""
+    """The boards of all collections, the main collections first, and `notes` for the reader.
+
+    For example, ``Leaderboard.from_results(read_all(Path("results"))).tables()[0].markdown()``.
+    """
 
     boards: tuple[Board, ...]
-    choice: Choice = field(default_factory=Choice)
+    result_filter: ResultFilter = field(default_factory=ResultFilter)
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(
+    def from_results(
         cls,
         results: Iterable[Result],
         reported: bool = False,
-        choice: Choice | None = None,
+        result_filter: ResultFilter | None = None,
         sort: str | None = None,
         intervals: bool = True,
     ) -> Leaderboard:
-        """Gather the modes of each model; with `reported`, add the figures of the papers, marked as such.
+        """Collect the modes of each model in a row, then sort and rank the rows.
 
-        `sort` is a column. A measure without a mode, such as ``R@1``, is that of the multilingual mode, or where a
-        board has none, of the cross-lingual and then the monolingual. Ranks are by the measure that is sorted by, if it
-        has a value a question; else, and on a board that does not have it, by AP. Intervals and what ranks need come
-        with a result; where they do not, or are asked for of some languages, they are made from its ranks of documents,
-        unless `intervals` is False: then there are no ranks.
+        Ranks are based on the score that rows are sorted by. If that score has no value for each question, or a board
+        lacks it, they are based on AP.
 
-        Raises `UsageError` for an unknown column, and for a choice that leaves nothing though there are results.
+        Args:
+            results: The results of all models.
+            reported: Add the scores that papers report, marked with a dagger.
+            result_filter: The results to show.
+            sort: The column to sort by. A measure without a mode, such as ``R@1``, is read from the multilingual mode,
+                or from the cross-lingual or monolingual mode on a board without it.
+            intervals: Add intervals and ranks. If the results lack them, they are computed from the ranks of
+                documents.
+
+        Raises `UsageError` for an unknown column, or if the filter excludes all results.
         """
-        choice = choice or Choice()
-        gathered = RowBuilder(choice, intervals)
+        result_filter = result_filter or ResultFilter()
+        builder = RowBuilder(result_filter, intervals)
         for result in results:
-            gathered.add(result)
-        rows = [*gathered.rows.values()]
-        if reported and not choice.languages:
-            rows += [row for row in reported_standings(choice) if choice.takes_model(row.model, row.label)]
-        if not rows and gathered.seen:
-            raise UsageError(choice.nothing_left(gathered.seen))
+            builder.add(result)
+        rows = [*builder.rows.values(), *(reported_rows(result_filter) if reported else [])]
+        if not rows and builder.tasks:
+            raise UsageError(result_filter.explain_empty(builder.tasks))
         if sort is not None and rows:
-            columns.parse([sort], list({key for row in rows for key in row.values}))  # else it is no column
-        notes = [*gathered.notes]
+            columns.select([sort], list({key for row in rows for key in row.values}))  # raises if it is unknown
+            sort = columns.full_name(sort)
+        notes = [*builder.notes]
         boards = [
-            _board(*one, rows, columns.full_name(sort) if sort else None, intervals, notes)
-            for one in _collections(rows)
+            _board(
+                collection,
+                data,
+                [row for row in rows if row.collection == collection and row.data in ("", data)],
+                sort,
+                intervals,
+                notes,
+            )
+            for collection, data in _collections(rows)
         ]
-        return cls(tuple(boards), choice, tuple(dict.fromkeys(notes)))
+        return cls(tuple(boards), result_filter, tuple(dict.fromkeys(notes)))
 
     @cached_property
     def rows(self) -> tuple[LeaderboardRow, ...]:
-        """The standings of all boards, each once."""
+        """The rows of all boards, each once."""
         return tuple({id(row): row for board in self.boards for row in board.rows}.values())
 
     @cached_property
-    def known(self) -> list[Key]:
-        """Every mode and measure that there is."""
-        found = dict.fromkeys(key for row in self.rows for key in row.values)
-        first = {key: place for row in self.rows[:1] for place, key in enumerate(row.values)}
-        return sorted(found, key=lambda key: (MODES.index(key[0]), first.get(key, len(first)), key[1]))
+    def keys(self) -> list[Key]:
+        """The mode and measure of every score, by mode and in the order of the first row."""
+        first = {key: position for row in self.rows[:1] for position, key in enumerate(row.values)}
+        return sorted(
+            {key for row in self.rows for key in row.values},
+            key=lambda key: (MODES.index(key[0]), first.get(key, len(first)), key[1]),
+        )
 
     def columns(self, names: Sequence[str] = ()) -> list[Column]:
-        """Columns by name; by default those of `columns.default` that are not empty."""
+        """Return columns by name, or the default columns that are not empty."""
         if names:
-            return columns.parse(names, self.known)
-        there = {":".join(key) for key in self.known} | set(columns.PLAIN)
-        wanted = [name for name in columns.default() if columns.full_name(name) in there]
-        marked = any(not row.measured for row in self.rows)  # else there is nothing to tell apart
+            return columns.select(names, self.keys)
+        available = {":".join(key) for key in self.keys} | set(columns.FACTS)
+        defaults = [name for name in columns.default_names() if columns.full_name(name) in available]
+        has_reported = any(not row.measured for row in self.rows)
         return [
             column
-            for column in columns.parse(wanted, self.known)
-            if (marked if column.name == "source" else any(column.text(row) != "-" for row in self.rows))
+            for column in columns.select(defaults, self.keys)
+            if (has_reported if column.name == "source" else any(column.text(row) != "-" for row in self.rows))
         ]
 
     def tables(self, chosen: Sequence[Column] | None = None) -> list[Table]:
-        """One table a board."""
+        """Return a table for each board."""
         chosen = self.columns() if chosen is None else chosen
         return [self.table(board, chosen) for board in self.boards]
 
     def table(self, board: Board, chosen: Sequence[Column]) -> Table:
-        """The table of one board; its title says by what the ranks are."""
+        """Return the table of a board. Its title names the score that the ranks are based on."""
         names = [column.name for column in chosen]
-        about = [f"data {board.data}" if board.data else "reported"]
-        if self.choice.languages:
-            about.append(f"languages {' '.join(self.choice.languages)}")
+        facts = [f"data {board.data}" if board.data else "reported"]
+        if self.result_filter.languages:
+            facts.append(f"languages {' '.join(self.result_filter.languages)}")
         if board.ranked_by and "rank" in names:
-            about.append(f"ranks by {columns.key_title(board.ranked_by)}")
+            facts.append(f"ranks by {columns.key_title(board.ranked_by)}")
         cells = [[column.text(row) for column in chosen] for row in board.rows]
-        left = next((at for at, column in enumerate(chosen) if column.key), len(chosen))
         return Table(
             [column.header for column in chosen],
             cells,
-            f"{board.collection} ({'; '.join(about)})",
-            names=left,
+            f"{board.collection} ({'; '.join(facts)})",
+            names=next((index for index, column in enumerate(chosen) if column.key), len(chosen)),
             bold=_bold(board.rows, cells, chosen),
             heading=names.index("model") if "model" in names else 0,
             records=lambda: [_record(row, chosen) for row in board.rows],
@@ -143,105 +157,95 @@ class Leaderboard:
 
     @property
     def legend(self) -> list[str]:
-        """What the marks in the tables mean."""
+        """The meaning of the marks in the tables."""
         lines = []
-        for row in self.rows:
-            for mode, (found, expected) in row.missing.items():
-                lines.append(f"{row.label} has {found} of {expected} subsets of {row.collection}-{mode}")
-        if len(lines) > _EXAMPLES:
-            lines[_EXAMPLES:] = [f"{len(lines) - _EXAMPLES} more such results"]
-        if lines:
-            lines = ["* mean over fewer languages than the task has, without a rank: " + "; ".join(lines)]
+        incomplete = [
+            f"{row.label} has {count} of {expected} subsets of {row.collection}-{mode}"
+            for row in self.rows
+            for mode, (count, expected) in row.missing.items()
+        ]
+        if len(incomplete) > _MAX_INCOMPLETE:
+            incomplete[_MAX_INCOMPLETE:] = [f"{len(incomplete) - _MAX_INCOMPLETE} more such results"]
+        if incomplete:
+            lines.append("* mean over fewer languages than the task has, without a rank: " + "; ".join(incomplete))
         if any(not row.measured for row in self.rows):
             sources = dict.fromkeys(row.source.removeprefix("reported: ") for row in self.rows if not row.measured)
-            lines.append(f"† figures of {' and '.join(sources)}, not measured here and without a rank")
+            lines.append(f"† scores reported by {' and '.join(sources)}, not measured here, without a rank")
         if any(row.rank for row in self.rows):
             lines.append(
-                "A model that cannot be told apart from the best of a rank shares it (randomization test by question, "
-                "p < 0.05, Bonferroni)"
+                "Models share a rank if the test finds no significant difference from the best of that rank "
+                "(randomization test by question, p < 0.05, Bonferroni)"
             )
         if any(row.intervals for row in self.rows):
             lines.append("± is the wider half of the 95 % interval over questions")
         return lines
 
 
-#: Incomplete results that are told one by one.
-_EXAMPLES = 5
-
-
 def _collections(rows: Iterable[LeaderboardRow]) -> list[tuple[str, str]]:
-    """Collections with the data they were measured on; empty data where all is reported."""
-    found = {(row.collection, row.data) for row in rows if row.measured}
-    measured = {collection for collection, _ in found}
-    found |= {(row.collection, "") for row in rows if row.collection not in measured}
+    """Return each collection with the data of its results, or with "" if all its scores are reported."""
+    boards = {(row.collection, row.data) for row in rows if row.measured}
+    measured = {collection for collection, _ in boards}
+    boards |= {(row.collection, "") for row in rows if row.collection not in measured}
 
-    def place(one: tuple[str, str]) -> tuple[int, tuple[str, str]]:
-        base = TaskName.parse(one[0]).base
-        return MAIN_COLLECTIONS.index(base) if base in MAIN_COLLECTIONS else len(MAIN_COLLECTIONS), one
+    def order(board: tuple[str, str]) -> tuple[int, tuple[str, str]]:
+        base = TaskName.parse(board[0]).base
+        return MAIN_COLLECTIONS.index(base) if base in MAIN_COLLECTIONS else len(MAIN_COLLECTIONS), board
 
-    return sorted(found, key=place)
+    return sorted(boards, key=order)
 
 
 def _board(
-    collection: str,
-    data: str,
-    rows: Iterable[LeaderboardRow],
-    sort: str | None,
-    intervals: bool,
-    notes: list[str],
+    collection: str, data: str, rows: Sequence[LeaderboardRow], sort: str | None, intervals: bool, notes: list[str]
 ) -> Board:
-    """Rank and sort the standings of one collection; `notes` are added to."""
-    board = Board(
-        collection, data, tuple(row for row in rows if row.collection == collection and row.data in ("", data))
-    )
-    main = next(((mode, "AP") for mode in MAIN_MODES if (mode, "AP") in board.known), None)
-    wanted = main if sort is None or sort in columns.PLAIN else _key(sort, board.known) or main
+    """Rank and sort the rows of a collection. Adds to `notes`."""
+    # reported scores alone do not decide which mode is the main mode
+    keys = {key for row in rows if row.measured for key in row.values} or {key for row in rows for key in row.values}
+    main = next(((mode, "AP") for mode in MAIN_MODES if (mode, "AP") in keys), None)
+    fact = columns.FACTS.get(sort or "")
+    sort_key = main if sort is None or fact else _find_key(sort, keys) or main
     ranked_by = None
-    for key in dict.fromkeys(one for one in (wanted, main) if one and intervals):
-        shares = _shares(sorted(board.rows, key=partial(_order, key=key)), key, notes)
-        if shares:
+    for key in dict.fromkeys(key for key in (sort_key, main) if key and intervals):
+        contributions = _contributions(sorted(rows, key=partial(_order, key=key)), key, notes)
+        if contributions:
             ranked_by = key
-            assign_ranks(shares, key)
+            assign_ranks(contributions, key)
             break
-    plain = columns.PLAIN.get(sort or "")
-    ordered = sorted(board.rows, key=lambda row: (plain.order(row) if plain else (), _order(row, wanted)))
-    return Board(collection, data, tuple(ordered), ranked_by, None if plain else wanted)
+    ordered = sorted(rows, key=lambda row: (fact.order(row) if fact else (), _order(row, sort_key)))
+    return Board(collection, data, tuple(ordered), ranked_by, None if fact else sort_key)
 
 
-def _key(name: str, known: Iterable[Key]) -> Key | None:
-    """The mode and measure that a name means on a board, None if it has no such."""
-    keys = {key for key in known if name in (key[1], ":".join(key))}
-    return min(keys, key=lambda key: MAIN_MODES.index(key[0]), default=None)
+def _find_key(name: str, keys: Iterable[Key]) -> Key | None:
+    """Return the score with this name, in the first of the main modes that has it."""
+    matches = [key for key in keys if name in (key[1], ":".join(key))]
+    return min(matches, key=lambda key: MAIN_MODES.index(key[0]), default=None)
 
 
 def _order(row: LeaderboardRow, key: Key | None) -> tuple[Any, ...]:
-    """Best first by a score; of what is equal, the AP decides, then the name."""
+    """Return a sort key: the best score first, ties by AP, then by name."""
     first = columns.score(*key).order(row) if key else ()
     return (first, *(-(row.value((mode, "AP")) or 0.0) for mode in MAIN_MODES), row.label)
 
 
-def _shares(
-    rows: Sequence[LeaderboardRow], key: Key, notes: list[str]
-) -> list[tuple[LeaderboardRow, Array]]:
-    """What each question adds to a score, of all models that can be tested."""
-    found = []
+def _contributions(rows: Sequence[LeaderboardRow], key: Key, notes: list[str]) -> list[tuple[LeaderboardRow, Array]]:
+    """Return the rows that can be ranked by a score, with the contribution of each question. Adds to `notes`."""
+    rankable = []
     count = counter("ranking models", len(rows))
     for row in rows:
         try:
-            shares = row.shares(key)
+            contributions = row.contributions(key)
         except OutputError as error:
             notes.append(f"no rank of {row.label} on {row.collection}: {error}")
             continue
         finally:
             count(1)
-        if shares is not None:
-            found.append((row, shares))
-    return found
+        if contributions is not None:
+            rankable.append((row, contributions))
+    return rankable
 
 
 def _record(row: LeaderboardRow, chosen: Sequence[Column]) -> dict[str, Any]:
-    """A row in full: what it is of, then the columns as values."""
-    about: dict[str, Any] = {
+    """Return the identity of a row, then the values of its columns."""
+    identity: dict[str, Any] = {
         "collection": row.collection,
         "data": row.data or None,
         "model": row.model,
@@ -250,26 +254,26 @@ def _record(row: LeaderboardRow, chosen: Sequence[Column]) -> dict[str, Any]:
         "source": row.source,
         "incomplete": sorted(row.missing),
     }
-    for column in chosen:
-        about |= {key: value for key, value in column.record(row).items() if key not in about}
-    return about
+    values = {key: value for column in chosen for key, value in column.record(row).items()}
+    return identity | {key: value for key, value in values.items() if key not in identity}
 
 
 def _bold(
     rows: Sequence[LeaderboardRow], cells: Sequence[Sequence[str]], chosen: Sequence[Column]
 ) -> frozenset[tuple[int, int]]:
-    """The best of each column of scores and all that print the same; only measured and complete ones compete."""
-    found = set()
-    for place, column in enumerate(chosen):
-        if column.key is None:
+    """Return the cells with the best text of each score, if the row is measured and complete."""
+    bold = set()
+    for index, column in enumerate(chosen):
+        key = column.key
+        if key is None:
             continue
-        mode = column.key[0]
-        there = [
-            at
-            for at, row in enumerate(rows)
-            if row.measured and mode not in row.missing and row.value(column.key) is not None
+        texts = [row_cells[index].partition("\n")[0] for row_cells in cells]
+        candidates = [
+            position
+            for position, row in enumerate(rows)
+            if row.measured and key[0] not in row.missing and row.value(key) is not None
         ]
-        if there:
-            best = cells[min(there, key=lambda at: column.order(rows[at]))][place].partition("\n")[0]
-            found |= {(at, place) for at in there if cells[at][place].partition("\n")[0] == best}
-    return frozenset(found)
+        if candidates:
+            best = texts[min(candidates, key=lambda position: column.order(rows[position]))]
+            bold |= {(position, index) for position in candidates if texts[position] == best}
+    return frozenset(bold)

@@ -19,8 +19,7 @@ from hbt_bench.reports.columns import Column, key_title
 from hbt_bench.reports.compare import compare
 from hbt_bench.reports.leaderboard import Board, Leaderboard
 from hbt_bench.reports.model_details import ModelDetails
-from hbt_bench.reports.row_builder import Choice
-from hbt_bench.reports.rows import LeaderboardRow
+from hbt_bench.reports.rows import LeaderboardRow, ResultFilter
 from hbt_bench.reports.sweep import SCORES, sweep
 from hbt_bench.results.store import Result
 from hbt_bench.tasks.registry import TaskRegistry
@@ -42,7 +41,7 @@ class ReportRequest:
     For example, `ReportRequest(baseline="bm25").content(read_all(Path("results")))`.
     """
 
-    choice: Choice = field(default_factory=Choice)
+    result_filter: ResultFilter = field(default_factory=ResultFilter)
     reported: bool = False
     baseline: str | None = None
     data_dir: Path | None = None
@@ -53,7 +52,7 @@ class ReportRequest:
 
         Raises `OutputError` if there is nothing to show, and `UsageError` if no model has the name of the baseline.
         """
-        leaderboard = Leaderboard.of(results, self.reported, self.choice)
+        leaderboard = Leaderboard.from_results(results, self.reported, self.result_filter)
         if not leaderboard.rows:
             raise OutputError("there are no results of multilingual collections: run `hbt-bench run` first")
         for note in leaderboard.notes:
@@ -152,7 +151,7 @@ class ReportRequest:
 
         In the returned mapping, `rows` are the indices of the compared models.
         """
-        if self.choice.languages:
+        if self.result_filter.languages:
             return None
         modes = {mode for mode in spec.modes if len(spec.languages) > 1 or mode == "mono"}
         complete = [row for row in rows if _is_complete(row, modes)]

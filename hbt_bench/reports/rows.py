@@ -1,35 +1,96 @@
-"""Where a model stands: its scores on one collection, and the rank that it shares with those it ties with."""
+"""The rows of a leaderboard: built from results, with reported scores, and ranked by a test."""
 
 from __future__ import annotations
 
+import csv
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
-from hbt_bench.identity.task_name import Mode
+from hbt_bench.errors import OutputError, did_you_mean
+from hbt_bench.identity.task_name import MODES, Mode, TaskName
 from hbt_bench.measures.ranking import Array
 from hbt_bench.results.intervals import Interval
 from hbt_bench.results.store import Result, model_label
-from hbt_bench.stats.paired import sign_flip_p
+from hbt_bench.stats.paired import SIGNIFICANCE, sign_flip_p
 
-#: Models whose corrected p is below this do not share a rank.
-LEVEL = 0.05
-#: A mode and a measure.
+#: A mode and a measure, as in ``("multi", "AP")``.
 Key = tuple[Mode, str]
+
+
+@dataclass(frozen=True)
+class ResultFilter:
+    """The results to show; an empty field does not restrict them.
+
+    For example, ``ResultFilter(tasks=("xquad-r",), models=("local/*",))``.
+
+    Attributes:
+        tasks: Collections, or single modes such as ``xquad-r-multi``.
+        models: Patterns of model names.
+        languages: Keep the subsets of queries and documents in these languages, and those whose pool has all languages.
+    """
+
+    tasks: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+
+    def has_task(self, collection: str, mode: str) -> bool:
+        """Check a task. A collection includes its restrictions to some languages, but not its query shifts."""
+        return not self.tasks or not _task_names(collection, mode).isdisjoint(self.tasks)
+
+    def has_model(self, model: str, label: str) -> bool:
+        """Check a model by its name with or without the organisation, or by its label; case is ignored."""
+        names = [name.lower() for name in (model, model.rpartition("/")[2], label)]
+        return not self.models or any(fnmatchcase(name, model.lower()) for model in self.models for name in names)
+
+    def subsets(self, names: Iterable[str]) -> list[str]:
+        """Return the names of the subsets in the chosen languages."""
+        codes = {*self.languages, "multi"}
+        return [name for name in names if not self.languages or codes.issuperset(name.split("-"))]
+
+    def explain_empty(self, tasks: Iterable[tuple[str, str]]) -> str:
+        """Return why no result is left. `tasks` are the collections and modes of all results."""
+        names = sorted({name for task in tasks for name in _task_names(*task)})
+        for name in self.tasks:
+            if name not in names:
+                hint = did_you_mean(name, names) or f". The results are of {', '.join(names)}"
+                return f"there are no results of {name}{hint}"
+        if self.models:
+            return (
+                f"no model's name matches {' or '.join(self.models)}. Give a pattern such as 'local/*' or '*minilm*'."
+            )
+        return f"no result has subsets of the languages {' '.join(self.languages)} alone"
+
+
+def _task_names(collection: str, mode: str) -> set[str]:
+    """Return the names of a task: with and without the mode, with and without the languages in brackets."""
+    name = TaskName.parse(collection)
+    names = [replace(name, base=base) for base in (name.base, f"{name.base}-{mode}")]
+    return {str(variant) for task in names for variant in (task, task.unrestricted)}
 
 
 @dataclass
 class LeaderboardRow:
-    """One model on one collection: `values` are means over the subsets of a mode, with their `intervals`.
+    """A model on a collection.
 
-    `source` is "measured", or where a figure was reported that nobody measured here. `missing` are the modes that lack
-    subsets, with how many there are and should be. `languages` are the values by query language of the mode
-    `languages_mode`: the multilingual, or the monolingual where there is no other. `decimals` are those that a paper
-    gives of a figure. `sources` are the results by mode, with the subsets taken from them. `folder` is that of
-    the first of them. `rank` is by `ranked_by`.
+    Attributes:
+        collection, data: The collection, and the fingerprint of its data, "" for reported scores.
+        model, revision, prompt: The model; `prompt` is "none" unless the prompts were given by hand.
+        source: "measured", or the paper that reports the scores.
+        values, intervals: The mean over the subsets of a mode, and its 95 % interval, by mode and measure.
+        decimals: The decimals of reported scores, as in their paper.
+        missing: The modes that lack subsets, with the number of subsets that exist and that should exist.
+        languages: The AP by query language in `languages_mode`: the multilingual mode, else the monolingual mode.
+        sources: The result of each mode, and the subsets taken from it.
+        signatures: The signature of each mode.
+        parameters, speed, training: Facts about the model, as in `Result`.
+        folder: The folder of the first result.
+        rank, ranked_by: The rank, and the score that it is based on.
     """
 
     collection: str
@@ -55,32 +116,32 @@ class LeaderboardRow:
 
     @property
     def measured(self) -> bool:
-        """Whether it was measured here, not reported."""
+        """True if the scores were measured, False if a paper reports them."""
         return bool(self.data)
 
     @property
     def label(self) -> str:
-        """The name in tables: model, revision, prompts where they were given by hand, a dagger if it is reported."""
-        given = "" if self.prompt == "none" else f" prompt:{self.prompt}"
-        return model_label(self.model, self.revision) + given + ("" if self.measured else " †")
+        """The name in tables: model, revision, prompts given by hand, and a dagger for reported scores."""
+        prompt = "" if self.prompt == "none" else f" prompt:{self.prompt}"
+        return model_label(self.model, self.revision) + prompt + ("" if self.measured else " †")
 
     @property
     def worst(self) -> tuple[str, float] | None:
-        """The query language with the lowest AP."""
+        """The query language with the lowest AP, and its AP."""
         if not self.languages:
             return None
         code = min(self.languages, key=lambda language: (self.languages[language], language))
         return code, self.languages[code]
 
     def value(self, key: Key) -> float | None:
-        """A mean that is there and is a number."""
+        """Return a score, or None if it is missing or NaN."""
         value = self.values.get(key)
         return value if value is not None and math.isfinite(value) else None
 
-    def shares(self, key: Key) -> Array | None:
-        """What each question adds to a value, (questions,); None where there is no test of it.
+    def contributions(self, key: Key) -> Array | None:
+        """Return the contribution of each question to a score, (questions,), or None if the score cannot be tested.
 
-        Raises `OutputError` when it must be made from ranks that cannot be read.
+        Raises `OutputError` if they must be computed from ranks that cannot be read.
         """
         mode, measure = key
         if mode not in self.sources or mode in self.missing or self.value(key) is None:
@@ -89,7 +150,7 @@ class LeaderboardRow:
         return result.contributions(measure, names)
 
     def add(self, result: Result, mode: Mode, names: Sequence[str]) -> None:
-        """Take in the means of one mode over the subsets in `names`."""
+        """Add the means of a mode over the subsets in `names`."""
         self.sources[mode] = result, names
         self.values |= {(mode, measure): value for measure, value in result.subsets.means(names).items()}
         self.signatures[mode] = result.signature
@@ -99,36 +160,112 @@ class LeaderboardRow:
         if not result.complete:
             self.missing[mode] = (len(result.subsets), result.expected_subsets)
         if mode == "multi" or (mode == "mono" and not self.languages):
+            scores = result.subsets.by_subset("AP", names)
             self.languages_mode = mode
-            self.languages = {name.split("-")[0]: value for name, value in result.subsets.by_subset("AP", names).items()}
+            self.languages = {name.split("-")[0]: value for name, value in scores.items()}
 
 
-def assign_ranks(standings: Sequence[tuple[LeaderboardRow, Array]], key: Key) -> None:
-    """Give each standing its rank from its shares, in the order in which they come: from best to worst by `key`.
+@dataclass
+class RowBuilder:
+    """Builds rows from results, with intervals if `intervals` is true.
 
-    The best model opens a group. Every next one is compared with the best of the current group, by the randomization
-    test clustered by question, and joins it unless p is below 0.05 over the number of comparisons (Bonferroni: each
-    model but the first is compared once). Then it opens the next group. All of a group have the rank 1 + the number of
-    models before the group. So a shared rank says that no difference from the best of the group was shown, not that
-    there is none.
+    `tasks` are the collections and modes of all results, filtered out or not. `notes` are for the reader.
     """
-    level = LEVEL / max(1, len(standings) - 1)
+
+    result_filter: ResultFilter
+    intervals: bool
+    rows: dict[tuple[str, ...], LeaderboardRow] = field(default_factory=dict)
+    tasks: set[tuple[str, str]] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, result: Result) -> None:
+        """Add a result, unless the filter excludes it."""
+        collection, mode = result.collection, result.mode
+        if mode is None:
+            return
+        self.tasks.add((collection, mode))
+        names = self.result_filter.subsets(result.subsets)
+        is_included = self.result_filter.has_task(collection, mode) and self.result_filter.has_model(
+            result.model, result.label
+        )
+        if not names or not is_included:
+            return
+        row = self._row(result, mode)
+        row.add(result, mode, names)
+        if self.intervals:
+            try:
+                means = _intervals(result, names)
+            except OutputError as error:
+                self.notes.append(f"no intervals of {row.label} on {result.task}: {error}")
+            else:
+                row.intervals |= {(mode, measure): interval for measure, interval in means.items()}
+
+    def _row(self, result: Result, mode: Mode) -> LeaderboardRow:
+        """Return the row of a model. Its modes may have several folders; a second run of a mode is another row."""
+        about = (result.collection, result.fields["data"], result.model, result.revision)
+        folder = str(result.path.parent)
+        key: tuple[str, ...] = (*about, result.prompt_by_hand)
+        if key in self.rows and mode in self.rows[key].signatures:
+            key += (folder,)
+        if key not in self.rows:
+            self.rows[key] = LeaderboardRow(*about, "measured", result.prompt_by_hand, folder=folder)
+        return self.rows[key]
+
+
+def _intervals(result: Result, names: Sequence[str]) -> Mapping[str, Interval]:
+    """Return the stored intervals, or compute them from the ranks if they are missing or of other subsets."""
+    if len(names) == len(result.subsets) and result.intervals:
+        return result.intervals
+    return result.computed_intervals(names).means
+
+
+def reported_rows(result_filter: ResultFilter) -> list[LeaderboardRow]:
+    """Return the scores that papers report, from the package's ``reported.csv``. They have no languages."""
+    if result_filter.languages:
+        return []
+    rows: dict[tuple[str, str], LeaderboardRow] = {}
+    text = files("hbt_bench.reports").joinpath("reported.csv").read_text(encoding="utf-8")
+    for line in csv.DictReader(text.splitlines()):
+        collection, model, measure = line["collection"], line["model"], line["measure"]
+        mode = next(mode for mode in MODES if mode == line["mode"])
+        source = f"reported: {line['source'].split(',')[0]}"
+        new = LeaderboardRow(collection, "", model, "", source)
+        if result_filter.has_task(collection, mode) and result_filter.has_model(model, new.label):
+            row = rows.setdefault((collection, model), new)
+            row.values[mode, measure] = float(line["value"])
+            row.decimals[mode, measure] = len(line["value"].partition(".")[2])
+    return list(rows.values())
+
+
+def assign_ranks(rows: Sequence[tuple[LeaderboardRow, Array]], key: Key) -> None:
+    """Rank rows by a score. `rows` have the contributions of their questions, and are sorted from best to worst.
+
+    The best model opens a group. Each next model is compared with the best of the current group by the randomization
+    test clustered by question. It opens a new group if p is below 0.05 divided by the number of comparisons
+    (Bonferroni: each model but the first is compared once), else it joins the group. The rank of a group is 1 plus the
+    number of models before it. So a shared rank means that no difference from the best of the group was shown, not
+    that there is none.
+    """
+    level = SIGNIFICANCE / max(1, len(rows) - 1)
     best, rank = None, 1
-    for place, (one, shares) in enumerate(standings, 1):
-        if best is None or differ(best, shares, level):
-            best, rank = shares, place
-        one.rank, one.ranked_by = rank, key
+    for position, (row, contributions) in enumerate(rows, 1):
+        if best is None or differ(best, contributions, level):
+            best, rank = contributions, position
+        row.rank, row.ranked_by = rank, key
 
 
-def differ(one: Array, other: Array, level: float) -> bool:
-    """Whether the sums of two systems' shares of the same questions differ at `level`."""
-    if len(one) != len(other):  # not the same questions, so nothing can be shown
+def differ(first: Array, second: Array, level: float) -> bool:
+    """Test whether two scores differ, from the contributions of the same questions; `level` is the bound on p.
+
+    For example, ``differ(np.full(10, 0.1), np.full(10, 0.05), level=0.05)`` is True.
+    """
+    if len(first) != len(second):  # other questions, so the test does not apply
         return False
-    differences = one - other
+    differences = first - second
     largest = float(np.abs(differences).max(initial=0.0))
     differences[np.abs(differences) <= 1e-6 * largest] = 0.0
     energy = float((differences**2).sum())
-    # Hoeffding's bound on p spares the work where models are far apart
+    # Hoeffding's inequality bounds p, which saves the test if the scores are far from each other
     if energy and 2 * math.exp(-(float(differences.sum()) ** 2) / (2 * energy)) < level:
         return True
     return sign_flip_p(differences) < level

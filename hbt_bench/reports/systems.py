@@ -1,4 +1,4 @@
-"""The models of a comparison: their results on disk, found by name or folder, and whether they can be compared."""
+"""The models of a comparison: find their results, read them with their ranks, and check that they are comparable."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from hbt_bench.results.store import Result, StoredRanks, model_folder, model_lab
 from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.tasks.task import TaskSpec
 
-#: In every folder of results, as MTEB writes them.
-_MARK = "model_meta.json"
+#: A file that MTEB writes into every folder of results.
+_MODEL_META = "model_meta.json"
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
-    """One result with the ranks it was read from; `given` is how the user named the model."""
+class RankedResult:
+    """A result with its ranks. `model` is the user's name of the model."""
 
-    given: str
+    model: str
     mode: Mode
     result: Result
     stored: StoredRanks
@@ -38,12 +38,12 @@ class Evidence:
 
     @cached_property
     def mode_ranks(self) -> ModeRanks:
-        """The ranks, to ask for the values of a measure."""
+        """The ranks, which give the values of any measure."""
         return ModeRanks(self.stored.judgements, self.stored.ranks, self.mode)
 
     @property
     def traits(self) -> dict[str, str | None]:
-        """What must be the same for a comparison; prompts belong to the model, and so may differ."""
+        """The properties that must be equal in a comparison. Prompts are not among them: they belong to the model."""
         return {
             "tasks": self.signature.get("task"),
             "languages": " ".join(self.stored.judgements.languages),
@@ -54,33 +54,36 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class ResultSource:
-    """A model as the user named it, and the folder that its results are in, or would be."""
+class ModelResults:
+    """The folder with the results of a model, which may not exist yet. `model` is the user's name of the model."""
 
-    given: str
+    model: str
     folder: Path
 
     @classmethod
-    def find(cls, given: str, output: Path) -> ResultSource:
-        """Find the results of a model: a local folder, a name, ``name@revision``, or a folder of results itself.
+    def find(cls, model: str, output: Path) -> ModelResults:
+        """Find the results of a model below `output`.
 
-        A name is that of the model with or without its organisation; a revision may be cut short. Results with
-        prompts given by hand are found by their folder only. Raises `UsageError` for a name that fits several models.
+        `model` is the folder of a checkpoint or of results, a name with or without its organisation, or
+        ``name@revision`` with the beginning of a revision. Results with prompts given by hand are found by their folder
+        only. For example, ``ModelResults.find("all-MiniLM-L6-v2", Path("results"))``.
+
+        Raises `UsageError` if several folders match.
         """
-        path = _folder(given)
+        path = _as_folder(model)
         if path is not None:
-            own = [path] if (path / _MARK).is_file() else sorted(mark.parent for mark in path.glob(f"*/{_MARK}"))
-            if own:
-                return cls(given, _only(given, own))
+            metas = [path / _MODEL_META] if (path / _MODEL_META).is_file() else sorted(path.glob(f"*/{_MODEL_META}"))
+            if metas:
+                return cls(model, _single(model, [meta.parent for meta in metas]))
             checkpoint = Checkpoint.from_folder(path)
-            return cls(given, model_folder(output, checkpoint.name, checkpoint.revision))
-        name, _, revision = given.partition("@")
-        name = model_folder(output, name, "-").parent.name
-        folders = [mark.parent for mark in sorted(output.glob(f"*/*/{_MARK}"))]
+            return cls(model, model_folder(output, checkpoint.name, checkpoint.revision))
+        name, _, revision = model.partition("@")
+        folder_name = model_folder(output, name, "-").parent.name
+        folders = [meta.parent for meta in sorted(output.glob(f"*/*/{_MODEL_META}"))]
         folders = [folder for folder in folders if folder.name.startswith(revision)]
-        exact = [folder for folder in folders if folder.parent.name == name]
-        short = [folder for folder in folders if folder.parent.name.endswith(f"__{name}")]
-        return cls(given, _only(given, exact or short or [model_folder(output, name, revision or "-")]))
+        exact = [folder for folder in folders if folder.parent.name == folder_name]
+        short = [folder for folder in folders if folder.parent.name.endswith(f"__{folder_name}")]
+        return cls(model, _single(model, exact or short or [model_folder(output, folder_name, revision or "-")]))
 
     def read(
         self,
@@ -89,62 +92,62 @@ class ResultSource:
         languages: Sequence[str] | None,
         modes: Sequence[Mode] = (),
         registry: TaskRegistry | None = None,
-    ) -> Evidence:
-        """Read the result of one task with its ranks; of `modes`, if all are asked for, advice names the collection.
+    ) -> RankedResult:
+        """Read the result of a task with its ranks.
 
-        Raises `DataError` when it is missing, incomplete, without ranks or of other languages, and `OutputError` when
-        it is damaged.
+        `modes` are all modes of the comparison, for the command in error messages. Raises `DataError` for a result
+        that is missing, incomplete, without ranks or of other languages, and `OutputError` for a damaged result.
         """
         chosen = spec.select(languages)
-        task, again = spec.task_name(mode, chosen), self._command(spec, mode, languages, modes, registry)
+        task = spec.task_name(mode, chosen)
+        command = self._command(spec, mode, languages, modes, registry)
         path = self.folder / f"{spec.mteb_task_name(mode, chosen)}.json"
         if not path.is_file():
-            raise self._missing(spec, mode, task, again)
+            raise self._missing(spec, mode, task, command)
         result = Result.read(path)
         if result.task != task:
-            raise DataError(f"{path} is of {result.task}, where {task} was expected: run `{again}`")
+            raise DataError(f"{path} is of {result.task}, but {task} was expected. Run `{command}`.")
         if not result.complete:
-            found = f"{len(result.subsets)} of {result.expected_subsets} subsets"
-            raise DataError(
-                f"the result of {self.given} on {task} is incomplete ({found}): run `{again}` to complete it"
-            )
+            count = f"{len(result.subsets)} of {result.expected_subsets} subsets"
+            raise DataError(f"the result of {self.model} on {task} is incomplete ({count}). Run `{command}`.")
         if result.ranks is None:
             raise DataError(
-                f"the result of {self.given} on {task} has no ranks, so its queries cannot be compared: "
-                "the model was evaluated by MTEB's own way, which keeps none"
+                f"the result of {self.model} on {task} has no ranks, so its queries cannot be compared. MTEB evaluates "
+                "this model itself and keeps no ranks."
             )
-        evidence = Evidence(self.given, mode, result, StoredRanks.read(result.ranks))
-        if evidence.stored.data != evidence.signature.get("data"):
+        ranked = RankedResult(self.model, mode, result, StoredRanks.read(result.ranks))
+        data = ranked.signature.get("data")
+        if ranked.stored.data != data:
             raise DataError(
-                f"{result.ranks} is of other data than {path.name} ({evidence.stored.data} and "
-                f"{evidence.signature.get('data')}): run `{again} --overwrite`"
+                f"{result.ranks} is of data {ranked.stored.data}, but {path.name} is of data {data}. "
+                f"Run `{command} --overwrite`."
             )
-        return evidence
+        return ranked
 
     def _missing(self, spec: TaskSpec, mode: Mode, task: str, command: str) -> UsageError | DataError:
-        """The error for a result that is not there: mistyped, evaluated in other languages, or not evaluated."""
-        text = f"there is no result of {self.given} on {task} in {self._output}"
+        """Return the error for a missing result: a mistyped name, other languages, or no evaluation yet."""
+        text = f"there is no result of {self.model} on {task} in {self._output}"
         if not self.folder.is_dir():
-            known = {mark.parent.parent.name.rpartition("__")[2] for mark in self._output.glob(f"*/*/{_MARK}")}
-            near = "" if _folder(self.given) else did_you_mean(self.given.partition("@")[0], known)
-            return UsageError(text + near) if near else DataError(f"{text}: run `{command}`")
+            names = {meta.parent.parent.name.rpartition("__")[2] for meta in self._output.glob(f"*/*/{_MODEL_META}")}
+            hint = "" if _as_folder(self.model) else did_you_mean(self.model.partition("@")[0], names)
+            return UsageError(text + hint) if hint else DataError(f"{text}. Run `{command}`.")
         others = []
         for path in sorted(self.folder.glob(f"{spec.mteb_task_name(mode)}*.json")):
             languages = TaskName.parse(Result.read(path).task).languages.strip("[]")
             others.append(f"--languages {languages}" if languages else "all languages")
         if others:
-            return DataError(f"{text}, only with {' or '.join(others)}: compare with those, or run `{command}`")
-        return DataError(f"{text}: run `{command}`")
+            return DataError(f"{text}, only with {' or '.join(others)}. Compare with those, or run `{command}`.")
+        return DataError(f"{text}. Run `{command}`.")
 
     @property
-    def _place(self) -> Path:
-        """``<output>/<model>/<revision>``, above the folder of an experiment."""
+    def _revision_folder(self) -> Path:
+        """The folder ``<output>/<model>/<revision>``; an experiment has its own folder below it."""
         folder = self.folder if len(self.folder.parts) > 2 else self.folder.resolve()
         return folder.parent.parent if folder.parent.name == "experiments" else folder
 
     @property
     def _output(self) -> Path:
-        return self._place.parent.parent
+        return self._revision_folder.parent.parent
 
     def _command(
         self,
@@ -154,10 +157,10 @@ class ResultSource:
         modes: Sequence[Mode],
         registry: TaskRegistry | None,
     ) -> str:
-        """The command that makes a result of this model, with the folder of a task that does not ship."""
-        path, name = _folder(self.given), self._place.parent.name
+        """Return the command that evaluates this model. It names the folder of a task that is not shipped."""
+        path, name = _as_folder(self.model), self._revision_folder.parent.name
         if path is not None and not self.folder.is_relative_to(path):
-            model = self.given  # a model, not a folder of results
+            model = self.model  # the folder of a checkpoint
         elif name.startswith("local__"):
             model = f"path/to/{name.removeprefix('local__')}"
         else:
@@ -172,25 +175,25 @@ class ResultSource:
         return shlex.join([*command, "--output", str(self._output)])
 
 
-def _folder(given: str) -> Path | None:
-    """The folder that a model is named by, None for a name."""
+def _as_folder(model: str) -> Path | None:
+    """Return the folder that a model is named by, or None if it has another kind of name."""
     try:
-        path = Path(given).expanduser()
-    except RuntimeError:  # the home folder of a user who does not exist
+        path = Path(model).expanduser()
+    except RuntimeError:  # "~name" of an unknown user
         return None
-    return path if given != BM25 and path.is_dir() else None
+    return path if model != BM25 and path.is_dir() else None
 
 
-def _only(given: str, folders: Sequence[Path]) -> Path:
+def _single(model: str, folders: Sequence[Path]) -> Path:
     if len(folders) > 1:
         names = ", ".join(model_label(folder.parent.name.replace("__", "/", 1), folder.name) for folder in folders)
-        raise UsageError(f"'{given}' has several sets of results: name one of {names}")
+        raise UsageError(f"'{model}' has several sets of results. Give one of {names}.")
     return folders[0]
 
 
 @dataclass(frozen=True)
 class System:
-    """A model in a comparison: `label` in its tables, `signatures` of its results by task."""
+    """A model in a comparison. `label` is its name in tables; `signatures` are those of its results by task."""
 
     label: str
     model: str
@@ -200,50 +203,50 @@ class System:
     signatures: dict[str, str]
 
     @classmethod
-    def of(cls, label: str, evidence: Sequence[Evidence]) -> System:
-        """Describe the model of these results, one a task."""
-        result = evidence[0].result
-        signatures = {one.result.task: one.result.signature for one in evidence}
-        prompt = evidence[0].signature.get("prompt", "")
-        return cls(label, result.model, result.revision, prompt, str(result.path.parent), signatures)
+    def from_results(cls, label: str, results: Sequence[RankedResult]) -> System:
+        """Describe the model of these results, which are of different tasks."""
+        first = results[0].result
+        signatures = {ranked.result.task: ranked.result.signature for ranked in results}
+        prompt = results[0].signature.get("prompt", "")
+        return cls(label, first.model, first.revision, prompt, str(first.path.parent), signatures)
 
 
-def check_comparable(evidence: Sequence[Evidence]) -> None:
-    """Raise `DataError` naming the first trait in which a result differs from the first one."""
-    first = evidence[0]
-    for other in evidence[1:]:
+def check_comparable(results: Sequence[RankedResult]) -> None:
+    """Raise `DataError` if a result differs from the first in one of its `traits`."""
+    first = results[0]
+    for other in results[1:]:
         for trait, value in first.traits.items():
             if value != other.traits[trait]:
                 raise DataError(
-                    f"{first.given} and {other.given} cannot be compared on {first.result.task}: their {trait} differ "
-                    f"({value} and {other.traits[trait]}); run both again on the same"
+                    f"{first.model} and {other.model} cannot be compared on {first.result.task}: their {trait} differ "
+                    f"({value} and {other.traits[trait]}). Evaluate both again with the same {trait}."
                 )
 
 
-def version_notes(evidence: Sequence[Evidence]) -> list[str]:
-    """A note for each program whose version is not the same for all results."""
+def version_notes(results: Sequence[RankedResult]) -> list[str]:
+    """Return a note for each program with different versions in the signatures."""
     notes = []
     for field, program in (("hbt", "hbt-bench"), ("mteb", "mteb")):
-        found = {one.given: one.signature.get(field) for one in evidence}
-        if len(set(found.values())) > 1:
-            made = ", ".join(f"{version} for {given}" for given, version in found.items())
-            notes.append(f"the results were made by different versions of {program}: {made}")
+        versions = {ranked.model: ranked.signature.get(field) for ranked in results}
+        if len(set(versions.values())) > 1:
+            listed = ", ".join(f"{version} for {model}" for model, version in versions.items())
+            notes.append(f"the results were made by different versions of {program}: {listed}")
     return notes
 
 
-def labels(evidence: Sequence[Evidence]) -> list[str]:
-    """Short names that tell the models apart: without organisation if possible, with revision and prompt if need be."""
-    results = [one.result for one in evidence]
+def labels(results: Sequence[RankedResult]) -> list[str]:
+    """Return the shortest labels that are distinct: the model's name, with revision, with prompts, or numbered."""
+    plain = [ranked.result for ranked in results]
     for names in (
-        [result.model.rpartition("/")[2] for result in results],
-        [model_label(result.model.rpartition("/")[2], result.revision) for result in results],
-        [f"{one.result.label} prompt:{one.signature.get('prompt')}" for one in evidence],
+        [result.model.rpartition("/")[2] for result in plain],
+        [model_label(result.model.rpartition("/")[2], result.revision) for result in plain],
+        [f"{ranked.result.label} prompt:{ranked.signature.get('prompt')}" for ranked in results],
     ):
         if len(set(names)) == len(names):
             return names
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     numbered = []
-    for result in results:  # the same results twice
-        seen[result.label] += 1
-        numbered.append(f"{result.label} ({seen[result.label]})")
+    for result in plain:  # the same results were named twice
+        counts[result.label] += 1
+        numbered.append(f"{result.label} ({counts[result.label]})")
     return numbered

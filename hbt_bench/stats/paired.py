@@ -16,6 +16,8 @@ import numpy as np
 from hbt_bench.errors import DataError
 from hbt_bench.stats.clusters import Array, Clusters, chunks
 
+#: A difference is significant if its p-value, corrected for the number of tests, is below this.
+SIGNIFICANCE = 0.05
 #: Random swaps of a test.
 RANDOMIZATIONS = 10_000
 #: Relative size of rounding errors: a sum depends on the order of its terms.

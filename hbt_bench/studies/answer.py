@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hbt_bench.measures.registry import MEASURES
-from hbt_bench.reports.difference import LEVEL
+from hbt_bench.stats.paired import SIGNIFICANCE
 from hbt_bench.studies.jobs import short_name
 from hbt_bench.studies.study import Answer
 from hbt_bench.studies.study_result import Estimate
@@ -68,7 +68,7 @@ def probability(p: float | None) -> str:
 
 
 def _is_significant(figure: Estimate) -> bool:
-    return figure.p is not None and figure.p < LEVEL
+    return figure.p is not None and figure.p < SIGNIFICANCE
 
 
 def _listed(figures: Sequence[Estimate]) -> str:
