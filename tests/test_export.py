@@ -1,4 +1,4 @@
-"""Exports and model cards: read back by the programs they are for."""
+"""Test exports and model cards: MTEB and the hub must be able to read them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import hbt_bench
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import OutputError
 from hbt_bench.identity.checkpoint import Checkpoint
-from hbt_bench.reports.card import updated
+from hbt_bench.reports.card import updated_card
 from hbt_bench.reports.export import export_mteb
 from hbt_bench.results.store import Result, read_all
 from tests.factories import torch_random_model
@@ -173,25 +173,26 @@ def test_export_is_read_back_by_mteb(tmp_path, monkeypatch, fault, message):
 
 
 def entries(text):
+    """Return the evaluation results of a card, read by huggingface_hub."""
     from huggingface_hub import ModelCard
 
     return ModelCard(text).data.eval_results
 
 
-def test_a_new_card(tmp_path):
+def test_new_card_is_read_by_the_hub(tmp_path):
     from huggingface_hub import ModelCard
 
-    text = updated("", "ckpt", read_results())
-    found = {(one.dataset_name, one.metric_type): one for one in entries(text)}
-    assert len(found) == 3 * 3 + 1
-    multi = found["cldr-facts-multi[de,en]", "rank_distance"]
+    text = updated_card("", "ckpt", read_results())
+    by_name = {(entry.dataset_name, entry.metric_type): entry for entry in entries(text)}
+    assert len(by_name) == 3 * 3 + 1
+    multi = by_name["cldr-facts-multi[de,en]", "rank_distance"]
     assert multi.metric_value == pytest.approx(137.6, abs=0.05)
     assert (multi.dataset_type, multi.dataset_config, multi.dataset_split) == ("hbt-bench/cldr-facts", "multi", "test")
     assert multi.metric_args["signature"].startswith("task:cldr-facts-multi[de,en]|")
     assert ModelCard(text).data.model_name == "ckpt"
     assert "| cldr-facts-mono\\[de,en\\] | 0.9547 [" in text
     assert "\ntask:cldr-facts-cross[de,en]|text:sentence|" in text
-    assert updated(text, "ckpt", read_results()) == text
+    assert updated_card(text, "ckpt", read_results()) == text
 
 
 CARD = """---
@@ -222,46 +223,45 @@ Text after.
 """
 
 
-def test_the_rest_of_a_card_stays_byte_for_byte():
-    text = updated(CARD, "ckpt", read_results())
+def test_rest_of_a_card_stays_unchanged():
+    text = updated_card(CARD, "ckpt", read_results())
     assert text.startswith("---\nlicense: mit      # a comment\ntags:\n- a\nmodel-index:\n- name: theirs\n")
     assert "\nlanguage: [de, en]\n---\n\n# A model\n\nText before.\n<!-- hbt-bench -->\n\n## Evaluation" in text
     assert text.endswith("<!-- /hbt-bench -->\nText after.\n")
     assert "\nold\n" not in text
-    found = entries(text)
-    assert found[0].dataset_name == "Other"
-    assert len(found) == 1 + 10
-    assert updated(text, "ckpt", read_results()) == text
-    fewer = updated(text, "ckpt", read_results()[:1])
+    assert entries(text)[0].dataset_name == "Other"
+    assert len(entries(text)) == 1 + 10
+    assert updated_card(text, "ckpt", read_results()) == text
+    fewer = updated_card(text, "ckpt", read_results()[:1])
     assert len(entries(fewer)) == 1 + 3
 
 
-def test_a_card_without_metadata_and_one_without_block():
-    text = updated("# Only text\n", "ckpt", read_results())
+def test_metadata_and_block_are_added():
+    text = updated_card("# Only text\n", "ckpt", read_results())
     assert text.startswith("---\nmodel-index:\n- name: ckpt\n")
     assert "\n---\n\n# Only text\n\n<!-- hbt-bench -->\n" in text
-    windows = updated("---\r\nlicense: mit\r\n---\r\n# M\r\n", "ckpt", read_results())
+    windows = updated_card("---\r\nlicense: mit\r\n---\r\n# M\r\n", "ckpt", read_results())
     assert windows.startswith("---\r\nlicense: mit\r\nmodel-index:\r\n")
     assert "\n" not in windows.replace("\r\n", "")
     assert len(entries(windows)) == 10
-    assert updated(windows, "ckpt", read_results()) == windows
+    assert updated_card(windows, "ckpt", read_results()) == windows
 
 
 @pytest.mark.parametrize(
-    "front", ["license: mit\n", "model-index: []\n", "model-index:\n", "a: 1\n\nmodel-index:\n\nb: 2\n"]
+    "metadata", ["license: mit\n", "model-index: []\n", "model-index:\n", "a: 1\n\nmodel-index:\n\nb: 2\n"]
 )
-def test_front_matter_of_every_kind(front):
-    text = updated(f"---\n{front}---\nbody\n", "ckpt", read_results())
-    metadata = yaml.safe_load(text.split("---\n")[1])
-    assert {key: value for key, value in metadata.items() if key != "model-index"} == {
-        key: value for key, value in yaml.safe_load(front).items() if key != "model-index"
+def test_model_index_is_added_to_any_metadata(metadata):
+    text = updated_card(f"---\n{metadata}---\nbody\n", "ckpt", read_results())
+    values = yaml.safe_load(text.split("---\n")[1])
+    assert {key: value for key, value in values.items() if key != "model-index"} == {
+        key: value for key, value in yaml.safe_load(metadata).items() if key != "model-index"
     }
-    assert len(metadata["model-index"][0]["results"]) >= 3
+    assert len(values["model-index"][0]["results"]) >= 3
     assert "---\nbody\n" in text
-    assert updated(text, "ckpt", read_results()) == text
+    assert updated_card(text, "ckpt", read_results()) == text
 
 
-def test_the_command_finds_a_checkpoint_by_its_content(tmp_path, capsys):
+def test_checkpoint_is_found_by_its_content(tmp_path, capsys):
     checkpoint = torch_random_model(tmp_path / "renamed", seed=5)
     (checkpoint / "README.md").unlink(missing_ok=True)
     assert command(["card", str(checkpoint), "--results", str(RESULTS)]) == 3
@@ -274,7 +274,7 @@ def test_the_command_finds_a_checkpoint_by_its_content(tmp_path, capsys):
     card = checkpoint / "README.md"
     assert capsys.readouterr().out == f"{card}\n"
     assert len(entries(card.read_text())) == 10
-    shutil.copytree(tmp_path / "r", tmp_path / "r" / "copy")  # the same results twice count once
+    shutil.copytree(tmp_path / "r", tmp_path / "r" / "copy")  # copies of a result count once
     assert command(["card", str(checkpoint), "--results", str(tmp_path / "r")]) == 0
     assert len(entries(card.read_text())) == 10
     assert "3 results have the same signature" in capsys.readouterr().err
@@ -286,18 +286,18 @@ def test_the_command_finds_a_checkpoint_by_its_content(tmp_path, capsys):
     shared = card.rename(tmp_path / "shared.md")  # as in the hub's cache
     card.symlink_to(shared)
     assert command(["card", str(checkpoint), "--results", str(tmp_path / "r")]) == 5
-    assert "README.md is a link, and what it leads to stays as it is" in capsys.readouterr().err
+    assert "README.md is a link" in capsys.readouterr().err
     card.unlink()
     for damage in ("[", "[" * 3000):
         card.write_text(f"---\na: {damage}\n---\n")
         assert command(["card", str(checkpoint), "--results", str(tmp_path / "r")]) == 5
-        told = capsys.readouterr().err
-        assert "whose metadata or block is damaged" in told
-        assert len(told.splitlines()) == 1
+        message = capsys.readouterr().err
+        assert "its metadata or block is damaged" in message
+        assert len(message.splitlines()) == 1
 
 
-def test_a_recipe_of_what_no_result_can_keep(tmp_path):
-    """Such values are left out: a result that had them would be taken for damaged."""
+def test_recipe_values_without_json_are_left_out(tmp_path):
+    """A result with such values would be damaged."""
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "hbt_bench_recipe.json").write_text(
         '{"strategy": "hybrid", "alpha": NaN, "steps": 1e999, "seed": 7, "init": "\\ud800", "\\udfff": 1, '
@@ -306,8 +306,8 @@ def test_a_recipe_of_what_no_result_can_keep(tmp_path):
     assert Checkpoint(tmp_path).recipe == {"strategy": "hybrid", "seed": 7, "resumed": False}
 
 
-def test_a_recipe_reaches_the_result(tmp_path):
-    """How a checkpoint was trained is in its results, for the report to draw a sweep."""
+def test_recipe_is_part_of_the_result(tmp_path):
+    """The report draws scores against the settings of the recipe."""
     from hbt_bench.mteb.models import ModelRequest
     from hbt_bench.results.evaluate import Evaluation
     from hbt_bench.tasks.registry import select_tasks

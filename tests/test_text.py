@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from hbt_bench.cli.main import run as command
-from hbt_bench.reports.card import updated
+from hbt_bench.reports.card import updated_card
 from hbt_bench.reports.table import Table, render
 from hbt_bench.results.store import Result, read_all
 from hbt_bench.studies.report import Report, Section
@@ -124,13 +124,13 @@ def test_signature_cannot_end_block_of_card():
         dataclasses.replace(result, task=f"{result.task}{EVIL}", signature=result.signature + ends)
         for result in results
     ]
-    text = updated("---\nlicense: mit\n---\n# A model\n", "ckpt", evil)
+    text = updated_card("---\nlicense: mit\n---\n# A model\n", "ckpt", evil)
     readable = text.partition("\n---\n")[2]
     assert readable.count("<!-- hbt-bench -->") == readable.count("<!-- /hbt-bench -->") == 1
     assert readable.count("```") == 2
     assert "<script>" not in readable.replace(r"\<script>", "")
     assert not hidden(text)
-    assert updated(text, "ckpt", evil) == text
+    assert updated_card(text, "ckpt", evil) == text
 
 
 def test_report_page_escapes_names(hostile, tmp_path):

@@ -1,4 +1,8 @@
-"""The evaluation block of a model card: ``model-index`` for the hub, a table and signatures for readers."""
+"""The evaluation part of a model card: ``model-index`` in the metadata for the hub, and a block for readers.
+
+huggingface_hub makes and checks the ``model-index``. Its `ModelCard` does not write the file, because it would format
+all metadata anew: it moves keys and drops comments.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -14,42 +18,47 @@ from hbt_bench.errors import DataError, OutputError
 from hbt_bench.files import write_bytes
 from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.identity.task_name import MODES
-from hbt_bench.measures.registry import MEASURES
+from hbt_bench.measures.registry import MEASURES, Measure
 from hbt_bench.reports.markdown_block import marks, replace_block
 from hbt_bench.reports.table import Table, number
 from hbt_bench.results.store import Result, read_all
 from hbt_bench.text import as_code, one_line
 
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
+
 log = logging.getLogger(__name__)
 
-#: The block's name in its marks.
+#: The name of the block in its marks.
 BLOCK = "hbt-bench"
-#: Data sets of ours in ``model-index``: what is replaced when the card is written again.
+#: The start of our data sets' names in ``model-index``. An update replaces their entries.
 _OWNER = "hbt-bench/"
-_FRONT = re.compile(r"\A---[ \t]*(\r\n|\n)(.*?)(?<=\n)---[ \t]*(?=\r\n|\n|\Z)", re.DOTALL)
-#: The key with everything below it, up to the next key.
-_INDEX = re.compile(r"^model-index:.*(?:\r\n|\n|\Z)(?:(?:[ \t-].*)?(?:\r\n|\n))*", re.MULTILINE)
+_METADATA = re.compile(r"\A---[ \t]*(\r\n|\n)(.*?)(?<=\n)---[ \t]*(?=\r\n|\n|\Z)", re.DOTALL)
+#: The key with all indented lines below it.
+_MODEL_INDEX = re.compile(r"^model-index:.*(?:\r\n|\n|\Z)(?:(?:[ \t-].*)?(?:\r\n|\n))*", re.MULTILINE)
 
 
 def write_card(checkpoint: Checkpoint, folder: Path) -> Path:
-    """Write or update the evaluation block of ``README.md``; all the rest stays byte for byte.
+    """Write or update the evaluation part of ``README.md``; the rest of the file stays byte for byte.
 
-    A second call with the same results changes nothing. Raises `DataError` when there are no results of this very
-    checkpoint, and `OutputError` for a card that is a link, cannot be read or has damaged metadata.
+    `folder` has the results. A second call with the same results changes nothing. For example,
+    ``write_card(Checkpoint.from_folder(Path("ckpt")), Path("results"))``.
+
+    Raises `DataError` if the checkpoint has no results, and `OutputError` if the card is a link or is damaged.
     """
     results = find_results(checkpoint, folder)
     path = checkpoint.path / "README.md"
-    if path.is_symlink():  # as in the hub's cache, whose files are shared, or to any other file
-        raise OutputError(f"{path} is a link, and what it leads to stays as it is: put a copy in its place first")
+    if path.is_symlink():  # it may lead to the hub's cache, which models share, or to any other file
+        raise OutputError(f"{path} is a link to a file that must not change. Replace it with a copy of the file.")
     try:
         old = path.read_bytes().decode("utf-8") if path.is_file() else ""
-        new = updated(old, checkpoint.path.name, results)
+        new = updated_card(old, checkpoint.path.name, results)
     except OSError as error:
         raise OutputError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:200]
         raise OutputError(
-            f"cannot update {path}, whose metadata or block is damaged ({reason}): mend it first"
+            f"cannot update {path}, because its metadata or block is damaged ({reason}). Repair it first."
         ) from error
     if new != old:
         write_bytes(path, new.encode("utf-8"))
@@ -57,122 +66,120 @@ def write_card(checkpoint: Checkpoint, folder: Path) -> Path:
 
 
 def find_results(checkpoint: Checkpoint, folder: Path) -> list[Result]:
-    """The complete results of a checkpoint, known by the hash of its files whatever its name was."""
-    found: list[Result] = []
-    for one in read_all(folder):
-        if isinstance(one, Result):
-            found.append(one)
-        else:
-            log.warning(f"left out: {one}")
-    own = [one for one in found if one.revision == checkpoint.revision and one.path.parent.parent.name != "experiments"]
-    whole = [one for one in own if one.complete and one.mode]
-    if not whole:
-        again = f"run `hbt-bench run --model {checkpoint.path} --tasks xquad-r --output {folder}` first"
+    """Return the complete results of a checkpoint. The hash of its files identifies it, so its name may have changed.
+
+    Logs a warning for each damaged file. Raises `DataError` if there are no results.
+    """
+    matches = []
+    for result in read_all(folder):
+        if not isinstance(result, Result):
+            log.warning(f"left out: {result}")
+        elif result.revision == checkpoint.revision and result.path.parent.parent.name != "experiments":
+            matches.append(result)
+    complete = [result for result in matches if result.complete and result.mode]
+    if not complete:
         raise DataError(
-            f"there are no complete results of {checkpoint.path} ({checkpoint.revision}) in {folder}: {again}"
+            f"there are no complete results of {checkpoint.path} ({checkpoint.revision}) in {folder}. "
+            f"Run `hbt-bench run --model {checkpoint.path} --tasks xquad-r --output {folder}` first."
         )
-    return sorted(whole, key=lambda one: (one.collection, MODES.index(one.mode or "mono")))
+    return sorted(complete, key=lambda result: (result.collection, MODES.index(result.mode or "mono")))
 
 
-def updated(text: str, name: str, results: Sequence[Result]) -> str:
-    """The card `text` with the results in its metadata and in its block; new parts where it has none."""
+def updated_card(text: str, name: str, results: Sequence[Result]) -> str:
+    """Return a card with these results in its metadata and in its block, which are added if they are missing."""
     newline = "\r\n" if "\r\n" in text else "\n"
-    body = block(results)
-    front = _FRONT.match(text)
-    start_of_text = front.end() if front else 0  # a name in the metadata may look like a mark
-    metadata, readable = text[:start_of_text], text[start_of_text:]
+    body = evaluation_block(results)
+    metadata = _METADATA.match(text)
+    end_of_metadata = metadata.end() if metadata else 0  # the metadata may contain a mark, as part of a name
+    readable = text[end_of_metadata:]
     with_block = replace_block(readable, BLOCK, body)
     if with_block is None:
         start, end = marks(BLOCK)
-        lines = [start, "", *body.split("\n"), "", end, ""]
         title = "" if text.strip() else f"# {name}{newline}{newline}"
         space = "" if not text else newline if text.endswith("\n") else newline * 2
-        with_block = readable + space + title + newline.join(lines)
-    return _with_index(metadata + with_block, name, results, newline)
+        with_block = readable + space + title + newline.join([start, "", *body.split("\n"), "", end, ""])
+    return _with_model_index(text[:end_of_metadata] + with_block, name, results, newline)
 
 
-def _measures() -> list[str]:
+def _measures() -> list[Measure]:
     """Return the measures that a card shows."""
-    return [name for name in MEASURES.in_tables() if MEASURES[name].summary]
+    return [MEASURES[name] for name in MEASURES.in_tables() if MEASURES[name].summary]
 
 
-def block(results: Sequence[Result]) -> str:
-    """The part for readers."""
+def evaluation_block(results: Sequence[Result]) -> str:
+    """Return the part for readers: a table of scores with intervals, and the signatures."""
+    measures = _measures()
     rows = []
     for result in results:
-        scores = result.scores
         cells = []
-        for measure in _measures():
-            interval = result.intervals.get(measure)
-            text = number(scores.get(measure), measure)
-            cells.append(text + (f" [{', '.join(number(bound, measure) for bound in interval)}]" if interval else ""))
+        for measure in measures:
+            text = number(result.scores.get(measure.name), measure.name)
+            interval = result.intervals.get(measure.name)
+            bounds = f" [{', '.join(number(bound, measure.name) for bound in interval)}]" if interval else ""
+            cells.append(text + bounds)
         rows.append([result.task, *cells, str(len(result.subsets))])
-    measures = [MEASURES[name] for name in _measures()]
     headings = [f"{measure.title or measure.name} {measure.arrow}" for measure in measures]
     table = Table(("task", *headings, "subsets"), rows)
     signatures = "\n".join(as_code(result.signature) for result in results)
     return (
         "## Evaluation with hbt-bench\n\n"
         "Means over the language subsets of each task, with 95 % bootstrap intervals over questions.\n\n"
-        f"{table.markdown()}\n\nEach number is that of its signature; `hbt-bench show` explains one and prints the "
-        f"command that makes it again.\n\n```\n{signatures}\n```"
+        f"{table.markdown()}\n\nA signature names everything that the scores of a task depend on. `hbt-bench show` "
+        f"explains it and prints the command that reproduces the scores.\n\n```\n{signatures}\n```"
     )
 
 
-def _with_index(text: str, name: str, results: Sequence[Result], newline: str) -> str:
-    front = _FRONT.match(text)
-    metadata = (yaml.safe_load(front[2]) or {}) if front else {}
-    if not isinstance(metadata, dict):
-        raise TypeError("its metadata are no mapping")
-    index = _merged(metadata.get("model-index"), name, results)
-    lines = yaml.safe_dump({"model-index": index}, sort_keys=False, allow_unicode=True, width=1000).replace(
-        "\n", newline
-    )
-    if not front:
+def _with_model_index(text: str, name: str, results: Sequence[Result], newline: str) -> str:
+    """Return a card with the results in ``model-index``; other lines of the metadata stay unchanged."""
+    metadata = _METADATA.match(text)
+    values = (yaml.safe_load(metadata[2]) or {}) if metadata else {}
+    if not isinstance(values, dict):
+        raise TypeError("the metadata is not a mapping")
+    index = _merged_index(values.get("model-index"), name, results)
+    lines = yaml.safe_dump({"model-index": index}, sort_keys=False, allow_unicode=True, width=1000)
+    lines = lines.replace("\n", newline)
+    if not metadata:
         return f"---{newline}{lines}---{newline}{newline}{text}"
-    if "model-index" not in metadata:
-        return text[: front.end(2)] + lines + text[front.end(2) :]
-    place = _INDEX.search(front[2])
-    if place is None:
-        raise ValueError("its model-index is not at the start of a line")
-    start = front.start(2)
-    return text[: start + place.start()] + lines + text[start + place.end() :]
+    if "model-index" not in values:
+        return text[: metadata.end(2)] + lines + text[metadata.end(2) :]
+    old = _MODEL_INDEX.search(metadata[2])
+    if old is None:
+        raise ValueError("model-index is not at the start of a line")
+    start = metadata.start(2)
+    return text[: start + old.start()] + lines + text[start + old.end() :]
 
 
-def _merged(index: Any, name: str, results: Sequence[Result]) -> list[dict[str, Any]]:
-    """The ``model-index`` with ours in place of older ones of ours; others' stay. The hub's parser checks it."""
+def _merged_index(index: Any, name: str, results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Return a ``model-index`` with our entries replaced; the hub's parser checks it, with the entries of others."""
     from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
 
     merged: list[dict[str, Any]] = [dict(entry) for entry in index or [{"name": name, "results": []}]]
-    others = [one for one in merged[0].get("results") or [] if not str(one["dataset"]["type"]).startswith(_OWNER)]
+    entries = merged[0].get("results") or []
+    others = [entry for entry in entries if not str(entry["dataset"]["type"]).startswith(_OWNER)]
     ours = eval_results_to_model_index(merged[0]["name"], _eval_results(results))[0]["results"]
     merged[0]["results"] = [*others, *ours]
     model_index_to_eval_results(merged)
     return merged
 
 
-def _eval_results(results: Sequence[Result]) -> list[Any]:
+def _eval_results(results: Sequence[Result]) -> list[EvalResult]:
     from huggingface_hub import EvalResult
 
-    found = []
-    for result in results:
-        collection, mode = result.collection, result.mode
-        for measure in _measures():
-            value = result.scores.get(measure)
-            if value is not None:
-                found.append(
-                    EvalResult(
-                        task_type="text-retrieval",
-                        task_name="Retrieval",
-                        dataset_type=f"{_OWNER}{collection.partition('[')[0]}",
-                        dataset_name=one_line(result.task),
-                        dataset_config=mode,
-                        dataset_split="test",
-                        dataset_revision=result.fields["data"],
-                        metric_type=measure,
-                        metric_name=measure,
-                        metric_value=round(value, 6),
-                        metric_args={"signature": one_line(result.signature)},
-                    )
-                )
-    return found
+    return [
+        EvalResult(
+            task_type="text-retrieval",
+            task_name="Retrieval",
+            dataset_type=f"{_OWNER}{result.collection.partition('[')[0]}",
+            dataset_name=one_line(result.task),
+            dataset_config=result.mode,
+            dataset_split="test",
+            dataset_revision=result.fields["data"],
+            metric_type=measure.name,
+            metric_name=measure.name,
+            metric_value=round(result.scores[measure.name], 6),
+            metric_args={"signature": one_line(result.signature)},
+        )
+        for result in results
+        for measure in _measures()
+        if measure.name in result.scores
+    ]
