@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 import hbt_bench
-from hbt_bench.ranking.subsets import MODES, judged_subsets
+from hbt_bench.identity.task_name import MODES
+from hbt_bench.ranking.subsets import judged_subsets
 from hbt_bench.tasks.draft import TaskDraft
 
 PLANETS = [

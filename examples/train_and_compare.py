@@ -1,4 +1,4 @@
-"""Train two strategies from one recipe, evaluate the checkpoints, and compare them with a test.
+"""Train with two strategies, evaluate the checkpoints, and compare them with a significance test.
 
 python examples/train_and_compare.py [STEPS] [FOLDER]
 """
@@ -13,17 +13,17 @@ from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.run import Training
 
 RECIPE = {
-    "init": "static:64",  # a bag of subwords from random weights; a hub name or a folder in earnest
+    "init": "static:64",  # random subword vectors, which train in seconds; use a hub name or a folder for real models
     "data": [{"kind": "cldr-facts"}],  # {"path": "train.jsonl.gz", "query": "question", "passage": "answer"}
     "languages": ["de", "en", "sw"],
     "batch_size": 64,
     "learning_rate": 0.05,
-    "guard": ["cldr-facts"],  # refuse texts that are evaluated on
+    "guard": ["cldr-facts"],  # raise an error if a training text occurs in these tasks
 }
 
 
 def main(steps: str = "200", folder: str = "example") -> None:
-    """Train, evaluate, compare."""
+    """Train for `steps` steps per strategy, then print scores and the comparison."""
     output = Path(folder)
     models = []
     for strategy in ("monolingual", "hybrid"):
