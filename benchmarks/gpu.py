@@ -1,11 +1,12 @@
-"""Evaluation and training on a GPU with a model of XLM-R base's shape and random weights, in bf16.
+"""Measure evaluation and training on a GPU, with a model of the shape of XLM-R base and random weights, in bf16.
 
-``python benchmarks/gpu.py --output results/benchmarks/gpu`` on a machine with a GPU; ``--tiny`` shows on a processor
-that it works, and its figures mean nothing. Texts are those of the embedded facts, or of ``--collection``.
+``python benchmarks/gpu.py --output results/benchmarks/gpu`` needs a machine with a GPU. ``--tiny`` runs the script on
+a CPU for a test; its numbers have no meaning. The texts are those of the embedded facts, or of ``--collection``.
 
-Three figures for evaluation: texts a second of the whole evaluation and of `SentenceTransformer.encode` alone over
-the same distinct texts, and the share of the evaluation that our pass over the scores takes, the device waited for.
-For training: steps a second with a plan, and of sentence-transformers' own trainer on the same rows.
+Evaluation has three numbers: texts per second of the full evaluation, texts per second of
+`SentenceTransformer.encode` alone on the same distinct texts, and the share of time of our pass over the scores,
+including the wait for the device. Training has two: steps per second with a plan, and with the trainer of
+sentence-transformers on the same rows.
 """
 
 from __future__ import annotations
@@ -33,12 +34,13 @@ from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.tasks.registry import select_tasks
 from hbt_bench.tasks.task import TaskSpec
 from hbt_bench.training.models import learn_subwords
-from hbt_bench.training.sources import from_collection
+from hbt_bench.training.parallel import ParallelText
+from hbt_bench.training.sources import collection_items
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The size of a model and of what it is given."""
+    """The sizes of a model and of its inputs."""
 
     layers: int
     width: int
@@ -54,7 +56,7 @@ TINY = Shape(1, 32, 2, 3000, 64, 16, 6)
 
 
 def build(folder: Path, shape: Shape, texts: Sequence[str]) -> Path:
-    """Save a model of XLM-R's kind with random weights, and a tokenizer made from `texts`."""
+    """Save a model of the XLM-R architecture with random weights, and a tokenizer trained on `texts`."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
@@ -87,7 +89,7 @@ def build(folder: Path, shape: Shape, texts: Sequence[str]) -> Path:
 
 
 def evaluation(folder: Path, spec: TaskSpec, collection: Collection, shape: Shape, device: str) -> dict[str, Any]:
-    """Seconds of the whole evaluation, of the encoding alone, and of our pass."""
+    """Return the seconds of the full evaluation, of encoding alone, and of our pass."""
     request = ModelRequest(str(folder), device=device, dtype="bf16")
     wrapped = request.load()
     distinct = [
@@ -122,12 +124,12 @@ def evaluation(folder: Path, spec: TaskSpec, collection: Collection, shape: Shap
 
 @dataclass(frozen=True)
 class _Loaded(ModelRequest):
-    """A request whose model is in memory already."""
+    """A request for a model that is in memory."""
 
     model: Any = None
 
     def load(self) -> Any:
-        """The model."""
+        """Return the model."""
         return self.model
 
 
@@ -142,7 +144,7 @@ def _seconds(device: str, work: Any) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
-    """Measure, print and write."""
+    """Measure, then print and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true", help="a tiny model and few texts, on the processor")
     parser.add_argument("--collection", default="cldr-facts")
@@ -164,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         texts = [one.text for role in (collection.queries, collection.documents) for one in role]
         model = build(Path(folder), shape, texts)
         found = evaluation(model, spec, collection, shape, device)
-        source = from_collection(collection)
+        source = ParallelText.from_items(spec.name, collection_items(collection))
         rounds = 1 if options.tiny else 3
         row = training.throughput(source, str(model), shape.train_batch, shape.steps, rounds, gpu=not options.tiny)
     rows = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hbt_bench.data.records import first_value, values
-from hbt_bench.training.records import Records
+from hbt_bench.training.sources import Records
 
 RECORD = {
     "id": 7,

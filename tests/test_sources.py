@@ -7,8 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 from hbt_bench.data import cldr
 from hbt_bench.errors import DataError
 from hbt_bench.training.parallel import MISSING
-from hbt_bench.training.records import Part
-from hbt_bench.training.sources import CldrFacts, FileData, HubData, SourceSpec, expand
+from hbt_bench.training.sources import CldrFacts, FileData, HubData, Part, SourceSpec, expand
 
 RECORDS = [
     {"id": "a", "doc": "1", "kind": "x", "texts": {"en": {"q": "who?", "p": "Ann."}, "de": {"q": "wer?"}}},

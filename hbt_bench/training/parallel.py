@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -27,9 +27,9 @@ class Item:
     """A training item: a query, its passage and its hard negatives, each by language code."""
 
     id: str
-    queries: Mapping[str, str]
-    passages: Mapping[str, str]
-    negatives: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    queries: dict[str, str]
+    passages: dict[str, str]
+    negatives: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,9 +6,9 @@ A plan depends on no model, process or worker, so training, resuming and preview
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.training import counter_rng
-from hbt_bench.training.clashes import Clashes
-from hbt_bench.training.cursor import Cursor, Draw, Items, pick
 from hbt_bench.training.parallel import MISSING, ParallelText
+from hbt_bench.training.sampler import Clashes, Cursor, Draw, pick
 from hbt_bench.training.strategies import BatchType, Phase, WeightedSource
 
 When = Literal["before", "after", "mixed"]
 #: Shares of rows by source, type of batch, query language and passage language.
 BatchShares = dict[tuple[str, str, str, str], float]
 
+#: Bytes of memory for lists of the items of language pairs; fully parallel sources need no list.
+_ITEM_LISTS = 64 << 20
 #: Random substitutes that are tried for an item that clashes, before all items are tried in order.
 _RANDOM_TRIES = 32
 #: Other language pairs that a row may try if every item of its pair clashes.
@@ -78,14 +79,13 @@ class BatchPlan:
 
     def __post_init__(self) -> None:
         _ = self._source_shares  # raises UsageError if nothing can be drawn
-        for index, weighted in enumerate(self.sources):
+        for weighted in self.sources:
             if len(weighted.source) < self.batch_size:
                 raise DataError(
                     f"{weighted.source.name} has {len(weighted.source)} items, fewer than a batch of "
                     f"{self.batch_size}. Lower `batch_size` or add data."
                 )
-            for _, batch_type in weighted.mix.types:
-                self._cumulative(index, batch_type)  # raises DataError as a batch would
+        _ = self._cumulative_shares  # raises DataError as a batch would
 
     def __len__(self) -> int:
         return self.steps
@@ -201,7 +201,7 @@ class BatchPlan:
 
     def _pairs(self, source: int, batch_type: BatchType, numbers: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the language pairs that random numbers in [0, 1) select, shape (numbers, 2)."""
-        flat = pick(self._cumulative(source, batch_type), numbers)
+        flat = pick(self._cumulative_shares[source, batch_type], numbers)
         return np.stack(np.divmod(flat, len(self.sources[source].source.languages)), axis=1)
 
     def _phase_at(self, step: int) -> Phase:
@@ -214,19 +214,21 @@ class BatchPlan:
             instruct = step < stage if self.when == "before" else step >= self.steps - stage
         return "instruction" if instruct else "main"
 
-    def _cumulative(self, source: int, batch_type: BatchType) -> NDArray[np.float64]:
-        cache: dict[tuple[int, BatchType], NDArray[np.float64]] = self._cumulatives
-        if (source, batch_type) not in cache:
-            cache[source, batch_type] = np.cumsum(self.sources[source].language_shares(batch_type, self.batch_size))
-        return cache[source, batch_type]
+    @cached_property
+    def _cumulative_shares(self) -> dict[tuple[int, BatchType], NDArray[np.float64]]:
+        return {
+            (index, batch_type): np.cumsum(weighted.language_shares(batch_type, self.batch_size))
+            for index, weighted in enumerate(self.sources)
+            for _, batch_type in weighted.mix.types
+        }
 
     @cached_property
-    def _cumulatives(self) -> dict[tuple[int, BatchType], NDArray[np.float64]]:
-        return {}
-
-    @cached_property
-    def _items(self) -> Items:
-        return Items([weighted.source for weighted in self.sources])
+    def _pair_items(self) -> Callable[[int, int, int], NDArray[np.int32] | None]:
+        """The items of a source's language pair, or None for all, cached up to a limit of memory."""
+        largest = max(len(weighted.source) for weighted in self.sources)
+        return lru_cache(max(1, _ITEM_LISTS // (4 * largest)))(
+            lambda source, query, passage: self.sources[source].source.items(query, passage)
+        )
 
     def _ordered(self, index: int, pairs: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.int32]:
         """Return the items at some positions of the endless random orders of language pairs."""
@@ -238,7 +240,7 @@ class BatchPlan:
         items = order.astype(np.int32)
         if (source.counts[source.counts > 0] < len(source)).any():
             for pair in np.unique(flat).tolist():
-                listed = self._items.of_pair(index, *divmod(pair, len(source.languages)))
+                listed = self._pair_items(index, *divmod(pair, len(source.languages)))
                 if listed is not None:
                     items[flat == pair] = listed[order[flat == pair]]
         return items
@@ -282,7 +284,7 @@ class BatchPlan:
                 yield item, pair
 
     def _listed(self, source: int, pair: NDArray[np.int64]) -> NDArray[np.int32]:
-        items = self._items.of_pair(source, int(pair[0]), int(pair[1]))
+        items = self._pair_items(source, int(pair[0]), int(pair[1]))
         return np.arange(len(self.sources[source].source), dtype=np.int32) if items is None else items
 
     def _parallel_queries(

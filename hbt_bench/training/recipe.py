@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from hbt_bench.errors import UsageError
+from hbt_bench.errors import UsageError, did_you_mean
 from hbt_bench.languages import get_language
 from hbt_bench.measures.registry import MEASURES
-from hbt_bench.training.records import Code
 from hbt_bench.training.sources import SourceSpec, expand
 from hbt_bench.training.strategies import STRATEGIES, StrategyName
 from hbt_bench.yaml_file import StrictModel, YamlFile
@@ -29,6 +28,23 @@ else:
 #: Fields that do not change the weights.
 NEUTRAL_FIELDS = frozenset({"name", "workers"})
 
+
+
+def _expanded(entries: object) -> object:
+    if isinstance(entries, str):
+        entries = [entries]
+    return [expand(entry) for entry in entries] if isinstance(entries, list | tuple) else entries
+
+
+def _known(code: str) -> str:
+    try:
+        return get_language(code).code
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+
+
+Sources = Annotated[tuple[SourceSpec, ...], BeforeValidator(_expanded), Field(min_length=1)]
+LanguageCode = Annotated[str, AfterValidator(_known)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(gt=0)]
@@ -37,14 +53,9 @@ Count = Annotated[int, Field(gt=0)]
 class Instruction(StrictModel):
     """A stage on instruction pairs: a share of all steps, at the start, at the end, or mixed in."""
 
-    data: tuple[SourceSpec, ...] = Field(min_length=1)
+    data: Sources
     when: Literal["before", "after", "mixed"] = "after"
     share: Annotated[float, Field(gt=0, lt=1)] = 0.3
-
-    @field_validator("data", mode="before")
-    @classmethod
-    def _expand(cls, entries: object) -> object:
-        return _expand_all(entries)
 
 
 class Recipe(StrictModel):
@@ -59,14 +70,12 @@ class Recipe(StrictModel):
         "tiny:2x128",
         description="Model to start from: a hub name, a folder, static:DIM (bag of subwords) or tiny:LAYERSxDIM.",
     )
-    data: tuple[SourceSpec, ...] = Field(
-        ({"kind": "cldr-facts"},), min_length=1, validate_default=True, description="Sources of parallel text."
-    )
+    data: Sources = Field(({"kind": "cldr-facts"},), validate_default=True, description="Sources of parallel text.")
     strategy: StrategyName = Field("hybrid", description="How batches draw languages.")
     alpha: Share = Field(0.5, description="Share of monolingual batches (or rows), for hybrid and pair-per-row.")
-    pairs: Literal["mixed", "one"] = Field("mixed", description="Language pairs of a cross-lingual batch.")
-    languages: tuple[Code, ...] | None = Field(None, description="Train on these languages only.")
-    language_weights: Literal["uniform", "size"] | dict[Code, Positive] = Field(
+    pairs: Literal["mixed", "one"] = Field("mixed", description="LanguageCode pairs of a cross-lingual batch.")
+    languages: tuple[LanguageCode, ...] | None = Field(None, description="Train on these languages only.")
+    language_weights: Literal["uniform", "size"] | dict[LanguageCode, Positive] = Field(
         "uniform", description="How languages and pairs are weighted: uniform, size, or CODE=WEIGHT,..."
     )
     source_weights: Literal["size", "uniform"] = Field("size", description="How sources are weighted.")
@@ -87,7 +96,7 @@ class Recipe(StrictModel):
     distillation: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         0.0, description="Weight of the divergence from the parallel query's ranking (LaKDA)."
     )
-    pivot: Code = Field("en", description="Language of the parallel query.")
+    pivot: LanguageCode = Field("en", description="LanguageCode of the parallel query.")
 
     learning_rate: Positive = Field(3e-5, description="Peak learning rate of AdamW.")
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(0.01, description="Weight decay.")
@@ -119,22 +128,6 @@ class Recipe(StrictModel):
     guard: tuple[str, ...] = Field(
         ("xquad-r", "mlqa-r", "cldr-facts"), description="Tasks whose texts must not be trained on."
     )
-
-    @field_validator("data", mode="before")
-    @classmethod
-    def _expand(cls, entries: object) -> object:
-        return _expand_all(entries)
-
-    @field_validator("languages", "pivot", "language_weights")
-    @classmethod
-    def _check_codes(cls, value: Any, info: ValidationInfo) -> Any:
-        codes = [value] if info.field_name == "pivot" else [] if isinstance(value, str) else value or ()
-        for code in codes:
-            try:
-                get_language(code)
-            except UsageError as error:
-                raise ValueError(str(error)) from None
-        return value
 
     @field_validator("init")
     @classmethod
@@ -195,17 +188,10 @@ class Recipe(StrictModel):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            first = error.errors()[0]
-            # a union reports an error for each alternative; the deepest is about the alternative that was meant
-            alternatives = [detail for detail in error.errors() if detail["loc"][:1] == first["loc"][:1]]
-            first = max(alternatives, key=lambda detail: len(detail["loc"]))
-            location = first["loc"]
+            location, message = first_mistake(error)
             if file and not (location and location[0] in (changes or {})):
                 raise file.invalid(error, cls) from None
             flag = f"--{str(location[0]).replace('_', '-')}: " if location else ""
-            message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-            if first["type"] == "extra_forbidden":
-                message = f"unknown key '{location[-1]}'"
             raise UsageError(f"{flag}{message}") from None
 
     @property
@@ -226,7 +212,14 @@ class Recipe(StrictModel):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _expand_all(entries: object) -> object:
-    if isinstance(entries, str):
-        entries = [entries]
-    return [expand(entry) for entry in entries] if isinstance(entries, list | tuple) else entries
+def first_mistake(error: ValidationError) -> tuple[tuple[int | str, ...], str]:
+    """Return the keys that lead to the first mistake in a recipe, and its message."""
+    first = error.errors()[0]
+    # a union reports an error for each alternative; the deepest is about the alternative that was meant
+    alternatives = [detail for detail in error.errors() if detail["loc"][:1] == first["loc"][:1]]
+    deepest = max(alternatives, key=lambda detail: len(detail["loc"]))
+    location = deepest["loc"]
+    if deepest["type"] == "extra_forbidden":
+        name = str(location[-1])
+        return location, f"unknown key '{name}'{did_you_mean(name, set(Recipe.model_fields) - {name})}"
+    return location, deepest["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
