@@ -20,8 +20,8 @@ from precomputed import KINDS, PrecomputedEncoder, encoder_for
 
 from hbt_bench.data.collection import Collection
 from hbt_bench.identity.task_name import MODES
-from hbt_bench.measures.mteb_keys import mteb_scores
 from hbt_bench.measures.ranking import Ranking
+from hbt_bench.measures.scores import mteb_scores
 from hbt_bench.mteb.tasks import MtebEncoder, ParallelRetrieval, SharedPass, quiet_libraries
 from hbt_bench.ranking.dense import DenseScorer
 from hbt_bench.ranking.ranks import CONFIDENCE_DEPTH, Confidences, Ranks, rank

@@ -13,10 +13,9 @@ from scipy.spatial import distance
 
 from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.errors import DataError
-from hbt_bench.measures.bias import Bias
+from hbt_bench.measures.bias import Bias, jensen_shannon, kruskal_wallis, ratio, top_k_spearman
 from hbt_bench.measures.ranking import Ranking
 from hbt_bench.measures.registry import MEASURES
-from hbt_bench.measures.samples import jensen_shannon, kruskal_wallis, ratio, top_k_spearman
 from hbt_bench.measures.scores import bias_scores
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.ranking.subsets import Subset, SubsetQrels

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from benchmarks.fuzz_ranks import Case, Matrix, check
 from hbt_bench.data.collection import Collection, Document, Query
-from hbt_bench.measures.mteb_keys import mteb_scores
 from hbt_bench.measures.ranking import Ranking
+from hbt_bench.measures.scores import mteb_scores
 from hbt_bench.ranking import blocks as blocking
 from hbt_bench.ranking import ranks as engine
 from hbt_bench.ranking.ranks import rank

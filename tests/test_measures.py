@@ -12,10 +12,9 @@ from mteb._evaluators.retrieval_metrics import calculate_retrieval_scores, make_
 
 from hbt_bench.errors import UsageError
 from hbt_bench.identity.task_name import MODES
-from hbt_bench.measures.mteb_keys import CUTOFFS, mteb_scores
 from hbt_bench.measures.ranking import Ranking
 from hbt_bench.measures.registry import Measure
-from hbt_bench.measures.scores import retrieval_scores
+from hbt_bench.measures.scores import CUTOFFS, mteb_scores, retrieval_scores
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.ranking.subsets import judged_subsets
 from tests.factories import Matrix, random_collection, random_scores

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from hbt_bench.data.collection import TextlessCollection
 from hbt_bench.errors import DataError
 from hbt_bench.measures.ranking import Ranking
-from hbt_bench.measures.samples import jensen_shannon, kruskal_wallis, ratio, runs, top_k_spearman
 from hbt_bench.ranking.ranks import TOP_K, Ranks
 
 Array = NDArray[np.float64]
@@ -108,10 +107,6 @@ class Bias:
         ranks: Ints = reduce.reduceat(self._rank, self.judgements.qrels.offsets[:-1])
         return ranks
 
-    def average_precision(self) -> Array:
-        """Return AP in the pool."""
-        return self.ranking.average_precision()
-
     def rank_distance(self) -> Array:
         """Return max r(d) - min r(d) over G_q (arXiv 2408.10536), NaN for a query with a single relevant document.
 
@@ -177,19 +172,17 @@ class Bias:
         documents minus 1 for every ranking.
         """
         grades = self.judgements.qrels.grades
-        order = np.lexsort((self._rank, grades, self._query))
-        level = runs(self._query[order], grades[order])
-        tests = kruskal_wallis(level, self._language[order])
+        levels = self._query * (int(grades.max(initial=0)) + 1) + grades  # a number for each grade of each query
+        order = np.lexsort((self._rank, levels))
+        _, first, sample = np.unique(levels[order], return_index=True, return_inverse=True)
+        tests = kruskal_wallis(sample, self._language[order])
         if tests.largest.max(initial=0) < 2:
             raise DataError(
                 "PEER needs several relevant documents in a language: with a single document each, its statistic is "
                 "the number of documents minus 1 for every ranking"
             )
         usable = (tests.largest > 1) & (tests.groups > 1)
-        query = np.zeros(len(usable), np.int64)
-        query[level] = self._query[order]
-        grade = np.zeros(len(usable), np.int64)
-        grade[level] = grades[order]
+        query, grade = self._query[order][first], grades[order][first]
         weight = np.array([1.0 if weights is None else weights.get(int(value), 0.0) for value in grade]) * usable
         return ratio(np.bincount(query, weights=weight * tests.p), np.bincount(query, weights=weight))
 
@@ -200,15 +193,15 @@ class Bias:
         places below it.
         """
         total, partners = np.zeros(len(self._relevant)), np.zeros(len(self._relevant))
-        blocks = list(self.judgements.query_blocks.values())
+        questions, blocks = self.judgements.questions, list(self.judgements.query_blocks.values())
         for number, first in enumerate(blocks):
             for second in blocks[number + 1 :]:
-                pair = _versions(self.judgements.questions, first, second)
-                if len(pair[0]):
-                    correlation = top_k_spearman(self.ranks.top[pair[0], :depth], self.ranks.top[pair[1], :depth])
-                    for rows in pair:
-                        total[rows] += correlation
-                        partners[rows] += 1
+                shared = np.intersect1d(questions[first], questions[second], return_indices=True)
+                rows, other_rows = shared[1] + first.start, shared[2] + second.start
+                correlation = top_k_spearman(self.ranks.top[rows, :depth], self.ranks.top[other_rows, :depth])
+                for versions in (rows, other_rows):
+                    total[versions] += correlation
+                    partners[versions] += 1
         return 100 * ratio(total, partners)
 
     def exposure_fairness(self, depth: int = TOP_K) -> Array:
@@ -232,9 +225,7 @@ class Bias:
 
         The documents below the removed document move up by 1, so the ranks without it are exact. Several documents
         are removed singly and the effects averaged. The values are NaN for a query with a single relevant document.
-        Raises `DataError` as `rank_distance` does.
         """
-        require_translations(self.judgements, "the removal of an answer")
         order = np.lexsort((self._rank, self._query))
         query, rank = self._query[order], self._rank[order]
         first = self.judgements.qrels.offsets[:-1][query]
@@ -257,17 +248,9 @@ class Bias:
         )
         return same, other
 
-    def same_language_removal(self) -> Array:
-        """Return the effect of the removal of a relevant document in l(q), as in `removal`."""
-        return self.removal()[0]
-
-    def other_language_removal(self) -> Array:
-        """Return the effect of the removal of a relevant document in another language, as in `removal`."""
-        return self.removal()[1]
-
     def gap(self) -> LanguageGap:
         """Return the mean AP of each query language."""
-        means = self.by_language(self.average_precision())
+        means = self.by_language(self.ranking.average_precision())
         return LanguageGap({code: float(mean) for code, mean in zip(self.judgements.languages, means, strict=True)})
 
     def mean_ranks(self) -> Array:
@@ -291,7 +274,74 @@ def _before(values: Array, first: Ints) -> Array:
     return before
 
 
-def _versions(questions: NDArray[np.int32], first: slice, second: slice) -> tuple[Ints, Ints]:
-    """Return the rows of the questions that two blocks of queries share, in each block."""
-    _, rows, other_rows = np.intersect1d(questions[first], questions[second], return_indices=True)
-    return rows + first.start, other_rows + second.start
+def ratio(numerator: Array | Ints, denominator: Array | Ints) -> Array:
+    """Return the elementwise quotient, NaN if the denominator is not above 0."""
+    return np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=np.greater(denominator, 0))
+
+
+@dataclass(frozen=True, eq=False)
+class KruskalWallis:
+    """The tests of many samples: `statistic`, `p`, the number of `groups`, and the size of the `largest` group."""
+
+    statistic: Array
+    p: Array
+    groups: Ints
+    largest: Ints
+
+
+def kruskal_wallis(sample: Ints, group: Ints) -> KruskalWallis:
+    """Test samples by Kruskal-Wallis; the members of a sample come in ascending order of distinct values.
+
+    `sample` (members,) numbers the samples from 0, ascending; `group` (members,) is the group of each member. p is the
+    upper tail of chi-squared with groups - 1 degrees of freedom.
+    """
+    from scipy.stats import chi2
+
+    starts = np.flatnonzero(np.r_[True, np.diff(sample) > 0])
+    rank = np.arange(len(sample)) - starts[sample] + 1
+    _, cell = np.unique(sample * (group.max(initial=0) + 1) + group, return_inverse=True)
+    size, total = np.bincount(cell), np.bincount(cell, weights=rank)
+    owner = np.zeros(len(size), np.int64)
+    owner[cell] = sample
+    members, groups = np.bincount(sample), np.bincount(owner)
+    largest = np.zeros(len(members), np.int64)
+    np.maximum.at(largest, owner, size)
+    spread = np.bincount(owner, weights=total**2 / size)
+    statistic = 12 / (members * (members + 1)) * spread - 3 * (members + 1)
+    return KruskalWallis(statistic, chi2.sf(statistic, np.maximum(groups - 1, 1)), groups, largest)
+
+
+def top_k_spearman(tops: NDArray[np.int32], other_tops: NDArray[np.int32]) -> Array:
+    """Return the Spearman correlation of two top-k lists over their union, row by row, for lists (rows, k).
+
+    Items that only the other list has share the mean of the ranks below k. The correlation is 1 if both lists are the
+    same single document.
+    """
+    depth = tops.shape[1]
+    ranks = np.arange(1, depth + 1)
+    same = tops[:, :, None] == other_tops[:, None, :]
+    shared, other_shared = same.any(axis=2), same.any(axis=1)
+    union = 2 * depth - shared.sum(axis=1)
+    below = (depth + 1 + union) / 2
+    both = np.einsum("nij,i,j->n", same, ranks, ranks)
+    unshared = (~shared @ ranks) + (~other_shared @ ranks)
+    mean = (union + 1) / 2
+    squares = np.sum(ranks**2) + (union - depth) * below**2
+    variance = squares - union * mean**2
+    covariance = both + below * unshared - union * mean**2
+    return np.where(variance > 0, ratio(covariance, variance), 1.0)
+
+
+def jensen_shannon(shares: Array, other_shares: Array) -> Array:
+    """Return the Jensen-Shannon divergence in bits of two distributions, row by row, for (rows, n) that sum to 1.
+
+    For example, the divergence of ``[[1.0, 0.0]]`` and ``[[0.0, 1.0]]`` is 1.
+    """
+    middle = (shares + other_shares) / 2
+    return (_divergence(shares, middle) + _divergence(other_shares, middle)) / 2
+
+
+def _divergence(shares: Array, reference: Array) -> Array:
+    quotient = np.divide(shares, reference, out=np.ones_like(shares), where=shares > 0)  # 0 log 0 is 0
+    divergence: Array = np.sum(shares * np.log2(quotient), axis=1)
+    return divergence

@@ -1,7 +1,7 @@
 """Retrieval measures of a subset, computed from the ranks of its relevant documents alone.
 
 The definitions are those of trec_eval; the gain of nDCG is the grade itself. `hbt_bench.measures.registry` gives the
-measures their names, such as ``nDCG@10``, and `hbt_bench.measures.mteb_keys` computes MTEB's keys.
+measures their names, such as ``nDCG@10``, and `hbt_bench.measures.scores` computes MTEB's keys.
 """
 
 from __future__ import annotations
@@ -44,33 +44,28 @@ class Ranking:
     def from_ranks(cls, judgements: TextlessCollection, ranks: Ranks, judged: SubsetQrels) -> Ranking:
         """Select the ranks of a subset: those in the pool for the multilingual mode, else those in the block."""
         values = (ranks.pool if judged.subset.documents is None else ranks.block)[judged.pairs]
-        grades = judgements.qrels.grades[judged.pairs]
-        return cls._sorted(values, grades, judged.owner, len(judged.rows), judgements.parallel)
+        return cls._sorted(judgements, values, judgements.qrels.grades[judged.pairs], judged.owner, len(judged.rows))
 
-    @classmethod
-    def of(cls, judgements: TextlessCollection, ranks: Ranks, judged: SubsetQrels) -> Ranking:
-        """Call `from_ranks`, which replaces this name."""
-        return cls.from_ranks(judgements, ranks, judged)
+    of = from_ranks  # the old name
 
     @classmethod
     def in_pool(cls, judgements: TextlessCollection, ranks: Ranks) -> Ranking:
         """Select the ranks of every query of a collection in the pool of all languages."""
         qrels = judgements.qrels
-        return cls._sorted(ranks.pool, qrels.grades, qrels.queries, len(qrels.offsets) - 1, judgements.parallel)
+        return cls._sorted(judgements, ranks.pool, qrels.grades, qrels.queries, len(qrels.offsets) - 1)
 
     @classmethod
     def _sorted(
         cls,
+        judgements: TextlessCollection,
         ranks: NDArray[np.int32],
         grades: NDArray[np.int16],
         owner: NDArray[np.int64],
         queries: int,
-        parallel: bool,
     ) -> Ranking:
         order = np.lexsort((ranks, owner))
-        return cls(
-            ranks[order].astype(np.int64), grades[order].astype(np.int64), owner[order], queries, parallel=parallel
-        )
+        ranks_by_query, grades_by_query = ranks[order].astype(np.int64), grades[order].astype(np.int64)
+        return cls(ranks_by_query, grades_by_query, owner[order], queries, judgements.parallel)
 
     @cached_property
     def relevant(self) -> NDArray[np.int64]:
@@ -138,6 +133,4 @@ class Ranking:
         distance = self.ranks[last] - self.ranks[self._first]
         return np.where(self.parallel & (self.relevant > 1), distance, np.nan)
 
-    def span(self) -> Array:
-        """Call `rank_distance`, which replaces this name."""
-        return self.rank_distance()
+    span = rank_distance  # the old name

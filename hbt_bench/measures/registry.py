@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from hbt_bench.data.collection import TextlessCollection
 from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.identity.task_name import MODES, Mode
 from hbt_bench.measures.bias import DEPTH, Bias, require_translations
-from hbt_bench.measures.mteb_keys import lies_between_0_and_1
 from hbt_bench.measures.ranking import Array, Ranking
 
 Bounds = tuple[float, float]
@@ -28,6 +29,10 @@ FINITE: Bounds = (-sys.float_info.max, sys.float_info.max)
 
 #: The bias measure on leaderboards.
 EXCESS = f"same_language_excess@{DEPTH}"
+
+_DEPTH = r"[1-9]\d{0,8}"
+#: MTEB's keys with values from 0 to 1, which excludes nAUC.
+_UNIT_KEY = re.compile(r"(map|ndcg|recall|precision|mrr|hit_rate)_at_\d+|accuracy")
 
 
 @dataclass(frozen=True)
@@ -126,25 +131,28 @@ class Measure:
         raise DataError(f"{self.name} has no value for a query")
 
 
-@dataclass(frozen=True)
-class CutMeasure:
-    """A measure that looks at the top k only, such as nDCG@k."""
+#: The measures that look at the top k only, by the name before ``@k``.
+CUT_MEASURES: dict[str, Callable[[Ranking, int], Array]] = {
+    "AP": lambda ranking, depth: ranking.average_precision(depth, capped=True),  # XTREME-R's divisor
+    "nDCG": Ranking.ndcg,
+    "R": Ranking.recall,
+    "P": Ranking.precision,
+    "RR": Ranking.reciprocal_rank,
+    "Success": Ranking.success,
+}
 
-    name: str
-    function: Callable[[Ranking, int], Array]
 
-    def at(self, depth: int) -> Measure:
-        """Return the measure with a cut-off: ``at(10)`` of nDCG is nDCG@10."""
-        return Measure(f"{self.name}@{depth}", lambda ranking: self.function(ranking, depth), bounds=UNIT)
+def cut_measure(name: str, depth: int, **facts: Any) -> Measure:
+    """Return a measure with a cut-off: ``cut_measure("nDCG", 10)`` is nDCG@10."""
+    function = CUT_MEASURES[name]
+    return Measure(f"{name}@{depth}", lambda ranking: function(ranking, depth), bounds=UNIT, **facts)
 
 
 class MeasureRegistry:
     """All measures by name, in the order of the columns of results."""
 
-    def __init__(self, measures: Iterable[Measure], cut_measures: Iterable[CutMeasure]) -> None:
+    def __init__(self, measures: Iterable[Measure]) -> None:
         self._measures = {measure.name: measure for measure in measures}
-        self._cut_measures = {measure.name: measure for measure in cut_measures}
-        self._described: dict[str, Measure] = {}
 
     def __iter__(self) -> Iterator[Measure]:
         """Iterate over the registered measures."""
@@ -159,12 +167,10 @@ class MeasureRegistry:
         if measure.name in self._measures:
             raise UsageError(f"the measure '{measure.name}' exists already")
         self._measures[measure.name] = measure
-        self._described.clear()
 
     def unregister(self, name: str) -> None:
         """Remove a measure."""
         del self._measures[name]
-        self._described.clear()
 
     def parse(self, name: str) -> Measure:
         """Return a measure that has a value for each query, with any cut-off.
@@ -175,24 +181,25 @@ class MeasureRegistry:
         if measure is not None and measure.has_query_values:
             return measure
         depth = name.rpartition("@")[2]
-        cut = [f"{base}@{depth if re.fullmatch(_DEPTH, depth) else 10}" for base in self._cut_measures]
+        cut = [f"{base}@{depth if re.fullmatch(_DEPTH, depth) else 10}" for base in CUT_MEASURES]
         names = list(dict.fromkeys([*(measure.name for measure in self if measure.has_query_values), *cut]))
         near = did_you_mean(name, names) or f" (choose from {', '.join(names)})"
         raise UsageError(f"unknown measure '{name}'{near}")
 
     def describe(self, name: str) -> Measure:
         """Return the facts about any score: of ours, under MTEB's keys, or unknown (then any finite number)."""
-        if name not in self._described:  # thousands of cells ask for the same names
-            self._described[name] = self._find(name) or _unregistered(name)
-        return self._described[name]
+        if measure := self._find(name):
+            return measure
+        for prefix, lower_is_better in (("mean_rank_", True), ("top10_share_", False)):  # by document language
+            if name.startswith(prefix):
+                return Measure(name, modes=("multi",), lower_is_better=lower_is_better)
+        return Measure(name, bounds=UNIT if _UNIT_KEY.fullmatch(name) else FINITE)
 
     def _find(self, name: str) -> Measure | None:
         if name in self._measures:
             return self._measures[name]
         match = re.fullmatch(rf"(\w+?)@({_DEPTH})", name)
-        if match and match[1] in self._cut_measures:
-            return self._cut_measures[match[1]].at(int(match[2]))
-        return None
+        return cut_measure(match[1], int(match[2])) if match and match[1] in CUT_MEASURES else None
 
     def in_summary(self) -> list[str]:
         """Return the names of the measures in the summary of a result."""
@@ -208,33 +215,8 @@ class MeasureRegistry:
         return sorted(places, key=lambda name: places[name])
 
 
-def _unregistered(name: str) -> Measure:
-    for prefix, measure in _PER_LANGUAGE.items():
-        if name.startswith(prefix):
-            return replace(measure, name=name)
-    return Measure(name, bounds=UNIT if lies_between_0_and_1(name) else FINITE)
-
-
-_DEPTH = r"[1-9]\d{0,8}"
-
-_NDCG = CutMeasure("nDCG", Ranking.ndcg)
-_RECALL = CutMeasure("R", Ranking.recall)
-_CUT_MEASURES = (
-    CutMeasure("AP", lambda ranking, depth: ranking.average_precision(depth, capped=True)),  # XTREME-R's divisor
-    _NDCG,
-    _RECALL,
-    CutMeasure("P", Ranking.precision),
-    CutMeasure("RR", Ranking.reciprocal_rank),
-    CutMeasure("Success", Ranking.success),
-)
-
-_MULTI: tuple[Mode, ...] = ("multi",)
-
-#: Scores of a query language for each document language, by the beginning of their names.
-_PER_LANGUAGE = {
-    "mean_rank_": Measure("mean_rank", modes=_MULTI, lower_is_better=True),
-    "top10_share_": Measure("top10_share", modes=_MULTI),
-}
+#: Measures of the multilingual mode in the bias report.
+_bias_measure = partial(Measure, modes=("multi",), bias=True)
 
 #: Every measure, in the order of the columns of results.
 MEASURES = MeasureRegistry(
@@ -252,14 +234,13 @@ MEASURES = MeasureRegistry(
             lead=True,
         ),
         Measure("RR", Ranking.reciprocal_rank, bounds=UNIT, scored=True),
-        replace(_NDCG.at(10), scored=True, table_place=4),
-        replace(_RECALL.at(1), scored=True, summary=True, table_place=2, columns=("mono", "cross")),
-        replace(_RECALL.at(10), scored=True, summary=True, table_place=3, columns=_MULTI),
-        replace(_RECALL.at(100), scored=True),
-        Measure(
+        cut_measure("nDCG", 10, scored=True, table_place=4),
+        cut_measure("R", 1, scored=True, summary=True, table_place=2, columns=("mono", "cross")),
+        cut_measure("R", 10, scored=True, summary=True, table_place=3, columns=("multi",)),
+        cut_measure("R", 100, scored=True),
+        _bias_measure(
             "rank_distance",
             Ranking.rank_distance,
-            modes=_MULTI,
             needs_translations=True,
             lower_is_better=True,
             bounds=RANKS,
@@ -270,32 +251,26 @@ MEASURES = MeasureRegistry(
             scored=True,
             contributions=True,
             summary=True,
-            bias=True,
             headline=True,
             table_place=6,
-            columns=_MULTI,
+            columns=("multi",),
             lead=True,
         ),
-        Measure(
+        _bias_measure(
             "rank_distance_relative",
             from_pool=Bias.relative_rank_distance,
-            modes=_MULTI,
             needs_translations=True,
             lower_is_better=True,
             decimals=1,
-            bias=True,
         ),
-        Measure("Max@R", from_pool=Bias.max_rank, modes=_MULTI, lower_is_better=True, bias=True),
-        Measure("Complete@20", from_pool=lambda bias: bias.complete(20), modes=_MULTI, bias=True),
-        Measure("Complete@100", from_pool=lambda bias: bias.complete(100), modes=_MULTI, bias=True),
-        Measure(f"TLR@{DEPTH}", from_pool=Bias.target_language_recall, modes=_MULTI, bias=True),
-        Measure(
-            "same_language_first", from_pool=Bias.same_language_first, modes=_MULTI, lower_is_better=True, bias=True
-        ),
-        Measure(
+        _bias_measure("Max@R", from_pool=Bias.max_rank, lower_is_better=True),
+        _bias_measure("Complete@20", from_pool=lambda bias: bias.complete(20)),
+        _bias_measure("Complete@100", from_pool=lambda bias: bias.complete(100)),
+        _bias_measure(f"TLR@{DEPTH}", from_pool=Bias.target_language_recall),
+        _bias_measure("same_language_first", from_pool=Bias.same_language_first, lower_is_better=True),
+        _bias_measure(
             EXCESS,
             from_pool=Bias.same_language_excess,
-            modes=_MULTI,
             lower_is_better=True,
             bounds=(-1.0, 1.0),
             title="own-language bias",
@@ -303,29 +278,19 @@ MEASURES = MeasureRegistry(
             aliases=("bias",),
             scored=True,
             summary=True,
-            bias=True,
-            columns=_MULTI,
+            columns=("multi",),
             lead=True,
         ),
-        Measure("PEER", from_pool=Bias.peer, modes=_MULTI, bias=True),
-        Measure("MRC@20", from_pool=Bias.rank_consistency, modes=_MULTI, bias=True),
-        Measure("AWRF@20", from_pool=Bias.exposure_fairness, modes=_MULTI, bias=True),
-        Measure(
+        _bias_measure("PEER", from_pool=Bias.peer),
+        _bias_measure("MRC@20", from_pool=Bias.rank_consistency),
+        _bias_measure("AWRF@20", from_pool=Bias.exposure_fairness),
+        _bias_measure(
             "remove_same_language",
-            from_pool=Bias.same_language_removal,
-            modes=_MULTI,
+            from_pool=lambda bias: bias.removal()[0],
             needs_translations=True,
             lower_is_better=True,
-            bias=True,
         ),
-        Measure(
-            "remove_other_language",
-            from_pool=Bias.other_language_removal,
-            modes=_MULTI,
-            needs_translations=True,
-            bias=True,
-        ),
-        Measure("AP_below_best", modes=_MULTI, lower_is_better=True),
-    ],
-    _CUT_MEASURES,
+        _bias_measure("remove_other_language", from_pool=lambda bias: bias.removal()[1], needs_translations=True),
+        Measure("AP_below_best", modes=("multi",), lower_is_better=True),
+    ]
 )

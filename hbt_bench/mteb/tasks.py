@@ -19,9 +19,8 @@ from hbt_bench.data.collection import Collection
 from hbt_bench.identity.signature import Signature
 from hbt_bench.identity.task_name import Mode
 from hbt_bench.languages import get_language
-from hbt_bench.measures.mteb_keys import mteb_scores
 from hbt_bench.measures.ranking import Ranking
-from hbt_bench.measures.scores import retrieval_scores
+from hbt_bench.measures.scores import mteb_scores, retrieval_scores
 from hbt_bench.mteb.shared_pass import SPLIT, MtebEncoder, SharedPass
 from hbt_bench.ranking.ranks import ScoringModel
 from hbt_bench.ranking.subsets import SubsetQrels
