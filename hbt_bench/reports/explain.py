@@ -1,4 +1,4 @@
-"""The fields of a signature explained, and the command that reproduces the score."""
+"""Explain the fields of a signature, and give the command that reproduces the score."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from hbt_bench.tasks.registry import TaskLocation, TaskRegistry
 
 _MODES: dict[Mode, str] = {
     "mono": "queries of each language search the documents of the same language",
-    "cross": "queries of each language search the documents of one other language, every ordered pair",
+    "cross": "queries of each language search the documents of another language, every ordered pair",
     "multi": "queries of each language search the documents of all languages in one pool",
 }
 _TEXTS = {
     "sentence": "a candidate is the sentence alone",
     "sentence+context": "a candidate is the sentence and its paragraph",
-    "mteb": "a task of MTEB's own, with MTEB's texts",
+    "mteb": "a task of MTEB, with MTEB's texts",
 }
 _TIES = {
     "docid-desc": "equal float32 scores are ranked by document id, descending, as trec_eval does",
@@ -38,7 +38,14 @@ _NO_REVISION, _CODE = "no_revision_available", "-remote-code"
 
 @dataclass(frozen=True)
 class Explanation:
-    """`parts` are field, value and meaning. `setup` and `command` reproduce the score, as far as `notes` allow."""
+    """The meaning of a signature.
+
+    Attributes:
+        parts: The name, value and meaning of each field.
+        setup: The command that installs the versions.
+        command: The command that reproduces the score.
+        notes: Limits of the command, such as a folder to fill in.
+    """
 
     parts: tuple[tuple[str, str, str], ...]
     setup: str
@@ -106,7 +113,7 @@ def _explain_task(task: TaskName, location: TaskLocation | None, is_stock: bool)
         meaning = "see MTEB's documentation" if is_stock else "a task"
     if task.queries is not None:
         languages = task.languages.strip("[]").replace(",", " ").replace(">", " against ")
-        meaning = f"the languages {languages} alone, so another pool; {meaning}"
+        meaning = f"the languages {languages} alone, so a smaller pool; {meaning}"
     if task.shifts:
         meaning += f"; queries changed by {' and '.join(_full_shift(shift) for shift in task.shifts)}"
     return meaning

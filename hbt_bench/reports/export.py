@@ -82,8 +82,8 @@ def _targets(results: Iterable[Result]) -> dict[Path, Result]:
         target = "results" / result.path.relative_to(revision.parent.parent)
         if target in targets:
             raise OutputError(
-                f"{targets[target].path} and {result.path} are of the same task, model and revision. Export the folder "
-                "of one of them."
+                f"{targets[target].path} and {result.path} are of the same task, model and revision. Export them "
+                "into different folders."
             )
         targets[target] = result
     return targets
@@ -126,7 +126,7 @@ def _check_result_cache(results: Iterable[Result], output: Path) -> None:
         loaded = mteb.ResultCache(cache_path=output).load_results(include_remote=False, load_experiments="match_name")
     except Exception as error:  # other files in the folder may be damaged
         raise OutputError(f"MTEB cannot read {output}: {_summary(error)}") from error
-    found = {
+    loaded_tasks = {
         (model.model_name, model.model_revision, task.task_name)
         for model in loaded.model_results
         for task in model.task_results
@@ -134,7 +134,7 @@ def _check_result_cache(results: Iterable[Result], output: Path) -> None:
     missing = sorted(
         f"{result.mteb_name} of {result.model}"
         for result in results
-        if (result.model, result.revision, result.mteb_name) not in found
+        if (result.model, result.revision, result.mteb_name) not in loaded_tasks
     )
     if missing:
         raise OutputError(f"MTEB's ResultCache does not find {', '.join(missing)} in {output}")

@@ -1,4 +1,4 @@
-"""One table, every format: terminal, Markdown, CSV, LaTeX, HTML and JSON come from the same rows."""
+"""Tables in every format: terminal, Markdown, CSV, LaTeX, HTML and JSON have the same rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def number(value: float | None, measure: str, decimals: int | None = None) -> str:
-    """Return a score with the measure's decimals, or with `decimals`; return a dash for None."""
+    """Return a score with the measure's decimals, or with `decimals`. For example, ``0.5927``, or ``-`` for None."""
     if value is None:
         return "-"
     if decimals is None:
@@ -29,11 +29,17 @@ def number(value: float | None, measure: str, decimals: int | None = None) -> st
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text, the first `names` columns being names and the others numbers.
+    """A table of text cells. The second line of a cell is a note, such as an interval.
 
-    A second line of a cell is a note to it, such as an interval. `bold` are cells, as (row, column), that Markdown,
-    LaTeX and HTML set in bold; `heading` is the column that names a row. `records` gives the rows as values in full,
-    which CSV and JSON take instead of the text.
+    For example, ``Table(("model", "AP"), [["bm25", "0.4031"]]).markdown()``.
+
+    Attributes:
+        header, rows: The headings and the cells.
+        title: The title, or the caption.
+        names: The number of columns with names; they come first, and columns of numbers follow.
+        bold: The bold cells, as (row, column).
+        heading: The column that names a row, for screen readers.
+        records: Returns the rows as unrounded values, which CSV and JSON write instead of the cells.
     """
 
     header: Sequence[str]
@@ -45,7 +51,7 @@ class Table:
     records: Callable[[], Sequence[Mapping[str, Any]]] | None = None
 
     def widths(self, width: int, name_width: int = 8) -> list[int]:
-        """Return the widths of the columns on a terminal of `width` characters, two spaces apart.
+        """Return the widths of the columns on a terminal of `width` characters. Two spaces separate columns.
 
         If the table is too wide, headings are broken into words, then names are folded to `name_width`. Numbers are
         never folded: half a number looks like another.
@@ -107,7 +113,7 @@ class Table:
         return table
 
     def markdown(self) -> str:
-        """A GitHub table."""
+        """Return a table in GitHub's Markdown."""
         header, *rows = ([as_markdown(cell) for cell in row] for row in (self.header, *self.rows))
         for row, column in self.bold:
             rows[row][column] = f"**{rows[row][column]}**"
@@ -115,7 +121,7 @@ class Table:
         return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows))
 
     def latex(self) -> str:
-        """A tabular to paste, for the package booktabs; the title is a comment above it."""
+        """Return a tabular for the package booktabs, with the title as a comment above it."""
         header, *rows = ([as_latex(cell) for cell in row] for row in (self.header, *self.rows))
         for row, column in self.bold:
             rows[row][column] = rf"\textbf{{{rows[row][column]}}}"
@@ -144,11 +150,11 @@ class Table:
         }
 
     def csv(self) -> str:
-        """RFC 4180, with a quote before a cell that a spreadsheet would take for a formula."""
+        """Return CSV (RFC 4180), with a quote before each cell that a spreadsheet would run as a formula."""
         return _csv([self])
 
     def json(self) -> str:
-        """A list of objects, one a row."""
+        """Return a list with an object for each row."""
         return _json([self])
 
     @property
@@ -157,10 +163,9 @@ class Table:
 
 
 def render(tables: Sequence[Table], style: str, notes: Sequence[str] = ()) -> str:
-    """Several tables as one text: ``md``, ``latex``, ``html``, or all rows in one ``csv`` or ``json``.
+    """Return tables as text. `style` is "md", "latex", "html", or "csv" or "json", which join all rows.
 
-    `notes` are what the marks in the tables mean, each a sentence, which stands below them; CSV and JSON have fields
-    for that.
+    `notes` explain the marks in the tables, in a sentence each below the tables. CSV and JSON have fields instead.
     """
     if style in ("csv", "json"):
         return _csv(tables) if style == "csv" else _json(tables)
