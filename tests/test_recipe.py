@@ -56,7 +56,7 @@ def test_digest_ignores_name_and_workers(tmp_path):
         ("alpha: -0.1\n", ":1:1: alpha: must be greater than or equal to 0"),
         ("steps: 0\n", ":1:1: steps: must be greater than 0"),
         ("strategy: hybird\n", ":1:1: strategy: must be 'monolingual', 'cross-lingual', 'hybrid'"),
-        ("languages: [xx]\n", ":1:1: languages: unknown language code 'xx'"),
+        ("languages: [xx]\n", ":1:13: languages.0: unknown language code 'xx'"),
         ("init: static:big\n", ":1:1: init: 'static:big' is not an init: write static:DIM as in static:256"),
         ("init: tiny:2x100\n", ":1:1: init: the dimensions of 'tiny:2x100' must be a multiple of 32"),
         ("data:\n  - {path: a, query: q, passage: p, quary: x}\n", ":2:"),

@@ -19,11 +19,10 @@ from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.results.ranks_file import StoredRanks
 from hbt_bench.results.result import Result
 from hbt_bench.studies import report
-from hbt_bench.studies.answer import answer, significant_differences
 from hbt_bench.studies.jobs import Evaluate, StudyPaths, StudyPlan, Train
 from hbt_bench.studies.score_table import question_values
 from hbt_bench.studies.study import GROUPS, SCALES, Answer, Study, find_study, study_names
-from hbt_bench.studies.study_result import Estimate, StudyResult, run_study
+from hbt_bench.studies.study_result import Estimate, StudyResult, answer, run_study, significant_differences
 from hbt_bench.training import card
 from hbt_bench.training.run import Training
 
@@ -83,10 +82,10 @@ def test_five_studies_ship():
 @pytest.mark.parametrize("name", NAMES)
 def test_study_is_valid_with_equal_budgets(name, scale):
     design = find_study(name).at(scale)
-    recipes = [design.recipe(system, seed) for system in design.systems for seed in design.seeds]
+    recipes = [design.recipe(system, seed) for system in design.systems for seed in design.study.seeds]
     assert len({recipe.digest for recipe in recipes}) == len(recipes)
     assert len({recipe.steps * recipe.batch_size for recipe in recipes}) == 1
-    assert len(design.seeds) == (2 if scale == "smoke" else 3)
+    assert len(design.study.seeds) == (2 if scale == "smoke" else 3)
     assert design.study.question.endswith("?")
     if scale == "paper":
         assert {system.init for system in design.systems} == {
@@ -614,7 +613,7 @@ def test_smoke_scale(hbt, shared, name):
     assert "All models have the same budget: 40 steps, 2,560 pairs seen." in text
     result = StudyResult.read(StudyPlan(design, StudyPaths(shared)).comparison.read_text())
     answers = result.select(kind="answer")
-    assert [difference.baseline for difference in answers] == [*design.answer.over]
+    assert [difference.baseline for difference in answers] == [*design.study.answer.over]
     for difference in answers:
         assert difference.baseline in sentence
         assert f"{difference.value:+.4f}, 95 %" in sentence

@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -26,14 +27,30 @@ from hbt_bench.identity.task_name import TaskName
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.results.result import Result
-from hbt_bench.studies import cost
-from hbt_bench.studies.study import GROUPS, Design, Group, StudySystem
+from hbt_bench.studies.study import GROUPS, Design, StudySystem
 from hbt_bench.tasks.registry import Selection
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.run import Training
-from hbt_bench.training.sources import SourceSpec
 
 log = logging.getLogger(__name__)
+
+# Rates for rough estimates of time, measured on a processor core or calculated for a GPU.
+#: Seconds per training pair of a static:64 init with 4,000 subwords on a core, and its weights. The time grows with
+#: the square root of the weights.
+_PAIR_SECONDS, _PAIR_WEIGHTS = 1.3e-4, 4000 * 64
+#: Seconds per text to encode and rank it with a static init, and seconds to start an evaluation.
+_TEXT_SECONDS, _EVALUATION_SECONDS = 3e-4, 0.3
+#: Seconds to start a training, and for each source of text to read it, compare it with the guarded collections and
+#: learn its subwords.
+_START_SECONDS, _SOURCE_SECONDS = 1.0, 1.0
+#: Floating-point operations per second of a core in the matrix products of a small transformer.
+_CORE_OPERATIONS = 2e10
+#: Training pairs per second, and encoded texts per second, of a base-sized transformer on an A100 in bf16: 6 operations
+#: per weight and token for training, 2 for encoding, 86 million weights without the embeddings, 2 x 128 tokens, 40 % of
+#: 312 TFLOPS.
+_GPU_PAIRS, _GPU_TEXTS = 900.0, 5000.0
+#: Tokens of an average text.
+_TOKENS = 60
 
 
 @dataclass(frozen=True)
@@ -57,12 +74,9 @@ class Train:
     @cached_property
     def address(self) -> str:
         """A hash of the recipe and of its local data."""
-        versions = [spec.version(self.paths.folders) for spec in self._sources]
+        sources = (*self.recipe.data, *(self.recipe.instruction.data if self.recipe.instruction else ()))
+        versions = [spec.version(self.paths.folders) for spec in sources]
         return _hash(self.recipe.digest, self.paths.drop_overlap, versions)
-
-    @property
-    def _sources(self) -> Sequence[SourceSpec]:
-        return (*self.recipe.data, *(self.recipe.instruction.data if self.recipe.instruction else ()))
 
     @property
     def folder(self) -> Path:
@@ -84,6 +98,18 @@ class Train:
         """A short description for tables and messages."""
         return f"{self.system.strategy}, {self.system.init}, seed {self.recipe.seed}"
 
+    @property
+    def estimated_seconds(self) -> float:
+        """The estimated time, on a core for static: and tiny: inits, on an A100 for others."""
+        recipe, (kind, _, size) = self.recipe, self.recipe.init.partition(":")
+        pairs = recipe.steps * recipe.batch_size
+        start = _START_SECONDS + _SOURCE_SECONDS * sum(spec.kind != "cldr-facts" for spec in recipe.data)
+        if kind == "static":
+            return start + pairs * _PAIR_SECONDS * math.sqrt(recipe.vocabulary * int(size) / _PAIR_WEIGHTS)
+        if kind == "tiny":
+            return start + pairs * 3 * _tiny_seconds(size)  # a backward pass costs twice a forward pass
+        return start + pairs / _GPU_PAIRS
+
     def run(self) -> None:
         """Train the model, or resume its training."""
         Training(self.recipe, self.folder, self.paths.folders, drop_overlap=self.paths.drop_overlap).run()
@@ -94,7 +120,7 @@ class Evaluate:
     """The job that evaluates a model on a collection, in all modes of the study, or on a task of MTEB's own."""
 
     train: Train
-    group: Group
+    group: str
     name: str
     selection: Selection
 
@@ -130,6 +156,21 @@ class Evaluate:
         """A short description for tables and messages."""
         return f"{short_name(self.name)}: {self.train.label}"
 
+    @property
+    def estimated_seconds(self) -> float | None:
+        """The estimated time, None if the definition of the task has no counts of texts."""
+        spec, (kind, _, size) = self.selection.spec, self.train.recipe.init.partition(":")
+        if spec is None or spec.expect is None:
+            return None
+        codes = set(spec.select(None))
+        counts = (*spec.expect.queries.items(), *spec.expect.documents.items())
+        texts = sum(count for code, count in counts if code in codes)
+        if kind == "static":
+            return _EVALUATION_SECONDS + texts * _TEXT_SECONDS
+        if kind == "tiny":
+            return _EVALUATION_SECONDS + texts * _tiny_seconds(size)
+        return 10.0 + texts / _GPU_TEXTS
+
     def run(self) -> None:
         """Evaluate the modes that have no result yet."""
         output, started = self.train.paths.output, time.monotonic()
@@ -161,15 +202,15 @@ class StudyPlan:
     @cached_property
     def trainings(self) -> tuple[Train, ...]:
         """A job for each system and seed."""
-        design = self.design
+        design, seeds = self.design, self.design.study.seeds
         return tuple(
-            Train(system, design.recipe(system, seed), self.paths) for system in design.systems for seed in design.seeds
+            Train(system, design.recipe(system, seed), self.paths) for system in design.systems for seed in seeds
         )
 
     @cached_property
     def evaluations(self) -> tuple[Evaluate, ...]:
         """A job for each model and task."""
-        tasks = [(group, name, selection) for group in GROUPS for name, selection in self.design.selections(group)]
+        tasks = [(group, *task) for group in GROUPS for task in self.design.selections(group)]
         return tuple(Evaluate(train, *task) for train in self.trainings for task in tasks)
 
     @property
@@ -182,8 +223,8 @@ class StudyPlan:
     @cached_property
     def address(self) -> str:
         """The address of the comparison: a hash of all evaluations, the answer and the curve."""
-        design = self.design
-        compared = [design.answer.model_dump_json(), design.sweep.model_dump_json() if design.sweep else ""]
+        study = self.design.study
+        compared = [study.answer.model_dump_json(), study.sweep.model_dump_json() if study.sweep else ""]
         return _hash([(job.train.label, job.group, job.name, job.address) for job in self.evaluations], compared)
 
     @property
@@ -194,27 +235,32 @@ class StudyPlan:
     def run(self) -> None:
         """Run every job that is not done. Raises the errors of `hbt_bench.errors`; finished jobs stay done."""
         check_writable(self.paths.output)
-        waiting = [job for job in self.jobs if not job.done]
+        waiting = self._waiting()
         for number, job in enumerate(waiting, 1):
-            if job.done:  # two systems may share a model
-                continue
             log.info(f"[{number}/{len(waiting)}] {type(job).__name__.lower()} {job.label}")
             job.run()
 
     def estimates(self) -> list[tuple[Train | Evaluate, float | None]]:
         """Return each job with its estimated seconds: 0 if it is done, None if its cost is unknown."""
-        seen: set[str] = set()
-        estimates: list[tuple[Train | Evaluate, float | None]] = []
+        waiting = {id(job) for job in self._waiting()}
+        return [(job, job.estimated_seconds if id(job) in waiting else 0.0) for job in self.jobs]
+
+    def _waiting(self) -> list[Train | Evaluate]:
+        """Return the jobs that are not done, without those that share the output of an earlier job."""
+        waiting: dict[str, Train | Evaluate] = {}
         for job in self.jobs:
-            done = job.done or job.address in seen
-            seen.add(job.address)
-            if done:
-                estimates.append((job, 0.0))
-            elif isinstance(job, Train):
-                estimates.append((job, cost.training_seconds(job.recipe)))
-            else:
-                estimates.append((job, cost.evaluation_seconds(job.train.recipe, job.selection)))
-        return estimates
+            if not job.done:
+                waiting.setdefault(job.address, job)
+        return list(waiting.values())
+
+
+def _tiny_seconds(size: str) -> float:
+    """Return the seconds of a forward pass over two texts.
+
+    A layer has 12 d^2 weights, with 2 operations per weight and token.
+    """
+    layers, width = (int(number) for number in size.split("x"))
+    return 2 * 2 * 12 * layers * width**2 * _TOKENS / _CORE_OPERATIONS
 
 
 def short_name(task: str) -> str:

@@ -12,10 +12,9 @@ from hbt_bench.measures.registry import MEASURES
 from hbt_bench.reports import chart_files, html
 from hbt_bench.reports.table import Table, number
 from hbt_bench.studies import curve
-from hbt_bench.studies.answer import answer, probability, significant_differences
 from hbt_bench.studies.jobs import StudyPlan, short_name
 from hbt_bench.studies.study import GROUPS
-from hbt_bench.studies.study_result import Estimate, StudyResult
+from hbt_bench.studies.study_result import Estimate, StudyResult, answer, probability, significant_differences
 from hbt_bench.text import as_prose
 
 _METHOD = (
@@ -26,7 +25,6 @@ _METHOD = (
     "deviation over seeds. The p-values of the answer are corrected among themselves (Holm), and all others among "
     "themselves."
 )
-_GROUP_TITLES = {"in-domain": "in the domain", "out-of-domain": "out of the domain", "shifted": "on shifted queries"}
 #: Score columns that fit a page without scrolling.
 _MAX_COLUMNS = 4
 
@@ -62,16 +60,16 @@ class Report:
     @classmethod
     def from_plan(cls, plan: StudyPlan) -> Report:
         """Return the report of a finished study; raises `DataError` if the study is not finished."""
-        design = plan.design
+        study, scale = plan.design.study, plan.design.scale
         if not plan.comparison.is_file():
             raise DataError(
-                f"the study {design.study.name} is not finished: run `{command(plan)} --output {plan.paths.output}`"
+                f"the study {study.name} is not finished: run `{command(plan)} --output {plan.paths.output}`"
             )
         result = StudyResult.read(plan.comparison.read_text("utf-8"))
         answers = result.select(kind="answer")
         differences = [figure for figure in result.select(kind="score") if figure.baseline]
         sections = [
-            Section("The answer", [design.limits] if design.limits else (), [_differences(answers, "Comparisons")]),
+            Section("The answer", [study.limits] if study.limits else (), [_differences(answers, "Comparisons")]),
             *_curve(plan, result),
             *_scores(result),
             Section("By language", ["AP in the pool of all languages, by query language."], _languages(result)),
@@ -80,9 +78,9 @@ class Report:
             _cost(result),
             _method(plan, result),
         ]
-        title = f"{design.study.title} ({design.scale})"
+        title = f"{study.title} ({scale})"
         filled = [section for section in sections if section.tables or section.paragraphs or section.pictures]
-        return cls(title, design.study.question, answer(design.answer, answers), filled)
+        return cls(title, study.question, answer(study.answer, answers), filled)
 
     def markdown(self) -> str:
         """Return the report for GitHub; pictures are links to files in the same folder."""
@@ -144,7 +142,7 @@ def _scores(result: StudyResult) -> Iterator[Section]:
             if scores:
                 title = f"{measure.replace('_', ' ')} {MEASURES.describe(measure).arrow}"
                 tables.append(_grid(scores, title))
-        yield Section(f"Scores {_GROUP_TITLES[group]}", (), tables)
+        yield Section(f"Scores {GROUPS[group]}", (), tables)
 
 
 def _grid(figures: Sequence[Estimate], title: str) -> Table:
@@ -174,7 +172,7 @@ def _languages(result: StudyResult) -> list[Table]:
         rows = [[code, *(_cell(figures[code, system]) for system in systems)] for code in languages]
         values = [[figures[code, system].value for code in languages] for system in systems]
         worst = {(scores.index(min(scores)), column) for column, scores in enumerate(values, 1)}
-        title = f"{short_name(task)}, {_GROUP_TITLES[group]}; the worst language in bold"
+        title = f"{short_name(task)}, {GROUPS[group]}; the worst language in bold"
         tables.append(Table(("query language", *systems), rows, title, bold=frozenset(worst)))
     return tables
 
@@ -193,7 +191,7 @@ def _differences(figures: Sequence[Estimate], title: str) -> Table:
         [
             figure.system,
             figure.baseline,
-            short_name(figure.task) if figure.task else f"mean {_GROUP_TITLES[figure.group]}",
+            short_name(figure.task) if figure.task else f"mean {GROUPS[figure.group]}",
             figure.measure.replace("_", " "),
             _signed(figure.value, figure.measure),
             f"[{_signed(figure.low, figure.measure)}, {_signed(figure.high, figure.measure)}]",
@@ -226,7 +224,7 @@ def _curve(plan: StudyPlan, result: StudyResult) -> Iterator[Section]:
         "Alpha is the share of monolingual batches, among the sources that have monolingual and cross-lingual batches: "
         "0 is cross-lingual training, 1 monolingual training. The cost of training has the shares that were drawn."
     ]
-    base = plan.design.answer.strategy
+    base = plan.design.study.answer.strategy
     pictures = []
     if chart_files.installed():
         paragraphs.append(
@@ -268,6 +266,6 @@ def _cost(result: StudyResult) -> Section:
 
 def _method(plan: StudyPlan, result: StudyResult) -> Section:
     versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
-    seeds = ", ".join(map(str, plan.design.seeds))
+    seeds = ", ".join(map(str, plan.design.study.seeds))
     made = f"Made by `{command(plan)}` from comparison {plan.address}, with {versions}, on {result.machine}."
-    return Section("Method", [f"Inits: {', '.join(plan.design.inits)}. Seeds: {seeds}. {_METHOD}", made])
+    return Section("Method", [f"Inits: {', '.join(plan.design.study.inits)}. Seeds: {seeds}. {_METHOD}", made])

@@ -90,18 +90,19 @@ SystemScores = dict[str, list[ModelScore]]
 class ScoreTable:
     """All scores of a finished plan, read from its results.
 
-    `scores` has the scores of each task; `means` has the mean over its modes, by group and task.
+    `systems` has the trainings of each system, by its name in the report; `scores` has the scores of each task; `means`
+    has the mean over its modes, by group and task.
     """
 
     def __init__(self, plan: StudyPlan) -> None:
-        self.design = plan.design
-        self.trainings = plan.trainings
-        self.labels = {id(train): _label(plan, train) for train in plan.trainings}
-        self.systems = list(dict.fromkeys(self.labels.values()))
+        self.study = plan.design.study
+        self.systems: dict[str, list[Train]] = {}
         self.scores: dict[ScoreKey, SystemScores] = {}
         self.means: dict[tuple[str, str], SystemScores] = {}
+        for train in plan.trainings:
+            self.systems.setdefault(self._label(train), []).append(train)
         for job in plan.evaluations:
-            system = self.labels[id(job.train)]
+            system = self._label(job.train)
             results = job.results
             stored = next((StoredRanks.read(result.ranks) for result in results if result.ranks), None)
             mean = _mean_score(job, results, stored)
@@ -127,29 +128,26 @@ class ScoreTable:
 
     def group_measure(self, group: str) -> str:
         """Return the name of the scores that `group_mean` averages."""
-        first = self.systems[0]
+        first = next(iter(self.systems))
         ranked = {bool(systems[first][0].asked) for key, systems in self.means.items() if key[0] == group}
         return f"AP and {MAIN_SCORE}" if len(ranked) > 1 else "AP" if True in ranked else MAIN_SCORE
 
     def compared_pairs(self) -> Iterator[tuple[str, str]]:
         """Iterate over the pairs to compare: the strategy of the answer with each other system of the same init."""
-        for init in self.design.inits:
-            strategies = {
-                self.labels[id(train)]: train.system.strategy for train in self.trainings if train.system.init == init
-            }
-            base = next(label for label, name in strategies.items() if name == self.design.answer.strategy)
-            yield from ((base, label) for label in strategies if label != base)
+        systems = {label: trainings[0].system for label, trainings in self.systems.items()}
+        for base, system in systems.items():
+            if system.strategy == self.study.answer.strategy:
+                yield from ((base, label) for label in systems if label != base and systems[label].init == system.init)
+
+    def _label(self, train: Train) -> str:
+        """Return the name of a system: its strategy, with the init if the study has several."""
+        several = len(self.study.inits) > 1
+        return f"{train.system.strategy} ({train.system.init})" if several else train.system.strategy
 
 
 def _average(scores: Sequence[ModelScore]) -> SeedQuestionMean:
     values = [score.by_question for score in scores if score.by_question is not None]
     return SeedQuestionMean(np.array([score.value for score in scores]), (np.mean(values, axis=0),) if values else ())
-
-
-def _label(plan: StudyPlan, train: Train) -> str:
-    """Return the name of a system in the report: its strategy, with the init if the study has several."""
-    several = len(plan.design.inits) > 1
-    return f"{train.system.strategy} ({train.system.init})" if several else train.system.strategy
 
 
 def _mean_score(job: Evaluate, results: Sequence[Result], stored: StoredRanks | None) -> ModelScore:

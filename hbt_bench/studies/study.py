@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -11,15 +11,19 @@ from pydantic import Field, ValidationError, model_validator
 
 from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.tasks.registry import Selection, TaskRegistry, shipped_folder
-from hbt_bench.training.recipe import Recipe
+from hbt_bench.training.recipe import Recipe, first_mistake
 from hbt_bench.yaml_file import StrictModel, YamlFile
 
 Scale = Literal["smoke", "small", "paper"]
 SCALES: tuple[Scale, ...] = ("smoke", "small", "paper")
 
 Group = Literal["in-domain", "out-of-domain", "shifted"]
-#: The groups of tasks, in the order of the report.
-GROUPS: tuple[Group, ...] = ("in-domain", "out-of-domain", "shifted")
+#: The groups of tasks in the order of the report, with their phrases.
+GROUPS: dict[str, str] = {
+    "in-domain": "in the domain",
+    "out-of-domain": "out of the domain",
+    "shifted": "on shifted queries",
+}
 
 _PACKAGE = Path(__file__).resolve().parent
 #: The shipped studies: inside the package in a wheel, next to it in a checkout.
@@ -33,9 +37,9 @@ class Tasks(StrictModel):
     out_of_domain: tuple[str, ...] = Field((), alias="out-of-domain")
     shifted: tuple[str, ...] = ()
 
-    def in_group(self, group: Group) -> tuple[str, ...]:
+    def in_group(self, group: str) -> tuple[str, ...]:
         """Return the names of the tasks of a group."""
-        return {"in-domain": self.in_domain, "out-of-domain": self.out_of_domain, "shifted": self.shifted}[group]
+        return dict(zip(GROUPS, (self.in_domain, self.out_of_domain, self.shifted), strict=True))[group]
 
 
 class Sweep(StrictModel):
@@ -82,7 +86,7 @@ class Study(StrictModel):
     seeds: tuple[int, ...] = ()
     recipe: dict[str, Any] = Field(default_factory=dict)
     strategies: dict[str, dict[str, Any]] = Field(min_length=2)
-    tasks: Tasks | None = None
+    tasks: Tasks = Tasks()
     sweep: Sweep | None = None
     answer: Answer
     drop_overlap: bool = False
@@ -111,7 +115,9 @@ class Study(StrictModel):
             try:
                 study.at(scale, registry)
             except StudyError as error:
-                keys = error.keys if error.is_in_study(file.content, scale) else ("scales", scale, *error.keys)
+                overrides = file.content["scales"][scale]
+                in_study = _depth(file.content, error.keys) > _depth(overrides, error.keys)
+                keys = error.keys if in_study else ("scales", scale, *error.keys)
                 raise file.error(keys, f"at the scale {scale}: {error}") from error
         return study
 
@@ -121,21 +127,13 @@ class Study(StrictModel):
         For example, ``find_study("ood-low-resource").at("small")``.
         """
         overrides = self.scales[scale]
-        changed = {name: {**keys, **overrides.strategies.get(name, {})} for name, keys in self.strategies.items()}
-        design = Design(
-            self,
-            scale,
-            overrides.inits or self.inits,
-            overrides.seeds or self.seeds,
-            {**self.recipe, **overrides.recipe},
-            {**changed, **{name: keys for name, keys in overrides.strategies.items() if name not in changed}},
-            overrides.tasks or self.tasks or Tasks(),
-            overrides.sweep or self.sweep,
-            overrides.answer or self.answer,
-            self.drop_overlap if overrides.drop_overlap is None else overrides.drop_overlap,
-            overrides.limits or self.limits,
-            registry or _registry(),
-        )
+        changes = {name: value for name, value in overrides if value is not None}
+        changes["recipe"] = self.recipe | overrides.recipe
+        changes["strategies"] = {
+            name: self.strategies.get(name, {}) | overrides.strategies.get(name, {})
+            for name in self.strategies | overrides.strategies
+        }
+        design = Design(self.model_copy(update=changes), scale, registry or _registry())
         design.check()
         return design
 
@@ -152,126 +150,106 @@ class StudySystem:
 
 @dataclass(frozen=True)
 class Design:
-    """A study at a scale. `base` is the recipe without the keys of the strategies."""
+    """A study at a scale: `study` has the values of the scale."""
 
     study: Study
     scale: Scale
-    inits: tuple[str, ...]
-    seeds: tuple[int, ...]
-    base: Mapping[str, Any]
-    strategies: Mapping[str, Mapping[str, Any]]
-    tasks: Tasks
-    sweep: Sweep | None
-    answer: Answer
-    drop_overlap: bool
-    limits: str
     registry: TaskRegistry = field(compare=False)
 
     @property
     def systems(self) -> tuple[StudySystem, ...]:
         """The systems of each init: its strategies in order, then the points of the curve without a strategy."""
-        alphas = self._alphas
-        added = [alpha for alpha in (self.sweep.alphas if self.sweep else ()) if alpha not in alphas.values()]
-        systems = []
-        for init in self.inits:
-            systems += [StudySystem(init, name, keys, alphas.get(name)) for name, keys in self.strategies.items()]
-            for alpha in added:
-                changes = {"strategy": "hybrid", "alpha": alpha}
-                systems.append(StudySystem(init, f"hybrid, alpha {alpha:g}", changes, alpha))
-        return tuple(systems)
+        sweep = self.study.sweep
+        strategies = {name: (keys, self._alpha(name, keys)) for name, keys in self.study.strategies.items()}
+        alphas = {alpha for _, alpha in strategies.values()}
+        for alpha in sweep.alphas if sweep else ():
+            if alpha not in alphas:
+                strategies[f"hybrid, alpha {alpha:g}"] = {"strategy": "hybrid", "alpha": alpha}, alpha
+        return tuple(StudySystem(init, name, *keys) for init in self.study.inits for name, keys in strategies.items())
 
-    @property
-    def _alphas(self) -> dict[str, float]:
-        """The alpha of each strategy that is a point of the curve."""
-        if self.sweep is None:
-            return {}
-        alphas = {self.sweep.zero: 0.0, self.sweep.one: 1.0}
-        for name, keys in self.strategies.items():
-            alpha = keys.get("alpha", 0.5)
-            if name not in alphas and keys.get("strategy") == "hybrid" and alpha in self.sweep.alphas:
-                alphas[name] = alpha
-        return alphas
+    def _alpha(self, name: str, keys: Mapping[str, Any]) -> float | None:
+        """Return the alpha of a strategy on the curve, None if it is not a point of the curve."""
+        sweep, alpha = self.study.sweep, keys.get("alpha", 0.5)
+        if sweep is None:
+            return None
+        if name in (sweep.zero, sweep.one):
+            return float(name == sweep.one)
+        return alpha if keys.get("strategy") == "hybrid" and alpha in sweep.alphas else None
 
     def recipe(self, system: StudySystem, seed: int) -> Recipe:
         """Return the recipe of a model; raises pydantic's `ValidationError`."""
-        return Recipe.model_validate({**self.base, "init": system.init, **system.changes, "seed": seed})
+        return Recipe.model_validate({**self.study.recipe, "init": system.init, **system.changes, "seed": seed})
 
-    def selections(self, group: Group) -> list[tuple[str, Selection]]:
+    def selections(self, group: str) -> list[tuple[str, Selection]]:
         """Return the tasks of a group, each with its name in the study file. A name may select several tasks."""
-        return [(name, selection) for name in self.tasks.in_group(group) for selection in self.registry.select(name)]
+        names = self.study.tasks.in_group(group)
+        return [(name, selection) for name in names for selection in self.registry.select(name)]
 
     def check(self) -> None:
         """Raise `StudyError` if an init, seed, recipe, task or name is missing or wrong."""
-        if not (self.tasks.in_domain or self.tasks.out_of_domain):
+        study = self.study
+        if not (study.tasks.in_domain or study.tasks.out_of_domain):
             raise StudyError(("tasks",), "there are no tasks: give in-domain or out-of-domain tasks")
-        if not self.inits:
+        if not study.inits:
             raise StudyError(("inits",), "there is no init: give an init, such as static:64 or a hub name")
-        if len(set(self.seeds)) < 2:
+        if len(set(study.seeds)) < 2:
             raise StudyError(("seeds",), "a test over seeds needs at least two seeds")
         for system in self.systems:
             try:
-                self.recipe(system, self.seeds[0])
+                self.recipe(system, study.seeds[0])
             except ValidationError as error:
                 raise self._recipe_error(system, error) from error
-        for group in GROUPS:
-            for index, name in enumerate(self.tasks.in_group(group)):
-                try:
-                    self.registry.select(name)
-                except UsageError as error:
-                    raise StudyError(("tasks", group, index), str(error)) from error
-        self._check_shifts()
+        self._check_tasks()
         self._check_names()
 
-    def _check_shifts(self) -> None:
-        """Check that each shifted task has its unshifted task in the study, for the drop between them."""
-        unshifted = {name for group in ("in-domain", "out-of-domain") for name in self._task_names(group)}
-        for index, name in enumerate(self.tasks.shifted):
-            for selection in self.registry.select(name):
-                if selection.spec is None:
-                    raise StudyError(
-                        ("tasks", "shifted", index), f"'{name}' has no query shift: write +typos or another"
-                    )
-                for mode in selection.modes:
-                    task = selection.spec.unshifted.task_name(mode)
-                    if not selection.spec.shifts or task not in unshifted:
-                        message = f"'{name}' is compared with the unshifted {task}, which is not among the other tasks"
-                        raise StudyError(("tasks", "shifted", index), f"{message}: add it")
-
-    def _task_names(self, group: Group) -> Iterator[str]:
-        for _, selection in self.selections(group):
-            if selection.spec:
-                yield from map(selection.spec.task_name, selection.modes)
+    def _check_tasks(self) -> None:
+        """Check the names of the tasks, and that shifted tasks have their unshifted tasks, which the drop needs."""
+        unshifted: set[str] = set()
+        for group in GROUPS:  # the shifted tasks come last
+            for index, name in enumerate(self.study.tasks.in_group(group)):
+                try:
+                    selections = self.registry.select(name)
+                except UsageError as error:
+                    raise StudyError(("tasks", group, index), str(error)) from error
+                for selection in selections:
+                    if group == "shifted":
+                        _check_shift(selection, name, index, unshifted)
+                    elif selection.spec:
+                        unshifted.update(map(selection.spec.task_name, selection.modes))
 
     def _check_names(self) -> None:
         """Check that the strategies of the answer and of the curve exist."""
-        named: list[tuple[tuple[object, ...], str]] = [(("answer", "strategy"), self.answer.strategy)]
-        named += [(("answer", "over", index), name) for index, name in enumerate(self.answer.over)]
-        if self.sweep:
-            named += [(("sweep", "zero"), self.sweep.zero), (("sweep", "one"), self.sweep.one)]
-        for keys, name in named:
-            if name not in self.strategies:
-                hint = did_you_mean(name, self.strategies) or f" (there are {', '.join(self.strategies)})"
+        answer, sweep = self.study.answer, self.study.sweep
+        names: dict[tuple[object, ...], str] = {("answer", "strategy"): answer.strategy}
+        names |= {("answer", "over", index): name for index, name in enumerate(answer.over)}
+        if sweep:
+            names |= {("sweep", "zero"): sweep.zero, ("sweep", "one"): sweep.one}
+        for keys, name in names.items():
+            if name not in self.study.strategies:
+                hint = did_you_mean(name, self.study.strategies) or f" (there are {', '.join(self.study.strategies)})"
                 raise StudyError(keys, f"no strategy '{name}'{hint}")
-        if not self.tasks.in_group(self.answer.tasks):
-            raise StudyError(("answer", "tasks"), f"there are no {self.answer.tasks} tasks")
+        if not self.study.tasks.in_group(answer.tasks):
+            raise StudyError(("answer", "tasks"), f"there are no {answer.tasks} tasks")
 
     def _recipe_error(self, system: StudySystem, error: ValidationError) -> StudyError:
-        # a union reports an error for each alternative; the deepest is about the alternative that was meant
-        first = max(error.errors(), key=lambda detail: len(detail["loc"]))
-        location = first["loc"]
-        recipe_key = str(location[0]) if location else ""
-        message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-        if first["type"] == "extra_forbidden":
-            name = str(location[-1])
-            message = f"unknown key '{name}'{did_you_mean(name, set(Recipe.model_fields) - {recipe_key})}"
-        elif recipe_key:
-            message = f"{recipe_key}: {message}"
-        keys: tuple[object, ...] = ("recipe", *location)
-        if recipe_key == "init":
-            keys = ("inits", self.inits.index(system.init))
-        elif not recipe_key or recipe_key in system.changes:
-            keys = ("strategies", system.strategy, *location)
-        return StudyError(keys, message)
+        location, message = first_mistake(error)
+        key = location[0] if location else ""
+        if key == "init":
+            return StudyError(("inits", self.study.inits.index(system.init)), f"init: {message}")
+        message = message if not key or message.startswith("unknown key") else f"{key}: {message}"
+        if not key or key in system.changes:
+            return StudyError(("strategies", system.strategy, *location), message)
+        return StudyError(("recipe", *location), message)
+
+
+def _check_shift(selection: Selection, name: str, index: int, unshifted: Set[str]) -> None:
+    keys = ("tasks", "shifted", index)
+    if selection.spec is None or not selection.spec.shifts:
+        raise StudyError(keys, f"'{name}' has no query shift: write +typos or another")
+    for task in map(selection.spec.unshifted.task_name, selection.modes):
+        if task not in unshifted:
+            message = f"'{name}' is compared with the unshifted {task}, which is not among the other tasks"
+            raise StudyError(keys, f"{message}: add it")
 
 
 class StudyError(DataError):
@@ -281,17 +259,12 @@ class StudyError(DataError):
         super().__init__(message)
         self.keys = tuple(keys)
 
-    def is_in_study(self, content: Mapping[str, Any], scale: Scale) -> bool:
-        """Return whether the keys lead into the study itself, not into the overrides of `scale`."""
-        return _depth(content["scales"][scale], self.keys) < _depth(content, self.keys)
-
 
 def _depth(content: Any, keys: Sequence[object]) -> int:
     """Return the number of leading `keys` that exist in nested content."""
     for depth, key in enumerate(keys):
         in_mapping = isinstance(content, Mapping) and key in content
-        in_list = isinstance(content, list) and isinstance(key, int) and key < len(content)
-        if not in_mapping and not in_list:
+        if not in_mapping and not (isinstance(content, list) and isinstance(key, int) and key < len(content)):
             return depth
         content = content[key]
     return len(keys)
@@ -322,7 +295,4 @@ def _registry() -> TaskRegistry:
 
 
 def _folder() -> Path:
-    for folder in _FOLDERS:
-        if folder.is_dir():
-            return folder
-    raise DataError("the studies are missing from this installation: install hbt-bench again")
+    return next(folder for folder in _FOLDERS if folder.is_dir())

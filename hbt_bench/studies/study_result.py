@@ -1,22 +1,25 @@
-"""The result of a study: scores, differences and costs, with intervals over seeds and questions."""
+"""The result of a study: scores, differences and costs, with intervals over seeds and questions, and its answer."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
+
+from pydantic import TypeAdapter, ValidationError
 
 from hbt_bench.errors import OutputError
 from hbt_bench.files import write_text
 from hbt_bench.identity.task_name import TaskName
 from hbt_bench.measures.registry import MEASURES
-from hbt_bench.stats.paired import holm
+from hbt_bench.stats.paired import SIGNIFICANCE, holm
 from hbt_bench.stats.seeds import SeedQuestionMean
-from hbt_bench.studies.jobs import StudyPlan
-from hbt_bench.studies.score_table import MAIN_SCORE, ScoreKey, ScoreTable
+from hbt_bench.studies.jobs import StudyPlan, short_name
+from hbt_bench.studies.score_table import MAIN_SCORE, ScoreTable
+from hbt_bench.studies.study import GROUPS, Answer
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,11 @@ class Estimate:
         p = average.p_value if names.get("baseline") else None
         low, high = average.interval
         return cls(value=average.value, low=low, high=high, spread=average.spread, p_raw=p, p=p, **names)
+
+    @property
+    def significant(self) -> bool:
+        """Whether the difference is significant after the correction."""
+        return self.p is not None and self.p < SIGNIFICANCE
 
 
 @dataclass(frozen=True)
@@ -87,21 +95,20 @@ class StudyResult:
         table = ScoreTable(plan)
         figures = _corrected([*_scores(table), *_drops(table), *_differences(table)])
         facts = plan.trainings[0].facts
-        return cls((*figures, *_corrected(_answer(table))), tuple(_costs(table)), facts["machine"], facts["versions"])
+        return cls(
+            (*figures, *_corrected(_answers(table))),
+            tuple(_costs(table)),
+            facts["machine"],
+            facts["versions"],
+        )
 
     @classmethod
     def read(cls, text: str | bytes) -> StudyResult:
         """Parse the output of `as_json`; raises `OutputError` if it is damaged."""
         try:
-            content = json.loads(text)
-            figures = tuple(Estimate(**figure) for figure in content["figures"])
-            costs = tuple(Cost(**cost) for cost in content["costs"])
-            return cls(figures, costs, content["machine"], content["versions"])
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise OutputError(
-                f"the result of the study is damaged ({reason}): delete it and run the study again"
-            ) from error
+            return TypeAdapter(StudyResult).validate_json(text)
+        except ValidationError as error:
+            raise OutputError("the result of the study is damaged: delete it and run the study again") from error
 
     def as_json(self) -> str:
         """Return the result as JSON, which `read` restores without loss."""
@@ -169,32 +176,28 @@ def _losses(table: ScoreTable) -> dict[tuple[str, str], dict[str, SeedQuestionMe
             losses.setdefault(("out-of-domain", "mean AP in the domain minus out of it"), {})[system] = loss
         for key in table.scores:
             if key.group == "shifted" and key.measure in ("AP", MAIN_SCORE) and not key.language:
-                loss = table.average(_unshifted(table, key), system) - table.average(key, system)
+                task = str(TaskName.parse(key.task).unshifted)
+                unshifted = next(other for other in table.scores if other[1:] == (task, key.measure, ""))
+                loss = table.average(unshifted, system) - table.average(key, system)
                 losses.setdefault((key.group, key.task), {})[system] = loss
     return losses
 
 
-def _unshifted(table: ScoreTable, shifted: ScoreKey) -> ScoreKey:
-    task = TaskName.parse(shifted.task).unshifted
-    return next(key for key in table.scores if key[1:] == (str(task), shifted.measure, ""))
-
-
-def _answer(table: ScoreTable) -> Iterator[Estimate]:
+def _answers(table: ScoreTable) -> Iterator[Estimate]:
     """Iterate over the differences that answer the question."""
-    answer = table.design.answer
-    strategies = {table.labels[id(train)]: train.system.strategy for train in table.trainings}
+    answer = table.study.answer
     names = {"kind": "answer", "group": answer.tasks, "task": "", "measure": table.group_measure(answer.tasks)}
     for system, other in table.compared_pairs():
         mean, other_mean = table.group_mean(answer.tasks, system), table.group_mean(answer.tasks, other)
-        if strategies[other] in answer.over and mean and other_mean:
+        if table.systems[other][0].system.strategy in answer.over and mean and other_mean:
             yield Estimate.from_average(mean - other_mean, system=system, baseline=other, **names)
 
 
 def _costs(table: ScoreTable) -> Iterator[Cost]:
     """Iterate over the training costs of the systems."""
-    for label in table.systems:
-        trainings = [train for train in table.trainings if table.labels[id(train)] == label]
+    for label, trainings in table.systems.items():
         facts = [train.facts for train in trainings]
+        within = [sum(share for *_, query, passage, share in model["shares"] if query == passage) for model in facts]
         yield Cost(
             label,
             facts[0]["steps"],
@@ -203,13 +206,8 @@ def _costs(table: ScoreTable) -> Iterator[Cost]:
             len(facts),
             trainings[0].system.init,
             trainings[0].system.alpha,
-            round(sum(map(_monolingual_share, facts)) / len(facts), 4),
+            round(sum(within) / len(facts), 4),
         )
-
-
-def _monolingual_share(facts: Mapping[str, Any]) -> float:
-    """Return the share of a model's training pairs with query and passage in the same language."""
-    return float(sum(share for _, _, query, passage, share in facts["shares"] if query == passage))
 
 
 def _corrected(estimates: Iterable[Estimate]) -> tuple[Estimate, ...]:
@@ -217,3 +215,64 @@ def _corrected(estimates: Iterable[Estimate]) -> tuple[Estimate, ...]:
     every = tuple(estimates)
     adjusted = iter(holm([estimate.p_raw for estimate in every if estimate.p_raw is not None]))
     return tuple(estimate if estimate.p_raw is None else replace(estimate, p=next(adjusted)) for estimate in every)
+
+
+def answer(question: Answer, figures: Sequence[Estimate]) -> str:
+    """Return the answer: yes if the strategy is better than every other at corrected p < 0.05.
+
+    If it is better than some, the answer is yes in part. If it is better than none and worse than some, the answer is
+    no. If no difference is significant, the question is undecided.
+    """
+    better = [figure for figure in figures if figure.significant and figure.value > 0]
+    worse = [figure for figure in figures if figure.significant and figure.value < 0]
+    unclear = [figure for figure in figures if not figure.significant]
+    if len(better) == len(figures):
+        verdict = f"Yes: in this run {question.claim}."
+    elif better:
+        verdict = f"Only in part: in this run it is not shown against all that {question.claim}."
+    elif worse:
+        verdict = f"No: this run does not show that {question.claim}."
+    else:
+        verdict = f"Undecided: no difference is shown, so this run says neither that {question.claim} nor the opposite."
+    outcomes = [(better, "is better than"), (worse, "is worse than"), (unclear, "does not differ with certainty from")]
+    clauses = [f"{verb} {_listed(differences)}" for differences, verb in outcomes if differences]
+    system = " and ".join(dict.fromkeys(figure.system for figure in figures))
+    measure = figures[0].measure.replace("_", " ")
+    return f"{verdict} By mean {measure} {GROUPS[question.tasks]}, {system} {' and '.join(clauses)}."
+
+
+def significant_differences(figures: Sequence[Estimate]) -> str:
+    """Return a sentence that lists the differences on single tasks that are significant after the correction."""
+    tasks: dict[tuple[str, str, str, str], list[str]] = {}
+    for figure in figures:
+        if figure.significant:
+            better = (figure.value > 0) != MEASURES.describe(figure.measure).lower_is_better
+            measure = figure.measure.replace("_", " ")
+            key = (figure.system, "better" if better else "worse", figure.baseline, measure)
+            tasks.setdefault(key, []).append(short_name(figure.task))
+    clauses = [
+        f"{system} is {verb} than {other} in {measure} on {', '.join(names)}"
+        for (system, verb, other, measure), names in tasks.items()
+    ]
+    count = sum(map(len, tasks.values()))
+    verb = "holds" if count == 1 else "hold"
+    sentence = f"Of {len(figures)} single differences {count} {verb} after the correction over all"
+    return f"{sentence}: {'; '.join(clauses)}." if clauses else f"{sentence}."
+
+
+def probability(p: float | None) -> str:
+    """Return a p-value as text for tables."""
+    if p is None:
+        return "-"
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
+
+
+def _listed(figures: Sequence[Estimate]) -> str:
+    """Join the baselines of the differences, each with its numbers, by commas and a final "and"."""
+    texts = []
+    for figure in figures:
+        p = probability(figure.p)
+        p = p if p.startswith("<") else f"= {p}"
+        interval = f"95 % from {figure.low:+.4f} to {figure.high:+.4f}"
+        texts.append(f"{figure.baseline} ({figure.value:+.4f}, {interval}, corrected p {p})")
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if texts[1:] else texts)

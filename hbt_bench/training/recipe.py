@@ -29,7 +29,6 @@ else:
 NEUTRAL_FIELDS = frozenset({"name", "workers"})
 
 
-
 def _expanded(entries: object) -> object:
     if isinstance(entries, str):
         entries = [entries]
@@ -73,7 +72,7 @@ class Recipe(StrictModel):
     data: Sources = Field(({"kind": "cldr-facts"},), validate_default=True, description="Sources of parallel text.")
     strategy: StrategyName = Field("hybrid", description="How batches draw languages.")
     alpha: Share = Field(0.5, description="Share of monolingual batches (or rows), for hybrid and pair-per-row.")
-    pairs: Literal["mixed", "one"] = Field("mixed", description="LanguageCode pairs of a cross-lingual batch.")
+    pairs: Literal["mixed", "one"] = Field("mixed", description="Language pairs of a cross-lingual batch.")
     languages: tuple[LanguageCode, ...] | None = Field(None, description="Train on these languages only.")
     language_weights: Literal["uniform", "size"] | dict[LanguageCode, Positive] = Field(
         "uniform", description="How languages and pairs are weighted: uniform, size, or CODE=WEIGHT,..."
@@ -96,7 +95,7 @@ class Recipe(StrictModel):
     distillation: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         0.0, description="Weight of the divergence from the parallel query's ranking (LaKDA)."
     )
-    pivot: LanguageCode = Field("en", description="LanguageCode of the parallel query.")
+    pivot: LanguageCode = Field("en", description="Language of the parallel query.")
 
     learning_rate: Positive = Field(3e-5, description="Peak learning rate of AdamW.")
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(0.01, description="Weight decay.")
