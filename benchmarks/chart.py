@@ -1,4 +1,4 @@
-"""Draw the growth of cost from results/benchmarks/growth.json as docs/images/growth.svg."""
+"""Draw results/benchmarks/growth.json, the growth of cost, as docs/images/growth.svg."""
 
 from __future__ import annotations
 

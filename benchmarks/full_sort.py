@@ -1,6 +1,6 @@
-"""Rank distance of every query of a collection by sorting all its documents, against the engine's.
+"""Compare the engine's rank distance of every query to a full sort of all documents.
 
-``python benchmarks/full_sort.py --data-dir DATA`` takes all-MiniLM-L6-v2 and all 13,090 queries of XQuAD-R.
+``python benchmarks/full_sort.py --data-dir DATA`` uses all-MiniLM-L6-v2 and all 13,090 queries of XQuAD-R.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hbt_bench.tasks.registry import TaskRegistry
 
 
 def main() -> int:
-    """Print how many queries differ, which must be none, and what the bias measures cost; the exit code says so."""
+    """Print the number of queries that differ and the cost of the bias measures; return 1 if a query differs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--collection", default="xquad-r")
     parser.add_argument("--data-dir", type=Path)
@@ -47,10 +47,10 @@ def main() -> int:
         rows = slice(start, min(start + block, len(collection.queries)))
         for row, scores in zip(range(rows.start, rows.stop), scorer.scores(rows), strict=True):
             order = np.lexsort((-by_id, -scores.astype(np.float64)))
-            place = np.empty(len(order), np.int64)
-            place[order] = np.arange(len(order))
+            position = np.empty(len(order), np.int64)
+            position[order] = np.arange(len(order))
             pairs = slice(collection.qrels.offsets[row], collection.qrels.offsets[row + 1])
-            wrong += int(np.ptp(place[collection.qrels.documents[pairs]]) != distances[row])
+            wrong += int(np.ptp(position[collection.qrels.documents[pairs]]) != distances[row])
     print(f"{options.collection}, {options.vectors} vectors: rank distance differs from a full sort for {wrong} of")
     print(
         f"{len(collection.queries):,} queries over {len(collection.documents):,} documents; all bias measures from the"

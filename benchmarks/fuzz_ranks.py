@@ -1,7 +1,8 @@
-"""The engine of ranks against a naive full sort and against trec_eval, on random small collections.
+"""Compare the engine of ranks to a naive full sort and to trec_eval on random small collections.
 
 ``PYTHONPATH=. python benchmarks/fuzz_ranks.py --count 100000 --output results/benchmarks/fuzz_ranks``
-A case depends on its number alone: ``--first N --count 1`` shows a failure again.
+
+A case depends on its number alone: ``--first N --count 1`` repeats case N.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ from hbt_bench.ranking.ranks import TOP_K, Ranks, rank
 from hbt_bench.ranking.subsets import SubsetQrels, judged_subsets
 
 LANGUAGES = ("ar", "de", "en", "zh")
-#: Ids of these begin alike, run right to left, compose, or lie outside the basic plane.
+#: Parts of ids: with common prefixes, right to left, with combining characters, and outside the basic plane.
 _SIGNS = ("d", "D", "1", "10", "-", " ", "é", "e\u0301", "ß", "字", "ﷺ", "א", "𝔡", "😀", "\uffff", "\u200d")
 _TINY = float(np.finfo(np.float32).smallest_subnormal)
 _EDGES = (0.0, -0.0, _TINY, -_TINY, 3 * _TINY, 1e-38, 1.0, 1.0000001, -1.0, 3.4e38, -3.4e38, math.inf, -math.inf)
-#: What a case may do wrong, and the error it must meet.
+#: The faults of a case, and the error that each must raise.
 _WRONG = {"NaN": ModelError, "shape": ModelError, "document id": DataError, "query id": DataError, "own": DataError}
-#: The measures that are compared, by their names in trec_eval.
+#: The compared measures, by their names in trec_eval.
 TREC_EVAL = {"map", "recip_rank", "ndcg_cut.10", "recall.10", "P.5", "success.1", "map_cut.10"}
 
 
@@ -50,16 +51,15 @@ class Matrix:
     matrix: NDArray[Any]
 
     def scores(self, rows: slice) -> NDArray[Any]:
-        """The rows as they are, in whatever precision."""
+        """Return the rows without a change of precision."""
         return self.matrix[rows]
 
 
 @dataclass(frozen=True)
 class Chunked:
-    """A matrix that is given in blocks of `height` rows and `width` columns.
+    """A matrix that is read in blocks of `height` rows and `width` columns.
 
-    `off` is added to scores of pairs that are asked for by themselves, as a product that rounds otherwise would;
-    `asked` notes the chunks.
+    `off` is added to the scores of single pairs, like a product that rounds differently. `asked` records the chunks.
     """
 
     matrix: NDArray[np.float32]
@@ -70,39 +70,39 @@ class Chunked:
     asked: list[slice] = field(default_factory=list)
 
     def blocks(self) -> Chunked:
-        """Itself."""
+        """Return this object, which needs no preparation."""
         return self
 
-    def chunks(self, part: int = 0, parts: int = 1) -> list[slice]:
-        """The columns of one of `parts` processes."""
+    def chunks(self, rank: int = 0, processes: int = 1) -> list[slice]:
+        """Return the chunks of a process."""
         starts = range(0, self.matrix.shape[1], self.width)
-        mine = starts[len(starts) * part // parts : len(starts) * (part + 1) // parts]
+        mine = starts[len(starts) * rank // processes : len(starts) * (rank + 1) // processes]
         return [slice(start, min(start + self.width, self.matrix.shape[1])) for start in mine]
 
     def threads(self) -> Any:
-        """Two on the host."""
+        """Return two kernels on the host."""
         return nullcontext(2 if isinstance(self.kernel, HostKernel) else 0)
 
     def start_thread(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def columns(self, chunk: slice) -> NDArray[np.float32]:
-        """The scores of a chunk."""
+        """Return the scores of a chunk."""
         self.asked.append(chunk)
         return self.matrix[:, chunk]
 
     def block(self, rows: slice, chunk: slice, columns: NDArray[np.float32]) -> Any:
-        """Some rows of a chunk."""
+        """Return some rows of a chunk."""
         return columns[rows] if isinstance(self.kernel, HostKernel) else torch.from_numpy(columns[rows].copy())
 
     def pairs(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Single scores."""
+        """Return the scores of single pairs."""
         return self.matrix[rows, columns] + np.float32(self.off)
 
 
 @dataclass(frozen=True)
 class Case:
-    """Records that make a collection, the scores of its pool, and scores of single languages for some models."""
+    """Records of a collection, the scores of its pool, and for some models scores of single languages."""
 
     documents: list[Document]
     queries: list[Query]
@@ -113,7 +113,7 @@ class Case:
 
     @classmethod
     def draw(cls, number: int) -> Case:
-        """The case with this number."""
+        """Return the case with a number."""
         chance = np.random.default_rng([number, 20])
         languages = LANGUAGES[: chance.integers(1, 5)]
         count = 1 if chance.random() < 0.05 else int(chance.integers(2, 26))
@@ -121,20 +121,20 @@ class Case:
         names = _names(chance, count)
         documents = [Document(name, str(chance.choice(languages)), f"text of {name}.") for name in names]
         queries, relevant = [], {}
-        for place in range(int(chance.integers(1, 7))):
-            copied = own_copies and 1 < count > place and chance.random() < 0.8
-            name = names[place] if copied else f"q{place}"
+        for position in range(int(chance.integers(1, 7))):
+            copied = own_copies and 1 < count > position and chance.random() < 0.8
+            name = names[position] if copied else f"q{position}"
             others = [other for other in names if other != name]
-            found = chance.choice(len(others), size=chance.integers(1, min(7, len(others) + 1)), replace=False)
-            language = documents[place].language if copied else str(chance.choice(languages))
-            queries.append(Query(name, language, f"ask {place}?", f"{place // 2}"))
-            relevant[name] = {others[one]: int(chance.integers(1, 4)) for one in found}
+            chosen = chance.choice(len(others), size=chance.integers(1, min(7, len(others) + 1)), replace=False)
+            language = documents[position].language if copied else str(chance.choice(languages))
+            queries.append(Query(name, language, f"ask {position}?", f"{position // 2}"))
+            relevant[name] = {others[other]: int(chance.integers(1, 4)) for other in chosen}
         shape = (len(queries), count)
         blocks = _scores(chance, shape) if chance.random() < 0.2 else None
         return cls(documents, queries, relevant, own_copies, _scores(chance, shape), blocks)
 
     def collection(self) -> Collection:
-        """The collection as a reader would build it."""
+        """Return the collection as a reader builds it."""
         return Collection.from_records(
             "fuzz", self.queries, self.documents, self.relevant, own_copies=self.own_copies, parallel=True
         )
@@ -165,7 +165,7 @@ def _scores(chance: np.random.Generator, shape: tuple[int, int]) -> NDArray[Any]
 
 
 def check(number: int, seen: Counter[str]) -> None:
-    """Raise `AssertionError` unless the engine has the naive sort's ranks and trec_eval's measures for a case."""
+    """Raise `AssertionError` unless the ranks equal those of a naive sort and the measures those of trec_eval."""
     case, chance = Case.draw(number), np.random.default_rng([number, 21])
     if chance.random() < 0.05:
         wrong = str(chance.choice(list(_WRONG)))
@@ -216,10 +216,10 @@ def _check_refused(case: Case, wrong: str) -> None:
 
 
 def _order(case: Case, collection: Collection, scores: NDArray[Any], row: int, columns: Sequence[int]) -> list[int]:
-    """Columns from best to worst, as a sort of (score, document id) has them; a query's own text is left out."""
+    """Return columns from best to worst, sorted by score and document id, without the query's own text."""
     ids = [document.id for document in collection.documents]
-    kept = [one for one in columns if not (case.own_copies and ids[one] == collection.queries[row].id)]
-    return sorted(kept, key=lambda column: (float(scores[row, column]), ids[column]), reverse=True)
+    candidates = [column for column in columns if not (case.own_copies and ids[column] == collection.queries[row].id)]
+    return sorted(candidates, key=lambda column: (float(scores[row, column]), ids[column]), reverse=True)
 
 
 def _check_sorted(case: Case, collection: Collection, ranks: Ranks, seen: Counter[str]) -> None:
@@ -242,7 +242,7 @@ def _check_measures(case: Case, collection: Collection, ranks: Ranks, seen: Coun
     ids = [document.id for document in collection.documents]
     qrels: dict[str, dict[str, int]] = {}
     run: dict[str, dict[str, float]] = {}
-    parts: list[tuple[str, SubsetQrels]] = []
+    subsets: list[tuple[str, SubsetQrels]] = []
     for mode in MODES:
         for judged in judged_subsets(collection, mode):
             columns: Sequence[int] = range(len(ids))
@@ -251,25 +251,25 @@ def _check_measures(case: Case, collection: Collection, ranks: Ranks, seen: Coun
                 block = collection.document_blocks[judged.subset.documents]
                 columns = range(block.start, block.stop)
                 scores = case.scores if case.blocks is None else case.blocks
-            inside = {ids[column] for column in columns}
-            parts.append((judged.subset.name, judged))
+            candidates = {ids[column] for column in columns}
+            subsets.append((judged.subset.name, judged))
             for row in judged.rows:
                 name = f"{judged.subset.name}/{row}"
-                qrels[name] = {key: grade for key, grade in collection.relevant(row).items() if key in inside}
-                kept = _order(case, collection, scores, row, columns)
-                run[name] = {ids[column]: float(scores[row, column]) for column in kept}
+                qrels[name] = {key: grade for key, grade in collection.relevant(row).items() if key in candidates}
+                order = _order(case, collection, scores, row, columns)
+                run[name] = {ids[column]: float(scores[row, column]) for column in order}
     theirs = pytrec_eval.RelevanceEvaluator(qrels, TREC_EVAL).evaluate(run)
-    for subset, judged in parts:
+    for subset, judged in subsets:
         ours = by_trec_eval_names(Ranking.from_ranks(collection, ranks, judged))
-        for place, row in enumerate(judged.rows):
+        for position, row in enumerate(judged.rows):
             expected = theirs[f"{subset}/{row}"]
             for measure, values in ours.items():
-                assert abs(values[place] - expected[measure]) < 1e-9, (subset, row, measure)
+                assert abs(values[position] - expected[measure]) < 1e-9, (subset, row, measure)
                 seen["values against trec_eval"] += 1
 
 
 def by_trec_eval_names(ranking: Ranking) -> dict[str, np.ndarray]:
-    """One value a query, (queries,), of each of `TREC_EVAL`, by the name of its result."""
+    """Return the values of each measure in `TREC_EVAL` by query, an array of (queries,), by the name of the result."""
     return {
         "map": ranking.average_precision(),
         "recip_rank": ranking.reciprocal_rank(),
@@ -282,7 +282,7 @@ def by_trec_eval_names(ranking: Ranking) -> dict[str, np.ndarray]:
 
 
 def main() -> int:
-    """Run the cases and print what was compared; the exit code says whether all agreed."""
+    """Run the cases and print the counts; return 1 if a case failed."""
     import report
 
     parser = argparse.ArgumentParser(description=__doc__)
@@ -296,7 +296,7 @@ def main() -> int:
     for number in range(options.first, options.first + options.count):
         try:
             check(number, seen)
-        except Exception as error:  # whatever it is, it is a failure
+        except Exception as error:  # any exception is a failure
             failures[number] = f"{type(error).__name__}: {error}"[:300]
             print(f"case {number}: {failures[number]}")
     seconds = round(time.process_time() - started, 1)

@@ -1,7 +1,7 @@
-"""Every reader on damaged and hostile files: a file is read, or refused with an error of the program's own.
+"""Give damaged and hostile files to every reader. It must read the file or raise an error of this program.
 
-``PYTHONPATH=. python benchmarks/fuzz_readers.py --count 2000`` changes valid files at random; with
-``--only READER --atheris SECONDS`` libFuzzer changes them by what they cover (``pip install atheris``).
+``PYTHONPATH=. python benchmarks/fuzz_readers.py --count 2000`` changes valid files at random. With
+``--only READER --atheris SECONDS``, libFuzzer changes them guided by coverage (``pip install atheris``).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _RESULT = _ROOT / "tests/fixtures/format-2/hbt-bench__bm25/k0.9-b0.4/CldrFactsMu
 _OLD_RESULT = _ROOT / "tests/fixtures/format-1/hbt-bench__bm25/k0.9-b0.4/CldrFactsMonolingualRetrieval_de_en.json"
 _RANKS = _RESULT.with_name("CldrFactsRetrieval_de_en.ranks.npz")
 _VECTORS = np.arange(8, dtype="<f4").reshape(2, 4)
-#: The packages in which libFuzzer sees what a file covers.
+#: The packages whose coverage guides libFuzzer.
 _COVERED = {"hbt_bench", "json", "yaml", "csv", "gzip"}
 _LAREQA = {
     "data": [
@@ -81,7 +81,7 @@ _FINDINGS = {
     "machine": "m",
     "versions": {},
 }
-#: What stands for a value: whole JSON texts, some of which Python's own JSON takes and no other does.
+#: Replacements for a value. They are JSON texts; some of them only Python's parser accepts.
 _WILD = (
     "null", "true", "-1", "0", "9" * 400, "9" * 6000, "1e308", "1e999", "-1e999", "NaN", "0.5", '""', '"x"',
     '"\\ud800"', '"\\u001b[2J"', '"../../../etc/passwd"', "[]", "{}", "[[[]]]", '{"a": {"b": []}}', "[" * 5000,
@@ -91,7 +91,7 @@ _WILD = (
 
 @dataclass(frozen=True)
 class Reader:
-    """A reader: the name its file must have, valid files, and what reads one."""
+    """A reader: the name that its file must have, valid files, and the function that reads a file."""
 
     file: str
     valid: tuple[bytes, ...]
@@ -114,7 +114,7 @@ def _read_result(path: Path) -> None:
 
 def _read_ranks(path: Path) -> None:
     stored = StoredRanks.read(path)
-    from hbt_bench.results.intervals import Intervals
+    from hbt_bench.results.scores import Intervals
 
     for mode in ("mono", "multi"):
         Intervals.from_ranks(stored.judgements, stored.ranks, mode, ["de", "de-multi"])  # type: ignore[arg-type]
@@ -123,12 +123,12 @@ def _read_ranks(path: Path) -> None:
 def _read_card(path: Path) -> None:
     checkpoint = Checkpoint(path.parent)
     (path.parent / "config.json").write_text("{}")
-    found = card.find_results
+    find_results = card.find_results
     card.find_results = lambda *_: [Result.read(_RESULT)]  # type: ignore[assignment]
     try:
         card.write_card(checkpoint, path.parent)
     finally:
-        card.find_results = found
+        card.find_results = find_results
 
 
 def _read_config(path: Path) -> None:
@@ -167,18 +167,18 @@ def _read_specs(path: Path) -> None:
 
 def _read_vectors(path: Path) -> None:
     store = EmbeddingStore(path.parent, "m")
-    place = store._path(["a", "b"], "query", "en")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(path.read_bytes())
+    target = store._path(["a", "b"], "query", "en")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(path.read_bytes())
     vectors = store.get(["a", "b"], "query", "en")
     if vectors is None:
-        raise OutputError("what is damaged is encoded anew")
+        raise OutputError("damaged vectors are encoded again")
     assert vectors.tobytes() == _VECTORS.tobytes()
 
 
 def _all(pattern: str) -> tuple[bytes, ...]:
-    found = (path.read_bytes() for path in sorted(_ROOT.glob(pattern)))
-    return tuple(content for content in found if b"extends:" not in content)  # which need the file that they extend
+    contents = (path.read_bytes() for path in sorted(_ROOT.glob(pattern)))
+    return tuple(content for content in contents if b"extends:" not in content)  # these need the file that they extend
 
 
 READERS: Mapping[str, Reader] = {
@@ -209,7 +209,7 @@ READERS: Mapping[str, Reader] = {
 
 
 def mutated(chance: random.Random, name: str) -> bytes:
-    """A valid file of a reader with something wrong, or with nothing."""
+    """Return a valid file of a reader with random damage, or without damage."""
     reader = READERS[name]
     content = chance.choice(reader.valid)
     if name == "ranks" and chance.random() < 0.8:
@@ -225,21 +225,21 @@ def mutated(chance: random.Random, name: str) -> bytes:
 
 
 def _mutated_bytes(chance: random.Random, content: bytes) -> bytes:
-    at = chance.randrange(len(content) + 1)
+    start = chance.randrange(len(content) + 1)
     kind = chance.randrange(4)
     if kind == 0:
-        return content[:at]
+        return content[:start]
     if kind == 1:
-        return content[:at] + bytes([chance.randrange(256)]) + content[at + 1 :]
+        return content[:start] + bytes([chance.randrange(256)]) + content[start + 1 :]
     if kind == 2:
-        end = min(len(content), at + chance.randrange(1, 40))
-        return content[:at] + content[at:end] * chance.choice([0, 2, 3]) + content[end:]
+        end = min(len(content), start + chance.randrange(1, 40))
+        return content[:start] + content[start:end] * chance.choice([0, 2, 3]) + content[end:]
     odd = [b"\0", b"\xff", b"\xef\xbb\xbf", b"\r", b'"', b"\\", b"&a ", b"!!python/object ", b"- - ", b"\xed\xa0\x80"]
-    return content[:at] + chance.choice(odd) + content[at:]
+    return content[:start] + chance.choice(odd) + content[start:]
 
 
 def _mutated_values(chance: random.Random, content: bytes, file: str) -> bytes:
-    """Replace, drop or add a value somewhere in the JSON or YAML."""
+    """Replace, remove or add a random value in JSON or YAML."""
     mark = "@@here@@"
     front = re.match(rb"---\n(.*?\n)---\n", content, re.DOTALL) if file.endswith(".md") else None
     text = front[1] if front else content.split(b"\n")[0] if ".jsonl" in file else content
@@ -248,18 +248,18 @@ def _mutated_values(chance: random.Random, content: bytes, file: str) -> bytes:
         tree = loads(text)
     except (ValueError, yaml.YAMLError):
         return content
-    places: list[tuple[Any, Any]] = []
-    todo = [tree]
-    while todo:
-        node = todo.pop()
+    positions: list[tuple[Any, Any]] = []
+    nodes = [tree]
+    while nodes:
+        node = nodes.pop()
         if isinstance(node, dict | list):
             keys = list(node) if isinstance(node, dict) else list(range(len(node)))
-            places += [(node, key) for key in keys]
-            todo += [node[key] for key in keys]
+            positions += [(node, key) for key in keys]
+            nodes += [node[key] for key in keys]
     wild = chance.choice(_WILD)
-    if not places:
+    if not positions:
         return wild.encode()
-    parent, key = chance.choice(places)
+    parent, key = chance.choice(positions)
     if chance.random() < 0.2:
         del parent[key]
     else:
@@ -302,28 +302,28 @@ def _mutated_arrays(chance: random.Random, content: bytes) -> bytes:
 
 
 def check(name: str, content: bytes) -> bool:
-    """Whether the file is read; whatever else than an error of ours comes out passes through."""
+    """Return whether the file is read, or False if it is refused; other exceptions are not caught."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, READERS[name].file)
         path.write_bytes(content)
         try:
             READERS[name].read(path)
         except HbtBenchError as error:
-            said = str(error)
-            assert said.strip(), "an error without a word"
-            assert "\n" not in said, f"an error of several lines: {said!r}"
+            message = str(error)
+            assert message.strip(), "an error without a message"
+            assert "\n" not in message, f"an error of several lines: {message!r}"
             return False
         return True
 
 
 def _with_atheris(name: str, seconds: int) -> None:
-    """Let libFuzzer change files by what they cover of the reader; at the first failure the file is left in build/."""
+    """Let libFuzzer change files guided by the coverage of the reader; a file that fails is kept in build/."""
     import atheris
 
     corpus = _ROOT / "build" / "atheris" / name.replace(" ", "-")
     corpus.mkdir(parents=True, exist_ok=True)
-    for place, content in enumerate(READERS[name].valid):
-        (corpus / f"valid-{place}").write_bytes(content)
+    for number, content in enumerate(READERS[name].valid):
+        (corpus / f"valid-{number}").write_bytes(content)
     for function in gc.get_objects():
         if isinstance(function, FunctionType) and (function.__module__ or "").split(".")[0] in _COVERED:
             atheris.instrument_func(function)
@@ -342,7 +342,7 @@ def _with_atheris(name: str, seconds: int) -> None:
 
 
 def main() -> int:
-    """Run the cases and print what was read, refused, and neither; the exit code says whether there was any."""
+    """Run the cases and print the counts of files read, refused and failed; return 1 if a case failed."""
     import report
 
     parser = argparse.ArgumentParser(description=__doc__)
@@ -364,11 +364,11 @@ def main() -> int:
             started = time.process_time()
             try:
                 seen["read" if check(name, content) else "refused"] += 1
-            except Exception as error:  # whatever it is, it is a failure
+            except Exception as error:  # any exception is a failure
                 seen["failed"] += 1
-                place = traceback.extract_tb(error.__traceback__)[-1]
+                frame = traceback.extract_tb(error.__traceback__)[-1]
                 failures.append(
-                    f"{name} {number}: {type(error).__name__}: {str(error)[:150]} ({place.name} {place.lineno})"
+                    f"{name} {number}: {type(error).__name__}: {str(error)[:150]} ({frame.name} {frame.lineno})"
                 )
             slowest = max(slowest, time.process_time() - started)
         rows.append((name, options.count, seen["read"], seen["refused"], seen["failed"], f"{slowest:.2f}"))

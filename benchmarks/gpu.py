@@ -93,11 +93,12 @@ def evaluation(folder: Path, spec: TaskSpec, collection: Collection, shape: Shap
     request = ModelRequest(str(folder), device=device, dtype="bf16")
     wrapped = request.load()
     distinct = [
-        sorted({one.text for one in role}, key=len, reverse=True) for role in (collection.queries, collection.documents)
+        sorted({text.text for text in role}, key=len, reverse=True)
+        for role in (collection.queries, collection.documents)
     ]
-    wrapped.model.encode(distinct[0][: shape.batch], batch_size=shape.batch)  # to warm up
-    found = {"texts": sum(map(len, distinct))}
-    found["encoding"] = _seconds(
+    wrapped.model.encode(distinct[0][: shape.batch], batch_size=shape.batch)  # warm-up
+    measured = {"texts": sum(map(len, distinct))}
+    measured["encoding"] = _seconds(
         device,
         lambda: [
             wrapped.model.encode(texts, batch_size=shape.batch, convert_to_tensor=True, show_progress_bar=False)
@@ -112,14 +113,14 @@ def evaluation(folder: Path, spec: TaskSpec, collection: Collection, shape: Shap
             Path(output, "results"),
             batch_size=shape.batch,
         )
-        found["evaluation"] = _seconds(device, run.run)
+        measured["evaluation"] = _seconds(device, run.run)
         del os.environ["HBT_BENCH_CACHE"]
     shared = SharedPass(spec, collection)
     encoder = MtebEncoder(wrapped, ParallelRetrieval(shared, "multi").metadata, {"batch_size": shape.batch})
     scorer = DenseScorer.from_collection(collection, encoder)
     rank(collection, scorer)
-    found["pass"] = _seconds(device, lambda: rank(collection, scorer))
-    return found
+    measured["pass"] = _seconds(device, lambda: rank(collection, scorer))
+    return measured
 
 
 @dataclass(frozen=True)
@@ -148,42 +149,42 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true", help="a tiny model and few texts, on the processor")
     parser.add_argument("--collection", default="cldr-facts")
-    parser.add_argument("--data-dir", type=Path, help="the data files [env: HBT_BENCH_DATA]")
+    parser.add_argument("--data-dir", type=Path, help="folder of the data files [env: HBT_BENCH_DATA]")
     parser.add_argument("--output", default="", help="write this path with .md and .json")
     options = parser.parse_args(arguments)
     if not options.tiny and not torch.cuda.is_available():
-        parser.error("there is no GPU: --tiny tries this program on the processor")
+        parser.error("no GPU was found: use --tiny to test this script on a CPU")
     quiet_libraries()
     shape, device = (TINY, "cpu") if options.tiny else (BASE, "cuda")
     about = report.environment()
-    about["device"] = "the processor" if options.tiny else torch.cuda.get_device_name()
+    about["device"] = "a CPU" if options.tiny else torch.cuda.get_device_name()
     spec = select_tasks(options.collection)[0].spec
     assert spec is not None
     if options.tiny:
         spec = spec.narrowed(["de", "en"])
     collection = spec.load(None, options.data_dir)
     with tempfile.TemporaryDirectory() as folder:
-        texts = [one.text for role in (collection.queries, collection.documents) for one in role]
+        texts = [text.text for role in (collection.queries, collection.documents) for text in role]
         model = build(Path(folder), shape, texts)
-        found = evaluation(model, spec, collection, shape, device)
+        measured = evaluation(model, spec, collection, shape, device)
         source = ParallelText.from_items(spec.name, collection_items(collection))
         rounds = 1 if options.tiny else 3
         row = training.throughput(source, str(model), shape.train_batch, shape.steps, rounds, gpu=not options.tiny)
     rows = [
-        ["texts a second, whole evaluation", found["texts"] / found["evaluation"]],
-        ["texts a second, encoding alone", found["texts"] / found["encoding"]],
-        ["evaluation / encoding", found["evaluation"] / found["encoding"]],
-        ["share of our pass in the evaluation", found["pass"] / found["evaluation"]],
+        ["texts a second, whole evaluation", measured["texts"] / measured["evaluation"]],
+        ["texts a second, encoding alone", measured["texts"] / measured["encoding"]],
+        ["evaluation / encoding", measured["evaluation"] / measured["encoding"]],
+        ["share of our pass in the evaluation", measured["pass"] / measured["evaluation"]],
         ["training steps a second, plain trainer", row[1]],
         ["training steps a second, with a plan", row[2]],
         ["ratio", row[3]],
     ]
     text = [
         f"{shape.layers} layers of {shape.width}, random weights, bf16, on {about['device']}; {options.collection}, "
-        f"{found['texts']:,} distinct texts, batches of {shape.batch}; training batches of {shape.train_batch}.",
+        f"{measured['texts']:,} distinct texts, batches of {shape.batch}; training batches of {shape.train_batch}.",
         report.table(["", "figure"], rows),
     ]
-    data = {**found, "training": row}
+    data = {**measured, "training": row}
     report.publish("On a GPU", text, data, about, options.output)
     return data
 

@@ -1,8 +1,9 @@
-"""SIGKILL at random moments of a command, which is run again until it is done and must end as if undisturbed.
+"""Kill commands with SIGKILL at random moments and run them again; they must end as if undisturbed.
 
 ``PYTHONPATH=. python benchmarks/kill.py --moments 50 --output results/benchmarks/kill``
-The commands are run, train, study and report. After each kill every file that is there must be whole; in the end
-scores, ranks, weights, figures and page must be those of a run that nobody disturbed, but for the times in them.
+
+The commands are run, train, study and report. After each kill, every visible file must be complete. In the end,
+scores, ranks, weights, figures and page must equal those of an undisturbed run, except for times.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ _STUDY = {
     "answer": {"claim": "hybrid is better", "strategy": "hybrid", "over": ["monolingual"]},
     "strategies": {"monolingual": {"strategy": "monolingual"}, "hybrid": {"strategy": "hybrid"}},
 }
-#: What is loaded before the first fork, so that a kill meets the work and not the imports.
+#: Modules that are imported before the first fork, so that a kill interrupts the work and not the imports.
 _MODULES = (
     "mteb", "sentence_transformers", "datasets", "pandas", "hbt_bench.cli.run", "hbt_bench.cli.train",
     "hbt_bench.cli.study", "hbt_bench.cli.report", "hbt_bench.results.evaluate", "hbt_bench.training.run",
@@ -61,7 +62,7 @@ _TIMES = {"date", "evaluation_phases", "evaluation_time", "kg_co2_emissions", "s
 
 @dataclass(frozen=True)
 class Job:
-    """A command that writes below a folder, and what of it must be the same however often it was killed."""
+    """A command that writes into a folder, and the part of its output that must not depend on kills."""
 
     command: Callable[[Path], list[str]]
     outcome: Callable[[Path], object]
@@ -69,19 +70,19 @@ class Job:
 
 def _untimed(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _untimed(part) for key, part in value.items() if key not in _TIMES}
-    return [_untimed(part) for part in value] if isinstance(value, list) else value
+        return {key: _untimed(item) for key, item in value.items() if key not in _TIMES}
+    return [_untimed(item) for item in value] if isinstance(value, list) else value
 
 
 def _results(folder: Path) -> dict[str, object]:
-    found: dict[str, object] = {}
+    contents: dict[str, object] = {}
     for path in sorted(folder.rglob("[!.]*")):
         name = str(path.relative_to(folder))
         if path.suffix == ".json":
-            found[name] = _untimed(json.loads(path.read_text(), parse_constant=str))
+            contents[name] = _untimed(json.loads(path.read_text(), parse_constant=str))
         elif path.suffix == ".npz":
-            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
+            contents[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return contents
 
 
 def _weights(folder: Path) -> dict[str, str]:
@@ -98,7 +99,7 @@ def _figures(folder: Path) -> object:
 
 
 def jobs(inputs: Path) -> dict[str, Job]:
-    """The four commands, on embedded data; what they read is written into `inputs`."""
+    """Return the four commands, on embedded data; their input files are written into `inputs`."""
     (inputs / "recipe.yaml").write_text(yaml.safe_dump(_RECIPE))
     study = _STUDY | {"scales": {scale: json.loads(json.dumps(_SCALE)) for scale in ("smoke", "small", "paper")}}
     (inputs / "tiny.yaml").write_text(yaml.dump(json.loads(json.dumps(study)), sort_keys=False))
@@ -116,7 +117,7 @@ def jobs(inputs: Path) -> dict[str, Job]:
 
 
 def start(command: list[str], cache: Path) -> int:
-    """Run a command of ours in a child, silently; returns its process id."""
+    """Run a command of this program in a silent child process and return its process id."""
     child = os.fork()
     if child:
         return child
@@ -133,11 +134,11 @@ def start(command: list[str], cache: Path) -> int:
 
 
 def torn(folder: Path) -> list[str]:
-    """The visible files that are not whole."""
-    found = []
+    """Return the visible files that are incomplete."""
+    incomplete = []
     for path in sorted(folder.rglob("[!.]*")):
         if "checkpoints" in path.parts or not path.is_file():
-            continue  # a checkpoint is complete with its marker, which comes last
+            continue  # a checkpoint is complete once its marker exists, which is written last
         try:
             if path.suffix == ".json":
                 json.loads(path.read_text())
@@ -145,14 +146,14 @@ def torn(folder: Path) -> list[str]:
                 with np.load(path) as arrays:
                     [arrays[name] for name in arrays]
             elif path.suffix == ".html" and not path.read_text().rstrip().endswith("</html>"):
-                found.append(f"{path} has no end")
-        except Exception as error:  # whatever a torn file makes of its reader
-            found.append(f"{path}: {error}")
-    return found
+                incomplete.append(f"{path} has no end")
+        except Exception as error:  # a damaged file can raise any error
+            incomplete.append(f"{path}: {error}")
+    return incomplete
 
 
 def disturb(job: Job, moments: int, chance: random.Random, folder: Path) -> dict[str, Any]:
-    """Kill a job at `moments` random moments; returns counts and what went wrong."""
+    """Kill a job at `moments` random moments; return counts and failures."""
     began = time.monotonic()
     assert os.waitpid(start(job.command(folder / "whole"), folder / "cache"), 0)[1] == 0, "the undisturbed run failed"
     seconds, expected = time.monotonic() - began, job.outcome(folder / "whole")
@@ -161,8 +162,8 @@ def disturb(job: Job, moments: int, chance: random.Random, folder: Path) -> dict
     while kills < moments or rounds > finished:
         if rounds == finished:
             rounds += 1
-        place, cache = folder / f"round-{rounds}", folder / f"cache-{rounds}"
-        child = start(job.command(place), cache)
+        output, cache = folder / f"round-{rounds}", folder / f"cache-{rounds}"
+        child = start(job.command(output), cache)
         if kills < moments:
             deadline = time.monotonic() + chance.uniform(0, seconds)
             while time.monotonic() < deadline and not (done := os.waitpid(child, os.WNOHANG))[0]:
@@ -173,22 +174,22 @@ def disturb(job: Job, moments: int, chance: random.Random, folder: Path) -> dict
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
                 kills += 1
-                wrong += torn(place) if place.exists() else []
+                wrong += torn(output) if output.exists() else []
                 continue
             status = done[1]
         else:
             status = os.waitpid(child, 0)[1]
         if status:
             wrong.append(f"round {rounds} ended with {status}")
-        elif job.outcome(place) != expected:
-            wrong.append(f"round {rounds} has another outcome")
-        wrong += torn(place)
+        elif job.outcome(output) != expected:
+            wrong.append(f"round {rounds} has a different outcome")
+        wrong += torn(output)
         finished += 1
     return {"seconds": round(seconds, 2), "kills": kills, "completed": finished, "failures": wrong}
 
 
 def parsed(about: str | None) -> argparse.Namespace:
-    """The command line of a script that disturbs commands."""
+    """Parse the command line of a script that disturbs commands."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--moments", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
@@ -202,25 +203,25 @@ def disturbed(
     disturb: Callable[[Job, int, random.Random, Path], dict[str, Any]],
     options: argparse.Namespace,
 ) -> dict[str, dict[str, Any]]:
-    """What `disturb` found of each job that was asked for, in a folder of its own."""
+    """Return the report of `disturb` for each selected job; each job has its own folder."""
     from tests.factories import torch_random_model
 
-    found = {}
+    counts = {}
     with tempfile.TemporaryDirectory() as name:
         inputs = Path(name, "inputs")
         inputs.mkdir()
         torch_random_model(inputs / "model", 0)
         for kind, job in jobs(inputs).items():
             if not options.only or kind in options.only:
-                place = Path(name, kind)
-                place.mkdir()
-                found[kind] = disturb(job, options.moments, random.Random(f"{options.seed}/{kind}"), place)
-                print(kind, found[kind], flush=True)
-    return found
+                folder = Path(name, kind)
+                folder.mkdir()
+                counts[kind] = disturb(job, options.moments, random.Random(f"{options.seed}/{kind}"), folder)
+                print(kind, counts[kind], flush=True)
+    return counts
 
 
 def main() -> int:
-    """Kill each job and print the counts; the exit code says whether all ended as undisturbed."""
+    """Kill each job and print the counts; return 1 if there is a failure."""
     import report
     import torch
 
@@ -228,14 +229,14 @@ def main() -> int:
     torch.set_num_threads(1)  # threads do not survive a fork
     for module in _MODULES:
         importlib.import_module(module)
-    found = disturbed(jobs, disturb, options)
+    counts = disturbed(jobs, disturb, options)
     rows = [
-        (kind, one["kills"], one["completed"], len(one["failures"]), f"{one['seconds']:.1f}")
-        for kind, one in found.items()
+        (kind, count["kills"], count["completed"], len(count["failures"]), f"{count['seconds']:.1f}")
+        for kind, count in counts.items()
     ]
     table = report.table(("command", "kills", "runs to the end", "failures", "undisturbed, s"), rows)
-    report.publish("Killed at random moments", [table], {"commands": found}, report.environment(), options.output)
-    return int(any(one["failures"] for one in found.values()))
+    report.publish("Killed at random moments", [table], {"commands": counts}, report.environment(), options.output)
+    return int(any(count["failures"] for count in counts.values()))
 
 
 if __name__ == "__main__":

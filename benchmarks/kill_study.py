@@ -1,7 +1,7 @@
-"""A study killed (SIGKILL) at random moments and run again: nothing is done twice, and the report is the same.
+"""Kill a study with SIGKILL at random moments and run it again: jobs are done once, and the report does not change.
 
-A job counts as done when the run that started it went on to the next one or came to its end. The reports are compared
-byte by byte, but for the seconds that training took, which no two runs share.
+A job is done if its run went on to the next job or ended. The reports are compared byte by byte, except for the seconds
+of training.
 
     PYTHONPATH=. python benchmarks/kill_study.py --output results/studies/killed
 """
@@ -23,16 +23,16 @@ from typing import Any
 
 import report
 
-#: How a run says which job it starts.
+#: The line with which a run announces a job.
 _START = re.compile(r"\[\d+/\d+\] (train|evaluate) (.+)")
-#: Training's seconds, in the last column of the table of costs.
+#: The seconds of training, in the last column of the table of costs.
 _SECONDS = re.compile(r"(<td>|\| )[\d,]+\.\d(</td></tr>| \|)$", re.MULTILINE)
-#: A kill comes up to this many seconds after the job of its moment has started.
+#: The longest time between the start of a job and its kill, in seconds.
 _LATEST = 1.5
 
 
 def run(study: str, output: Path, kill_in: int | None, rng: random.Random) -> tuple[list[str], bool]:
-    """Run a study; in its job number `kill_in`, counted from 1, kill it. Returns the jobs started, and if it ended."""
+    """Run a study and kill it in job number `kill_in`, counted from 1; return the started jobs and whether it ended."""
     command = [sys.executable, "-m", "hbt_bench", "study", "run", study, "--scale", "smoke", "--output", str(output)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     started: list[str] = []
@@ -40,14 +40,14 @@ def run(study: str, output: Path, kill_in: int | None, rng: random.Random) -> tu
     tail: list[str] = []
     for line in process.stderr:
         tail = [*tail[-20:], line]
-        found = _START.search(line)
-        if not found:
+        match = _START.search(line)
+        if not match:
             continue
-        started.append(" ".join(found.groups()).strip())
+        started.append(" ".join(match.groups()).strip())
         if len(started) == kill_in:
             time.sleep(rng.uniform(0, _LATEST))
             process.send_signal(signal.SIGKILL)
-            # what it had said until then is still in the pipe
+            # continue: earlier output is still in the pipe
     code = process.wait()
     if code not in (0, -signal.SIGKILL):
         sys.exit("".join(tail))
@@ -55,20 +55,20 @@ def run(study: str, output: Path, kill_in: int | None, rng: random.Random) -> tu
 
 
 def pages(folder: Path) -> dict[str, str]:
-    """The report's files without training's seconds."""
+    """Return the report's files without the seconds of training."""
     return {path.name: _SECONDS.sub("", path.read_text("utf-8")) for path in sorted(folder.iterdir())}
 
 
 def measure(study: str, kills: int, seed: int) -> dict[str, Any]:
-    """Run once undisturbed and once with kills; compare."""
+    """Run the study undisturbed and with kills, and compare."""
     rng = random.Random(seed)
     folder = Path(tempfile.mkdtemp())
     try:
-        whole, _ = run(study, folder / "whole", None, rng)
+        undisturbed, _ = run(study, folder / "whole", None, rng)
         done: Counter[str] = Counter()
         in_flight, starts, killed = [], 0, 0
-        for moment in sorted(rng.sample(range(1, len(whole) + 1), kills)):
-            # the jobs before it are done already, or most of them
+        for moment in sorted(rng.sample(range(1, len(undisturbed) + 1), kills)):
+            # most of the earlier jobs are done and are not started again
             started, ended = run(study, folder / "torn", max(1, moment - len(done)), rng)
             starts += len(started)
             killed += not ended
@@ -80,12 +80,12 @@ def measure(study: str, kills: int, seed: int) -> dict[str, Any]:
         name = f"{study}-smoke"
         return {
             "study": study,
-            "jobs": len(whole),
+            "jobs": len(undisturbed),
             "kills": killed,
             "kills_in": in_flight,
             "jobs_started": starts,
             "jobs_done_twice": sum(count - 1 for count in done.values()),
-            "jobs_missing": len(set(whole) - set(done) - set(in_flight)),
+            "jobs_missing": len(set(undisturbed) - set(done) - set(in_flight)),
             "same_report": pages(folder / "whole" / name) == pages(folder / "torn" / name),
             "files_compared": sorted(pages(folder / "torn" / name)),
         }
@@ -94,29 +94,30 @@ def measure(study: str, kills: int, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, write and judge."""
+    """Measure and write the report; exit with an error if a check fails."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--study", default="hybrid-vs-multitask")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", default="", help="where the Markdown and the JSON go, without an ending")
+    parser.add_argument("--output", default="", help="path of the report without ending; .md and .json are written")
     options = parser.parse_args()
     about = report.environment()
     publish(measure(options.study, options.kills, options.seed), options.kills, about, options.output)
 
 
-def publish(found: dict[str, Any], kills: int, about: dict[str, Any], output: str) -> None:
-    """Write what was found beside what is asked."""
-    asked = {"kills": kills, "jobs_done_twice": 0, "jobs_missing": 0, "same_report": True}
+def publish(measured: dict[str, Any], kills: int, about: dict[str, Any], output: str) -> None:
+    """Write the measured values next to the required values."""
+    required = {"kills": kills, "jobs_done_twice": 0, "jobs_missing": 0, "same_report": True}
     rows = [
-        (key.replace("_", " "), str(found[key]), str(value), _met(found[key] == value)) for key, value in asked.items()
+        (key.replace("_", " "), str(measured[key]), str(value), _met(measured[key] == value))
+        for key, value in required.items()
     ]
-    counts = [("jobs", found["jobs"], "-", "-"), ("jobs started", found["jobs_started"], "-", "-")]
-    caught = "In flight when it came: " + "; ".join(map(str, found["kills_in"])) + "."
+    counts = [("jobs", measured["jobs"], "-", "-"), ("jobs started", measured["jobs_started"], "-", "-")]
+    caught = "Jobs that were running when killed: " + "; ".join(map(str, measured["kills_in"])) + "."
     parts = [report.table(("", "found", "asked", ""), [*counts, *rows]), caught]
-    report.publish(f"{found['study']}, killed {kills} times", parts, found, about, output)
-    if any(found[key] != value for key, value in asked.items()):
-        sys.exit("a job was done twice or left out, or the report is another")
+    report.publish(f"{measured['study']}, killed {kills} times", parts, measured, about, output)
+    if any(measured[key] != value for key, value in required.items()):
+        sys.exit("a job was done twice or skipped, or the report differs")
 
 
 def _met(as_asked: bool) -> str:

@@ -1,8 +1,8 @@
-"""A large pool from vectors on disk: ranks against the bare product, and the memory beyond the vectors.
+"""Rank a large pool from vectors on disk; compare the time to the bare product, and measure memory beyond the vectors.
 
-``python benchmarks/large.py`` takes 1,000,000 documents and 10,000 queries of 384 dimensions, 1.5 GB that it writes to
-``--folder`` first. Both sides read the mapped file in chunks; parts of the bare product are timed before, between and
-after the parts of the ranks' queries, so that both see the same machine.
+``python benchmarks/large.py`` uses 1,000,000 documents and 10,000 queries with 384 dimensions. It first writes 1.5 GB
+to ``--folder``. Ranks and product read the mapped file in chunks. The product of each third of the queries is timed
+before, between and after the ranks, so that both run under the same load.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ import torch
 from growth import Cosine, collection_of
 from numpy.lib.format import open_memmap
 
-from hbt_bench.ranking.dense import DenseScorer
-from hbt_bench.ranking.encode import Vectors
+from hbt_bench.ranking.dense import DenseScorer, Vectors
 from hbt_bench.ranking.ranks import rank
 
 _DIMENSIONS = 384
@@ -28,7 +27,7 @@ _CHUNK = 32_768
 
 
 class Memory:
-    """The peak of this process's memory that is no mapped file, in bytes, sampled while the block lasts."""
+    """The peak of this process's memory without mapped files, in bytes, sampled during the `with` block."""
 
     def __enter__(self) -> Memory:
         self.before = self.peak = self._now()
@@ -52,18 +51,18 @@ class Memory:
 
 
 def vectors(path: Path, count: int) -> Vectors:
-    """Random vectors in a mapped file."""
+    """Return random vectors in a mapped file."""
     file = open_memmap(path, "w+", np.float32, (count, _DIMENSIONS))
     generator = np.random.default_rng(count)
     for start in range(0, count, _CHUNK):
-        part = file[start : start + _CHUNK]
-        part[:] = generator.standard_normal(part.shape, dtype=np.float32)
+        chunk = file[start : start + _CHUNK]
+        chunk[:] = generator.standard_normal(chunk.shape, dtype=np.float32)
     file.flush()
     return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
 
 
 def product(queries: Vectors, documents: Vectors, library: str) -> float:
-    """Seconds of the bare product, in blocks of 64 MiB."""
+    """Return the seconds of the bare product, in blocks of 64 MiB."""
     start = time.perf_counter()
     for first in range(0, len(documents), _CHUNK):
         chunk = np.ascontiguousarray(documents[first : first + _CHUNK])
@@ -76,12 +75,14 @@ def product(queries: Vectors, documents: Vectors, library: str) -> float:
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Measure, then print and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, default=1_000_000)
     parser.add_argument("--queries", type=int, default=10_000)
-    parser.add_argument("--confidences", action="store_true", help="also what nAUC needs")
-    parser.add_argument("--folder", type=Path, help="where the vectors go; a temporary folder if not given")
+    parser.add_argument("--confidences", action="store_true", help="also compute the confidences that nAUC needs")
+    parser.add_argument(
+        "--folder", type=Path, help="parent folder of the vectors; by default the system's temporary folder"
+    )
     parser.add_argument("--output", default="", help="write this path with .md and .json")
     options = parser.parse_args()
     about = report.environment()
@@ -92,12 +93,12 @@ def main() -> None:
         scorer = DenseScorer(Cosine(), queries, documents)  # type: ignore[arg-type]
         bare: dict[str, float] = {"torch": 0.0, "numpy": 0.0}
         third = -(-options.queries // 3)
-        parts = [queries[start : start + third] for start in range(0, options.queries, third)]
+        blocks = [queries[start : start + third] for start in range(0, options.queries, third)]
         seconds = 0.0
-        for number, part in enumerate(parts):
+        for number, block in enumerate(blocks):
             for library in bare:
-                bare[library] += product(part, documents, library)
-            if number == len(parts) // 2:
+                bare[library] += product(block, documents, library)
+            if number == len(blocks) // 2:
                 with Memory() as memory:
                     start = time.perf_counter()
                     rank(collection, scorer, confidences=options.confidences)
@@ -119,7 +120,7 @@ def main() -> None:
     ]
     text = [
         f"{options.queries:,} queries over {options.documents:,} documents, {_DIMENSIONS} dimensions, the documents' "
-        f"vectors mapped from disk, {'with' if options.confidences else 'without'} what nAUC needs.",
+        f"vectors mapped from disk, {'with' if options.confidences else 'without'} the confidences for nAUC.",
         report.table(["", "figure", "required", ""], rows),
     ]
     data = {"seconds": seconds, "bare": bare, "beyond_gib": beyond, "peak_gib": memory.peak / 2**30}

@@ -1,9 +1,9 @@
-"""How long the leaderboard of 1,000 models x 6 tasks takes, from a folder of results of real size.
+"""Measure the leaderboard of 1,000 models x 6 tasks, on a folder of results of realistic size.
 
     python benchmarks/leaderboard.py --output results/benchmarks/leaderboard.json
 
-The published results are copied under other names, the scores of every question moved at random, so that the test of
-every model against the best of its group has work to do. No file is smaller than a real one.
+The published results are copied under other names. The scores of each question are changed at random, so that the test
+of every model against the best of its group is not trivial. No file is smaller than a published result.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def plant(output: Path, models: int) -> int:
-    """Write the results of `models` models; returns the number of bytes."""
+    """Write the results of `models` models and return their size in bytes."""
     generator = np.random.default_rng(0)
     folder = next((ROOT / "results").glob("local__all-MiniLM-L6-v2/*"))
     size = 0
     for path in sorted([*folder.glob("XQuADR*.json"), *folder.glob("MLQAR*.json")]):
         first, head, rest = path.read_text().split("\n", 2)
-        own = json.loads(head.strip().removeprefix('"hbt_bench": ').rstrip(","))
-        about = copy.deepcopy(own)
+        original = json.loads(head.strip().removeprefix('"hbt_bench": ').rstrip(","))
+        about = copy.deepcopy(original)
         shares = {name: np.frombuffer(base64.b64decode(text), "<f4") for name, text in about["shares"].items()}
         for number in range(models):
             name = f"org{number % 40}/model-{number:04}"
@@ -47,20 +47,20 @@ def plant(output: Path, models: int) -> int:
             about["shares"] = {k: base64.b64encode(v.astype("<f4").tobytes()).decode() for k, v in moved.items()}
             about["signature"] = about["signature"].replace(f"model:{about['model']}@", f"model:{name}@")
             about["model"] = name
-            for key, value in moved.items():  # scores and intervals are those that the shares give
+            for key, value in moved.items():  # scores and intervals must follow from the shares
                 factor = float(value.sum(dtype=np.float64)) / float(shares[key].sum(dtype=np.float64))
-                about["values"][key] = [score * factor for score in own["values"][key]]
-                about["intervals"][key] = [bound * factor for bound in own["intervals"][key]]
-            place = output / name.replace("/", "__") / about["revision"] / path.name
-            place.parent.mkdir(parents=True, exist_ok=True)
+                about["values"][key] = [score * factor for score in original["values"][key]]
+                about["intervals"][key] = [bound * factor for bound in original["intervals"][key]]
+            target = output / name.replace("/", "__") / about["revision"] / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
             text = f'{first}\n  "hbt_bench": {json.dumps(about)},\n{rest}'
-            place.write_text(text)
+            target.write_text(text)
             size += len(text)
     return size
 
 
 def measure(folder: Path, *options: str, rounds: int = 5) -> dict[str, float]:
-    """Seconds of the whole command, process start included: on the clock, and of the processor."""
+    """Return the seconds of the full command with process start: wall-clock and CPU time."""
     seconds, used = [], []
     for _ in range(rounds):
         started, before = time.perf_counter(), _children()
@@ -82,7 +82,7 @@ def _children() -> float:
 
 
 def main() -> None:
-    """Plant, measure, write."""
+    """Measure, then print and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=int, default=1000)
     parser.add_argument("--output", default="", help="write this path with .md and .json")
@@ -92,8 +92,15 @@ def main() -> None:
         size = plant(Path(temporary), options.models)
         seconds = {style: measure(Path(temporary), "--format", style) for style in STYLES}
     rows = [
-        [style, one["median_s"], one["max_s"], one["cpu_s"], "<= 2", report.verdict(one["median_s"], 2, at_least=False)]
-        for style, one in seconds.items()
+        [
+            style,
+            timing["median_s"],
+            timing["max_s"],
+            timing["cpu_s"],
+            "<= 2",
+            report.verdict(timing["median_s"], 2, at_least=False),
+        ]
+        for style, timing in seconds.items()
     ]
     text = [
         f"{options.models:,} models x 6 tasks, {size / 1e9:.2f} GB of results; the whole command, process start "

@@ -1,9 +1,9 @@
-"""How large the report of 50 models is, how long it takes to write, and how soon a browser has drawn it.
+"""Measure the size of the report of 50 models, the time to write it, and the time until a browser has drawn it.
 
     PYTHONPATH=. python benchmarks/page.py --output results/benchmarks/page.json
 
-The published results are copied under other names, with their ranks, so that every matrix and question is there. The
-data of XQuAD-R and MLQA-R must be in the cache or below HBT_BENCH_DATA.
+The published results are copied under other names, with their ranks, so that the report has all matrices and questions.
+The data of XQuAD-R and MLQA-R must be in the cache or in HBT_BENCH_DATA.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def plant(output: Path, models: int) -> None:
-    """Copy the published results until there are `models` models."""
+    """Copy the published results until `models` models exist."""
     sources = [path.parent for path in sorted((ROOT / "results").glob("*/*/model_meta.json"))]
     for number in range(models):
         source = sources[number % len(sources)]
@@ -37,7 +37,7 @@ def plant(output: Path, models: int) -> None:
 
 
 def main() -> None:
-    """Plant, write, open, tell."""
+    """Write and open the page, then print and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=int, default=50)
     parser.add_argument("--output", default="", help="write this path with .md and .json")
@@ -50,29 +50,34 @@ def main() -> None:
         started = time.perf_counter()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         seconds = time.perf_counter() - started
-        drawn = []
+        drawing_times = []
         for _ in range(5):
             with chromium() as driver:
                 open_report(driver, page)
                 script = "return performance.getEntriesByName('report-ready')[0].startTime"
-                drawn.append(driver.execute_script(script) / 1000)
+                drawing_times.append(driver.execute_script(script) / 1000)
         size = page.stat().st_size
     rows = [
         ["the file, MB", size / 1e6, "< 5", report.verdict(size, 4_999_999, at_least=False)],
         [
             "drawn in Chromium after, s (median of 5)",
-            statistics.median(drawn),
+            statistics.median(drawing_times),
             "<= 1",
-            report.verdict(max(drawn), 1, False),
+            report.verdict(max(drawing_times), 1, False),
         ],
-        ["drawn in Chromium after, s (slowest)", max(drawn), "<= 1", report.verdict(max(drawn), 1, False)],
+        [
+            "drawn in Chromium after, s (slowest)",
+            max(drawing_times),
+            "<= 1",
+            report.verdict(max(drawing_times), 1, False),
+        ],
         ["written in, s", seconds, "", ""],
     ]
     text = [
         f"{options.models} models on XQuAD-R and MLQA-R, each with its matrices and worst questions.",
         report.table(["", "figure", "required", ""], rows),
     ]
-    data = {"bytes": size, "write_s": seconds, "drawn_s": drawn}
+    data = {"bytes": size, "write_s": seconds, "drawn_s": drawing_times}
     report.publish("Report of many models", text, data, about, options.output)
 
 

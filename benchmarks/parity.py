@@ -1,8 +1,8 @@
-"""Why a score differs from MTEB's: every relevant document that the two rank differently, with its scores.
+"""Explain the differences from MTEB's scores: list all relevant documents with another rank in MTEB, with their scores.
 
-MTEB returns 1,000 documents a query. A document that ties with the last of them is among them or not by the choice of
-`torch.topk`; ours is ranked by its id. `explained` says that with MTEB's ranks put in the place of the differing ones,
-our measures give MTEB's numbers: then the differences have no other cause.
+MTEB returns 1,000 documents per query. If a document ties with the last of them, `torch.topk` decides whether it is
+returned; our rank depends on its id. `explained` is true if our measures equal MTEB's numbers after the differing ranks
+are replaced by MTEB's ranks. Then the differences have no other cause.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from hbt_bench.ranking.subsets import SubsetQrels
 from hbt_bench.tasks.registry import select_tasks
 
 _ENCODE = {"batch_size": 32, "show_progress_bar": False}
-#: MTEB rounds to five digits.
+#: The tolerance of equal values, because MTEB rounds to five digits.
 _TOLERANCE = 1e-5
 _Run = Mapping[str, Mapping[str, float]]
 
 
 class Stock(AbsTaskRetrieval):
-    """A retrieval task of MTEB with our data; it keeps the last run."""
+    """A retrieval task of MTEB on our data that keeps the last run."""
 
     def __init__(self, task: ParallelRetrieval) -> None:
         self.metadata = task.metadata.model_copy(update={"main_score": "ndcg_at_10"})
@@ -45,60 +45,60 @@ class Stock(AbsTaskRetrieval):
         self.run: _Run = {}
 
     def task_specific_scores(self, scores: Any, qrels: Any, results: _Run, **kwargs: Any) -> dict[str, float]:
-        """No scores of its own; MTEB's documented place to see the run."""
+        """Keep the run and add no scores; MTEB documents this method for access to the run."""
         self.run = results
         return {}
 
 
 class Ours:
-    """Our pass over one collection, and the two score matrices of a query."""
+    """Our pass over a collection, and the two score matrices of a query."""
 
     def __init__(self, collection: Collection, encoder: PrecomputedEncoder, metadata: Any) -> None:
         self.collection = collection
         self.encoder = MtebEncoder(encoder, metadata, _ENCODE)
         self.scorer = DenseScorer.from_collection(collection, self.encoder)
-        found: tuple[Ranks, Confidences | None] = rank(collection, self.scorer)
-        self.ranks, self.confidences = found
+        pass_result: tuple[Ranks, Confidences | None] = rank(collection, self.scorer)
+        self.ranks, self.confidences = pass_result
         self.place = {document.id: column for column, document in enumerate(collection.documents)}
 
     def scores(self, row: int, columns: slice) -> NDArray[np.float32]:
-        """A query's scores, the same as the pass used."""
+        """Return the scores of a query that the pass used."""
         return self.scorer.scores(slice(row, row + 1))[0, columns]
 
     def subset_scores(self, judged: SubsetQrels, columns: slice) -> NDArray[np.float32]:
-        """The score matrix of one subset, computed in the shape in which MTEB computes it."""
+        """Return the score matrix of a subset, computed in the same shape as in MTEB."""
         return self.encoder.similarity(self.scorer.queries[judged.rows], self.scorer.documents[columns])
 
 
 def explain(
     ours: Ours, judged: SubsetQrels, run: _Run, theirs: Mapping[str, float]
 ) -> tuple[list[dict[str, Any]], bool]:
-    """The pairs of a subset that are ranked differently inside the cut, and whether they explain all differences."""
+    """Return the pairs of a subset with different ranks in the top 1,000, and whether they explain all differences."""
     collection, qrels = ours.collection, ours.collection.qrels
     pool = judged.subset.documents is None
     columns = slice(0, len(collection.documents)) if pool else collection.document_blocks[str(judged.subset.documents)]
-    kept = (ours.ranks.pool if pool else ours.ranks.block).copy()
+    replaced = (ours.ranks.pool if pool else ours.ranks.block).copy()
     matrix = ours.subset_scores(judged, columns)
     pairs = []
     for pair, position in zip(judged.pairs.tolist(), judged.owner.tolist(), strict=True):
         row = int(judged.rows[position])
         query, document = collection.queries[row], collection.documents[qrels.documents[pair]]
-        found = run[query.id]
-        place = _places(found).get(document.id, CONFIDENCE_DEPTH + 1)
-        if place == min(int(kept[pair]), CONFIDENCE_DEPTH + 1):
+        returned = run[query.id]
+        position = _places(returned).get(document.id, CONFIDENCE_DEPTH + 1)
+        if position == min(int(replaced[pair]), CONFIDENCE_DEPTH + 1):
             continue
         scores = matrix[position]
         score = float(scores[ours.place[document.id] - columns.start])
         block_scores = ours.scores(row, columns)
         block_score = float(block_scores[ours.place[document.id] - columns.start])
-        limit = min(found.values())
+        limit = min(returned.values())
         pairs.append(
             {
                 "subset": judged.subset.name,
                 "query": query.id,
                 "document": document.id,
-                "our_rank": int(kept[pair]),
-                "mteb_rank": place if place <= CONFIDENCE_DEPTH else None,
+                "our_rank": int(replaced[pair]),
+                "mteb_rank": position if position <= CONFIDENCE_DEPTH else None,
                 "score_in_mteb": score,
                 "score_in_ours": block_score,
                 "last_returned_score": limit,
@@ -109,17 +109,17 @@ def explain(
                 "cause": _cause(score, limit, block_score),
             }
         )
-        kept[pair] = place
-    replaced = Ranks(kept, kept, ours.ranks.top)
-    again = mteb_scores(Ranking.from_ranks(collection, replaced, judged), judged, ours.confidences, collection)
+        replaced[pair] = position
+    changed = Ranks(replaced, replaced, ours.ranks.top)
+    again = mteb_scores(Ranking.from_ranks(collection, changed, judged), judged, ours.confidences, collection)
     shared = again.keys() & theirs.keys()
     close = (np.isclose(again[key], theirs[key], rtol=0, atol=_TOLERANCE, equal_nan=True) for key in shared)
     return pairs, all(close)
 
 
-def _places(found: Mapping[str, float]) -> dict[str, int]:
-    ordered = sorted(((score, document) for document, score in found.items()), reverse=True)
-    return {document: place for place, (_, document) in enumerate(ordered, 1)}
+def _places(returned: Mapping[str, float]) -> dict[str, int]:
+    ordered = sorted(((score, document) for document, score in returned.items()), reverse=True)
+    return {document: position for position, (_, document) in enumerate(ordered, 1)}
 
 
 def _cause(score: float, limit: float, block_score: float) -> str:
@@ -129,12 +129,12 @@ def _cause(score: float, limit: float, block_score: float) -> str:
 
 
 def main() -> None:
-    """Compare, print and write."""
+    """Compare, then print and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--collection", default="xquad-r")
     parser.add_argument("--subsets", help="only these, with commas")
     parser.add_argument("--vectors", choices=KINDS, default="minilm")
-    parser.add_argument("--data-dir", type=Path, help="the data files [env: HBT_BENCH_DATA]")
+    parser.add_argument("--data-dir", type=Path, help="folder of the data files [env: HBT_BENCH_DATA]")
     parser.add_argument("--output", default="", help="write this path with .md and .json")
     options = parser.parse_args()
     quiet_libraries()
@@ -144,7 +144,7 @@ def main() -> None:
     collection = spec.load(None, options.data_dir)
     encoder = encoder_for(collection, options.vectors)
     shared = SharedPass(spec, collection)
-    wanted = options.subsets.split(",") if options.subsets else None
+    chosen = options.subsets.split(",") if options.subsets else None
     ours = Ours(collection, encoder, ParallelRetrieval(shared, "multi").metadata)
     pairs: list[dict[str, Any]] = []
     explained: dict[str, bool] = {}
@@ -153,7 +153,7 @@ def main() -> None:
         task.load_data()
         stock = Stock(task)
         for name in stock.hf_subsets:
-            if wanted is None or name in wanted:
+            if chosen is None or name in chosen:
                 theirs = stock.evaluate(encoder, "test", [name], encode_kwargs=dict(_ENCODE))[name]
                 more, explained[name] = explain(ours, shared.judged(mode)[name], stock.run, theirs)
                 pairs += more

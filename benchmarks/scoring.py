@@ -1,7 +1,7 @@
-"""Scoring over vectors at hand: MTEB's own path against ours, and against the bare matrix product.
+"""Score precomputed vectors, and compare MTEB's path, ours and the bare matrix product.
 
-Every part runs in a process of its own, so that its peak memory is its own, and the parts take turns. Time is that
-of the scoring alone; reading the data and laying them out is given beside it, and peak memory covers both.
+Each part runs in a separate process, for a separate peak of memory, and the parts take turns. The time is that of
+scoring alone; the time to read and lay out the data is reported separately, and peak memory covers both.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from hbt_bench.tasks.task import TaskSpec
 
 #: Scores of each subset; subsets of all modes have different names.
 Scores = dict[str, dict[str, float]]
-#: What a part does after `prepare`, and the number of subsets that it scores.
+#: The measured step of a part, after its preparation; returns the scores of each subset.
 Step = Callable[[], Scores]
 
 _ENCODE = {"batch_size": 32, "show_progress_bar": False}
@@ -41,9 +41,9 @@ _LABELS = {
     "torch": "matrix product alone, torch",
     "numpy": "matrix product alone, numpy",
 }
-#: Bytes of the scores that the bare product computes at a time.
+#: The size in bytes of a block of scores of the bare product.
 _BLOCK_BYTES = 1 << 26
-#: Differences above this are listed.
+#: Larger differences are listed.
 _TOLERANCE = 1e-5
 
 
@@ -95,8 +95,8 @@ def _ranks(spec: TaskSpec, collection: Collection, encoder: PrecomputedEncoder) 
         scorer = DenseScorer.from_collection(collection, MtebEncoder(encoder, metadata, _ENCODE))
         ranks, _ = rank(collection, scorer, confidences=False)
         return {
-            one.subset.name: retrieval_scores(Ranking.from_ranks(collection, ranks, one), one.subset.mode)
-            for one in judged
+            qrels.subset.name: retrieval_scores(Ranking.from_ranks(collection, ranks, qrels), qrels.subset.mode)
+            for qrels in judged
         }
 
     return step
@@ -121,14 +121,14 @@ def _discard(blocks: Iterable[object]) -> Scores:
     return {}
 
 
-def _prepare(part: str, spec: TaskSpec, collection: Collection, encoder: PrecomputedEncoder) -> Step:
-    if part in ("torch", "numpy"):
-        return _product(collection, encoder, part)
-    return {"mteb": _mteb, "all-keys": _all_keys, "ranks": _ranks}[part](spec, collection, encoder)
+def _prepare(name: str, spec: TaskSpec, collection: Collection, encoder: PrecomputedEncoder) -> Step:
+    if name in ("torch", "numpy"):
+        return _product(collection, encoder, name)
+    return {"mteb": _mteb, "all-keys": _all_keys, "ranks": _ranks}[name](spec, collection, encoder)
 
 
-def run_part(part: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Measure one part in this process; the libraries and the vectors are there before anything is counted."""
+def run_part(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Measure a part in this process, after the libraries and vectors are loaded."""
     from hbt_bench.mteb.tasks import quiet_libraries
 
     quiet_libraries()
@@ -142,8 +142,8 @@ def run_part(part: str, options: argparse.Namespace) -> dict[str, Any]:
     collection = spec.load(languages, options.data_dir)
     seconds, processor, load, encoded = [], [], 0.0, 0
     scores: Scores = {}
-    for repeat in range(1 if part == "mteb" else options.repeats):
-        step = _prepare(part, spec, collection, encoder)
+    for repeat in range(1 if name == "mteb" else options.repeats):
+        step = _prepare(name, spec, collection, encoder)
         load = load or time.perf_counter() - begin
         encoder.encoded = 0
         start, used = time.perf_counter(), time.process_time()
@@ -162,7 +162,8 @@ def run_part(part: str, options: argparse.Namespace) -> dict[str, Any]:
         "before_mib": before / 2**20,
         "subsets": len(scores),
         "scores": {
-            name: {key: value for key, value in one.items() if _is_score(key, value)} for name, one in scores.items()
+            name: {key: value for key, value in of_subset.items() if _is_score(key, value)}
+            for name, of_subset in scores.items()
         },
     }
 
@@ -172,7 +173,7 @@ def _is_score(key: str, value: object) -> bool:
 
 
 def _start_of_peak() -> int:
-    """The memory of this process now, in bytes; where the system allows it, the peak is counted anew from here."""
+    """Return the memory of this process in bytes, and restart the count of its peak if the system allows it."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
@@ -181,7 +182,7 @@ def _start_of_peak() -> int:
 
 
 def _peak() -> int:
-    """The peak memory of this process, in bytes (`ru_maxrss` would inherit the parent's peak)."""
+    """Return the peak memory of this process in bytes (`ru_maxrss` would inherit the parent's peak)."""
     try:
         return _status("VmHWM")
     except OSError:
@@ -194,44 +195,44 @@ def _status(field: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field + ":"))
 
 
-def _in_subprocess(part: str, options: argparse.Namespace, collection: str) -> dict[str, Any]:
+def _in_subprocess(name: str, options: argparse.Namespace, collection: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder, "part.json")
-        command = [sys.executable, __file__, "--part", part, "--part-output", str(result), "--collection", collection]
+        command = [sys.executable, __file__, "--part", name, "--part-output", str(result), "--collection", collection]
         command += ["--vectors", options.vectors, "--repeats", str(options.repeats)]
         command += ["--languages", options.languages] if options.languages else []
         command += ["--data-dir", str(options.data_dir)] if options.data_dir else []
         subprocess.run(command, check=True)
         content: dict[str, Any] = json.loads(result.read_bytes())
-    print(f"{collection} {part}: {min(content['seconds']):.2f} s", file=sys.stderr)
+    print(f"{collection} {name}: {min(content['seconds']):.2f} s", file=sys.stderr)
     return content
 
 
 def measure(collection: str, options: argparse.Namespace) -> dict[str, Any]:
-    """All parts of one collection, taking turns `rounds` times; MTEB's own path runs once."""
+    """Measure all parts of a collection, in turn, `rounds` times; MTEB's own path runs once."""
     parts: dict[str, dict[str, Any]] = {}
-    names = [part for part in _LABELS if part != "mteb"]
+    names = [name for name in _LABELS if name != "mteb"]
     for _ in range(options.rounds):
-        for part in names:
-            again = _in_subprocess(part, options, collection)
-            if part in parts:
+        for name in names:
+            again = _in_subprocess(name, options, collection)
+            if name in parts:
                 for kind in ("seconds", "cpu_seconds"):
-                    again[kind] = parts[part][kind] + again[kind]
-                again["peak_mib"] = max(parts[part]["peak_mib"], again["peak_mib"])
-            parts[part] = again
+                    again[kind] = parts[name][kind] + again[kind]
+                again["peak_mib"] = max(parts[name]["peak_mib"], again["peak_mib"])
+            parts[name] = again
     if not options.skip_mteb:
         parts["mteb"] = _in_subprocess("mteb", options, collection)
-    every = {part: parts[part].pop("scores") for part in parts}
-    for part in parts.values():
-        part["min"], part["median"] = min(part["seconds"]), statistics.median(part["seconds"])
-    found: dict[str, Any] = {"vectors": options.vectors, "parts": parts}
-    if "mteb" in every:
-        found["parity"] = compare(every["mteb"], every["all-keys"])
-    return found
+    scores = {name: result.pop("scores") for name, result in parts.items()}
+    for result in parts.values():
+        result["min"], result["median"] = min(result["seconds"]), statistics.median(result["seconds"])
+    measured: dict[str, Any] = {"vectors": options.vectors, "parts": parts}
+    if "mteb" in scores:
+        measured["parity"] = compare(scores["mteb"], scores["all-keys"])
+    return measured
 
 
 def compare(theirs: Scores, ours: Scores) -> dict[str, Any]:
-    """The largest difference of every shared key over all subsets, and all differences above the tolerance."""
+    """Return the largest difference of each shared key over all subsets, and all differences above the tolerance."""
     if theirs.keys() != ours.keys():
         raise SystemExit(f"the subsets differ: {sorted(theirs.keys() ^ ours.keys())}")
     largest: dict[str, float] = {}
@@ -260,9 +261,9 @@ def _difference(theirs: float, ours: float) -> float:
     return abs(theirs - ours)
 
 
-def describe(collection: str, found: Mapping[str, Any]) -> list[str]:
-    """The report of one collection, in Markdown."""
-    parts = found["parts"]
+def describe(collection: str, measured: Mapping[str, Any]) -> list[str]:
+    """Return the report of a collection in Markdown."""
+    parts = measured["parts"]
     rows = [
         [
             label,
@@ -289,10 +290,10 @@ def describe(collection: str, found: Mapping[str, Any]) -> list[str]:
         "texts encoded",
         "subsets",
     ]
-    text = [f"## {collection}, vectors: {found['vectors']}", report.table(header, rows)]
+    text = [f"## {collection}, vectors: {measured['vectors']}", report.table(header, rows)]
     text.append(report.table(["target", "required", "with medians", "with minima", ""], _targets(parts)))
-    if "parity" in found:
-        text += _parity(found["parity"])
+    if "parity" in measured:
+        text += _parity(measured["parity"])
     return text
 
 
@@ -310,9 +311,9 @@ def _targets(parts: Mapping[str, Any]) -> list[list[object]]:
     ratio("MTEB / ranks", "mteb", "ranks", 50, at_least=True)
     ratio("ranks / torch product", "ranks", "torch", 2.5, at_least=False)
     ratio("ranks / numpy product", "ranks", "numpy", 2.5, at_least=False)
-    for part in ("all-keys", "ranks"):
-        peak = parts[part]["peak_mib"] / 1024
-        rows.append([f"peak GiB, {part}", "<= 1.0", f"{peak:.2f}", "", report.verdict(peak, 1.0, at_least=False)])
+    for name in ("all-keys", "ranks"):
+        peak = parts[name]["peak_mib"] / 1024
+        rows.append([f"peak GiB, {name}", "<= 1.0", f"{peak:.2f}", "", report.verdict(peak, 1.0, at_least=False)])
     return rows
 
 
@@ -337,13 +338,13 @@ def _parity(parity: Mapping[str, Any]) -> list[str]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--collection", default="xquad-r", help="one or more, with commas")
-    parser.add_argument("--languages", help="only these, with commas")
+    parser.add_argument("--collection", default="xquad-r", help="collections, separated by commas")
+    parser.add_argument("--languages", help="languages, separated by commas; by default all")
     parser.add_argument("--vectors", choices=KINDS, default="minilm")
-    parser.add_argument("--data-dir", type=Path, help="the data files [env: HBT_BENCH_DATA]")
-    parser.add_argument("--repeats", type=int, default=3, help="runs in one process")
-    parser.add_argument("--rounds", type=int, default=3, help="processes of each part")
-    parser.add_argument("--skip-mteb", action="store_true", help="leave the slow part out")
+    parser.add_argument("--data-dir", type=Path, help="folder of the data files [env: HBT_BENCH_DATA]")
+    parser.add_argument("--repeats", type=int, default=3, help="runs per process")
+    parser.add_argument("--rounds", type=int, default=3, help="processes per part")
+    parser.add_argument("--skip-mteb", action="store_true", help="skip MTEB's path, which is slow")
     parser.add_argument("--output", default="", help="write this path with .md and .json")
     parser.add_argument("--part", choices=_LABELS, help=argparse.SUPPRESS)
     parser.add_argument("--part-output", type=Path, help=argparse.SUPPRESS)
@@ -351,15 +352,15 @@ def _options() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Measure, then print and write the report."""
     options = _options()
     if options.part:
         options.part_output.write_text(json.dumps(run_part(options.part, options)), encoding="utf-8")
         return
     about = report.environment()
-    found = {name: measure(name, options) for name in options.collection.split(",")}
-    text = [part for name, one in found.items() for part in describe(name, one)]
-    report.publish("Scoring with vectors at hand", text, {"collections": found}, about, options.output)
+    measured = {name: measure(name, options) for name in options.collection.split(",")}
+    text = [line for name, result in measured.items() for line in describe(name, result)]
+    report.publish("Scoring with precomputed vectors", text, {"collections": measured}, about, options.output)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long the command line takes to answer: for help, for the list of tasks, and for every kind of wrong input."""
+"""Measure the response time of the command line: of help, of the list of tasks, and of every kind of wrong input."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from typing import Any
 
 import report
 
-#: A usage error, which is what all wrong input here must give.
+#: The exit code of a usage error, which all wrong input here must give.
 _USAGE = 2
 
 
 @dataclass(frozen=True)
 class Case:
-    """One command with its target in seconds; `relative` is counted from ``python -c pass``."""
+    """A command with its target in seconds, which is `relative` to ``python -c pass`` if set."""
 
     label: str
     command: Sequence[str]
@@ -33,7 +33,7 @@ class Case:
 
 
 def cases() -> list[Case]:
-    """Every command; wrong input must fail before a model or a library is loaded."""
+    """Return all commands; wrong input must fail before a model or a large library is loaded."""
     program = str(Path(sys.executable).with_name("hbt-bench"))
     run = [program, "run", "--model", "bm25"]
     wrong = {
@@ -50,25 +50,25 @@ def cases() -> list[Case]:
         Case("hbt-bench --help", [program, "--help"], 0.3, relative=True),
         Case("hbt-bench run --help", [program, "run", "--help"]),
         Case("hbt-bench tasks", [program, "tasks"], 0.6),
-        Case("hbt-bench tasks, 500 task files more", [program, "tasks", "--task-dir", "many"], 1.0),
+        Case("hbt-bench tasks, 500 more task files", [program, "tasks", "--task-dir", "many"], 1.0),
         *(Case(label, command, 1.0, exit_code=_USAGE) for label, command in wrong.items()),
     ]
 
 
 def many(folder: Path) -> None:
-    """Five hundred task files of usual size."""
+    """Write 500 task files of usual size."""
     text = (Path(__file__).resolve().parent.parent / "tasks" / "mlqa-r.yaml").read_text(encoding="utf-8")
     folder.mkdir()
     for number in range(500):
-        own = text.replace("name: mlqa-r\n", f"name: task{number}\n").replace("MLQAR", f"Task{number}")
-        (folder / f"task{number}.yaml").write_text(own, encoding="utf-8")
+        content = text.replace("name: mlqa-r\n", f"name: task{number}\n").replace("MLQAR", f"Task{number}")
+        (folder / f"task{number}.yaml").write_text(content, encoding="utf-8")
 
 
 def measure(all_cases: Sequence[Case], repeats: int) -> dict[str, list[tuple[float, float]]]:
-    """Seconds of each run, by the clock and of the processor.
+    """Return the seconds of each run: wall-clock and CPU time.
 
-    The commands take turns, after one run of each that is not counted. Modules are
-    compiled by that first run, as an installer does, whatever the environment says about bytecode.
+    The commands take turns, after a first run of each that is not counted. The first run compiles the modules, as an
+    installer does, regardless of bytecode settings in the environment.
     """
     seconds: dict[str, list[tuple[float, float]]] = {case.label: [] for case in all_cases}
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as bytecode:
@@ -91,7 +91,7 @@ def _children() -> float:
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Measure, then print and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--output", default="", help="write this path with .md and .json")

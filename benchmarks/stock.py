@@ -1,4 +1,4 @@
-"""The tasks of a collection as MTEB evaluates them, with nothing of ours in the evaluation."""
+"""The tasks of a collection as MTEB evaluates them, without code of hbt-bench in the evaluation."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 from mteb.abstasks.retrieval import AbsTaskRetrieval
 
 from hbt_bench.data.collection import Collection
+from hbt_bench.identity.task_name import MODES
 from hbt_bench.mteb.tasks import ParallelRetrieval, SharedPass
-from hbt_bench.ranking.subsets import MODES
 from hbt_bench.tasks.task import TaskSpec
 
 
 class Stock(AbsTaskRetrieval):  # type: ignore[misc]
-    """A retrieval task of MTEB with our data, and nothing of ours in its evaluation."""
+    """A retrieval task of MTEB with our data and MTEB's evaluation."""
 
     def __init__(self, task: ParallelRetrieval) -> None:
         self.metadata = task.metadata.model_copy(update={"main_score": "ndcg_at_10"})
@@ -22,12 +22,12 @@ class Stock(AbsTaskRetrieval):  # type: ignore[misc]
         self.load_data()
 
     def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:
-        """The data are there."""
+        """Use the loaded data."""
         self.dataset, self.data_loaded = self._loaded, True
 
 
 def stock_tasks(spec: TaskSpec, collection: Collection) -> list[Stock]:
-    """The three modes."""
+    """Return a task of MTEB for each of the three modes."""
     shared = SharedPass(spec, collection)
     tasks = [ParallelRetrieval(shared, mode) for mode in MODES]
     for task in tasks:

@@ -1,10 +1,10 @@
-"""Train every strategy with several seeds from one recipe, evaluate each model, and compare the strategies.
+"""Train every strategy with several seeds from a recipe, evaluate the models, and compare the strategies.
 
 python benchmarks/strategies.py recipes/parallel-small.yaml --data-dir DATA --tasks xquad-r,mlqa-r --output runs
 
-A re-run does what is missing. A strategy's value for a query is the mean over its seeds; strategies are compared with
-hybrid-50 by the tests of `hbt-bench compare`, clustered by question, corrected over all comparisons. These tests take
-the seeds as given: how far the seeds lie apart stands beside them.
+A second run does the missing work only. A strategy's value for a query is the mean over its seeds. Strategies are
+compared with hybrid-50 by the tests of `hbt-bench compare`, clustered by question and corrected over all comparisons.
+These tests treat the seeds as fixed; the deviation of the seeds is reported separately.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hbt_bench.measures.registry import MEASURES, Measure
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.reports.systems import ModelResults, RankedResult
 from hbt_bench.results.evaluate import Evaluation
-from hbt_bench.results.frame import load_results
+from hbt_bench.results.store import load_results
 from hbt_bench.stats.clusters import Clusters, bootstrap, percentiles
 from hbt_bench.stats.paired import Paired, holm
 from hbt_bench.tasks.registry import select_tasks
@@ -41,40 +41,40 @@ RUNS = [
     ("hybrid-75", "hybrid", 0.75),
 ]
 
-#: What the others are compared with.
+#: The strategy that the others are compared with.
 BASELINE = "hybrid-50"
-#: What is published of each model besides the measures of bias, and what of its subsets.
+#: The published measures of each model besides those of bias, and the published measures of its subsets.
 RETRIEVAL = ("AP", "R@1", "R@10", "nDCG@10")
 SUBSETS = ("AP", "R@1", "R@10", "rank_distance", "same_language_excess@10")
 
 
 def by_question(evidence: RankedResult, measure: str) -> Clusters:
-    """The values of all subsets by question."""
+    """Return the values of all subsets by question."""
     values = evidence.mode_ranks.clusters(Measure.parse(measure))
     assert values is not None
     return values[0]
 
 
 def compared(output: Path, spec: TaskSpec, mode: Mode, measure: str, seeds: int) -> list[dict[str, object]]:
-    """Every strategy on one task by one measure; the p-values are not corrected yet."""
+    """Return the rows of all strategies on a task by a measure, with uncorrected p-values."""
     means, spread = [], []
     for name, _, _ in RUNS:
         labels = [f"{name}-seed{seed}" for seed in range(seeds)]
-        parts = [
+        models = [
             by_question(ModelResults.find(f"local/{label}", output / "results").read(spec, mode, None), measure)
             for label in labels
         ]
-        means.append(Clusters(np.mean([part.values for part in parts], axis=0), parts[0].counts))
-        spread.append(statistics.stdev(part.average for part in parts) if seeds > 1 else 0.0)
+        means.append(Clusters(np.mean([model.values for model in models], axis=0), models[0].counts))
+        spread.append(statistics.stdev(model.average for model in models) if seeds > 1 else 0.0)
     draws = bootstrap(means, seed=0)
     base = [name for name, _, _ in RUNS].index(BASELINE)
     rows: list[dict[str, object]] = []
-    for at, (name, _, _) in enumerate(RUNS):
+    for index, (name, _, _) in enumerate(RUNS):
         row: dict[str, object] = {"task": spec.task_name(mode), "measure": measure, "strategy": name}
-        row |= {"value": means[at].average, "interval": percentiles(draws[at]), "seed_deviation": spread[at]}
-        if at != base:
-            paired = Paired(means[at], means[base])
-            row |= {"difference": paired.difference, "difference_interval": percentiles(draws[at] - draws[base])}
+        row |= {"value": means[index].average, "interval": percentiles(draws[index]), "seed_deviation": spread[index]}
+        if index != base:
+            paired = Paired(means[index], means[base])
+            row |= {"difference": paired.difference, "difference_interval": percentiles(draws[index] - draws[base])}
             row["p_raw"] = paired.p_value()
         rows.append(row)
     return rows
@@ -87,10 +87,12 @@ def measures(output: Path, spec: TaskSpec, mode: Mode) -> tuple[str, ...]:
 
 
 def checkpoints(output: Path, path: Path) -> None:
-    """Every figure of every model: means with intervals, and those of subsets; equal results give equal bytes."""
+    """Write all numbers of all models, with intervals and subsets; equal results give equal bytes."""
     frame = load_results(output / "results")
-    kept = frame["measure"].isin((*RETRIEVAL, *(measure.name for measure in MEASURES if measure.bias), "AP_below_best"))
-    frame = frame[kept & ((frame["subset"] == "all") | frame["measure"].isin(SUBSETS))]
+    selected = frame["measure"].isin(
+        (*RETRIEVAL, *(measure.name for measure in MEASURES if measure.bias), "AP_below_best")
+    )
+    frame = frame[selected & ((frame["subset"] == "all") | frame["measure"].isin(SUBSETS))]
     text = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(text.encode(), mtime=0))
@@ -125,12 +127,12 @@ def publish(options: argparse.Namespace, about: dict[str, object]) -> None:
         parts += [f"## {task}, {measure}", report.table(header, table)]
     costs = []
     for name, _, _ in RUNS:
-        found = [
+        recipes = [
             json.loads((options.output / "models" / f"{name}-seed{seed}" / "hbt_bench_recipe.json").read_text())
             for seed in range(options.seeds)
         ]
-        seconds = ", ".join(f"{one['seconds']:.0f}" for one in found)
-        costs.append([name, found[0]["steps"], found[0]["pairs_seen"], seconds])
+        seconds = ", ".join(f"{recipe['seconds']:.0f}" for recipe in recipes)
+        costs.append([name, recipes[0]["steps"], recipes[0]["pairs_seen"], seconds])
     header = ["strategy", "steps", "pairs seen", "seconds of the seeds"]
     parts += ["## Cost", "Every model saw the same number of pairs.", report.table(header, costs)]
     parts += ["## Recipe", f"```yaml\n{options.recipe.read_text(encoding='utf-8').strip()}\n```"]
@@ -140,14 +142,14 @@ def publish(options: argparse.Namespace, about: dict[str, object]) -> None:
 
 
 def main() -> None:
-    """Train and evaluate, seed by seed, so that whatever is there is balanced."""
+    """Train and evaluate seed by seed, so that an interrupted run has equally many seeds of each strategy."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--tasks", required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=Path("runs"), help="folder of the models and results")
-    parser.add_argument("--report", default="", help="where the report goes, without an ending")
+    parser.add_argument("--report", default="", help="path of the report without ending")
     options = parser.parse_args()
     about = report.environment()
     for seed in range(options.seeds):
@@ -159,8 +161,8 @@ def main() -> None:
             Training(recipe, folder, (options.data_dir,), drop_overlap=True).run()
             request = ModelRequest(str(folder))
             selections = select_tasks(options.tasks)
-            found = Evaluation(request, selections, options.output / "results", data_dir=options.data_dir).run()
-            scores = ", ".join(f"{result.task} {result.scores['AP']:.4f}" for result in found)
+            results = Evaluation(request, selections, options.output / "results", data_dir=options.data_dir).run()
+            scores = ", ".join(f"{result.task} {result.scores['AP']:.4f}" for result in results)
             print(f"{label}: {scores}", flush=True)
     publish(options, about)
 

@@ -1,8 +1,7 @@
-"""Our ranks against the field's other ways from the same vectors to AP, nDCG@10 and RR over one multilingual pool.
+"""Compute AP, nDCG@10 and RR over a multilingual pool from the same vectors, with hbt-bench and other tools.
 
-pytrec_eval and ranx are given whole rankings, as AP needs them; the search keeps the best 1,000 of every query, as
-bm25s does, and so has no AP beyond them. All start from the same vectors, and take turns. What is not installed is
-left out and named.
+pytrec_eval and ranx receive complete rankings, which AP needs. The search keeps the best 1,000 documents of each query,
+as bm25s does, so it has no AP beyond them. The tools take turns. Tools that are not installed are skipped and named.
 """
 
 from __future__ import annotations
@@ -33,19 +32,19 @@ Scores = dict[str, float]
 
 
 def ours(collection: Collection, scorer: DenseScorer) -> Scores:
-    """Exact ranks, and the measures from them."""
+    """Compute exact ranks, and the measures from them."""
     ranks, _ = rank(collection, scorer, confidences=False)
     rankings = [Ranking.from_ranks(collection, ranks, judged) for judged in judged_subsets(collection, "multi")]
     values = {
-        "AP": [one.average_precision() for one in rankings],
-        "nDCG@10": [one.ndcg(10) for one in rankings],
-        "RR": [one.reciprocal_rank() for one in rankings],
+        "AP": [ranking.average_precision() for ranking in rankings],
+        "nDCG@10": [ranking.ndcg(10) for ranking in rankings],
+        "RR": [ranking.reciprocal_rank() for ranking in rankings],
     }
     return {name: float(np.concatenate(parts).mean()) for name, parts in values.items()}
 
 
 def matrices(scorer: DenseScorer) -> Iterator[tuple[range, Any]]:
-    """Cosine scores of some queries at a time, by one product."""
+    """Yield cosine scores of blocks of queries, computed by a product."""
     queries, documents = (
         vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (scorer.queries, scorer.documents)
     )
@@ -55,7 +54,7 @@ def matrices(scorer: DenseScorer) -> Iterator[tuple[range, Any]]:
 
 
 def runs(collection: Collection, scorer: DenseScorer) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """TextlessCollection and whole rankings as dictionaries."""
+    """Yield qrels and complete rankings as dictionaries."""
     ids = [document.id for document in collection.documents]
     for rows, scores in matrices(scorer):
         names = [collection.queries[row].id for row in rows]
@@ -66,30 +65,32 @@ def runs(collection: Collection, scorer: DenseScorer) -> Iterator[tuple[dict[str
 
 
 def trec(collection: Collection, scorer: DenseScorer) -> Scores:
-    """pytrec_eval over whole rankings."""
+    """Evaluate complete rankings with pytrec_eval."""
     import pytrec_eval
 
     names = {"map": "AP", "ndcg_cut_10": "nDCG@10", "recip_rank": "RR"}
-    found = []
+    values = []
     for qrels, run in runs(collection, scorer):
-        found += pytrec_eval.RelevanceEvaluator(qrels, {"map", "ndcg_cut.10", "recip_rank"}).evaluate(run).values()
-    return {ours: float(np.mean([one[theirs] for one in found])) for theirs, ours in names.items()}
+        values += pytrec_eval.RelevanceEvaluator(qrels, {"map", "ndcg_cut.10", "recip_rank"}).evaluate(run).values()
+    return {ours: float(np.mean([scores[theirs] for scores in values])) for theirs, ours in names.items()}
 
 
 def ranx(collection: Collection, scorer: DenseScorer) -> Scores:
-    """Whole rankings through ranx."""
+    """Evaluate complete rankings with ranx."""
     import ranx as library
 
     names = {"map": "AP", "ndcg@10": "nDCG@10", "mrr": "RR"}
-    found, weights = [], []
+    blocks, weights = [], []
     for qrels, run in runs(collection, scorer):
-        found.append(library.evaluate(library.Qrels(qrels), library.Run(run), list(names)))
+        blocks.append(library.evaluate(library.Qrels(qrels), library.Run(run), list(names)))
         weights.append(len(qrels))
-    return {ours: float(np.average([one[theirs] for one in found], weights=weights)) for theirs, ours in names.items()}
+    return {
+        ours: float(np.average([block[theirs] for block in blocks], weights=weights)) for theirs, ours in names.items()
+    }
 
 
 def search(collection: Collection, scorer: DenseScorer) -> Scores:
-    """The best 1,000 of every query by partition and sort, and no measure."""
+    """Find the best 1,000 documents of each query by partition and sort, without measures."""
     depth = min(1000, len(collection.documents))
     for _, scores in matrices(scorer):
         best = np.argpartition(scores, -depth, axis=1)[:, -depth:]
@@ -98,7 +99,7 @@ def search(collection: Collection, scorer: DenseScorer) -> Scores:
 
 
 def product(collection: Collection, scorer: DenseScorer) -> Scores:
-    """The bare product."""
+    """Compute the bare product."""
     for _ in matrices(scorer):
         pass
     return {}
@@ -114,12 +115,12 @@ PARTS: dict[str, tuple[Callable[[Collection, DenseScorer], Scores], str | None]]
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Measure, then print and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--collection", default="xquad-r")
     parser.add_argument("--languages", default="de,en,es")
     parser.add_argument("--vectors", choices=KINDS, default="random")
-    parser.add_argument("--data-dir", type=Path, help="the data files [env: HBT_BENCH_DATA]")
+    parser.add_argument("--data-dir", type=Path, help="folder of the data files [env: HBT_BENCH_DATA]")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", default="", help="write this path with .md and .json")
     options = parser.parse_args()

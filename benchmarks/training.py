@@ -1,10 +1,10 @@
-"""Training with a plan against sentence-transformers' own trainer on the same texts, side by side in one run.
+"""Compare training with a plan to the trainer of sentence-transformers on the same texts.
 
 python benchmarks/training.py --data-dir DATA --output results/benchmarks/training
 
-Both train the same model on XQuAD-R's questions and answers in 11 languages, 121 language pairs: one draws hybrid
-batches, the other has the same rows in one data set and its default sampler. Runs alternate. Then plans over 2, 11
-and 100 languages, fully parallel, are drawn from: what they take to start, a batch, and in memory.
+Both train the same model on XQuAD-R's questions and answers in 11 languages, 121 language pairs. The first draws hybrid
+batches; the second has the same rows in a data set, with its default sampler. Runs alternate. Then batches are drawn
+from fully parallel plans over 2, 11 and 100 languages, to measure start-up, time per batch and memory.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _REQUIRED = 0.97
 
 
 def arguments(folder: str, steps: int, batch: int, gpu: bool = False) -> Any:
-    """The same for both."""
+    """Return the training arguments of both trainers."""
     from sentence_transformers import SentenceTransformerTrainingArguments
 
     return SentenceTransformerTrainingArguments(
@@ -45,53 +45,53 @@ def arguments(folder: str, steps: int, batch: int, gpu: bool = False) -> Any:
 
 
 def seconds(trainer: Any) -> tuple[float, float]:
-    """Wall and processor seconds of `train`."""
+    """Return wall-clock and CPU seconds of `train`."""
     wall, processor = time.perf_counter(), time.process_time()
     trainer.train()
     return time.perf_counter() - wall, time.process_time() - processor
 
 
-def plain(rows: Rows, model: Any, loss: Any, given: Any) -> Any:
-    """sentence-transformers' trainer with its default sampler on the rows of the plan."""
+def plain(rows: Rows, model: Any, loss: Any, settings: Any) -> Any:
+    """Return sentence-transformers' trainer with its default sampler on the rows of the plan."""
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer
 
-    texts = [rows[row] for row in range(given.max_steps * given.per_device_train_batch_size)]
+    texts = [rows[row] for row in range(settings.max_steps * settings.per_device_train_batch_size)]
     data = Dataset.from_dict({name: [row[name] for row in texts] for name in rows.columns})
-    return SentenceTransformerTrainer(model=model, args=given, train_dataset=data, loss=loss)
+    return SentenceTransformerTrainer(model=model, args=settings, train_dataset=data, loss=loss)
 
 
 def throughput(source: ParallelText, init: str, batch: int, steps: int, rounds: int, gpu: bool = False) -> list[object]:
-    """Steps a second of both, in alternation."""
+    """Return the steps per second of both trainers, which alternate."""
     recipe = Recipe(init=init, guard=())
     plan = BatchPlan(
         (WeightedSource(source, 1.0, BatchMix.from_strategy("hybrid", 0.5, "one", source)),), batch, steps, 0
     )
     rows = Rows(plan, recipe.query_prefix, recipe.passage_prefix, parallel=False)
-    found: dict[str, list[tuple[float, float]]] = {"plain": [], "plan": []}
+    timings: dict[str, list[tuple[float, float]]] = {"plain": [], "plan": []}
     for turn in range(rounds + 1):
-        for name in found if turn % 2 else reversed(found):
+        for name in timings if turn % 2 else reversed(timings):
             model = models.load(recipe, source.texts)
             loss = losses.build(recipe, model, gather=False)
             with tempfile.TemporaryDirectory() as folder:
                 count = _WARM if turn == 0 else steps
-                given = arguments(folder, count, batch, gpu)
+                settings = arguments(folder, count, batch, gpu)
                 if name == "plain":
-                    trainer = plain(rows, model, loss, given)
+                    trainer = plain(rows, model, loss, settings)
                 else:
-                    trainer = PlanTrainer(rows=rows, model=model, args=given, loss=loss)
+                    trainer = PlanTrainer(rows=rows, model=model, args=settings, loss=loss)
                 spent = seconds(trainer)
             if turn:
-                found[name].append(spent)
+                timings[name].append(spent)
             gc.collect()
-    rate = {name: [steps / median(column) for column in zip(*spent, strict=True)] for name, spent in found.items()}
+    rate = {name: [steps / median(column) for column in zip(*spent, strict=True)] for name, spent in timings.items()}
     ratio = rate["plan"][0] / rate["plain"][0]
     row = [f"{init}, batches of {batch}", rate["plain"][0], rate["plan"][0], ratio]
     return [*row, rate["plan"][1] / rate["plain"][1], f">= {_REQUIRED}", report.verdict(ratio, _REQUIRED, True)]
 
 
 def growth(languages: int, items: int = 2000, batches: int = 200) -> list[object]:
-    """Start-up, a batch, and memory of a plan over so many languages."""
+    """Return start-up time, time per batch and memory of a plan over a number of languages."""
     codes = [f"l{number:02d}" for number in range(languages)]
     source = ParallelText.from_items(
         "made",
@@ -116,7 +116,7 @@ def growth(languages: int, items: int = 2000, batches: int = 200) -> list[object
     start = time.perf_counter()
     for step in range(1, batches):
         plan.batch_at(step)
-    drawn = (time.perf_counter() - start) / (batches - 1)
+    per_batch = (time.perf_counter() - start) / (batches - 1)
     fresh = BatchPlan(plan.sources, 128, 100_000, 0)
     tracemalloc.start()
     for step in range(batches):
@@ -125,14 +125,14 @@ def growth(languages: int, items: int = 2000, batches: int = 200) -> list[object
     tracemalloc.stop()
     texts = sum(array.nbytes for array in (source.queries, source.passages))
     pairs = languages * (languages - 1)
-    return [languages, pairs, started * 1e3, drawn * 1e3, peak / 2**20, texts / 2**20]
+    return [languages, pairs, started * 1e3, per_batch * 1e3, peak / 2**20, texts / 2**20]
 
 
 def main() -> None:
-    """Measure and write the report."""
+    """Measure, then print and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data-dir", type=Path, help="the data files [env: HBT_BENCH_DATA]")
-    parser.add_argument("--output", default="", help="Where the report goes, without an ending.")
+    parser.add_argument("--data-dir", type=Path, help="folder of the data files [env: HBT_BENCH_DATA]")
+    parser.add_argument("--output", default="", help="path of the report without ending")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()

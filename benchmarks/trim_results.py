@@ -1,10 +1,10 @@
-"""Trim the published results: keep what README and docs cite, drop what a command makes again.
+"""Trim the published results to the data that README and docs cite; a command writes the rest again.
 
     python benchmarks/trim_results.py results
 
-A result over 300 kB (a cross-lingual task with a thousand language pairs) loses MTEB's own keys, 140 of 150 for each pair,
-and keeps this program's measures, intervals and signature. Ranks over 2.5 MB are deleted. `hbt-bench run` with the
-command in results/README.md writes the whole files again.
+A result over 300 kB (a cross-lingual task with a thousand language pairs) loses MTEB's own keys, 140 of 150 per pair.
+It keeps this program's measures, intervals and signature. Ranks over 2.5 MB are deleted. `hbt-bench run` with the
+command in results/README.md writes the full files again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hbt_bench.files import write_text
-from hbt_bench.results.summary import seal
+from hbt_bench.results.schema import seal
 
 _MTEB_KEY = re.compile(r"nauc_.*|(ndcg|map|recall|precision|mrr|hit_rate)_at_\d+|accuracy")
 _LARGEST_RESULT = 300_000
@@ -44,7 +44,7 @@ def trimmed(content: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Trim every result below a folder and print the size before and after."""
+    """Trim all results in a folder and print the size before and after."""
     parser = argparse.ArgumentParser(description="Trim the published results to what README and docs cite.")
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
