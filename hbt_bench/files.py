@@ -24,14 +24,17 @@ _CAUSES |= dict.fromkeys((errno.EACCES, errno.EPERM), "permission denied; make t
 _CAUSES |= dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a file is where a folder should be; move it away or ")
 
 
-def output_error(path: Path, error: OSError, advice: str = "choose another --output") -> OutputError:
+_ADVICE = "choose another --output"
+
+
+def output_error(path: Path, error: OSError, advice: str = _ADVICE) -> OutputError:
     """Return the error for `path`, which could not be written; `advice` ends the message."""
     cause = _CAUSES.get(error.errno or 0, f"{error.strerror or error}; ")
     return OutputError(f"cannot write {path}: {cause}{advice}")
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, advice: str = _ADVICE) -> Iterator[BinaryIO]:
     """Yield a new file that replaces `path` if the block ends without an error, and is deleted otherwise.
 
     Make missing parent folders. Write through a symbolic link. Raises `OutputError` for every `OSError` in the block,
@@ -51,7 +54,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         temporary.replace(target)
     except OSError as error:
-        raise output_error(path, error) from error
+        raise output_error(path, error, advice) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -86,7 +86,7 @@ def test_chunks_of_processes_cover_all_columns_once(parts):
     class Shaped:
         shape = (13_014, 4)
 
-    blocks = Products(Shaped(), Shaped(), None, products.torch.device("cpu"))
+    blocks = Products(Shaped(), Shaped(), None, np.matmul, products.torch.device("cpu"))
     chunks = [chunk for part in range(parts) for chunk in blocks.chunks(part, parts)]
     assert [chunk.start for chunk in chunks] == [0, *(chunk.stop for chunk in chunks[:-1])]
     assert chunks[-1].stop == 13_014
@@ -99,7 +99,7 @@ def test_chunks_fit_memory_and_have_similar_sizes():
     class Shaped:
         shape = (200_000, 4)
 
-    blocks = Products(Shaped(), Shaped(), None, products.torch.device("cpu"))
+    blocks = Products(Shaped(), Shaped(), None, np.matmul, products.torch.device("cpu"))
     assert blocks.tile == (128, 2048)  # 98 tiles side by side, of which 16 are taken at once at most: 7 chunks of 14
     assert [chunk.stop - chunk.start for chunk in blocks.chunks()] == [14 * 2048] * 6 + [200_000 - 84 * 2048]
     assert [chunk.stop - chunk.start for chunk in blocks.chunks(1, 3)] == [11 * 2048] * 3  # 33 of the 98

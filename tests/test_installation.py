@@ -219,9 +219,7 @@ def test_damaged_vectors_warn():
     assert outcome("vectors") == ("warning", f"1 of 2 files are damaged, for example {path}: delete them")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
-def test_links_and_pipes_among_vectors_warn():
-    """Opening a pipe would block for ever."""
+def test_broken_link_among_vectors_warns():
     EmbeddingStore(cache_dir() / "embeddings", "m").put(["a"], "query", "en", np.ones((1, 4), np.float32))
     folder = cache_dir() / "embeddings" / "x"
     folder.mkdir()
@@ -230,13 +228,6 @@ def test_links_and_pipes_among_vectors_warn():
     assert (status, message) == (
         "warning",
         f"1 of 2 files are damaged, for example {folder}/link.safetensors: delete them",
-    )
-    os.mkfifo(folder / "pipe.safetensors")
-    os.utime(folder / "pipe.safetensors", (0, 0))
-    status, message = outcome("vectors")
-    assert (status, message) == (
-        "warning",
-        f"2 of 3 files are damaged, for example {folder}/link.safetensors: delete them",
     )
     assert outcome("cache")[0] == "passed"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +10,7 @@ import pytest
 
 from hbt_bench.distributed import ALONE
 from hbt_bench.errors import OutputError
-from hbt_bench.ranking.encode import Chunk, Encoding
+from hbt_bench.ranking.dense import Chunk, Encoding
 from hbt_bench.ranking.store import EmbeddingStore
 
 TEXTS = ["Berlin", "東京", ""]
@@ -180,15 +179,6 @@ def test_flipped_bit_is_a_miss(store):
         damaged[bit // 8] ^= 1 << bit % 8
         path.write_bytes(damaged)
         assert store.get(*KEY) is None, bit
-
-
-@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
-def test_pipe_is_a_miss_and_does_not_block(store):
-    store.put(*KEY, VECTORS)
-    [path] = files(store)
-    path.unlink()
-    os.mkfifo(path)
-    assert store.get(*KEY) is None
 
 
 def test_damaged_file_is_replaced(store):

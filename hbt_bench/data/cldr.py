@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from string import Formatter
 from typing import NamedTuple
 
 import babel
@@ -23,7 +22,7 @@ from babel.languages import get_official_languages
 from babel.numbers import get_territory_currencies
 
 from hbt_bench.data.collection import Collection, Document, Query
-from hbt_bench.errors import DataError, UsageError, did_you_mean
+from hbt_bench.errors import UsageError, did_you_mean
 from hbt_bench.languages import select
 
 NAME = "cldr-facts"
@@ -47,44 +46,12 @@ class Template(NamedTuple):
     answer: str
 
 
-def parse_templates(text: str) -> dict[str, dict[str, Template]]:
-    """Parse YAML text into language -> relation -> template.
-
-    Raises `DataError` unless every language has a question and an answer for every relation, each with exactly its
-    placeholders.
-    """
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise DataError(f"{NAME}: the templates are not YAML: {error}") from None
-    if not isinstance(raw, dict) or not raw:
-        raise DataError(f"{NAME}: the templates must map languages to relations")
-    return {code: _parse_language(code, relations) for code, relations in raw.items()}
-
-
-def _parse_language(code: object, relations: object) -> dict[str, Template]:
-    if not isinstance(code, str):
-        raise DataError(f"{NAME}: the templates have the language {code!r}; put its code in quotation marks")
-    if not isinstance(relations, dict) or set(relations) != set(RELATIONS):
-        raise DataError(f"{NAME}: the templates of '{code}' must have exactly the relations {', '.join(RELATIONS)}")
-    for relation, sentences in relations.items():
-        if not isinstance(sentences, dict) or set(sentences) != set(Template._fields):
-            raise DataError(f"{NAME}: '{code}' must have exactly a question and an answer for {relation}")
-        for field, placeholders in (("question", ["territory"]), ("answer", ["answer", "territory"])):
-            if _placeholders(sentences[field]) != placeholders:
-                names = " and ".join(f"{{{name}}}" for name in placeholders)
-                raise DataError(f"{NAME}: the {relation} {field} in '{code}' must have {names} once and no other")
-    return {relation: Template(**sentences) for relation, sentences in relations.items()}
-
-
-def _placeholders(sentence: object) -> list[str] | None:
-    try:
-        return sorted(name for _, name, _, _ in Formatter().parse(str(sentence)) if name is not None)
-    except ValueError:  # a lone brace
-        return None
-
-
-_TEMPLATES = parse_templates(resources.files(__package__).joinpath("cldr_templates.yaml").read_text("utf-8"))
+_TEMPLATES: dict[str, dict[str, Template]] = {
+    code: {relation: Template(**sentences) for relation, sentences in relations.items()}
+    for code, relations in yaml.safe_load(
+        resources.files(__package__).joinpath("cldr_templates.yaml").read_text("utf-8")
+    ).items()
+}
 
 #: The languages of the collection: those with templates.
 LANGUAGES: tuple[str, ...] = tuple(_TEMPLATES)

@@ -111,6 +111,12 @@ def _is_word(piece: str) -> bool:
     return any(character.isalnum() for character in piece)
 
 
+def _pieces(text: str) -> tuple[list[str], list[int]]:
+    """Return the pieces of a text, and the indices of those that are words."""
+    pieces = words(text)
+    return pieces, [index for index, piece in enumerate(pieces) if _is_word(piece)]
+
+
 def _join(pieces: Sequence[str]) -> str:
     """Join pieces, with a space between words of scripts with spaces."""
     import regex
@@ -122,28 +128,24 @@ def _join(pieces: Sequence[str]) -> str:
     return text
 
 
-def _typos(queries: Sequence[Query]) -> Change:
+def _typos(query: Query, strength: float, chance: random.Random) -> str:
     """Drop or double a share of the letters, swap them with the next, or replace them by other letters of the query."""
+    import regex
 
-    def change(query: Query, strength: float, chance: random.Random) -> str:
-        import regex
-
-        clusters = regex.findall(r"\X", query.text)
-        positions = [index for index, cluster in enumerate(clusters) if cluster[0].isalpha()]
-        letters = [clusters[index] for index in positions]
-        for index in sorted(_sample(positions, strength, chance), reverse=True):
-            kind = chance.randrange(4)
-            if kind == 0 and len(positions) > 1:
-                clusters[index] = ""
-            elif kind == 1:
-                clusters[index] *= 2
-            elif kind == 2 and index + 1 < len(clusters):
-                clusters[index], clusters[index + 1] = clusters[index + 1], clusters[index]
-            else:
-                clusters[index] = chance.choice([cluster for cluster in letters if cluster != clusters[index]] or [""])
-        return "".join(clusters)
-
-    return change
+    clusters = regex.findall(r"\X", query.text)
+    positions = [index for index, cluster in enumerate(clusters) if cluster[0].isalpha()]
+    letters = [clusters[index] for index in positions]
+    for index in sorted(_sample(positions, strength, chance), reverse=True):
+        kind = chance.randrange(4)
+        if kind == 0 and len(positions) > 1:
+            clusters[index] = ""
+        elif kind == 1:
+            clusters[index] *= 2
+        elif kind == 2 and index + 1 < len(clusters):
+            clusters[index], clusters[index + 1] = clusters[index + 1], clusters[index]
+        else:
+            clusters[index] = chance.choice([cluster for cluster in letters if cluster != clusters[index]] or [""])
+    return "".join(clusters)
 
 
 def _keywords(queries: Sequence[Query]) -> Change:
@@ -165,16 +167,11 @@ def _keywords(queries: Sequence[Query]) -> Change:
     return change
 
 
-def _truncated(queries: Sequence[Query]) -> Change:
+def _truncated(query: Query, strength: float, chance: random.Random) -> str:
     """Cut the end, as in a query that is still being typed."""
-
-    def change(query: Query, strength: float, chance: random.Random) -> str:
-        pieces = words(query.text)
-        positions = [index for index, piece in enumerate(pieces) if _is_word(piece)]
-        keep = max(1, len(positions) - round(strength * len(positions)))
-        return "".join(pieces[: positions[keep - 1] + 1]) if positions else query.text
-
-    return change
+    pieces, positions = _pieces(query.text)
+    keep = max(1, len(positions) - round(strength * len(positions)))
+    return "".join(pieces[: positions[keep - 1] + 1]) if positions else query.text
 
 
 def _code_switch(queries: Sequence[Query]) -> Change:
@@ -188,8 +185,7 @@ def _code_switch(queries: Sequence[Query]) -> Change:
         if not others:
             return query.text
         other = [word for word in words(versions[query.question][chance.choice(others)].text) if _is_word(word)]
-        pieces = words(query.text)
-        positions = [index for index, piece in enumerate(pieces) if _is_word(piece)]
+        pieces, positions = _pieces(query.text)
         if not other or not positions:
             return query.text
         for index in _sample(positions, strength, chance):
@@ -203,39 +199,30 @@ def _code_switch(queries: Sequence[Query]) -> Change:
     return change
 
 
-def _no_diacritics(queries: Sequence[Query]) -> Change:
+def _no_diacritics(query: Query, strength: float, chance: random.Random) -> str:
     """Remove marks that typists leave out: accents, and Arabic and Hebrew vowel signs, but never an Indic vowel.
 
     Letters that lose nothing keep their Unicode normal form.
     """
+    import regex
 
-    def change(query: Query, strength: float, chance: random.Random) -> str:
-        import regex
-
-        clusters = regex.findall(r"\X", query.text)
-        decomposed = [unicodedata.normalize("NFD", cluster) for cluster in clusters]
-        positions = [
-            (row, index)
-            for row, text in enumerate(decomposed)
-            for index in range(len(text))
-            if _is_removable(text, index)
-        ]
-        removed: dict[int, set[int]] = {}
-        for row, index in _sample(positions, strength, chance):
-            removed.setdefault(row, set()).add(index)
-        for row, marks in removed.items():
-            rest = "".join(character for index, character in enumerate(decomposed[row]) if index not in marks)
-            clusters[row] = unicodedata.normalize("NFC", rest)
-        text = "".join(clusters)
-        return text.translate(_STROKES) if strength == 1 else text
-
-    return change
+    clusters = regex.findall(r"\X", query.text)
+    decomposed = [unicodedata.normalize("NFD", cluster) for cluster in clusters]
+    positions = [
+        (row, index) for row, text in enumerate(decomposed) for index in range(len(text)) if _is_removable(text, index)
+    ]
+    removed: dict[int, set[int]] = {}
+    for row, index in _sample(positions, strength, chance):
+        removed.setdefault(row, set()).add(index)
+    for row, marks in removed.items():
+        rest = "".join(character for index, character in enumerate(decomposed[row]) if index not in marks)
+        clusters[row] = unicodedata.normalize("NFC", rest)
+    text = "".join(clusters)
+    return text.translate(_STROKES) if strength == 1 else text
 
 
 #: Letters with a mark that is not a separate character.
 _STROKES = str.maketrans("đĐøØłŁħĦɓƁɗƊƙƘı", "dDoOlLhHbBdDkKi")
-
-
 #: Marks that turn a letter into another letter: madda and hamza (آ أ إ ؤ ئ), and the marks of kana.
 _LETTERS = frozenset("\u0653\u0654\u0655\u3099\u309a")
 _STRESS = frozenset("\u0300\u0301")
@@ -251,18 +238,14 @@ def _is_removable(text: str, index: int) -> bool:
     return not 0x0E00 <= ord(mark) < 0x1100
 
 
-def _transliterated(queries: Sequence[Query]) -> Change:
+def _transliterated(query: Query, strength: float, chance: random.Random) -> str:
     """Write a share of the words in Latin letters, as people do without the keyboard of their language."""
     from anyascii import anyascii
 
-    def change(query: Query, strength: float, chance: random.Random) -> str:
-        pieces = words(query.text)
-        positions = [index for index, piece in enumerate(pieces) if _is_word(piece)]
-        for index in _sample(positions, strength, chance):
-            pieces[index] = anyascii(pieces[index])
-        return "".join(pieces)
-
-    return change
+    pieces, positions = _pieces(query.text)
+    for index in _sample(positions, strength, chance):
+        pieces[index] = anyascii(pieces[index])
+    return "".join(pieces)
 
 
 def _sample(positions: Sequence[_Position], strength: float, chance: random.Random) -> list[_Position]:
@@ -272,10 +255,10 @@ def _sample(positions: Sequence[_Position], strength: float, chance: random.Rand
 
 
 _KINDS: Mapping[str, Callable[[Sequence[Query]], Change]] = {
-    "typos": _typos,
+    "typos": lambda queries: _typos,
     "keywords": _keywords,
-    "truncated": _truncated,
+    "truncated": lambda queries: _truncated,
     "code-switch": _code_switch,
-    "no-diacritics": _no_diacritics,
-    "transliterated": _transliterated,
+    "no-diacritics": lambda queries: _no_diacritics,
+    "transliterated": lambda queries: _transliterated,
 }

@@ -29,8 +29,7 @@ from hbt_bench.identity.task_name import Mode
 from hbt_bench.log import counter
 from hbt_bench.measures.bias import Bias
 from hbt_bench.measures.scores import bias_scores
-from hbt_bench.ranking.dense import DenseScorer, distinct_texts
-from hbt_bench.ranking.encode import Role, Vectors
+from hbt_bench.ranking.dense import DenseScorer, Role, Vectors, distinct_texts
 from hbt_bench.ranking.ranks import Confidences, Ranks, ScoringModel, rank
 from hbt_bench.ranking.store import EmbeddingStore
 from hbt_bench.ranking.subsets import SubsetQrels, judged_subsets

@@ -32,34 +32,6 @@ class Scorer(Protocol):
         """Return the scores of the queries `rows`, shape (rows, documents), float32; higher is better."""
 
 
-class Kernel(Protocol):
-    """The operations on blocks; a block can be indexed with slices and with an array of rows."""
-
-    def has_nan(self, block: Any) -> bool:
-        """Return whether any score is NaN."""
-
-    def at(self, block: Any, rows: Counts, columns: Counts) -> Floats:
-        """Return single scores."""
-
-    def hide(self, block: Any, rows: Counts, columns: Counts) -> Any:
-        """Return the block with single scores replaced by -inf."""
-
-    def compare(self, block: Any, scores: Floats) -> tuple[Counts, Counts]:
-        """Return how many scores of each row are greater than the row's of `scores`, and how many are equal."""
-
-    def equal(self, block: Any, row: int, score: np.float32) -> Counts:
-        """Return the columns of a row that have this score, ascending."""
-
-    def floor(self, block: Any, depth: int) -> Floats:
-        """Return a score for each row that at least `depth` of its scores reach, and few more."""
-
-    def reaching(self, block: Any, limits: Floats) -> tuple[Counts, Counts, Floats]:
-        """Return rows, columns and values of the scores that reach the row's limit, by row and column."""
-
-    def largest(self, block: Any, depth: int) -> Floats:
-        """Return the `depth` greatest scores of each row, in any order."""
-
-
 class Blocks(Protocol):
     """Scores by rows and chunks of columns; a pair has the same score in every block."""
 
@@ -145,7 +117,7 @@ class WholeRows:
 
 
 class HostKernel:
-    """Operations in NumPy, which uses vector instructions and releases the lock of Python's threads."""
+    """Operations on blocks in NumPy, which uses vector instructions and releases the lock of Python's threads."""
 
     #: Groups of columns that `floor` takes the maximum of, as a multiple of the depth; more are more exact.
     _GROUPS = 8
@@ -166,16 +138,16 @@ class HostKernel:
         return block
 
     def compare(self, block: Floats, scores: Floats) -> tuple[Counts, Counts]:
-        """Count the greater and the equal scores of each row."""
+        """Return how many scores of each row are greater than the row's of `scores`, and how many are equal."""
         scores = scores[:, None]
         return _count_true(block > scores), _count_true(block == scores)
 
     def equal(self, block: Floats, row: int, score: np.float32) -> Counts:
-        """Return the columns of a row that have this score."""
+        """Return the columns of a row that have this score, ascending."""
         return np.flatnonzero(block[row] == score)
 
     def floor(self, block: Floats, depth: int) -> Floats:
-        """Return a score that at least `depth` scores of each row reach."""
+        """Return a score for each row that at least `depth` of its scores reach, and few more."""
         groups, width = self._GROUPS * depth, block.shape[1]
         if width >= 4 * groups:  # partition the maxima of groups of columns, which are few
             even = width - width % groups
@@ -188,18 +160,18 @@ class HostKernel:
         return floor
 
     def reaching(self, block: Floats, limits: Floats) -> tuple[Counts, Counts, Floats]:
-        """Return the scores that reach the limit of their row."""
+        """Return rows, columns and values of the scores that reach the row's limit, by row and column."""
         rows, columns = np.divmod(np.flatnonzero(block >= limits[:, None]), block.shape[1])
         return rows, columns, block[rows, columns]
 
     def largest(self, block: Floats, depth: int) -> Floats:
-        """Return the greatest scores of each row."""
+        """Return the `depth` greatest scores of each row, in any order."""
         width = block.shape[1]
         return np.partition(block, width - depth, axis=1)[:, width - depth :] if depth < width else block
 
 
 class DeviceKernel:
-    """Operations in torch, on the device of the block."""
+    """The operations of `HostKernel` in torch, on the device of the block."""
 
     def has_nan(self, block: Any) -> bool:
         """Return whether any score is NaN."""
@@ -239,6 +211,10 @@ class DeviceKernel:
     def largest(self, block: Any, depth: int) -> Floats:
         """Return the greatest scores of each row."""
         return _to_numpy(block.topk(min(depth, block.shape[1]), dim=1, sorted=False).values)
+
+
+#: Operations on blocks, which can be indexed with slices and with an array of rows.
+Kernel = HostKernel | DeviceKernel
 
 
 def _count_true(mask: NDArray[np.bool_]) -> Counts:

@@ -8,7 +8,7 @@ tie.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -41,24 +41,18 @@ class VectorRows(Protocol):
         """Return some of the vectors, by a slice or an array of indices."""
 
 
-class Similarity(Protocol):
-    """The similarity of an encoder's vectors."""
-
-    @property
-    def kind(self) -> str | None:
-        """``cosine`` or ``dot``, computed as products of matrices, or None for a similarity that a call computes."""
-
-    def __call__(self, queries: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
-        """Return scores, shape (queries, documents), float32."""
-
-
 @dataclass(frozen=True, eq=False)
 class Products:
-    """Blocks of scores of `queries` against `documents` on `device`."""
+    """Blocks of scores of `queries` against `documents` on `device`.
+
+    A `kind` of ``cosine`` or ``dot`` is a product of matrices. If `kind` is None, `similarity` computes the scores of
+    arrays on the host, shape (queries, documents).
+    """
 
     queries: VectorRows
     documents: VectorRows
-    similarity: Similarity
+    kind: str | None
+    similarity: Callable[[Floats, Floats], Floats]
     device: torch.device
 
     @property
@@ -111,7 +105,7 @@ class Products:
     def prepared(self, vectors: Floats, multiple: int) -> torch.Tensor:
         """Return vectors on the device, of unit length for cosine; the last repeats up to a `multiple` of rows."""
         tensor = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32)).to(self.device)
-        if self.similarity.kind == "cosine":
+        if self.kind == "cosine":
             tensor = torch.nn.functional.normalize(tensor, dim=1)
         missing = -len(tensor) % multiple
         return torch.cat([tensor, tensor[-1:].expand(missing, -1)]) if missing else tensor
@@ -145,8 +139,8 @@ class Products:
         scores = torch.empty(height, len(columns), device=self.device)
         for start in range(0, len(columns), width):
             documents, out = columns[start : start + width], scores[:, start : start + width]
-            if self.similarity.kind is None:
-                out.copy_(self.similarity(queries, documents))
+            if self.kind is None:
+                out.copy_(torch.from_numpy(self.similarity(queries.numpy(), documents.numpy())))
             else:
                 torch.mm(queries, documents.T, out=out)
         return scores

@@ -20,10 +20,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from hbt_bench.errors import OutputError
 from hbt_bench.files import output_error, replacing
 
-_REMEDY = "free some space, or set HBT_BENCH_CACHE to another folder"
+_ADVICE = "set HBT_BENCH_CACHE to another folder"
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class EmbeddingStore:
     def put(self, texts: Sequence[str], role: str, language: str, vectors: NDArray[np.float32]) -> None:
         """Store vectors atomically; raises `OutputError` if they cannot be written."""
         vectors = np.ascontiguousarray(vectors, dtype="<f4")
-        with _with_remedy(), replacing(self._path(texts, role, language)) as file:
+        with replacing(self._path(texts, role, language), _ADVICE) as file:
             file.write(_header(vectors))
             file.write(vectors.data)
 
@@ -106,7 +105,7 @@ class EmbeddingStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise output_error(path.parent, error, _REMEDY) from error
+            raise output_error(path.parent, error, _ADVICE) from error
         return FileLock(path)
 
     @property
@@ -133,8 +132,6 @@ def is_whole(path: Path) -> bool:
 def _read(path: Path) -> NDArray[np.float32] | None:
     """Return the mapped vectors of a file, or None if it is missing, not readable or damaged."""
     try:
-        if not path.is_file():  # opening a pipe would block
-            return None
         with path.open("rb") as file:
             header = file.read(8)
             header += file.read(min(int.from_bytes(header, "little"), 4096))
@@ -154,12 +151,3 @@ def _header(vectors: NDArray[np.float32]) -> bytes:
     text = json.dumps(about, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
-
-
-@contextlib.contextmanager
-def _with_remedy() -> Iterator[None]:
-    try:
-        yield
-    except OutputError as error:
-        cause = str(error).partition("; ")[0]
-        raise OutputError(f"{cause}; {_REMEDY}") from error

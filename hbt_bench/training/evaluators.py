@@ -16,8 +16,7 @@ from hbt_bench.identity.task_name import MODES
 from hbt_bench.measures.ranking import Ranking
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.measures.scores import retrieval_scores
-from hbt_bench.ranking.dense import DenseScorer
-from hbt_bench.ranking.encode import Role, Vectors
+from hbt_bench.ranking.dense import DenseScorer, Role, Vectors
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.ranking.subsets import judged_subsets
 

@@ -46,16 +46,11 @@ class Overlap:
         """Return ``same text`` or ``shared run`` if a text overlaps with the collections, else None; cached."""
         key = hash((language, text))
         if key not in self._reasons:
-            self._reasons[key] = self._compare(language, text)
+            words = _words(text)
+            same = (language, hash(" ".join(words))) in self._texts
+            shared = same or any((language, hash(run)) in self._runs for run in _runs(language, words))
+            self._reasons[key] = "same text" if same else "shared run" if shared else None
         return self._reasons[key]
-
-    def _compare(self, language: str, text: str) -> str | None:
-        words = _words(text)
-        if (language, hash(" ".join(words))) in self._texts:
-            return "same text"
-        if any((language, hash(run)) in self._runs for run in _runs(language, words)):
-            return "shared run"
-        return None
 
     def count(self, source: ParallelText) -> Counter[tuple[str, str]]:
         """Count the texts of a source that overlap, by language and reason."""
