@@ -2,8 +2,9 @@
 
     python docs/build_site.py            writes build/site; a dead link or another warning is an error
 
-Zensical reads one folder, and some pages lie outside docs/ (CHANGELOG.md, results/). So the pages and the files they link
-to are copied, docs/training.md as training.md and results/README.md under its own path; links are rewritten on the way.
+Zensical reads a single folder, but some pages are outside docs/ (CHANGELOG.md, results/). So the pages and all files
+that they link to are copied: docs/training.md becomes training.md, and results/README.md keeps its path. Links are
+rewritten.
 The tables of YAML keys and the JSON Schemas come from the pydantic models that read those files.
 """
 
@@ -94,7 +95,7 @@ def _linked_files() -> Iterator[str]:
 
 
 def _page(name: str) -> str:
-    """Return the text of a page with links to where its targets lie on the site, and with tables of schemas."""
+    """Return the text of a page with links for the site and with tables of schemas."""
     folder = PurePosixPath(name.removeprefix("docs/")).parent
 
     def moved(match: re.Match[str]) -> str:
@@ -108,14 +109,14 @@ def _page(name: str) -> str:
 
 
 def schema_tables(model: str) -> str:
-    """Return a Markdown table of the keys of a model, and one for each model inside it.
+    """Return a Markdown table of the keys of a model, and a table for each nested model.
 
     `model` is ``module:Class``, for example ``hbt_bench.training.recipe:Recipe``.
     """
     schema = _load(model).model_json_schema()
     tables = [_table(schema)]
-    for title, part in sorted(schema.get("$defs", {}).items()):
-        tables.append(f"**{title}**{{ #{title.lower()} }}\n\n{_table(part)}")
+    for title, definition in sorted(schema.get("$defs", {}).items()):
+        tables.append(f"**{title}**{{ #{title.lower()} }}\n\n{_table(definition)}")
     return "\n\n".join(tables)
 
 
@@ -123,38 +124,38 @@ def _table(schema: dict[str, Any]) -> str:
     text = str(schema.get("description", "")).split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
     required = set(schema.get("required", ()))
     rows = [("key", "value", "default", "meaning"), ("---", "---", "---", "---")]
-    for key, part in schema.get("properties", {}).items():
-        value = part.get("default")
+    for key, field in schema.get("properties", {}).items():
+        value = field.get("default")
         plain = value is not None and not isinstance(value, dict) and value != []
         default = "required" if key in required else f"`{json.dumps(value)}`" if plain else ""
-        rows.append((f"`{key}`", _kind(part), default, str(part.get("description", ""))))
+        rows.append((f"`{key}`", _kind(field), default, str(field.get("description", ""))))
     width = 4 if any(row[3] for row in rows[2:]) else 3
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row[:width]) + " |" for row in rows]
     return f"{text}\n\n" + "\n".join(lines)
 
 
-def _kind(part: dict[str, Any]) -> str:
+def _kind(field: dict[str, Any]) -> str:
     """Describe the values of a key in a few words, for example ``list of string``."""
-    if "$ref" in part:
-        name = part["$ref"].rpartition("/")[2]
+    if "$ref" in field:
+        name = field["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})"
-    if "const" in part:
-        return f"`{part['const']}`"
-    if "enum" in part:
-        return ", ".join(f"`{value}`" for value in part["enum"])
+    if "const" in field:
+        return f"`{field['const']}`"
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
     for key in ("anyOf", "oneOf"):
-        if key in part:
-            kinds = [_kind(option) for option in part[key] if option.get("type") != "null"]
+        if key in field:
+            kinds = [_kind(option) for option in field[key] if option.get("type") != "null"]
             return " or ".join(dict.fromkeys(kinds))
-    kind = part.get("type", "any")
+    kind = field.get("type", "any")
     if kind == "array":
-        item = part.get("items") or {}
+        item = field.get("items") or {}
         return f"list of {_kind(item)}" if item else "list"
     if kind == "object":
-        value = part.get("additionalProperties")
+        value = field.get("additionalProperties")
         return f"mapping to {_kind(value)}" if isinstance(value, dict) and value else "mapping"
     bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    limits = " ".join(f"{sign} {part[key]:g}" for key, sign in bounds.items() if key in part)
+    limits = " ".join(f"{sign} {field[key]:g}" for key, sign in bounds.items() if key in field)
     return f"{kind} {limits}".strip()
 
 

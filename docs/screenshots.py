@@ -1,4 +1,4 @@
-"""The pictures of the report in docs/images, taken with Chromium: `make screenshots`."""
+"""Take the pictures of the report in docs/images with Chromium; `make screenshots` runs this script."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.browser import chromium, open_report
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture by its name: its size, the theme, the element at its top, and the model whose languages it shows."""
+    """A picture: its size, the theme, the id of the element at the top, and the selected model."""
 
     name: str
     width: int = 1280
@@ -24,7 +24,7 @@ class Picture:
     model: str = "MiniLM"
 
 
-#: Those of the published results.
+#: Pictures of the published results.
 PUBLISHED = (
     Picture("report-light"),
     Picture("report-dark", theme="dark", top="picked", height=760),
@@ -32,19 +32,19 @@ PUBLISHED = (
     Picture("report-phone", width=412, height=915),
     Picture("report-phone-dark", width=412, height=915, theme="dark", top="languages"),
 )
-#: Those of a sweep over alpha: the curve, and worst questions whose texts run from right to left.
+#: Pictures of a sweep over alpha: the curve, and worst questions with texts from right to left.
 SWEEP = (
     Picture("report-alpha", top="alpha-figure", height=640),
     Picture("report-alpha-phone", width=412, height=915, theme="dark", top="alpha-figure"),
     Picture("report-worst", top="worst", height=760, theme="dark", model="monolingual-seed0"),
     Picture("report-worst-phone", width=412, height=915, top="worst", model="monolingual-seed0"),
 )
-#: XQuAD-R, and one model.
+#: Selects XQuAD-R and a model.
 CHOOSE = """
 const [model, done] = arguments;
-for (const [id, wanted] of [["collection", "xquad-r"], ["model", model]]) {
+for (const [id, text] of [["collection", "xquad-r"], ["model", model]]) {
   const select = document.getElementById(id);
-  const option = [...select.options].find((one) => one.text.includes(wanted));
+  const option = [...select.options].find((candidate) => candidate.text.includes(text));
   if (option) { select.value = option.value; select.dispatchEvent(new Event("change")); }
 }
 setTimeout(done, 1500);
@@ -52,19 +52,24 @@ setTimeout(done, 1500);
 
 
 def take(page: Path, pictures: tuple[Picture, ...], output: Path) -> None:
-    """Take pictures of a report, of 256 colours, more than a page has but for the edges of its letters."""
+    """Take pictures of a report, reduced to 256 colours, which only changes the edges of letters."""
     output.mkdir(parents=True, exist_ok=True)
-    for one in pictures:
+    for picture in pictures:
         with chromium() as driver:
-            metrics = {"width": one.width, "height": one.height, "deviceScaleFactor": 1, "mobile": one.width < 600}
+            metrics = {
+                "width": picture.width,
+                "height": picture.height,
+                "deviceScaleFactor": 1,
+                "mobile": picture.width < 600,
+            }
             driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-            feature = {"name": "prefers-color-scheme", "value": one.theme}
+            feature = {"name": "prefers-color-scheme", "value": picture.theme}
             driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
             open_report(driver, page)
-            driver.execute_async_script(CHOOSE, one.model)
-            if one.top:
-                driver.execute_script("document.getElementById(arguments[0]).scrollIntoView()", one.top)
-            path = output / f"{one.name}.png"
+            driver.execute_async_script(CHOOSE, picture.model)
+            if picture.top:
+                driver.execute_script("document.getElementById(arguments[0]).scrollIntoView()", picture.top)
+            path = output / f"{picture.name}.png"
             path.write_bytes(driver.get_screenshot_as_png())
         with Image.open(path) as image:
             image.convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
@@ -76,7 +81,9 @@ def take(page: Path, pictures: tuple[Picture, ...], output: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("page", type=Path)
-    parser.add_argument("--sweep", action="store_true", help="the pictures of a sweep, not those of the results")
+    parser.add_argument(
+        "--sweep", action="store_true", help="take the pictures of a sweep instead of the published results"
+    )
     parser.add_argument("--output", type=Path, default=Path("docs/images"))
     arguments = parser.parse_args()
     take(arguments.page, SWEEP if arguments.sweep else PUBLISHED, arguments.output)

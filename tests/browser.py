@@ -1,4 +1,4 @@
-"""A real browser, where there is one: Debian's chromium, driven by selenium."""
+"""A real browser for tests: Debian's chromium, driven by selenium."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ OPTIONS = (
 
 
 def require():
-    """Skip the test where there is no browser."""
+    """Skip the test if selenium or chromium is not installed."""
     pytest.importorskip("selenium", reason="selenium is not installed")
     for program in ("chromium", "chromedriver"):
         if shutil.which(program) is None:
-            pytest.skip(f"there is no {program} here: apt-get install chromium chromium-driver")
+            pytest.skip(f"{program} is not installed: apt-get install chromium chromium-driver")
 
 
 @contextmanager
 def chromium():
-    """Chromium without a window, with a profile of its own and every message kept."""
+    """Yield a headless Chromium with a new profile, which logs all messages."""
     from selenium.webdriver import Chrome, ChromeOptions
     from selenium.webdriver.chrome.service import Service
 
@@ -56,11 +56,13 @@ def open_report(driver, path):
     from selenium.webdriver.support.ui import WebDriverWait
 
     driver.get(path.resolve().as_uri())
-    WebDriverWait(driver, 60).until(lambda one: one.execute_script("return document.documentElement.dataset.ready"))
+    WebDriverWait(driver, 60).until(
+        lambda driver: driver.execute_script("return document.documentElement.dataset.ready")
+    )
 
 
 def requests(driver):
-    """The addresses of all requests so far but those of Chromium's own first page."""
+    """Return the addresses of all requests so far, except those of Chromium's first page."""
     events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-    sent = [one["params"] for one in events if one["method"] == "Network.requestWillBeSent"]
-    return [one["request"]["url"] for one in sent if not one["documentURL"].startswith("chrome")]
+    sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    return [request["request"]["url"] for request in sent if not request["documentURL"].startswith("chrome")]

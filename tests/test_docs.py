@@ -1,6 +1,6 @@
-"""The documentation: every command and block of code in it works, on small stand-ins for data and models.
+"""Run every command and block of code in the documentation, on small stand-ins for data and models.
 
-A block is left out only by ``<!-- no-run: reason -->`` on the line before it; `EXCEPTIONS` counts them.
+A block is skipped if the line before it is ``<!-- no-run: reason -->``; `EXCEPTIONS` counts the skipped blocks.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ from tests import standins
 
 ROOT = Path(__file__).resolve().parent.parent
 if not (ROOT / "docs").is_dir():
-    pytest.skip("the documentation is not here", allow_module_level=True)
+    pytest.skip("the documentation is missing", allow_module_level=True)
 
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
     for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md"))
 )
-#: How many blocks are left out, by page; each says why in its source.
+#: The number of skipped blocks by page; each has its reason in the page.
 EXCEPTIONS = {"CONTRIBUTING.md": 1, "docs/how-to/scale-out.md": 1, "docs/scale.md": 1, "docs/tutorial.md": 1}
-#: What a command is run with in place of what it says, so that it is quick: the commands stay the same otherwise.
+#: Options that are added to a command to make it fast.
 SMALLER = {
     "train": ("--steps", "2", "--batch-size", "8", "--vocabulary", "400", "--init", "static:8"),
     "compare": ("--samples", "200", "--resamples", "100"),
 }
-#: Five of the 20 languages of the embedded collection are enough where a command says none.
+#: The languages of the embedded collection that a command without languages gets: five of 20.
 FEWER = "[de,el,en,sw,vi]"
-#: The revision of the model in examples, that of the real all-MiniLM-L6-v2.
+#: The revision of the real all-MiniLM-L6-v2, which examples name.
 EXAMPLE_REVISION = "9285d5c87e2fe26e"
 _BLOCK = re.compile(r"(<!-- no-run: (.+?) -->\n+)?^```(\w+)(?: title=\"(.+?)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, the file that it shows, its text, and why it is not run."""
+    """A fenced block: its language, its file name if any, its text, and the reason if it is skipped."""
 
     language: str
     title: str | None
@@ -64,7 +64,7 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """The command lines, continued lines joined; of a console, those after the prompt."""
+        """The command lines with continued lines joined; in a console block, the lines after the prompt."""
         lines = self.text.replace("\\\n", " ").splitlines()
         if self.language == "console":
             lines = [line[2:] for line in lines if line.startswith("$ ")]
@@ -80,7 +80,7 @@ def blocks(page: str) -> list[Block]:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
-    """A folder with all that the commands name, and what the models got that pages on results take for evaluated."""
+    """Return a folder with the files that the commands name, and results of the models that pages show."""
     folder = tmp_path_factory.mktemp("docs")
     standins.make(folder)
     tiny = {
@@ -109,48 +109,48 @@ def template(tmp_path_factory):
 
 @pytest.fixture
 def shell(template, tmp_path, monkeypatch):
-    """Runs command lines of the documentation in a folder of its own: no page uses what another one made."""
+    """Yield a shell in a new folder, so that no page depends on the output of another page."""
     with opened(shutil.copytree(template, tmp_path / "docs"), monkeypatch) as shell:
         yield shell
 
 
 @contextlib.contextmanager
-def opened(place, monkeypatch):
-    """A shell in a folder, with the tasks and studies of that folder."""
-    monkeypatch.chdir(place)
-    monkeypatch.setenv("HBT_BENCH_DATA", str(place / "data"))
+def opened(folder, monkeypatch):
+    """Yield a shell in a folder, with the tasks and studies of that folder."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HBT_BENCH_DATA", str(folder / "data"))
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr(registry, "_FOLDERS", (place / "tasks",))
-    monkeypatch.setattr(study, "_FOLDERS", (place / "studies",))
+    monkeypatch.setattr(registry, "_FOLDERS", (folder / "tasks",))
+    monkeypatch.setattr(study, "_FOLDERS", (folder / "studies",))
     monkeypatch.setattr(quickstart, "_TASK", f"cldr-facts{FEWER}")
     monkeypatch.setitem(quickstart._RECIPE, "steps", 2)
     monkeypatch.setitem(quickstart._RECIPE, "vocabulary", 400)
-    yield Shell(place, monkeypatch)
+    yield Shell(folder, monkeypatch)
 
 
 class Shell:
-    """What runs the commands."""
+    """Runs command lines of the documentation in a folder."""
 
-    def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.place, self.monkeypatch = place, monkeypatch
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.monkeypatch = folder, monkeypatch
 
     def run(self, line: str) -> None:
-        text = line.replace(EXAMPLE_REVISION, Checkpoint.from_folder(self.place / "ckpt").revision)
-        text = text.replace("$HBT_BENCH_DATA", str(self.place / "data")).replace("../data", "data")
+        text = line.replace(EXAMPLE_REVISION, Checkpoint.from_folder(self.folder / "ckpt").revision)
+        text = text.replace("$HBT_BENCH_DATA", str(self.folder / "data")).replace("../data", "data")
         words = shlex.split(text, comments=True)
-        known = {
+        programs = {
             "hbt-bench": self._hbt,
             "pip": self._pip,
             "make": self._make,
             "python": self._python,
             "export": self._export,
             "cd": lambda words, line: os.chdir(words[0]),
-            ".": lambda words, line: None,  # an environment
+            ".": lambda words, line: None,  # activates an environment
             "printf": lambda words, line: subprocess.run(["bash", "-c", text], check=True),
         }
-        assert words[0] in known, f"no test for the command {line!r}"
+        assert words[0] in programs, f"no test for the command {line!r}"
         output = words[words.index(">") + 1] if ">" in words and words[0] != "printf" else None
-        out = known[words[0]](words[1 : words.index(">")] if output else words[1:], line)
+        out = programs[words[0]](words[1 : words.index(">")] if output else words[1:], line)
         if output:
             Path(output).write_text(out)
 
@@ -158,9 +158,9 @@ class Shell:
         self.monkeypatch.setenv(*words[0].split("="))
 
     def _hbt(self, words: list[str], line: str) -> str:
-        if words[:2] == ["tasks", "new"]:  # the page may have made another of that name before
+        if words[:2] == ["tasks", "new"]:  # an earlier block may have made it
             Path(f"{words[2]}.yaml").unlink(missing_ok=True)
-        if words[0] == "train" and "--output" in words:  # a stand-in may be there
+        if words[0] == "train" and "--output" in words:  # may hold a stand-in
             shutil.rmtree(words[words.index("--output") + 1], ignore_errors=True)
         words = [word + FEWER if re.fullmatch(r"cldr-facts(-\w+)?", word) else word for word in words]
         smaller = SMALLER.get(words[0], ()) if "--help" not in words else ()
@@ -187,9 +187,9 @@ class Shell:
         return ""
 
 
-def test_few_blocks_are_left_out_and_each_says_why():
-    left = {page: [block.reason for block in blocks(page) if block.reason] for page in PAGES}
-    assert {page: len(reasons) for page, reasons in left.items() if reasons} == EXCEPTIONS
+def test_skipped_blocks_have_a_reason():
+    reasons = {page: [block.reason for block in blocks(page) if block.reason] for page in PAGES}
+    assert {page: len(texts) for page, texts in reasons.items() if texts} == EXCEPTIONS
 
 
 def test_pages_are_found():
@@ -199,7 +199,7 @@ def test_pages_are_found():
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
 def test_blocks_work(page, shell, monkeypatch):
-    """In their order: files that are shown are written, commands run, Python is run, YAML is valid."""
+    """Write files, run commands and Python, and validate YAML, in the order of the page."""
     checks = {
         "bash": lambda block: [shell.run(command) for command in block.commands],
         "console": lambda block: [shell.run(command) for command in block.commands],
@@ -216,7 +216,7 @@ def test_blocks_work(page, shell, monkeypatch):
 
 
 def python(text: str, monkeypatch) -> None:
-    """Run a block with a small model in place of one from the hub."""
+    """Run a block with a small model instead of a model from the hub."""
     import mteb
     from sentence_transformers import SentenceTransformer
 
@@ -226,14 +226,16 @@ def python(text: str, monkeypatch) -> None:
 
 
 def valid(text: str) -> None:
-    """A task, a recipe, a study, or a part of one of these."""
+    """Validate a task, a recipe, a study, or a part of these."""
     content = yaml.safe_load(text)
     if isinstance(content, list):
         Recipe.model_validate({"data": content})
     elif "source" in content:
         TaskSpec.model_validate(content)
     elif "scales" in content:
-        content["scales"] = dict.fromkeys(content["scales"], content["scales"]["smoke"])  # `...` for the others
+        content["scales"] = dict.fromkeys(
+            content["scales"], content["scales"]["smoke"]
+        )  # pages write `...` for the other scales
         Study.model_validate(content)
     else:
         Recipe.model_validate(content)
@@ -258,11 +260,11 @@ def test_site_builds_without_dead_links():
         loaded = re.findall(
             r"<(?:script|img|iframe)[^>]* src=\"(https?:[^\"]+)|<link[^>]* href=\"(https?:[^\"]+)", page.read_text()
         )
-        assert not loaded, (page.name, loaded)  # nothing is fetched from elsewhere
+        assert not loaded, (page.name, loaded)  # pages load nothing from other sites
 
 
 def _anchors(page: Path) -> set[str]:
-    """Those that GitHub makes of the headings of a page."""
+    """Return the anchors that GitHub makes from the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", _without_blocks(page), re.MULTILINE)
     plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)|[`*]", r"\1", heading).strip().lower() for heading in headings]
     return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in plain}
@@ -276,8 +278,8 @@ LINKED = sorted({*PAGES, *(path.relative_to(ROOT).as_posix() for path in (ROOT /
 
 
 @pytest.mark.parametrize("name", LINKED)
-def test_links_lead_somewhere_on_github(name):
-    """Files and headings, also from the pages that the site does not have, such as README.md."""
+def test_links_work_on_github(name):
+    """Check links to files and headings, also in pages that are not part of the site, such as README.md."""
     page = ROOT / name
     dead = []
     for link in re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)\)", _without_blocks(page)):
@@ -288,12 +290,12 @@ def test_links_lead_somewhere_on_github(name):
     assert not dead
 
 
-def test_links_are_looked_at():
+def test_pages_with_links_are_found():
     assert {"README.md", "results/README.md", "results/studies/README.md", "docs/tutorial.md"} <= set(LINKED)
     assert "where-is-what" in _anchors(ROOT / "docs/architecture.md")
 
 
-def test_python_reference_has_all_public_names():
+def test_python_reference_has_public_names():
     import hbt_bench
 
     text = (ROOT / "docs/reference/python.md").read_text()
@@ -301,7 +303,7 @@ def test_python_reference_has_all_public_names():
     assert {name for name in hbt_bench.__all__ if name != "__version__"} <= documented
 
 
-def test_exit_codes_are_those_of_the_exceptions():
+def test_exit_codes_match_the_exceptions():
     from hbt_bench import errors
 
     text = (ROOT / "docs/reference/exit-codes.md").read_text()
@@ -310,7 +312,7 @@ def test_exit_codes_are_those_of_the_exceptions():
     assert {kind.exit_code: kind.__name__ for kind in kinds} == {int(code): name for code, name in rows.items()}
 
 
-def test_where_is_names_what_exists():
+def test_architecture_names_existing_code():
     text = (ROOT / "docs/architecture.md").read_text()
     table = text.partition("## Where is")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (where|what|why|when|which).*?\| (.*) \|$", table, re.MULTILINE)

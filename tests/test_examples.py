@@ -1,4 +1,4 @@
-"""The examples run, on embedded data, and say what they should."""
+"""Run the examples on embedded data and check their output."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.factories import torch_random_model
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 if not EXAMPLES.is_dir():
-    pytest.skip("the examples are not here", allow_module_level=True)
+    pytest.skip("the examples are missing", allow_module_level=True)
 
 
 @pytest.fixture
 def example(tmp_path, monkeypatch, capsys):
-    """Run a script's main in an empty folder; returns what it prints."""
+    """Return a function that runs a script's main in an empty folder and returns its output."""
     monkeypatch.chdir(tmp_path)
 
     def example(name, *arguments):
@@ -27,7 +27,7 @@ def example(tmp_path, monkeypatch, capsys):
     return example
 
 
-def test_every_script_is_run_here():
+def test_every_script_is_run():
     tested = set(re.findall(r'example\("(\w+\.py)"', Path(__file__).read_text()))
     assert tested == {path.name for path in EXAMPLES.glob("*.py")}
 
@@ -51,9 +51,9 @@ def test_task_author(example, tmp_path):
     out = example("task_author.py", tmp_path)
     scores = dict(re.findall(r"^(planets-\w+) +AP (\d\.\d+)", out, re.MULTILINE))
     assert list(scores) == ["planets-mono", "planets-cross", "planets-multi"]
-    assert scores["planets-mono"] == "1.0000"  # each question shares words with its answer alone
+    assert scores["planets-mono"] == "1.0000"  # each question shares words only with its answer
     assert out.count("rank distance") == 2
-    # by shared words over the document's length the second German question finds Jupiter first: (1 + 1/2 + 1) / 3
+    # the scorer ranks Jupiter first for the second German question, so AP is (1 + 1/2 + 1) / 3
     assert re.search(r"^mono +de +AP 0\.8333$", out, re.MULTILINE)
 
 
@@ -61,13 +61,13 @@ def test_notebook():
     nbclient = pytest.importorskip("nbclient", reason="pip install nbclient ipykernel")
     nbformat = pytest.importorskip("nbformat")
     if not (EXAMPLES.parent / "results").is_dir():
-        pytest.skip("the published results are not here")
+        pytest.skip("the published results are missing")
     notebook = nbformat.read(EXAMPLES / "published_results.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "clear the outputs before committing"
     client = nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(EXAMPLES)}})
     client.execute()
     texts = [output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", ())]
-    said = " ".join("".join(texts).split())
-    assert "all-MiniLM-L6-v2 is worse than bm25 on xquad-r-multi AP" in said
+    printed = " ".join("".join(texts).split())
+    assert "all-MiniLM-L6-v2 is worse than bm25 on xquad-r-multi AP" in printed
     last = notebook.cells[-1].outputs[0]["data"]["text/plain"]
     assert last.startswith("'task:xquad-r-multi|text:sentence|data:be30ad47a30a1149|")

@@ -1,4 +1,4 @@
-"""House-keeping: the distribution, the citation file, workflows, release notes and constraints say what is so."""
+"""The distribution, citation file, workflows, release notes and constraints are complete and consistent."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests import smoke
 
 ROOT = Path(__file__).resolve().parent.parent
 if not (ROOT / "CITATION.cff").is_file():
-    pytest.skip("the repository is not here", allow_module_level=True)
+    pytest.skip("the repository is missing", allow_module_level=True)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory):
-    """The sdist, and the wheel that is built from it."""
+    """Return a folder with the sdist and the wheel that is built from it."""
     pytest.importorskip("build", reason="pip install build hatchling")
     pytest.importorskip("hatchling", reason="pip install build hatchling")
     folder = tmp_path_factory.mktemp("dist")
@@ -33,7 +33,7 @@ def dist(tmp_path_factory):
     return folder
 
 
-def test_the_wheel_has_types_definitions_and_the_page(dist):
+def test_wheel_has_types_definitions_and_templates(dist):
     (wheel,) = dist.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     for name in (ROOT / "tasks").rglob("*.yaml"):
@@ -48,19 +48,19 @@ def test_the_wheel_has_types_definitions_and_the_page(dist):
     assert not any(name.startswith(("tests/", "benchmarks/", "docs/", "results/")) for name in names)
 
 
-def test_the_sdist_has_what_a_packager_needs(dist):
+def test_sdist_has_tests_docs_and_licence(dist):
     (sdist,) = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"LICENSE", "CITATION.cff", "CHANGELOG.md", "tests/test_house.py", "docs/tutorial.md", "Makefile"} <= names
 
 
-def test_the_wheel_works_outside_the_repository(dist):
+def test_wheel_works_outside_the_repository(dist):
     (wheel,) = dist.glob("*.whl")
     smoke.smoke(wheel, smoke.QUICK)
 
 
-def test_the_citation_file_is_valid_and_of_this_version():
+def test_citation_file_is_valid_and_current():
     cffconvert = pytest.importorskip("cffconvert", reason="pip install cffconvert")
     text = (ROOT / "CITATION.cff").read_text()
     citation = cffconvert.Citation(text)
@@ -73,7 +73,7 @@ def test_the_citation_file_is_valid_and_of_this_version():
     assert "2004.05484" in papers
 
 
-def test_workflows_run_what_ci_runs():
+def test_workflows_run_ci_and_make_targets():
     steps = []
     for path in (ROOT / ".github" / "workflows").glob("*.yml"):
         workflow = yaml.safe_load(path.read_text())
@@ -88,21 +88,21 @@ def test_workflows_run_what_ci_runs():
 
 
 def test_issue_templates_are_forms():
-    found = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
-    assert [path.stem for path in found] == ["bug", "config", "number", "task"]
-    for path in found:
+    paths = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+    assert [path.stem for path in paths] == ["bug", "config", "number", "task"]
+    for path in paths:
         form = yaml.safe_load(path.read_text())
         if path.stem != "config":
             assert {"name", "description", "body"} <= set(form)
             assert all(field["type"] in ("markdown", "textarea", "input", "checkboxes") for field in form["body"])
 
 
-def test_release_notes_are_of_this_version():
+def test_release_notes_have_this_version():
     text = (ROOT / "CHANGELOG.md").read_text()
     assert re.search(rf"^## {re.escape(PROJECT['version'])}\b", text, re.MULTILINE)
 
 
-def test_what_is_needed_was_pinned():
+def test_all_dependencies_are_pinned():
     pinned = {
         re.sub(r"[-_.]+", "-", line.partition("==")[0]).lower()
         for line in (ROOT / "constraints.txt").read_text().splitlines()
@@ -110,5 +110,5 @@ def test_what_is_needed_was_pinned():
     }
     extras = PROJECT["optional-dependencies"]
     needed = [*PROJECT["dependencies"], *extras["bm25"], *extras["dev"], *extras["docs"]]
-    names = {re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", one)[0]).lower() for one in needed}
+    names = {re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", requirement)[0]).lower() for requirement in needed}
     assert names <= pinned, names - pinned

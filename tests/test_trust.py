@@ -1,4 +1,4 @@
-"""What a model, a task or a result from elsewhere can make this program do: no code runs unless that was asked for."""
+"""Models, tasks and results from others cannot run code, unless the user allows it."""
 
 from __future__ import annotations
 
@@ -20,59 +20,59 @@ from tests.factories import torch_random_model
 
 PACKAGE = Path(hbt_bench.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
-#: Modules that run what they read, or calls that do.
+#: Modules and calls that run code from their input.
 UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "xml", "lxml"}
 UNSAFE_CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.unsafe_load", "yaml.full_load"}
 UNSAFE_CALLS |= {"tempfile.mktemp", "pd.read_pickle", "pandas.read_pickle", "extractall", "os.exec", "os.spawn"}
-#: Who may start other programs, and download.
+#: The modules that may use the network.
 DOWNLOADS = {"data/data_files.py"}
 
 
 def name_of(node):
-    """``a.b.c`` of a call's function."""
-    parts = []
+    """Return the dotted name of a call's function, for example "os.system"."""
+    names = []
     while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
+        names.append(node.attr)
         node = node.value
-    return ".".join([*([node.id] if isinstance(node, ast.Name) else []), *reversed(parts)])
+    return ".".join([*([node.id] if isinstance(node, ast.Name) else []), *reversed(names)])
 
 
 def keyword(call, name):
-    return next((ast.unparse(one.value) for one in call.keywords if one.arg == name), None)
+    return next((ast.unparse(argument.value) for argument in call.keywords if argument.arg == name), None)
 
 
 def problems(source):
-    """What in a module could run or load something that is not to be trusted."""
-    found = []
+    """Return the statements in a module that could run untrusted input."""
+    findings = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
-            found += [f"imports {name}" for name in names if name.split(".")[0] in UNSAFE_MODULES]
+            findings += [f"imports {name}" for name in names if name.split(".")[0] in UNSAFE_MODULES]
         if not isinstance(node, ast.Call):
             continue
         name = name_of(node.func)
         if name in UNSAFE_CALLS or name.split(".")[-1] in ("extractall", "unsafe_load", "full_load"):
-            found.append(f"calls {name}")
+            findings.append(f"calls {name}")
         if name == "torch.load" and keyword(node, "weights_only") != "True":
-            found.append("torch.load without weights_only=True")
+            findings.append("torch.load without weights_only=True")
         if name in ("np.load", "numpy.load") and keyword(node, "allow_pickle") != "False":
-            found.append("np.load without allow_pickle=False")
+            findings.append("np.load without allow_pickle=False")
         if name == "yaml.load" and keyword(node, "Loader") not in ("_Loader", "_Base"):
-            found.append("yaml.load with another loader than ours")
+            findings.append("yaml.load with a foreign loader")
         if keyword(node, "shell") == "True":
-            found.append(f"{name} with a shell")
+            findings.append(f"{name} with a shell")
         if keyword(node, "trust_remote_code") == "True" or keyword(node, "verify") == "False":
-            found.append(f"{name} trusts what it was not told to")
-    return found
+            findings.append(f"{name} disables a check")
+    return findings
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_no_module_runs_what_it_reads(path):
+def test_no_module_runs_its_input(path):
     assert problems(path.read_text()) == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_one_module_downloads(path):
+def test_only_one_module_downloads(path):
     used = {
         alias.name.split(".")[0] if isinstance(node, ast.Import) else (node.module or "")
         for node in ast.walk(ast.parse(path.read_text()))
@@ -85,24 +85,24 @@ def test_one_module_downloads(path):
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "problem"),
     [
         ("import pickle", "imports pickle"),
         ("from xml.etree import ElementTree", "imports xml.etree"),
         ("import torch\ntorch.load('x')", "torch.load without weights_only=True"),
         ("import torch\ntorch.load('x', weights_only=False)", "torch.load without weights_only=True"),
         ("np.load('x')", "np.load without allow_pickle=False"),
-        ("yaml.load(x, Loader=yaml.Loader)", "yaml.load with another loader than ours"),
+        ("yaml.load(x, Loader=yaml.Loader)", "yaml.load with a foreign loader"),
         ("yaml.unsafe_load(x)", "calls yaml.unsafe_load"),
         ("eval(x)", "calls eval"),
         ("subprocess.run(x, shell=True)", "subprocess.run with a shell"),
-        ("load(x, trust_remote_code=True)", "load trusts what it was not told to"),
-        ("requests.get(x, verify=False)", "requests.get trusts what it was not told to"),
+        ("load(x, trust_remote_code=True)", "load disables a check"),
+        ("requests.get(x, verify=False)", "requests.get disables a check"),
         ("tarfile.open(x).extractall()", "calls extractall"),
     ],
 )
-def test_the_search_finds_each(source, said):
-    assert problems(source) == [said]
+def test_search_finds_each_problem(source, problem):
+    assert problems(source) == [problem]
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def with_code(model, tmp_path):
-    """A local model whose configuration names a class in a Python file of its own, which leaves a mark when it runs."""
+    """Return a local model with a class in its own Python file, and the file that this class writes when it runs."""
     folder, mark = tmp_path / "m", tmp_path / "ran"
     shutil.copytree(model, folder)
     (folder / "own.py").write_text(
@@ -126,14 +126,14 @@ def with_code(model, tmp_path):
     return folder, mark
 
 
-def test_code_of_a_model_is_not_run(with_code):
+def test_model_code_is_not_run(with_code):
     folder, mark = with_code
     with pytest.raises(ModelError, match="executes third-party code"):
         ModelRequest(str(folder), device="cpu").load()
     assert not mark.exists()
 
 
-def test_code_of_a_model_is_run_when_asked_and_said(with_code, tmp_path, capsys):
+def test_model_code_runs_with_the_flag(with_code, tmp_path, capsys):
     folder, mark = with_code
     arguments = ["run", "--model", str(folder), "--tasks", "cldr-facts-mono", "--languages", "de,en"]
     code = command([*arguments, "--output", str(tmp_path / "out"), "--device", "cpu", "--trust-remote-code"])
@@ -163,14 +163,14 @@ def test_pickled_weights_are_not_run(model, tmp_path):
 
 
 @pytest.mark.parametrize("tag", ["!!python/object/apply:os.mkdir [{path}]", "!!python/name:os.system", "!x y"])
-def test_yaml_makes_texts_and_numbers_only(tmp_path, tag):
+def test_yaml_tag_is_refused(tmp_path, tag):
     (tmp_path / "t.yaml").write_text("a: " + tag.format(path=tmp_path / "ran"))
     with pytest.raises(DataError, match="is not allowed"):
         YamlFile.read(tmp_path / "t.yaml")
     assert not (tmp_path / "ran").exists()
 
 
-def test_the_yaml_of_a_flag_makes_texts_and_numbers_only(tmp_path, capsys):
+def test_yaml_tag_in_flag_is_refused(tmp_path, capsys):
     data = f"{{path: !!python/object/apply:os.mkdir [{tmp_path / 'ran'}]}}"
     assert command(["train", "--data", data, "--output", str(tmp_path / "m")]) == 2
     assert "is not valid YAML" in capsys.readouterr().err
