@@ -617,14 +617,13 @@ def test_data_folder_takes_precedence_and_warns(tmp_path, caplog):
     assert warnings(caplog) == []
 
 
-def test_second_form_of_file_is_ignored(tmp_path, caplog):
+def test_first_name_takes_precedence(tmp_path):
     for name in ("corpus.jsonl", "corpus.jsonl.gz"):
         (tmp_path / name).write_text("")
     files = DataFiles("t", tmp_path)
     assert files.first(("corpus.jsonl", "corpus.jsonl.gz")) == "corpus.jsonl"
-    assert warnings(caplog) == [f"{tmp_path}/corpus.jsonl is read, and {tmp_path}/corpus.jsonl.gz is ignored"]
-    assert files.first(("corpus.jsonl.gz", "other")) == "corpus.jsonl.gz"
-    assert warnings(caplog) == []
+    assert files.first(("other", "corpus.jsonl.gz")) == "corpus.jsonl.gz"
+    assert files.first(("other",)) == "other"
 
 
 def test_recipes_search_three_folders(tmp_path, monkeypatch):

@@ -116,6 +116,5 @@ class CollectionBuilder:
         union: dict[str, dict[Key, int]] = {}
         for (_, key), grades in self._judgements.items():
             merged = union.setdefault(key, {})
-            for document, grade in grades.items():
-                merged[document] = max(grade, merged.get(document, 0))
+            merged |= {document: max(grade, merged.get(document, 0)) for document, grade in grades.items()}
         return {query: union[query[1]] for query in self._judgements}

@@ -227,12 +227,7 @@ class Collection(TextlessCollection):
         self, queries: Iterable[Query], documents: Iterable[Document], relevant: Mapping[str, Mapping[str, int]]
     ) -> Collection:
         return Collection.from_records(
-            self.name,
-            queries,
-            documents,
-            relevant,
-            parallel=self.parallel,
-            own_copies=self.copies is not None,
+            self.name, queries, documents, relevant, parallel=self.parallel, own_copies=self.copies is not None
         )
 
 

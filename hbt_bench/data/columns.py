@@ -195,11 +195,11 @@ class _Sentences:
         members: dict[str, list[tuple[str, str]]] = {}  # meaning -> its sentences
         for sentence, meaning in meanings.items():
             members.setdefault(meaning, []).append(sentence)
-        relevant = {}
-        for (code, key), meaning in meanings.items():
-            others = {f"{other}-{name}": 1 for other, name in members[meaning] if other != code}
-            if others:
-                relevant[f"{code}-{key}"] = others
+        relevant = {
+            f"{code}-{key}": others
+            for (code, key), meaning in meanings.items()
+            if (others := {f"{other}-{name}": 1 for other, name in members[meaning] if other != code})
+        }
         if not relevant:
             raise DataError(f"{self.name} has no sentence in two of its languages: name languages that share rows")
         texts = [
@@ -215,19 +215,16 @@ class _Sentences:
 
     def _meanings(self) -> dict[tuple[str, str], str]:
         """Return the meaning of each sentence: the first of the rows that are connected by shared sentences."""
-        parents: dict[str, str] = {}
+        from scipy.cluster.hierarchy import DisjointSet
 
-        def root(row: str) -> str:
-            while parents.setdefault(row, row) != row:
-                parents[row] = row = parents[parents[row]]
-            return row
-
-        order = {row: index for index, row in enumerate(self.rows)}
+        sets = DisjointSet(self.rows)
         for row, versions in self.rows.items():
             for sentence in versions.values():  # a sentence is named after the first row that has it
-                first, second = sorted((root(row), root(sentence)), key=order.__getitem__)
-                parents[second] = first
-        return {(code, key): root(key) for code, key in self.sentences.texts}
+                sets.merge(row, sentence)
+        first: dict[str, str] = {}
+        for row in self.rows:
+            first.setdefault(sets[row], row)
+        return {(code, key): first[sets[key]] for code, key in self.sentences.texts}
 
 
 def _key(row: Row, paths: tuple[str, ...], label: str = "") -> str:
@@ -245,16 +242,12 @@ def _single(row: Row, path: str, label: str = "") -> str:
 def _texts(row: Row, path: str, label: str, *, required: bool) -> list[tuple[int, str]]:
     """Return the texts at `path` in a language with their positions in a list; empty if the language is missing."""
     candidates = list(values(row.fields, path, label))
-    texts = []
-    for position, value in enumerate(candidates):
-        if value is None:
-            continue
-        if not isinstance(value, str):
-            raise DataError(f"{row.where}: '{path.replace(PLACEHOLDER, label)}' must be a text, not {value!r:.40}")
-        texts.append((position, checked_text(value, row, path)))
     if required and not candidates:
         raise _missing(row, path, f"no field '{path}'")
-    return texts
+    for value in candidates:
+        if value is not None and not isinstance(value, str):
+            raise DataError(f"{row.where}: '{path.replace(PLACEHOLDER, label)}' must be a text, not {value!r:.40}")
+    return [(index, checked_text(value, row, path)) for index, value in enumerate(candidates) if value is not None]
 
 
 def _missing(row: Row, path: str, problem: str) -> DataError:

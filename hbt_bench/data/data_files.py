@@ -125,17 +125,9 @@ class DataFiles:
         raise DataError(f"{searched} is missing: {action} with --data-dir or HBT_BENCH_DATA")
 
     def first(self, names: tuple[str, ...]) -> str:
-        """Return the first of `names` that a folder has, or the first name, for which `find` raises the error.
-
-        Other names that the folder has cause a warning.
-        """
-        for root in self.roots:
-            present = [name for name in names if os.path.lexists(root / name)]
-            for name in present[1:]:
-                log.warning(f"{root / present[0]} is read, and {root / name} is ignored")
-            if present:
-                return present[0]
-        return names[0]
+        """Return the first of `names` that a folder has, or the first name, for which `find` raises the error."""
+        present = (name for root in self.roots for name in names if os.path.lexists(root / name))
+        return next(present, names[0])
 
     def _warn_of_hidden(self, chosen: Path, others: Iterable[Path]) -> None:
         for other in others:

@@ -119,9 +119,8 @@ def _labels(task: Any, codes: Mapping[str, str] | None = None) -> dict[str, str]
         return labels
     chosen = {code: labels.get(code, label) if label == code else label for code, label in codes.items()}
     allowed = {*labels.values(), *subsets, *(label for pair in subsets.values() for label in pair)}
-    for code, label in chosen.items():
-        if label not in allowed:
-            raise DataError(f"{task.metadata.name} has no subset or language '{label}' for '{code}'")
+    if unknown := next((code for code, label in chosen.items() if label not in allowed), None):
+        raise DataError(f"{task.metadata.name} has no subset or language '{chosen[unknown]}' for '{unknown}'")
     return chosen
 
 
@@ -186,9 +185,8 @@ def _check_ids(pooled: PooledTask, ids: Iterable[str]) -> None:
 
 def _documents(corpus: Any) -> Iterator[tuple[str, str]]:
     """Yield id and text, with the title before the text as MTEB's encoders see it."""
-    titles = "title" in corpus.column_names
     for row in corpus:
-        title = row["title"] if titles else ""
+        title = row.get("title")
         yield str(row["id"]), f"{title} {row['text']}".strip() if title else row["text"]
 
 
@@ -238,4 +236,4 @@ def _bitext(name: str, task: Any, chosen: Mapping[str, str], split: str) -> Coll
 
     # a table has each sentence once; pairs repeat a sentence that is translated into several languages
     mapping = Columns(id=("id",), text=PLACEHOLDER, merge=not task.parallel_subsets)
-    return columns.collect(name, rows(), mapping, dict(chosen))
+    return columns.collect(name, rows(), mapping, chosen)

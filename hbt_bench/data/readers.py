@@ -39,11 +39,7 @@ class BeirFiles(NamedTuple):
 
 def beir_names(split: str) -> tuple[tuple[str, ...], ...]:
     """Return the names of corpus, queries and qrels, preferred names first."""
-    return (
-        ("corpus.jsonl", "corpus.jsonl.gz"),
-        ("queries.jsonl", "queries.jsonl.gz"),
-        (f"qrels/{split}.tsv", f"qrels/{split}.tsv.gz"),
-    )
+    return tuple((name, f"{name}.gz") for name in ("corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv"))
 
 
 def read_beir(name: str, folders: Iterable[BeirFiles], parallel: Parallel = "none") -> Collection:

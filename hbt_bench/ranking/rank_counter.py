@@ -76,18 +76,11 @@ class RankState:
             {index: scores[local_rows] for index, scores in self.best.items()},
         )
 
-    def restarted(self) -> RankState:
+    def restarted(self, collection: Collection) -> RankState:
         """Return an empty state of the same rows that compares with the scores seen by this state."""
-        return replace(
-            self,
-            scores=self.seen.copy(),
-            seen=np.full_like(self.seen, np.nan),
-            pool=np.zeros_like(self.pool),
-            block=np.zeros_like(self.block),
-            top_scores=np.full_like(self.top_scores, -np.inf),
-            top_columns=np.full_like(self.top_columns, -1),
-            best={index: np.full_like(scores, -np.inf) for index, scores in self.best.items()},
-        )
+        depths = {index: scores.shape[1] for index, scores in self.best.items()}
+        empty = RankState.empty(collection, self.rows, self.top_scores.shape[1], depths)
+        return replace(empty, scores=self.seen)
 
     def merge(self, processes: Processes, id_order: NDArray[np.int32]) -> None:
         """Combine with the states that other processes have of the same rows."""

@@ -252,7 +252,7 @@ class _Stream:
             state.merge(self.processes, self.counter.id_order)
             if np.array_equal(state.seen, state.scores):
                 return state
-            state = state.restarted()
+            state = state.restarted(self.counter.collection)
             self._pass(state, lambda rows: None)
         raise AssertionError("a pair's score changed each time that it was computed")
 

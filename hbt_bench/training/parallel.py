@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,20 +121,15 @@ class ParallelText:
 
         Compressed rows like those of `shared`; most items have no companion.
         """
+        import pandas as pd
+
         present = self.queries != MISSING
         items = np.broadcast_to(np.arange(len(self)), self.queries.shape)[present]
-        pairs = np.unique(np.stack([self.folded[self.queries[present]], items], axis=1), axis=0)
-        ends = np.flatnonzero(np.diff(pairs[:, 0], append=-1)) + 1
-        companions = {
-            (item, other)
-            for group in np.split(pairs[:, 1], ends[:-1])
-            if len(group) > 1
-            for item in group.tolist()
-            for other in group.tolist()
-            if item != other
-        }
-        rows = np.array(sorted(companions), dtype=np.int64).reshape(-1, 2)
-        return np.searchsorted(rows[:, 0], np.arange(len(self) + 1)), rows[:, 1].astype(np.int32)
+        asked = pd.DataFrame({"query": self.folded[self.queries[present]], "item": items}).drop_duplicates()
+        asked = asked[asked.duplicated("query", keep=False)]
+        pairs = asked.merge(asked, on="query")[["item_x", "item_y"]].to_numpy()
+        pairs = np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)
+        return np.searchsorted(pairs[:, 0], np.arange(len(self) + 1)), pairs[:, 1].astype(np.int32)
 
     @cached_property
     def shared(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -168,14 +164,8 @@ class ParallelText:
         """Return the source with some of its languages; raises `DataError` if nothing is left to train on."""
         chosen = [code for code in self.languages if code in set(languages)]
         rows = [self.languages.index(code) for code in chosen]
-        restricted = replace(
-            self,
-            languages=tuple(chosen),
-            queries=self.queries[rows],
-            passages=self.passages[rows],
-            negatives=self.negatives[rows],
-        )
-        return restricted._complete()
+        texts = {name: getattr(self, name)[rows] for name in ("queries", "passages", "negatives")}
+        return replace(self, languages=tuple(chosen), **texts)._complete()
 
     def without(self, unwanted: Callable[[str, str], bool]) -> ParallelText:
         """Remove texts for which ``unwanted(language, text)`` is true; raises `DataError` if nothing is left.
@@ -206,13 +196,8 @@ class ParallelText:
         return self._select((self.queries != MISSING).any(axis=0) & (self.passages != MISSING).any(axis=0))
 
     def _select(self, items: NDArray[np.bool_]) -> ParallelText:
-        selected = replace(
-            self,
-            ids=tuple(key for key, included in zip(self.ids, items, strict=True) if included),
-            queries=self.queries[:, items],
-            passages=self.passages[:, items],
-            negatives=self.negatives[:, items],
-        )
+        texts = {name: getattr(self, name)[:, items] for name in ("queries", "passages", "negatives")}
+        selected = replace(self, ids=tuple(compress(self.ids, items)), **texts)
         if not selected.counts.any():
             raise DataError(f"nothing is left to train on of {self.name} ({' '.join(self.languages)})")
         return selected
@@ -220,11 +205,8 @@ class ParallelText:
     def occurrences(self) -> Iterator[tuple[str, str]]:
         """Yield (language, text) for every query, passage and hard negative, once per language and text."""
         for row, code in enumerate(self.languages):
-            for number in np.unique(
-                np.concatenate([self.queries[row], self.passages[row], self.negatives[row].ravel()])
-            ).tolist():
-                if number != MISSING:
-                    yield code, self.texts[number]
+            numbers = np.concatenate([self.queries[row], self.passages[row], self.negatives[row].ravel()])
+            yield from ((code, self.texts[number]) for number in np.unique(numbers[numbers != MISSING]))
 
 
 def _texts(name: str, item: Item, language: str) -> list[str]:
