@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from hbt_bench.data import columns, records
-from hbt_bench.data.builder import CollectionBuilder, Parallel
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.columns import Columns
+from hbt_bench.data.readers import CollectionBuilder, Parallel
 from hbt_bench.data.records import PLACEHOLDER, Row, read_hub
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.languages import from_mteb

@@ -160,11 +160,7 @@ def _checked(vectors: Vectors, texts: Sequence[str]) -> Vectors:
 
 @dataclass(frozen=True, eq=False)
 class DenseScorer:
-    """Scores by the encoder's similarity of vectors, on the encoder's device.
-
-    Example:
-        ranks, _ = rank(collection, DenseScorer.from_collection(collection, encoder))
-    """
+    """Scores by the encoder's similarity of vectors, on the encoder's device."""
 
     encoder: Encoder
     queries: VectorRows

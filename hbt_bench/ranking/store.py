@@ -27,13 +27,7 @@ _ADVICE = "set HBT_BENCH_CACHE to another folder"
 
 @dataclass(frozen=True)
 class EmbeddingStore:
-    """A folder of vectors; `identity` names model, revision and prompts, on which vectors depend besides the text.
-
-    Example:
-        store = EmbeddingStore(Path("cache/embeddings"), "local/model@1|none")
-        store.put(["Berlin"], "query", "de", vectors)
-        store.get(["Berlin"], "query", "de")
-    """
+    """A folder of vectors; `identity` names model, revision and prompts, on which vectors depend besides the text."""
 
     folder: Path
     identity: str

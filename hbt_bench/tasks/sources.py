@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 from pydantic import Field, StringConstraints, TypeAdapter, WrapValidator, field_validator, model_validator
 
 from hbt_bench.data import cldr, readers
-from hbt_bench.data.builder import Parallel
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import DataFiles, Pin, RemoteFile
+from hbt_bench.data.readers import Parallel
 from hbt_bench.data.records import PLACEHOLDER
 from hbt_bench.identity.task_name import MODES, Mode
 from hbt_bench.languages import LANGUAGES

@@ -22,9 +22,6 @@ class Overlap:
 
     Two texts of a language overlap if they are equal or share a run of `WORDS` words (`CHARACTERS` characters in
     scripts without spaces). Case, punctuation and spacing do not count. `languages` limits the comparison.
-
-    Example:
-        Overlap([collection]).reason("en", "WHO is Ann?")  # "same text", if a query is "Who is Ann?"
     """
 
     def __init__(self, collections: Iterable[Collection], languages: Iterable[str] | None = None) -> None:

@@ -39,9 +39,6 @@ class ParallelText:
 
     Shapes: `queries` and `passages` (languages, items), `negatives` (languages, items, negatives of an item). In a
     `bitext` source, query and passage are the same sentence, so only pairs of two languages are trained on.
-
-    Example:
-        ParallelText.from_items("faq", [Item("1", {"en": "Who?", "de": "Wer?"}, {"en": "Ann.", "de": "Anna."})])
     """
 
     name: str

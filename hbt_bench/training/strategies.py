@@ -125,8 +125,8 @@ STRATEGIES: dict[str, Strategy] = {
 
 def _check_name(name: str) -> str:
     if name not in STRATEGIES:
-        names = [f"'{entry}'" for entry in STRATEGIES]
-        expected = f"{', '.join(names[:-1])} or {names[-1]}"
+        *names, last = (f"'{entry}'" for entry in STRATEGIES)
+        expected = f"{', '.join(names)} or {last}"
         raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
     return name
 
@@ -192,11 +192,9 @@ class WeightedSource:
         return shares
 
     def _pair_weights(self) -> NDArray[np.float64]:
-        if self.language_weights == "size":
-            return self.source.counts.astype(np.float64)
-        if self.language_weights == "uniform":
-            return np.ones(self.source.counts.shape)
-        assert not isinstance(self.language_weights, str)
+        if isinstance(self.language_weights, str):
+            counts = self.source.counts.astype(np.float64)
+            return counts if self.language_weights == "size" else np.ones_like(counts)
         language = np.array([self.language_weights.get(code, 1.0) for code in self.source.languages])
         weights = np.outer(language, language)
         np.fill_diagonal(weights, language)
