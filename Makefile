@@ -1,8 +1,8 @@
-# Two commands for a fresh machine: `make quickstart` runs the main job, `make test` passes the tests.
-# Both set up .venv first; where there is no GPU they take torch's CPU build.
+# Start with `make quickstart`, which trains and evaluates a small model, or `make test`, which runs the tests.
+# Both set up .venv first. Without a GPU they install the CPU build of torch.
 PYTHON ?= python3
 BIN := .venv/bin
-# Processes of `make test`; the tests of a file share what it sets up.
+# Processes of `make test`. The tests of a file run in the same process, because they share fixtures.
 JOBS ?= 2
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
@@ -13,7 +13,7 @@ quickstart: .venv/runtime
 test: .venv/dev lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-# Coverage of the tests, their child processes included; fails below 95 % of lines or of branches.
+# Measure coverage, with child processes; fail below 95 % of lines or of branches.
 coverage: .venv/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term --cov-report=json:build/coverage.json
 	$(BIN)/python -c "import json; t = json.load(open('build/coverage.json'))['totals']; \
@@ -25,63 +25,61 @@ lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The site of the documentation, in build/site; a dead link fails.
+# Build the site of the documentation in build/site; fail on a dead link.
 docs: .venv/dev
 	$(BIN)/python docs/build_site.py
 
-# Wheel and sdist in dist/, installed and tried outside the repository.
+# Build wheel and sdist in dist/, and test the wheel outside the repository.
 package: .venv/dev
 	$(BIN)/python -m build --no-isolation --outdir dist
 	$(BIN)/python -m tests.smoke dist
 
-# All five studies on embedded data, about a minute and a half of one core; they share what models they can. The tests
-# run the same.
+# Run all five studies on embedded data, about 90 seconds on a core. Studies share equal models. The tests do the same.
 studies-smoke: .venv/dev
-	for name in $$($(BIN)/python -c "from hbt_bench.studies.study import names; print(*names())"); do $(BIN)/hbt-bench study run $$name --scale smoke --output build/studies || exit 1; done
+	for name in $$($(BIN)/python -c "from hbt_bench.studies.study import study_names; print(*study_names())"); do $(BIN)/hbt-bench study run $$name --scale smoke --output build/studies || exit 1; done
 
-# About 25 minutes of two cores. What is measured against what: docs/scale.md.
+# Run the benchmarks of docs/scale.md, about 25 minutes on two cores.
 benchmarks: .venv/dev
 	for name in startup "scoring --collection xquad-r,mlqa-r" tools "end_to_end --languages de,en --mteb" growth processes leaderboard page training; do \
 	  set -- $$name; script=$$1; shift; \
 	  PYTHONPATH=. $(BIN)/python benchmarks/$$script.py "$$@" --output results/benchmarks/$$script || exit 1; done
 	$(BIN)/python benchmarks/chart.py results/benchmarks/growth.json docs/images/growth.svg
 
-# 1,000,000 documents x 10,000 queries from vectors on disk: 1.5 GB of it, and some 10 minutes of two cores.
+# Rank 1,000,000 documents for 10,000 queries from vectors on disk: 1.5 GB, and about 10 minutes on two cores.
 benchmarks-large: .venv/dev
 	PYTHONPATH=. $(BIN)/python benchmarks/large.py --output results/benchmarks/large
 
-# On a machine with a GPU.
+# Run the GPU benchmark; needs a machine with a GPU.
 benchmarks-gpu: .venv/dev
 	PYTHONPATH=. $(BIN)/python benchmarks/gpu.py --output results/benchmarks/gpu
 
-# What docs/reliability.md counts: an hour of one core, most of it the kills.
+# Repeat the checks of docs/reliability.md: an hour on a core, most of it for the kills.
 fuzz: .venv/dev
 	PYTHONPATH=. $(BIN)/python benchmarks/fuzz_ranks.py --count 100000 --output results/benchmarks/fuzz_ranks
 	PYTHONPATH=. $(BIN)/python benchmarks/fuzz_readers.py --count 2000 --output results/benchmarks/fuzz_readers
 	PYTHONPATH=. $(BIN)/python benchmarks/kill.py --moments 50 --output results/benchmarks/kill
 	PYTHONPATH=. $(BIN)/python benchmarks/interrupt.py --moments 50 --output results/benchmarks/interrupt
 
-# Changes of the arithmetic that no test notices; one or two hours of one core. `mutmut results` lists them afterwards.
+# Find changes of the arithmetic that no test detects: one or two hours on a core. `mutmut results` lists them.
 mutation: .venv/dev
 	$(BIN)/pip install -q 'mutmut>=3.8'
 	OMP_NUM_THREADS=1 nice -n 15 $(BIN)/mutmut run --max-children 1
 
-# The tests with the oldest supported versions of the libraries whose interfaces move, with the newest, and with newer
-# Pythons.
+# Run the tests with the oldest and newest supported versions of libraries with unstable interfaces, and newer Pythons.
 compat: .venv/dev
 	sh benchmarks/compat.sh
 
-# What all-MiniLM-L6-v2 scores, kept to compare with; CONTRIBUTING.md says when it may be renewed.
+# Renew the golden scores of all-MiniLM-L6-v2; see CONTRIBUTING.md before you do.
 golden: .venv/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.test_golden --renew
 
-# Known vulnerabilities of what constraints.txt pins; one that could not be looked up fails too.
+# Check the pinned dependencies for known vulnerabilities; a failed look-up is an error too.
 audit:
 	$(PYTHON) -m venv build/audit
 	build/audit/bin/pip install -q pip-audit
 	build/audit/bin/pip-audit -r constraints.txt --no-deps --disable-pip --strict
 
-# The tables in README.md and in results/, which a test compares byte for byte.
+# Write the tables in README.md and in results/, which a test compares byte for byte.
 results: .venv/dev
 	$(BIN)/hbt-bench leaderboard results --tasks xquad-r,mlqa-r --columns rank,model,AP,rank_distance,bias,worst --update README.md
 	$(BIN)/hbt-bench leaderboard results --reported --update results/README.md
@@ -89,9 +87,9 @@ results: .venv/dev
 	printf '# all-MiniLM-L6-v2 against BM25\n\n' > results/comparison.md
 	HBT_BENCH_TASKS=tasks/ood $(BIN)/hbt-bench compare hbt-bench/bm25@k0.9-b0.4 local/all-MiniLM-L6-v2@9285d5c87e2fe26e --tasks 'xquad-r,mlqa-r,cldr-facts,scifact-beir,belebele-ood[am,de,en,sw,yo,zh],flores-ood[en,sw,yo],ntrex-ood[en,sw,yo],tatoeba-ood[am,sw,te>en],belebele-ood,tatoeba-ood-multi' --format md >> results/comparison.md
 
-# The pictures of the report; needs chromium, chromium-driver, fonts of all scripts (fonts-noto-core and fonts-noto-cjk,
-# else Chinese is boxes), the data in HBT_BENCH_DATA, and in SWEEP the results of a sweep over alpha on XQuAD-R, such as
-# those of recipes/parallel-small.yaml (results/training/parallel-small.md has the commands).
+# Take the pictures of the report. Needs chromium, chromium-driver, fonts for all scripts (fonts-noto-core and
+# fonts-noto-cjk, else Chinese shows as boxes), the data in HBT_BENCH_DATA, and in SWEEP the results of a sweep over
+# alpha on XQuAD-R, for example of recipes/parallel-small.yaml (the commands are in results/training/parallel-small.md).
 SWEEP ?= runs/results
 screenshots: .venv/dev
 	mkdir -p build
@@ -114,7 +112,7 @@ screenshots: .venv/dev
 	$(BIN)/pip install -q -c constraints.txt -e '.[bm25,dev,docs]'
 	touch $@
 
-# Results as README and docs cite them, without what a command makes again: at most 20 MB.
+# Trim results/ to the files that README and docs cite, at most 20 MB; commands write the others again.
 trim-results: .venv/dev
 	PYTHONPATH=. $(BIN)/python benchmarks/trim_results.py results
 
