@@ -12,9 +12,7 @@ def main() -> None:
     """Run the command line and exit: with 130 after an interrupt, with 1 if a package cannot be imported."""
     try:
         code = _run()
-    except BaseException as error:
-        if not _is_interrupt(error):
-            raise
+    except KeyboardInterrupt:  # while the command line is imported
         code = _INTERRUPTED
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupt while Python exits would print a traceback
@@ -26,8 +24,6 @@ def _run() -> int | str:
     try:
         from hbt_bench.cli.main import run
     except Exception as error:  # a broken package may raise anything
-        if _is_interrupt(error):
-            raise
         return _broken(error, "install hbt-bench again with `pip install --force-reinstall hbt-bench`")
     try:
         return run(sys.argv[1:])
@@ -35,13 +31,6 @@ def _run() -> int | str:
         if (error.name or "hbt_bench").startswith("hbt_bench"):
             raise  # a defect of hbt-bench
         return _broken(error, "run `hbt-bench doctor` for the fix")
-
-
-def _is_interrupt(error: BaseException | None) -> bool:
-    """Return whether an interrupt caused `error`; in a class body, Python turns an interrupt into a RuntimeError."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
 
 
 def _broken(error: Exception, fix: str) -> str:

@@ -6,12 +6,11 @@ This module alone reads RANK, LOCAL_RANK and WORLD_SIZE. Without a launcher ther
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from hbt_bench.errors import ProcessError, UsageError
 
@@ -25,19 +24,17 @@ _TIMEOUT = timedelta(days=2)
 
 
 def world_size() -> int:
-    """Return the number of processes of this run; raises `UsageError` if the launcher's variables are not numbers."""
-    for name in ("RANK", "LOCAL_RANK"):  # needed later; check them before anything slow is loaded
-        _variable(name, 0)
-    return max(1, _variable("WORLD_SIZE", 1))
+    """Return the number of processes of this run."""
+    return _variable("WORLD_SIZE") or 1
 
 
 def rank() -> int:
-    """Return the number of this process, from 0; raises `UsageError` as `world_size` does."""
-    return _variable("RANK", 0) if world_size() > 1 else 0
+    """Return the number of this process, from 0."""
+    return _variable("RANK") if world_size() > 1 else 0
 
 
 def is_first() -> bool:
-    """Return whether this process writes results and messages for all; raises `UsageError` as `world_size` does."""
+    """Return whether this process writes results and messages for all."""
     return rank() == 0
 
 
@@ -48,54 +45,38 @@ def local_device() -> str | None:
     import torch
 
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return f"cuda:{_variable('LOCAL_RANK', 0) % gpus}" if gpus else None
-
-
-class Processes(Protocol):
-    """The processes that share a computation. All of them must make the same calls in the same order."""
-
-    @property
-    def rank(self) -> int:
-        """The number of this process, from 0."""
-
-    @property
-    def count(self) -> int:
-        """The number of processes."""
-
-    def sum(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the sum of an array over all processes."""
-
-    def gather(self, value: Any) -> Sequence[Any]:
-        """Return the `value` of each process, ordered by rank."""
-
-    def share(self, value: Any, source: int = 0) -> Any:
-        """Return the `value` of the process with rank `source`."""
+    return f"cuda:{_variable('LOCAL_RANK') % gpus}" if gpus else None
 
 
 @dataclass(frozen=True)
-class _Alone:
+class Processes:
+    """The processes that share a computation; the base class is a process alone.
+
+    All processes must make the same calls in the same order. `rank` is the number of this process, from 0, and `count`
+    the number of processes.
+    """
+
     rank: int = 0
     count: int = 1
 
     def sum(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the sum of an array over all processes."""
         return counts
 
     def gather(self, value: Any) -> Sequence[Any]:
+        """Return the `value` of each process, ordered by rank."""
         return [value]
 
     def share(self, value: Any, source: int = 0) -> Any:
+        """Return the `value` of the process with rank `source`."""
         return value
 
 
-ALONE: Processes = _Alone()
+ALONE = Processes()
 
 
-@dataclass(frozen=True)
-class _Group:
+class _Group(Processes):
     """Processes joined by gloo, which needs no GPU: the values they exchange are small."""
-
-    rank: int
-    count: int
 
     def sum(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
         import torch
@@ -128,8 +109,8 @@ class _Group:
 def joined() -> Iterator[Processes]:
     """Join the processes of this run while the block lasts.
 
-    Raises `ProcessError` if a process ends before the others, and `UsageError` if the launcher's variables are missing
-    or wrong. For example, ``with joined() as processes: counts = processes.sum(counts)``.
+    Raises `ProcessError` if a process ends before the others, and `UsageError` if WORLD_SIZE is set without the
+    launcher's other variables. For example, ``with joined() as processes: counts = processes.sum(counts)``.
     """
     if world_size() == 1:
         yield ALONE
@@ -150,13 +131,8 @@ def joined() -> Iterator[Processes]:
         dist.destroy_process_group()
 
 
-def _variable(name: str, default: int) -> int:
-    text = os.environ.get(name, "").strip()
-    if text and not re.fullmatch("[0-9]{1,9}", text):
-        raise UsageError(
-            f"{name} is '{text[:40]}' and must be a number: start with torchrun or accelerate, or unset it"
-        )
-    return int(text or default)
+def _variable(name: str) -> int:
+    return int(os.environ.get(name) or 0)
 
 
 @contextmanager

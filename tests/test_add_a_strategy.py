@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hbt_bench.cli import preview
+from hbt_bench.cli.train import show
 from hbt_bench.errors import UsageError
 from hbt_bench.training.data import TrainingData
 from hbt_bench.training.recipe import Recipe
@@ -32,7 +32,7 @@ def test_one_entry_adds_a_strategy(recipe, tmp_path, capsys):
     data = TrainingData.from_recipe(Recipe.read(recipe), [tmp_path])
     assert {batch.type for batch in data.plan.batches()} == {"dummy-batch"}
     assert all((batch.pairs[:, 0] == batch.pairs[:, 1]).all() for batch in data.plan.batches())
-    preview.show(data, 1)
+    show(data, 1)
     assert "batch 1: dummy-batch, cldr-facts" in capsys.readouterr().out
 
 

@@ -173,30 +173,6 @@ def test_first_process_shows_messages(monkeypatch, capsys, tmp_path, rank, shown
     assert "unknown task 'no-such-task'" in err
 
 
-def test_other_commands_refuse_several_processes(monkeypatch, capsys):
-    from hbt_bench.cli.main import run
-
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert run(["leaderboard", "results"]) == 2
-    assert "leaderboard does not support multiple processes" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("value", ["abc", "-1", "2.0", "9" * 5000, "²"])
-@pytest.mark.parametrize("name", ["WORLD_SIZE", "RANK", "LOCAL_RANK"])
-@pytest.mark.parametrize("arguments", [["leaderboard", "results"], ["run", "--model", "bm25", "--tasks", "cldr-facts"]])
-def test_launcher_variable_must_be_number(monkeypatch, capsys, tmp_path, name, value, arguments):
-    from hbt_bench.cli.main import run
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv(name, value)
-    assert run(arguments) == 2
-    message = (
-        f"hbt-bench: {name} is '{value[:40]}' and must be a number: start with torchrun or accelerate, or unset it\n"
-    )
-    assert capsys.readouterr().err == message
-
-
 def test_empty_world_size_is_one(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "")
     monkeypatch.setenv("RANK", "")

@@ -55,7 +55,7 @@ def test_preview_shows_batches_and_shares(hbt):
     assert "planned shares of 4 batches of 8, 32 rows" in out
     for code in ("de", "en", "sw"):
         assert f"queries in {code}" in out
-    pairs = [line[2:7] for line in out.splitlines() if line[2:3].isalpha() and line[4:5] == "-"]
+    pairs = [line[2:7] for line in out.splitlines() if line.startswith("│ ")]
     assert len(pairs) == 16
     assert all(len(set(pairs[start : start + 8])) == 1 for start in (0, 8))
 

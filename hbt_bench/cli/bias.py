@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 @click.command("bias")
 @click.argument("source", metavar="RESULT-or-MODEL")
 @click.option("--task", default="xquad-r-multi", show_default=True, help="The multilingual task, if you name a model.")
-@options.languages()
-@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@options.languages
+@options.results
 @options.data_dir
 @options.task_dir
 @options.formats("table", "json", "md", "csv")
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 def command(
     source: str,
     task: str,
-    languages: tuple[str, ...] | None,
+    languages: tuple[str, ...],
     results: Path,
     data_dir: Path | None,
     registry: TaskRegistry,
@@ -55,12 +55,12 @@ def command(
     hbt-bench bias results/local__ckpt/9285d5c87e2fe26e/XQuADRMultilingualRetrieval.json
     hbt-bench bias ckpt/ --task xquad-r-multi --plot bias.png
     """  # noqa: D301 -- click needs the character
-    from hbt_bench.reports import chart_files
     from hbt_bench.reports.bias import BiasReport
+    from hbt_bench.reports.render import check_plot, write_chart
     from hbt_bench.results.store import Result
 
     if plot:
-        chart_files.check(plot)
+        check_plot(plot)
     is_file = source.endswith(".json") and Path(source).is_file()
     if source.endswith(".json") and not is_file:
         raise UsageError(f"there is no file {source}: name a result, as in results/<model>/<revision>/<Task>.json")
@@ -89,7 +89,7 @@ def command(
     if plot:
         from hbt_bench.reports.charts import bias
 
-        chart_files.write(bias(report), plot)
+        write_chart(bias(report), plot)
     if style == "table":
         show(report)
     else:
@@ -100,12 +100,12 @@ def _evaluated(
     model: str,
     task: str,
     registry: TaskRegistry,
-    languages: tuple[str, ...] | None,
+    languages: tuple[str, ...],
     output: Path,
     data_dir: Path | None,
 ) -> Result:
     """Return the result of a model, and evaluate the model if the result is missing."""
-    from hbt_bench.cli.progress import progress_bars
+    from hbt_bench.cli.terminal import progress_bars
     from hbt_bench.mteb.models import ModelRequest
     from hbt_bench.results.evaluate import Evaluation
 
@@ -113,12 +113,12 @@ def _evaluated(
     spec = selections[0].spec
     if len(selections) != 1 or spec is None or "multi" not in selections[0].modes:
         raise UsageError(f"--task {task} is not a multilingual task: name, for example, xquad-r-multi")
-    if len(spec.select(languages)) < 2:
+    if len(spec.select(languages or None)) < 2:
         raise UsageError("language bias needs two languages: add a language to --languages")
     selections = [replace(selections[0], modes=("multi",))]  # a collection or a task file selects all modes
     with progress_bars():
         request = ModelRequest(model)
-        return Evaluation(request, selections, output, languages, data_dir).run()[0]
+        return Evaluation(request, selections, output, languages or None, data_dir).run()[0]
 
 
 def show(report: BiasReport) -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from hbt_bench.cli import options
+
 
 @click.command("card")
 @click.argument("checkpoint", metavar="CKPT", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@options.results
 def command(checkpoint: Path, results: Path) -> None:
     """Write or update the evaluation block of CKPT's README.md from its results.
 

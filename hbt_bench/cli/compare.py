@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 @click.command("compare")
 @click.argument("models", nargs=-1, required=True)
 @click.option("--tasks", multiple=True, required=True, metavar="NAMES", help="Task names, with commas or repeated.")
-@options.languages()
+@options.languages
 @options.task_dir
 @click.option("--baseline", help="The model to compare with, out of MODELS.  [default: the first]")
 @click.option(
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
     metavar="NAMES",
     help="For example AP, RR, nDCG@10, R@1, P@5, Success@10, rank_distance.",
 )
-@click.option("--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@options.results
 @options.formats("table", "md", "csv", "latex", "json")
 @click.option("--by-language", is_flag=True, help="Add a row for each query language, with its own correction.")
 @click.option(
@@ -57,7 +57,7 @@ log = logging.getLogger(__name__)
 def command(
     models: tuple[str, ...],
     tasks: tuple[str, ...],
-    languages: tuple[str, ...] | None,
+    languages: tuple[str, ...],
     registry: TaskRegistry,
     baseline: str | None,
     measures: tuple[str, ...],
@@ -85,7 +85,7 @@ def command(
         baseline,
         measures,
         results,
-        languages=languages,
+        languages=languages or None,
         by_language=by_language,
         samples=samples,
         resamples=resamples,

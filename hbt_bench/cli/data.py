@@ -23,10 +23,10 @@ def command() -> None:
 
 @command.command("fetch")
 @click.argument("name")
-@options.languages()
+@options.languages
 @options.data_dir
 @options.task_dir
-def fetch(name: str, languages: tuple[str, ...] | None, data_dir: Path | None, registry: TaskRegistry) -> None:
+def fetch(name: str, languages: tuple[str, ...], data_dir: Path | None, registry: TaskRegistry) -> None:
     """Download the pinned files of a task into the cache, and check its counts.
 
     \b
@@ -37,10 +37,10 @@ def fetch(name: str, languages: tuple[str, ...] | None, data_dir: Path | None, r
 
 @command.command("verify")
 @click.argument("name")
-@options.languages()
+@options.languages
 @options.data_dir
 @options.task_dir
-def verify(name: str, languages: tuple[str, ...] | None, data_dir: Path | None, registry: TaskRegistry) -> None:
+def verify(name: str, languages: tuple[str, ...], data_dir: Path | None, registry: TaskRegistry) -> None:
     """Check size, SHA-256 and counts of the files of a task, without a download.
 
     \b
@@ -52,14 +52,14 @@ def verify(name: str, languages: tuple[str, ...] | None, data_dir: Path | None, 
 def _check_files(
     registry: TaskRegistry,
     name: str,
-    languages: tuple[str, ...] | None,
+    languages: tuple[str, ...],
     data_dir: Path | None,
     find: Callable[..., Path],
 ) -> None:
     if name not in registry.tasks:
         raise registry.unknown(name, registry.tasks)
     spec = registry.tasks[name][0]
-    codes = spec.select(languages)
+    codes = spec.select(languages or None)
     for language, file in spec.source.remote_files().items():
         if language in codes:
             click.echo(f"{language}  {find(file, owner=spec.name, data_dir=data_dir)}")

@@ -12,10 +12,9 @@ from pathlib import Path
 import click
 
 from hbt_bench.cli import options
-from hbt_bench.cli.terminal import print_table
+from hbt_bench.cli.terminal import print_table, progress_bars
 from hbt_bench.errors import OutputError
-from hbt_bench.identity.task_name import parse_names
-from hbt_bench.reports import columns
+from hbt_bench.reports.columns import Column, default_names, required_measures
 from hbt_bench.reports.leaderboard import Leaderboard
 from hbt_bench.reports.rows import ResultFilter
 from hbt_bench.reports.table import Table, render
@@ -27,38 +26,36 @@ log = logging.getLogger(__name__)
 _NAME_WIDTH = 20
 
 
-def _names(name: str, metavar: str, text: str) -> options.Decorator:
-    return click.option(
-        name, multiple=True, metavar=metavar, callback=lambda context, option, value: parse_names(value), help=text
-    )
-
-
 @click.command("leaderboard")
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("results"))
 @options.formats("table", "md", "csv", "json", "latex", "html")
 @click.option("--reported", is_flag=True, help="Add the figures that papers report, marked as reported.")
-@_names("--columns", "NAMES", "Such as model, multi:AP, R@1 (in each mode), bias, worst, parameters, speed; or all.")
+@options.names(
+    "--columns",
+    "NAMES",
+    "Columns: model, multi:AP, R@1 (in each mode), bias, worst, speed, ...; or all.",
+)
 @click.option(
     "--sort",
     metavar="NAME",
     help="The column to sort and rank by. A measure without a mode is read from the multilingual mode, else from the "
     "cross-lingual or monolingual mode. A column without a test (model, parameters) only sorts.  [default: AP]",
 )
-@_names("--tasks", "NAMES", "Only these collections or modes, as in xquad-r,mlqa-r-multi.")
-@_names("--languages", "CODES", "Only these languages of queries and documents; the multilingual pool stays whole.")
-@_names("--models", "PATTERNS", "Only models with matching names, as in 'local/*'.")
+@options.names("--tasks", "NAMES", "Only these collections or modes, as in xquad-r,mlqa-r-multi.")
+@options.names("--languages", "CODES", "Only these languages; the multilingual pool keeps all.")
+@options.names("--models", "PATTERNS", "Only models with matching names, as in 'local/*'.")
 @click.option("--intervals/--no-intervals", default=True, show_default=True, help="Show 95 % intervals and ranks.")
 @click.option(
     "--update",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     multiple=True,
-    help="Rewrite the leaderboard block of this Markdown file, and print no table.",
+    help="Write a Markdown table between <!-- leaderboard --> and <!-- /leaderboard --> in this file; print nothing.",
 )
 def command(
     folder: Path,
     style: str,
     reported: bool,
-    columns: tuple[str, ...],  # noqa: A002, RUF100
+    columns: tuple[str, ...],
     sort: str | None,
     tasks: tuple[str, ...],
     languages: tuple[str, ...],
@@ -69,34 +66,20 @@ def command(
     """Compare the models in FOLDER (results by default): a row for each model, best first.
 
     Models share a rank if the test clustered by question finds no significant difference from the best of that rank.
+    If the terminal is too narrow for all columns, the last columns are left out.
 
     \b
     hbt-bench leaderboard --reported --sort rank_distance
-    hbt-bench leaderboard --columns model,AP,multi:nDCG@10 --tasks xquad-r --format latex
-    hbt-bench leaderboard --update README.md     # between <!-- leaderboard --> and <!-- /leaderboard -->
+    hbt-bench leaderboard --columns model,AP,multi:nDCG@10 --format latex
+    hbt-bench leaderboard --update README.md
     """  # noqa: D301 -- click needs the character
-    report(folder, style, reported, columns, sort, ResultFilter(tasks, models, languages), intervals, update)
-
-
-def report(
-    folder: Path,
-    style: str,
-    reported: bool = False,
-    names: tuple[str, ...] = (),
-    sort: str | None = None,
-    result_filter: ResultFilter | None = None,
-    intervals: bool = True,
-    update: tuple[Path, ...] = (),
-) -> None:
-    """Print the leaderboard of a folder, or write it into the block of Markdown files."""
-    needed = columns.required_measures([*(names or columns.default_names()), *([sort] if sort else [])])
-    from hbt_bench.cli.progress import progress_bars
-
+    needed = required_measures([*(columns or default_names()), *([sort] if sort else [])])
     with progress_bars(), _no_collection():
-        board = Leaderboard.from_results(readable(folder, needed), reported, result_filter, sort, intervals)
+        shown = ResultFilter(tasks, models, languages)
+        board = Leaderboard.from_results(readable(folder, needed), reported, shown, sort, intervals)
     if not board.rows:
         raise OutputError(f"there are no results of multilingual collections in {folder}: run `hbt-bench run` first")
-    chosen = board.columns(names)
+    chosen = board.columns(columns)
     for note in board.notes:
         log.warning(note)
     if update:
@@ -107,7 +90,7 @@ def report(
             update_block(path, "leaderboard", text)
             click.echo(f"{path}")
     elif style == "table":
-        _show(board, chosen, bool(names))
+        _show(board, chosen, bool(columns))
     else:
         click.echo(render(board.tables(chosen), style, board.legend))
 
@@ -123,7 +106,7 @@ def _no_collection() -> Iterator[None]:
         gc.enable()
 
 
-def _show(board: Leaderboard, chosen: list[columns.Column], keep_all: bool) -> None:
+def _show(board: Leaderboard, chosen: list[Column], keep_all: bool) -> None:
     """Print the tables; unless `keep_all`, leave out columns that do not fit the terminal, from the right."""
     from rich.console import Console
 

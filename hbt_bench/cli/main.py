@@ -1,4 +1,4 @@
-"""The command group: import a command when it is called, and turn errors into a sentence and an exit code."""
+"""The command group: import a command when it is called, and turn an error into a sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
-from importlib.metadata import version
 
 import click
 
 from hbt_bench.cli.terminal import safe_streams
-from hbt_bench.distributed import is_first, world_size
+from hbt_bench.distributed import is_first
 from hbt_bench.errors import HbtBenchError, OutputError, UsageError, did_you_mean
 from hbt_bench.text import one_line
 
@@ -46,9 +45,6 @@ _COMMANDS = {
     "quickstart": "Run the main job on built-in data, without network.",
 }
 
-#: Commands that run in several processes.
-_DISTRIBUTED = ("run", "train")
-
 
 class LazyGroup(click.Group):
     """A group that imports its commands when they are called."""
@@ -67,13 +63,9 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Suggest a command for a mistyped name, and refuse several processes if the command does not support them."""
+        """Suggest a command if the name is mistyped."""
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             raise click.UsageError(f"no command '{args[0]}'{did_you_mean(args[0], _COMMANDS)}")
-        if args and args[0] in _COMMANDS and args[0] not in _DISTRIBUTED and world_size() > 1:
-            raise click.UsageError(
-                f"{args[0]} does not support multiple processes: run it without torchrun or accelerate"
-            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -82,17 +74,8 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
-def _version(context: click.Context, option: click.Parameter, value: bool) -> None:
-    """Print the version; `click.version_option` raises another error if the package has no metadata."""
-    if value:
-        click.echo(f"hbt-bench, version {version('hbt-bench')}")
-        context.exit()
-
-
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version and exit."
-)
+@click.version_option(package_name="hbt-bench", prog_name="hbt-bench")
 def cli() -> None:
     """Evaluate multilingual retrieval with MTEB: three modes, exact ranks, language bias.
 

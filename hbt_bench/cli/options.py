@@ -20,72 +20,68 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 data_dir = click.option(
     "--data-dir",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder with the data files; nothing is downloaded. [env: HBT_BENCH_DATA]",
+    help="Folder with the data files; if it is set, nothing is downloaded.  [env: HBT_BENCH_DATA]",
+)
+results = click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Folder of the results.",
 )
 
 
-def languages() -> Decorator:
-    """Return the option ``--languages en,de``, which may be repeated."""
+def names(flag: str, metavar: str, text: str) -> Decorator:
+    """Return an option for names with commas, which may be repeated; the command receives a tuple."""
     return click.option(
-        "--languages",
-        multiple=True,
-        metavar="CODES",
-        callback=lambda context, option, value: parse_names(value) or None,
-        help="Only these languages, as in en,de,zh or low-resource; the multilingual pool shrinks to them.",
+        flag, multiple=True, metavar=metavar, callback=lambda context, option, value: parse_names(value), help=text
     )
+
+
+languages = names(
+    "--languages", "CODES", "Only these languages, as in en,de or low-resource; the multilingual pool shrinks to them."
+)
 
 
 def language_choice(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--languages`` to a command, and the options for languages of a role, a script or a family."""
-    for option in reversed(
-        (
-            languages(),
-            _codes("--query-languages", "Only queries in these languages."),
-            _codes("--document-languages", "Only documents in these languages."),
-            _codes("--script", "Only languages in these scripts, as in Arab or Deva."),
-            _codes("--family", "Only languages of these families or branches, as in Bantu or Turkic."),
-        )
+    for option in (
+        names("--family", "NAMES", "Only languages of these families or branches, as in Bantu or Turkic."),
+        names("--script", "NAMES", "Only languages in these scripts, as in Arab or Deva."),
+        names("--document-languages", "CODES", "Only documents in these languages."),
+        names("--query-languages", "CODES", "Only queries in these languages."),
+        languages,
     ):
         command = option(command)
     return command
 
 
-def _codes(name: str, text: str) -> Decorator:
-    return click.option(
-        name,
-        multiple=True,
-        metavar="NAMES",
-        callback=lambda context, option, value: parse_names(value) or None,
-        help=text,
-    )
-
-
 def narrowed(
     spec: TaskSpec,
-    languages: tuple[str, ...] | None,
-    query_languages: tuple[str, ...] | None,
-    document_languages: tuple[str, ...] | None,
-    script: tuple[str, ...] | None,
-    family: tuple[str, ...] | None,
+    languages: tuple[str, ...],
+    query_languages: tuple[str, ...],
+    document_languages: tuple[str, ...],
+    script: tuple[str, ...],
+    family: tuple[str, ...],
 ) -> TaskSpec:
     """Return a task with the languages that the options of `language_choice` select; a language must be in all of them.
 
     Raises `UsageError` for a language or group that the task does not have.
     """
-    for names, kind in ((script, "script"), (family, "family")):
-        if names is not None:
-            spec = spec.narrowed([f"{kind}:{name}" for name in names])
-    if languages is None and query_languages is None and document_languages is None:
-        return spec
-    return spec.narrowed(languages, query_languages, document_languages)
+    for groups, kind in ((script, "script"), (family, "family")):
+        if groups:
+            spec = spec.narrowed([f"{kind}:{group}" for group in groups])
+    if languages or query_languages or document_languages:
+        spec = spec.narrowed(languages or None, query_languages or None, document_languages or None)
+    return spec
 
 
 def _registry(context: click.Context, option: click.Parameter, value: tuple[Path, ...]) -> TaskRegistry:
     from hbt_bench.tasks.registry import TaskRegistry  # late, because the import takes a while
 
-    # of a group's subcommand: the group's option counts too
-    outer = context.parent.params.get("registry") if context.parent else None
-    return TaskRegistry([*(outer.paths if outer else ()), *value])
+    # if the command is in a group, the group's --task-dir counts too
+    group = context.parent.params.get("registry") if context.parent else None
+    return TaskRegistry([*(group.paths if group else ()), *value])
 
 
 task_dir = click.option(
@@ -94,7 +90,7 @@ task_dir = click.option(
     multiple=True,
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     callback=_registry,
-    help="Folder with task files of your own. [env: HBT_BENCH_TASKS]",
+    help="Folder with task files of your own.  [env: HBT_BENCH_TASKS]",
 )
 
 

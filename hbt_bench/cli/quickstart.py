@@ -35,10 +35,19 @@ _RECIPE = {
 
 
 @click.command("quickstart")
-@click.option("--output", type=click.Path(path_type=Path), default=Path("quickstart"), show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("quickstart"),
+    show_default=True,
+    help="Folder of the models and results.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the weights and batches."
+)
 @options.formats("table", "md", "csv", "json")
-def command(output: Path, seed: int, style: str) -> None:
+@click.pass_context
+def command(context: click.Context, output: Path, seed: int, style: str) -> None:
     """Train, evaluate and compare three models on built-in data, without network.
 
     The data are cldr-facts: questions and answers in 20 languages, made from Unicode CLDR data. Three small dual
@@ -50,7 +59,7 @@ def command(output: Path, seed: int, style: str) -> None:
     hbt-bench quickstart --output quickstart/
     """  # noqa: D301 -- click needs the character
     from hbt_bench.cli import compare, leaderboard
-    from hbt_bench.cli.progress import progress_bars
+    from hbt_bench.cli.terminal import progress_bars
     from hbt_bench.files import check_writable
     from hbt_bench.mteb.models import ModelRequest
     from hbt_bench.reports.compare import compare as compared
@@ -72,9 +81,8 @@ def command(output: Path, seed: int, style: str) -> None:
                     f"{folder} has a model of another --seed or version: choose another --output"
                 ) from error
             log.info(f"evaluating the {strategy} model")
-            request = ModelRequest(str(folder))
-            results[strategy] = Evaluation(request, select_tasks(_TASK), output / "results").run()
-    leaderboard.report(output / "results", style)
+            results[strategy] = Evaluation(ModelRequest(str(folder)), select_tasks(_TASK), output / "results").run()
+    context.invoke(leaderboard.command, folder=output / "results", style=style)
     if style == "table":
         models = [str(output / "models" / strategy) for strategy in reversed(STRATEGIES)]
         comparison = compared(models, _TASK, results=output / "results")

@@ -10,7 +10,6 @@ import click
 
 from hbt_bench.cli import options
 from hbt_bench.cli.leaderboard import readable
-from hbt_bench.identity.task_name import parse_names
 
 if TYPE_CHECKING:
     from hbt_bench.tasks.registry import TaskRegistry
@@ -21,20 +20,14 @@ log = logging.getLogger(__name__)
 _LARGE = 5_000_000
 
 
-def _names(name: str, metavar: str, text: str) -> options.Decorator:
-    return click.option(
-        name, multiple=True, metavar=metavar, callback=lambda context, option, value: parse_names(value), help=text
-    )
-
-
 @click.command("report")
 @click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default=Path("results"))
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("report.html"), show_default=True
 )
 @click.option("--title", default="Multilingual retrieval", show_default=True)
-@_names("--tasks", "NAMES", "Only these collections, as in xquad-r,mlqa-r.")
-@_names("--models", "PATTERNS", "Only models with matching names, as in 'local/*'.")
+@options.names("--tasks", "NAMES", "Only these collections, as in xquad-r,mlqa-r.")
+@options.names("--models", "PATTERNS", "Only models with matching names, as in 'local/*'.")
 @click.option("--baseline", metavar="NAME", help="The model to compare with.  [default: the best]")
 @click.option("--reported", is_flag=True, help="Add the figures that papers report, marked as reported.")
 @options.task_dir
@@ -59,14 +52,14 @@ def command(
     hbt-bench report --output report.html
     hbt-bench report sweep/ --tasks xquad-r --baseline bm25 --output sweep.html
     """  # noqa: D301 -- click needs the character
-    from hbt_bench.cli.progress import progress_bars
+    from hbt_bench.cli.terminal import progress_bars
     from hbt_bench.files import check_writable, write_text
     from hbt_bench.measures.registry import MEASURES
-    from hbt_bench.reports import chart_files
     from hbt_bench.reports.page import ReportRequest, results_page
+    from hbt_bench.reports.render import require_charts
     from hbt_bench.reports.rows import ResultFilter
 
-    chart_files.require("the report")
+    require_charts("the report")
     check_writable(output.resolve().parent)
     with progress_bars():
         request = ReportRequest(ResultFilter(tasks, models), reported, baseline, data_dir, registry)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ import click
 
 from hbt_bench.cli import options
 from hbt_bench.cli.terminal import print_table
+from hbt_bench.errors import OutputError
 from hbt_bench.identity.task_name import TaskName
 
 if TYPE_CHECKING:
@@ -49,11 +50,11 @@ _NAME_WIDTH = 19
 def command(
     name: str,
     tasks: tuple[str, ...],
-    languages: tuple[str, ...] | None,
-    query_languages: tuple[str, ...] | None,
-    document_languages: tuple[str, ...] | None,
-    script: tuple[str, ...] | None,
-    family: tuple[str, ...] | None,
+    languages: tuple[str, ...],
+    query_languages: tuple[str, ...],
+    document_languages: tuple[str, ...],
+    script: tuple[str, ...],
+    family: tuple[str, ...],
     registry: TaskRegistry,
     output: Path,
     data_dir: Path | None,
@@ -79,7 +80,7 @@ def command(
     hbt-bench run --model bm25 --tasks xquad-r,mlqa-r --languages en,de --format json
     hbt-bench run --model ckpt/ --tasks ./my-task.yaml,xquad-r-multi+typos,suite:mlir
     """  # noqa: D301 -- click needs the character
-    from hbt_bench.cli.progress import progress_bars
+    from hbt_bench.cli.terminal import progress_bars
     from hbt_bench.distributed import is_first, joined
     from hbt_bench.mteb.models import ModelRequest
     from hbt_bench.results.evaluate import Evaluation
@@ -115,27 +116,59 @@ def command(
         show(results, [measure for selection in selections if selection.spec for measure in selection.spec.measures])
 
 
+def drop(result: Result) -> tuple[Mapping[str, float], str]:
+    """Return the drop of each measure due to a query shift, or {} with the reason why it cannot be computed.
+
+    A drop is the score on the unshifted task minus the score on the shifted task, so a positive drop is a loss. Both
+    results are in the same folder, and must have the same data, prompts and subsets. A task without a query shift has
+    neither drops nor a reason.
+    """
+    from hbt_bench.data.query_shift import Shift
+    from hbt_bench.results.result import Result
+
+    name = TaskName.parse(result.task)
+    if not name.shifts:
+        return {}, ""
+    task = name.unshifted
+    suffix = "".join(f"_{Shift.parse(shift).word}" for shift in name.shifts)
+    path = result.path.with_name(f"{result.mteb_name.removesuffix(suffix)}.json")
+    try:
+        unshifted = Result.read(path)
+    except OutputError as error:
+        return {}, str(error) if path.exists() else f"there is no result of {task} in {path.parent}. Run {task}, too."
+    data = unshifted.fields.get("data")
+    if result.unshifted is None:
+        return {}, "the result does not name the data of its queries. Run it again with --overwrite."
+    if data != result.unshifted:
+        return {}, (
+            f"{path.name} is of data {data}, but the queries were made from data {result.unshifted}. "
+            f"Run {task} again with --overwrite."
+        )
+    if unshifted.fields.get("prompt") != result.fields.get("prompt"):
+        return {}, f"{path.name} has other prompts. Run {task} with the same prompts."
+    if unshifted.subsets.keys() != result.subsets.keys():
+        return {}, f"{path.name} has other subsets. Run {task} again with --overwrite."
+    scores = result.scores
+    return {measure: value - scores[measure] for measure, value in unshifted.scores.items() if measure in scores}, ""
+
+
 def _as_json(results: Sequence[Result]) -> str:
-    from hbt_bench.reports.drop import Drop
     from hbt_bench.results.result import finite
 
     entries = []
     for result in results:
-        drop = Drop.from_result(result)
-        difference = {"drop": finite(drop.values)} if drop.values else {"no_drop": drop.reason} if drop.reason else {}
-        entries.append(result.as_json() | difference)
+        drops, reason = drop(result)
+        entries.append(result.as_json() | ({"drop": finite(drops)} if drops else {"no_drop": reason} if reason else {}))
     return json.dumps({"results": entries}, ensure_ascii=False)
 
 
 def show(results: Sequence[Result], more: Sequence[str] = ()) -> None:
     """Print results as a table, with the means of each task in a row; `more` are measures that the tasks add."""
     from hbt_bench.measures.registry import MEASURES
-    from hbt_bench.reports.drop import Drop
     from hbt_bench.reports.table import Table, number
 
-    differences = {result.task: Drop.from_result(result) for result in results}
-    drops = {task: drop.values for task, drop in differences.items()}
-    dropped = any(drops.values())  # the results of the unshifted task are there, too
+    drops = {result.task: drop(result) for result in results}
+    dropped = any(values for values, _ in drops.values())  # the results of the unshifted task are there, too
     measures = MEASURES.in_tables()
     measures[4:4] = [measure for measure in dict.fromkeys(more) if measure not in measures]
     if dropped:
@@ -148,7 +181,7 @@ def show(results: Sequence[Result], more: Sequence[str] = ()) -> None:
         [
             TaskName.parse(result.task).counted() if long else result.task,
             *(number(result.scores.get(measure), measure) for measure in measures),
-            *([number(drops[result.task].get("AP"), "AP")] if dropped else []),
+            *([number(drops[result.task][0].get("AP"), "AP")] if dropped else []),
             str(len(result.subsets)),
         ]
         for result in results
@@ -158,5 +191,5 @@ def show(results: Sequence[Result], more: Sequence[str] = ()) -> None:
     print_table(Table(("task", *header, "subsets"), rows, title))
     for result in results:
         click.echo(f"{result.path}")
-        if reason := differences[result.task].reason:
+        if reason := drops[result.task][1]:
             log.warning(f"no drop for {result.task}: {reason}")

@@ -73,16 +73,17 @@ def _show(name: str, scale: str) -> None:
     from hbt_bench.studies.study import find_study
 
     design = find_study(name).at(scale)  # type: ignore[arg-type]
-    click.echo(f"{design.study.title}\n\n{click.wrap_text(design.study.question, 80)}\n")
+    study = design.study
+    click.echo(f"{study.title}\n\n{click.wrap_text(study.question, 80)}\n")
     content = {
         "scale": scale,
-        "inits": list(design.inits),
-        "seeds": list(design.seeds),
-        "recipe": dict(design.base),
+        "inits": list(study.inits),
+        "seeds": list(study.seeds),
+        "recipe": study.recipe,
         "strategies": {system.strategy: dict(system.changes) for system in design.systems},
-        "tasks": design.tasks.model_dump(by_alias=True, mode="json"),
-        "answer": design.answer.model_dump(mode="json"),
-        "limits": design.limits,
+        "tasks": study.tasks.model_dump(by_alias=True, mode="json"),
+        "answer": study.answer.model_dump(mode="json"),
+        "limits": study.limits,
     }
     click.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=72), nl=False)
 
@@ -99,7 +100,7 @@ def _run(name: str, scale: str, dry_run: bool, output: Path, data_dir: Path | No
     \b
     hbt-bench study run ood-low-resource --scale small --data-dir data/
     """  # noqa: D301 -- click needs the character
-    from hbt_bench.cli.progress import progress_bars
+    from hbt_bench.cli.terminal import progress_bars
     from hbt_bench.studies.study_result import run_study
 
     with progress_bars():
@@ -131,7 +132,7 @@ def _plan(name: str, scale: str, output: Path, data_dir: Path | None) -> StudyPl
     from hbt_bench.studies.study import find_study
 
     design = find_study(name).at(scale)  # type: ignore[arg-type]
-    paths = StudyPaths(output, search_folders(data_dir, None), data_dir, design.drop_overlap)
+    paths = StudyPaths(output, search_folders(data_dir, None), data_dir, design.study.drop_overlap)
     return StudyPlan(design, paths)
 
 
@@ -164,6 +165,6 @@ def _print(plan: StudyPlan) -> None:
     print_table(Table(("job", "of", "address", "estimate"), rows, title, names=3))
     total = sum(seconds for _, seconds in estimates if seconds)
     unknown = sum(seconds is None for _, seconds in estimates)
-    machine = "one core" if all(":" in init for init in plan.design.inits) else "one A100"
+    machine = "one core" if all(":" in init for init in plan.design.study.inits) else "one A100"
     more = f", and {unknown} jobs of unknown cost" if unknown else ""
     click.echo(f"{len(rows)} jobs; about {total / 60:,.0f} minutes of {machine} are left{more}")

@@ -1,8 +1,8 @@
-"""Make stdout and stderr safe for any text.
+"""The terminal: stdout and stderr that are safe for any text, tables, and progress bars.
 
 An escape sequence in the name of a model or in the text of a question could retitle the window, move the cursor over
-the output, or fill the clipboard. So stdout writes a question mark for every control code except colours, if it is a
-terminal. `MessageHandler` does the same for messages on stderr.
+the output, or fill the clipboard. So if stdout is a terminal, it writes a question mark for every control code except
+colours. `MessageHandler` does the same for messages on stderr.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hbt_bench.distributed import is_first
+from hbt_bench.log import show_progress
 from hbt_bench.text import HIDDEN, one_line
 
 if TYPE_CHECKING:
@@ -92,3 +94,43 @@ def _usable(stream: Any) -> Any:
     if hasattr(stream, "reconfigure") and stream.errors in ("strict", "surrogateescape"):  # which may raise
         stream.reconfigure(errors="replace")
     return stream
+
+
+@contextmanager
+def progress_bars() -> Iterator[None]:
+    """Show a bar on stderr for each stage of the block, if stderr is a terminal and this is the first process.
+
+    Messages appear above the bar, and it is removed when its stage ends. The block must not print to stdout.
+    """
+    if not sys.stderr.isatty() or not is_first():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
+
+    bars = Progress(
+        TextColumn("{task.fields[stage]}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+    )
+
+    def move(stage: str, done: int, total: int, note: str = "") -> None:
+        for task in bars.tasks:
+            if task.fields["stage"] != stage or done < task.completed:  # another stage, or the same again
+                bars.remove_task(task.id)
+        if not bars.tasks:
+            bars.add_task("", stage=stage, note=note, total=total)
+        [task] = bars.tasks
+        bars.update(task.id, completed=done, total=total, note=note)
+        if done >= total:
+            bars.refresh()
+            bars.remove_task(task.id)
+
+    with bars, show_progress(move):
+        yield
