@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from hbt_bench.ranking.ranks import Ranks, rank
     from hbt_bench.reports.compare import compare
     from hbt_bench.results.evaluate import Evaluation
-    from hbt_bench.results.frame import load_results
     from hbt_bench.results.result import Result
+    from hbt_bench.results.store import load_results
     from hbt_bench.tasks.registry import select_tasks
 
 _MODULES = {
@@ -36,7 +36,7 @@ _MODULES = {
     "UsageError": "errors",
     "compare": "reports.compare",
     "get_tasks": "mteb.tasks",
-    "load_results": "results.frame",
+    "load_results": "results.store",
     "rank": "ranking.ranks",
     "select_tasks": "tasks.registry",
 }

@@ -60,16 +60,6 @@ def giant(start):
     return change
 
 
-def pipe(path):
-    path.unlink()
-    os.mkfifo(path)
-
-
-def device(path):
-    path.unlink()
-    path.symlink_to("/dev/zero")
-
-
 HOSTILE = {
     "NaN": number("NaN"),
     "infinity": number("1e999"),
@@ -105,14 +95,12 @@ HOSTILE = {
     "nested and complete": lambda path: path.write_text('{"hbt_bench": ' + "[" * 5000 + "]" * 5000 + "}"),
     "giant": giant(b""),
     "giant summary": giant(b'{\n  "hbt_bench": {"format": 2,'),
-    "pipe": pipe,
-    "device": device,
 }
 
 
 @pytest.fixture
 def soon():
-    """Fail a test that waits for a pipe, or that reads a device to its end."""
+    """Fail a test that reads a device to its end."""
 
     def stop(*_):
         raise TimeoutError("the command hangs")
@@ -244,8 +232,6 @@ def swapped(results):
 
 RANKS = {
     "of another model": swapped,
-    "a pipe": lambda results: pipe(next((results / FOLDER).glob("*.ranks.npz"))),
-    "a device": lambda results: device(next((results / FOLDER).glob("*.ranks.npz"))),
     "damaged": lambda results: next((results / FOLDER).glob("*.ranks.npz")).write_bytes(b"PK"),
 }
 
@@ -270,12 +256,6 @@ def test_wrong_ranks_are_never_used(case, results, tmp_path, capsys, soon):
     assert [row["details"] for row in board["rows"]] == [None]
     with pytest.raises(OutputError, match=r"ranks\.npz"):
         result.stored_ranks()
-
-
-def test_pipe_as_model_description_is_refused(results, tmp_path, capsys, soon):
-    pipe(results / FOLDER / "model_meta.json")
-    assert command(["export", str(results), "--for", "mteb-results", "--output", str(tmp_path / "mteb")]) == 5
-    assert "model_meta.json" in capsys.readouterr().err
 
 
 def test_unreadable_folder_is_named_in_a_warning(results, capsys, monkeypatch):

@@ -15,7 +15,7 @@ import hbt_bench
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import OutputError
 from hbt_bench.measures.registry import EXCESS
-from hbt_bench.results.intervals import Intervals
+from hbt_bench.results.scores import Intervals
 from hbt_bench.results.store import Result, StoredRanks, read_all, write
 
 FIXTURES = Path(__file__).parent / "fixtures"

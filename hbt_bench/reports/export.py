@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -13,7 +12,6 @@ from typing import Any
 from hbt_bench.errors import OutputError
 from hbt_bench.files import check_writable, write_bytes, write_text
 from hbt_bench.results.store import Result, read_all
-from hbt_bench.results.summary import open_regular
 from hbt_bench.tasks.registry import mteb_task_names
 
 #: The keys of our summary that an exported file keeps: enough for hbt-bench to read it again.
@@ -94,8 +92,7 @@ def _read(path: Path) -> bytes:
     if path.is_symlink():
         raise OutputError(f"{path} is a link to a file that may be private. Replace it with a copy of the file.")
     try:
-        with open_regular(path, sys.maxsize) as file:
-            content = file.read()
+        content = path.read_bytes()
         json.loads(content)
     except (OSError, ValueError, RecursionError) as error:
         raise OutputError(f"cannot read {path} ({_summary(error)}). Evaluate again with --overwrite.") from error

@@ -15,7 +15,7 @@ import numpy as np
 from hbt_bench.errors import OutputError, did_you_mean
 from hbt_bench.identity.task_name import MODES, Mode, TaskName
 from hbt_bench.measures.ranking import Array
-from hbt_bench.results.intervals import Interval
+from hbt_bench.results.scores import Interval
 from hbt_bench.results.store import Result, model_label
 from hbt_bench.stats.paired import SIGNIFICANCE, sign_flip_p
 

@@ -24,7 +24,7 @@ from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.ranking.ranks import ScoringModel
 from hbt_bench.ranking.store import EmbeddingStore
 from hbt_bench.results import store
-from hbt_bench.results.intervals import Intervals
+from hbt_bench.results.scores import Intervals
 from hbt_bench.results.store import Result
 from hbt_bench.tasks.registry import Selection
 from hbt_bench.tasks.task import TaskSpec

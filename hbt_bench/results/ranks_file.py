@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import sys
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,7 +17,6 @@ from hbt_bench.data.records import FREE_BYTES, MAX_RATIO
 from hbt_bench.errors import OutputError
 from hbt_bench.files import write_bytes
 from hbt_bench.ranking.ranks import Ranks
-from hbt_bench.results.summary import open_regular
 
 _RANKS = ("pool", "block", "top")
 _QRELS = ("offsets", "documents", "grades")
@@ -51,14 +50,15 @@ class StoredRanks:
     def read(cls, path: Path) -> StoredRanks:
         """Read a file. Raises `OutputError` if it is missing or damaged, or its arrays contradict each other."""
         try:
-            with open_regular(path, sys.maxsize) as file, _load(file) as arrays:
+            with path.open("rb") as file, _load(file) as arrays:
                 languages = tuple(str(code) for code in arrays["languages"])
                 qrels = Qrels(*(arrays[name] for name in _QRELS))
                 collection = TextlessCollection(languages, qrels, *(arrays[name] for name in _COLLECTION))
                 if "parallel" in arrays:
                     collection = replace(collection, parallel=bool(arrays["parallel"]))
                 ranks = Ranks(*(arrays[name] for name in _RANKS))
-                _check(collection, ranks)
+                if wrong := next((name for name, passed in _checks(collection, ranks) if not passed), None):
+                    raise ValueError(f"its {wrong} contradict the rest")
                 return cls(str(arrays["data"]), collection, ranks)
         except FileNotFoundError as error:
             raise OutputError(
@@ -79,62 +79,43 @@ def _load(file: BinaryIO) -> Any:
     return np.load(file, allow_pickle=False)
 
 
-def _check(collection: TextlessCollection, ranks: Ranks) -> None:
-    """Raise `ValueError` for arrays that contradict each other, which would give wrong numbers or none."""
-    qrels, languages = collection.qrels, len(collection.languages)
+def _checks(collection: TextlessCollection, ranks: Ranks) -> Iterator[tuple[str, bool | np.bool_]]:
+    """Yield whether arrays fit the others. Arrays that do not would give wrong numbers or none.
+
+    In a ranking, two documents do not share a rank, no rank exceeds the number of candidates, and the top has the
+    documents of the highest ranks. A rank in a block may exceed the rank in the pool, because BM25 scores each language
+    with statistics of that language.
+    """
+    qrels, top, languages = collection.qrels, ranks.top, len(collection.languages)
     queries, documents, pairs = len(collection.questions), len(collection.document_languages), len(qrels.documents)
-    top = ranks.top
-    vectors: tuple[NDArray[Any], ...] = (qrels.offsets, qrels.documents, qrels.grades, ranks.pool, ranks.block)
-    vectors += (collection.query_languages, collection.document_languages, collection.questions)
-    integers = all(vector.ndim == 1 and vector.dtype.kind == "i" for vector in vectors)
+    vectors = (qrels.offsets, qrels.documents, qrels.grades, ranks.pool, ranks.block, collection.questions)
+    blocks = (collection.query_languages, collection.document_languages)
+    integers = all(vector.ndim == 1 and vector.dtype.kind == "i" for vector in (*vectors, *blocks))
     if not integers or top.ndim != 2 or top.dtype.kind != "i":
         raise ValueError("its arrays are not of whole numbers")
-    offsets, steps = qrels.offsets, np.diff(qrels.offsets)
-    blocks = [collection.query_languages, collection.document_languages]
-    checks = {
-        "offsets": len(offsets) == queries + 1 and offsets[0] == 0 and offsets[-1] == pairs and (steps > 0).all(),
-        "judgements": len(qrels.grades) == pairs
-        and _within(qrels.grades, 1)
-        and _within(qrels.documents, 0, documents),
-        "languages": len(blocks[0]) == queries
-        and all(_within(block, 0, languages) and bool((np.diff(block) >= 0).all()) for block in blocks),
-        "questions": _within(collection.questions, 0, queries),
-        "ranks": len(ranks.pool) == len(ranks.block) == pairs and _within(ranks.pool, 1, documents + 1),
-        "best documents": len(top) == queries and _within(top, 0, documents),
-    }
-    wrong = [name for name, passed in checks.items() if not passed] or _impossible(collection, ranks)
-    if wrong:
-        raise ValueError(f"its {', '.join(wrong)} contradict the rest")
-
-
-def _impossible(collection: TextlessCollection, ranks: Ranks) -> list[str]:
-    """Return the names of arrays that no ranking gives.
-
-    Two documents share a rank, a rank exceeds the number of candidates, or another document is at the top. A rank in a
-    block may exceed the rank in the pool, because BM25 scores each language with statistics of that language.
-    """
-    documents, depth = collection.qrels.documents, ranks.top.shape[1]
-    rows = np.repeat(np.arange(len(ranks.top)), np.diff(collection.qrels.offsets))
-    languages = collection.document_languages[documents]
-    sizes = np.bincount(collection.document_languages)[languages]
-    high = ranks.pool <= depth
-    checks = {
-        "ranks": (ranks.block >= 1).all()
-        and (ranks.block <= sizes).all()
-        and _distinct(rows, ranks.pool)
-        and _distinct(rows, languages, ranks.block),
-        "best documents": bool((np.diff(np.sort(ranks.top, axis=1)) > 0).all())
-        and (ranks.top[rows[high], ranks.pool[high] - 1] == documents[high]).all(),
-    }
-    return [name for name, passed in checks.items() if not passed]
+    steps = np.diff(qrels.offsets)
+    yield "offsets", len(steps) == queries and qrels.offsets[0] == 0 and steps.sum() == pairs and (steps > 0).all()
+    yield "judgements", len(qrels.grades) == pairs and (qrels.grades > 0).all()
+    yield "judgements", _within(qrels.documents, 0, documents)
+    yield "languages", len(blocks[0]) == queries and all(_within(block, 0, languages) for block in blocks)
+    yield "languages", all((np.diff(block) >= 0).all() for block in blocks)
+    yield "questions", _within(collection.questions, 0, queries)
+    yield "best documents", len(top) == queries and _within(top, 0, documents)
+    yield "best documents", (np.diff(np.sort(top, axis=1)) > 0).all()
+    rows = np.repeat(np.arange(queries), steps)
+    language = collection.document_languages[qrels.documents]
+    yield "ranks", len(ranks.pool) == len(ranks.block) == pairs and _within(ranks.pool, 1, documents + 1)
+    yield "ranks", _within(ranks.block, 1, np.bincount(collection.document_languages)[language] + 1)
+    yield "ranks", _distinct(rows, ranks.pool) and _distinct(rows, language, ranks.block)
+    high = ranks.pool <= top.shape[1]
+    yield "best documents", (top[rows[high], ranks.pool[high] - 1] == qrels.documents[high]).all()
 
 
 def _distinct(*keys: NDArray[Any]) -> bool:
     """Return whether no two positions have equal values in all `keys`."""
     order = np.lexsort(keys)
-    same = [np.diff(key[order]) == 0 for key in keys]
-    return not np.logical_and.reduce(same).any()
+    return not np.logical_and.reduce([np.diff(key[order]) == 0 for key in keys]).any()
 
 
-def _within(values: NDArray[Any], low: int, end: int | None = None) -> bool:
-    return bool((values >= low).all()) and (end is None or bool((values < end).all()))
+def _within(values: NDArray[Any], low: int, end: int | NDArray[Any]) -> bool:
+    return bool(((values >= low) & (values < end)).all())

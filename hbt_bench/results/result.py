@@ -14,11 +14,9 @@ from hbt_bench.identity.signature import parse_fields
 from hbt_bench.identity.task_name import Mode, TaskName
 from hbt_bench.measures.ranking import Array
 from hbt_bench.measures.registry import MEASURES
-from hbt_bench.results.intervals import Interval, Intervals, decode_contributions, question_contributions
 from hbt_bench.results.ranks_file import StoredRanks
-from hbt_bench.results.schema import FORMAT, ResultFile, Summary, SummaryLine, describe
-from hbt_bench.results.scores import Scores, agree
-from hbt_bench.results.summary import read_json, read_summary, verify
+from hbt_bench.results.schema import FORMAT, ResultFile, Summary, SummaryLine, describe, read_json, read_summary, verify
+from hbt_bench.results.scores import Interval, Intervals, Scores, agree, decode_contributions, question_contributions
 
 _HEX_DIGITS = frozenset("0123456789abcdef")
 
@@ -208,37 +206,15 @@ class Result:
             raise OutputError(
                 f"{path} is not a result of hbt-bench, or damaged ({describe(error)}). Delete it and run again."
             ) from error
-        return cls._from_summary(path, file.summary, file.task_name, file.scores, file.subset_intervals)
+        intervals = file.subset_intervals
+        return cls._from_summary(path, file.summary, file.task_name, file.scores, subset_intervals=intervals)
 
     @classmethod
-    def _from_summary(
-        cls,
-        path: Path,
-        summary: Summary,
-        mteb_name: str,
-        scores: Scores,
-        subset_intervals: Mapping[str, Mapping[str, Interval]] | None = None,
-    ) -> Result:
-        return cls(
-            summary.task,
-            mteb_name,
-            summary.model,
-            summary.revision,
-            summary.signature,
-            scores,
-            path,
-            summary.expected_subsets,
-            ranks=path.parent / summary.ranks if summary.ranks else None,
-            format=summary.format,
-            intervals=summary.intervals,
-            subset_intervals=subset_intervals or {},
-            encoded_contributions=summary.encoded_contributions,
-            parameters=summary.parameters or None,
-            speed=summary.speed or None,
-            training=summary.training or {},
-            prompts=summary.prompts or None,
-            unshifted=summary.unshifted or None,
-        )
+    def _from_summary(cls, path: Path, summary: Summary, mteb_name: str, subsets: Scores, **fields: Any) -> Result:
+        others = ("ranks", "mteb_name", "values", "stock")
+        fields |= {name: value for name, value in summary if name not in others and value is not None}
+        ranks = path.parent / summary.ranks if summary.ranks else None
+        return cls(path=path, mteb_name=mteb_name, subsets=subsets, ranks=ranks, **fields)
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry of ``hbt-bench run --format json``. NaN, which JSON does not have, becomes null."""

@@ -1,26 +1,36 @@
 """The schema of a result file: the summary in ``hbt_bench``, MTEB's scores and the intervals of the subsets.
 
-A file from anywhere is read with it. A value outside the schema means that the file is damaged: a score outside the
-range of its measure, an interval that does not contain its score, a summary that differs from MTEB's scores.
+The summary is the second line of the file, all that a leaderboard of many models reads. A value outside the schema
+means that the file is damaged: a score outside the range of its measure, an interval that does not contain its score, a
+summary that differs from MTEB's scores or from its checksum.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import zlib
 from collections.abc import Iterable, Mapping
-from functools import cache, cached_property
+from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import from_json
 
 from hbt_bench.identity.signature import parse_fields
 from hbt_bench.measures.registry import MEASURES
-from hbt_bench.results.intervals import decode_contributions
-from hbt_bench.results.scores import TOLERANCE, Scores, agree
+from hbt_bench.results.scores import TOLERANCE, Scores, agree, decode_contributions
 
 #: The format that is written.
 FORMAT = 2
+#: The beginning of the second line, before the summary itself.
+PREFIX = b'  "hbt_bench": '
+#: Bytes of a result file that are read. All pairs of 200 languages need a quarter of them.
+MAX_BYTES = 128 << 20
+#: Keys that differ between runs with equal scores, and the checksums themselves.
+_UNSEALED = {"check", "speed", "device", "date", "evaluation_phases", "evaluation_time", "kg_co2_emissions"}
 #: Keys of a subset in MTEB's JSON that are not scores.
 _NOT_SCORES = {"hf_subset", "languages", "mteb_version", "signature", "main_score", "queries"}
 
@@ -209,16 +219,10 @@ def _check_scores(scores: Scores) -> None:
 
 
 def _check_range(measure: str, values: Iterable[float | None]) -> None:
-    low, high = _bounds(measure)
-    low, high = low - TOLERANCE, high + TOLERANCE
+    low, high = MEASURES.describe(measure).bounds
     for value in values:
-        if value is not None and not low <= value <= high and not math.isnan(value):
+        if value is not None and not low - TOLERANCE <= value <= high + TOLERANCE and not math.isnan(value):
             raise ValueError(f"{measure} cannot be {value:.6g}")
-
-
-@cache
-def _bounds(measure: str) -> tuple[float, float]:
-    return MEASURES.describe(measure).bounds
 
 
 def _check_statistics(
@@ -252,3 +256,50 @@ def _check_contributions(measure: str, text: str, mean: float | None) -> None:
         raise ValueError(f"the contributions to {measure} are not base64 of float32") from error
     if mean is None or not agree(total, mean):
         raise ValueError(f"the contributions to {measure} do not add up to its mean")
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file. Raises `ValueError` for other content."""
+    with path.open("rb") as file:
+        return from_json(file.read(MAX_BYTES))
+
+
+def read_summary(path: Path) -> Any:
+    """Return the summary of a result without reading the rest of the file, None for a file of another format.
+
+    Raises `ValueError` for a file that was cut, and for a summary that does not have its checksum.
+    """
+    with path.open("rb") as file:
+        start = file.readline(3)
+        line = file.readline(MAX_BYTES)
+        if start != b"{\n" or not line.startswith(b'%s{"format": %d,' % (PREFIX, FORMAT)):
+            return None
+        file.seek(-2, 2)
+        if file.read() != b"}\n":
+            raise ValueError("its end is missing")
+    summary = from_json(line[len(PREFIX) :].rstrip(b",\n"))
+    verify(summary)
+    return summary
+
+
+def seal(summary: Mapping[str, Any], rest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the summary with checksums of itself and of the rest of the file, which show a changed digit."""
+    return {**summary, "check": [_checksum(summary), _checksum(rest)]}
+
+
+def verify(summary: Any, rest: Mapping[str, Any] | None = None) -> None:
+    """Raise `ValueError` if a summary, or the `rest` of its file, differs from its checksum. Old files have none."""
+    if not isinstance(summary, dict):
+        raise ValueError("its summary is not a JSON object")  # noqa: TRY004 -- damage, not a defect
+    if "check" not in summary:
+        return
+    expected = [_checksum(summary)] + ([] if rest is None else [_checksum(rest)])
+    stored = summary["check"]
+    if not isinstance(stored, list) or stored[: len(expected)] != expected:
+        raise ValueError("its checksum is wrong")
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """Return a checksum that does not depend on the layout of the JSON, equal for runs with equal scores."""
+    sealed = {key: value for key, value in content.items() if key not in _UNSEALED}
+    return f"{zlib.crc32(json.dumps(sealed, sort_keys=True).encode()):08x}"

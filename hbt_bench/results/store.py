@@ -15,21 +15,26 @@ ranks.
 from __future__ import annotations
 
 import json
+import logging
+import math
 import os
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hbt_bench.errors import OutputError
 from hbt_bench.files import write_text
-from hbt_bench.results.intervals import Intervals
 from hbt_bench.results.ranks_file import StoredRanks
 from hbt_bench.results.result import ForeignError, Result, model_label
-from hbt_bench.results.schema import FORMAT, scores_from_mteb, summary_values
-from hbt_bench.results.summary import PREFIX, seal
+from hbt_bench.results.schema import FORMAT, PREFIX, scores_from_mteb, seal, summary_values
+from hbt_bench.results.scores import Interval, Intervals
 
-__all__ = ["Result", "StoredRanks", "find", "model_folder", "model_label", "read_all", "write"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Result", "StoredRanks", "find", "load_results", "model_folder", "model_label", "read_all", "write"]
+
+log = logging.getLogger(__name__)
 
 
 def model_folder(output: Path, model: str, revision: str, experiment: str | None = None) -> Path:
@@ -91,17 +96,19 @@ def read_all(output: Path, measures: Collection[str] | None = None) -> Iterator[
     best: dict[tuple[str, str, str], Result] = {}
     for result in files:
         if isinstance(result, Result):
-            key = _identity(result)
+            key = (result.signature, result.model, result.revision)
             best[key] = max(best.get(key, result), result, key=_completeness)
-    copies = [result for result in files if isinstance(result, Result) and best[_identity(result)] is not result]
-    counts = Counter(_folders(result, best) for result in copies)
+    copies: dict[tuple[Path, Path], list[Path]] = {}
     for result in files:
-        if isinstance(result, OutputError) or best[_identity(result)] is result:
-            yield result
-        elif count := counts.pop(_folders(result, best), 0):
-            folder, best_folder = _folders(result, best)
-            subject = f"{count} results have" if count > 1 else f"{result.path.name} has"
-            yield OutputError(f"{folder}: {subject} the same signature as in {best_folder}, and is counted once")
+        if isinstance(result, Result):
+            counted = best[result.signature, result.model, result.revision]
+            if counted is not result:
+                copies.setdefault((result.path.parent, counted.path.parent), []).append(result.path)
+                continue
+        yield result
+    for (folder, best_folder), paths in copies.items():
+        subject = f"{len(paths)} results have" if len(paths) > 1 else f"{paths[0].name} has"
+        yield OutputError(f"{folder}: {subject} the same signature as in {best_folder}, and is counted once")
 
 
 def _read_files(output: Path, measures: Collection[str] | None) -> Iterator[Result | OutputError]:
@@ -124,14 +131,69 @@ def _read_files(output: Path, measures: Collection[str] | None) -> Iterator[Resu
             yield error
 
 
-def _identity(result: Result) -> tuple[str, str, str]:
-    return result.signature, result.model, result.revision
-
-
-def _folders(result: Result, best: Mapping[tuple[str, str, str], Result]) -> tuple[Path, Path]:
-    """Return the folder of a result, and the folder of the result that is counted."""
-    return result.path.parent, best[_identity(result)].path.parent
-
-
 def _completeness(result: Result) -> tuple[int, bool]:
     return len(result.subsets), result.ranks is not None and result.ranks.is_file()
+
+
+def load_results(folder: str | Path = "results", intervals: bool = True) -> pd.DataFrame:
+    """Return all results below a folder in long form, with a row for each model, task, subset and measure.
+
+    For example, the mean average precision of every model on every task::
+
+        frame = load_results("results")
+        frame.query("subset == 'all' and measure == 'AP'").pivot(index="model", columns="task", values="value")
+
+    The columns are:
+
+    - ``model``: the name and revision, with the prompts if they were given by hand.
+    - ``task``: the task name.
+    - ``mode``: "mono", "cross", "multi", or "" for a task of MTEB.
+    - ``subset``: the name of the subset, or "all" for the mean over all subsets, if none is missing.
+    - ``measure`` and ``value``.
+    - ``low`` and ``high``: the 95 % interval, NaN if there is none. Missing intervals are computed from the ranks,
+      unless `intervals` is False.
+
+    ``frame.attrs["signatures"]`` has the signatures by model and task. Damaged files and copies of a result are left
+    out, with a warning in the log and a sentence in ``frame.attrs["left_out"]``. Raises `OutputError` if there is no
+    such folder.
+    """
+    import pandas as pd
+
+    rows: list[tuple[Any, ...]] = []
+    signatures: dict[str, dict[str, str]] = {}
+    left_out: list[str] = []
+    for result in read_all(Path(folder)):
+        if isinstance(result, OutputError):
+            left_out.append(str(result))
+            continue
+        prompt = result.prompt_by_hand
+        model = result.label + ("" if prompt == "none" else f" prompt:{prompt}")
+        signatures.setdefault(model, {})[result.task] = result.signature
+        means, subsets = result.intervals, result.subset_intervals
+        if intervals and not means:
+            try:
+                computed = result.computed_intervals()
+            except OutputError as error:
+                left_out.append(str(error))
+            else:
+                means, subsets = computed.means, computed.subsets
+        rows += [(model, result.task, result.mode or "", *row) for row in _rows(result, means, subsets)]
+    for sentence in left_out:
+        log.warning(f"left out: {sentence}")
+    columns = ["model", "task", "mode", "subset", "measure", "value", "low", "high"]
+    frame = pd.DataFrame(rows, columns=columns)
+    frame.attrs |= {"signatures": signatures, "left_out": left_out}
+    return frame
+
+
+def _rows(
+    result: Result, means: Mapping[str, Interval], subsets: Mapping[str, Mapping[str, Interval]]
+) -> Iterator[tuple[str, str, float, float, float]]:
+    """Yield the subset, measure, value and interval of each score."""
+    no_interval = (math.nan, math.nan)
+    if result.complete:
+        for measure, value in result.scores.items():
+            yield ("all", measure, value, *means.get(measure, no_interval))
+    for subset, scores in result.subsets.items():
+        for measure, value in scores.items():
+            yield (subset, measure, value, *subsets.get(measure, {}).get(subset, no_interval))
