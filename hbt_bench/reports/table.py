@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hbt_bench.measures.registry import MEASURES
-from hbt_bench.reports import html
+from hbt_bench.reports.render import html
 from hbt_bench.text import as_csv, as_latex, as_markdown, one_line, visible
 
 if TYPE_CHECKING:
     import rich.table
+    from rich.console import RenderableType
 
 
 def number(value: float | None, measure: str, decimals: int | None = None) -> str:
@@ -80,10 +81,15 @@ class Table:
         For example, ``console.print(table.rich(console.width), crop=False)``.
         """
         from rich import box
+        from rich.padding import Padding
+        from rich.segment import Segment, Segments
+        from rich.style import Style
         from rich.table import Table as RichTable
         from rich.text import Text
 
         widths = self.widths(width, name_width)
+        # each cell has its own padding, because rich takes seconds to pad and fold the numbers of a thousand models
+        gaps = [1] * (len(widths) - 1) + [0]
         table = RichTable(
             title=Text(visible(self.title)) if self.title else None,
             title_justify="left",
@@ -91,24 +97,31 @@ class Table:
             header_style="",
             box=box.SIMPLE_HEAD,
             show_edge=False,
-            pad_edge=False,
-            padding=(0, 1, 0, 0),
+            padding=0,
             width=sum(widths) + 2 * (len(widths) - 1),
         )
         headings = [_heading(name, width) for name, width in zip(self.header, widths, strict=True)]
         height = max(map(len, headings))
-        for column, (heading, column_width) in enumerate(zip(headings, widths, strict=True)):
+        for column, (heading, column_width, gap) in enumerate(zip(headings, widths, gaps, strict=True)):
             table.add_column(
-                Text("\n".join([""] * (height - len(heading)) + heading)),
+                Padding(Text("\n".join([""] * (height - len(heading)) + heading)), (0, gap, 0, 0)),
                 justify="left" if column < self.names else "right",
-                width=column_width,
+                width=column_width + gap,
                 overflow="fold",
             )
         for index, row in enumerate(self.rows):
-            cells = [Text(_folded(visible(cell), width)) for cell, width in zip(row, widths, strict=True)]
-            for column, cell in enumerate(cells):
-                if (index, column) in self.bold:
-                    cell.stylize("bold", 0, len(cell.plain.partition("\n")[0]))
+            cells: list[RenderableType] = []
+            for column, (cell, column_width, gap) in enumerate(zip(row, widths, gaps, strict=True)):
+                first, *notes = visible(cell).split("\n")
+                style = "bold" if (index, column) in self.bold else ""
+                if column < self.names:
+                    text = Text(_folded("\n".join([first, *notes]), column_width))
+                    text.stylize(style, 0, len(first))
+                    cells.append(Padding(text, (0, gap, 0, 0)))
+                else:
+                    lines = [Segment(line.rjust(column_width) + " " * gap) for line in notes]
+                    lines.insert(0, Segment(first.rjust(column_width) + " " * gap, Style.parse(style)))
+                    cells.append(Segments(lines, new_lines=True))
             table.add_row(*cells)
         return table
 
@@ -133,7 +146,7 @@ class Table:
 
     def html(self) -> str:
         """Return a table to paste into a page, escaped, with a caption and headings for screen readers."""
-        return html.render("tables.html", tables=[self.as_values()], notes=())
+        return html("tables.html", tables=[self.as_values()], notes=())
 
     def as_values(self) -> dict[str, Any]:
         """Return the table as JSON values for a template; a cell is its text, its note, and whether it is bold."""
@@ -178,7 +191,7 @@ def render(tables: Sequence[Table], style: str, notes: Sequence[str] = ()) -> st
             lines = "\n".join(f"{as_latex(note)}.\\par" for note in notes)
             parts.append(f"\\par\\medskip\n{{\\footnotesize\\noindent\n{lines}\n}}")
     else:
-        return html.render("tables.html", tables=[table.as_values() for table in tables], notes=notes)
+        return html("tables.html", tables=[table.as_values() for table in tables], notes=notes)
     return "\n\n".join(parts)
 
 
