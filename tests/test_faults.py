@@ -89,11 +89,11 @@ import torch
 from pathlib import Path
 from hbt_bench.cli.main import run
 import hbt_bench.training.trainer, hbt_bench.training.losses, hbt_bench.training.run, sentence_transformers
-from hbt_bench.training import checkpoints, models
+from hbt_bench.training import models, run_folder
 
 torch.set_num_threads(1)  # threads do not survive a fork
 folder, end = Path(sys.argv[1]), sys.argv[2]
-load, mark = models.load, checkpoints.mark
+load, mark = models.load, run_folder.mark
 
 def until(there):
     deadline = time.monotonic() + 60
@@ -117,7 +117,7 @@ def start(name):
 first = os.fork()
 if first == 0:
     models.load = waiting
-    checkpoints.mark = dying if end == "killed" else mark
+    run_folder.mark = dying if end == "killed" else mark
     start("first")
 until((folder / "m" / ".training.lock").exists)
 second = os.fork()

@@ -18,10 +18,10 @@ from hbt_bench.data import cldr
 from hbt_bench.errors import DataError, ModelError, OutputError, UsageError
 from hbt_bench.identity.checkpoint import RECIPE_FILE, Checkpoint
 from hbt_bench.tasks.registry import TaskRegistry
-from hbt_bench.training.checkpoints import COMPLETE, last_complete
 from hbt_bench.training.data import TrainingData, dev_collection
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.run import Training
+from hbt_bench.training.run_folder import COMPLETE, last_complete
 from hbt_bench.training.trainer import PlanTrainer
 from tests.factories import SMALL, plain_bert, train, weights_hash
 
@@ -330,7 +330,7 @@ def test_early_stopping_keeps_the_best_weights(tmp_path):
     assert f"the weights are those of step {facts['kept_step']}" in (folder / "README.md").read_text()
     from sentence_transformers import SentenceTransformer
 
-    from hbt_bench.training.evaluators import CollectionEvaluator
+    from hbt_bench.training.trainer import CollectionEvaluator
 
     evaluator = CollectionEvaluator(cldr.read("dev", ["de", "en", "sw"]), 32)
     assert evaluator(SentenceTransformer(str(folder), device="cpu"))["AP"] == pytest.approx(max(scores), abs=1e-6)
@@ -512,21 +512,21 @@ from pathlib import Path
 import torch
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.run import Training
-from hbt_bench.training import checkpoints, trainer
+from hbt_bench.training import run_folder, trainer
 seen, rank = [], os.environ.get("RANK", "0")
 get = trainer.Rows.__getitem__
 def spy(self, row):
     seen.append(row)
     return get(self, row)
 trainer.Rows.__getitem__ = spy
-save, mark = trainer.PlanTrainer._save_rng_state, checkpoints.mark
+save, mark = trainer.PlanTrainer._save_rng_state, run_folder.mark
 def slow(self, folder):
     time.sleep(0.2 * int(rank))  # a process that writes its part of a checkpoint late
     save(self, folder)
 def marked(folder, identity):
     mark(folder, identity)
-    Path(sys.argv[2] + "-marked.txt").write_text((folder / checkpoints.COMPLETE).read_text())
-trainer.PlanTrainer._save_rng_state, checkpoints.mark = slow, marked
+    Path(sys.argv[2] + "-marked.txt").write_text((folder / run_folder.COMPLETE).read_text())
+trainer.PlanTrainer._save_rng_state, run_folder.mark = slow, marked
 def left():  # called last, after the exit handlers of training
     threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
     state = [torch.distributed.is_initialized(), [name for name in threads if "gloo" in name]]

@@ -27,6 +27,9 @@ def training_facts(
     The model has the weights of `kept_step`. `history` is the trainer's log.
     """
     drawn = data.plan.drawn_shares(steps)
+    queries: dict[str, float] = defaultdict(float)
+    for (_, _, query, _), share in drawn.items():
+        queries[query] += share
     evaluations = [entry for entry in history if any(key.startswith("eval_") for key in entry)]
     return {
         "name": recipe.name,
@@ -46,9 +49,14 @@ def training_facts(
         "seconds": round(seconds, 1),
         "batches": dict(sorted(Counter(data.plan.type_at(step) for step in range(steps)).items())),
         "shares": [[*key, round(share, 6)] for key, share in sorted(drawn.items())],
-        "queries": _query_shares(drawn),
+        "queries": {
+            code: round(share, 6) for code, share in sorted(queries.items(), key=lambda item: (-item[1], item[0]))
+        },
         "losses": [[entry["step"], entry["loss"]] for entry in history if "loss" in entry],
-        "dev": [{key: value for key, value in entry.items() if not _is_speed(key)} for entry in evaluations],
+        "dev": [
+            {key: value for key, value in entry.items() if not key.endswith(("_runtime", "_per_second"))}
+            for entry in evaluations
+        ],
         "versions": {name: version(name) for name in _LIBRARIES},
         "machine": f"{platform.machine()} {platform.system()}, Python {platform.python_version()}",
     }
@@ -57,8 +65,16 @@ def training_facts(
 def readme(folder: str, facts: Mapping[str, Any]) -> str:
     """Return the model card: a description of the model, its use and its training."""
     recipe = {key: value for key, value in facts["recipe"].items() if value is not None}
+    metadata = {
+        "language": facts["languages"],
+        "library_name": "sentence-transformers",
+        "pipeline_tag": "sentence-similarity",
+        "tags": ["sentence-transformers", "feature-extraction", "retrieval", "multilingual", "hbt-bench"],
+    }
+    if ":" not in facts["init"]:
+        metadata["base_model"] = facts["init"]
     parts = [
-        f"---\n{_as_yaml(_metadata(facts))}---",
+        f"---\n{_as_yaml(metadata)}---",
         f"# {as_prose(facts['name'] or folder)}",
         _summary(facts),
         fenced(
@@ -77,16 +93,6 @@ def readme(folder: str, facts: Mapping[str, Any]) -> str:
         "Made with " + ", ".join(f"{name} {number}" for name, number in facts["versions"].items()) + ".",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _metadata(facts: Mapping[str, Any]) -> dict[str, Any]:
-    metadata = {
-        "language": facts["languages"],
-        "library_name": "sentence-transformers",
-        "pipeline_tag": "sentence-similarity",
-        "tags": ["sentence-transformers", "feature-extraction", "retrieval", "multilingual", "hbt-bench"],
-    }
-    return metadata if ":" in facts["init"] else {**metadata, "base_model": facts["init"]}
 
 
 def _summary(facts: Mapping[str, Any]) -> str:
@@ -128,15 +134,3 @@ def _evaluations(facts: Mapping[str, Any]) -> Iterator[str]:
 
 def _as_yaml(content: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(content), allow_unicode=True, sort_keys=False)
-
-
-def _query_shares(drawn: Mapping[tuple[str, str, str, str], float]) -> dict[str, float]:
-    """Return the share of each query language among the drawn rows, largest first."""
-    shares: dict[str, float] = defaultdict(float)
-    for (_, _, query, _), share in drawn.items():
-        shares[query] += share
-    return {code: round(share, 6) for code, share in sorted(shares.items(), key=lambda item: (-item[1], item[0]))}
-
-
-def _is_speed(key: str) -> bool:
-    return key.endswith(("_runtime", "_per_second"))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +34,8 @@ _MAX_PAIRS = 5
 _ALPHA_TOLERANCE = 0.005
 #: The first key of the draw that holds items out; the draws of a plan use smaller keys.
 _HOLD_OUT = 101
+#: The guarded collections by definition, languages and folder, because a study trains many models with the same guard.
+_read_overlaps: dict[tuple[str, tuple[str, ...] | None, Path], Overlap] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +69,8 @@ class TrainingData:
         Raises `DataError` if data is missing, damaged or too small, or if it shares text with a guarded collection and
         `drop_overlap` is false. Raises `UsageError` if a source cannot have the batches of its strategy.
         """
-        guard = _Guard.from_recipe(recipe, folders, registry or TaskRegistry(), drop=drop_overlap)
+        overlaps = _overlaps(recipe, folders, registry or TaskRegistry())
+        dropped: Counter[tuple[str, str, str]] = Counter()
         sources: list[WeightedSource] = []
         held_out: list[WeightedSource] = []
         for spec, phase in _specs(recipe):
@@ -76,15 +78,16 @@ class TrainingData:
             if source.name in {weighted.source.name for weighted in sources}:
                 raise UsageError(f"two sources are called {source.name}: give one another `name`")
             if not isinstance(spec, CldrFacts):  # its training facts are not in the evaluation collection
-                source = guard.check(source)
-            if recipe.dev_share:
-                source, rest = _split(source, recipe)
+                source = _without_overlaps(source, overlaps, dropped, drop=drop_overlap)
+            if recipe.dev_share:  # the items are the same for every strategy and seed
+                share = min(recipe.dev_share, _MAX_HELD_OUT / len(source))
+                source, rest = source.split(counter_rng.uniform(_HOLD_OUT, np.arange(len(source))) < share)
                 held_out.append(_weighted(recipe, spec, rest, phase))
             sources.append(_weighted(recipe, spec, source, phase))
         _check_languages(recipe, [weighted.source for weighted in sources])
         plan = _plan(recipe, sources)
         _warn(recipe, plan)
-        return cls(plan, _held_out_plan(recipe, held_out) if held_out else None, guard.dropped, tuple(guard.overlaps))
+        return cls(plan, _held_out_plan(recipe, held_out) if held_out else None, dropped, tuple(overlaps))
 
     def texts(self) -> Iterator[str]:
         """Iterate over the training texts, each once per source."""
@@ -108,58 +111,40 @@ def dev_collection(recipe: Recipe, folders: Sequence[Path], registry: TaskRegist
     return spec.load(shared, _folder_with(spec, folders))
 
 
-@dataclass(frozen=True)
-class _Guard:
-    """The evaluation collections that training texts must not overlap with, and the texts dropped because of them."""
-
-    overlaps: Mapping[str, Overlap]
-    drop: bool
-    dropped: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-
-    @classmethod
-    def from_recipe(cls, recipe: Recipe, folders: Sequence[Path], registry: TaskRegistry, *, drop: bool) -> _Guard:
-        """Read the guarded collections, without those that would need a download."""
-        overlaps = {}
-        for name in recipe.guard:
-            spec = _find_task(registry.specs, name, "--guard")
-            folder = _folder_with(spec, folders)
-            if folder is None and spec.source.remote_files():
-                log.warning(f"the training texts are not compared with {name}: its data is in none of the data folders")
-                continue
-            definition = _Definition(spec.model_dump_json(), spec)
-            overlaps[name] = _overlap(definition, recipe.languages, folder or folders[0])
-        return cls(overlaps, drop)
-
-    def check(self, source: ParallelText) -> ParallelText:
-        """Return a source without its overlapping texts; raises `DataError` if they must not be dropped."""
-        for name, overlap in self.overlaps.items():
-            counts = overlap.count(source)
-            if not counts:
-                continue
-            if not self.drop:
-                reasons = ", ".join(f"{count} in {code} ({reason})" for (code, reason), count in counts.most_common(3))
-                raise DataError(
-                    f"{source.name} shares {counts.total()} texts with the evaluation collection {name}: {reasons}; "
-                    "leave them out with --drop-overlap"
-                )
-            for (code, reason), count in counts.items():
-                self.dropped[source.name, code, f"{reason}, {name}"] += count
-            source = overlap.remove_from(source)
-        return source
+def _overlaps(recipe: Recipe, folders: Sequence[Path], registry: TaskRegistry) -> dict[str, Overlap]:
+    """Read the guarded collections, without those that would need a download."""
+    overlaps = {}
+    for name in recipe.guard:
+        spec = _find_task(registry.specs, name, "--guard")
+        folder = _folder_with(spec, folders)
+        if folder is None and spec.source.remote_files():
+            log.warning(f"the training texts are not compared with {name}: its data is in none of the data folders")
+            continue
+        key = spec.model_dump_json(), recipe.languages, folder or folders[0]
+        if key not in _read_overlaps:
+            _read_overlaps[key] = Overlap([spec.load(None, folder or folders[0])], recipe.languages)
+        overlaps[name] = _read_overlaps[key]
+    return overlaps
 
 
-@dataclass(frozen=True)
-class _Definition:
-    """A cache key: a task that equals other tasks with the same content."""
-
-    content: str
-    spec: TaskSpec = field(compare=False)
-
-
-@lru_cache(maxsize=16)
-def _overlap(definition: _Definition, languages: tuple[str, ...] | None, folder: Path) -> Overlap:
-    """Return the texts of a collection; cached, because a study trains many models with the same guard."""
-    return Overlap([definition.spec.load(None, folder)], languages)
+def _without_overlaps(
+    source: ParallelText, overlaps: Mapping[str, Overlap], dropped: Counter[tuple[str, str, str]], *, drop: bool
+) -> ParallelText:
+    """Return a source without its overlapping texts, and count them; raises `DataError` unless `drop`."""
+    for name, overlap in overlaps.items():
+        counts = overlap.count(source)
+        if not counts:
+            continue
+        if not drop:
+            reasons = ", ".join(f"{count} in {code} ({reason})" for (code, reason), count in counts.most_common(3))
+            raise DataError(
+                f"{source.name} shares {counts.total()} texts with the evaluation collection {name}: {reasons}; "
+                "leave them out with --drop-overlap"
+            )
+        for (code, reason), count in counts.items():
+            dropped[source.name, code, f"{reason}, {name}"] += count
+        source = overlap.remove_from(source)
+    return source
 
 
 def _find_task(specs: Mapping[str, TaskSpec], name: str, flag: str) -> TaskSpec:
@@ -202,12 +187,6 @@ def _check_languages(recipe: Recipe, sources: Sequence[ParallelText]) -> None:
     for code in recipe.languages or ():
         if code not in usable:
             raise DataError(f"no source has anything to train on in '{code}': leave the language out, or add data")
-
-
-def _split(source: ParallelText, recipe: Recipe) -> tuple[ParallelText, ParallelText]:
-    """Hold a share of the items out. The items are the same for every strategy and seed."""
-    share = min(recipe.dev_share, _MAX_HELD_OUT / len(source))
-    return source.split(counter_rng.uniform(_HOLD_OUT, np.arange(len(source))) < share)
 
 
 def _weighted(recipe: Recipe, spec: SourceSpec, source: ParallelText, phase: Phase) -> WeightedSource:

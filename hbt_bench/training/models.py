@@ -62,16 +62,21 @@ def load(recipe: Recipe, texts: Iterable[str]) -> SentenceTransformer:
     A static: or tiny: init learns its tokenizer from `texts`, and its weights depend on torch's seed. Raises
     `ModelError` if a checkpoint cannot be loaded.
     """
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
     kind, _, size = recipe.init.partition(":")
-    if _is_random(recipe.init):
-        numbers = [int(number) for number in size.split("x")]
-        tokenizer = learn_subwords(texts, recipe.vocabulary)
-        modules = _static(tokenizer, *numbers) if kind == "static" else _tiny(tokenizer, recipe, *numbers)
-        model = _model(modules=modules)
-    else:
+    if not _is_random(recipe.init):
         model = _load_checkpoint(recipe)
-    if recipe.max_length and not recipe.init.startswith("static:"):
+    elif kind == "static":
+        embedding = StaticEmbedding(learn_subwords(texts, recipe.vocabulary), embedding_dim=int(size))
+        model = SentenceTransformer(modules=[embedding])
+    else:
+        modules = _tiny(learn_subwords(texts, recipe.vocabulary), recipe, *map(int, size.split("x")))
+        model = SentenceTransformer(modules=modules)
+    if recipe.max_length and kind != "static":
         model.max_seq_length = recipe.max_length
+    model.similarity_fn_name = "cosine"
     model.prompts = {"query": recipe.query_prefix, "document": recipe.passage_prefix}
     return model
 
@@ -80,13 +85,8 @@ def _is_random(init: str) -> bool:
     return init.partition(":")[0] in ("static", "tiny") and ":" in init
 
 
-def _model(**arguments: Any) -> SentenceTransformer:
-    from sentence_transformers import SentenceTransformer
-
-    return SentenceTransformer(similarity_fn_name="cosine", **arguments)
-
-
 def _load_checkpoint(recipe: Recipe) -> SentenceTransformer:
+    from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
     folder = Path(recipe.init)
@@ -94,21 +94,14 @@ def _load_checkpoint(recipe: Recipe) -> SentenceTransformer:
     try:
         if plain or recipe.init in _PLAIN_TRANSFORMERS:
             transformer: Any = Transformer(recipe.init)
-            model = _model(modules=[transformer, Pooling(transformer.get_embedding_dimension(), recipe.pooling)])
-        else:
-            model = _model(model_name_or_path=recipe.init)
+            pooling = Pooling(transformer.get_embedding_dimension(), recipe.pooling)
+            return SentenceTransformer(modules=[transformer, pooling])
+        return SentenceTransformer(recipe.init)
     except Exception as error:  # the libraries and the hub raise errors of many types
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
             f"the init {recipe.init} cannot be loaded ({type(error).__name__}: {reason}): check name and network"
         ) from error
-    return model
-
-
-def _static(tokenizer: Tokenizer, dimensions: int) -> list[Any]:
-    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
-
-    return [StaticEmbedding(tokenizer, embedding_dim=dimensions)]
 
 
 def _tiny(tokenizer: Tokenizer, recipe: Recipe, layers: int, dimensions: int) -> list[Any]:

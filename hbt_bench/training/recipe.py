@@ -158,9 +158,7 @@ class Recipe(StrictModel):
             "the loss `paper` cannot be combined with `cached`, `symmetric` or `distillation`": (
                 paper and (self.cached or self.symmetric or self.distillation)
             ),
-            "`patience` needs development data: give `dev` or `dev_share`": (
-                self.patience and not (self.dev or self.dev_share)
-            ),
+            "`patience` needs development data: give `dev` or `dev_share`": (self.patience and not self.has_dev),
             "the development loss is computed on held-out training items: give `dev_share`, not `dev`": (
                 self.dev_measure == "loss" and self.dev
             ),
@@ -194,9 +192,14 @@ class Recipe(StrictModel):
             raise UsageError(f"{flag}{message}") from None
 
     @property
+    def has_dev(self) -> bool:
+        """Whether training is evaluated on development data."""
+        return bool(self.dev or self.dev_share)
+
+    @property
     def save_steps(self) -> int:
         """Steps between checkpoints. With development data, each evaluation has a checkpoint."""
-        if self.dev or self.dev_share:
+        if self.has_dev:
             return self.dev_every
         return self.save_every or math.ceil(self.steps / 10)
 

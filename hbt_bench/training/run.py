@@ -128,11 +128,11 @@ class Training:
         """Return the trainer's arguments. Their construction joins the processes of the run."""
         import torch
         from sentence_transformers import SentenceTransformerTrainingArguments
+        from transformers.integrations import is_tensorboard_available
 
         from hbt_bench.training.trainer import leave_at_exit
 
-        recipe, processes = self.recipe, world_size()
-        has_dev = recipe.dev is not None or bool(recipe.dev_share)
+        recipe, processes, has_dev = self.recipe, world_size(), self.recipe.has_dev
         # passed only if the recipe sets it: the argument is renamed in the next major release of transformers
         less_memory: dict[str, Any] = {"gradient_checkpointing": True} if recipe.gradient_checkpointing else {}
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(self.output / "runs")
@@ -150,7 +150,7 @@ class Training:
             dataloader_num_workers=recipe.workers,
             logging_steps=max(1, recipe.steps // 100),
             logging_nan_inf_filter=False,
-            report_to=["tensorboard"] if _installed("tensorboard") else [],
+            report_to=["tensorboard"] if is_tensorboard_available() else [],
             save_strategy="steps",
             save_steps=min(recipe.save_steps, recipe.steps),
             save_total_limit=2,
@@ -209,7 +209,7 @@ class Training:
         from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 
         from hbt_bench.training import losses
-        from hbt_bench.training.evaluators import CollectionEvaluator, LossEvaluator
+        from hbt_bench.training.trainer import CollectionEvaluator, LossEvaluator
 
         if dev is not None:
             return CollectionEvaluator(dev, self.recipe.batch_size)
@@ -228,9 +228,3 @@ def _use_bf16(precision: str) -> bool:
     return precision == "bf16" or (
         precision == "auto" and torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     )
-
-
-def _installed(package: str) -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec(package) is not None

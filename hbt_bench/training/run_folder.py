@@ -1,15 +1,19 @@
-"""The output folder of a training run: the model, the checkpoints and the lock."""
+"""The output folder of a training run: the model, the checkpoints and the lock.
+
+A checkpoint has a marker with the hashes of its files, written when the checkpoint is complete.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import logging
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +23,6 @@ from hbt_bench.errors import HbtBenchError, ModelError, OutputError, UsageError
 from hbt_bench.files import output_error, write_text
 from hbt_bench.identity.checkpoint import RECIPE_FILE
 from hbt_bench.training import card
-from hbt_bench.training.checkpoints import last_complete
 from hbt_bench.training.recipe import NEUTRAL_FIELDS, Recipe
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: The marker of a checkpoint: the hash of its other lines, then the identity of the run and the hash of every file.
+COMPLETE = "hbt_bench_complete.txt"
 _LOCK = ".training.lock"
 _MODULE = re.compile(r"^\d+_\w+$")
 _MODEL_FILE = re.compile(
@@ -119,7 +124,11 @@ class RunFolder:
             model.save(folder, create_model_card=False)
             if (self.path / RECIPE_FILE).is_file():
                 (self.path / RECIPE_FILE).unlink()
-                self._remove_model()
+                for path in self.path.iterdir():  # the older model can have files that the new model lacks
+                    if path.is_dir() and _MODULE.match(path.name):
+                        shutil.rmtree(path)
+                    elif path.is_file() and _MODEL_FILE.match(path.name):
+                        path.unlink()
             for path in sorted(Path(folder).iterdir(), key=lambda path: path.name == "modules.json"):
                 target = self.path / path.name
                 if target.is_dir():
@@ -128,14 +137,6 @@ class RunFolder:
         write_text(self.path / "README.md", card.readme(self.path.name, facts))
         write_text(self.path / RECIPE_FILE, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
         self.remove_checkpoints()
-
-    def _remove_model(self) -> None:
-        """Remove the files of an older model, which can have files that the new model lacks."""
-        for path in self.path.iterdir():
-            if path.is_dir() and _MODULE.match(path.name):
-                shutil.rmtree(path)
-            elif path.is_file() and _MODEL_FILE.match(path.name):
-                path.unlink()
 
 
 @contextlib.contextmanager
@@ -159,3 +160,61 @@ def clear_errors(folder: Path) -> Iterator[None]:
                 "there is not enough memory for this batch: lower --batch-size, or use --cached or --accumulation"
             ) from error
         raise
+
+
+def mark(folder: Path, identity: str) -> None:
+    """Mark a checkpoint of the run `identity` as complete; raises `OutputError` if the marker cannot be written."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != COMPLETE)
+    files = {path.relative_to(folder).as_posix(): _file_hash(path) for path in paths}
+    body = json.dumps({"run": identity, "files": files}, indent=1) + "\n"
+    write_text(folder / COMPLETE, hashlib.sha256(body.encode()).hexdigest() + "\n" + body)
+
+
+def last_complete(folder: Path, identity: str) -> tuple[Path | None, list[Path]]:
+    """Return the newest checkpoint from which a run can continue, and the unusable checkpoints.
+
+    A checkpoint is unusable if it has no marker, if a file does not match its hash, or if the checkpoint with the best
+    weights so far is unusable, because the run would end with those weights. Raises `ModelError` if a checkpoint
+    belongs to another run.
+    """
+    steps = {path.name.rpartition("-")[2]: path for path in folder.glob("checkpoint-*")}
+    paths = [steps[step] for step in sorted(filter(str.isdecimal, steps), key=int)]
+    usable: list[Path] = []
+    for path in paths:
+        marker = _read_marker(path)
+        if marker is None:
+            continue
+        if marker["run"] != identity:
+            raise ModelError(
+                f"{path} is of another run, with another recipe, data or version: train with --no-resume, or "
+                "choose another --output"
+            )
+        if _is_usable(path, marker["files"], [path, *usable]):
+            usable.append(path)
+    return usable[-1] if usable else None, [path for path in paths if path not in usable]
+
+
+def _read_marker(folder: Path) -> dict[str, Any] | None:
+    """Return the content of the marker, None if it is missing or damaged."""
+    try:
+        digest, _, body = (folder / COMPLETE).read_bytes().partition(b"\n")
+    except OSError:
+        return None
+    content: dict[str, Any] | None = json.loads(body) if hashlib.sha256(body).hexdigest().encode() == digest else None
+    return content
+
+
+def _is_usable(folder: Path, files: dict[str, str], usable: Sequence[Path]) -> bool:
+    """Return whether all files match their hashes, and the best checkpoint of that time is among `usable`."""
+    try:
+        if any(_file_hash(folder / name) != digest for name, digest in files.items()):
+            return False
+    except OSError:  # a file is missing or unreadable
+        return False
+    best = json.loads((folder / "trainer_state.json").read_bytes())["best_model_checkpoint"]
+    return best is None or Path(best).name in {path.name for path in usable}
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""The training loop: the trainer of sentence-transformers with the batches of a plan.
+"""The training loop: the trainer of sentence-transformers with the batches of a plan, and development data.
 
 Processes and accumulated parts take consecutive slices of each batch of the plan, so all of them work on the same type
 of batch and the same language pair. The run is one epoch with as many steps as the plan.
@@ -10,19 +10,32 @@ import atexit
 import functools
 import gc
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from sentence_transformers import SentenceTransformerTrainer
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
+from sentence_transformers.util import batch_to_device
 from torch.utils.data import DataLoader, Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from hbt_bench.data.collection import Collection
 from hbt_bench.distributed import is_first
 from hbt_bench.errors import ModelError
+from hbt_bench.identity.task_name import MODES
 from hbt_bench.log import progress
-from hbt_bench.training import checkpoints
+from hbt_bench.measures.ranking import Ranking
+from hbt_bench.measures.registry import MEASURES
+from hbt_bench.measures.scores import retrieval_scores
+from hbt_bench.ranking.dense import DenseScorer, Role, Vectors
+from hbt_bench.ranking.ranks import rank
+from hbt_bench.ranking.subsets import judged_subsets
+from hbt_bench.training import run_folder
 from hbt_bench.training.plan import Batch, BatchPlan
 
 
@@ -71,24 +84,6 @@ class Rows(Dataset[dict[str, str]]):
         return batch
 
 
-class Slices:
-    """A batch sampler of consecutive rows. It can be pickled, and a resumed run skips through it without delay."""
-
-    def __init__(self, rows: int, size: int) -> None:
-        self.batch_size = size
-        self.drop_last = True
-        self._count = rows // size
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return (
-            list(range(start, start + self.batch_size))
-            for start in range(0, self._count * self.batch_size, self.batch_size)
-        )
-
-
 class PlanTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     """A trainer on the rows of a plan, in order. It stops if the loss or a weight is NaN or infinite."""
 
@@ -102,7 +97,8 @@ class PlanTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         self.accelerator.even_batches = False
         loader = DataLoader(
             self.rows,
-            batch_sampler=Slices(len(self.rows), self.args.per_device_train_batch_size),
+            batch_size=self.args.per_device_train_batch_size,
+            drop_last=True,
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
@@ -113,28 +109,23 @@ class PlanTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     def compute_loss(self, *arguments: Any, **options: Any) -> Any:
         """Return the loss, and record on the device whether it is finite.
 
-        `check_loss` reads the record when the device waits anyway.
+        `check_finite` reads the record when the device waits anyway.
         """
         loss = super().compute_loss(*arguments, **options)
         value = (loss[0] if isinstance(loss, tuple) else loss).detach()
         self._finite = torch.isfinite(value) if self._finite is None else self._finite & torch.isfinite(value)
         return loss
 
-    def check_loss(self) -> None:
-        """Raise `ModelError` if a loss since the last check is NaN or infinite."""
-        if self._finite is not None and not bool(self._finite):
-            raise ModelError(
-                f"the loss became NaN or infinite at or before step {self.state.global_step}: lower the learning rate "
-                "or raise the temperature; the last checkpoint before it is kept"
-            )
+    def check_finite(self, *, weights: bool) -> None:
+        """Raise `ModelError` if a loss since the last check or, with `weights`, a weight is NaN or infinite."""
+        name = "" if self._finite is None or bool(self._finite) else "loss"
         self._finite = None
-
-    def check_weights(self) -> None:
-        """Raise `ModelError` if a weight is NaN or infinite."""
-        if not all(bool(torch.isfinite(weights).all()) for weights in self.model.parameters()):
+        if not name and weights and not all(bool(torch.isfinite(part).all()) for part in self.model.parameters()):
+            name = "weights"
+        if name:
             raise ModelError(
-                f"the weights became NaN or infinite at or before step {self.state.global_step}: lower the learning "
-                "rate; the last checkpoint before it is kept"
+                f"the {name} became NaN or infinite at or before step {self.state.global_step}: lower the learning "
+                "rate or raise the temperature; the last checkpoint before it is kept"
             )
 
     def create_model_card(self, *arguments: Any, **options: Any) -> None:
@@ -150,19 +141,17 @@ class CheckpointGuard(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
         """Check the loss if this step is logged, evaluated, saved or the last, and the weights if it is saved."""
-        if control.should_log or control.should_save or control.should_evaluate or state.global_step >= state.max_steps:
+        save = control.should_save or state.global_step >= state.max_steps
+        if save or control.should_log or control.should_evaluate:
             assert self.trainer is not None
-            self.trainer.check_loss()
-        if control.should_save or state.global_step >= state.max_steps:
-            assert self.trainer is not None
-            self.trainer.check_weights()
+            self.trainer.check_finite(weights=save)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
         """Mark the checkpoint, when all processes have written their files."""
         assert self.trainer is not None
         self.trainer.accelerator.wait_for_everyone()  # each process writes its random state
         if is_first():
-            checkpoints.mark(Path(args.output_dir, f"checkpoint-{state.global_step}"), self.identity)
+            run_folder.mark(Path(args.output_dir, f"checkpoint-{state.global_step}"), self.identity)
 
 
 class StepReporter(TrainerCallback):  # type: ignore[misc]
@@ -187,17 +176,90 @@ class StepReporter(TrainerCallback):  # type: ignore[misc]
             shares = " ".join(f"{batch_type} {count / total:.0%}" for batch_type, count in sorted(self._types.items()))
             progress("training", state.global_step, state.max_steps, f"{self._loss}{shares}")
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **rest: Any,
-    ) -> None:
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **rest: Any) -> None:
         """Keep the loss for the reports of the next steps."""
-        if logs and "loss" in logs:
-            self._loss = f"loss {logs['loss']:.3f}, "
+        if "loss" in rest["logs"]:
+            self._loss = f"loss {rest['logs']['loss']:.3f}, "
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    """The `Encoder` of a model in training."""
+
+    model: SentenceTransformer
+    batch_size: int
+
+    def encode(self, texts: Sequence[str], role: Role, language: str) -> Vectors:
+        with torch.inference_mode():
+            vectors = self.model.encode(
+                list(texts),
+                prompt_name=role,
+                batch_size=self.batch_size,
+                show_progress_bar=False,
+                normalize_embeddings=True,
+            )
+        return np.asarray(vectors, dtype=np.float32)
+
+    def similarity(self, queries: Vectors, documents: Vectors) -> NDArray[np.float32]:
+        cosines: NDArray[np.float32] = queries @ documents.T
+        return cosines
+
+
+class CollectionEvaluator(SentenceEvaluator):  # type: ignore[misc]
+    """The headline measures on a collection, which the trainer computes between steps."""
+
+    def __init__(self, collection: Collection, batch_size: int) -> None:
+        super().__init__()
+        self.collection = collection
+        self.batch_size = batch_size
+
+    def __call__(
+        self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
+    ) -> dict[str, float]:
+        """Return the scores under ``AP`` (multilingual), ``AP_mono``, ``AP_cross`` and ``rank_distance``."""
+        scorer = DenseScorer.from_collection(self.collection, _Encoder(model, self.batch_size))
+        ranks, _ = rank(self.collection, scorer, confidences=False)
+        values: dict[str, float] = {}
+        for mode in MODES:
+            scores = [
+                retrieval_scores(Ranking.from_ranks(self.collection, ranks, judged), mode)
+                for judged in judged_subsets(self.collection, mode)
+            ]
+            for measure in MEASURES.headline():
+                if scores and all(measure in subset for subset in scores):
+                    key = measure if mode == "multi" else f"{measure}_{mode}"
+                    values[key] = float(np.mean([subset[measure] for subset in scores]))
+        return values
+
+
+class LossEvaluator(SentenceEvaluator):  # type: ignore[misc]
+    """The mean loss of a fixed set of held-out batches."""
+
+    def __init__(self, rows: Rows, collator: Any, loss: torch.nn.Module) -> None:
+        super().__init__()
+        self.rows = rows
+        self.collator = collator
+        self.loss = loss
+
+    def __call__(
+        self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
+    ) -> dict[str, float]:
+        """Return the mean loss under ``loss``."""
+        training, size = model.training, self.rows.plan.batch_size
+        model.eval()
+        losses = []
+        with torch.no_grad():
+            for step in range(len(self.rows.plan)):
+                rows = [self.rows[row] for row in range(step * size, (step + 1) * size)]
+                batch = batch_to_device(self.collator(rows), model.device)
+                features = [
+                    {key.removeprefix(f"{name}_"): value for key, value in batch.items() if key.startswith(f"{name}_")}
+                    for name in self.rows.columns
+                ]
+                value = self.loss([feature for feature in features if feature], None)  # some sources lack negatives
+                losses.append(float(sum(value.values()) if isinstance(value, dict) else value))
+        model.train(training)
+        return {"loss": float(np.mean(losses))}
 
 
 @functools.cache
@@ -206,10 +268,9 @@ def leave_at_exit() -> None:
 
     It cannot be earlier: the libraries keep the group for the next training of these processes.
     """
-    atexit.register(_leave)
 
-
-def _leave() -> None:
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
-        gc.collect()  # a trained model holds the group in a reference cycle
+    @atexit.register
+    def leave() -> None:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+            gc.collect()  # a trained model holds the group in a reference cycle
