@@ -26,7 +26,7 @@ from hbt_bench.training import losses, models
 from hbt_bench.training.parallel import Item, ParallelText
 from hbt_bench.training.plan import BatchPlan
 from hbt_bench.training.recipe import Recipe
-from hbt_bench.training.sources import from_collection
+from hbt_bench.training.sources import collection_items
 from hbt_bench.training.strategies import BatchMix, WeightedSource
 from hbt_bench.training.trainer import PlanTrainer, Rows
 
@@ -139,7 +139,8 @@ def main() -> None:
     about = report.environment()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    source = from_collection(TaskRegistry().specs["xquad-r"].load(None, options.data_dir))
+    collection = TaskRegistry().specs["xquad-r"].load(None, options.data_dir)
+    source = ParallelText.from_items(collection.name, collection_items(collection))
     rates = []
     for init, batch in (("tiny:2x128", 32), ("static:256", 128)):
         steps = options.steps if init.startswith("tiny") else 5 * options.steps

@@ -259,4 +259,4 @@ def test_missing_pins_and_counts_are_warnings(tmp_path):
     path.write_text(path.read_text().replace("0" * 64, digest))
     hashes = {check.name: check for check in Validation(path).run()}["hashes"]
     assert hashes.status == "warning"
-    assert hashes.message.startswith("2 files are not pinned, as ciral/ha/queries.jsonl")
+    assert hashes.message.startswith("2 files are not pinned, for example ciral/ha/queries.jsonl")

@@ -24,7 +24,7 @@ class _WarningError(Exception):
 
 @dataclass
 class Validation:
-    """The checks of a task file, in an order in which each finds what it needs.
+    """The checks of a task file, each after the checks that it depends on.
 
     Example: ``for check in Validation(Path("my-task.yaml")).run(): print(check.mark, check.name, check.message)``
     """
