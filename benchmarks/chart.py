@@ -9,7 +9,7 @@ from typing import Any
 
 import altair as alt
 
-from hbt_bench.reports import chart_files
+from hbt_bench.reports.render import write_chart
 
 TITLES = {"documents": "documents (1,000 queries)", "queries": "queries (10,000 documents)"}
 
@@ -18,7 +18,7 @@ def main(source: Path, target: Path) -> None:
     """Draw seconds over documents and over queries, each with a line of slope 1."""
     curves = json.loads(source.read_bytes())["curves"]
     panels = [panel(curves[name]["sizes"], curves[name]["seconds"], title) for name, title in TITLES.items()]
-    chart_files.write(alt.hconcat(*panels, spacing=30).resolve_scale(y="shared"), target)
+    write_chart(alt.hconcat(*panels, spacing=30).resolve_scale(y="shared"), target)
 
 
 def panel(sizes: list[int], seconds: list[float], title: str) -> alt.LayerChart:

@@ -150,17 +150,18 @@ def test_plot_is_written_in_every_format(checkpoint, tmp_path, ending, start):
 
 def test_chart_shows_the_numbers_of_the_report(tmp_path):
     pytest.importorskip("altair", reason="the extra report is not installed")
-    from hbt_bench.reports import chart_files, charts
+    from hbt_bench.reports import charts
+    from hbt_bench.reports.render import svg, write_chart
 
     shown = replace(report(preferring()[1]), model="a$\\frac{b$c\x1b <b>")
     chart = charts.bias(shown)
-    chart_files.write(chart, tmp_path / "bias.svg")
+    write_chart(chart, tmp_path / "bias.svg")
     text = (tmp_path / "bias.svg").read_text()
     assert "a$\\frac{b$c? &lt;b&gt; on toy-multi" in text
     shares = [value["share"] for value in chart.to_dict()["hconcat"][0]["data"]["values"]]
     assert np.reshape(shares, (3, 3)) == pytest.approx(100 * np.eye(3))
     assert f"mean {shown.figure('rank_distance').value:,.0f}" in text
-    assert chart_files.svg(chart) == text
+    assert svg(chart) == text
 
 
 @pytest.fixture

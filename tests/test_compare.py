@@ -276,11 +276,6 @@ def test_rank_distance_needs_a_multilingual_task(tmp_path):
         ({"signature": {"text": "context"}}, "their candidate texts differ (sentence and context)"),
         ({"signature": {"ties": "mteb"}}, "their tie rules differ (docid-desc and mteb)"),
         (
-            {"signature": {"task": "cldr-facts-multi"}},
-            "their tasks differ (cldr-facts-multi[de,en] and cldr-facts-multi)",
-        ),
-        ({"languages": ("de", "sw")}, "their languages differ (de en and de sw)"),
-        (
             {"subsets": 4},
             "the result of best on cldr-facts-multi[de,en] is incomplete (2 of 4 subsets). Run `hbt-bench",
         ),

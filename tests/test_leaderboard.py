@@ -18,8 +18,8 @@ import hbt_bench
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import UsageError
 from hbt_bench.measures.registry import EXCESS
+from hbt_bench.reports.card import replace_block
 from hbt_bench.reports.leaderboard import Leaderboard
-from hbt_bench.reports.markdown_block import replace_block
 from hbt_bench.reports.rows import ResultFilter, differ
 from hbt_bench.reports.table import Table, render
 from hbt_bench.results.scores import Scores

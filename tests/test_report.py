@@ -12,9 +12,8 @@ import pytest
 
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import UsageError
-from hbt_bench.reports.page import ReportRequest, results_page
+from hbt_bench.reports.page import ReportRequest, results_page, sweep
 from hbt_bench.reports.rows import LeaderboardRow, ResultFilter
-from hbt_bench.reports.sweep import sweep
 from hbt_bench.results.store import Result, read_all
 from tests import browser
 from tests.factories import FIXTURE, plant_fixture
@@ -131,13 +130,13 @@ def model(strategy, alpha, init="a", steps=10, pairs=80, data="d 1"):
     ],
 )
 def test_models_of_a_sweep(rows, expected):
-    assert [point.alpha for point in sweep(rows)] == expected
+    assert [point["alpha"] for point in sweep(rows)] == expected
 
 
 def test_names_of_curves_differ_if_data_differ():
     rows = [model("hybrid", alpha, data=data) for data in ("d 1", None) for alpha in (0.25, 0.5)]
     rows += [model("mixed", alpha) for alpha in (0.25, 0.5)]
-    assert [(point.line, point.row) for point in sweep(rows)] == [
+    assert [(point["line"], point["row"]) for point in sweep(rows)] == [
         ("hybrid, a, 10 steps of 8, data d 1", 0),
         ("hybrid, a, 10 steps of 8, data d 1", 1),
         ("hybrid, a, 10 steps of 8, data unknown", 2),
@@ -220,15 +219,15 @@ CHART_VALUES = {
 @pytest.mark.parametrize(("name", "marks"), [("tradeoff", 6), ("distances", 3), ("alpha", 6 + 2)])
 def test_chart_has_a_mark_per_value(name, marks):
     pytest.importorskip("altair", reason="the extra report is not installed")
-    from hbt_bench.reports import chart_files
     from hbt_bench.reports.charts import PAGE_CHARTS
+    from hbt_bench.reports.render import svg
 
     chart = PAGE_CHARTS[name].draw(CHART_VALUES[name])
     if chart.to_dict().get("width") == "container":
         chart = chart.properties(width=300)
-    svg = chart_files.svg(chart)
-    assert len(re.findall(r'aria-roledescription="(?:point|rule|line mark|area mark|rule mark)"', svg)) == marks
-    assert chart_files.svg(chart) == svg
+    drawn = svg(chart)
+    assert len(re.findall(r'aria-roledescription="(?:point|rule|line mark|area mark|rule mark)"', drawn)) == marks
+    assert svg(chart) == drawn
 
 
 def test_charts_get_the_values_of_the_content(content):

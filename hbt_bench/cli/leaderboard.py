@@ -83,7 +83,7 @@ def command(
     for note in board.notes:
         log.warning(note)
     if update:
-        from hbt_bench.reports.markdown_block import update_block
+        from hbt_bench.reports.card import update_block
 
         text = render(board.tables(chosen), "md", board.legend)
         for path in update:

@@ -1,9 +1,12 @@
-"""The language bias of a model on a collection: summary, matrices, worst questions and a diagnosis."""
+"""The language bias of a model on a collection: summary, matrices, worst questions and a diagnosis.
+
+`BiasReport` is the report of a single model, and `model_details` the part of the results page on each model.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +15,12 @@ from numpy.typing import NDArray
 
 from hbt_bench.data.collection import Collection
 from hbt_bench.errors import DataError
+from hbt_bench.identity.task_name import Mode
 from hbt_bench.languages import LANGUAGES
 from hbt_bench.measures.bias import DEPTH, Bias, LanguageGap
 from hbt_bench.measures.registry import EXCESS, MEASURES
 from hbt_bench.reports.table import Table
+from hbt_bench.results.store import Result
 from hbt_bench.stats.clusters import Clusters
 from hbt_bench.text import as_code, as_prose
 
@@ -23,6 +28,10 @@ from hbt_bench.text import as_code, as_prose
 _NOTICEABLE = 0.05
 #: Worst questions in a report.
 _MAX_QUESTIONS = 10
+#: Bins of a distribution of rank distance, equal for all models on a collection.
+BINS = 40
+#: Characters of a text on the results page.
+_MAX_TEXT = 400
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,7 @@ class BiasReport:
             bias.pool_shares,
             bias.rank_distance() if has_distance else bias.max_rank(),
             bias.gap(),
-            worst_questions(bias, collection) if collection and has_distance else (),
+            _worst_questions(bias, collection) if collection and has_distance else (),
             tuple(notes),
         )
 
@@ -165,16 +174,17 @@ class BiasReport:
 
     def matrices(self) -> tuple[Table, Table]:
         """Return the shares of the top 10 in percent, and the mean ranks: query languages by document languages."""
-        shares = [[code, *(_percent(value) for value in row)] for code, row in self._rows(self.top_shares)]
-        ranks = [[code, *(_rank(value) for value in row)] for code, row in self._rows(self.mean_ranks)]
-        fair = ["fair", *(_percent(value) for value in self.pool_shares)]
-        return (
-            Table(("query", *self.languages), [*shares, fair], f"% of the top {DEPTH}, by document language"),
-            Table(("query", *self.languages), ranks, "mean rank of the answers, by document language"),
-        )
 
-    def _rows(self, matrix: NDArray[np.float64]) -> list[tuple[str, list[float]]]:
-        return [(code, row.tolist()) for code, row in zip(self.languages, matrix, strict=True)]
+        def table(title: str, names: Sequence[str], matrix: NDArray[np.float64]) -> Table:
+            texts = [["-" if np.isnan(value) else f"{value:.0f}" for value in row] for row in matrix.tolist()]
+            rows = [[name, *cells] for name, cells in zip(names, texts, strict=True)]
+            return Table(("query", *self.languages), rows, f"{title}, by document language")
+
+        shares = 100 * np.vstack([self.top_shares, self.pool_shares])
+        return (
+            table(f"% of the top {DEPTH}", [*self.languages, "fair"], shares),
+            table("mean rank of the answers", self.languages, self.mean_ranks),
+        )
 
     def by_language(self) -> Table:
         """Return a row per measure and language; the language "all" is the mean over languages."""
@@ -192,24 +202,13 @@ class BiasReport:
             "signature": self.signature,
             "diagnosis": self.diagnosis,
             "measures": {
-                figure.measure: {
-                    "value": figure.value,
-                    "low": figure.low,
-                    "high": figure.high,
-                    "languages": figure.languages,
-                }
+                figure.measure: {key: value for key, value in vars(figure).items() if key != "measure"}
                 for figure in self.figures
             },
-            "AP": {
-                "languages": self.gap.languages,
-                "best": self.gap.best,
-                "worst": self.gap.worst,
-                "gap": self.gap.gap,
-                "deviation": self.gap.deviation,
-            },
+            "AP": {key: getattr(self.gap, key) for key in ("languages", "best", "worst", "gap", "deviation")},
             "languages": list(self.languages),
-            f"top{DEPTH}_shares": _nested(self.top_shares),
-            "mean_ranks": _nested(self.mean_ranks),
+            f"top{DEPTH}_shares": _as_lists(self.top_shares),
+            "mean_ranks": _as_lists(self.mean_ranks),
             "pool_shares": self.pool_shares.tolist(),
             "worst": [vars(query) for query in self.worst],
             "notes": list(self.notes),
@@ -228,22 +227,18 @@ class BiasReport:
         for table in (shares, ranks):
             blocks += [f"**{table.title}**", table.markdown()]
         if self.worst:
-            blocks += [f"**The {len(self.worst)} worst questions**", worst_table(self.worst).markdown()]
+            rows = [
+                [
+                    f"{query.text} ({query.language})",
+                    f"{query.rank_distance:,}",
+                    " ".join(f"{code} {rank:,}" for code, rank in query.ranks.items()),
+                    f"{query.first_text} ({query.first_language})",
+                ]
+                for query in self.worst
+            ]
+            worst = Table(("question", "rank distance", "ranks of the answers", "ranked first"), rows)
+            blocks += [f"**The {len(rows)} worst questions**", worst.markdown()]
         return "\n\n".join([*blocks, *map(as_prose, self.notes), f"`{as_code(self.signature)}`"])
-
-
-def worst_table(worst: Sequence[WorstQuery]) -> Table:
-    """Return a table of questions. For example, `worst_table(report.worst).markdown()`."""
-    rows = [
-        [
-            f"{query.text} ({query.language})",
-            f"{query.rank_distance:,}",
-            " ".join(f"{code} {rank:,}" for code, rank in query.ranks.items()),
-            f"{query.first_text} ({query.first_language})",
-        ]
-        for query in worst
-    ]
-    return Table(("question", "rank distance", "ranks of the answers", "ranked first"), rows)
 
 
 def _figure(bias: Bias, name: str, values: NDArray[np.float64]) -> BiasFigure:
@@ -256,7 +251,7 @@ def _figure(bias: Bias, name: str, values: NDArray[np.float64]) -> BiasFigure:
     return BiasFigure(name, float(np.mean(list(languages.values()))), low, high, languages)
 
 
-def worst_questions(bias: Bias, collection: Collection) -> tuple[WorstQuery, ...]:
+def _worst_questions(bias: Bias, collection: Collection) -> tuple[WorstQuery, ...]:
     """Return the questions with the largest rank distance, each in the language with its largest distance."""
     distances = bias.rank_distance()
     worst: dict[int, WorstQuery] = {}
@@ -279,6 +274,62 @@ def worst_questions(bias: Bias, collection: Collection) -> tuple[WorstQuery, ...
     return tuple(worst.values())
 
 
+def model_details(results: Mapping[Mode, Result], collection: Collection | None) -> dict[str, Any] | None:
+    """Return the details of a model on the results page, as JSON values, or None if it has no ranks.
+
+    Matrices are (query languages, document languages); a missing value is None. `ap` has the monolingual mode on its
+    diagonal and the cross-lingual mode elsewhere. `ranks` are mean ranks of the answers in the pool, `shares`
+    percentages of the top 10 by document language. `distances` are the shares of queries in each of `BINS` bins of rank
+    distance from 0 to the size of the pool; `mean` is the mean rank distance, and `random` that of a random ranking.
+
+    `results` are those of the model by mode, and `collection` has the texts of the worst questions. Raises
+    `OutputError` if the ranks do not belong to the results.
+    """
+    ranked = [result.stored_ranks() for result in results.values() if result.ranks]  # every mode checks its ranks
+    if not ranked:
+        return None
+    judgements = ranked[0].judgements
+    bias, languages = Bias(judgements, ranked[0].ranks), judgements.languages
+    scores = {name: values for mode in results if mode != "multi" for name, values in results[mode].subsets.items()}
+    details: dict[str, Any] = {
+        "languages": languages,
+        "ap": [
+            [scores.get(query if query == document else f"{query}-{document}", {}).get("AP") for document in languages]
+            for query in languages
+        ],
+        "ranks": [],
+        "shares": [],
+        "pool": len(judgements.document_languages),
+        "distances": [],
+        "mean": None,
+        "random": None,
+        "worst": [],
+    }
+    if "multi" in results:
+        details["ranks"] = _as_lists(np.round(bias.mean_ranks()))
+        details["shares"] = _as_lists(np.round(100 * bias.by_language(bias.top_shares())))
+        if judgements.parallel:  # other answers have no distance
+            details |= _distances(bias, details["pool"])
+            worst = _worst_questions(bias, collection) if collection else ()
+            details["worst"] = [
+                vars(query) | {"text": _cut(query.text), "first_text": _cut(query.first_text)} for query in worst
+            ]
+    return details
+
+
+def _distances(bias: Bias, pool: int) -> dict[str, Any]:
+    """Return the distribution of rank distance, its mean, and the mean of a random ranking."""
+    distance, relative = bias.rank_distance(), bias.relative_rank_distance()
+    finite = np.isfinite(distance)
+    counts = np.histogram(distance[finite], bins=BINS, range=(0, pool))[0]
+    positive = finite & (relative > 0)
+    return {
+        "distances": [round(share, 4) for share in (counts / max(1, counts.sum())).tolist()],
+        "mean": float(distance[finite].mean()) if finite.any() else None,
+        "random": float((distance[positive] / relative[positive]).mean()) if positive.any() else None,
+    }
+
+
 def _shares(top: float, pool: float) -> str:
     return f"they fill {top:.0%} of the top {DEPTH}, but {pool:.0%} of the pool"
 
@@ -291,13 +342,9 @@ def _short(value: float) -> str:
     return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.3f}"
 
 
-def _percent(value: float) -> str:
-    return "-" if np.isnan(value) else f"{100 * value:.0f}"
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT].rstrip() + " …"
 
 
-def _rank(value: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.0f}"
-
-
-def _nested(matrix: NDArray[np.float64]) -> list[list[float | None]]:
+def _as_lists(matrix: NDArray[np.float64]) -> list[list[float | None]]:
     return [[None if np.isnan(value) else value for value in row] for row in matrix.tolist()]

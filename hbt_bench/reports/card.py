@@ -1,5 +1,6 @@
 """The evaluation part of a model card: ``model-index`` in the metadata for the hub, and a block for readers.
 
+A block is a part of a Markdown file between two comments that is rewritten, while the rest stays byte for byte.
 huggingface_hub makes and checks the ``model-index``. Its `ModelCard` does not write the file, because it would format
 all metadata anew: it moves keys and drops comments.
 """
@@ -10,7 +11,7 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
@@ -19,18 +20,14 @@ from hbt_bench.files import write_bytes
 from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.identity.task_name import MODES
 from hbt_bench.measures.registry import MEASURES, Measure
-from hbt_bench.reports.markdown_block import marks, replace_block
 from hbt_bench.reports.table import Table, number
 from hbt_bench.results.store import Result, read_all
 from hbt_bench.text import as_code, one_line
 
-if TYPE_CHECKING:
-    from huggingface_hub import EvalResult
-
 log = logging.getLogger(__name__)
 
 #: The name of the block in its marks.
-BLOCK = "hbt-bench"
+_BLOCK = "hbt-bench"
 #: The start of our data sets' names in ``model-index``. An update replaces their entries.
 _OWNER = "hbt-bench/"
 _METADATA = re.compile(r"\A---[ \t]*(\r\n|\n)(.*?)(?<=\n)---[ \t]*(?=\r\n|\n|\Z)", re.DOTALL)
@@ -65,6 +62,42 @@ def write_card(checkpoint: Checkpoint, folder: Path) -> Path:
     return path
 
 
+def update_block(path: Path, name: str, block: str) -> None:
+    """Rewrite the block of a file. Raises `OutputError` if it has none."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+        updated = replace_block(text, name, block)
+    except OSError as error:
+        raise OutputError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise OutputError(f"cannot update {path}: {error}") from error
+    if updated is None:
+        start, end = _marks(name)
+        raise OutputError(f"{path} has no block to update. Put {start} and {end} where the table should be.")
+    if updated != text:
+        write_bytes(path, updated.encode("utf-8"))
+
+
+def replace_block(text: str, name: str, block: str) -> str | None:
+    """Return `text` with a new block, or None if it has no block. Line ends stay those of `text`.
+
+    Raises `ValueError` if a mark is missing, doubled or misplaced.
+    """
+    start, end = _marks(name)
+    if start not in text and end not in text:
+        return None
+    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
+        raise ValueError(f"it needs {start} once, and {end} once after it")
+    newline = "\r\n" if "\r\n" in text else "\n"
+    before, after = text[: text.index(start) + len(start)], text[text.index(end) :]
+    return before + newline + newline.join(["", *block.split("\n"), "", ""]) + after
+
+
+def _marks(name: str) -> tuple[str, str]:
+    """Return the comments before and after a block. For example, ``<!-- x -->`` and ``<!-- /x -->``."""
+    return f"<!-- {name} -->", f"<!-- /{name} -->"
+
+
 def find_results(checkpoint: Checkpoint, folder: Path) -> list[Result]:
     """Return the complete results of a checkpoint. The hash of its files identifies it, so its name may have changed.
 
@@ -88,13 +121,13 @@ def find_results(checkpoint: Checkpoint, folder: Path) -> list[Result]:
 def updated_card(text: str, name: str, results: Sequence[Result]) -> str:
     """Return a card with these results in its metadata and in its block, which are added if they are missing."""
     newline = "\r\n" if "\r\n" in text else "\n"
-    body = evaluation_block(results)
+    body = _evaluation_block(results)
     metadata = _METADATA.match(text)
     end_of_metadata = metadata.end() if metadata else 0  # the metadata may contain a mark, as part of a name
     readable = text[end_of_metadata:]
-    with_block = replace_block(readable, BLOCK, body)
+    with_block = replace_block(readable, _BLOCK, body)
     if with_block is None:
-        start, end = marks(BLOCK)
+        start, end = _marks(_BLOCK)
         title = "" if text.strip() else f"# {name}{newline}{newline}"
         space = "" if not text else newline if text.endswith("\n") else newline * 2
         with_block = readable + space + title + newline.join([start, "", *body.split("\n"), "", end, ""])
@@ -106,7 +139,7 @@ def _measures() -> list[Measure]:
     return [MEASURES[name] for name in MEASURES.in_tables() if MEASURES[name].summary]
 
 
-def evaluation_block(results: Sequence[Result]) -> str:
+def _evaluation_block(results: Sequence[Result]) -> str:
     """Return the part for readers: a table of scores with intervals, and the signatures."""
     measures = _measures()
     rows = []
@@ -151,21 +184,10 @@ def _with_model_index(text: str, name: str, results: Sequence[Result], newline: 
 
 def _merged_index(index: Any, name: str, results: Sequence[Result]) -> list[dict[str, Any]]:
     """Return a ``model-index`` with our entries replaced; the hub's parser checks it, with the entries of others."""
+    from huggingface_hub import EvalResult
     from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
 
-    merged: list[dict[str, Any]] = [dict(entry) for entry in index or [{"name": name, "results": []}]]
-    entries = merged[0].get("results") or []
-    others = [entry for entry in entries if not str(entry["dataset"]["type"]).startswith(_OWNER)]
-    ours = eval_results_to_model_index(merged[0]["name"], _eval_results(results))[0]["results"]
-    merged[0]["results"] = [*others, *ours]
-    model_index_to_eval_results(merged)
-    return merged
-
-
-def _eval_results(results: Sequence[Result]) -> list[EvalResult]:
-    from huggingface_hub import EvalResult
-
-    return [
+    evaluations = [
         EvalResult(
             task_type="text-retrieval",
             task_name="Retrieval",
@@ -183,3 +205,10 @@ def _eval_results(results: Sequence[Result]) -> list[EvalResult]:
         for measure in _measures()
         if measure.name in result.scores
     ]
+    merged: list[dict[str, Any]] = [dict(entry) for entry in index or [{"name": name, "results": []}]]
+    entries = merged[0].get("results") or []
+    others = [entry for entry in entries if not str(entry["dataset"]["type"]).startswith(_OWNER)]
+    ours = eval_results_to_model_index(merged[0]["name"], evaluations)[0]["results"]
+    merged[0]["results"] = [*others, *ours]
+    model_index_to_eval_results(merged)
+    return merged

@@ -1,6 +1,6 @@
 """Charts, each a function that returns an Altair chart.
 
-A chart shows itself in a notebook. `chart_files` writes it as PNG, SVG or PDF, and the page of `hbt-bench report` draws
+A chart shows itself in a notebook. `write_chart` writes it as PNG, SVG or PDF, and the page of `hbt-bench report` draws
 the charts of `PAGE_CHARTS`. To add a chart to the page, write its function and its values here and add it there.
 
 Colours are those of Okabe and Ito, which colour-blind readers can distinguish. Shapes and dashes repeat them.
@@ -17,9 +17,8 @@ import numpy as np
 
 from hbt_bench.identity.task_name import MODES
 from hbt_bench.measures.bias import DEPTH
-from hbt_bench.reports.columns import key_title
-from hbt_bench.reports.model_details import BINS
-from hbt_bench.reports.sweep import SCORES
+from hbt_bench.reports.bias import BINS
+from hbt_bench.reports.columns import HEADLINE
 from hbt_bench.text import visible
 
 if TYPE_CHECKING:
@@ -146,7 +145,7 @@ def alpha(values: Values | None = None) -> alt.FacetChart:
             tooltip=["model:N", "strategy:N", "alpha:Q", "seed:O", alt.Tooltip("value:Q", format=".4f")],
         )
     )
-    panel = alt.Facet("measure:N", title=None, sort=[key_title(key) for key in SCORES])
+    panel = alt.Facet("measure:N", title=None, sort=list(HEADLINE.values()))
     return (
         alt.layer(band, means, points, data=_data(values))
         .properties(width=270, height=190)

@@ -81,6 +81,12 @@ def key_title(key: Key) -> str:
     return MEASURES.describe(key[1]).title_in(key[0])
 
 
+#: The scores of charts, with their titles.
+HEADLINE: dict[Key, str] = {
+    (mode, measure.name): measure.title_in(mode) for measure in MEASURES if measure.headline for mode in measure.modes
+}
+
+
 # Other columns
 
 

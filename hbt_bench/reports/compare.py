@@ -56,7 +56,7 @@ def compare(
         registry: The tasks that can be found by name.
 
     Raises `UsageError` for an unknown name. Raises `DataError` if a result is missing or incomplete, or if the results
-    differ in tasks, languages, candidate texts, data or tie rules.
+    differ in candidate texts, data or tie rules.
     """
     if min(samples, resamples) < 1:
         raise UsageError("samples and resamples must be at least 1")
@@ -74,7 +74,7 @@ def compare(
     language_rows: list[ComparisonRow] = []
     for task in by_task:
         for measure in requested:
-            if task[0].mode in measure.modes:
+            if task[0].mode_ranks.mode in measure.modes:
                 overall, single = test.rows(task, measure, by_language)
                 rows += overall
                 language_rows += single

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -14,13 +15,12 @@ from hbt_bench.errors import DataError, HbtBenchError, OutputError, UsageError, 
 from hbt_bench.identity.task_name import Mode, TaskName
 from hbt_bench.languages import LANGUAGES
 from hbt_bench.log import counter, progress
-from hbt_bench.reports import html
-from hbt_bench.reports.columns import Column, key_title
+from hbt_bench.reports.bias import model_details
+from hbt_bench.reports.columns import HEADLINE, Column, key_title
 from hbt_bench.reports.compare import compare
 from hbt_bench.reports.leaderboard import Board, Leaderboard
-from hbt_bench.reports.model_details import ModelDetails
+from hbt_bench.reports.render import chart_library, html, inline_json, inline_script
 from hbt_bench.reports.rows import LeaderboardRow, ResultFilter
-from hbt_bench.reports.sweep import SCORES, sweep
 from hbt_bench.results.store import Result
 from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.tasks.task import TaskSpec
@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 DETAILED = 60
 #: Models per collection in the comparison, best first.
 COMPARED = 10
+#: The alpha of the pure strategies.
+_ENDS = {"cross-lingual": 0.0, "monolingual": 1.0}
 _SCRIPT = files("hbt_bench.reports").joinpath("templates", "report.js")
 
 
@@ -89,7 +91,12 @@ class ReportRequest:
             "bold": sorted(map(list, leaderboard.table(board, columns).bold)),
             "ranked_by": key_title(board.ranked_by) if board.ranked_by else None,
             "sorted_by": ":".join(board.sorted_by) if board.sorted_by else None,
-            "sweep": [value for point in sweep(rows) for value in point.values(rows[point.row])],
+            "sweep": [
+                point | {"measure": title, "value": value}
+                for point in sweep(rows)
+                for key, title in HEADLINE.items()
+                if key[0] not in rows[point["row"]].missing and (value := rows[point["row"]].value(key)) is not None
+            ],
             "comparison": self._comparison(rows, spec) if spec else None,
             "texts": collection is not None,
         }
@@ -112,11 +119,10 @@ class ReportRequest:
     def _model_details(self, row: LeaderboardRow, collection: Collection | None) -> dict[str, Any] | None:
         results = {mode: result for mode, (result, _) in row.sources.items()}
         try:
-            details = ModelDetails.from_results(results, collection)
+            return model_details(results, collection)
         except OutputError as error:
             log.warning(f"matrices and questions of {row.label} are left out: {error}")
             return None
-        return details.as_json() if details else None
 
     def _spec(self, name: str) -> TaskSpec | None:
         """Return the definition of a collection, or None with a warning if it is unknown."""
@@ -213,7 +219,7 @@ def _row(row: LeaderboardRow, columns: Sequence[Column], details: dict[str, Any]
         "rank": row.rank,
         "incomplete": sorted(row.missing),
         "cells": cells,
-        "values": {f"{mode}:{measure}": row.value((mode, measure)) for mode, measure in SCORES},
+        "values": {f"{mode}:{measure}": row.value((mode, measure)) for mode, measure in HEADLINE},
         "signatures": dict(row.signatures),
         "details": details,
     }
@@ -232,6 +238,41 @@ def _signature_mode(row: LeaderboardRow, column: Column) -> str | None:
     return mode if mode in row.signatures else None
 
 
+def sweep(rows: Sequence[LeaderboardRow]) -> list[dict[str, Any]]:
+    """Return the points of scores against alpha: `line`, `alpha`, `seed`, `strategy` and `row`, an index of `rows`.
+
+    The models of a line have the same strategy, init, training data, steps and pairs. The pure strategies with the same
+    training are hybrid batches with the lowest and the highest alpha, so they are the ends of its line. A recipe has an
+    alpha even if its strategy ignores it, so a line needs two alphas.
+    """
+    lines: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for index, row in sorted(enumerate(rows), key=lambda pair: pair[1].training.get("strategy") in _ENDS):
+        strategy = row.training.get("strategy", "")
+        alpha = _ENDS.get(strategy, row.training.get("alpha"))
+        if isinstance(alpha, int | float):
+            facts = [row.training.get(key) for key in ("init", "steps", "pairs_seen", "data")]
+            line = lines.setdefault(("hybrid" if strategy in _ENDS else strategy, *facts), [])
+            line.append({"alpha": float(alpha), "seed": row.training.get("seed"), "strategy": strategy, "row": index})
+    drawn = {
+        setting: points
+        for setting, points in lines.items()
+        if points[0]["strategy"] not in _ENDS and len({point["alpha"] for point in points}) > 1
+    }
+    names = {setting: _line_name(*setting[:-1]) for setting in drawn}
+    counts = Counter(names.values())
+    return [
+        {"line": names[setting] + (f", data {setting[-1] or 'unknown'}" if counts[names[setting]] > 1 else "")} | point
+        for setting, points in drawn.items()
+        for point in points
+    ]
+
+
+def _line_name(strategy: str, init: str | None, steps: int | None, pairs: int | None) -> str:
+    """Return strategy, init and budget, if known. For example, ``hybrid, xlm-roberta-base, 600 steps of 128``."""
+    batch = f" of {pairs / steps:,.0f}" if steps and pairs is not None else ""
+    return ", ".join([strategy, *([init] if init else []), *([f"{steps:,} steps{batch}"] if steps else [])])
+
+
 def results_page(content: Mapping[str, Any], title: str) -> str:
     """Return the page that shows `content`, which comes from `ReportRequest.content`.
 
@@ -246,10 +287,8 @@ def results_page(content: Mapping[str, Any], title: str) -> str:
         "charts": {name: chart.as_values() for name, chart in PAGE_CHARTS.items()},
         "reported_shape": REPORTED,
     }
-    scripts = [html.inline_script(html.chart_library()), html.inline_script(_SCRIPT.read_text(encoding="utf-8"))]
-    return html.render(
-        "report.html", title=title, scripts=scripts, data=html.inline_json(data), charts=PAGE_CHARTS, **content
-    )
+    scripts = [inline_script(chart_library()), inline_script(_SCRIPT.read_text(encoding="utf-8"))]
+    return html("report.html", title=title, scripts=scripts, data=inline_json(data), charts=PAGE_CHARTS, **content)
 
 
 def _script_values(board: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,8 @@ import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.identity.checkpoint import Checkpoint
@@ -22,35 +22,12 @@ from hbt_bench.tasks.task import TaskSpec
 _MODEL_META = "model_meta.json"
 
 
-@dataclass(frozen=True, eq=False)
-class RankedResult:
-    """A result with its ranks. `model` is the user's name of the model."""
+class RankedResult(NamedTuple):
+    """A result and its ranks, which give the values of any measure. `model` is the user's name of the model."""
 
     model: str
-    mode: Mode
     result: Result
-    stored: StoredRanks
-
-    @cached_property
-    def signature(self) -> dict[str, str]:
-        """The fields of the signature."""
-        return self.result.fields
-
-    @cached_property
-    def mode_ranks(self) -> ModeRanks:
-        """The ranks, which give the values of any measure."""
-        return ModeRanks(self.stored.judgements, self.stored.ranks, self.mode)
-
-    @property
-    def traits(self) -> dict[str, str | None]:
-        """The properties that must be equal in a comparison. Prompts are not among them: they belong to the model."""
-        return {
-            "tasks": self.signature.get("task"),
-            "languages": " ".join(self.stored.judgements.languages),
-            "candidate texts": self.signature.get("text"),
-            "data": self.signature.get("data"),
-            "tie rules": self.signature.get("ties"),
-        }
+    mode_ranks: ModeRanks
 
 
 @dataclass(frozen=True)
@@ -115,14 +92,13 @@ class ModelResults:
                 f"the result of {self.model} on {task} has no ranks, so its queries cannot be compared. MTEB evaluates "
                 "this model itself and keeps no ranks."
             )
-        ranked = RankedResult(self.model, mode, result, StoredRanks.read(result.ranks))
-        data = ranked.signature.get("data")
-        if ranked.stored.data != data:
+        stored, data = StoredRanks.read(result.ranks), result.fields["data"]
+        if stored.data != data:
             raise DataError(
-                f"{result.ranks} is of data {ranked.stored.data}, but {path.name} is of data {data}. "
+                f"{result.ranks} is of data {stored.data}, but {path.name} is of data {data}. "
                 f"Run `{command} --overwrite`."
             )
-        return ranked
+        return RankedResult(self.model, result, ModeRanks(stored.judgements, stored.ranks, mode))
 
     def _missing(self, spec: TaskSpec, mode: Mode, task: str, command: str) -> UsageError | DataError:
         """Return the error for a missing result: a mistyped name, other languages, or no evaluation yet."""
@@ -177,10 +153,7 @@ class ModelResults:
 
 def _as_folder(model: str) -> Path | None:
     """Return the folder that a model is named by, or None if it has another kind of name."""
-    try:
-        path = Path(model).expanduser()
-    except RuntimeError:  # "~name" of an unknown user
-        return None
+    path = Path(model).expanduser()
     return path if model != BM25 and path.is_dir() else None
 
 
@@ -207,19 +180,24 @@ class System:
         """Describe the model of these results, which are of different tasks."""
         first = results[0].result
         signatures = {ranked.result.task: ranked.result.signature for ranked in results}
-        prompt = results[0].signature.get("prompt", "")
-        return cls(label, first.model, first.revision, prompt, str(first.path.parent), signatures)
+        return cls(
+            label, first.model, first.revision, first.fields.get("prompt", ""), str(first.path.parent), signatures
+        )
 
 
 def check_comparable(results: Sequence[RankedResult]) -> None:
-    """Raise `DataError` if a result differs from the first in one of its `traits`."""
+    """Raise `DataError` if a result of the same task has other texts, data or tie rules than the first result.
+
+    Prompts may differ, because they belong to the model.
+    """
     first = results[0]
     for other in results[1:]:
-        for trait, value in first.traits.items():
-            if value != other.traits[trait]:
+        for trait, field in (("candidate texts", "text"), ("data", "data"), ("tie rules", "ties")):
+            value, other_value = (ranked.result.fields.get(field) for ranked in (first, other))
+            if value != other_value:
                 raise DataError(
                     f"{first.model} and {other.model} cannot be compared on {first.result.task}: their {trait} differ "
-                    f"({value} and {other.traits[trait]}). Evaluate both again with the same {trait}."
+                    f"({value} and {other_value}). Evaluate both again with the same {trait}."
                 )
 
 
@@ -227,7 +205,7 @@ def version_notes(results: Sequence[RankedResult]) -> list[str]:
     """Return a note for each program with different versions in the signatures."""
     notes = []
     for field, program in (("hbt", "hbt-bench"), ("mteb", "mteb")):
-        versions = {ranked.model: ranked.signature.get(field) for ranked in results}
+        versions = {ranked.model: ranked.result.fields.get(field) for ranked in results}
         if len(set(versions.values())) > 1:
             listed = ", ".join(f"{version} for {model}" for model, version in versions.items())
             notes.append(f"the results were made by different versions of {program}: {listed}")
@@ -240,7 +218,7 @@ def labels(results: Sequence[RankedResult]) -> list[str]:
     for names in (
         [result.model.rpartition("/")[2] for result in plain],
         [model_label(result.model.rpartition("/")[2], result.revision) for result in plain],
-        [f"{ranked.result.label} prompt:{ranked.signature.get('prompt')}" for ranked in results],
+        [f"{result.label} prompt:{result.fields.get('prompt')}" for result in plain],
     ):
         if len(set(names)) == len(names):
             return names

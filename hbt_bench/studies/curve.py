@@ -7,16 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from hbt_bench.identity.task_name import TaskName
-from hbt_bench.measures.registry import MEASURES
+from hbt_bench.reports.columns import HEADLINE
 from hbt_bench.studies.study_result import Estimate, StudyResult
 
 if TYPE_CHECKING:
     import altair
 
-#: Columns of the table, by mode and measure.
-COLUMNS: dict[tuple[str, str], str] = {
-    (mode, measure.name): measure.title_in(mode) for measure in MEASURES if measure.headline for mode in measure.modes
-}
 #: Pairs of columns that are drawn against each other for each collection in the domain. Out of the domain, the points
 #: of small models overlap.
 _PAIRS = (("mono AP", "multi AP"), ("mono AP", "rank distance"))
@@ -51,7 +47,7 @@ def curves(result: StudyResult) -> dict[str, Curve]:
     for cost in costs:
         for score in result.select(kind="score", system=cost.system, language="", baseline=""):
             task = TaskName.parse(score.task)
-            column = COLUMNS.get((task.mode or "", score.measure))
+            column = HEADLINE.get((task.mode, score.measure)) if task.mode else None
             if column is None or score.group == "shifted":
                 continue
             in_domain = score.group == "in-domain"
@@ -86,7 +82,7 @@ def draw(named_curves: Mapping[str, Curve], base: str) -> altair.VConcatChart:
 
     names = list(named_curves)
     upper = [
-        _change_panel(_changes(named_curves, column), f"{column}, minus {base}", names) for column in COLUMNS.values()
+        _change_panel(_changes(named_curves, column), f"{column}, minus {base}", names) for column in HEADLINE.values()
     ]
     lower = [_pair_panel(*pair, names) for pair in _pairs(named_curves)][:_MAX_PAIR_PANELS]
     rows = [alt.hconcat(*panels, spacing=24) for panels in (upper, lower) if panels]

@@ -9,7 +9,8 @@ from pathlib import Path
 from hbt_bench.errors import DataError
 from hbt_bench.files import write_text
 from hbt_bench.measures.registry import MEASURES
-from hbt_bench.reports import chart_files, html
+from hbt_bench.reports.columns import HEADLINE
+from hbt_bench.reports.render import can_draw, html, svg
 from hbt_bench.reports.table import Table, number
 from hbt_bench.studies import curve
 from hbt_bench.studies.jobs import StudyPlan, short_name
@@ -98,7 +99,7 @@ class Report:
 
     def html(self) -> str:
         """Return the report as a page that contains its pictures and loads nothing."""
-        return html.render(
+        return html(
             "study.html", title=self.title, question=self.question, answer=self.answer, sections=self.sections
         )
 
@@ -209,7 +210,7 @@ def _curve(plan: StudyPlan, result: StudyResult) -> Iterator[Section]:
     curves = curve.curves(result)
     if not curves:
         return
-    header = list(curve.COLUMNS.values())
+    header = list(HEADLINE.values())
     rows = [
         [
             name,
@@ -226,7 +227,7 @@ def _curve(plan: StudyPlan, result: StudyResult) -> Iterator[Section]:
     ]
     base = plan.design.study.answer.strategy
     pictures = []
-    if chart_files.installed():
+    if can_draw():
         paragraphs.append(
             f"The upper panels show changes against {base}, paired by seed and question. The lower panels show scores."
         )
@@ -234,7 +235,7 @@ def _curve(plan: StudyPlan, result: StudyResult) -> Iterator[Section]:
             "Changes of scores and rank distance with alpha, and multilingual AP and rank distance against monolingual "
             "AP, with 95 % intervals"
         )
-        pictures.append(Picture("alpha.svg", chart_files.svg(curve.draw(curves, base)), text))
+        pictures.append(Picture("alpha.svg", svg(curve.draw(curves, base)), text))
     else:
         paragraphs.append("The plot needs an extra: run `pip install 'hbt-bench[report]'`.")
     yield Section("Trade-off over alpha", paragraphs, [table], pictures)
