@@ -1,6 +1,7 @@
 """The parallel collection: queries and documents in several languages, with relevance judgements.
 
-A `TextlessCollection` has the languages, questions and judgements; a `Collection` adds ids and texts.
+A `TextlessCollection` has the languages, questions and judgements; a `Collection` adds ids and texts. numpy is imported
+late, because `hbt-bench tasks` reads no data and must not take the time.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, NamedTuple
 
 from hbt_bench.errors import DataError, did_you_mean
 from hbt_bench.languages import LANGUAGES, select
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: The highest grade of a judgement, which fits 16 bits.
 MAX_GRADE = 32767
@@ -53,6 +55,8 @@ class Qrels:
     @cached_property
     def queries(self) -> NDArray[np.int64]:
         """The query of each pair, shape (pairs,)."""
+        import numpy as np
+
         return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
 
 
@@ -86,6 +90,8 @@ class TextlessCollection:
         return self._blocks(self.document_languages)
 
     def _blocks(self, sorted_languages: NDArray[np.int16]) -> dict[str, slice]:
+        import numpy as np
+
         ends = np.searchsorted(sorted_languages, np.arange(len(self.languages)), side="right").tolist()
         return {code: slice(start, end) for code, start, end in zip(self.languages, [0, *ends], ends, strict=False)}
 
@@ -131,6 +137,8 @@ class Collection(TextlessCollection):
             answers = {"d1": 1, "d2": 1}
             collection = Collection.from_records("demo", queries, documents, {"q1": answers, "q2": answers})
         """
+        import numpy as np
+
         queries, documents = tuple(queries), tuple(documents)
         languages = tuple(sorted({query.language for query in queries} | {document.language for document in documents}))
         for code in languages:
@@ -246,6 +254,8 @@ def _check_texts(name: str, kind: str, texts: tuple[Query, ...] | tuple[Document
 def _qrels(
     name: str, queries: tuple[Query, ...], documents: tuple[Document, ...], relevant: Mapping[str, Mapping[str, int]]
 ) -> Qrels:
+    import numpy as np
+
     column = {document.id: index for index, document in enumerate(documents)}
     unknown = relevant.keys() - {query.id for query in queries}
     if unknown:
@@ -275,6 +285,8 @@ def _copies(
     name: str, queries: tuple[Query, ...], documents: tuple[Document, ...], relevant: Mapping[str, Mapping[str, int]]
 ) -> NDArray[np.int32]:
     """Return the column of each query's own text, -1 if it is not a document."""
+    import numpy as np
+
     for query, grades in relevant.items():
         if query in grades:
             raise DataError(f"{name}: query '{query}' names itself as relevant")
