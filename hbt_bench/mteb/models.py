@@ -176,7 +176,8 @@ class ModelRequest:
             raise
         except Exception as error:  # a loader of any library may raise anything
             source = str(self.checkpoint.path) if self.checkpoint else f"{self.name} (neither a folder nor loadable)"
-            raise ModelError(f"cannot load {source}: {_first_line(error)}") from error
+            reason = [type(error).__name__, *str(error).strip().splitlines()[:1]]
+            raise ModelError(f"cannot load {source}: {': '.join(reason)[:300]}") from error
 
     def _cast(self, model: Any) -> Any:
         """Return the model with its weights in `dtype`."""
@@ -296,8 +297,3 @@ def _commit(name: str, revision: str | None) -> str | None:
         if isinstance(path, str):
             return Path(path).parent.name
     return None
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from mteb.abstasks.retrieval import AbsTaskRetrieval
 from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.models import CrossEncoderProtocol, EncoderProtocol, SearchProtocol, SparseEncoderWrapper
 
-from hbt_bench.data.collection import Collection
+from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.identity.signature import Signature
 from hbt_bench.identity.task_name import Mode
 from hbt_bench.languages import get_language
@@ -37,9 +37,8 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
         self.mode = mode
         self.metadata = _metadata(shared, mode)
         self.dataset: dict[str, dict[str, Any]] = {}
-        self.ignore_identical_ids = (
-            shared.collection.copies is not None
-        )  # MTEB's name for a query that is also a document
+        # MTEB's name for a query that is also a document
+        self.ignore_identical_ids = shared.collection.copies is not None
         super().__init__(**kwargs)
 
     @property
@@ -57,8 +56,8 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
         if self.data_loaded:
             return
         collection = self.shared.collection
-        queries = {code: _queries(collection, block) for code, block in collection.query_blocks.items()}
-        corpora = {code: _documents(collection, block) for code, block in collection.document_blocks.items()}
+        queries = {code: _dataset(collection.queries[block]) for code, block in collection.query_blocks.items()}
+        corpora = {code: _dataset(collection.documents[block]) for code, block in collection.document_blocks.items()}
         pool = concatenate_datasets(list(corpora.values())) if self.mode == "multi" else None
         self.dataset = {}
         for judged in self.shared.judged(self.mode).values():
@@ -92,14 +91,8 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
         """
         if prediction_folder is not None or not is_ours(model):
             self._top_k = len(self.shared.collection.documents)  # AP needs the whole ranking
-            scores_by_mteb: Mapping[str, Any] = super().evaluate(
-                model,
-                split,
-                subsets_to_run,
-                encode_kwargs=encode_kwargs,
-                prediction_folder=prediction_folder,
-                **kwargs,
-            )
+            options = {**kwargs, "encode_kwargs": encode_kwargs, "prediction_folder": prediction_folder}
+            scores_by_mteb: Mapping[str, Any] = super().evaluate(model, split, subsets_to_run, **options)
             return scores_by_mteb
         ranks, confidences = self.shared.evaluate(model, self.metadata, encode_kwargs)
         collection = self.shared.collection
@@ -212,13 +205,7 @@ def _metadata(shared: SharedPass, mode: Mode) -> TaskMetadata:
     )
 
 
-def _queries(collection: Collection, block: slice) -> Dataset:
-    rows = collection.queries[block]
-    return Dataset.from_dict({"id": [row.id for row in rows], "text": [row.text for row in rows]})
-
-
-def _documents(collection: Collection, block: slice) -> Dataset:
-    rows = collection.documents[block]
+def _dataset(rows: Sequence[Query] | Sequence[Document]) -> Dataset:
     return Dataset.from_dict({"id": [row.id for row in rows], "text": [row.text for row in rows]})
 
 
@@ -236,17 +223,13 @@ def _ranking_of_run(
     qrels: Mapping[str, Mapping[str, int]], run: Mapping[str, Mapping[str, float]], depth: int
 ) -> Ranking:
     """Return the ranks of the relevant documents in MTEB's run, `depth` for a document that is not in it."""
-    ranks: list[int] = []
-    grades: list[int] = []
-    owner: list[int] = []
+    pairs: list[tuple[int, int, int]] = []
     for position, (query, judged) in enumerate(qrels.items()):
         ranking = sorted(((score, document) for document, score in run.get(query, {}).items()), reverse=True)
         rank_of = {document: rank for rank, (_, document) in enumerate(ranking, 1)}
-        relevant = sorted((rank_of.get(document, depth), grade) for document, grade in judged.items())
-        ranks.extend(rank for rank, _ in relevant)
-        grades.extend(grade for _, grade in relevant)
-        owner.extend([position] * len(relevant))
-    return Ranking(np.array(ranks), np.array(grades), np.array(owner), len(qrels))
+        pairs += sorted((rank_of.get(document, depth), grade, position) for document, grade in judged.items())
+    ranks, grades, owner = np.array(pairs).T
+    return Ranking(ranks, grades, owner, len(qrels))
 
 
 def quiet_libraries() -> None:

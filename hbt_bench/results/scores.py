@@ -127,11 +127,19 @@ class Intervals:
         for measure in MEASURES:
             if measure.scored and (values := mode_ranks.clusters(measure)):
                 clusters[measure.name], columns[measure.name] = values
-        means, subsets = {}, {}
-        for name, draws in _draws(clusters).items():
-            means[name] = percentiles(draws)
-            subset_draws = zip(columns[name], draws.T, strict=True)
-            subsets[name] = {subset.name: percentiles(column[:, None]) for subset, column in subset_draws}
+        draws: dict[str, Array] = {}
+        for name, system in clusters.items():
+            if name not in draws:  # measures of the same queries share their draws
+                group = [other for other in clusters if np.array_equal(system.counts, clusters[other].counts)]
+                draws |= zip(group, bootstrap([clusters[other] for other in group]), strict=True)
+        means = {name: percentiles(values) for name, values in draws.items()}
+        subsets = {
+            name: {
+                subset.name: percentiles(column[:, None])
+                for subset, column in zip(columns[name], values.T, strict=True)
+            }
+            for name, values in draws.items()
+        }
         stored = {name: values.contributions for name, values in clusters.items() if MEASURES[name].contributions}
         return cls(means, subsets, stored)
 
@@ -175,16 +183,3 @@ def decode_contributions(text: str) -> Array:
 
 def _rounded(interval: Interval) -> list[float]:
     return [round(bound, 6) for bound in interval]
-
-
-def _draws(clusters: Mapping[str, Clusters]) -> dict[str, Array]:
-    """Return the bootstrap draws (resamples, subsets) of each measure.
-
-    Measures of the same queries share their draws.
-    """
-    draws: dict[str, Array] = {}
-    for name, system in clusters.items():
-        if name not in draws:
-            group = [other for other, values in clusters.items() if np.array_equal(system.counts, values.counts)]
-            draws |= dict(zip(group, bootstrap([clusters[other] for other in group]), strict=True))
-    return draws

@@ -92,12 +92,16 @@ def read_all(output: Path, measures: Collection[str] | None = None) -> Iterator[
     """
     if not output.is_dir():
         raise OutputError(f"there is no folder {output}. Run `hbt-bench run` first, or name the folder of the results.")
+
+    def completeness(result: Result) -> tuple[int, bool]:
+        return len(result.subsets), result.ranks is not None and result.ranks.is_file()
+
     files = list(_read_files(output, measures))
     best: dict[tuple[str, str, str], Result] = {}
     for result in files:
         if isinstance(result, Result):
             key = (result.signature, result.model, result.revision)
-            best[key] = max(best.get(key, result), result, key=_completeness)
+            best[key] = max(best.get(key, result), result, key=completeness)
     copies: dict[tuple[Path, Path], list[Path]] = {}
     for result in files:
         if isinstance(result, Result):
@@ -129,10 +133,6 @@ def _read_files(output: Path, measures: Collection[str] | None) -> Iterator[Resu
             continue
         except OutputError as error:
             yield error
-
-
-def _completeness(result: Result) -> tuple[int, bool]:
-    return len(result.subsets), result.ranks is not None and result.ranks.is_file()
 
 
 def load_results(folder: str | Path = "results", intervals: bool = True) -> pd.DataFrame:
