@@ -245,7 +245,6 @@ def test_prompted_results_are_found_by_folder(planted):
         (["worse", "best"], {"tasks": "cldr-fact"}, "unknown task 'cldr-fact'; did you mean"),
         (["worse", "best"], {"tasks": "SciFact"}, "SciFact cannot be compared: it is MTEB's task"),
         (["worse", "best"], {"languages": ("dee",)}, "cldr-facts has no language 'dee'"),
-        (["worse", "best"], {"samples": 0}, "must be at least 1"),
     ],
 )
 def test_wrong_requests_are_usage_errors(planted, models, options, message):

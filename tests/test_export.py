@@ -138,9 +138,9 @@ def test_damaged_model_description_is_refused(tmp_path, capsys, content):
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("other task", "MTEB reads .* as Another with 2 subsets"),
+        ("other task", "MTEB's ResultCache does not find CldrFacts.*, CldrFacts.* of hbt-bench/bm25 with all subsets"),
         ("broken file", "MTEB cannot read .*: .no such format"),
-        ("empty cache", "MTEB's ResultCache does not find CldrFacts.*, CldrFacts.* of hbt-bench/bm25 in "),
+        ("empty cache", "MTEB's ResultCache does not find CldrFacts.*, CldrFacts.* of hbt-bench/bm25 with "),
         ("broken cache", "MTEB cannot read .*: .no such cache"),
     ],
 )

@@ -119,7 +119,7 @@ def test_pipe_is_not_a_task_or_data(tmp_path, monkeypatch, capsys, soon):
     for name in ("fy.yaml", "fy.jsonl", "d/fy.yaml"):
         os.mkfifo(name)
     for arguments, code, message in (
-        (["tasks", "new", "x", "--from", "fy.jsonl"], 2, "there is no file or folder fy.jsonl"),
+        (["tasks", "new", "x", "--from", "fy.jsonl"], 2, "fy.jsonl is not a file or folder"),
         (["run", "--model", "bm25", "--tasks", "fy.yaml"], 2, "there is no task file fy.yaml"),
         (["tasks", "--task-dir", "d"], 0, "d/fy.yaml is not a file"),
     ):

@@ -41,23 +41,19 @@ def tradeoff(values: Values | None = None) -> alt.HConcatChart:
 
     Values have `model`, `measured`, `picked`, `mono`, `cross` and `multi`. Only picked models have a colour.
     """
-    panels = [
-        _scatter(("mono", "AP within a language"), ("cross", "AP across languages")),
-        _scatter(("mono", "AP within a language"), ("multi", "AP in the pool")),
-    ]
+    panels = [_scatter("cross", "AP across languages"), _scatter("multi", "AP in the pool")]
     return alt.concat(*panels, data=_data(values), columns=2, spacing=30).properties(
         description="Points, one per model: AP within a language against AP across languages and in the pool of all"
     )
 
 
-def _scatter(x: tuple[str, str], y: tuple[str, str]) -> alt.LayerChart:
+def _scatter(mode: str, title: str) -> alt.LayerChart:
+    x, y = {"shorthand": "mono:Q", "title": "AP within a language"}, {"shorthand": f"{mode}:Q", "title": title}
+    scale = alt.Scale(zero=False, nice=True)
     axes = {
-        "x": alt.X(x[0], type="quantitative", title=x[1], scale=alt.Scale(zero=False, nice=True)),
-        "y": alt.Y(y[0], type="quantitative", title=y[1], scale=alt.Scale(zero=False, nice=True)),
-        "tooltip": [
-            alt.Tooltip("model", type="nominal"),
-            *(alt.Tooltip(field, type="quantitative", title=title, format=".4f") for field, title in (x, y)),
-        ],
+        "x": alt.X(**x, scale=scale),
+        "y": alt.Y(**y, scale=scale),
+        "tooltip": ["model:N", *(alt.Tooltip(**axis, format=".4f") for axis in (x, y))],
     }
     shape = alt.when("datum.measured").then(alt.value(SHAPES[0])).otherwise(alt.value(REPORTED))
     others = alt.Chart().transform_filter("!datum.picked").mark_point(filled=False, size=45, color=GREY)
@@ -70,8 +66,7 @@ def _scatter(x: tuple[str, str], y: tuple[str, str]) -> alt.LayerChart:
             shape=alt.Shape("model:N", scale=alt.Scale(range=SHAPES), legend=_LEGEND),
         ),
     )
-    numbers = f"isValid(datum['{x[0]}']) && isValid(datum['{y[0]}'])"
-    return layers.transform_filter(numbers).properties(width=270, height=240)
+    return layers.transform_filter(f"isValid(datum.mono) && isValid(datum.{mode})").properties(width=270, height=240)
 
 
 def distances(values: Values | None = None) -> alt.LayerChart:
@@ -97,12 +92,8 @@ def distances(values: Values | None = None) -> alt.LayerChart:
             ],
         )
     )
-    random = (
-        alt.Chart()
-        .transform_aggregate(random="max(random)")
-        .mark_rule(strokeDash=[5, 4], color=GREY)
-        .encode(x=alt.X("random:Q"))
-    )
+    rule = alt.Chart().transform_aggregate(random="max(random)").mark_rule(strokeDash=[5, 4], color=GREY)
+    random = rule.encode(x="random:Q")
     return alt.layer(lines, random, data=_data(values)).properties(
         width="container",
         height=240,
@@ -116,34 +107,20 @@ def alpha(values: Values | None = None) -> alt.FacetChart:
     Values have `line`, `strategy`, `alpha`, `seed`, `measure`, `value` and `model`. The pure strategies, which are the
     ends of a line, have their own shape.
     """
-    x = alt.X("alpha:Q", title="alpha: probability of a monolingual batch", scale=alt.Scale(domain=[0, 1]))
-    colour = alt.Color("line:N", scale=_COLOUR_SCALE, legend=_LEGEND)
-    scale = alt.Scale(zero=False)
-    band = (
-        alt.Chart()
-        .mark_area(opacity=0.2)
-        .encode(x=x, y=alt.Y("min(value):Q", title=None, scale=scale), y2="max(value):Q", color=colour)
+    base = alt.Chart().encode(
+        x=alt.X("alpha:Q", title="alpha: probability of a monolingual batch", scale=alt.Scale(domain=[0, 1])),
+        color=alt.Color("line:N", scale=_COLOUR_SCALE, legend=_LEGEND),
     )
-    means = (
-        alt.Chart()
-        .mark_line(strokeWidth=2)
-        .encode(
-            x=x,
-            y=alt.Y("mean(value):Q", title=None, scale=scale),
-            color=colour,
-            strokeDash=alt.StrokeDash("line:N", scale=alt.Scale(range=_DASHES), legend=None),
-        )
+    y = {"title": None, "scale": alt.Scale(zero=False)}
+    band = base.mark_area(opacity=0.2).encode(y=alt.Y("min(value):Q", **y), y2="max(value):Q")
+    means = base.mark_line(strokeWidth=2).encode(
+        y=alt.Y("mean(value):Q", **y),
+        strokeDash=alt.StrokeDash("line:N", scale=alt.Scale(range=_DASHES), legend=None),
     )
-    points = (
-        alt.Chart()
-        .mark_point(filled=True, size=50, opacity=1)
-        .encode(
-            x=x,
-            y=alt.Y("value:Q", title=None, scale=scale),
-            color=colour,
-            shape=alt.Shape("strategy:N", scale=alt.Scale(range=SHAPES), legend=_LEGEND),
-            tooltip=["model:N", "strategy:N", "alpha:Q", "seed:O", alt.Tooltip("value:Q", format=".4f")],
-        )
+    points = base.mark_point(filled=True, size=50, opacity=1).encode(
+        y=alt.Y("value:Q", **y),
+        shape=alt.Shape("strategy:N", scale=alt.Scale(range=SHAPES), legend=_LEGEND),
+        tooltip=["model:N", "strategy:N", "alpha:Q", "seed:O", alt.Tooltip("value:Q", format=".4f")],
     )
     panel = alt.Facet("measure:N", title=None, sort=list(HEADLINE.values()))
     return (
@@ -183,14 +160,9 @@ def _top_shares(report: BiasReport) -> alt.LayerChart:
         x=alt.X("document:N", sort=languages, title="language of the document", axis=alt.Axis(labelAngle=0)),
         y=alt.Y("query:N", sort=languages, title="language of the query"),
     )
-    cells = base.mark_rect().encode(
-        color=alt.Color(
-            "share:Q",
-            title=None,
-            scale=alt.Scale(scheme="blues", domain=[0, highest]),
-            legend=alt.Legend(orient="right", gradientLength=250),
-        )
-    )
+    scale = alt.Scale(scheme="blues", domain=[0, highest])
+    legend = alt.Legend(orient="right", gradientLength=250)
+    cells = base.mark_rect().encode(color=alt.Color("share:Q", title=None, scale=scale, legend=legend))
     dark = alt.when(alt.datum.share > highest / 2).then(alt.value("white")).otherwise(alt.value("black"))
     size = 10 if len(languages) <= 14 else 7
     numbers = base.mark_text(fontSize=size).encode(text=alt.Text("share:Q", format=".0f"), color=dark)
@@ -206,15 +178,11 @@ def _histogram(report: BiasReport, figure: BiasFigure, name: str) -> alt.LayerCh
     ]
     relative = report.figure("rank_distance_relative")
     label = "rank of a question's last answer" if relative is None else "last minus first rank of a question's answers"
-    bars = (
-        alt.Chart(alt.Data(values=bins))
-        .mark_rect(color=COLOURS[0])
-        .encode(
-            x=alt.X("start:Q", title=label, axis=alt.Axis(tickCount=6)),
-            x2="end:Q",
-            y=alt.Y("queries:Q", title="queries", axis=alt.Axis(tickMinStep=1)),
-            y2=alt.Y2Datum(0),
-        )
+    bars = alt.Chart(alt.Data(values=bins), mark=alt.MarkDef("rect", color=COLOURS[0])).encode(
+        x=alt.X("start:Q", title=label, axis=alt.Axis(tickCount=6)),
+        x2="end:Q",
+        y=alt.Y("queries:Q", title="queries", axis=alt.Axis(tickMinStep=1)),
+        y2=alt.Y2Datum(0),
     )
     means = {"mean": figure.value}
     if relative is not None:
@@ -222,29 +190,19 @@ def _histogram(report: BiasReport, figure: BiasFigure, name: str) -> alt.LayerCh
     rules = [{"name": f"{key} {value:,.0f}", "value": value} for key, value in means.items()]
     key = alt.Legend(title=None, orient="top", symbolSize=200)
     order = [rule["name"] for rule in rules]
-    lines = (
-        alt.Chart(alt.Data(values=rules))
-        .mark_rule(strokeWidth=2)
-        .encode(
-            x="value:Q",
-            color=alt.Color("name:N", scale=alt.Scale(domain=order, range=["#000000", COLOURS[1]]), legend=key),
-            strokeDash=alt.StrokeDash("name:N", scale=alt.Scale(domain=order, range=[[1, 0], [6, 3]]), legend=key),
-        )
+    lines = alt.Chart(alt.Data(values=rules), mark=alt.MarkDef("rule", strokeWidth=2)).encode(
+        x="value:Q",
+        color=alt.Color("name:N", scale=alt.Scale(domain=order, range=["#000000", COLOURS[1]]), legend=key),
+        strokeDash=alt.StrokeDash("name:N", scale=alt.Scale(domain=order, range=_DASHES[:2]), legend=key),
     )
     return (bars + lines).properties(title=name, width=320, height=300)
 
 
 def _language_bars(figure: BiasFigure, name: str) -> alt.Chart:
     values = [{"language": code, "value": value} for code, value in figure.languages.items()]
-    return (
-        alt.Chart(alt.Data(values=values))
-        .mark_bar(color=COLOURS[0])
-        .encode(
-            x=alt.X("value:Q", title=f"mean {name}"),
-            y=alt.Y("language:N", sort=list(figure.languages), title=None),
-        )
-        .properties(title=f"{name} by query language", width=280, height=300)
-    )
+    bars = alt.Chart(alt.Data(values=values)).mark_bar(color=COLOURS[0])
+    axes = alt.X("value:Q", title=f"mean {name}"), alt.Y("language:N", sort=list(figure.languages), title=None)
+    return bars.encode(*axes).properties(title=f"{name} by query language", width=280, height=300)
 
 
 @dataclass(frozen=True)
@@ -282,12 +240,7 @@ def _distance_values(board: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     for index, row in enumerate(board["rows"]):
         details = row["details"]
         if details and details["distances"]:
-            yield {
-                "row": index,
-                "shares": details["distances"],
-                "pool": details["pool"],
-                "random": details["random"],
-            }
+            yield {"row": index, "shares": details["distances"], **{key: details[key] for key in ("pool", "random")}}
 
 
 PAGE_CHARTS = {

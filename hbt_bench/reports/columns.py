@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,34 +23,37 @@ class Column:
     Attributes:
         name, header: The name in options, and the heading.
         text: Returns the cell.
-        order: Returns the sort key; the best row has the least.
         record: Returns all values of the cell by name, for CSV and JSON.
         value: Returns the main value of the cell.
         key: The mode and measure of a score, else None.
+        descending: Whether the row with the greatest value comes first.
     """
 
     name: str
     header: str
     text: Callable[[LeaderboardRow], str]
-    order: Callable[[LeaderboardRow], Any]
     record: Callable[[LeaderboardRow], dict[str, Any]]
-    value: Callable[[LeaderboardRow], float | str | None]
+    value: Callable[[LeaderboardRow], Any]
     key: Key | None = None
+    descending: bool = False
 
     @property
     def lower_is_better(self) -> bool:
         """True for a score if a lower value is better."""
-        return self.key is not None and MEASURES.describe(self.key[1]).lower_is_better
+        return self.key is not None and not self.descending
 
-
-# Columns of scores
+    def order(self, row: LeaderboardRow) -> tuple[Any, ...]:
+        """Return the sort key of a row: rows without a value come last, after those with incomplete results."""
+        value = self.value(row)
+        # the mean of an incomplete result is over fewer languages
+        incomplete = self.key is not None and self.key[0] in row.missing
+        return (value is None, incomplete, 0 if value is None else -value if self.descending else value)
 
 
 @cache
 def score(mode: Mode, measure: str) -> Column:
     """Return the column of a mode and measure."""
-    key = (mode, measure)
-    sign = 1 if MEASURES.describe(measure).lower_is_better else -1
+    key, about = (mode, measure), MEASURES.describe(measure)
 
     def text(row: LeaderboardRow) -> str:
         value = row.value(key)
@@ -62,18 +64,13 @@ def score(mode: Mode, measure: str) -> Column:
         width = f"\n±{number(max(interval[1] - value, value - interval[0]), measure)}" if interval else ""
         return number(value, measure, row.decimals.get(key)) + mark + width
 
-    def order(row: LeaderboardRow) -> Any:
-        value = row.value(key)
-        # incomplete results come after all others, because their means are over fewer languages
-        return (value is None, mode in row.missing, sign * (value or 0.0))
-
     def record(row: LeaderboardRow) -> dict[str, Any]:
         low, high = row.intervals.get(key, (None, None))
         name = f"{mode} {measure}"
         return {name: row.value(key), f"{name} low": low, f"{name} high": high}
 
-    heading = MEASURES.describe(measure).heading_in(mode)
-    return Column(f"{mode}:{measure}", heading, text, order, record, lambda row: row.value(key), key)
+    name, heading = f"{mode}:{measure}", about.heading_in(mode)
+    return Column(name, heading, text, record, lambda row: row.value(key), key, not about.lower_is_better)
 
 
 def key_title(key: Key) -> str:
@@ -87,48 +84,34 @@ HEADLINE: dict[Key, str] = {
 }
 
 
-# Other columns
-
-
 def _column(
     name: str, value: Callable[[LeaderboardRow], Any], text: Callable[[Any], str] = str, header: str = ""
 ) -> Column:
-    """Return a column of a single fact; rows without it come last."""
+    """Return a column of a single fact."""
     header = header or name
 
     def cell(row: LeaderboardRow) -> str:
         fact = value(row)
         return "-" if fact in (None, "") else text(fact)
 
-    def order(row: LeaderboardRow) -> Any:
-        fact = value(row)
-        return (fact is None, "" if fact is None else fact)
-
-    return Column(name, header, cell, order, lambda row: {header: value(row)}, value)
+    return Column(name, header, cell, lambda row: {header: value(row)}, value)
 
 
-def _rank_column() -> Column:
-    def record(row: LeaderboardRow) -> dict[str, Any]:
-        return {"rank": row.rank, "rank by": key_title(row.ranked_by) if row.ranked_by else None}
-
-    def order(row: LeaderboardRow) -> float:
-        return row.rank or math.inf
-
-    return Column("rank", "rank", lambda row: str(row.rank or "-"), order, record, lambda row: row.rank)
+def _rank_record(row: LeaderboardRow) -> dict[str, Any]:
+    return {"rank": row.rank, "rank by": key_title(row.ranked_by) if row.ranked_by else None}
 
 
-def _worst_column() -> Column:
-    def text(row: LeaderboardRow) -> str:
-        return f"{row.worst[0]} {number(row.worst[1], 'AP')}\n{row.languages_mode} AP" if row.worst else "-"
+def _worst_text(row: LeaderboardRow) -> str:
+    return f"{row.worst[0]} {number(row.worst[1], 'AP')}\n{row.languages_mode} AP" if row.worst else "-"
 
-    def order(row: LeaderboardRow) -> Any:
-        return (row.worst is None, -row.worst[1] if row.worst else 0.0)
 
-    def record(row: LeaderboardRow) -> dict[str, Any]:
-        code, value = row.worst or (None, None)
-        return {"worst language": code, "worst AP": value, "worst mode": row.languages_mode}
+def _worst_record(row: LeaderboardRow) -> dict[str, Any]:
+    code, value = row.worst or (None, None)
+    return {"worst language": code, "worst AP": value, "worst mode": row.languages_mode}
 
-    return Column("worst", "worst language", text, order, record, lambda row: row.worst[1] if row.worst else None)
+
+def _worst_value(row: LeaderboardRow) -> float | None:
+    return row.worst[1] if row.worst else None
 
 
 def _parameters(count: float) -> str:
@@ -151,13 +134,10 @@ FACTS = {
         _column("parameters", lambda row: row.parameters, _parameters),
         _column("speed", lambda row: row.speed, lambda value: f"{value:,.0f}", header="texts/s"),
         _column("source", lambda row: row.source, lambda value: value.partition(":")[0]),
-        _rank_column(),
-        _worst_column(),
+        Column("rank", "rank", lambda row: str(row.rank or "-"), _rank_record, lambda row: row.rank),
+        Column("worst", "worst language", _worst_text, _worst_record, _worst_value, descending=True),
     )
 }
-
-
-# Names
 
 
 def default_names() -> list[str]:

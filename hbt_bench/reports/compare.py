@@ -58,8 +58,6 @@ def compare(
     Raises `UsageError` for an unknown name. Raises `DataError` if a result is missing or incomplete, or if the results
     differ in candidate texts, data or tie rules.
     """
-    if min(samples, resamples) < 1:
-        raise UsageError("samples and resamples must be at least 1")
     names = MEASURES.headline() if measures is None else parse_names(measures)
     requested = [Measure.parse(name) for name in dict.fromkeys(names)]
     sources = _sources(models, baseline, Path(results))

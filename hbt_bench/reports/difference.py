@@ -237,12 +237,7 @@ def _record(row: ComparisonRow, baseline: str) -> dict[str, Any]:
         "difference": difference and difference.value,
         "difference_low": low,
         "difference_high": high,
-        "p": difference and difference.p,
-        "p_raw": difference and difference.p_raw,
-        "wins": difference and difference.wins,
-        "ties": difference and difference.ties,
-        "losses": difference and difference.losses,
-        "effect_size": difference and difference.effect_size,
+        **{name: getattr(difference, name, None) for name in ("p", "p_raw", "wins", "ties", "losses", "effect_size")},
         "verdict": row.verdict,
     }
 

@@ -80,7 +80,9 @@ def explain(signature: Signature, result: Result | None = None, registry: TaskRe
     is_stock = signature.text == "mteb"
     location = None if is_stock else (registry or TaskRegistry()).locate(task.mode_name)
     name, _, revision = signature.model.rpartition("@")
-    revision, dtype = _split_precision(revision)
+    base, _, precision = revision.rpartition("-")  # the mark of --dtype
+    dtype = ["--dtype", precision] if base and precision in ("fp16", "bf16") else []
+    revision = base if dtype else revision
     model, revision_meaning, notes = _explain_model(name, revision)
     prompts, prompts_meaning = _explain_prompts(signature.prompt, result, notes)
     command = ["hbt-bench", "run", *model, *dtype, "--tasks", signature.task]
@@ -92,10 +94,12 @@ def explain(signature: Signature, result: Result | None = None, registry: TaskRe
             f"this installation has no task {task.mode_name}: replace path/to/tasks with the folder of its file "
             f"{task.base}.yaml (`hbt-bench show --task-dir FOLDER` does it for you), or install the version above"
         )
+    is_shipped = location and not location.folder and str(task) == task.mode_name
+    verify = f"; `hbt-bench data verify {task.base}` prints it" if is_shipped else ""
     meanings = {
         "task": _explain_task(task, location, is_stock),
         "text": _TEXTS.get(signature.text, "the kind of a candidate's text"),
-        "data": _explain_data(task, location, is_stock),
+        "data": "MTEB's revision of the data set" if is_stock else f"hash of texts and judgements{verify}",
         "model": revision_meaning,
         "prompt": prompts_meaning,
         "ties": _TIES.get(signature.ties, "the rule for equal scores"),
@@ -126,27 +130,12 @@ def _full_shift(text: str) -> str:
         return text
 
 
-def _explain_data(task: TaskName, location: TaskLocation | None, is_stock: bool) -> str:
-    if is_stock:
-        return "MTEB's revision of the data set"
-    meaning = "hash of texts and judgements"
-    if location and not location.folder and str(task) == task.mode_name:
-        meaning += f"; `hbt-bench data verify {location.spec.name}` prints it"
-    return meaning
-
-
 def _setup(signature: Signature, model: str) -> str:
     """Return the command that installs the versions in a signature."""
     package = "hbt-bench[bm25]" if model == _BM25 else "hbt-bench"
     versions = dict(signature.versions)
     pins = [f"{name}=={versions[key]}" for key, name in (("hbt", package), ("mteb", "mteb")) if key in versions]
     return f"pip install {shlex.join(pins)}" if pins else ""
-
-
-def _split_precision(revision: str) -> tuple[str, list[str]]:
-    """Return a revision without the mark of ``--dtype``, and that option."""
-    base, _, dtype = revision.rpartition("-")
-    return (base, ["--dtype", dtype]) if base and dtype in ("fp16", "bf16") else (revision, [])
 
 
 def _short_path(path: Path) -> str:

@@ -91,18 +91,8 @@ class Leaderboard:
             columns.select([sort], list({key for row in rows for key in row.values}))  # raises if it is unknown
             sort = columns.full_name(sort)
         notes = [*builder.notes]
-        boards = [
-            _board(
-                collection,
-                data,
-                [row for row in rows if row.collection == collection and row.data in ("", data)],
-                sort,
-                intervals,
-                notes,
-            )
-            for collection, data in _collections(rows)
-        ]
-        return cls(tuple(boards), result_filter, tuple(dict.fromkeys(notes)))
+        boards = tuple(_board(*board, rows, sort, intervals, notes) for board in _collections(rows))
+        return cls(boards, result_filter, tuple(dict.fromkeys(notes)))
 
     @cached_property
     def rows(self) -> tuple[LeaderboardRow, ...]:
@@ -197,12 +187,14 @@ def _collections(rows: Iterable[LeaderboardRow]) -> list[tuple[str, str]]:
 def _board(
     collection: str, data: str, rows: Sequence[LeaderboardRow], sort: str | None, intervals: bool, notes: list[str]
 ) -> Board:
-    """Rank and sort the rows of a collection. Adds to `notes`."""
+    """Rank and sort those of `rows` that belong to a collection. Adds to `notes`."""
+    rows = [row for row in rows if row.collection == collection and row.data in ("", data)]
     # reported scores alone do not decide which mode is the main mode
     keys = {key for row in rows if row.measured for key in row.values} or {key for row in rows for key in row.values}
     main = next(((mode, "AP") for mode in MAIN_MODES if (mode, "AP") in keys), None)
     fact = columns.FACTS.get(sort or "")
-    sort_key = main if sort is None or fact else _find_key(sort, keys) or main
+    matches = [key for key in keys if sort in (key[1], ":".join(key))]
+    sort_key = min(matches, key=lambda key: MAIN_MODES.index(key[0]), default=main)
     ranked_by = None
     for key in dict.fromkeys(key for key in (sort_key, main) if key and intervals):
         contributions = _contributions(sorted(rows, key=partial(_order, key=key)), key, notes)
@@ -212,12 +204,6 @@ def _board(
             break
     ordered = sorted(rows, key=lambda row: (fact.order(row) if fact else (), _order(row, sort_key)))
     return Board(collection, data, tuple(ordered), ranked_by, None if fact else sort_key)
-
-
-def _find_key(name: str, keys: Iterable[Key]) -> Key | None:
-    """Return the score with this name, in the first of the main modes that has it."""
-    matches = [key for key in keys if name in (key[1], ":".join(key))]
-    return min(matches, key=lambda key: MAIN_MODES.index(key[0]), default=None)
 
 
 def _order(row: LeaderboardRow, key: Key | None) -> tuple[Any, ...]:
@@ -267,13 +253,12 @@ def _bold(
         key = column.key
         if key is None:
             continue
-        texts = [row_cells[index].partition("\n")[0] for row_cells in cells]
-        candidates = [
-            position
+        texts = {
+            position: cells[position][index].partition("\n")[0]
             for position, row in enumerate(rows)
             if row.measured and key[0] not in row.missing and row.value(key) is not None
-        ]
-        if candidates:
-            best = texts[min(candidates, key=lambda position: column.order(rows[position]))]
-            bold |= {(position, index) for position in candidates if texts[position] == best}
+        }
+        if texts:
+            best = texts[min(texts, key=lambda position: column.order(rows[position]))]
+            bold |= {(position, index) for position, text in texts.items() if text == best}
     return frozenset(bold)

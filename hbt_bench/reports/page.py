@@ -69,11 +69,10 @@ class ReportRequest:
         }
 
     def _check_baseline(self, leaderboard: Leaderboard) -> None:
-        if self.baseline is None or any(_has_name(row, self.baseline) for row in leaderboard.rows):
-            return
-        names = [row.label for row in leaderboard.rows if row.measured]
-        hint = did_you_mean(self.baseline, names) or f". Give --baseline one of {', '.join(names[:5])}"
-        raise UsageError(f"no model has the name of the baseline '{self.baseline}'{hint}")
+        if self.baseline is not None and not any(_has_name(row, self.baseline) for row in leaderboard.rows):
+            names = [row.label for row in leaderboard.rows if row.measured]
+            hint = did_you_mean(self.baseline, names) or f". Give --baseline one of {', '.join(names[:5])}"
+            raise UsageError(f"no model has the name of the baseline '{self.baseline}'{hint}")
 
     def _board(self, leaderboard: Leaderboard, board: Board) -> dict[str, Any]:
         """Return a collection: its leaderboard, the details of its models, and the comparison."""
@@ -198,13 +197,8 @@ def _has_name(row: LeaderboardRow, name: str) -> bool:
 
 def _column(column: Column) -> dict[str, Any]:
     mode, measure = column.key or (None, None)
-    return {
-        "name": column.name,
-        "header": column.header,
-        "mode": mode,
-        "measure": measure,
-        "lower": column.lower_is_better,
-    }
+    facts = {"name": column.name, "header": column.header, "mode": mode, "measure": measure}
+    return facts | {"lower": column.lower_is_better}
 
 
 def _row(row: LeaderboardRow, columns: Sequence[Column], details: dict[str, Any] | None) -> dict[str, Any]:
@@ -295,24 +289,12 @@ def _script_values(board: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parts of a collection that the page's script needs, with the values of its charts."""
     from hbt_bench.reports.charts import PAGE_CHARTS
 
-    return {
-        **_subset(board, ("collection", "columns", "sorted_by", "texts")),
-        "rows": [
-            {
-                **_subset(row, ("label", "measured", "incomplete", "cells", "signatures")),
-                "details": _script_details(row),
-            }
-            for row in board["rows"]
-        ],
-        "charts": {name: list(chart.values(board)) for name, chart in PAGE_CHARTS.items()},
-    }
+    def subset(values: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+        return {key: values[key] for key in keys}
 
-
-def _script_details(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the details of a model for the heat map and the questions; charts have their own values."""
-    details = row["details"]
-    return _subset(details, ("languages", "ap", "ranks", "shares", "pool", "worst")) if details else None
-
-
-def _subset(values: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
-    return {key: values[key] for key in keys}
+    rows = []
+    for row in board["rows"]:
+        details = row["details"] and subset(row["details"], "languages", "ap", "ranks", "shares", "pool", "worst")
+        rows.append(subset(row, "label", "measured", "incomplete", "cells", "signatures") | {"details": details})
+    charts = {name: list(chart.values(board)) for name, chart in PAGE_CHARTS.items()}
+    return subset(board, "collection", "columns", "sorted_by", "texts") | {"rows": rows, "charts": charts}

@@ -194,7 +194,8 @@ class RowBuilder:
         row.add(result, mode, names)
         if self.intervals:
             try:
-                means = _intervals(result, names)
+                stored = result.intervals if len(names) == len(result.subsets) else {}
+                means = stored or result.computed_intervals(names).means
             except OutputError as error:
                 self.notes.append(f"no intervals of {row.label} on {result.task}: {error}")
             else:
@@ -210,13 +211,6 @@ class RowBuilder:
         if key not in self.rows:
             self.rows[key] = LeaderboardRow(*about, "measured", result.prompt_by_hand, folder=folder)
         return self.rows[key]
-
-
-def _intervals(result: Result, names: Sequence[str]) -> Mapping[str, Interval]:
-    """Return the stored intervals, or compute them from the ranks if they are missing or of other subsets."""
-    if len(names) == len(result.subsets) and result.intervals:
-        return result.intervals
-    return result.computed_intervals(names).means
 
 
 def reported_rows(result_filter: ResultFilter) -> list[LeaderboardRow]:
