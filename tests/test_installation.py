@@ -82,7 +82,7 @@ def without(module, way, *arguments):
 @pytest.mark.parametrize(
     ("module", "package", "failed"),
     [
-        ("numpy", "numpy", ("numpy", "vectors", "data")),
+        ("numpy", "numpy", ("numpy", "vectors")),
         ("packaging", "packaging", ("python", "packages")),
         ("pydantic", "pydantic", ("pydantic", "data")),
         ("yaml", "pyyaml", ("pyyaml", "data")),
@@ -113,13 +113,10 @@ def test_missing_click_is_one_sentence(way, command):
     assert without("click", way, command) == (1, [], [f"hbt-bench: click is missing or broken ({cause}): {way_out}"])
 
 
-@pytest.mark.parametrize(
-    ("module", "package", "command"), [("yaml", "yaml", "tasks"), ("metadata", "hbt-bench", "--version")]
-)
-def test_command_names_its_missing_package(module, package, command):
-    code, out, [err] = without(module, "script", command)
+def test_command_names_its_missing_package():
+    code, out, [err] = without("yaml", "script", "tasks")
     assert (code, out) == (1, [])
-    assert err.startswith(f"hbt-bench: {package} is missing or broken (")
+    assert err.startswith("hbt-bench: yaml is missing or broken (")
     assert err.endswith("): run `hbt-bench doctor` for the fix")
 
 
