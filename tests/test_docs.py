@@ -328,3 +328,13 @@ def test_architecture_names_existing_code():
                 for name in code.split("."):
                     assert re.search(rf"\b(def|class) {name}\b|^{name}\b", module, re.MULTILINE), (code, answer)
         assert module is not None, answer
+
+
+def test_how_to_add_names_existing_files():
+    text = (ROOT / "docs/architecture.md").read_text()
+    table = text.partition("## How to add")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| a .*$", table, re.MULTILINE)
+    assert len(rows) == 6
+    for row in rows:
+        for name in re.findall(r"`([\w.]+/[\w./]*)`", row):
+            assert any((root / name).exists() for root in (ROOT, ROOT / "hbt_bench")), name
