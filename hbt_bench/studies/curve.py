@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hbt_bench.identity.task_name import TaskName
 from hbt_bench.reports.columns import HEADLINE
@@ -54,73 +54,71 @@ def curves(result: StudyResult) -> dict[str, Curve]:
             group = f"{'in' if in_domain else 'out'}{f', {cost.init}' if several else ''}"
             curve = by_name.setdefault(f"{task.base} ({group})", Curve(in_domain))
             curve.scores.setdefault(column, []).append(score)
-            curve.changes.setdefault(column, []).append(_change(result, score))
+            # the result has the opposite differences: the strategy of the answer minus each other
+            names = {"group": score.group, "task": score.task, "measure": score.measure, "language": ""}
+            change = replace(score, value=0.0, low=0.0, high=0.0)
+            for minus in result.select(kind="score", baseline=score.system, **names):
+                change = replace(score, value=-minus.value, low=-minus.high, high=-minus.low)
+            curve.changes.setdefault(column, []).append(change)
             if cost.alpha is not None and cost.alpha not in curve.alphas:
                 curve.alphas.append(cost.alpha)
     return by_name
 
 
-def _change(result: StudyResult, score: Estimate) -> Estimate:
-    """Return the difference of a score from that of the strategy of the answer.
-
-    The result of the study has the difference with the opposite sign: the strategy of the answer minus each other.
-    """
-    names = {"kind": "score", "group": score.group, "task": score.task, "measure": score.measure, "language": ""}
-    differences = result.select(baseline=score.system, **names)
-    if not differences:
-        return replace(score, value=0.0, low=0.0, high=0.0)
-    [difference] = differences
-    return replace(score, value=-difference.value, low=-difference.high, high=-difference.low)
-
-
 def draw(named_curves: Mapping[str, Curve], base: str) -> altair.VConcatChart:
     """Return the chart of the curves; needs the extra `report`.
 
-    The upper panels have changes against `base` along alpha, the lower panels two scores against each other.
+    The upper panels have changes against `base` along alpha, the lower panels two scores against each other. A curve
+    has the same colour and shape in all panels.
     """
     import altair as alt
 
+    from hbt_bench.reports.charts import COLOURS, SHAPES
+
     names = list(named_curves)
-    upper = [
-        _change_panel(_changes(named_curves, column), f"{column}, minus {base}", names) for column in HEADLINE.values()
+    legend = alt.Legend(title=None, orient="bottom", columns=5, symbolSize=80)
+    colour = alt.Color("curve:N", scale=alt.Scale(domain=names, range=COLOURS), legend=legend)
+    shape = alt.Shape("curve:N", scale=alt.Scale(domain=names, range=SHAPES), legend=legend)
+    pairs = [
+        (name, curve, x, y)
+        for name, curve in named_curves.items()
+        for x, y in _PAIRS
+        if curve.in_domain and x in curve.scores and y in curve.scores
     ]
-    lower = [_pair_panel(*pair, names) for pair in _pairs(named_curves)][:_MAX_PAIR_PANELS]
+    upper = [
+        _change_panel(named_curves, column, f"{column}, minus {base}", colour, shape) for column in HEADLINE.values()
+    ]
+    lower = [_pair_panel(*pair, colour, shape) for pair in pairs[:_MAX_PAIR_PANELS]]
     rows = [alt.hconcat(*panels, spacing=24) for panels in (upper, lower) if panels]
     return alt.vconcat(*rows, spacing=24).resolve_scale(color="shared", shape="shared")
 
 
-def _pairs(named_curves: Mapping[str, Curve]) -> Iterator[tuple[str, Curve, str, str]]:
-    for name, curve in named_curves.items():
-        for x, y in _PAIRS:
-            if curve.in_domain and x in curve.scores and y in curve.scores:
-                yield name, curve, x, y
+def _change_panel(
+    named_curves: Mapping[str, Curve], column: str, title: str, colour: altair.Color, shape: altair.Shape
+) -> altair.LayerChart:
+    import altair as alt
 
-
-def _changes(named_curves: Mapping[str, Curve], column: str) -> list[dict[str, Any]]:
-    return [
+    values = [
         {"curve": name, "alpha": alpha, "value": change.value, "low": change.low, "high": change.high}
         for name, curve in named_curves.items()
         if column in curve.changes
         for alpha, change in zip(curve.alphas, curve.changes[column], strict=True)
     ]
-
-
-def _change_panel(values: Sequence[dict[str, Any]], title: str, names: Sequence[str]) -> altair.LayerChart:
-    import altair as alt
-
     points = alt.Chart(alt.Data(values=values)).encode(
         x=alt.X("alpha:Q", title="alpha: share of monolingual batches", scale=alt.Scale(domain=[0, 1])),
         y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False)),
-        color=_colour(names),
+        color=colour,
     )
     zero = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color="#8a8a8a").encode(y="zero:Q")
     intervals = points.mark_rule().encode(y=alt.Y("low:Q"), y2="high:Q")
-    markers = points.mark_point(filled=True, size=45, opacity=1).encode(shape=_shape(names))
+    markers = points.mark_point(filled=True, size=45, opacity=1).encode(shape=shape)
     panel = alt.layer(zero, intervals, points.mark_line(), markers)
     return panel.properties(width=_SIZE[0], height=_SIZE[1])
 
 
-def _pair_panel(name: str, curve: Curve, x: str, y: str, names: Sequence[str]) -> altair.LayerChart:
+def _pair_panel(
+    name: str, curve: Curve, x: str, y: str, colour: altair.Color, shape: altair.Shape
+) -> altair.LayerChart:
     import altair as alt
 
     values = [
@@ -131,37 +129,13 @@ def _pair_panel(name: str, curve: Curve, x: str, y: str, names: Sequence[str]) -
     points = alt.Chart(alt.Data(values=values)).encode(
         x=alt.X("x:Q", title=x, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5)),
         y=alt.Y("y:Q", title=y, scale=alt.Scale(zero=False)),
-        color=_colour(names),
+        color=colour,
     )
     panel = alt.layer(
         points.mark_rule(opacity=0.4).encode(y=alt.Y("y_low:Q"), y2="y_high:Q"),
         points.mark_rule(opacity=0.4).encode(x=alt.X("x_low:Q"), x2="x_high:Q"),
         points.mark_line().encode(order="alpha:Q"),
-        points.mark_point(filled=True, size=45, opacity=1).encode(shape=_shape(names)),
+        points.mark_point(filled=True, size=45, opacity=1).encode(shape=shape),
         points.mark_text(align="left", dx=6, dy=-7).encode(text=alt.Text("alpha:Q"), color=alt.value("black")),
     )
     return panel.properties(title=name, width=_SIZE[0], height=_SIZE[1])
-
-
-def _colour(names: Sequence[str]) -> altair.Color:
-    """Return the colour by the name of the curve, the same in all panels."""
-    import altair as alt
-
-    from hbt_bench.reports.charts import COLOURS
-
-    return alt.Color("curve:N", scale=alt.Scale(domain=list(names), range=COLOURS), legend=_legend())
-
-
-def _shape(names: Sequence[str]) -> altair.Shape:
-    """Return the shape by the name of the curve, for readers who cannot distinguish the colours."""
-    import altair as alt
-
-    from hbt_bench.reports.charts import SHAPES
-
-    return alt.Shape("curve:N", scale=alt.Scale(domain=list(names), range=SHAPES), legend=_legend())
-
-
-def _legend() -> altair.Legend:
-    import altair as alt
-
-    return alt.Legend(title=None, orient="bottom", columns=5, symbolSize=80)

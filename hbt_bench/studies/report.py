@@ -99,9 +99,7 @@ class Report:
 
     def html(self) -> str:
         """Return the report as a page that contains its pictures and loads nothing."""
-        return html(
-            "study.html", title=self.title, question=self.question, answer=self.answer, sections=self.sections
-        )
+        return html("study.html", title=self.title, question=self.question, answer=self.answer, sections=self.sections)
 
     def write(self, folder: Path) -> tuple[Path, Path]:
         """Write Markdown, HTML and pictures; return the paths of Markdown and HTML."""

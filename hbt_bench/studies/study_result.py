@@ -95,12 +95,8 @@ class StudyResult:
         table = ScoreTable(plan)
         figures = _corrected([*_scores(table), *_drops(table), *_differences(table)])
         facts = plan.trainings[0].facts
-        return cls(
-            (*figures, *_corrected(_answers(table))),
-            tuple(_costs(table)),
-            facts["machine"],
-            facts["versions"],
-        )
+        figures += _corrected(_answers(table))
+        return cls(figures, tuple(_costs(table)), facts["machine"], facts["versions"])
 
     @classmethod
     def read(cls, text: str | bytes) -> StudyResult:

@@ -73,10 +73,12 @@ def readme(folder: str, facts: Mapping[str, Any]) -> str:
     }
     if ":" not in facts["init"]:
         metadata["base_model"] = facts["init"]
+    alpha = f" (alpha {facts['alpha']})" if STRATEGIES[facts["strategy"]].uses_alpha else ""
     parts = [
         f"---\n{_as_yaml(metadata)}---",
         f"# {as_prose(facts['name'] or folder)}",
-        _summary(facts),
+        f"A dual encoder for multilingual retrieval, trained with {facts['strategy']} batches{alpha} from "
+        f"`{as_code(facts['init'])}`: {facts['steps']} steps, {facts['pairs_seen']:,} pairs, {facts['seconds']:.0f} s.",
         fenced(
             "from sentence_transformers import SentenceTransformer\n\n"
             f"model = SentenceTransformer({json.dumps(folder, ensure_ascii=False)})\n"
@@ -93,14 +95,6 @@ def readme(folder: str, facts: Mapping[str, Any]) -> str:
         "Made with " + ", ".join(f"{name} {number}" for name, number in facts["versions"].items()) + ".",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _summary(facts: Mapping[str, Any]) -> str:
-    alpha = f" (alpha {facts['alpha']})" if STRATEGIES[facts["strategy"]].uses_alpha else ""
-    return (
-        f"A dual encoder for multilingual retrieval, trained with {facts['strategy']} batches{alpha} from "
-        f"`{as_code(facts['init'])}`: {facts['steps']} steps, {facts['pairs_seen']:,} pairs, {facts['seconds']:.0f} s."
-    )
 
 
 def _sources(facts: Mapping[str, Any]) -> Iterator[str]:

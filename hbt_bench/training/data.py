@@ -73,7 +73,9 @@ class TrainingData:
         dropped: Counter[tuple[str, str, str]] = Counter()
         sources: list[WeightedSource] = []
         held_out: list[WeightedSource] = []
-        for spec, phase in _specs(recipe):
+        instruction = recipe.instruction.data if recipe.instruction else ()
+        for number, spec in enumerate((*recipe.data, *instruction)):
+            phase: Phase = "main" if number < len(recipe.data) else "instruction"
             source = _restricted(spec.read(folders), recipe)
             if source.name in {weighted.source.name for weighted in sources}:
                 raise UsageError(f"two sources are called {source.name}: give one another `name`")
@@ -157,12 +159,6 @@ def _folder_with(spec: TaskSpec, folders: Sequence[Path]) -> Path | None:
     """Return the first folder with all data of a task."""
     paths = spec.source.paths()
     return next((folder for folder in folders if paths and all((folder / path).exists() for path in paths)), None)
-
-
-def _specs(recipe: Recipe) -> list[tuple[SourceSpec, Phase]]:
-    """Return the sources of a recipe with their phases."""
-    instruction = recipe.instruction.data if recipe.instruction else ()
-    return [*((spec, "main") for spec in recipe.data), *((spec, "instruction") for spec in instruction)]
 
 
 def _restricted(source: ParallelText, recipe: Recipe) -> ParallelText:

@@ -65,10 +65,9 @@ class Training:
             )
         registry = TaskRegistry()
         data = TrainingData.from_recipe(self.recipe, self.folders, drop_overlap=self.drop_overlap, registry=registry)
-        if self.recipe.loss == "paper":
-            for weighted in data.plan.sources:
-                if not weighted.source.negatives.shape[2]:
-                    raise UsageError(f"the loss `paper` needs hard negatives, and {weighted.source.name} has none")
+        for weighted in data.plan.sources:
+            if self.recipe.loss == "paper" and not weighted.source.negatives.shape[2]:
+                raise UsageError(f"the loss `paper` needs hard negatives, and {weighted.source.name} has none")
         dev = dev_collection(self.recipe, self.folders, registry)
         with clear_errors(self.output), self._folder.lock():
             return self._train(data, dev)

@@ -51,6 +51,7 @@ class Rows(Dataset[dict[str, str]]):
         self._prefixes = query_prefix, passage_prefix
         self._parallel = parallel
         self._negatives = max(weighted.source.negatives.shape[2] for weighted in plan.sources)
+        self._last: Batch | None = None
 
     def __len__(self) -> int:
         return self.plan.steps * self.plan.batch_size
@@ -64,7 +65,9 @@ class Rows(Dataset[dict[str, str]]):
     def __getitem__(self, row: int) -> dict[str, str]:
         """Return the texts of a row by column."""
         step, index = divmod(row, self.plan.batch_size)
-        batch = self._batch(step)
+        if self._last is None or self._last.step != step:
+            self._last = self.plan.batch_at(step)
+        batch = self._last
         query, passage = self._prefixes
         texts = batch.source.texts
         columns = {
@@ -76,12 +79,6 @@ class Rows(Dataset[dict[str, str]]):
         if self._parallel:
             columns["parallel"] = query + texts[batch.parallel[index]]
         return columns
-
-    def _batch(self, step: int) -> Batch:
-        batch: Batch | None = getattr(self, "_last", None)
-        if batch is None or batch.step != step:
-            batch = self._last = self.plan.batch_at(step)
-        return batch
 
 
 class PlanTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
