@@ -1,6 +1,6 @@
 """Rank and world size: the processes that torchrun or `accelerate launch` started together.
 
-This module alone reads RANK, LOCAL_RANK and WORLD_SIZE. Without a launcher there is one process, which is the first.
+This module alone reads RANK, LOCAL_RANK and WORLD_SIZE. If there is no launcher, the only process is the first.
 """
 
 from __future__ import annotations

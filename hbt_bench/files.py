@@ -4,7 +4,7 @@
 2. Flush it to the disk.
 3. Rename it to the target, which is atomic within a file system.
 
-A process that is killed in between leaves the temporary file. No reader takes it for a result: readers open exact
+If the process is killed in between, the temporary file stays. No reader takes it for a result: readers open exact
 names or patterns such as ``*.json``.
 """
 

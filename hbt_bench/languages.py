@@ -86,7 +86,7 @@ def select(words: Iterable[str], available: Iterable[str], owner: str) -> tuple[
     """Return the languages that `words` name, in the order of `available`.
 
     A word is a code, or a group of languages: ``low-resource``, ``script:Arab``, ``family:Bantu``. Raises `UsageError`
-    for a word that names no language of `owner`, such as a task.
+    if a word names no language of `owner`, such as a task.
     """
     available = tuple(available)
     selected: set[str] = set()

@@ -32,7 +32,7 @@ _receivers: list[Progress] = [_nothing]
 
 
 def progress(stage: str, done: int, total: int, note: str = "") -> None:
-    """Send progress to the receiver of the innermost `show_progress`; without a receiver, do nothing."""
+    """Send progress to the receiver of the innermost `show_progress`; if there is none, do nothing."""
     _receivers[-1](stage, done, total, note)
 
 

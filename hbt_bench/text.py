@@ -31,7 +31,7 @@ def encodable(text: str) -> bool:
 
 
 #: Characters that GitHub reads as markup, a formula, an entity or a mention. An underscore or an at sign inside a word
-#: is harmless. Text that matches %s stays unchanged.
+#: is harmless. If text matches %s, it stays unchanged.
 _MARKUP = r"(?P<unchanged>%s)|[\\|<*`~$\[\]]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)|(?<!\w)@(?=\w)"
 #: In a cell, an interval stays; in prose, code and a remark in brackets that cannot be a link.
 _CELL = re.compile(_MARKUP % r"\[[^\[\]^A-Za-z|`*<~$_]+\](?![(\[:])")
@@ -81,7 +81,7 @@ def as_latex(text: str) -> str:
 
 
 def as_csv(value: Any) -> str:
-    """Return a cell that a spreadsheet does not run as a formula; numbers and a single hyphen stay unchanged."""
+    """Return a cell, quoted if a spreadsheet would run it as a formula; numbers and a single hyphen stay unchanged."""
     if value is None:
         return ""
     text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -63,7 +63,7 @@ class StrictModel(BaseModel):
 
 @dataclass(frozen=True)
 class YamlFile:
-    """A file with a mapping: its content, and its text, which gives the position of each mistake."""
+    """A file with a mapping: its content, and its text, which gives the position if there is a mistake."""
 
     path: Path
     text: str

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 @click.argument("source", metavar="RESULT-or-MODEL")
 @click.option("--task", default="xquad-r-multi", show_default=True, help="The multilingual task, if you name a model.")
 @options.languages
-@options.results
+@options.results()
 @options.data_dir
 @options.task_dir
 @options.formats("table", "json", "md", "csv")
@@ -52,7 +52,7 @@ def command(
     first if it is missing.
 
     \b
-    hbt-bench bias results/local__ckpt/9285d5c87e2fe26e/XQuADRMultilingualRetrieval.json
+    hbt-bench bias results/MODEL/REVISION/XQuADRMultilingualRetrieval.json
     hbt-bench bias ckpt/ --task xquad-r-multi --plot bias.png
     """  # noqa: D301 -- click needs the character
     from hbt_bench.reports.bias import BiasReport

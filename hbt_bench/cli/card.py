@@ -11,11 +11,11 @@ from hbt_bench.cli import options
 
 @click.command("card")
 @click.argument("checkpoint", metavar="CKPT", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@options.results
+@options.results()
 def command(checkpoint: Path, results: Path) -> None:
     """Write or update the evaluation block of CKPT's README.md from its results.
 
-    The block has the hub's metadata (model-index), a table and the signatures. The rest of the file stays unchanged.
+    The block has the hub's metadata (model-index), a table and the signatures. If the file has other text, it stays.
 
     \b
     hbt-bench run --model ckpt/ --tasks xquad-r

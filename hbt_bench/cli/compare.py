@@ -34,9 +34,9 @@ log = logging.getLogger(__name__)
     default=(",".join(MEASURES.headline()),),
     show_default=True,
     metavar="NAMES",
-    help="For example AP, RR, nDCG@10, R@1, P@5, Success@10, rank_distance.",
+    help="Measures, for example AP, RR, nDCG@10, R@1, P@5, Success@10, rank_distance.",
 )
-@options.results
+@options.results()
 @options.formats("table", "md", "csv", "latex", "json")
 @click.option("--by-language", is_flag=True, help="Add a row for each query language, with its own correction.")
 @click.option(
@@ -53,7 +53,9 @@ log = logging.getLogger(__name__)
     show_default=True,
     help="Resamples of the intervals.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the swaps and resamples."
+)
 def command(
     models: tuple[str, ...],
     tasks: tuple[str, ...],
@@ -75,7 +77,7 @@ def command(
 
     \b
     hbt-bench compare bm25 ckpt/ --tasks xquad-r
-    hbt-bench compare a/ b/ c/ --baseline b/ --tasks xquad-r-multi --measure AP,R@10 --format latex
+    hbt-bench compare a/ b/ c/ --baseline b/ --tasks xquad-r --format latex
     """  # noqa: D301 -- click needs the character
     from hbt_bench.reports.compare import compare
 
@@ -106,7 +108,7 @@ def command(
 def _show(comparison: Comparison) -> None:
     for table in comparison.tables():
         print_table(table)
-    conclude(comparison, comparison.method)
+    conclude(comparison, comparison.method())
 
 
 def conclude(comparison: Comparison, method: str) -> None:

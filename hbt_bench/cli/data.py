@@ -27,7 +27,9 @@ def command() -> None:
 @options.data_dir
 @options.task_dir
 def fetch(name: str, languages: tuple[str, ...], data_dir: Path | None, registry: TaskRegistry) -> None:
-    """Download the pinned files of a task into the cache, and check its counts.
+    """Download the pinned files of a task.
+
+    Files that are in the cache already are not downloaded again. Exit with code 3 if the counts are wrong.
 
     \b
     hbt-bench data fetch xquad-r --languages en,de
@@ -41,7 +43,9 @@ def fetch(name: str, languages: tuple[str, ...], data_dir: Path | None, registry
 @options.data_dir
 @options.task_dir
 def verify(name: str, languages: tuple[str, ...], data_dir: Path | None, registry: TaskRegistry) -> None:
-    """Check size, SHA-256 and counts of the files of a task, without a download.
+    """Check the files of a task, without a download.
+
+    Exit with code 3 if a file is missing, or if size, SHA-256 or counts are wrong.
 
     \b
     hbt-bench data verify xquad-r --data-dir data/

@@ -27,12 +27,13 @@ log = logging.getLogger(__name__)
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("export/mteb-results"),
     show_default=True,
+    help="Folder of the copies.",
 )
 def command(folder: Path, target: str, output: Path) -> None:
     """Copy the results in DIR (results by default) into the layout of another tool; DIR stays unchanged.
 
-    The copies are read back with MTEB's loaders. Incomplete results are left out. Messages on stderr list the files
-    that the repository would refuse, such as results of a task that mteb does not have.
+    The copies are read back with MTEB's loaders. If a result is incomplete, it is left out. If the repository would
+    refuse a file, such as the result of a task that mteb does not have, a message on stderr names it.
 
     \b
     hbt-bench export --for mteb-results results/ --output submission/
@@ -44,8 +45,6 @@ def command(folder: Path, target: str, output: Path) -> None:
         )
     from hbt_bench.reports.export import export_mteb
 
-    export = export_mteb(folder, output)
-    for note in export.notes:
-        log.warning(note)
+    files = export_mteb(folder, output)
     click.echo(f"{output}")
-    log.info(f"{len(export.files):,} files in {output}, read back with MTEB's loaders")
+    log.info(f"{len(files):,} files in {output}, read back with MTEB's loaders")

@@ -49,7 +49,7 @@ _NAME_WIDTH = 20
     "--update",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     multiple=True,
-    help="Write a Markdown table between <!-- leaderboard --> and <!-- /leaderboard --> in this file; print nothing.",
+    help="Write the table into this Markdown file, and print nothing.",
 )
 def command(
     folder: Path,
@@ -66,7 +66,8 @@ def command(
     """Compare the models in FOLDER (results by default): a row for each model, best first.
 
     Models share a rank if the test clustered by question finds no significant difference from the best of that rank.
-    If the terminal is too narrow for all columns, the last columns are left out.
+    If the terminal is too narrow for all columns, the last columns are left out. With --update, the table replaces the
+    lines between <!-- leaderboard --> and <!-- /leaderboard -->.
 
     \b
     hbt-bench leaderboard --reported --sort rank_distance
@@ -107,7 +108,7 @@ def _no_collection() -> Iterator[None]:
 
 
 def _show(board: Leaderboard, chosen: list[Column], keep_all: bool) -> None:
-    """Print the tables; unless `keep_all`, leave out columns that do not fit the terminal, from the right."""
+    """Print the tables. If `keep_all` is false, leave out columns that do not fit the terminal, from the right."""
     from rich.console import Console
 
     console = Console(highlight=False)

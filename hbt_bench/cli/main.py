@@ -136,7 +136,7 @@ def _usage_error(error: click.ClickException) -> int:
 
 
 def _path_error(error: OSError) -> int:
-    """Report an error about a path of the user and return the exit code; raise any other error again."""
+    """Report an error about a path of the user and return the exit code. If it is another error, raise it again."""
     if error.errno not in _PATH_ERRORS:
         raise error
     if error.filename is None:  # of a stream, as in `> /dev/full`

@@ -22,13 +22,13 @@ data_dir = click.option(
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder with the data files; if it is set, nothing is downloaded.  [env: HBT_BENCH_DATA]",
 )
-results = click.option(
-    "--results",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Folder of the results.",
-)
+
+
+def results(flag: str = "--results") -> Decorator:
+    """Return the option for the folder of the results."""
+    return click.option(
+        flag, type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder of the results."
+    )
 
 
 def names(flag: str, metavar: str, text: str) -> Decorator:
@@ -39,7 +39,7 @@ def names(flag: str, metavar: str, text: str) -> Decorator:
 
 
 languages = names(
-    "--languages", "CODES", "Only these languages, as in en,de or low-resource; the multilingual pool shrinks to them."
+    "--languages", "CODES", "Only these languages, as in low-resource or en,de; the multilingual pool shrinks to them."
 )
 
 

@@ -87,7 +87,7 @@ def command(context: click.Context, output: Path, seed: int, style: str) -> None
         models = [str(output / "models" / strategy) for strategy in reversed(STRATEGIES)]
         comparison = compared(models, _TASK, results=output / "results")
         click.echo()
-        compare.conclude(comparison, comparison.test)
+        compare.conclude(comparison, comparison.method(columns=False))
         click.echo()
         click.echo(unseen(results))
     log.info(f"the results are in {output / 'results'}, the models in {output / 'models'}")

@@ -23,9 +23,13 @@ _LARGE = 5_000_000
 @click.command("report")
 @click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default=Path("results"))
 @click.option(
-    "--output", type=click.Path(path_type=Path, dir_okay=False), default=Path("report.html"), show_default=True
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("report.html"),
+    show_default=True,
+    help="File of the page.",
 )
-@click.option("--title", default="Multilingual retrieval", show_default=True)
+@click.option("--title", default="Multilingual retrieval", show_default=True, help="Heading of the page.")
 @options.names("--tasks", "NAMES", "Only these collections, as in xquad-r,mlqa-r.")
 @options.names("--models", "PATTERNS", "Only models with matching names, as in 'local/*'.")
 @click.option("--baseline", metavar="NAME", help="The model to compare with.  [default: the best]")

@@ -35,11 +35,13 @@ _NAME_WIDTH = 19
 )
 @options.language_choice
 @options.task_dir
-@click.option("--output", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@options.results("--output")
 @options.data_dir
 @options.formats("table", "json")
-@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
-@click.option("--device", help="Such as cpu, cuda or cuda:1.  [default: the choice of torch]")
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Texts that are encoded at once."
+)
+@click.option("--device", help="Device, such as cpu, cuda or cuda:1.  [default: torch's choice]")
 @click.option("--dtype", type=click.Choice(["fp16", "bf16"]), help="Precision of the weights.  [default: the model's]")
 @click.option("--revision", help="Commit or tag of a hub model.")
 @click.option("--query-prompt", help="Text before every query.  [default: the model's]")
@@ -71,14 +73,15 @@ def command(
 ) -> None:
     """Evaluate a model on tasks and write MTEB results.
 
-    Run an interrupted command again to continue: finished work is not repeated.
+    If the command was interrupted, run it again to continue: finished work is not repeated.
 
-    Several GPUs share the work under torchrun or accelerate: accelerate launch -m hbt_bench run ...
+    If there are several GPUs, start the command with accelerate or torchrun, and they share the work.
 
     \b
     hbt-bench run --model ckpt/ --tasks xquad-r-multi
-    hbt-bench run --model bm25 --tasks xquad-r,mlqa-r --languages en,de --format json
-    hbt-bench run --model ckpt/ --tasks ./my-task.yaml,xquad-r-multi+typos,suite:mlir
+    hbt-bench run --model bm25 --tasks xquad-r --languages en,de --format json
+    hbt-bench run --model ckpt/ --tasks ./my-task.yaml,xquad-r+typos,suite:mlir
+    accelerate launch -m hbt_bench run --model ckpt/ --tasks xquad-r
     """  # noqa: D301 -- click needs the character
     from hbt_bench.cli.terminal import progress_bars
     from hbt_bench.distributed import is_first, joined

@@ -20,8 +20,8 @@ def command(signature_or_file: str, registry: TaskRegistry, style: str) -> None:
     """Explain a signature or a result file, and print the command that reproduces the number.
 
     \b
-    hbt-bench show 'task:xquad-r-multi|text:sentence|data:...|model:...|prompt:none|ties:docid-desc'
-    hbt-bench show results/local__ckpt/9285d5c87e2fe26e/XQuADRMultilingualRetrieval.json
+    hbt-bench show 'task:xquad-r-multi|text:sentence|...|ties:docid-desc'
+    hbt-bench show results/MODEL/REVISION/XQuADRMultilingualRetrieval.json
     """  # noqa: D301 -- click needs the character
     import json
 

@@ -13,19 +13,13 @@ from hbt_bench.cli.terminal import print_table
 if TYPE_CHECKING:
     from hbt_bench.studies.jobs import StudyPlan
 
-_SCALES = ("smoke", "small", "paper")
-
-
-def _scale(default: str) -> options.Decorator:
-    return click.option(
-        "--scale",
-        type=click.Choice(_SCALES),
-        default=default,
-        show_default=True,
-        help="smoke: embedded data, a minute; small: a data folder, half an hour; paper: the hub and GPUs.",
-    )
-
-
+_scale = click.option(
+    "--scale",
+    type=click.Choice(("smoke", "small", "paper")),
+    default="smoke",
+    show_default=True,
+    help="smoke: embedded data, a minute; small: a data folder, half an hour; paper: the hub and GPUs.",
+)
 _output = click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
@@ -61,9 +55,11 @@ def _list() -> None:
 
 @command.command("show")
 @click.argument("name")
-@_scale("smoke")
+@_scale
 def _show(name: str, scale: str) -> None:
-    """Show the models, tasks and comparisons of a study at a scale; NAME may be the path of a study file.
+    """Show the models, tasks and comparisons of a study.
+
+    NAME is a study of the list, or the path of a study file.
 
     \b
     hbt-bench study show ood-low-resource --scale paper
@@ -90,12 +86,14 @@ def _show(name: str, scale: str) -> None:
 
 @command.command("run")
 @click.argument("name")
-@_scale("smoke")
+@_scale
 @click.option("--dry-run", is_flag=True, help="Print the plan with its estimated cost; do nothing.")
 @_output
 @options.data_dir
 def _run(name: str, scale: str, dry_run: bool, output: Path, data_dir: Path | None) -> None:
-    """Run a study, or the rest of an interrupted study, and write its report.
+    """Run a study and write its report.
+
+    If the study was interrupted, run the rest of it.
 
     \b
     hbt-bench study run ood-low-resource --scale small --data-dir data/
@@ -114,7 +112,7 @@ def _run(name: str, scale: str, dry_run: bool, output: Path, data_dir: Path | No
 
 @command.command("report")
 @click.argument("name")
-@_scale("smoke")
+@_scale
 @_output
 @options.data_dir
 def _report(name: str, scale: str, output: Path, data_dir: Path | None) -> None:

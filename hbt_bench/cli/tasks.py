@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from hbt_bench.cli import options
 from hbt_bench.cli.terminal import print_table
-from hbt_bench.errors import DataError, UsageError
-from hbt_bench.identity.task_name import Mode
-from hbt_bench.reports.table import Table
+from hbt_bench.errors import DataError
+from hbt_bench.reports.table import Table, render
 from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.tasks.task import TaskSpec
 
@@ -50,14 +48,17 @@ def command(context: click.Context, style: str, registry: TaskRegistry) -> None:
             click.echo(f"suite:{suite.name:14} {suite.description}")
         click.echo("Run a task with --tasks xquad-r (all modes) or --tasks xquad-r-multi (a single mode).")
     else:
-        click.echo({"md": table.markdown, "csv": table.csv, "json": table.json}[style]())
+        click.echo(table.markdown() if style == "md" else render([table], style))
 
 
 @command.command("show")
 @click.argument("name")
 @options.task_dir
 def show(name: str, registry: TaskRegistry) -> None:
-    """Show a task or the tasks of a suite: languages, counts, source, licence and citation.
+    """Show a task or a suite.
+
+    If NAME is a task or a task file, show its languages, counts, source, licence and citation. If it is a suite, list
+    its tasks.
 
     \b
     hbt-bench tasks show xquad-r
@@ -69,16 +70,14 @@ def show(name: str, registry: TaskRegistry) -> None:
             names = [spec.task_name(mode) for mode in selection.modes] if spec else [selection.stock]
             click.echo(", ".join(names))
         return
-    modes: Sequence[Mode] = ()
-    if name in registry.tasks:
-        spec, modes = registry.tasks[name]
-    elif name.endswith((".yaml", ".yml")):
-        spec = _file(Path(name), registry)
-    else:
+    if name not in registry.tasks and not name.endswith((".yaml", ".yml")):
         raise registry.unknown(name, registry.tasks)
+    [selection] = registry.select(name)
+    spec = selection.spec
+    assert spec is not None  # MTEB's own tasks are not in the registry
     about = spec.metadata
     click.echo(f"{spec.name}: {spec.title}\n{spec.description}\n")
-    for mode in modes or spec.modes:
+    for mode in selection.modes:
         click.echo(f"  {spec.task_name(mode):24} {spec.mteb_task_name(mode)}")
     rows = [
         ("licence", about.license),
@@ -106,13 +105,6 @@ def _show_counts(spec: TaskSpec) -> None:
         click.echo(f"  {questions:,} questions have {count} relevant documents")
 
 
-def _file(path: Path, registry: TaskRegistry) -> TaskSpec:
-    spec = registry.select(str(path))[0].spec
-    if spec is None:
-        raise UsageError(f"{path} is not a task file")
-    return spec
-
-
 @command.command("validate")
 @click.argument("file", type=click.Path(path_type=Path))
 @options.data_dir
@@ -121,7 +113,7 @@ def _file(path: Path, registry: TaskRegistry) -> TaskSpec:
 def validate(registry: TaskRegistry, file: Path, data_dir: Path | None, strict: bool) -> None:
     """Check a task file and its data, and print each check.
 
-    Exit with code 3 if a check fails. Warnings (?) leave the task usable; with --strict they fail too.
+    Exit with code 3 if a check fails. A task with warnings (?) is usable, but fails if --strict is set.
 
     \b
     hbt-bench tasks validate ./my-task.yaml --strict
@@ -141,10 +133,7 @@ def validate(registry: TaskRegistry, file: Path, data_dir: Path | None, strict: 
 @click.option("--from", "data", required=True, type=click.Path(path_type=Path), help="Data file or BEIR folder.")
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Folder of the task file.")
 @click.option(
-    "--columns",
-    metavar="KEY=FIELD,...",
-    default="",
-    help="Such as query=title,document=body,language=lang.",
+    "--columns", metavar="KEY=FIELD,...", default="", help="Fields, such as query=title,document=body,language=lang."
 )
 @click.option("--language", help="Code of the language, if the data have no field for it.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing task file.")
@@ -160,7 +149,9 @@ def new(
     overwrite: bool,
     data_dir: Path | None,
 ) -> None:
-    """Write a task file for a data file. Columns are detected; set them with --columns.
+    """Write a task file for a data file.
+
+    The columns are detected. If they are wrong, set them with --columns.
 
     \b
     hbt-bench tasks new my-task --from data.jsonl

@@ -88,7 +88,7 @@ def safe_streams() -> Iterator[None]:
 
 
 def _usable(stream: Any) -> Any:
-    """Return a stream that never fails on a character; a closed stream, as after ``>&-``, becomes the null device."""
+    """Return a stream that replaces unknown characters; if it is closed, as after ``>&-``, return the null device."""
     if stream is None:  # the next file that is opened would take its number
         return Path(os.devnull).open("w", encoding="utf-8")
     if hasattr(stream, "reconfigure") and stream.errors in ("strict", "surrogateescape"):  # which may raise
