@@ -2,7 +2,7 @@
 
 ``PYTHONPATH=. python benchmarks/fuzz_ranks.py --count 100000 --output results/benchmarks/fuzz_ranks``
 
-A case depends on its number alone: ``--first N --count 1`` repeats case N.
+A case depends on its number alone. For example, ``--first 17 --count 1`` repeats case 17.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ def _complete(data: Path, sample: list[Row], chosen: Mapping[str, str]) -> dict[
 
 
 def _detect_languages(sample: list[Row], chosen: Mapping[str, str]) -> dict[str, str]:
-    """Return the column of language codes, or the columns whose paths have a field for each code."""
+    """Return the column of language codes, or the columns with a path that has a field for each code."""
     for name in _USUAL_NAMES["language"]:
         if all(_code(row.fields.get(name)) for row in sample):
             return {"language": name}
@@ -160,7 +160,7 @@ def _detect_languages(sample: list[Row], chosen: Mapping[str, str]) -> dict[str,
 
 
 def _paths_by_language(fields: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield the paths with ``{language}``: to mappings whose keys are language codes; for example, "x.{language}"."""
+    """Yield the paths to mappings from language codes to texts, with ``{language}`` for the code; for example, "x.{language}"."""
     if not isinstance(fields, Mapping) or len(path) > _MAX_DEPTH:
         return
     codes = [key for key in fields if _code(key)]

@@ -243,7 +243,7 @@ class MtebSource(Source):
         return mteb_reader.read(name, pooled, languages)
 
 
-#: All kinds of sources. A class whose `kind` has several values is used for each of them.
+#: All kinds of sources. A class may have several values of `kind`.
 SOURCES: list[type[Source]] = [LareqaSource, CldrSource, TableSource, BeirSource, HubSource, MtebSource]
 
 
