@@ -160,7 +160,7 @@ def _detect_languages(sample: list[Row], chosen: Mapping[str, str]) -> dict[str,
 
 
 def _paths_by_language(fields: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield the paths to mappings from language codes to texts, with ``{language}`` for the code; for example, "x.{language}"."""
+    """Yield the paths to texts by language code, with ``{language}`` for the code; for example, "x.{language}"."""
     if not isinstance(fields, Mapping) or len(path) > _MAX_DEPTH:
         return
     codes = [key for key in fields if _code(key)]
