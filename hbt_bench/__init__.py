@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hbt_bench.data.collection import Collection, Document, Query
-    from hbt_bench.errors import DataError, HbtBenchError, ModelError, OutputError, UsageError
+    from hbt_bench.errors import DataError, HbtBenchError, ModelError, OutputError, ProcessError, UsageError
     from hbt_bench.measures.ranking import Ranking
     from hbt_bench.mteb.models import ModelRequest
     from hbt_bench.mteb.tasks import get_tasks
@@ -29,6 +29,7 @@ _MODULES = {
     "ModelError": "errors",
     "ModelRequest": "mteb.models",
     "OutputError": "errors",
+    "ProcessError": "errors",
     "Query": "data.collection",
     "Ranking": "measures.ranking",
     "Ranks": "ranking.ranks",
@@ -50,6 +51,7 @@ __all__ = [
     "ModelError",
     "ModelRequest",
     "OutputError",
+    "ProcessError",
     "Query",
     "Ranking",
     "Ranks",
