@@ -19,11 +19,11 @@ import numpy as np
 
 from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.measures.bias import Bias
-from hbt_bench.measures.bias import scores as bias_scores
-from hbt_bench.measures.ranking import Ranking, own_scores
+from hbt_bench.measures.ranking import Ranking
+from hbt_bench.measures.scores import bias_scores, retrieval_scores
 from hbt_bench.ranking.ranks import Ranks, rank
 from hbt_bench.ranking.subsets import judged_subsets
-from hbt_bench.results.intervals import Intervals
+from hbt_bench.results.scores import Intervals
 from hbt_bench.results.store import Result, StoredRanks, write
 
 #: The languages of small collections and runs.
@@ -332,11 +332,11 @@ def _moved(by):
         content = json.loads(file.read_text())
         about = {key: value for key, value in content.pop("hbt_bench").items() if key not in _DERIVED}
         result = Result.read(file)
-        intervals = Intervals.of(stored.judgements, ranks, result.place[1])
-        for judged in judged_subsets(stored.judgements, result.place[1]):
+        intervals = Intervals.from_ranks(stored.judgements, ranks, result.mode)
+        for judged in judged_subsets(stored.judgements, result.mode):
             entry = next(entry for entry in content["scores"]["test"] if entry["hf_subset"] == judged.subset.name)
-            scores = own_scores(Ranking.from_ranks(stored.judgements, ranks, judged), result.place[1] == "multi")
-            if result.place[1] == "multi":
+            scores = retrieval_scores(Ranking.from_ranks(stored.judgements, ranks, judged), result.mode)
+            if result.mode == "multi":
                 scores |= bias_scores(Bias(stored.judgements, ranks))[judged.subset.queries]
             entry |= {measure: round(value, 6) for measure, value in scores.items()}  # as MTEB writes them
         tasks.append((file.name, content, about, intervals))
