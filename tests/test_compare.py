@@ -158,7 +158,7 @@ def test_rows_by_language_have_their_own_correction(planted):
     assert (german.p_raw, german.p, english.p) == (2 / 4, 1, 1)  # two questions differ, so 4 swaps; Holm over 2
     assert comparison.rows == on(planted, measures="rank_distance").rows
     assert comparison.rows[1].difference.p == 2 / 8
-    assert "(over 2 in the tables by language)" in comparison.method
+    assert "(over 2 in the tables by language)" in comparison.method()
     sentence = comparison.language_rows[1].conclusion("worse", 2)
     assert sentence.startswith(
         "best and worse do not differ significantly on cldr-facts-multi[de,en] rank_distance for quer"
@@ -351,7 +351,6 @@ def test_error_for_missing_result_has_the_command(planted, tmp_path):
 def test_json_has_everything(planted):
     comparison = on(planted, by_language=True)
     content = json.loads(comparison.json())
-    assert content == comparison.as_json()
     assert len(content["rows"]) == len(comparison.rows) + len(comparison.language_rows)
     assert content["rows"][1] == {
         "task": TASK,
@@ -384,7 +383,7 @@ def test_json_has_everything(planted):
 def test_csv_has_unrounded_numbers(planted):
     comparison = on(planted)
     rows = list(csv.DictReader(io.StringIO(comparison.csv())))
-    for row, values in zip(rows, comparison.as_json()["rows"], strict=True):
+    for row, values in zip(rows, json.loads(comparison.json())["rows"], strict=True):
         assert row == {key: "" if value is None else str(value) for key, value in values.items()}
     assert float(rows[3]["difference"]) == -1.0
     assert rows[0]["difference"] == ""
@@ -539,7 +538,7 @@ def test_command_passes_its_options(hbt, planted):
     expected = on(
         planted, baseline="best", measures=("AP", "R@1", "RR"), seed=3, samples=7, resamples=50, by_language=True
     )
-    assert (code, json.loads(out)) == (0, expected.as_json())
+    assert (code, json.loads(out)) == (0, json.loads(expected.json()))
 
 
 def test_notes_of_pasted_formats_go_to_stderr(hbt, planted):

@@ -97,10 +97,14 @@ class BiasReport:
             except DataError as error:
                 notes.append(f"{name} is left out. {error}")
                 continue
-            if np.isfinite(values).any():
-                figures.append(_figure(bias, name, values))
-            else:
+            if not np.isfinite(values).any():
                 notes.append(f"{name} is left out. It applies to none of the queries.")
+                continue
+            clusters = Clusters.from_values(values, bias.judgements.questions, bias.judgements.query_languages)
+            means = zip(bias.judgements.languages, bias.by_language(values).tolist(), strict=True)
+            languages = {code: mean for code, mean in means if np.isfinite(mean)}
+            average = float(np.mean(list(languages.values())))
+            figures.append(BiasFigure(name, average, *clusters.interval(), languages))
         has_distance = any(figure.measure == "rank_distance" for figure in figures)
         return cls(
             task,
@@ -239,16 +243,6 @@ class BiasReport:
             worst = Table(("question", "rank distance", "ranks of the answers", "ranked first"), rows)
             blocks += [f"**The {len(rows)} worst questions**", worst.markdown()]
         return "\n\n".join([*blocks, *map(as_prose, self.notes), f"`{as_code(self.signature)}`"])
-
-
-def _figure(bias: Bias, name: str, values: NDArray[np.float64]) -> BiasFigure:
-    clusters = Clusters.from_values(values, bias.judgements.questions, bias.judgements.query_languages)
-    low, high = clusters.interval()
-    means = bias.by_language(values)
-    languages = {
-        code: float(mean) for code, mean in zip(bias.judgements.languages, means, strict=True) if np.isfinite(mean)
-    }
-    return BiasFigure(name, float(np.mean(list(languages.values()))), low, high, languages)
 
 
 def _worst_questions(bias: Bias, collection: Collection) -> tuple[WorstQuery, ...]:

@@ -89,8 +89,8 @@ def replace_block(text: str, name: str, block: str) -> str | None:
     if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
         raise ValueError(f"it needs {start} once, and {end} once after it")
     newline = "\r\n" if "\r\n" in text else "\n"
-    before, after = text[: text.index(start) + len(start)], text[text.index(end) :]
-    return before + newline + newline.join(["", *block.split("\n"), "", ""]) + after
+    before, after = text[: text.index(start)], text[text.index(end) :]
+    return before + newline.join([start, "", *block.split("\n"), "", after])
 
 
 def _marks(name: str) -> tuple[str, str]:
@@ -127,10 +127,10 @@ def updated_card(text: str, name: str, results: Sequence[Result]) -> str:
     readable = text[end_of_metadata:]
     with_block = replace_block(readable, _BLOCK, body)
     if with_block is None:
-        start, end = _marks(_BLOCK)
         title = "" if text.strip() else f"# {name}{newline}{newline}"
         space = "" if not text else newline if text.endswith("\n") else newline * 2
-        with_block = readable + space + title + newline.join([start, "", *body.split("\n"), "", end, ""])
+        marks = newline.join([*_marks(_BLOCK), ""])
+        with_block = replace_block(readable + space + title + marks, _BLOCK, body) or ""
     return _with_model_index(text[:end_of_metadata] + with_block, name, results, newline)
 
 

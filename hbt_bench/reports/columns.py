@@ -110,10 +110,6 @@ def _worst_record(row: LeaderboardRow) -> dict[str, Any]:
     return {"worst language": code, "worst AP": value, "worst mode": row.languages_mode}
 
 
-def _worst_value(row: LeaderboardRow) -> float | None:
-    return row.worst[1] if row.worst else None
-
-
 def _parameters(count: float) -> str:
     """Return a count with three digits. For example, ``22.7M``."""
     for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
@@ -135,7 +131,9 @@ FACTS = {
         _column("speed", lambda row: row.speed, lambda value: f"{value:,.0f}", header="texts/s"),
         _column("source", lambda row: row.source, lambda value: value.partition(":")[0]),
         Column("rank", "rank", lambda row: str(row.rank or "-"), _rank_record, lambda row: row.rank),
-        Column("worst", "worst language", _worst_text, _worst_record, _worst_value, descending=True),
+        Column(
+            "worst", "worst language", _worst_text, _worst_record, lambda row: row.worst and row.worst[1], None, True
+        ),
     )
 }
 

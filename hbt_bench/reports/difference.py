@@ -104,19 +104,8 @@ class Comparison:
         count = _comparisons(self.rows)
         return [row.conclusion(self.baseline, count) for row in self.rows if row.difference]
 
-    @property
-    def method(self) -> str:
-        """The test and the meaning of the columns, for a caption."""
-        columns = "W/T/L: questions won, tied, lost. d: mean difference of a question over its standard deviation."
-        return f"{self._draws} {columns} Seed {self.seed}."
-
-    @property
-    def test(self) -> str:
-        """The test, for a text without a table."""
-        return f"{self._draws} Seed {self.seed}."
-
-    @property
-    def _draws(self) -> str:
+    def method(self, columns: bool = True) -> str:
+        """Return the test in words, with the meaning of the `columns` of a table."""
         text = (
             f"Differences are from {self.baseline}. 95 % intervals: bootstrap over questions, {self.resamples:,} "
             f"resamples. p: randomization test by question, {self.samples:,} samples, Holm-corrected over "
@@ -124,7 +113,10 @@ class Comparison:
         )
         if self.language_rows:
             text += f" (over {_comparisons(self.language_rows):,} in the tables by language)"
-        return f"{text}."
+        text += "."
+        if columns:
+            text += " W/T/L: questions won, tied, lost. d: mean difference of a question over its standard deviation."
+        return f"{text} Seed {self.seed}."
 
     def tables(self) -> list[Table]:
         """Return a table for each task and measure, for a terminal of 80 columns: intervals are below their values."""
@@ -155,7 +147,7 @@ class Comparison:
             header, *rows = ([*row[:2], *row[3:]] for row in (header, *rows))
         significant = [index for index, row in enumerate(self._all) if row.verdict in ("better", "worse")]
         return Table(
-            header, rows, self.method, names=names, bold=frozenset((index, names + 1) for index in significant)
+            header, rows, self.method(), names=names, bold=frozenset((index, names + 1) for index in significant)
         )
 
     def csv(self) -> str:
@@ -163,9 +155,9 @@ class Comparison:
         records = [_record(row, self.baseline) for row in self._all]
         return Table(list(records[0]), [], records=lambda: records).csv()
 
-    def as_json(self) -> dict[str, Any]:
-        """Return everything as JSON values."""
-        return {
+    def json(self) -> str:
+        """Return everything as JSON."""
+        content = {
             "baseline": self.baseline,
             "systems": [asdict(system) for system in self.systems],
             "correction": "holm",
@@ -178,10 +170,7 @@ class Comparison:
             "conclusions": self.conclusions,
             "notes": list(self.notes),
         }
-
-    def json(self) -> str:
-        """Return `as_json` as text."""
-        return json.dumps(self.as_json(), ensure_ascii=False, indent=2)
+        return json.dumps(content, ensure_ascii=False, indent=2)
 
     @property
     def _all(self) -> tuple[ComparisonRow, ...]:

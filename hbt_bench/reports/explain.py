@@ -107,7 +107,10 @@ def explain(signature: Signature, result: Result | None = None, registry: TaskRe
         "mteb": "version of mteb",
     }
     parts = tuple((key, value, meanings.get(key, "unknown to this version")) for key, value in signature.fields.items())
-    return Explanation(parts, _setup(signature, name), shlex.join([*command, *prompts]), tuple(notes))
+    packages = {"hbt": "hbt-bench[bm25]" if name == _BM25 else "hbt-bench", "mteb": "mteb"}
+    pins = [f"{packages[key]}=={version}" for key, version in signature.versions if key in packages]
+    setup = f"pip install {shlex.join(pins)}" if pins else ""
+    return Explanation(parts, setup, shlex.join([*command, *prompts]), tuple(notes))
 
 
 def _explain_task(task: TaskName, location: TaskLocation | None, is_stock: bool) -> str:
@@ -128,14 +131,6 @@ def _full_shift(text: str) -> str:
         return str(Shift.parse(text))
     except UsageError:  # a query shift of another version
         return text
-
-
-def _setup(signature: Signature, model: str) -> str:
-    """Return the command that installs the versions in a signature."""
-    package = "hbt-bench[bm25]" if model == _BM25 else "hbt-bench"
-    versions = dict(signature.versions)
-    pins = [f"{name}=={versions[key]}" for key, name in (("hbt", package), ("mteb", "mteb")) if key in versions]
-    return f"pip install {shlex.join(pins)}" if pins else ""
 
 
 def _short_path(path: Path) -> str:

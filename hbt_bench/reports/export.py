@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from hbt_bench.errors import OutputError
 from hbt_bench.files import check_writable, write_bytes, write_text
 from hbt_bench.results.store import Result, read_all
 from hbt_bench.tasks.registry import mteb_task_names
+
+log = logging.getLogger(__name__)
 
 #: The keys of our summary that an exported file keeps: enough for hbt-bench to read it again.
 _SUMMARY_KEYS = ("task", "model", "revision", "signature", "subsets", "stock", "prompts")
@@ -21,24 +23,16 @@ _MODEL_META = "model_meta.json"
 _MAX_NAMES = 5
 
 
-@dataclass(frozen=True)
-class Export:
-    """The `files` that were written, and `notes` on results that are left out or that MTEB would refuse."""
-
-    files: tuple[Path, ...]
-    notes: tuple[str, ...]
-
-
-def export_mteb(folder: Path, output: Path) -> Export:
+def export_mteb(folder: Path, output: Path) -> list[Path]:
     """Copy results into the layout of embeddings-benchmark/results, and read them back with MTEB's own loaders.
 
     The layout is ``<output>/results/<org__model>/<revision>/<Task>.json`` with ``model_meta.json`` in each folder.
-    Incomplete results are left out, with a note. For example,
-    ``export_mteb(Path("results"), Path("submission")).notes``.
+    Return the paths. Logs a warning for results that are left out, or that the repository would refuse. For example,
+    ``export_mteb(Path("results"), Path("submission"))``.
 
     Raises `OutputError` if there are no complete results, if a file is a link, or if MTEB cannot read the export.
     """
-    results, notes = _complete_results(folder)
+    results = _complete_results(folder)
     targets = _targets(results)
     check_writable(output)
     for target, result in targets.items():
@@ -49,23 +43,25 @@ def export_mteb(folder: Path, output: Path) -> Export:
         write_bytes(output / target.parent / _MODEL_META, _read(result.path.parent / _MODEL_META))
         write_text(output / target, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     _check(results, output)
-    return Export(tuple(output / target for target in targets), (*notes, *_refusals(results)))
+    for note in _refusals(results):
+        log.warning(note)
+    return [output / target for target in targets]
 
 
-def _complete_results(folder: Path) -> tuple[list[Result], list[str]]:
-    """Return the complete results in a folder, and a note for each other result."""
-    results, notes = [], []
+def _complete_results(folder: Path) -> list[Result]:
+    """Return the complete results in a folder. Logs a warning for each other result."""
+    results = []
     for result in read_all(folder):
         if isinstance(result, OutputError):
-            notes.append(f"left out: {result}")
+            log.warning(f"left out: {result}")
         elif not result.complete:
             count = f"{len(result.subsets)} of {result.expected_subsets} subsets"
-            notes.append(f"left out: {result.path} is incomplete ({count})")
+            log.warning(f"left out: {result.path} is incomplete ({count})")
         else:
             results.append(result)
     if not results:
         raise OutputError(f"there are no complete results in {folder}. Run `hbt-bench run` first.")
-    return results, notes
+    return results
 
 
 def _targets(results: Iterable[Result]) -> dict[Path, Result]:

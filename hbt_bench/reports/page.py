@@ -85,7 +85,11 @@ class ReportRequest:
             "collection": name,
             "data": board.data,
             "languages": next((list(model["languages"]) for model in details if model), []),
-            "columns": [_column(column) for column in columns],
+            "columns": [
+                dict(zip(("mode", "measure"), column.key or (None, None), strict=True))
+                | {"name": column.name, "header": column.header, "lower": column.lower_is_better}
+                for column in columns
+            ],
             "rows": [_row(row, columns, model) for row, model in zip(rows, details, strict=True)],
             "bold": sorted(map(list, leaderboard.table(board, columns).bold)),
             "ranked_by": key_title(board.ranked_by) if board.ranked_by else None,
@@ -109,19 +113,16 @@ class ReportRequest:
             log.warning(f"matrices and questions on {name} cover the best {DETAILED} of {len(measured)} models only")
         best = {id(row) for row in measured[:DETAILED]}
         count = counter(f"reading {name}", len(rows))
-        details = []
+        details: list[dict[str, Any] | None] = []
         for row in rows:
-            details.append(self._model_details(row, collection) if id(row) in best else None)
+            details.append(None)
+            if id(row) in best:
+                try:
+                    details[-1] = model_details({mode: result for mode, (result, _) in row.sources.items()}, collection)
+                except OutputError as error:
+                    log.warning(f"matrices and questions of {row.label} are left out: {error}")
             count(1)
         return details
-
-    def _model_details(self, row: LeaderboardRow, collection: Collection | None) -> dict[str, Any] | None:
-        results = {mode: result for mode, (result, _) in row.sources.items()}
-        try:
-            return model_details(results, collection)
-        except OutputError as error:
-            log.warning(f"matrices and questions of {row.label} are left out: {error}")
-            return None
 
     def _spec(self, name: str) -> TaskSpec | None:
         """Return the definition of a collection, or None with a warning if it is unknown."""
@@ -193,12 +194,6 @@ def _is_complete(row: LeaderboardRow, modes: set[Mode]) -> bool:
 
 def _has_name(row: LeaderboardRow, name: str) -> bool:
     return row.measured and name in (row.label, row.model, row.model.rpartition("/")[2])
-
-
-def _column(column: Column) -> dict[str, Any]:
-    mode, measure = column.key or (None, None)
-    facts = {"name": column.name, "header": column.header, "mode": mode, "measure": measure}
-    return facts | {"lower": column.lower_is_better}
 
 
 def _row(row: LeaderboardRow, columns: Sequence[Column], details: dict[str, Any] | None) -> dict[str, Any]:

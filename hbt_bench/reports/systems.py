@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,16 +80,16 @@ class ModelResults:
         path = self.folder / f"{spec.mteb_task_name(mode, chosen)}.json"
         if not path.is_file():
             raise self._missing(spec, mode, task, command)
-        result = Result.read(path)
+        result, subject = Result.read(path), f"the result of {self.model} on {task}"
         if result.task != task:
             raise DataError(f"{path} is of {result.task}, but {task} was expected. Run `{command}`.")
         if not result.complete:
             count = f"{len(result.subsets)} of {result.expected_subsets} subsets"
-            raise DataError(f"the result of {self.model} on {task} is incomplete ({count}). Run `{command}`.")
+            raise DataError(f"{subject} is incomplete ({count}). Run `{command}`.")
         if result.ranks is None:
             raise DataError(
-                f"the result of {self.model} on {task} has no ranks, so its queries cannot be compared. MTEB evaluates "
-                "this model itself and keeps no ranks."
+                f"{subject} has no ranks, so its queries cannot be compared. MTEB evaluates this model itself and "
+                "keeps no ranks."
             )
         stored, data = StoredRanks.read(result.ranks), result.fields["data"]
         if stored.data != data:
@@ -102,9 +101,10 @@ class ModelResults:
 
     def _missing(self, spec: TaskSpec, mode: Mode, task: str, command: str) -> UsageError | DataError:
         """Return the error for a missing result: a mistyped name, other languages, or no evaluation yet."""
-        text = f"there is no result of {self.model} on {task} in {self._output}"
+        output = self._model_folder.parent
+        text = f"there is no result of {self.model} on {task} in {output}"
         if not self.folder.is_dir():
-            names = {meta.parent.parent.name.rpartition("__")[2] for meta in self._output.glob(f"*/*/{_MODEL_META}")}
+            names = {meta.parent.parent.name.rpartition("__")[2] for meta in output.glob(f"*/*/{_MODEL_META}")}
             hint = "" if _as_folder(self.model) else did_you_mean(self.model.partition("@")[0], names)
             return UsageError(text + hint) if hint else DataError(f"{text}. Run `{command}`.")
         others = []
@@ -116,14 +116,10 @@ class ModelResults:
         return DataError(f"{text}. Run `{command}`.")
 
     @property
-    def _revision_folder(self) -> Path:
-        """The folder ``<output>/<model>/<revision>``; an experiment has its own folder below it."""
+    def _model_folder(self) -> Path:
+        """The folder ``<output>/<model>``. Results are in ``<revision>`` below it, or deeper for an experiment."""
         folder = self.folder if len(self.folder.parts) > 2 else self.folder.resolve()
-        return folder.parent.parent if folder.parent.name == "experiments" else folder
-
-    @property
-    def _output(self) -> Path:
-        return self._revision_folder.parent.parent
+        return folder.parents[2] if folder.parent.name == "experiments" else folder.parent
 
     def _command(
         self,
@@ -134,7 +130,7 @@ class ModelResults:
         registry: TaskRegistry | None,
     ) -> str:
         """Return the command that evaluates this model. It names the folder of a task that is not shipped."""
-        path, name = _as_folder(self.model), self._revision_folder.parent.name
+        path, name = _as_folder(self.model), self._model_folder.name
         if path is not None and not self.folder.is_relative_to(path):
             model = self.model  # the folder of a checkpoint
         elif name.startswith("local__"):
@@ -148,7 +144,7 @@ class ModelResults:
         location = (registry or TaskRegistry()).locate(spec.base)
         if location and location.folder:
             command += ["--task-dir", str(location.folder)]
-        return shlex.join([*command, "--output", str(self._output)])
+        return shlex.join([*command, "--output", str(self._model_folder.parent)])
 
 
 def _as_folder(model: str) -> Path | None:
@@ -222,9 +218,5 @@ def labels(results: Sequence[RankedResult]) -> list[str]:
     ):
         if len(set(names)) == len(names):
             return names
-    counts: Counter[str] = Counter()
-    numbered = []
-    for result in plain:  # the same results were named twice
-        counts[result.label] += 1
-        numbered.append(f"{result.label} ({counts[result.label]})")
-    return numbered
+    names = [result.label for result in plain]  # the same results were named twice
+    return [f"{name} ({names[: index + 1].count(name)})" for index, name in enumerate(names)]

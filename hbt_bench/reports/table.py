@@ -144,10 +144,6 @@ class Table:
         lines += [*map(_latex_row, rows), r"\bottomrule", r"\end{tabular}"]
         return "\n".join([*comment, *lines])
 
-    def html(self) -> str:
-        """Return a table to paste into a page, escaped, with a caption and headings for screen readers."""
-        return html("tables.html", tables=[self.as_values()], notes=())
-
     def as_values(self) -> dict[str, Any]:
         """Return the table as JSON values for a template; a cell is its text, its note, and whether it is bold."""
         rows = []
@@ -166,10 +162,6 @@ class Table:
         """Return CSV (RFC 4180), with a quote before each cell that a spreadsheet would run as a formula."""
         return _csv([self])
 
-    def json(self) -> str:
-        """Return a list with an object for each row."""
-        return _json([self])
-
     @property
     def _records(self) -> Sequence[Mapping[str, Any]]:
         return self.records() if self.records else [dict(zip(self.header, row, strict=True)) for row in self.rows]
@@ -180,8 +172,10 @@ def render(tables: Sequence[Table], style: str, notes: Sequence[str] = ()) -> st
 
     `notes` explain the marks in the tables, in a sentence each below the tables. CSV and JSON have fields instead.
     """
-    if style in ("csv", "json"):
-        return _csv(tables) if style == "csv" else _json(tables)
+    if style == "csv":
+        return _csv(tables)
+    if style == "json":
+        return json.dumps([record for table in tables for record in table._records], ensure_ascii=False, indent=2)
     if style == "md":
         parts = [f"**{as_markdown(table.title)}**\n\n{table.markdown()}" for table in tables]
         parts += [as_markdown(f"{note}.") for note in notes]
@@ -203,10 +197,6 @@ def _csv(tables: Sequence[Table]) -> str:
     writer.writerow(map(as_csv, header))
     writer.writerows([as_csv(record.get(key)) for key in header] for record in records)
     return buffer.getvalue().rstrip("\n")
-
-
-def _json(tables: Sequence[Table]) -> str:
-    return json.dumps([record for table in tables for record in table._records], ensure_ascii=False, indent=2)
 
 
 def _folded(cell: str, width: int) -> str:
