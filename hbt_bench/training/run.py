@@ -24,7 +24,7 @@ from hbt_bench.training.run_folder import RunFolder, clear_errors
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from hbt_bench.training.trainer import PlanTrainer, Rows
+    from hbt_bench.training.trainer import Rows
 
 log = logging.getLogger(__name__)
 
@@ -107,20 +107,34 @@ class Training:
         self, data: TrainingData, dev: Collection | None, arguments: Any, identity: str, checkpoint: Path | None
     ) -> None:
         """Train from a checkpoint, or from the start, and save the model."""
-        from transformers import set_seed
+        from transformers import EarlyStoppingCallback, set_seed
+        from transformers.trainer_callback import PrinterCallback
 
-        started = time.monotonic()
-        set_seed(self.recipe.seed)
-        model = models.load(self.recipe, data.texts())
-        if self.recipe.matryoshka and max(self.recipe.matryoshka) > (model.get_embedding_dimension() or 0):
+        from hbt_bench.training import losses
+        from hbt_bench.training.trainer import CheckpointGuard, PlanTrainer, StepReporter
+
+        started, recipe = time.monotonic(), self.recipe
+        set_seed(recipe.seed)
+        model = models.load(recipe, data.texts())
+        if recipe.matryoshka and max(recipe.matryoshka) > (model.get_embedding_dimension() or 0):
             raise UsageError(f"`matryoshka` goes up to the model's {model.get_embedding_dimension()} dimensions")
-        trainer = self._trainer(model, data, dev, arguments, identity)
+        guard = CheckpointGuard(identity)
+        early_stopping = [EarlyStoppingCallback(recipe.patience)] if recipe.patience else []
+        trainer = guard.trainer = PlanTrainer(
+            rows=self._rows(data.plan),
+            model=model,
+            args=arguments,
+            loss=losses.build(recipe, model, gather=world_size() > 1),
+            evaluator=self._evaluator(model, data, dev),
+            callbacks=[guard, StepReporter(data.plan), *early_stopping],
+        )
+        trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if is_first():
             state = trainer.state
             best_step = state.best_global_step or state.global_step
             seconds = time.monotonic() - started
-            facts = card.training_facts(self.recipe, data, state.global_step, best_step, seconds, state.log_history)
+            facts = card.training_facts(recipe, data, state.global_step, best_step, seconds, state.log_history)
             self._folder.save(model, facts)
 
     def _arguments(self) -> Any:
@@ -172,31 +186,6 @@ class Training:
             log.warning(f"training uses 1 of {arguments.n_gpu} GPUs: start it with torchrun or accelerate to use all")
             arguments._n_gpu = 1  # else every step would take a batch of the plan for each GPU
         return arguments
-
-    def _trainer(
-        self, model: SentenceTransformer, data: TrainingData, dev: Collection | None, arguments: Any, identity: str
-    ) -> PlanTrainer:
-        from transformers import EarlyStoppingCallback
-        from transformers.trainer_callback import PrinterCallback
-
-        from hbt_bench.training import losses
-        from hbt_bench.training.trainer import CheckpointGuard, PlanTrainer, StepReporter
-
-        guard = CheckpointGuard(identity)
-        callbacks = [guard, StepReporter(data.plan)]
-        if self.recipe.patience:
-            callbacks.append(EarlyStoppingCallback(self.recipe.patience))
-        trainer = PlanTrainer(
-            rows=self._rows(data.plan),
-            model=model,
-            args=arguments,
-            loss=losses.build(self.recipe, model, gather=world_size() > 1),
-            evaluator=self._evaluator(model, data, dev),
-            callbacks=callbacks,
-        )
-        trainer.remove_callback(PrinterCallback)
-        guard.trainer = trainer
-        return trainer
 
     def _rows(self, plan: BatchPlan) -> Rows:
         from hbt_bench.training.trainer import Rows
