@@ -13,14 +13,16 @@ import click
 import numpy as np
 
 from hbt_bench.cli import options
-from hbt_bench.cli.terminal import print_table
+from hbt_bench.cli.terminal import print_table, progress_bars
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.identity.task_name import TaskName
 
 if TYPE_CHECKING:
-    from rich.console import Console, Group
+    from rich.console import Console
 
+    from hbt_bench.data.collection import Collection
     from hbt_bench.reports.bias import BiasReport, WorstQuery
+    from hbt_bench.results.ranks_file import StoredRanks
     from hbt_bench.results.store import Result
     from hbt_bench.tasks.registry import TaskRegistry
 
@@ -55,34 +57,25 @@ def command(
     hbt-bench bias results/MODEL/REVISION/XQuADRMultilingualRetrieval.json
     hbt-bench bias ckpt/ --task xquad-r-multi --plot bias.png
     """  # noqa: D301 -- click needs the character
+    from hbt_bench.measures.bias import Bias
     from hbt_bench.reports.bias import BiasReport
     from hbt_bench.reports.render import check_plot, write_chart
     from hbt_bench.results.store import Result
 
     if plot:
         check_plot(plot)
-    is_file = source.endswith(".json") and Path(source).is_file()
-    if source.endswith(".json") and not is_file:
+    if not source.endswith(".json"):
+        result = _evaluated(source, task, registry, languages, results, data_dir)
+    elif Path(source).is_file():
+        result = Result.read(Path(source))
+    else:
         raise UsageError(f"there is no file {source}: name a result, as in results/<model>/<revision>/<Task>.json")
-    result = Result.read(Path(source)) if is_file else _evaluated(source, task, registry, languages, results, data_dir)
     if result.ranks is None or TaskName.parse(result.task).mode != "multi":
         raise UsageError(f"{result.path} is a result of {result.task}: name a result of a multilingual task")
     stored = result.stored_ranks()
     if len(stored.judgements.languages) < 2:
         raise UsageError(f"{result.path} has a single language: language bias needs two")
-    collection = None
-    try:
-        name = TaskName.parse(result.task).mode_name
-        if name not in registry.tasks:
-            raise registry.unknown(name)
-        collection = registry.tasks[name][0].load(stored.judgements.languages, data_dir)
-        if collection.fingerprint != stored.data:
-            collection = None
-            log.warning("the texts are left out: the data here are not those of the result")
-    except (DataError, UsageError) as error:
-        log.warning(f"the texts are left out: {error}")
-    from hbt_bench.measures.bias import Bias
-
+    collection = _texts(result.task, stored, registry, data_dir)
     report = BiasReport.from_bias(
         Bias(stored.judgements, stored.ranks), result.task, result.label, result.signature, collection
     )
@@ -105,7 +98,6 @@ def _evaluated(
     data_dir: Path | None,
 ) -> Result:
     """Return the result of a model, and evaluate the model if the result is missing."""
-    from hbt_bench.cli.terminal import progress_bars
     from hbt_bench.mteb.models import ModelRequest
     from hbt_bench.results.evaluate import Evaluation
 
@@ -117,8 +109,23 @@ def _evaluated(
         raise UsageError("language bias needs two languages: add a language to --languages")
     selections = [replace(selections[0], modes=("multi",))]  # a collection or a task file selects all modes
     with progress_bars():
-        request = ModelRequest(model)
-        return Evaluation(request, selections, output, languages or None, data_dir).run()[0]
+        return Evaluation(ModelRequest(model), selections, output, languages or None, data_dir).run()[0]
+
+
+def _texts(task: str, stored: StoredRanks, registry: TaskRegistry, data_dir: Path | None) -> Collection | None:
+    """Return the collection with the texts, or None if it is missing or is not that of the result."""
+    name = TaskName.parse(task).mode_name
+    try:
+        if name not in registry.tasks:
+            raise registry.unknown(name)
+        collection = registry.tasks[name][0].load(stored.judgements.languages, data_dir)
+    except (DataError, UsageError) as error:
+        log.warning(f"the texts are left out: {error}")
+        return None
+    if collection.fingerprint == stored.data:
+        return collection
+    log.warning("the texts are left out: the data here are not those of the result")
+    return None
 
 
 def show(report: BiasReport) -> None:
@@ -136,10 +143,10 @@ def show(report: BiasReport) -> None:
     _matrix(console, shares.title, shares.header, shares.rows, fair)
     spread = report.mean_ranks / np.nanmean(report.mean_ranks)
     _matrix(console, ranks.title, ranks.header, ranks.rows, 1 / spread)
+    if report.worst:
+        console.print(Text(f"The {len(report.worst)} worst questions", style="bold"))
     for number, query in enumerate(report.worst, 1):
-        if number == 1:
-            console.print(Text(f"The {len(report.worst)} worst questions", style="bold"))
-        console.print(_question(number, query, console.width))
+        _question(console, number, query)
     for note in report.notes:
         console.print(Text(note, style="dim"))
     console.print(Text(report.signature, style="dim"))
@@ -148,7 +155,7 @@ def show(report: BiasReport) -> None:
 def _matrix(
     console: Console, title: str, header: Iterable[str], rows: Iterable[Iterable[str]], strength: np.ndarray
 ) -> None:
-    """Print a matrix, in several parts if the terminal is too narrow; green is above a fair share, red below."""
+    """Print a matrix, in parts if the terminal is narrow; green is at least twice the fair share, red at most half."""
     from rich.text import Text
 
     header, body = list(header), [list(row) for row in rows]
@@ -162,29 +169,21 @@ def _matrix(
         for row, cells in enumerate(body):
             line = Text(cells[0].ljust(first))
             for column in columns:
-                line.append(cells[column + 1].rjust(width), style=_colour(strength[row, column]))
+                colour = "bold green" if strength[row, column] >= 2 else "red" if strength[row, column] <= 0.5 else ""
+                line.append(cells[column + 1].rjust(width), style=colour)
             console.print(line)
         console.print()
 
 
-def _colour(strength: float) -> str:
-    """Return the colour of a value: green for twice the fair share or more, red for half or less."""
-    if strength >= 2:
-        return "bold green"
-    return "red" if strength <= 0.5 else ""
-
-
-def _question(number: int, query: WorstQuery, width: int) -> Group:
-    from rich.console import Group
+def _question(console: Console, number: int, query: WorstQuery) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
     # rich breaks a line at a no-break space, which would part a language from its rank; textwrap does not
     ranks = "  ".join(f"{code}\u00a0{rank:,}" for code, rank in sorted(query.ranks.items(), key=lambda item: item[1]))
-    below = (
-        *textwrap.wrap(f"rank distance {query.rank_distance:,}: {ranks}", max(20, width - 4)),
+    console.print(Text(f"{number:2}. {query.text} [{query.language}]"))
+    for line in (
+        *textwrap.wrap(f"rank distance {query.rank_distance:,}: {ranks}", max(20, console.width - 4)),
         f"ranked first: {query.first_text[:300]} [{query.first_language}]",
-    )
-    return Group(
-        Text(f"{number:2}. {query.text} [{query.language}]"), *(Padding(Text(line), (0, 0, 0, 4)) for line in below)
-    )
+    ):
+        console.print(Padding(Text(line), (0, 0, 0, 4)))

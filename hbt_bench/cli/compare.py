@@ -95,7 +95,9 @@ def command(
         registry=registry,
     )
     if style == "table":
-        _show(comparison)
+        for table in comparison.tables():
+            print_table(table)
+        conclude(comparison, comparison.method())
         return
     table = comparison.table()
     formats = {"md": table.markdown, "latex": table.latex, "csv": comparison.csv, "json": comparison.json}
@@ -103,12 +105,6 @@ def command(
     if style != "json":  # JSON has the notes already
         for note in comparison.notes:
             log.info(note)
-
-
-def _show(comparison: Comparison) -> None:
-    for table in comparison.tables():
-        print_table(table)
-    conclude(comparison, comparison.method())
 
 
 def conclude(comparison: Comparison, method: str) -> None:

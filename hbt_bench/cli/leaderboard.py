@@ -116,15 +116,12 @@ def _show(board: Leaderboard, chosen: list[Column], keep_all: bool) -> None:
     for table in board.tables(chosen):
         count = len(chosen) if keep_all else _fitting(table, console.width)
         left_out = left_out or [column.name for column in chosen[count:]]
-        print_table(_first_columns(table, count), _NAME_WIDTH)
+        shown = replace(table, header=table.header[:count], rows=[row[:count] for row in table.rows])
+        print_table(shown, _NAME_WIDTH)
     for line in board.legend:
         console.print(line, markup=False)
     if left_out:
         console.print(f"No room for {', '.join(left_out)}: a wider terminal, --columns or --format csv shows them.")
-
-
-def _first_columns(table: Table, count: int) -> Table:
-    return replace(table, header=table.header[:count], rows=[row[:count] for row in table.rows])
 
 
 def _fitting(table: Table, width: int) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hbt_bench.cli import options
+from hbt_bench.cli.terminal import progress_bars
 from hbt_bench.data import cldr
 from hbt_bench.errors import UsageError
 from hbt_bench.languages import LANGUAGES
@@ -59,7 +60,6 @@ def command(context: click.Context, output: Path, seed: int, style: str) -> None
     hbt-bench quickstart --output quickstart/
     """  # noqa: D301 -- click needs the character
     from hbt_bench.cli import compare, leaderboard
-    from hbt_bench.cli.terminal import progress_bars
     from hbt_bench.files import check_writable
     from hbt_bench.mteb.models import ModelRequest
     from hbt_bench.reports.compare import compare as compared

@@ -10,6 +10,7 @@ import click
 
 from hbt_bench.cli import options
 from hbt_bench.cli.leaderboard import readable
+from hbt_bench.cli.terminal import progress_bars
 
 if TYPE_CHECKING:
     from hbt_bench.tasks.registry import TaskRegistry
@@ -56,7 +57,6 @@ def command(
     hbt-bench report --output report.html
     hbt-bench report sweep/ --tasks xquad-r --baseline bm25 --output sweep.html
     """  # noqa: D301 -- click needs the character
-    from hbt_bench.cli.terminal import progress_bars
     from hbt_bench.files import check_writable, write_text
     from hbt_bench.measures.registry import MEASURES
     from hbt_bench.reports.page import ReportRequest, results_page

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hbt_bench.cli import options
-from hbt_bench.cli.terminal import print_table
+from hbt_bench.cli.terminal import print_table, progress_bars
 from hbt_bench.errors import OutputError
 from hbt_bench.identity.task_name import TaskName
 
@@ -83,7 +83,6 @@ def command(
     hbt-bench run --model ckpt/ --tasks ./my-task.yaml,xquad-r+typos,suite:mlir
     accelerate launch -m hbt_bench run --model ckpt/ --tasks xquad-r
     """  # noqa: D301 -- click needs the character
-    from hbt_bench.cli.terminal import progress_bars
     from hbt_bench.distributed import is_first, joined
     from hbt_bench.mteb.models import ModelRequest
     from hbt_bench.results.evaluate import Evaluation

@@ -9,6 +9,7 @@ import click
 from hbt_bench.cli import options
 
 if TYPE_CHECKING:
+    from hbt_bench.results.result import Result
     from hbt_bench.tasks.registry import TaskRegistry
 
 
@@ -50,16 +51,13 @@ def command(signature_or_file: str, registry: TaskRegistry, style: str) -> None:
         click.echo(f"Note: {note}.")
 
 
-def _scores(result: object) -> None:
+def _scores(result: Result) -> None:
     from hbt_bench.measures.registry import MEASURES
     from hbt_bench.reports.table import number
-    from hbt_bench.results.result import Result
 
-    assert isinstance(result, Result)
-    scores = result.scores
-    names = [name for name in ("main_score", *MEASURES.in_tables()) if name in scores]
     click.echo(f"\nMeans over {len(result.subsets)} of {result.expected_subsets} subsets, with 95 % intervals:")
-    for name in names:
-        interval = result.intervals.get(name)
-        bounds = f"  [{', '.join(number(bound, name) for bound in interval)}]" if interval else ""
-        click.echo(f"  {name:14}{number(scores[name], name):>9}{bounds}")
+    for name in ("main_score", *MEASURES.in_tables()):
+        if name in result.scores:
+            interval = result.intervals.get(name)
+            bounds = f"  [{', '.join(number(bound, name) for bound in interval)}]" if interval else ""
+            click.echo(f"  {name:14}{number(result.scores[name], name):>9}{bounds}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hbt_bench.cli import options
-from hbt_bench.cli.terminal import print_table
+from hbt_bench.cli.terminal import print_table, progress_bars
 
 if TYPE_CHECKING:
     from hbt_bench.studies.jobs import StudyPlan
@@ -98,7 +98,6 @@ def _run(name: str, scale: str, dry_run: bool, output: Path, data_dir: Path | No
     \b
     hbt-bench study run ood-low-resource --scale small --data-dir data/
     """  # noqa: D301 -- click needs the character
-    from hbt_bench.cli.terminal import progress_bars
     from hbt_bench.studies.study_result import run_study
 
     with progress_bars():
