@@ -95,7 +95,7 @@ def test_help_lists_every_command_and_exit_code(hbt):
         assert f"\n  {name} " in out
     text = " ".join(out.split())
     assert "0 done, 1 a defect of the program or of the installation, 2 wrong usage" in text
-    assert "6 another process was lost, 130 interrupted" in text
+    assert "6 a process of a distributed run was lost" in text
     assert hbt("-h") == (0, out, "")
 
 

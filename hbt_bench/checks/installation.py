@@ -234,4 +234,4 @@ def _existing(path: Path) -> Path:
 def _network() -> Outcome:
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return "passed", "HF_HUB_OFFLINE is set: models and data sets of the hub are read from the cache only"
-    return "passed", "not tried; required once for models of the hub and for `hbt-bench data fetch`"
+    return "skipped", "not tried; required once for models of the hub and for `hbt-bench data fetch`"

@@ -121,7 +121,7 @@ def _show(board: Leaderboard, chosen: list[Column], keep_all: bool) -> None:
     for line in board.legend:
         console.print(line, markup=False)
     if left_out:
-        console.print(f"No room for {', '.join(left_out)}: a wider terminal, --columns or --format csv shows them.")
+        console.print(f"No room for {', '.join(left_out)}. Use a wider terminal, --columns or --format csv.")
 
 
 def _fitting(table: Table, width: int) -> int:

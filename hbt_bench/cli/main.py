@@ -39,7 +39,7 @@ _COMMANDS = {
     "report": "Write an HTML page on the results.",
     "show": "Explain a signature and how to reproduce its number.",
     "card": "Write the evaluation block of a checkpoint's model card.",
-    "export": "Lay results out for MTEB's repository of results.",
+    "export": "Copy results into the layout of MTEB's results repository.",
     "study": "Answer a research question: train, evaluate, compare.",
     "doctor": "Check this installation and suggest fixes.",
     "quickstart": "Run the main job on built-in data, without network.",
@@ -84,7 +84,7 @@ def cli() -> None:
     hbt-bench run --model ckpt/ --tasks xquad-r
 
     Exit codes: 0 done, 1 a defect of the program or of the installation, 2 wrong usage,
-    3 data missing or damaged, 4 no usable model, 5 output not writable, 6 another process was lost,
+    3 data missing or damaged, 4 no usable model, 5 output not writable, 6 a process of a distributed run was lost,
     130 interrupted.
     """  # noqa: D301 -- click needs the character
     logging.getLogger("hbt_bench").setLevel(logging.INFO if is_first() else logging.ERROR)

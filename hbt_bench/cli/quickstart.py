@@ -53,7 +53,7 @@ def command(context: click.Context, output: Path, seed: int, style: str) -> None
 
     The data are cldr-facts: questions and answers in 20 languages, made from Unicode CLDR data. Three small dual
     encoders start from the same random weights and see the same number of pairs: the first in monolingual batches, the
-    second in cross-lingual batches, the third in hybrid batches, half of each. They are evaluated on facts that no
+    second in cross-lingual batches, the third in a mix with half of each type. They are evaluated on facts that no
     model saw. No training text is in Greek or Vietnamese.
 
     \b
@@ -96,7 +96,7 @@ def command(context: click.Context, output: Path, seed: int, style: str) -> None
 def unseen(results: Mapping[str, Sequence[Result]]) -> str:
     """Return the AP of the models in the held-out languages, in the language alone and in the pool."""
     names = " and ".join(f"{LANGUAGES[code].name} ({code})" for code in cldr.HELD_OUT)
-    lines = [f"{names} are in no training text; AP alone/in the pool:"]
+    lines = [f"{names} are in no training text; mono AP/multi AP:"]
     for code in cldr.HELD_OUT:
         scores = []
         for strategy, strategy_results in results.items():

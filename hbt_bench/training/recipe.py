@@ -64,7 +64,7 @@ class Recipe(StrictModel):
     ``Recipe(init="static:64", strategy="hybrid", alpha=0.25, steps=100)``.
     """
 
-    name: str | None = Field(None, description="Name in reports; the output folder's by default.")
+    name: str | None = Field(None, description="Name in reports. Without it, reports use the name of the folder.")
     init: str = Field(
         "tiny:2x128",
         description="Model to start from: a hub name, a folder, static:DIM (bag of subwords) or tiny:LAYERSxDIM.",
@@ -72,16 +72,19 @@ class Recipe(StrictModel):
     data: Sources = Field(({"kind": "cldr-facts"},), validate_default=True, description="Sources of parallel text.")
     strategy: StrategyName = Field("hybrid", description="How batches draw languages.")
     alpha: Share = Field(0.5, description="Share of monolingual batches (or rows), for hybrid and pair-per-row.")
-    pairs: Literal["mixed", "one"] = Field("mixed", description="Language pairs of a cross-lingual batch.")
+    pairs: Literal["mixed", "one"] = Field(
+        "mixed",
+        description="mixed: each row of a cross-lingual batch draws a language pair; one: all rows share a pair.",
+    )
     languages: tuple[LanguageCode, ...] | None = Field(None, description="Train on these languages only.")
     language_weights: Literal["uniform", "size"] | dict[LanguageCode, Positive] = Field(
         "uniform", description="How languages and pairs are weighted: uniform, size, or CODE=WEIGHT,..."
     )
     source_weights: Literal["size", "uniform"] = Field("size", description="How sources are weighted.")
-    instruction: Instruction | None = Field(None, description="A stage on instruction pairs.")
+    instruction: Instruction | None = Field(None, description="A phase on instruction pairs.")
     batch_size: Count = Field(100, description="Rows of a step, over all processes.")
     steps: Count = Field(1000, description="Number of steps.")
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="Seed of everything random.")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="Seed of all random numbers.")
 
     loss: Literal["infonce", "paper"] = Field(
         "infonce", description="infonce: in-batch passages and hard negatives; paper: hard negatives only (Eq. 1)."
@@ -101,15 +104,18 @@ class Recipe(StrictModel):
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(0.01, description="Weight decay.")
     warmup: Share = Field(0.1, description="Share of the steps in which the learning rate rises.")
     schedule: Literal["linear", "cosine", "constant"] = Field("linear", description="Learning rate after warm-up.")
-    accumulation: Count = Field(1, description="Parts of a step's batch, run in turn; negatives stay in a part.")
+    accumulation: Count = Field(
+        1,
+        description="Split the batch of a step into this many parts to save memory; negatives come from the same part.",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 if the GPU supports it.")
-    gradient_checkpointing: bool = Field(False, description="Use less memory and more time.")
+    gradient_checkpointing: bool = Field(False, description="Save memory at the cost of time.")
     workers: Annotated[int, Field(ge=0)] = Field(0, description="Processes that prepare batches.")
 
     query_prefix: str = Field("Query: ", description="Put before every query, in training and in the model.")
     passage_prefix: str = Field("Passage: ", description="Put before every passage.")
     pooling: Literal["mean", "cls", "max", "lasttoken"] = Field("mean", description="Pooling of a plain transformer.")
-    max_length: Count | None = Field(None, description="Tokens of a text; the init's own by default.")
+    max_length: Count | None = Field(None, description="Maximum tokens of a text. Without it, the maximum of the init.")
     vocabulary: Annotated[int, Field(ge=300)] = Field(8000, description="Subwords of a static: or tiny: init.")
 
     dev: str | None = Field(
@@ -122,7 +128,8 @@ class Recipe(StrictModel):
     dev_every: Count = Field(100, description="Steps between evaluations on development data.")
     patience: Count | None = Field(None, description="Evaluations without improvement before training stops.")
     save_every: Count | None = Field(
-        None, description="Steps between checkpoints; a tenth of the run by default, `dev_every` with development data."
+        None,
+        description="Steps between checkpoints. Without it, a tenth of the run, or `dev_every` with development data.",
     )
     guard: tuple[str, ...] = Field(
         ("xquad-r", "mlqa-r", "cldr-facts"), description="Tasks whose texts must not be trained on."
