@@ -264,8 +264,8 @@ def test_advice_of_comparison_names_the_task_folder(folder, own, monkeypatch, na
     code, out, err = own("compare", "bm25", "org/model", "--tasks", *tasks, *arguments)
     assert (code, out) == (3, "")
     assert err.endswith(
-        f"run `hbt-bench run --model org/model --tasks mine --languages de,en --task-dir {folder} "
-        f"--output {folder / 'results'}`\n"
+        f"Run `hbt-bench run --model org/model --tasks mine --languages de,en --task-dir {folder} "
+        f"--output {folder / 'results'}`.\n"
     )
 
 
