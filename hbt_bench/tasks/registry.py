@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from hbt_bench.data.download import expanded
+from hbt_bench.data.data_files import expanded
 from hbt_bench.data.query_shift import Shift
 from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.identity.task_name import MODES, Mode, TaskName, parse_names
