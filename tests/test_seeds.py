@@ -121,7 +121,7 @@ def rejections(seed_variance, effect, seeds=3, questions=60, studies=1500):
 
 
 @pytest.mark.parametrize("seed_variance", [0, 0.3, 1, 4, 30])
-def test_true_null_is_rejected_in_at_most_5_percent(seed_variance):
+def test_true_null_is_rejected_at_most_5_percent(seed_variance):
     """1,500 draws have a standard error of 0.0056; a test by question alone rejects 1/6 at equal variances."""
     assert rejections(seed_variance, 0.0) <= 0.05 + 2 * 0.0056
 
