@@ -6,6 +6,7 @@ This module alone reads RANK, LOCAL_RANK and WORLD_SIZE. If there is no launcher
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -132,7 +133,10 @@ def joined() -> Iterator[Processes]:
 
 
 def _variable(name: str) -> int:
-    return int(os.environ.get(name) or 0)
+    text = os.environ.get(name, "").strip()
+    if text and not re.fullmatch("[0-9]{1,9}", text):
+        raise UsageError(f"{name} is '{text[:40]}', not a number: start with torchrun or accelerate, or unset it")
+    return int(text or 0)
 
 
 @contextmanager

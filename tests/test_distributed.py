@@ -198,3 +198,25 @@ def test_lost_process_is_process_error():
 
     with pytest.raises(ProcessError, match="run the same command again to continue"), distributed._lost():
         raise RuntimeError("[gloo/transport/tcp/pair.cc:538] Connection closed by peer")
+
+
+def test_other_commands_refuse_several_processes(monkeypatch, capsys):
+    from hbt_bench.cli.main import run
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run(["leaderboard", "results"]) == 2
+    assert "leaderboard does not support multiple processes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["abc", "-1", "2.0", "9" * 5000, "²"])
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "RANK"])
+def test_launcher_variable_must_be_number(monkeypatch, capsys, tmp_path, name, value):
+    from hbt_bench.cli.main import run
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv(name, value)
+    assert run(["run", "--model", "bm25", "--tasks", "cldr-facts"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert name in line
+    assert value[:40] in line

@@ -13,7 +13,7 @@ from importlib import import_module
 import click
 
 from hbt_bench.cli.terminal import safe_streams
-from hbt_bench.distributed import is_first
+from hbt_bench.distributed import is_first, world_size
 from hbt_bench.errors import HbtBenchError, OutputError, UsageError, did_you_mean
 from hbt_bench.text import one_line
 
@@ -44,6 +44,8 @@ _COMMANDS = {
     "doctor": "Check this installation and suggest fixes.",
     "quickstart": "Run the main job on built-in data, without network.",
 }
+#: Commands that several processes may share.
+_DISTRIBUTED = ("run", "train")
 
 
 class LazyGroup(click.Group):
@@ -63,9 +65,13 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Suggest a command if the name is mistyped."""
+        """Suggest a command if the name is mistyped; refuse several processes of a command that needs one process."""
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             raise click.UsageError(f"no command '{args[0]}'{did_you_mean(args[0], _COMMANDS)}")
+        if args and args[0] in _COMMANDS and args[0] not in _DISTRIBUTED and world_size() > 1:
+            raise click.UsageError(
+                f"{args[0]} does not support multiple processes. Run it without torchrun or accelerate."
+            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
