@@ -11,7 +11,7 @@ quickstart: .venv/runtime
 	$(BIN)/hbt-bench quickstart
 
 test: .venv/dev lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Measure coverage, with child processes; fail below 95 % of lines or of branches.
 coverage: .venv/dev

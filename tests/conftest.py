@@ -22,6 +22,22 @@ settings.register_profile("tests", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("tests")
 
 
+#: Files that take the longest. They run first, so that the processes of a run end at about the same time.
+SLOWEST = (
+    "test_study.py",
+    "test_training.py",
+    "test_docs.py",
+    "test_report.py",
+    "test_evaluation.py",
+    "test_shipped.py",
+)
+
+
+@pytest.hookimpl(trylast=True)  # after the random order
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.name not in SLOWEST)
+
+
 @pytest.fixture(scope="session")
 def data_dir():
     """Return the folder of the real data: HBT_BENCH_DATA, or shared/data next to the checkout."""

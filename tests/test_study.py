@@ -336,7 +336,7 @@ def figure(baseline, value, p):
         ),
         (
             [figure("mono", 0.005, 0.05)],
-            "Undecided: no difference is shown, so this run says neither that hybrid wins nor the opposite. By mean AP "
+            "Undecided: no difference is significant, so this run does not show whether hybrid wins. By mean AP "
             "out of the domain, hybrid does not differ with certainty from mono (+0.0050, 95 % from -0.0050 to "
             "+0.0150, corrected p = 0.0500).",
         ),

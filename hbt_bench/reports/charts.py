@@ -18,7 +18,7 @@ import numpy as np
 from hbt_bench.identity.task_name import MODES
 from hbt_bench.measures.bias import DEPTH
 from hbt_bench.reports.bias import BINS
-from hbt_bench.reports.columns import HEADLINE
+from hbt_bench.reports.columns import charted_scores
 from hbt_bench.text import visible
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def alpha(values: Values | None = None) -> alt.FacetChart:
         shape=alt.Shape("strategy:N", scale=alt.Scale(range=SHAPES), legend=_LEGEND),
         tooltip=["model:N", "strategy:N", "alpha:Q", "seed:O", alt.Tooltip("value:Q", format=".4f")],
     )
-    panel = alt.Facet("measure:N", title=None, sort=list(HEADLINE.values()))
+    panel = alt.Facet("measure:N", title=None, sort=list(charted_scores().values()))
     return (
         alt.layer(band, means, points, data=_data(values))
         .properties(width=270, height=190)

@@ -78,10 +78,14 @@ def key_title(key: Key) -> str:
     return MEASURES.describe(key[1]).title_in(key[0])
 
 
-#: The scores of charts, with their titles.
-HEADLINE: dict[Key, str] = {
-    (mode, measure.name): measure.title_in(mode) for measure in MEASURES if measure.headline for mode in measure.modes
-}
+def charted_scores() -> dict[Key, str]:
+    """Return the scores of charts with their titles, such as ``("multi", "AP"): "multi AP"``."""
+    return {
+        (mode, measure.name): measure.title_in(mode)
+        for measure in MEASURES
+        if measure.headline
+        for mode in measure.modes
+    }
 
 
 def _column(

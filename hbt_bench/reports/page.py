@@ -16,7 +16,7 @@ from hbt_bench.identity.task_name import Mode, TaskName
 from hbt_bench.languages import LANGUAGES
 from hbt_bench.log import counter, progress
 from hbt_bench.reports.bias import model_details
-from hbt_bench.reports.columns import HEADLINE, Column, key_title
+from hbt_bench.reports.columns import Column, charted_scores, key_title
 from hbt_bench.reports.compare import compare
 from hbt_bench.reports.leaderboard import Board, Leaderboard
 from hbt_bench.reports.render import chart_library, html, inline_json, inline_script
@@ -97,7 +97,7 @@ class ReportRequest:
             "sweep": [
                 point | {"measure": title, "value": value}
                 for point in sweep(rows)
-                for key, title in HEADLINE.items()
+                for key, title in charted_scores().items()
                 if key[0] not in rows[point["row"]].missing and (value := rows[point["row"]].value(key)) is not None
             ],
             "comparison": self._comparison(rows, spec) if spec else None,
@@ -208,7 +208,7 @@ def _row(row: LeaderboardRow, columns: Sequence[Column], details: dict[str, Any]
         "rank": row.rank,
         "incomplete": sorted(row.missing),
         "cells": cells,
-        "values": {f"{mode}:{measure}": row.value((mode, measure)) for mode, measure in HEADLINE},
+        "values": {f"{mode}:{measure}": row.value((mode, measure)) for mode, measure in charted_scores()},
         "signatures": dict(row.signatures),
         "details": details,
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hbt_bench.identity.task_name import TaskName
-from hbt_bench.reports.columns import HEADLINE
+from hbt_bench.reports.columns import charted_scores
 from hbt_bench.studies.study_result import Estimate, StudyResult
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def curves(result: StudyResult) -> dict[str, Curve]:
     for cost in costs:
         for score in result.select(kind="score", system=cost.system, language="", baseline=""):
             task = TaskName.parse(score.task)
-            column = HEADLINE.get((task.mode, score.measure)) if task.mode else None
+            column = charted_scores().get((task.mode, score.measure)) if task.mode else None
             if column is None or score.group == "shifted":
                 continue
             in_domain = score.group == "in-domain"
@@ -86,7 +86,8 @@ def draw(named_curves: Mapping[str, Curve], base: str) -> altair.VConcatChart:
         if curve.in_domain and x in curve.scores and y in curve.scores
     ]
     upper = [
-        _change_panel(named_curves, column, f"{column}, minus {base}", colour, shape) for column in HEADLINE.values()
+        _change_panel(named_curves, column, f"{column}, minus {base}", colour, shape)
+        for column in charted_scores().values()
     ]
     lower = [_pair_panel(*pair, colour, shape) for pair in pairs[:_MAX_PAIR_PANELS]]
     rows = [alt.hconcat(*panels, spacing=24) for panels in (upper, lower) if panels]

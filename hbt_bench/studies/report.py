@@ -9,7 +9,7 @@ from pathlib import Path
 from hbt_bench.errors import DataError
 from hbt_bench.files import write_text
 from hbt_bench.measures.registry import MEASURES
-from hbt_bench.reports.columns import HEADLINE
+from hbt_bench.reports.columns import charted_scores
 from hbt_bench.reports.render import can_draw, html, svg
 from hbt_bench.reports.table import Table, number
 from hbt_bench.studies import curve
@@ -208,7 +208,7 @@ def _curve(plan: StudyPlan, result: StudyResult) -> Iterator[Section]:
     curves = curve.curves(result)
     if not curves:
         return
-    header = list(HEADLINE.values())
+    header = list(charted_scores().values())
     rows = [
         [
             name,

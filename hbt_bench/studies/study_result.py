@@ -229,7 +229,7 @@ def answer(question: Answer, figures: Sequence[Estimate]) -> str:
     elif worse:
         verdict = f"No: this run does not show that {question.claim}."
     else:
-        verdict = f"Undecided: no difference is shown, so this run says neither that {question.claim} nor the opposite."
+        verdict = f"Undecided: no difference is significant, so this run does not show whether {question.claim}."
     outcomes = [(better, "is better than"), (worse, "is worse than"), (unclear, "does not differ with certainty from")]
     clauses = [f"{verb} {_listed(differences)}" for differences, verb in outcomes if differences]
     system = " and ".join(dict.fromkeys(figure.system for figure in figures))
