@@ -78,7 +78,7 @@ class Result:
 
     @property
     def prompt_by_hand(self) -> str:
-        """The hash of prompts that were given by hand, else ``none``. MTEB keeps such results in a folder of theirs."""
+        """The hash of prompts that were given by hand, else ``none``. MTEB keeps such results in a separate folder."""
         return self.fields.get("prompt", "none") if "experiments" in self.path.parts else "none"
 
     @property

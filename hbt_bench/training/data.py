@@ -78,7 +78,7 @@ class TrainingData:
             phase: Phase = "main" if number < len(recipe.data) else "instruction"
             source = _restricted(spec.read(folders), recipe)
             if source.name in {weighted.source.name for weighted in sources}:
-                raise UsageError(f"two sources are called {source.name}: give one another `name`")
+                raise UsageError(f"two sources are called {source.name}: set a different `name` for one of them")
             if not isinstance(spec, CldrFacts):  # its training facts are not in the evaluation collection
                 source = _without_overlaps(source, overlaps, dropped, drop=drop_overlap)
             if recipe.dev_share:  # the items are the same for every strategy and seed
