@@ -71,8 +71,8 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), str(value))
         self.end_headers()
+        self.server.sent[-1] += len(body)  # before the write, or the test may look too early
         self.wfile.write(body)
-        self.server.sent[-1] += len(body)
 
     def log_message(self, *args: object) -> None:
         """Stay silent."""

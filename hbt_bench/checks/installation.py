@@ -96,12 +96,14 @@ def _packages() -> Iterator[tuple[str, Outcome]]:
     """Yield a check for each required package and each optional package; skip the tools of development."""
     from packaging.requirements import Requirement
 
+    names: set[str] = set()
     for requirement in map(Requirement, requires(_PACKAGE) or ()):
         marker = requirement.marker
         always = marker is None or marker.evaluate({"extra": ""})
         extra = "" if always else next((name for name in _extras() if marker and marker.evaluate({"extra": name})), "")
-        if extra == "dev" or not (always or extra):
+        if extra == "dev" or not (always or extra) or requirement.name in names:
             continue
+        names.add(requirement.name)  # several extras may need a package
         yield requirement.name, _tried(partial(_package, requirement, extra))
 
 
