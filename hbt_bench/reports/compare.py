@@ -68,34 +68,34 @@ def compare(
         System.from_results(label, [task[index] for task in by_task]) for index, label in enumerate(labels(first))
     )
     test = _Test([system.label for system in systems], base, samples, resamples, seed)
-    rows: list[ComparisonRow] = []
-    language_rows: list[ComparisonRow] = []
-    for task in by_task:
-        for measure in requested:
-            if task[0].mode_ranks.mode in measure.modes:
-                overall, single = test.rows(task, measure, by_language)
-                rows += overall
-                language_rows += single
+    tested = [
+        test.rows(task, measure, by_language)
+        for task in by_task
+        for measure in requested
+        if task[0].mode_ranks.mode in measure.modes
+    ]
+    rows = _corrected([row for overall, _ in tested for row in overall])
+    language_rows = _corrected([row for _, single in tested for row in single])
     if not rows:
-        names = [measure.name for measure in requested if measure.modes == ("multi",)] or ["rank_distance"]
-        raise UsageError(
-            f"nothing is left to compare. {', '.join(names)} needs a multilingual task with several answers per "
-            "question, such as xquad-r-multi, and a cross-lingual task needs two languages."
+        special = [measure.name for measure in requested if measure.modes == ("multi",) or measure.needs_translations]
+        needs = (
+            f"{', '.join(special)} needs a multilingual task with several answers per question, such as xquad-r-multi"
         )
-    notes = [note for task in by_task for note in version_notes(task)]
-    compared = sum(row.difference is not None for row in rows)
-    if compared / (samples + 1) >= SIGNIFICANCE:
-        notes.append(f"{samples} samples are too few: no difference can be significant in {compared} comparisons")
+        raise UsageError(
+            f"nothing is left to compare. {f'{needs}, and a' if special else 'A'} cross-lingual task needs two languages."
+        )
+    notes = [note for task in by_task for note in version_notes(task)] + _sample_notes(rows, samples)
     return Comparison(
-        systems,
-        systems[base].label,
-        _corrected(rows),
-        _corrected(language_rows),
-        tuple(dict.fromkeys(notes)),
-        samples,
-        resamples,
-        seed,
+        systems, systems[base].label, rows, language_rows, tuple(dict.fromkeys(notes)), samples, resamples, seed
     )
+
+
+def _sample_notes(rows: Sequence[ComparisonRow], samples: int) -> list[str]:
+    """Return a note if no difference can be significant with so few samples."""
+    compared = sum(row.difference is not None for row in rows)
+    if compared / (samples + 1) < SIGNIFICANCE:
+        return []
+    return [f"{samples} samples are too few: no difference can be significant in {compared} comparisons"]
 
 
 def _sources(models: Sequence[str | Path], baseline: str | Path | None, output: Path) -> list[ModelResults]:
@@ -162,7 +162,6 @@ class _Test:
     ) -> list[ComparisonRow]:
         """Return a row for each system over the subsets `columns`; `draws` are (systems, resamples, subsets)."""
         task, measure, language = about
-        lower = measure.lower_is_better
         selected = [values.take(columns) for values in clusters]
         rows = []
         for index, (label, values) in enumerate(zip(self.labels, selected, strict=True)):
@@ -171,10 +170,10 @@ class _Test:
                 paired = Paired(values, selected[self.base])
                 p = paired.p_value(self.samples, self.seed)
                 interval = percentiles((draws[index] - draws[self.base])[:, columns])
-                outcomes = paired.outcomes(lower)
+                outcomes = paired.outcomes(measure.lower_is_better)
                 difference = Difference(paired.difference, interval, p, p, *outcomes, paired.effect_size)
             interval = percentiles(draws[index][:, columns])
-            rows.append(ComparisonRow(task, measure.name, lower, language, label, values.average, interval, difference))
+            rows.append(ComparisonRow(task, measure.name, language, label, values.average, interval, difference))
         return rows
 
 

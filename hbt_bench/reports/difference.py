@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hbt_bench.measures.registry import MEASURES
 from hbt_bench.reports.systems import System
 from hbt_bench.reports.table import Table, number
 from hbt_bench.stats.paired import SIGNIFICANCE
@@ -39,7 +40,6 @@ class ComparisonRow:
 
     task: str
     measure: str
-    lower_is_better: bool
     language: str | None
     system: str
     value: float
@@ -49,7 +49,12 @@ class ComparisonRow:
     @property
     def title(self) -> str:
         """The measure with an arrow: ↑ if a higher value is better, ↓ if a lower value is better."""
-        return f"{self.measure} {'↓' if self.lower_is_better else '↑'}"
+        return f"{self.measure} {MEASURES.describe(self.measure).arrow}"
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether a lower value of the measure is better."""
+        return MEASURES.describe(self.measure).lower_is_better
 
     @property
     def verdict(self) -> str:
