@@ -82,7 +82,8 @@ def compare(
             f"{', '.join(special)} needs a multilingual task with several answers per question, such as xquad-r-multi"
         )
         raise UsageError(
-            f"nothing is left to compare. {f'{needs}, and a' if special else 'A'} cross-lingual task needs two languages."
+            f"nothing is left to compare. {f'{needs}, and a' if special else 'A'} cross-lingual task needs two "
+            "languages."
         )
     notes = [note for task in by_task for note in version_notes(task)] + _sample_notes(rows, samples)
     return Comparison(
