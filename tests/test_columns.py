@@ -258,10 +258,10 @@ def test_mteb_search_path_leaves_out_sentence():
 def test_restricted_collections_keep_own_copies():
     collection = bitext(5)
     restricted = collection.restrict(["de", "en"])
-    assert restricted.copies.tolist() == list(range(10))
+    assert restricted.copies.tolist() == [[row] for row in range(10)]
     assert restricted.relevant(0) == {"en-0": 1}
     narrowed = collection.narrow(["de"], ["en"])
-    assert narrowed.copies.tolist() == [-1] * 5
+    assert narrowed.copies.tolist() == [[-1]] * 5
     changed = collection.with_queries({"de-0": "anders"})
     assert changed.queries[0].text == "anders"
     assert changed.documents == collection.documents

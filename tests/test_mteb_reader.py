@@ -261,7 +261,7 @@ def test_bitext_is_retrieval_of_translations(stand_in):
     pool = spec(task="FloresBitextMining", languages=["de", "en", "sw"], split="devtest").load()
     assert (len(pool.queries), len(pool.documents)) == (12, 12)
     assert pool.relevant(0) == {"en-0": 1, "sw-0": 1}
-    assert pool.documents[pool.copies[0]].text == pool.queries[0].text == "eins"
+    assert pool.documents[pool.copies[0, 0]].text == pool.queries[0].text == "eins"
 
 
 def test_bitext_pool_has_mteb_accuracy_and_f1(stand_in):

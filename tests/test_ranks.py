@@ -42,9 +42,10 @@ def test_ranks_equal_full_sort(seed, levels, documents, copies):
     scores = random_scores(generator, collection, levels)
     ranks, confidences = rank(collection, Matrix(scores))
     for row in range(len(collection.queries)):
-        copy = collection.copies[row] if copies else -1  # a query's copy is not a candidate
-        everything = naive(collection, scores, row, [column for column in range(documents) if column != copy])
-        assert ranks.top[row].tolist() == everything[: min(TOP_K, documents - copies)]
+        own = collection.copies[row] if copies else []  # a query's copies are not candidates
+        everything = naive(collection, scores, row, [column for column in range(documents) if column not in own])
+        width = collection.copies.shape[1] if copies else 0
+        assert ranks.top[row].tolist() == everything[: min(TOP_K, max(0, documents - width))]
         for pair in range(collection.qrels.offsets[row], collection.qrels.offsets[row + 1]):
             document = int(collection.qrels.documents[pair])
             block = collection.document_blocks[collection.documents[document].language]
@@ -145,11 +146,15 @@ def test_chunks_change_nothing(seed, levels, width, kernel, off, copies):
 
 
 def own_copies(generator, collection):
-    """Return for most queries a column that is not relevant to them, in any language."""
+    """Return for most queries up to three columns that are not relevant to them, in any language."""
     everything = {*range(len(collection.documents))}
-    others = [sorted(everything - {*columns}) for columns in relevant_columns(collection)]
-    columns = [generator.choice(columns) if columns else -1 for columns in others]
-    return np.array([column if row % 4 else -1 for row, column in enumerate(columns)], np.int32)
+    width = int(generator.integers(1, 4))
+    copies = np.full((len(collection.queries), width), -1, np.int32)
+    for row, columns in enumerate(relevant_columns(collection)):
+        others = generator.permutation(sorted(everything - {*columns}))[:width]
+        if row % 4:
+            copies[row, : len(others)] = others
+    return copies
 
 
 def relevant_columns(collection):

@@ -100,9 +100,9 @@ class TextlessCollection:
 class Collection(TextlessCollection):
     """Queries and documents, sorted so that each language is a contiguous block, with relevance judgements.
 
-    Use `from_records` to build a collection: it checks the records. `copies` (queries,) is the column of the document
-    that is the query's own text, which is not a candidate for it, or -1. `unshifted` is the fingerprint of the
-    collection before its queries were changed, None if they were not.
+    Use `from_records` to build a collection: it checks the records. `copies` (queries, versions) has the columns of the
+    documents that are the query's own text, perhaps in several languages, filled up with -1; they are not candidates
+    for it. `unshifted` is the fingerprint of the collection before its queries were changed, None if they were not.
     """
 
     name: str
@@ -121,14 +121,17 @@ class Collection(TextlessCollection):
         *,
         parallel: bool = True,
         own_copies: bool = False,
+        own_documents: Mapping[str, Iterable[str]] | None = None,
     ) -> Collection:
         """Check the records and sort them by language; the order within a language is kept.
 
-        `relevant` maps query ids to relevant document ids with their grades. With `own_copies`, a document with the id
-        of a query is that query's own text, and not a candidate for it.
+        `relevant` maps query ids to relevant document ids with their grades. `own_documents` maps query ids to the ids
+        of documents that are the query's own text, and so are not candidates for it. If such a document is relevant
+        to the query, the query cannot find it. With `own_copies`, the own document has the id of the query.
 
         Raises `DataError` for a repeated id, an empty text, an unknown language, a judgement of an unknown document or
-        query, a grade below 1 or above 32767, and a query that has no relevant document or is relevant to itself.
+        query, a grade below 1 or above 32767, a query that has no relevant document, and with `own_copies` for a query
+        that is relevant to itself.
 
         Example::
 
@@ -150,6 +153,8 @@ class Collection(TextlessCollection):
         queries = tuple(sorted(queries, key=lambda query: order[query.language]))
         documents = tuple(sorted(documents, key=lambda document: order[document.language]))
         questions = {question: number for number, question in enumerate(dict.fromkeys(q.question for q in queries))}
+        if own_copies:
+            own_documents = _same_ids(name, queries, relevant)
         return cls(
             languages,
             _qrels(name, queries, documents, relevant),
@@ -160,7 +165,7 @@ class Collection(TextlessCollection):
             queries,
             documents,
             parallel=parallel,
-            copies=_copies(name, queries, documents, relevant) if own_copies else None,
+            copies=None if own_documents is None else _copies(queries, documents, own_documents),
         )
 
     @cached_property
@@ -193,6 +198,21 @@ class Collection(TextlessCollection):
             self.documents[document].id: int(grade)
             for document, grade in zip(self.qrels.documents[pairs], self.qrels.grades[pairs], strict=True)
         }
+
+    def own_documents(self, query: int) -> list[str]:
+        """Return the ids of the documents that are the own text of the query at row `query`."""
+        columns = [] if self.copies is None else self.copies[query].tolist()
+        return [self.documents[column].id for column in columns if column >= 0]
+
+    @cached_property
+    def own_pairs(self) -> NDArray[np.bool_]:
+        """Whether each judged pair, (pairs,), has the query's own document, which the query cannot find."""
+        import numpy as np
+
+        if self.copies is None:
+            return np.zeros(len(self.qrels.documents), bool)
+        own: NDArray[np.bool_] = (self.copies[self.qrels.queries] == self.qrels.documents[:, None]).any(axis=1)
+        return own
 
     def restrict(self, languages: Iterable[str]) -> Collection:
         """Return the collection of the queries and documents in `languages`; its fingerprint differs.
@@ -234,8 +254,15 @@ class Collection(TextlessCollection):
     def _rebuilt(
         self, queries: Iterable[Query], documents: Iterable[Document], relevant: Mapping[str, Mapping[str, int]]
     ) -> Collection:
+        """Return a collection of other records with the own documents of this collection."""
+        own = {query.id: self.own_documents(row) for row, query in enumerate(self.queries)}
         return Collection.from_records(
-            self.name, queries, documents, relevant, parallel=self.parallel, own_copies=self.copies is not None
+            self.name,
+            queries,
+            documents,
+            relevant,
+            parallel=self.parallel,
+            own_documents=None if self.copies is None else own,
         )
 
 
@@ -281,14 +308,25 @@ def _qrels(
     )
 
 
-def _copies(
-    name: str, queries: tuple[Query, ...], documents: tuple[Document, ...], relevant: Mapping[str, Mapping[str, int]]
-) -> NDArray[np.int32]:
-    """Return the column of each query's own text, -1 if it is not a document."""
-    import numpy as np
-
+def _same_ids(
+    name: str, queries: tuple[Query, ...], relevant: Mapping[str, Mapping[str, int]]
+) -> dict[str, tuple[str, ...]]:
+    """Return each query's id as that of its own document; raises `DataError` if the query names it as relevant."""
     for query, grades in relevant.items():
         if query in grades:
             raise DataError(f"{name}: query '{query}' names itself as relevant")
+    return {query.id: (query.id,) for query in queries}
+
+
+def _copies(
+    queries: tuple[Query, ...], documents: tuple[Document, ...], own_documents: Mapping[str, Iterable[str]]
+) -> NDArray[np.int32]:
+    """Return the columns of each query's own documents, filled up with -1; documents of other languages may lack."""
+    import numpy as np
+
     column = {document.id: index for index, document in enumerate(documents)}
-    return np.array([column.get(query.id, -1) for query in queries], dtype=np.int32)
+    rows = [sorted(column[key] for key in own_documents.get(query.id, ()) if key in column) for query in queries]
+    copies = np.full((len(rows), max(1, *map(len, rows))), -1, dtype=np.int32)
+    for row, columns in enumerate(rows):
+        copies[row, : len(columns)] = columns
+    return copies

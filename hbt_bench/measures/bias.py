@@ -84,7 +84,8 @@ class Bias:
 
     @cached_property
     def _rank(self) -> Ints:
-        return self.ranks.pool.astype(np.int64)
+        """The rank of each pair; a document that its query cannot find counts as the last of the pool."""
+        return np.minimum(self.ranks.pool, len(self.judgements.document_languages)).astype(np.int64)
 
     @cached_property
     def _language(self) -> Ints:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.data.collection import TextlessCollection
-from hbt_bench.ranking.ranks import Ranks
+from hbt_bench.ranking.ranks import UNRETRIEVED, Ranks
 from hbt_bench.ranking.subsets import SubsetQrels
 
 Array = NDArray[np.float64]
@@ -126,11 +126,12 @@ class Ranking:
     def rank_distance(self) -> Array:
         """Return the rank of the last relevant document minus that of the first (arXiv 2408.10536).
 
-        The value is NaN for a query with a single relevant document, and for all queries if the relevant documents are
-        not translations of each other. It lies between |relevant| - 1 and the size of the pool minus 1.
+        The value is NaN for a query with a single relevant document or with a document that it cannot find, and for
+        all queries if the relevant documents are not translations of each other. It lies between |relevant| - 1 and
+        the size of the pool minus 1.
         """
-        last = self._first + self.relevant - 1
-        distance = self.ranks[last] - self.ranks[self._first]
-        return np.where(self.parallel & (self.relevant > 1), distance, np.nan)
+        last = self.ranks[self._first + self.relevant - 1]
+        defined = self.parallel & (self.relevant > 1) & (last < UNRETRIEVED)
+        return np.where(defined, last - self.ranks[self._first], np.nan)
 
     span = rank_distance  # the old name

@@ -128,9 +128,9 @@ class RankCounter:
         """Count a block with the collection's columns `chunk`; unknown scores of pairs are read from the block."""
         copies = self.collection.copies
         if copies is not None:
-            column = copies[state.rows]
-            rows = np.flatnonzero((column >= chunk.start) & (column < chunk.stop))
-            block = self.kernel.hide(block, rows, column[rows].astype(np.int64) - chunk.start)
+            own = copies[state.rows]
+            inside = (own >= chunk.start) & (own < chunk.stop)
+            block = self.kernel.hide(block, np.nonzero(inside)[0], own[inside].astype(np.int64) - chunk.start)
         self._read_pairs(state, block, chunk)
         for index, columns in segments:
             start, stop = max(columns.start, chunk.start), min(columns.stop, chunk.stop)
@@ -196,9 +196,12 @@ class RankCounter:
             state.merge_top(rows[chosen], columns[chosen], scores[chosen], self.id_order)
 
     def _competing(self, columns: NDArray[Any], queries: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return which columns are not the query's copy: its hidden score ties with a score of -inf."""
+        """Return which columns are not a copy of the query: its hidden score ties with a score of -inf."""
         copies = self.collection.copies
-        return np.ones(len(columns), bool) if copies is None else np.not_equal(columns, copies[queries])
+        if copies is None:
+            return np.ones(len(columns), bool)
+        competing: NDArray[np.bool_] = (columns[:, None] != copies[queries]).all(axis=1)
+        return competing
 
     def _contenders(
         self, rows: NDArray[np.int64], scores: Floats, columns: NDArray[np.int64], depth: int

@@ -26,6 +26,9 @@ from hbt_bench.ranking.rank_counter import RankCounter, RankState, Segment
 TOP_K = 20
 #: nAUC's confidences use the best 1,000 scores, where MTEB cuts a ranking.
 CONFIDENCE_DEPTH = 1000
+#: The rank of a relevant document that is not a candidate, since it is the query's own text. trec_eval and MTEB count
+#: such a document as not retrieved: its reciprocal is 0 to nine digits, and it is below every cut-off.
+UNRETRIEVED = int(np.iinfo(np.int32).max)
 #: Bytes of best scores in memory while documents come in chunks.
 _STATE_BYTES = 1 << 28
 
@@ -46,8 +49,8 @@ class Ranks:
     """Exact ranks of the judged pairs, and the top of every query's ranking.
 
     `pool` and `block` (pairs,) are the ranks, from 1, of each pair of the collection's qrels among all documents and
-    among the documents of its language. `top` (queries, min(TOP_K, documents)) has the columns of the best documents
-    in the pool, best first.
+    among the documents of its language, or `UNRETRIEVED`. `top` (queries, min(TOP_K, candidates)) has the columns of
+    the best documents in the pool, best first.
 
     For example, ``ranks.pool[offsets[q]:offsets[q + 1]]``, with the offsets of the qrels, are the ranks of query q.
     """
@@ -120,7 +123,7 @@ class _Engine:
         id_order = np.empty(documents, dtype=np.int32)
         id_order[sorted(range(documents), key=lambda column: collection.documents[column].id)] = np.arange(documents)
         pairs = len(collection.qrels.documents)
-        candidates = documents if collection.copies is None else documents - 1
+        candidates = documents if collection.copies is None else max(0, documents - collection.copies.shape[1])
         ranks = Ranks(
             np.zeros(pairs, np.int32),
             np.zeros(pairs, np.int32),
@@ -168,11 +171,13 @@ class _Engine:
                 documents = qrels.documents[state.pairs]
                 pairs = np.flatnonzero((documents >= columns.start) & (documents < columns.stop))
                 self.ranks.block[state.pairs.start + pairs] = state.block[pairs] + 1
+            for ranks in (self.ranks.pool, self.ranks.block):
+                ranks[state.pairs][self.collection.own_pairs[state.pairs]] = UNRETRIEVED
             if self.confidences is not None and index in state.best:
                 candidates = np.full(state.rows.stop - state.rows.start, columns.stop - columns.start)
-                if self.collection.copies is not None:  # a query's copy is not a candidate
+                if self.collection.copies is not None:  # a query's copies are not candidates
                     copies = self.collection.copies[state.rows]
-                    candidates -= (copies >= columns.start) & (copies < columns.stop)
+                    candidates -= ((copies >= columns.start) & (copies < columns.stop)).sum(axis=1)
                 _store_confidences(self.confidences, state.rows, index, state.best[index], candidates)
 
 
@@ -272,6 +277,7 @@ class _Stream:
 
         self._each(score, np.split(pairs, cuts) if len(pairs) else [])
         state.scores[:] = np.fmax.reduce(self.processes.gather(state.scores.copy()))
+        state.scores[self.counter.collection.own_pairs[state.pairs]] = -np.inf  # as in the block, which hides them
 
     def _pass(self, state: RankState, progress: Progress) -> None:
         height, rows = self.blocks.height, state.rows

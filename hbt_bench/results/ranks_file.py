@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.data.collection import Qrels, TextlessCollection
-from hbt_bench.data.records import FREE_BYTES, MAX_RATIO
+from hbt_bench.data.lines import FREE_BYTES, MAX_RATIO
 from hbt_bench.errors import OutputError
 from hbt_bench.files import write_bytes
-from hbt_bench.ranking.ranks import Ranks
+from hbt_bench.ranking.ranks import UNRETRIEVED, Ranks
 
 _RANKS = ("pool", "block", "top")
 _QRELS = ("offsets", "documents", "grades")
@@ -82,8 +82,8 @@ def _load(file: BinaryIO) -> Any:
 def _checks(collection: TextlessCollection, ranks: Ranks) -> Iterator[tuple[str, bool | np.bool_]]:
     """Yield whether arrays fit the others. Arrays that do not would give wrong numbers or none.
 
-    In a ranking, two documents do not share a rank, no rank exceeds the number of candidates, and the top has the
-    documents of the highest ranks. A rank in a block may exceed the rank in the pool, because BM25 scores each language
+    In a ranking, two documents do not share a rank, no rank exceeds the number of candidates unless the query cannot
+    find the document, and the top has the documents of the highest ranks. A rank in a block may exceed the rank in the pool, because BM25 scores each language
     with statistics of that language.
     """
     qrels, top, languages = collection.qrels, ranks.top, len(collection.languages)
@@ -104,9 +104,13 @@ def _checks(collection: TextlessCollection, ranks: Ranks) -> Iterator[tuple[str,
     yield "best documents", (np.diff(np.sort(top, axis=1)) > 0).all()
     rows = np.repeat(np.arange(queries), steps)
     language = collection.document_languages[qrels.documents]
-    yield "ranks", len(ranks.pool) == len(ranks.block) == pairs and _within(ranks.pool, 1, documents + 1)
-    yield "ranks", _within(ranks.block, 1, np.bincount(collection.document_languages)[language] + 1)
-    yield "ranks", _distinct(rows, ranks.pool) and _distinct(rows, language, ranks.block)
+    yield "ranks", len(ranks.pool) == len(ranks.block) == pairs
+    lost = ranks.pool == UNRETRIEVED
+    yield "ranks", np.array_equal(lost, ranks.block == UNRETRIEVED)
+    yield "ranks", _within(ranks.pool[~lost], 1, documents + 1)
+    yield "ranks", _within(ranks.block[~lost], 1, np.bincount(collection.document_languages)[language[~lost]] + 1)
+    yield "ranks", _distinct(rows[~lost], ranks.pool[~lost])
+    yield "ranks", _distinct(rows[~lost], language[~lost], ranks.block[~lost])
     high = ranks.pool <= top.shape[1]
     yield "best documents", (top[rows[high], ranks.pool[high] - 1] == qrels.documents[high]).all()
 
