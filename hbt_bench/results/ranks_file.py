@@ -83,8 +83,8 @@ def _checks(collection: TextlessCollection, ranks: Ranks) -> Iterator[tuple[str,
     """Yield whether arrays fit the others. Arrays that do not would give wrong numbers or none.
 
     In a ranking, two documents do not share a rank, no rank exceeds the number of candidates unless the query cannot
-    find the document, and the top has the documents of the highest ranks. A rank in a block may exceed the rank in the pool, because BM25 scores each language
-    with statistics of that language.
+    find the document, and the top has the documents of the highest ranks. A rank in a block may exceed the rank in the
+    pool, because BM25 scores each language with statistics of that language.
     """
     qrels, top, languages = collection.qrels, ranks.top, len(collection.languages)
     queries, documents, pairs = len(collection.questions), len(collection.document_languages), len(qrels.documents)
