@@ -9,11 +9,11 @@ from hbt_bench.languages import LANGUAGES, from_mteb, select
 
 
 def test_language_table():
-    assert len(LANGUAGES) == 126
+    assert len(LANGUAGES) == 317
     swahili = LANGUAGES["sw"]
     assert (swahili.mteb, swahili.resources, swahili.family) == ("swa-Latn", 2, "Niger-Congo:Bantu")
     assert len({language.iso639_3 for language in LANGUAGES.values()}) == len(LANGUAGES)
-    assert {language.resources for language in LANGUAGES.values()} == {0, 1, 2, 3, 4, 5}
+    assert {language.resources for language in LANGUAGES.values()} == {0, 1, 2, 3, 4, 5, None}
 
 
 def test_low_resource_is_classes_0_to_2():
@@ -30,10 +30,10 @@ def test_low_resource_is_classes_0_to_2():
     [
         ("deu-Latn", "de"),
         ("arb_Arab", "ar"),
-        ("arb_Latn", None),
+        ("arb_Latn", "ar-Latn"),
         ("swh", "sw"),
         ("zho-Hans", "zh"),
-        ("zho-Hant", None),
+        ("zho-Hant", "zh-Hant"),
         ("kor-Kore", "ko"),
         ("jpn-Hira", "ja"),
         ("xyz-Latn", None),
