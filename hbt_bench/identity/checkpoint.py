@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from hbt_bench.errors import ModelError
+from hbt_bench.identity.model_files import model_files, read_json
 from hbt_bench.identity.signature import Prompts
 from hbt_bench.text import encodable
 
@@ -20,13 +19,6 @@ Kind = Literal["SentenceTransformer", "SparseEncoder", "MultiVectorEncoder", "Cr
 
 #: File in a checkpoint trained by ``hbt-bench train``: strategy, alpha, seed, init, name.
 RECIPE_FILE = "hbt_bench_recipe.json"
-#: Files of a training run that do not change the model's vectors.
-_NOT_THE_MODEL = re.compile(
-    r"^(readme\.md|\..*|.*\.(md|log|csv|png|ckpt-state|lock|tmp)|training_args\.bin|optimizer\.(pt|bin)|scheduler\.pt"
-    r"|scaler\.pt|rng_state.*\.pth|trainer_state\.json|hbt_bench_recipe\.json|events\.out\..*|model_index\.json)$",
-    re.IGNORECASE,
-)
-_NOT_MODEL_FOLDERS = re.compile(r"^(\..*|checkpoint-\d+|checkpoints|eval|logs|runs|onnx|openvino)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -108,41 +100,31 @@ class Checkpoint:
         An adapter includes the files of the local model that it adapts. Raises `ModelError` if a file cannot be read.
         """
         digest = hashlib.sha256(b"hbt-bench checkpoint 1")
+        bases = []
         try:
-            for path in self._files():
-                name = path.relative_to(self.path).as_posix().encode()
+            for path in model_files(self.path):
+                name = Path(os.path.relpath(path, self.path)).as_posix().encode()
                 with path.open("rb") as file:
                     content = hashlib.file_digest(file, "sha256")
                 digest.update(len(name).to_bytes(4, "little") + name + content.digest())
+                if path.name == "adapter_config.json":
+                    bases.append(_json(path).get("base_model_name_or_path"))
         except OSError as error:
             raise ModelError(f"cannot read {error.filename or self.path}: {error.strerror}") from error
-        base = self._json("adapter_config.json").get("base_model_name_or_path")
-        if isinstance(base, str) and Path(base).is_dir() and Path(base).resolve() != self.path:
-            digest.update(Checkpoint.from_folder(Path(base)).revision.encode())
+        for base in bases:
+            if isinstance(base, str) and Path(base).is_dir() and Path(base).resolve() != self.path:
+                digest.update(Checkpoint.from_folder(Path(base)).revision.encode())
         return digest.hexdigest()[:16]
 
-    def _files(self) -> Iterator[Path]:
-        """Yield the model's files in a fixed order. Linked folders are followed, each real folder once."""
-        paths, seen = [], set()
-        for folder, folders, names in os.walk(self.path, followlinks=True):
-            real = os.path.realpath(folder)
-            folders[:] = [] if real in seen else [name for name in folders if not _NOT_MODEL_FOLDERS.match(name)]
-            if real not in seen:
-                paths += [Path(folder, name) for name in names if not _NOT_THE_MODEL.match(name)]
-            seen.add(real)
-        yield from sorted(path for path in paths if path.is_file())
-
     def _json(self, name: str) -> dict[str, Any]:
-        path = self.path / name
-        if not path.is_file():
-            return {}
-        try:
-            content = json.loads(path.read_bytes())
-        except (ValueError, RecursionError) as error:
-            raise ModelError(f"{path} is damaged ({error}): save the model again") from error
-        if not isinstance(content, dict):
-            raise ModelError(f"{path} is damaged (not a mapping): save the model again")
-        return content
+        return _json(self.path / name)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    content = read_json(path) if path.is_file() else {}
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} is damaged (not a mapping): save the model again")
+    return content
 
 
 def _storable(value: Any) -> bool:
