@@ -46,6 +46,7 @@ ADAPTORS = {
     "mteb/tasks.py": "",
     "mteb/shared_pass.py": "",
     "mteb/models.py": "",
+    "mteb/probe.py": "lazy",
     "data/mteb_reader.py": "lazy",
     "checks/smoke.py": "lazy",
     "results/evaluate.py": "lazy",

@@ -1,0 +1,177 @@
+"""Try a loaded model on a few words: which weights its vectors depend on, and whether it tells texts apart.
+
+The words are the days of the week in languages of many scripts. A model need not know a language: it is refused only if
+it fails in all of them, English included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hbt_bench.errors import ModelError
+
+#: Languages of the sample, each in a script of its own. English comes first: most models pass there.
+_SAMPLE = (
+    "en",
+    "zh",
+    "ru",
+    "ar",
+    "hi",
+    "el",
+    "he",
+    "bn",
+    "ta",
+    "th",
+    "ja",
+    "ko",
+    "ka",
+    "am",
+    "hy",
+    "my",
+    "km",
+    "si",
+    "lo",
+)
+#: Greatest share of unknown tokens, and of texts with the same vector. Above it in all languages, a model is refused.
+MOST = 0.5
+#: Greatest relative difference between two vectors that count as the same.
+SAME = 1e-5
+
+
+@cache
+def sample_words(language: str) -> tuple[str, ...]:
+    """Return seven different words of a language.
+
+    >>> sample_words("en")[1]
+    'Monday'
+    """
+    from babel import Locale
+
+    return tuple(Locale(language).days["format"]["wide"].values())
+
+
+def depends_on(model: Any, part: Any, weights: Sequence[str]) -> bool:
+    """Return whether the vectors of `model` depend on some of `weights`, parameters of its module `part`.
+
+    For the test, the weights are replaced by other random numbers for a moment. If `model` cannot encode a word, all
+    weights but those of a pooler count as needed.
+    """
+    import torch
+
+    parameters = {name: value for name, value in part.named_parameters() if name in set(weights)}
+    if len(parameters) < len(set(weights)):  # buffers
+        return True
+    text = (" ".join(sample_words("en")),)
+    before = _encode(model, text)
+    if before is None:
+        return any("pooler" not in name for name in weights)
+    saved = {name: value.detach().clone() for name, value in parameters.items()}
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for value in parameters.values():
+            value.copy_(torch.randn(value.shape, generator=generator))
+        after = _encode(model, text)
+        for name, value in parameters.items():
+            value.copy_(saved[name])
+    return after is None or not all(_same(before[role][0], vectors[0]) for role, vectors in after.items())
+
+
+def check_tokenizer(name: str, model: Any) -> None:
+    """Raise `ModelError` if a tokenizer of `model` maps most of the sample to its unknown token in every language."""
+    for tokenizer in _tokenizers(model):
+        if all(_unknown_share(tokenizer, sample_words(language)) > MOST for language in _SAMPLE):
+            raise ModelError(
+                f"the tokenizer of {name} knows no words: more than half of its tokens are unknown in each of "
+                f"{len(_SAMPLE)} scripts (it has {len(tokenizer)} tokens). Save the files of the tokenizer beside the "
+                "weights."
+            )
+
+
+def check_vectors(name: str, model: Any) -> None:
+    """Raise `ModelError` if `model` gives most words of the sample the same vector, in a role and in every language."""
+    least: dict[str, float] = {}
+    for language in _SAMPLE:
+        vectors = _encode(model, sample_words(language))
+        if vectors is None or "pair" in vectors:  # scores of a cross-encoder may all be 0
+            return
+        least = {role: min(least.get(role, 1.0), same_share(group)) for role, group in vectors.items()}
+        if max(least.values()) <= MOST:
+            return
+    roles = " and ".join(role for role, share in least.items() if share > MOST)
+    raise ModelError(
+        f"{name} gives most texts the same vector as a {roles}, in each of {len(_SAMPLE)} scripts: its tokenizer or "
+        "its weights are damaged, or its prompt is longer than the longest text that it reads."
+    )
+
+
+def same_share(vectors: Sequence[NDArray[np.float32]]) -> float:
+    """Return the greatest share of `vectors` that are the same, but for rounding.
+
+    >>> same_share([np.array([1.0, 0.0]), np.array([1.0, 0.0]), np.array([0.0, 1.0])])
+    0.6666666666666666
+    """
+    count = len(vectors)
+    return max(sum(_same(first, other) for other in vectors) for first in vectors) / count if count else 0.0
+
+
+def _same(first: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    if first.shape != other.shape:
+        return False
+    return bool(np.linalg.norm(first - other) <= SAME * np.linalg.norm(first))
+
+
+def _encode(model: Any, words: Sequence[str]) -> dict[str, list[NDArray[np.float32]]] | None:
+    """Return vectors of `words` in each role, None if this is not a model of sentence-transformers.
+
+    The role of a cross-encoder is "pair", and its vectors are scores. A multi-vector model gives a matrix per text.
+    """
+    from sentence_transformers import CrossEncoder, SparseEncoder
+
+    model = _sentence_transformers_model(model)
+    if model is None:
+        return None
+    options = {"show_progress_bar": False}
+    try:
+        if isinstance(model, CrossEncoder):
+            return {"pair": _arrays(model.predict([(words[0], word) for word in words], **options))}
+        if isinstance(model, SparseEncoder):
+            options["convert_to_sparse_tensor"] = False
+        encoders = {"query": model.encode_query, "document": model.encode_document}
+        return {role: _arrays(encode(list(words), **options)) for role, encode in encoders.items()}
+    except Exception:  # a model of images, or one that only its wrapper in MTEB can call
+        return None
+
+
+def _arrays(vectors: Any) -> list[NDArray[np.float32]]:
+    import torch
+
+    return [torch.as_tensor(vector).detach().float().cpu().numpy() for vector in vectors]
+
+
+def _sentence_transformers_model(model: Any) -> Any:
+    """Return the model of sentence-transformers that is, or is in, `model`; None if there is none."""
+    from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer, SparseEncoder
+
+    kinds = (SentenceTransformer, SparseEncoder, MultiVectorEncoder, CrossEncoder)
+    return next((part for part in (model, getattr(model, "model", None)) if isinstance(part, kinds)), None)
+
+
+def _tokenizers(model: Any) -> list[Any]:
+    """Return the tokenizers of transformers in `model`. Others have no common name for the unknown token."""
+    from transformers import PreTrainedTokenizerBase
+
+    inner = _sentence_transformers_model(model)
+    found = [getattr(module, "tokenizer", None) for module in (inner.modules() if inner is not None else [])]
+    return [tokenizer for tokenizer in found if isinstance(tokenizer, PreTrainedTokenizerBase)]
+
+
+def _unknown_share(tokenizer: Any, words: Sequence[str]) -> float:
+    """Return the share of unknown tokens, 1 if the words have no tokens."""
+    texts = tokenizer(list(words), add_special_tokens=False)["input_ids"]
+    tokens = [token for text in texts for token in text]
+    return sum(token == tokenizer.unk_token_id for token in tokens) / len(tokens) if tokens else 1.0
