@@ -12,7 +12,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hbt_bench.data import records
+from hbt_bench.data import lines, records
 from hbt_bench.errors import DataError, HbtBenchError
 from hbt_bench.tasks.folders import Folder
 
@@ -321,7 +321,12 @@ DATA = {
         "t has no sentence in two of its languages...",
     ),
     "a broken CSV": (CSV, "d.csv", "q,d\na,b,c\n", "d.csv:2: 3 cells...the header has 2..."),
-    "an open quote": (CSV, "d.csv", 'q,d\n"a,b\n', "d.csv:2: ...CSV: unexpected end of data"),
+    "an open quote": (
+        CSV,
+        "d.csv",
+        'q,d\n"a,b\nc,d\n',
+        "d.csv:2: not CSV: a quotation mark opens a cell that does not end (unexpected end...`quoting: none`...",
+    ),
     "a column twice": (CSV, "d.csv", "q,q\na,b\n", "d.csv:1: the column 'q' ..."),
     "an empty CSV": (CSV, "d.csv", "", "d.csv is empty..."),
     "no gzip": (
@@ -404,7 +409,7 @@ def test_link_out_of_folder_is_refused(tmp_path):
 
 
 def test_gzip_bomb_is_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "FREE_BYTES", 1 << 20)
+    monkeypatch.setattr(lines, "FREE_BYTES", 1 << 20)
     line = ('{"id": 1, "lang": "en", "q": "' + " " * 1000 + 'w", "d": "x"}\n').encode()
     (tmp_path / "d.jsonl.gz").write_bytes(gzip.compress(line * 5000, mtime=0))
     assert (tmp_path / "d.jsonl.gz").stat().st_size < 20_000  # of 5 million
@@ -413,7 +418,7 @@ def test_gzip_bomb_is_stopped(tmp_path, monkeypatch):
 
 
 def test_endless_line_is_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "MAX_LINE", 1 << 20)
+    monkeypatch.setattr(lines, "MAX_LINE", 1 << 20)
     (tmp_path / "d.jsonl").write_text('{"id": "' + "x" * (1 << 21))
     assert message(tmp_path, FLAT) == "d.jsonl:1: the line is longer than 1 MiB"
 

@@ -1,4 +1,4 @@
-"""Records of JSON lines, CSV and TSV files and of hub data sets, and the paths to their fields.
+"""Records of JSON lines, of tables in text files and of hub data sets, and the paths to their fields.
 
 Tasks and recipes share this reader. A path joins steps with dots: a name is the key of a mapping, a number is a
 position in a list, ``*`` is every member of a list, and ``{language}`` is replaced by a language's code. For example,
@@ -8,31 +8,23 @@ position in a list, ``*`` is every member of a list, and ``{language}`` is repla
 from __future__ import annotations
 
 import contextlib
-import csv
-import gzip
-import itertools
 import json
 import os
+import re
 import socket
 import tempfile
-import zlib
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from hbt_bench.data.delimited import DELIMITERS, INFERRED, TableFormat, read_table
+from hbt_bench.data.lines import read_lines, suffix
 from hbt_bench.errors import DataError
 from hbt_bench.text import encodable
 
-#: Characters of a line, and of a field of a CSV file.
-MAX_LINE = 16 << 20
-#: The size limit of a compressed file, as a multiple of its compressed size. Texts shrink to about a tenth.
-MAX_RATIO = 100
-#: Bytes that any compressed file may expand to, whatever its ratio.
-FREE_BYTES = 64 << 20
 #: Endings of the files that can be read, each also with ``.gz``.
-SUFFIXES = (".jsonl", ".csv", ".tsv")
+SUFFIXES = (".jsonl", *DELIMITERS)
 #: Stands for a language's code in a path.
 PLACEHOLDER = "{language}"
 
@@ -77,6 +69,36 @@ def _walk(value: Any, steps: Sequence[str], language: str) -> Iterator[Any]:
         yield from _walk(value[int(step)], rest, language)
 
 
+def identifier(value: object) -> str | None:
+    """Return an id as text, or None if `value` cannot be an id, such as null, an empty text or a list.
+
+    A number without a fraction is the same id in every spelling, because a column of numbers with a missing value
+    becomes a column of floats. For example, 1, 1.0 and "1.0" are "1".
+    """
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else None
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        return None
+    spelling = re.fullmatch(r"(-?[0-9]+)\.0", str(value))
+    return spelling[1] if spelling else str(value)
+
+
+def same_value(value: object, wanted: str | int | float | bool) -> bool:
+    """Return whether a value in a record is the value `wanted` in a YAML file.
+
+    A cell of a table is a text, so the text "1" is the same as the number 1, and "True" the same as true.
+    """
+    if isinstance(value, str) == isinstance(wanted, str):
+        return value == wanted
+    text, other = (value, wanted) if isinstance(value, str) else (wanted, value)
+    if isinstance(other, bool) or not isinstance(other, int | float):
+        return isinstance(other, bool) and str(text).strip().lower() == str(other).lower()
+    try:
+        return float(str(text)) == other
+    except ValueError:
+        return False
+
+
 def checked_text(text: str, row: Row, field: str) -> str:
     """Return `text`; raises `DataError` if it contains an unpaired surrogate, as JSON allows."""
     if not encodable(text):
@@ -87,45 +109,21 @@ def checked_text(text: str, row: Row, field: str) -> str:
 # Files
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path, table: TableFormat = INFERRED) -> Iterator[Row]:
     """Yield the rows of a file; the name's ending decides the format.
 
-    Raises `DataError` with the line for bytes that are not UTF-8, a line that is not a JSON object, a CSV row with
-    another number of cells than the header, and an archive that is damaged or expands beyond the limits.
+    `table` describes a table in a text file; see `hbt_bench.data.delimited`. Raises `DataError` with the line for bytes
+    that are not UTF-8, a line that is not a JSON object, a row with another number of cells than the header, and an
+    archive that is damaged or expands beyond the limits.
     """
-    suffix = Path(path.name.removesuffix(".gz")).suffix
-    if suffix not in SUFFIXES:
+    ending = suffix(path)
+    if ending not in SUFFIXES:
         raise DataError(f"{path} has an unknown file type: use {', '.join(SUFFIXES)}, with or without .gz")
-    return _json_rows(path) if suffix == ".jsonl" else _csv_rows(path, "\t" if suffix == ".tsv" else ",")
-
-
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield number and text of each line of a text file, without line ends; raises `DataError` as `read_rows` does."""
-    size = 0
-    try:
-        limit = max(FREE_BYTES, MAX_RATIO * path.stat().st_size)
-        with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as stream:
-            for number in itertools.count(1):
-                raw = stream.readline(MAX_LINE + 1)
-                size += len(raw)
-                if not raw:
-                    return
-                if len(raw) > MAX_LINE:
-                    raise DataError(f"{path}:{number}: the line is longer than {MAX_LINE >> 20} MiB")
-                if size > limit:
-                    raise DataError(
-                        f"{path} expands to more than {limit >> 20} MiB, {MAX_RATIO} times its size: it is not an "
-                        "archive of texts"
-                    )
-                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}:{number}: byte {error.start + 1} of the line is not UTF-8: save the file as UTF-8"
-        ) from error
-    except (OSError, EOFError, zlib.error) as error:
-        if isinstance(error, OSError) and error.strerror:
-            raise DataError(f"cannot read {path}: {error.strerror}") from error
-        raise DataError(f"{path} is a damaged archive ({error}): fetch or make it again") from error
+    if ending == ".jsonl":
+        yield from _json_rows(path)
+        return
+    for number, cells in read_table(path, table):
+        yield Row(cells, f"{path}:{number}")
 
 
 def _json_rows(path: Path) -> Iterator[Row]:
@@ -144,26 +142,6 @@ def _json_rows(path: Path) -> Iterator[Row]:
             kind = names.get(type(fields), "a number")
             raise DataError(f"{where}: a line must be an object in braces, not {kind}")
         yield Row(fields, where)
-
-
-def _csv_rows(path: Path, delimiter: str) -> Iterator[Row]:
-    csv.field_size_limit(MAX_LINE)
-    reader = csv.reader((f"{text}\n" for _, text in read_lines(path)), delimiter=delimiter, strict=True)
-    try:
-        rows = (cells for cells in reader if cells)
-        header = next(rows, None)
-        if header is None:
-            raise DataError(f"{path} is empty: its first line must name the columns")
-        column, times = Counter(header).most_common(1)[0]
-        if times > 1:
-            raise DataError(f"{path}:{reader.line_num}: the column '{column}' is repeated")
-        for cells in rows:
-            where = f"{path}:{reader.line_num}"
-            if len(cells) != len(header):
-                raise DataError(f"{where}: {len(cells)} cells, but the header has {len(header)}: quote the text")
-            yield Row(dict(zip(header, cells, strict=True)), where)
-    except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: not CSV: {error}") from error
 
 
 # Data sets of the hub

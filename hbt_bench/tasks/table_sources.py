@@ -11,7 +11,9 @@ from pydantic import Field, StringConstraints, model_validator
 from hbt_bench.data import columns
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import DataFiles
-from hbt_bench.data.records import PLACEHOLDER, SUFFIXES, Row, read_hub, read_lines, read_rows
+from hbt_bench.data.delimited import DELIMITERS, TableFormat
+from hbt_bench.data.lines import read_lines, suffix
+from hbt_bench.data.records import PLACEHOLDER, SUFFIXES, Row, read_hub, read_rows
 from hbt_bench.identity.task_name import MODES, Mode
 from hbt_bench.tasks.schema import Codes, ColumnsSpec, Commit, FileSource, Source, check_path
 
@@ -83,27 +85,36 @@ class _RowSource(Source):
         return columns.collect(name, rows, mapping, chosen, complete=len(chosen) == len(self.codes))
 
 
-class TableSource(FileSource, _RowSource):
+class TableSource(FileSource, _RowSource, TableFormat):
     """JSON lines, CSV or TSV: a file per language, or a single file with a column or a placeholder for the language."""
 
     kind: Literal["jsonl", "csv", "bitext"]
 
     @model_validator(mode="after")
     def _check_keys(self) -> TableSource:
-        suffix = Path(self.path.removesuffix(".gz")).suffix
-        allowed = {"jsonl": (".jsonl",), "csv": (".csv", ".tsv"), "bitext": (*SUFFIXES, ".txt")}[self.kind]
-        if suffix not in allowed:
+        ending = suffix(Path(self.path))
+        allowed = {"jsonl": (".jsonl",), "csv": tuple(DELIMITERS), "bitext": SUFFIXES}[self.kind]
+        if ending not in allowed:
             raise ValueError(
                 f"the path of a {self.kind} source must end in {' or '.join(allowed)}, with or without .gz"
             )
         if self.kind == "bitext" and self.columns.text is None:
             raise ValueError("a bitext source needs `text` in columns; use jsonl or csv for questions with answers")
+        if ending == ".jsonl" and (self.quoting or self.delimiter or self.header):
+            raise ValueError("quoting, delimiter and header are keys of tables, not of JSON lines")
         self._check_language(self.file_per_language, "path")
-        if suffix == ".txt" and (not self.file_per_language or self.columns.text != "text" or self.columns.id):
+        has_columns = self.columns.text != "text" or self.columns.id or self.delimiter or self.header
+        if self.plain and (has_columns or not self.file_per_language):
             raise ValueError(
                 "plain text needs {language} in path and `columns: {text: text}`, because each line is a sentence"
             )
         return self
+
+    @property
+    def plain(self) -> bool:
+        """Whether each line of a file is a sentence. A file with several languages is a table."""
+        one_language = not self.columns.has_placeholder and self.columns.language is None
+        return self.kind == "bitext" and suffix(Path(self.path)) == ".txt" and one_language
 
     @property
     def file_per_language(self) -> bool:
@@ -116,18 +127,18 @@ class TableSource(FileSource, _RowSource):
 
     def _rows(self, languages: Sequence[str], data_files: DataFiles) -> Iterator[Row]:
         if not self.file_per_language:
-            for row in read_rows(self.locate(self.path, data_files)):
+            for row in read_rows(self.locate(self.path, data_files), self):
                 yield row._replace(language=self._only_label())
             return
         for code in languages:
             label = self.codes[code]
             path = self.locate(check_path(self.path.replace(PLACEHOLDER, label)), data_files)
-            if Path(path.name.removesuffix(".gz")).suffix == ".txt":
+            if self.plain:
                 # an empty line stays a row, so that the lines of all files stay aligned
                 for number, line in read_lines(path):
                     yield Row({"text": line} if line.strip() else {"text": None}, f"{path}:{number}", label)
             else:
-                for row in read_rows(path):
+                for row in read_rows(path, self):
                     yield row._replace(language=label)
 
 
