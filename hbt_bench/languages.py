@@ -124,6 +124,7 @@ def parse_code(text: str) -> str | None:
     return language.code if language else None
 
 
+@lru_cache(maxsize=4096)
 def general(code: str) -> str:
     """Return the code of the language and script of `code`, without region, for the usual name of the language.
 
@@ -191,8 +192,8 @@ def unknown_code(code: str) -> str:
     if base:
         return f"unknown language code '{code}': the usual script of {base.name} is unknown, so add it: {code}-Latn"
     return (
-        f"unknown language code '{code}'{did_you_mean(code, LANGUAGES)} A code is a BCP 47 tag of a language of ISO "
-        "639, such as bho, zh-Hant or pt-BR, and may stand for any code in the data: languages: {bho: CODE}"
+        f"unknown language code '{code}'{did_you_mean(code, LANGUAGES) or '.'} A code is a BCP 47 tag of a language of "
+        "ISO 639, such as bho, zh-Hant or pt-BR. Map other codes of the data to it: `languages: {bho: CODE}`"
     )
 
 

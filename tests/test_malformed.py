@@ -110,8 +110,8 @@ YAML = {
         ":5:3: source.languages: ...'german'; did you mean 'de'?",
     ),
     "a mistyped language": (
-        FLAT.replace("[en, de]", "{en: en, dee: de}"),
-        ":5:3: source.languages: ...'dee'; did you mean 'ee' or 'de'?",
+        FLAT.replace("[en, de]", "{en: en, dxe: de}"),
+        ":5:3: source.languages: ...'dxe'; did you mean 'de'? A code is a BCP 47 tag...",
     ),
     "no languages": (FLAT.replace("[en, de]", "[]"), ":5:3: source.languages: ...at least one language..."),
     "one code for two": (

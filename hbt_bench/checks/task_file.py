@@ -10,7 +10,7 @@ from pathlib import Path
 from hbt_bench.checks.check import Check
 from hbt_bench.data.collection import Collection
 from hbt_bench.errors import DataError, HbtBenchError, UsageError
-from hbt_bench.languages import LANGUAGES
+from hbt_bench.languages import LANGUAGES, get_language
 from hbt_bench.tasks.folders import Folder, taken, twin_of
 from hbt_bench.tasks.registry import TaskRegistry, mteb_task_names
 from hbt_bench.tasks.schema import FileSource
@@ -112,10 +112,13 @@ class Validation:
         assert self.spec is not None
         from hbt_bench.checks.smoke import unknown_to_mteb
 
-        unknown = unknown_to_mteb(LANGUAGES[code].mteb for code in self.spec.source.languages)
+        languages = [get_language(code) for code in self.spec.source.languages]
+        unknown = unknown_to_mteb(language.mteb for language in languages)
         if unknown:
             raise DataError(f"MTEB does not know the language {unknown[0]}")
-        return f"{len(self.spec.source.languages)}, all known to MTEB: {' '.join(self.spec.source.languages)}"
+        # a rare code may be a mistyped one, so its name is shown
+        listed = [item.code if item.code in LANGUAGES else f"{item.code} ({item.name})" for item in languages]
+        return f"{len(languages)}, all known to MTEB: {' '.join(listed)}"
 
     def _data(self) -> str:
         assert self.spec is not None
@@ -175,7 +178,8 @@ class Validation:
         _, collection = self._need()
         lengths: dict[str, dict[str, int]] = {}
         for document in collection.documents:
-            lengths.setdefault(document.language, {})[document.id.split("-", 1)[1]] = len(document.text)
+            key = document.id.removeprefix(f"{document.language}-")
+            lengths.setdefault(document.language, {})[key] = len(document.text)
         first, *others = collection.languages
         for code in others:
             shared = sorted(lengths.get(first, {}).keys() & lengths.get(code, {}).keys())

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from hbt_bench.errors import DataError, did_you_mean
-from hbt_bench.languages import LANGUAGES, select
+from hbt_bench.errors import DataError
+from hbt_bench.languages import find, select, unknown_code
 
 if TYPE_CHECKING:
     import numpy as np
@@ -145,8 +145,8 @@ class Collection(TextlessCollection):
         queries, documents = tuple(queries), tuple(documents)
         languages = tuple(sorted({query.language for query in queries} | {document.language for document in documents}))
         for code in languages:
-            if code not in LANGUAGES:
-                raise DataError(f"{name} has the unknown language code '{code}'{did_you_mean(code, LANGUAGES)}")
+            if find(code) is None:
+                raise DataError(f"{name} has the {unknown_code(code)}")
         _check_texts(name, "query", queries)
         _check_texts(name, "document", documents)
         order = {code: position for position, code in enumerate(languages)}

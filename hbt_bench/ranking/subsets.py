@@ -1,15 +1,17 @@
-"""The three modes as blocks of a score matrix, and the judged pairs of each block."""
+"""The three modes as blocks of a score matrix, the names of the blocks, and the judged pairs of each block."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.data.collection import TextlessCollection
 from hbt_bench.identity.task_name import Mode
+from hbt_bench.languages import find
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,29 @@ class Subset:
         """MTEB's name of the subset: ``en``, ``en-de`` (query language first) or ``en-multi``."""
         if self.documents is None:
             return f"{self.queries}-multi"
-        return self.queries if self.queries == self.documents else f"{self.queries}-{self.documents}"
+        return pair_name(self.queries, self.documents)
+
+    @classmethod
+    @lru_cache(maxsize=65536)
+    def parse(cls, name: str) -> Subset | None:
+        """Read the name of a subset, or return None for a name of another form, as other tasks of MTEB have.
+
+        A code may have hyphens, but its subtags after the first are no codes, so there is a single way to read a name.
+        For example, ``zh-Hant-en`` has the queries of "zh-Hant" and the documents of "en".
+        """
+        if find(name):
+            return cls(name, name)
+        words = name.split("-")
+        for length in range(1, len(words)):
+            queries, documents = "-".join(words[:length]), "-".join(words[length:])
+            if find(queries) and (documents == "multi" or find(documents)):
+                return cls(queries, None if documents == "multi" else documents)
+        return None
+
+
+def pair_name(queries: str, documents: str) -> str:
+    """Return the name of queries in a language against documents in a language, such as ``en-de`` or ``en``."""
+    return queries if queries == documents else f"{queries}-{documents}"
 
 
 def subsets(languages: tuple[str, ...], mode: Mode) -> tuple[Subset, ...]:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from hbt_bench.data.collection import Collection
 from hbt_bench.errors import DataError
 from hbt_bench.identity.task_name import Mode
-from hbt_bench.languages import LANGUAGES
+from hbt_bench.languages import find
 from hbt_bench.measures.bias import DEPTH, Bias, LanguageGap
 from hbt_bench.measures.registry import EXCESS, MEASURES
+from hbt_bench.ranking.subsets import pair_name
 from hbt_bench.reports.table import Table
 from hbt_bench.results.store import Result
 from hbt_bench.stats.clusters import Clusters
@@ -287,10 +288,7 @@ def model_details(results: Mapping[Mode, Result], collection: Collection | None)
     scores = {name: values for mode in results if mode != "multi" for name, values in results[mode].subsets.items()}
     details: dict[str, Any] = {
         "languages": languages,
-        "ap": [
-            [scores.get(query if query == document else f"{query}-{document}", {}).get("AP") for document in languages]
-            for query in languages
-        ],
+        "ap": [[scores.get(pair_name(query, document), {}).get("AP") for document in languages] for query in languages],
         "ranks": [],
         "shares": [],
         "pool": len(judgements.document_languages),
@@ -329,7 +327,8 @@ def _shares(top: float, pool: float) -> str:
 
 
 def _name(code: str) -> str:
-    return LANGUAGES[code].name if code in LANGUAGES else code
+    language = find(code)
+    return language.name if language else code
 
 
 def _short(value: float) -> str:

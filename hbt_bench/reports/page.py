@@ -13,7 +13,7 @@ from typing import Any
 from hbt_bench.data.collection import Collection
 from hbt_bench.errors import DataError, HbtBenchError, OutputError, UsageError, did_you_mean
 from hbt_bench.identity.task_name import Mode, TaskName
-from hbt_bench.languages import LANGUAGES
+from hbt_bench.languages import find
 from hbt_bench.log import counter, progress
 from hbt_bench.reports.bias import model_details
 from hbt_bench.reports.columns import Column, charted_scores, key_title
@@ -65,7 +65,7 @@ class ReportRequest:
         return {
             "boards": boards,
             "legend": leaderboard.legend,
-            "names": {code: LANGUAGES[code].name for code in sorted(codes) if code in LANGUAGES},
+            "names": {code: language.name for code in sorted(codes) if (language := find(code))},
         }
 
     def _check_baseline(self, leaderboard: Leaderboard) -> None:

@@ -14,7 +14,9 @@ import numpy as np
 
 from hbt_bench.errors import OutputError, did_you_mean
 from hbt_bench.identity.task_name import MODES, Mode, TaskName
+from hbt_bench.languages import parse_code
 from hbt_bench.measures.ranking import Array
+from hbt_bench.ranking.subsets import Subset
 from hbt_bench.results.scores import Interval
 from hbt_bench.results.store import Result, model_label
 from hbt_bench.stats.paired import SIGNIFICANCE, sign_flip_p
@@ -50,8 +52,13 @@ class ResultFilter:
 
     def subsets(self, names: Iterable[str]) -> list[str]:
         """Return the names of the subsets in the chosen languages."""
-        codes = {*self.languages, "multi"}
-        return [name for name in names if not self.languages or codes.issuperset(name.split("-"))]
+        codes = {parse_code(language) or language for language in self.languages} | {None}
+        subsets = {name: Subset.parse(name) for name in names}
+        return [
+            name
+            for name, subset in subsets.items()
+            if not self.languages or (subset and {subset.queries, subset.documents} <= codes)
+        ]
 
     def explain_empty(self, tasks: Iterable[tuple[str, str]]) -> str:
         """Return why no result is left. `tasks` are the collections and modes of all results."""
@@ -162,7 +169,8 @@ class LeaderboardRow:
         if mode == "multi" or (mode == "mono" and not self.languages):
             scores = result.subsets.by_subset("AP", names)
             self.languages_mode = mode
-            self.languages = {name.split("-")[0]: value for name, value in scores.items()}
+            subsets = {name: Subset.parse(name) for name in scores}
+            self.languages = {subset.queries: scores[name] for name, subset in subsets.items() if subset}
 
 
 @dataclass

@@ -13,9 +13,9 @@ from hbt_bench.data import columns
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import DataFiles, Pin, RemoteFile, check_relative
 from hbt_bench.data.records import PLACEHOLDER
-from hbt_bench.errors import DataError, did_you_mean
+from hbt_bench.errors import DataError
 from hbt_bench.identity.task_name import MODES, Mode
-from hbt_bench.languages import LANGUAGES
+from hbt_bench.languages import parse_code, unknown_code
 from hbt_bench.yaml_file import StrictModel
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -93,26 +93,37 @@ class PinSpec(StrictModel):
         return Pin(self.sha256, self.size)
 
 
-def check_language(code: str) -> None:
-    """Raise `ValueError` with a suggestion if the table of languages lacks `code`, for example for ``german``."""
-    if code not in LANGUAGES:
-        names = {language.name.lower(): language.code for language in LANGUAGES.values()}
-        hint = f"; did you mean '{names[code.lower()]}'?" if code.lower() in names else did_you_mean(code, LANGUAGES)
-        raise ValueError(f"unknown language code '{code}'{hint}")
+def check_language(code: str) -> str:
+    """Return the code for a tag in any spelling, for example "zh-Hant" for ``zho_Hant``.
+
+    Raises `ValueError` with a suggestion if it names no language, for example for ``german``.
+    """
+    parsed = parse_code(code)
+    if parsed is None:
+        raise ValueError(unknown_code(code))
+    return parsed
 
 
 def _codes(value: object) -> object:
-    """Write out a list of codes: ``[en, de]`` becomes ``{en: en, de: de}``. Raises `ValueError` for unknown codes."""
+    """Write out a list of codes: ``[en, deu_Latn]`` becomes ``{en: en, de: deu_Latn}``.
+
+    Raises `ValueError` for unknown codes, and for two codes of the same language.
+    """
     if isinstance(value, list):
         value = {str(code): str(code) for code in value}
     if isinstance(value, Mapping):
-        for code in value:
-            check_language(str(code))
-        labels = list(value.values())
-        if len(set(map(str, labels))) < len(labels):
+        labels: dict[str, object] = {}
+        spellings: dict[str, str] = {}
+        for spelling, label in value.items():
+            code = check_language(str(spelling))
+            if code in labels:
+                raise ValueError(f"'{spelling}' and '{spellings[code]}' are the same language, {code}: name it once")
+            labels[code], spellings[code] = label, str(spelling)
+        if len(set(map(str, labels.values()))) < len(labels):
             raise ValueError("two languages have the same code in the data")
-        if not value:
+        if not labels:
             raise ValueError("name at least one language")
+        return labels
     return value
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from hbt_bench.data.collection import Collection
-from hbt_bench.languages import LANGUAGES
+from hbt_bench.languages import general, get_language
 from hbt_bench.training.parallel import ParallelText
 
 #: Length of a run that counts as copied: in words, or in characters for scripts without spaces between words.
@@ -21,18 +21,20 @@ class Overlap:
     """The texts of some collections, by language, to compare training texts with.
 
     Two texts of a language overlap if they are equal or share a run of `WORDS` words (`CHARACTERS` characters in
-    scripts without spaces). Case, punctuation and spacing do not count. `languages` limits the comparison.
+    scripts without spaces). Case, punctuation and spacing do not count. Regions do not count either: "pt" and "pt-BR"
+    are a language. `languages` limits the comparison.
     """
 
     def __init__(self, collections: Iterable[Collection], languages: Iterable[str] | None = None) -> None:
         self._texts: set[tuple[str, int]] = set()
         self._runs: set[tuple[str, int]] = set()
         self._reasons: dict[int, str | None] = {}
-        compared = None if languages is None else set(languages)
+        compared = None if languages is None else set(map(general, languages))
         for collection in collections:
             queries = ((query.language, query.text) for query in collection.queries)
             documents = ((document.language, document.text) for document in collection.documents)
-            for language, text in chain(queries, documents):
+            for code, text in chain(queries, documents):
+                language = general(code)
                 if compared is not None and language not in compared:
                     continue
                 words = _words(text)
@@ -41,6 +43,7 @@ class Overlap:
 
     def reason(self, language: str, text: str) -> str | None:
         """Return ``same text`` or ``shared run`` if a text overlaps with the collections, else None; cached."""
+        language = general(language)
         key = hash((language, text))
         if key not in self._reasons:
             words = _words(text)
@@ -76,7 +79,7 @@ def _words(text: str) -> list[str]:
 
 
 def _runs(language: str, words: list[str]) -> Iterator[str]:
-    if LANGUAGES[language].script in _WITHOUT_SPACES:
+    if get_language(language).script in _WITHOUT_SPACES:
         text = "".join(words)
         return (text[start : start + CHARACTERS] for start in range(len(text) - CHARACTERS + 1))
     return (" ".join(words[start : start + WORDS]) for start in range(len(words) - WORDS + 1))
