@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from hbt_bench.data.readers import BeirFiles, read_beir, read_lareqa
+from hbt_bench.data.beir import BeirFiles, read_beir
+from hbt_bench.data.readers import read_lareqa
 from hbt_bench.data.records import read_rows
 from hbt_bench.errors import HbtBenchError, OutputError
 from hbt_bench.identity.checkpoint import Checkpoint

@@ -216,7 +216,7 @@ YAML = {
     ),
     "several languages in one folder": (
         BEIR.replace("[en]", "[en, de]"),
-        ":2:1: source: several languages need {language} in path, and one language must not have it",
+        ":2:1: source: several languages need {language} in path; ... the field with their code in `language`",
     ),
     "a mode that cannot be": (
         FLAT.replace("true", "false") + "modes: [cross]\n",

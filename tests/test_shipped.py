@@ -11,7 +11,7 @@ import mteb
 import pytest
 
 from hbt_bench.checks.task_file import Validation
-from hbt_bench.data import readers
+from hbt_bench.data.beir import read_qrels
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.results.evaluate import Evaluation, _data_revision
 from hbt_bench.tasks.registry import TaskRegistry, select_tasks
@@ -176,7 +176,7 @@ def test_ciral_counts_equal_those_of_its_judgements(data_dir):
     spec = TaskRegistry().specs["ciral"]
     counts = Counter()
     for code in ("ha", "so", "sw", "yo"):
-        judged = readers._qrels(data_dir / "seeds" / "topics" / "qrels" / f"ciral-v1.0-{code}-test-a.tsv")
+        judged = read_qrels(data_dir / "seeds" / "topics" / "qrels" / f"ciral-v1.0-{code}-test-a.tsv")
         counts.update(sum(grade > 0 for grade in grades.values()) for grades in judged.values())
     assert dict(sorted(counts.items())) == spec.expect.relevant
     assert counts.total() == spec.expect.queries["en"] == 80 + 99 + 85 + 100

@@ -11,6 +11,7 @@ from typing import Any
 from hbt_bench.data import columns, records
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.columns import Columns
+from hbt_bench.data.own_documents import OwnDocument
 from hbt_bench.data.readers import CollectionBuilder, Parallel
 from hbt_bench.data.records import PLACEHOLDER, Row, read_hub
 from hbt_bench.errors import DataError, UsageError
@@ -31,6 +32,7 @@ class PooledTask:
 
     `codes` maps our language codes to subsets, or to MTEB's codes if subsets have two languages. `pairs` is the order
     of the two languages. `parallel` is the meaning of equal ids, which then must have `id_digits` hexadecimal digits.
+    `own_document` is the rule for documents with the id of a query; MTEB's is its task's `ignore_identical_ids`.
     """
 
     task: str
@@ -40,6 +42,7 @@ class PooledTask:
     parallel: Parallel | None = None
     id_digits: int | None = None
     revision: str | None = None
+    own_document: OwnDocument | None = None
 
 
 def languages(name: str) -> tuple[str, ...]:
@@ -159,7 +162,8 @@ def _retrieval(name: str, task: Any, pooled: PooledTask, chosen: Mapping[str, st
             first, second = codes[pair[0]], codes[pair[1]]
             subsets[subset] = (first, second) if pooled.pairs == "query-document" else (second, first)
     _load(task, list(subsets), split)
-    builder = CollectionBuilder(name, pooled.parallel or "none", by_text=pairs)
+    rule: OwnDocument = "leave_out" if getattr(task, "ignore_identical_ids", False) else "keep"
+    builder = CollectionBuilder(name, pooled.parallel or "none", pairs, pooled.own_document or rule)
     for subset, (query_language, document_language) in subsets.items():
         data = task.dataset[subset][split]
         queries = dict(zip(map(str, data["queries"]["id"]), data["queries"]["text"], strict=True))
@@ -183,11 +187,10 @@ def _check_ids(pooled: PooledTask, ids: Iterable[str]) -> None:
         )
 
 
-def _documents(corpus: Any) -> Iterator[tuple[str, str]]:
-    """Yield id and text, with the title before the text as MTEB's encoders see it."""
+def _documents(corpus: Any) -> Iterator[tuple[str, str, str]]:
+    """Yield id, text and title."""
     for row in corpus:
-        title = row.get("title")
-        yield str(row["id"]), f"{title} {row['text']}".strip() if title else row["text"]
+        yield str(row["id"]), row["text"], row.get("title") or ""
 
 
 def _from_rows(name: str, task: Any, mapping: Columns, chosen: Mapping[str, str], split: str) -> Collection:

@@ -1,6 +1,4 @@
-"""Collections from parts, a corpus, queries and judgements for each language, and the readers of two layouts.
-
-BEIR (arXiv 2104.08663): a folder with corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv, plain or gzipped.
+"""Collections from parts, a corpus, queries and judgements for each language, and the reader of LAReQA's layout.
 
 LAReQA (arXiv 2004.05484): SQuAD layout plus sentence breaks, one JSON file per language. A candidate is a sentence,
 with language, article, paragraph and position as its id. Equal sentences stay separate candidates, as in the published
@@ -12,14 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import operator
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from hbt_bench.data.collection import MAX_GRADE, Collection, Document, Query
-from hbt_bench.data.records import Row, checked_text, read_lines, read_rows
+from hbt_bench.data.collection import Collection, Document, Query
+from hbt_bench.data.own_documents import OwnDocument, own_documents, same_text
 from hbt_bench.errors import DataError
 
 #: The meaning of equal ids in several languages: nothing; versions of a question; of a question and of its documents.
@@ -30,6 +27,19 @@ Candidate = Literal["sentence", "sentence+context"]
 Key = tuple[str, str]
 
 
+class Entry(NamedTuple):
+    """A document of a corpus: its id, its text, and its title."""
+
+    id: str
+    body: str
+    title: str = ""
+
+    @property
+    def text(self) -> str:
+        """The title, a space and the text, as in BEIR and MTEB."""
+        return f"{self.title} {self.body}".strip() if self.title else self.body
+
+
 @dataclass
 class CollectionBuilder:
     """Collect parts of a data set and build a collection from them.
@@ -37,7 +47,8 @@ class CollectionBuilder:
     A part is the data of a language, or queries in a language with documents in another. An id that several parts
     of a language share is the same query or document, and must have the same text. With `parallel` other than
     "none", the versions of a question share all their relevant documents. With `by_text`, each part may number its
-    documents independently: equal texts of a language are then the same document.
+    documents independently: equal texts of a language are then the same document. `own_document` is the rule for
+    documents with the id of a query; see `hbt_bench.data.own_documents`.
 
     For example::
 
@@ -50,18 +61,24 @@ class CollectionBuilder:
     name: str
     parallel: Parallel = "none"
     by_text: bool = False
+    own_document: OwnDocument | None = None
     _queries: dict[Key, str] = field(default_factory=dict, init=False)
     _documents: dict[Key, str] = field(default_factory=dict, init=False)
     _digests: dict[Key, str] = field(default_factory=dict, init=False)
     _judgements: dict[Key, dict[Key, int]] = field(default_factory=dict, init=False)
+    _own: dict[Key, dict[Key, None]] = field(default_factory=dict, init=False)
 
     def add(
         self,
         queries: tuple[str, Mapping[str, str]],
-        documents: tuple[str, Iterable[tuple[str, str]]],
+        documents: tuple[str, Iterable[tuple[str, ...]]],
         relevant: Mapping[str, Mapping[str, int]],
+        prefix: str = "",
     ) -> None:
-        """Add a part: the language and texts of queries, the language, ids and texts of documents, and judgements.
+        """Add a part: the language and texts of queries, the language and entries of documents, and judgements.
+
+        An entry has the id and the text of a document, and perhaps a title; see `Entry`. `prefix` is put before the
+        ids of the queries in the collection.
 
         `relevant` maps query ids to document ids with their grades; a grade below 1 means not relevant. Queries
         without a judgement are dropped. Queries without a relevant document are dropped too, unless another version
@@ -69,12 +86,15 @@ class CollectionBuilder:
         unknown query or document.
         """
         query_language, texts = queries
-        document_language, pairs = documents
+        document_language, entries = documents
         ids: dict[str, str] = {}  # id in this part -> id in the collection
-        for document, text in pairs:
-            key = self._id_by_text(document_language, document, text) if self.by_text else document
-            ids[document] = key
-            self._put(self._documents, "document", document_language, key, text)
+        for entry in (Entry(*values) for values in entries):
+            key = self._id_by_text(document_language, entry.id, entry.text) if self.by_text else entry.id
+            ids[entry.id] = key
+            self._put(self._documents, "document", document_language, key, entry.text)
+            if entry.id in texts and self._is_own(texts[entry.id], entry, query_language == document_language):
+                own = self._own.setdefault((query_language, f"{prefix}{entry.id}"), {})
+                own[document_language, key] = None
         for query, grades in relevant.items():
             positive = {document: grade for document, grade in grades.items() if grade > 0}
             if not positive and (self.parallel == "none" or query not in texts):
@@ -87,9 +107,15 @@ class CollectionBuilder:
                         f"{self.name}: query '{query}' names the document '{document}', which does not exist in "
                         f"'{document_language}'"
                     )
-            self._put(self._queries, "query", query_language, query, texts[query])
-            judgements = self._judgements.setdefault((query_language, query), {})
+            self._put(self._queries, "query", query_language, f"{prefix}{query}", texts[query])
+            judgements = self._judgements.setdefault((query_language, f"{prefix}{query}"), {})
             judgements |= {(document_language, ids[document]): grade for document, grade in positive.items()}
+
+    def _is_own(self, query: str, entry: Entry, same_language: bool) -> bool:
+        """Return whether a document with the id of a query is the query's own document."""
+        if self.own_document is not None:
+            return self.own_document == "leave_out"
+        return same_language and same_text(query, (entry.body, entry.title, entry.text))
 
     def _id_by_text(self, language: str, document: str, text: str) -> str:
         """Return the id under which a text is stored, and a new id if another text has this id."""
@@ -110,6 +136,15 @@ class CollectionBuilder:
         judgements = {query: grades for query, grades in judgements.items() if grades}
         relevant = {document for grades in judgements.values() for document in grades}
         documents = {key: text for key, text in self._documents.items() if text.strip() or key in relevant}
+        names = {
+            f"{code}-q-{key}": {f"{language}-d-{document}": grade for (language, document), grade in grades.items()}
+            for (code, key), grades in judgements.items()
+        }
+        own = {
+            f"{code}-q-{key}": [f"{own[0]}-d-{own[1]}" for own in keys if own in documents]
+            for (code, key), keys in self._own_documents().items()
+            if (code, key) in judgements
+        }
         return Collection.from_records(
             self.name,
             [
@@ -118,12 +153,25 @@ class CollectionBuilder:
                 if (code, key) in judgements
             ],
             [Document(f"{code}-d-{key}", code, text) for (code, key), text in documents.items()],
-            {
-                f"{code}-q-{key}": {f"{language}-d-{document}": grade for (language, document), grade in grades.items()}
-                for (code, key), grades in judgements.items()
-            },
+            names,
             parallel=self.parallel == "documents",
+            own_documents=own_documents(self.name, own, names, self.own_document),
         )
+
+    def _own_documents(self) -> Mapping[Key, Iterable[Key]]:
+        """Return the own documents of the queries. Versions of a question share them, with all their translations."""
+        if self.parallel == "none":
+            return self._own
+        shared: dict[str, dict[Key, None]] = {}
+        for (_, question), own in self._own.items():
+            shared.setdefault(question, {}).update(own)
+        if self.parallel == "documents" and not self.by_text:
+            languages = list(dict.fromkeys(code for code, _ in self._documents)) if shared else []
+            shared = {
+                question: {(code, key): None for _, key in own for code in languages}
+                for question, own in shared.items()
+            }
+        return {query: shared[query[1]] for query in self._queries if query[1] in shared}
 
     def _shared_judgements(self) -> dict[Key, dict[Key, int]]:
         """Give each version of a question the judgements of all its versions, with the highest grade of each pair."""
@@ -132,92 +180,6 @@ class CollectionBuilder:
             merged = union.setdefault(key, {})
             merged |= {document: max(grade, merged.get(document, 0)) for document, grade in grades.items()}
         return {query: union[query[1]] for query in self._judgements}
-
-
-# BEIR
-
-
-class BeirFiles(NamedTuple):
-    """The three files of a folder, and the languages of its queries and documents."""
-
-    corpus: Path
-    queries: Path
-    qrels: Path
-    query_language: str
-    document_language: str
-
-
-def beir_names(split: str) -> tuple[tuple[str, ...], ...]:
-    """Return the names of corpus, queries and qrels, preferred names first."""
-    return tuple((name, f"{name}.gz") for name in ("corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv"))
-
-
-def read_beir(name: str, folders: Iterable[BeirFiles], parallel: Parallel = "none") -> Collection:
-    """Read a folder, or a folder per language, into a collection.
-
-    A document's text is its title, a space and its text, as in BEIR and MTEB. Queries without a judgement are dropped.
-    With `parallel` "none", ids are unrelated across folders, even if their queries are in the same language. Raises
-    `DataError` with the line if a file does not have BEIR's layout.
-
-    For example, ``read_beir("demo", [BeirFiles(corpus, queries, qrels, "en", "en")])`` with three paths.
-    """
-    builder = CollectionBuilder(name, parallel)
-    for files in folders:
-        other_language = files.query_language != files.document_language
-        prefix = f"{files.document_language}/" if parallel == "none" and other_language else ""
-        texts = {f"{prefix}{key}": text for key, text in _texts(files.queries, titles=False)}
-        judgements = {f"{prefix}{key}": grades for key, grades in _qrels(files.qrels).items()}
-        corpus = _texts(files.corpus, titles=True)
-        builder.add((files.query_language, texts), (files.document_language, corpus), judgements)
-    return builder.build()
-
-
-def _texts(path: Path, *, titles: bool) -> Iterator[tuple[str, str]]:
-    """Yield the ids and texts of a file, with a title before the text if `titles`."""
-    seen: set[str] = set()
-    for row in read_rows(path):
-        key, text = _id(row), _text(row, "text")
-        if key in seen:
-            raise DataError(f"{row.where}: the id '{key}' is repeated")
-        seen.add(key)
-        title = _text(row, "title") if row.fields.get("title") else ""
-        yield key, f"{title} {text}".strip() if titles else text
-
-
-def _id(row: Row) -> str:
-    for name in ("_id", "id"):
-        value = row.fields.get(name)
-        if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
-            return checked_text(str(value), row, name)
-    raise DataError(f"{row.where}: the row has no '_id'")
-
-
-def _text(row: Row, field: str) -> str:
-    value = row.fields.get(field)
-    if not isinstance(value, str):
-        raise DataError(f"{row.where}: the row has no text in '{field}'")
-    return checked_text(value, row, field)
-
-
-def _qrels(path: Path) -> Mapping[str, Mapping[str, int]]:
-    """Read BEIR's three columns with a header, or TREC's four columns without a header."""
-    relevant: dict[str, dict[str, int]] = {}
-    for number, line in read_lines(path):
-        line = line.rstrip()  # CIRAL has tabs at the end of some lines
-        cells = line.split("\t") if "\t" in line else line.split()
-        if not cells or (number == 1 and not cells[-1].lstrip("-").isdecimal()):
-            continue
-        if len(cells) not in (3, 4):
-            raise DataError(f"{path}:{number}: {len(cells)} columns instead of query, document and grade")
-        query, document, grade = cells[0], cells[-2], cells[-1].strip()
-        if not re.fullmatch("-?[0-9]{1,9}", grade):
-            raise DataError(f"{path}:{number}: the grade '{grade[:20]}' is not a whole number")
-        if int(grade) > MAX_GRADE:
-            raise DataError(f"{path}:{number}: the grade {grade} is above {MAX_GRADE}")
-        if document in relevant.setdefault(query, {}):
-            raise DataError(f"{path}:{number}: query '{query}' and document '{document}' are judged twice")
-        relevant[query][document] = int(grade)
-    return relevant
 
 
 # LAReQA

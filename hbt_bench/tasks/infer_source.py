@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from hbt_bench.data.readers import beir_names
+from hbt_bench.data.beir import beir_names
 from hbt_bench.data.records import PLACEHOLDER, Row, read_rows, values
 from hbt_bench.errors import UsageError
 from hbt_bench.languages import LANGUAGES, from_mteb

@@ -5,19 +5,21 @@ To add a kind, write a subclass of `Source` with `kind`, `languages` and `read`,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import Field, StringConstraints, TypeAdapter, WrapValidator, field_validator, model_validator
 
-from hbt_bench.data import cldr, readers
+from hbt_bench.data import beir, cldr, readers
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import DataFiles, Pin, RemoteFile
+from hbt_bench.data.own_documents import OwnDocument
 from hbt_bench.data.readers import Parallel
 from hbt_bench.data.records import PLACEHOLDER
+from hbt_bench.errors import DataError
 from hbt_bench.identity.task_name import MODES, Mode
-from hbt_bench.languages import LANGUAGES
+from hbt_bench.languages import find, unknown_code
 from hbt_bench.tasks.schema import (
     Codes,
     Commit,
@@ -50,9 +52,9 @@ class LareqaSource(Source):
     @field_validator("files")
     @classmethod
     def _check_languages(cls, files: dict[str, FileSpec]) -> dict[str, FileSpec]:
-        unknown = [code for code in files if code not in LANGUAGES]
-        if unknown:
-            raise ValueError(f"unknown language code '{unknown[0]}'")
+        unknown = next((code for code in files if find(code) is None), None)
+        if unknown is not None:  # the code is in the path too, so no other spelling is accepted
+            raise ValueError(unknown_code(unknown))
         return files
 
     @property
@@ -122,24 +124,40 @@ class CldrSource(Source):
 
 
 class BeirSource(FileSource, Source):
-    """BEIR's layout: a folder, or a folder per language. `query_language` is the language of all queries, if given."""
+    """BEIR's layout: a folder, or a folder per language.
+
+    `query_language` is the language of all queries, if given. `language` is the field with the language of each row,
+    for several languages in one folder. `own_document` is the rule for documents with the id of a query; without it, a
+    query does not find a document with its id and its text.
+    """
 
     kind: Literal["beir"]
     query_language: str | None = None
     split: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")] = "test"
     parallel: Parallel | None = None
+    language: str | None = None
+    own_document: OwnDocument | None = None
+
+    @field_validator("query_language")
+    @classmethod
+    def _check_query_language(cls, code: str | None) -> str | None:
+        return None if code is None else check_language(code)
 
     @model_validator(mode="after")
     def _check_keys(self) -> BeirSource:
-        if (PLACEHOLDER in self.path) != (len(self.codes) > 1):
-            raise ValueError("several languages need {language} in path, and one language must not have it")
+        folder_per_language = PLACEHOLDER in self.path
+        if self.language is not None and folder_per_language:
+            raise ValueError("the language is given twice: use {language} in path, or the field in `language`")
+        if self.language is None and not folder_per_language and len(self.codes) > 1:
+            raise ValueError(
+                "several languages need {language} in path; if the rows of one folder are in several languages, name "
+                "the field with their code in `language`"
+            )
         if len(self.codes) > 1 and self.parallel is None:
             raise ValueError(
                 "set `parallel: documents` if equal ids are translations, `parallel: queries` if only those of queries "
                 "are, else `parallel: none`"
             )
-        if self.query_language is not None:
-            check_language(self.query_language)
         return self
 
     @property
@@ -150,28 +168,37 @@ class BeirSource(FileSource, Source):
     @property
     def modes(self) -> tuple[Mode, ...]:
         """The modes with relevant documents: no cross if the questions are not parallel."""
+        if self.language is not None:  # judgements may name documents in any language
+            return MODES
         if self.query_language is not None:
             return ("cross", "multi")
         return MODES if self.parallel in ("queries", "documents") else ("mono", "multi")
 
     def unpinned(self) -> list[str]:
         """Return the files that the source reads without a hash, under their preferred names."""
-        choices = readers.beir_names(self.split)
+        choices = beir.beir_names(self.split)
         files = [[f"{folder}/{name}" for name in choice] for folder in self.paths() for choice in choices]
         return [paths[0] for paths in files if self.pins.keys().isdisjoint(paths)]
 
     def read(self, name: str, languages: Sequence[str], data_files: DataFiles) -> Collection:
         """Read the folders of `languages`; raises `DataError` if a file is missing or damaged."""
-        return readers.read_beir(name, self._folders(languages, data_files), self.parallel or "none")
+        codes = [code for code in languages if code in self.codes]
+        field = None
+        if self.language is not None:
+            labels = {self.codes[code]: code for code in codes}
+            field, codes = beir.LanguageField(self.language, labels, self.query_language), codes[:1]
+        folders = (self._files(code, data_files) for code in codes)
+        return beir.read_beir(name, folders, self.parallel or "none", self.own_document, field)
 
-    def _folders(self, languages: Sequence[str], data_files: DataFiles) -> Iterator[readers.BeirFiles]:
-        for code in languages:
-            if code not in self.codes:
-                continue
-            folder = check_path(self.path.replace(PLACEHOLDER, self.codes[code]))
-            names = [self._name(folder, choice, data_files) for choice in readers.beir_names(self.split)]
-            corpus, queries, qrels = (self.locate(name, data_files) for name in names)
-            yield readers.BeirFiles(corpus, queries, qrels, self.query_language or code, code)
+    def _files(self, code: str, data_files: DataFiles) -> beir.BeirFiles:
+        folder = check_path(self.path.replace(PLACEHOLDER, self.codes[code]))
+        names = [self._name(folder, choice, data_files) for choice in beir.beir_names(self.split)]
+        splits = {split for root in data_files.roots for split in beir.find_splits(root / folder)}
+        if splits and self.split not in splits and self.url is None:
+            present = ", ".join(sorted(splits))
+            raise DataError(f"{folder} has no judgements of the split '{self.split}', only of {present}: set `split`")
+        corpus, queries, qrels = (self.locate(name, data_files) for name in names)
+        return beir.BeirFiles(corpus, queries, qrels, self.query_language or code, code)
 
     def _name(self, folder: str, choice: tuple[str, ...], data_files: DataFiles) -> str:
         paths = tuple(f"{folder}/{name}" for name in choice)
@@ -186,6 +213,7 @@ class MtebSource(Source):
     codes, or nothing, uses MTEB's metadata. `pairs` is the order of the languages in the name of a subset. `parallel`
     is the meaning of equal ids in several subsets. It holds for ids with `id_digits` hexadecimal digits; other ids are
     an error, because some data sets number the queries of each language anew. `revision` is MTEB's own by default.
+    `own_document` is the rule for documents with the id of a query, by default that of the MTEB task.
     """
 
     kind: Literal["mteb"]
@@ -196,6 +224,7 @@ class MtebSource(Source):
     parallel: Parallel | None = None
     id_digits: Annotated[int, Field(gt=0, le=64)] | None = None
     revision: Commit | None = None
+    own_document: OwnDocument | None = None
 
     @property
     def declared(self) -> tuple[str, ...] | None:
@@ -238,7 +267,14 @@ class MtebSource(Source):
         from hbt_bench.data import mteb_reader
 
         pooled = mteb_reader.PooledTask(
-            self.task, self.codes, self.split, self.pairs, self.parallel, self.id_digits, self.revision
+            self.task,
+            self.codes,
+            self.split,
+            self.pairs,
+            self.parallel,
+            self.id_digits,
+            self.revision,
+            self.own_document,
         )
         return mteb_reader.read(name, pooled, languages)
 

@@ -1,0 +1,277 @@
+"""BEIR's layout (arXiv 2104.08663): a folder with corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv, plain or gzipped.
+
+A data set in several languages has a folder for each, or a field with the language of each row.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Collection as Names
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from hbt_bench.data.collection import MAX_GRADE, Collection
+from hbt_bench.data.lines import read_lines
+from hbt_bench.data.own_documents import OwnDocument
+from hbt_bench.data.readers import CollectionBuilder, Entry, Parallel
+from hbt_bench.data.records import Row, checked_text, identifier, read_rows
+from hbt_bench.errors import DataError
+from hbt_bench.languages import general, read_label
+
+log = logging.getLogger(__name__)
+
+#: The usual names of the field with the language of a row.
+LANGUAGE_FIELDS = ("language", "lang")
+#: The usual names of the columns of a file of judgements, in any spelling of case, hyphen and underscore.
+_COLUMNS = (
+    {"queryid", "qid", "query", "topic", "topicid"},
+    {"corpusid", "docid", "documentid", "did", "doc", "document", "passageid", "pid"},
+    {"score", "grade", "relevance", "rel", "label", "judgement", "judgment"},
+)
+#: First words of the names of splits to evaluate on, preferred words first.
+_EVALUATION = ("test", "dev", "validation", "valid", "val", "eval")
+#: A whole number; a column of numbers with a missing value becomes a column of floats.
+_GRADE = re.compile(r"([+-]?[0-9]+)(?:\.0*)?")
+
+
+class BeirFiles(NamedTuple):
+    """The three files of a folder, and the languages of its queries and documents."""
+
+    corpus: Path
+    queries: Path
+    qrels: Path
+    query_language: str
+    document_language: str
+
+
+@dataclass(frozen=True)
+class LanguageField:
+    """The field `name` with the language of each row; `codes` maps the labels in the data to our codes.
+
+    Queries without the field are in `query_language`, if it is given.
+    """
+
+    name: str
+    codes: Mapping[str, str]
+    query_language: str | None = None
+
+
+def beir_names(split: str) -> tuple[tuple[str, ...], ...]:
+    """Return the names of corpus, queries and qrels, preferred names first."""
+    return tuple((name, f"{name}.gz") for name in ("corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv"))
+
+
+def find_splits(folder: Path) -> tuple[str, ...]:
+    """Return the splits with judgements in a folder, sorted; for example, ``("dev", "test")``."""
+    names = (path.name.removesuffix(".gz") for path in folder.glob("qrels/*.tsv*"))
+    return tuple(sorted({name.removesuffix(".tsv") for name in names if name.endswith(".tsv")}))
+
+
+def preferred_split(splits: Names[str]) -> str | None:
+    """Return the split to evaluate on: test before development, and train only if it is the only split.
+
+    The result is None if none of the splits has a usual name, and there are several. For example,
+    ``preferred_split(["train", "validation"])`` is "validation".
+    """
+    usual = [split for word in _EVALUATION for split in sorted(splits) if re.split("[-_]", split.lower())[0] == word]
+    others = [split for split in splits if not split.lower().startswith("train")]
+    if usual:
+        return usual[0]
+    return others[0] if len(others) == 1 else next(iter(splits)) if len(splits) == 1 else None
+
+
+def read_beir(
+    name: str,
+    folders: Iterable[BeirFiles],
+    parallel: Parallel = "none",
+    own_document: OwnDocument | None = None,
+    language: LanguageField | None = None,
+) -> Collection:
+    """Read a folder, or a folder per language, into a collection.
+
+    A document's text is its title, a space and its text, as in BEIR and MTEB. Queries without a judgement are dropped.
+    With `parallel` "none", ids are unrelated across folders, even if their queries are in the same language.
+    `own_document` is the rule for documents with the id of a query. `language` is for rows of several languages in one
+    folder. Raises `DataError` with the line if a file does not have BEIR's layout.
+
+    For example, ``read_beir("demo", [BeirFiles(corpus, queries, qrels, "en", "en")])`` with three paths.
+    """
+    builder = CollectionBuilder(name, parallel, own_document=own_document)
+    for files in folders:
+        if language is not None:
+            _add_by_row(builder, files, language)
+            continue
+        other_language = files.query_language != files.document_language
+        prefix = f"{files.document_language}/" if parallel == "none" and other_language else ""
+        queries = {entry.id: entry.body for entry in _entries(files.queries, files.query_language)}
+        documents = _entries(files.corpus, files.document_language)
+        judgements = read_qrels(files.qrels, queries)
+        builder.add((files.query_language, queries), (files.document_language, documents), judgements, prefix)
+    return builder.build()
+
+
+def _entries(path: Path, language: str) -> Iterator[Entry]:
+    """Yield the entries of a file in a language, and warn if a field of its rows names other languages."""
+    seen: set[str] = set()
+    others: Counter[tuple[str, str]] = Counter()
+    for row in read_rows(path):
+        entry = _entry(row)
+        if entry.id in seen:
+            raise DataError(f"{row.where}: the id '{entry.id}' is repeated")
+        seen.add(entry.id)
+        field = next((name for name in LANGUAGE_FIELDS if row.fields.get(name)), "")
+        code = read_label(row.fields[field]) if field else None
+        if code and general(code) != general(language):
+            others[field, str(row.fields[field])] += 1
+        yield entry
+    if others:
+        field = next(iter(others))[0]
+        counts = ", ".join(f"{count:,} in {label}" for (_, label), count in others.most_common(5))
+        log.warning(
+            f"{path}: by the field '{field}', {counts}, but all rows are read as {language}; to use the field, add "
+            f"`language: {field}` and its codes under `languages` to the source"
+        )
+
+
+def _entry(row: Row) -> Entry:
+    title = _text(row, "title") if row.fields.get("title") else ""
+    return Entry(_id(row), _text(row, "text"), title)
+
+
+def _id(row: Row) -> str:
+    for name in ("_id", "id"):
+        value = row.fields.get(name)
+        key = value if isinstance(value, str) else identifier(value)
+        if key:
+            return checked_text(key, row, name)
+    raise DataError(f"{row.where}: the row has no '_id'")
+
+
+def _text(row: Row, field: str) -> str:
+    value = row.fields.get(field)
+    if not isinstance(value, str):
+        raise DataError(f"{row.where}: the row has no text in '{field}'")
+    return checked_text(value, row, field)
+
+
+# Rows of several languages in a folder
+
+
+def _add_by_row(builder: CollectionBuilder, files: BeirFiles, language: LanguageField) -> None:
+    """Add a part for each pair of a query language and a document language."""
+    queries = _by_language(files.queries, language, builder.parallel, language.query_language)
+    documents = _by_language(files.corpus, language, builder.parallel)
+    judgements = read_qrels(files.qrels, {key for entries in queries.values() for key in entries})
+    _check_known(builder.name, judgements, queries, documents)
+    added: set[str] = set()
+    for query_language in filter(None, queries):
+        texts = {key: entry.body for key, entry in queries[query_language].items()}
+        for document_language in filter(None, documents):
+            entries = documents[document_language]
+            relevant = {
+                query: {document: grade for document, grade in grades.items() if document in entries}
+                for query, grades in judgements.items()
+                if query in texts
+            }
+            if document_language in added:  # the builder has the documents: give those that concern these queries
+                needed = texts.keys() | {document for grades in relevant.values() for document in grades}
+                entries = {key: entries[key] for key in entries.keys() & needed}
+            added.add(document_language)
+            builder.add((query_language, texts), (document_language, entries.values()), relevant)
+
+
+def _by_language(
+    path: Path, language: LanguageField, parallel: Parallel, default: str | None = None
+) -> dict[str, dict[str, Entry]]:
+    """Return the entries of a file by language and id. Those in languages that are not read have the empty code."""
+    entries: dict[str, dict[str, Entry]] = {}
+    seen: dict[str, set[str]] = {}
+    for row in read_rows(path):
+        label, entry = row.fields.get(language.name), _entry(row)
+        if label is None and default is None:
+            raise DataError(f"{row.where}: the row has no language in '{language.name}'")
+        code = default if label is None else language.codes.get(str(label), "")
+        labels = seen.setdefault(entry.id, set())
+        if str(label) in labels:
+            raise DataError(f"{row.where}: the id '{entry.id}' is repeated")
+        if labels and parallel == "none":
+            raise DataError(
+                f"{row.where}: the id '{entry.id}' is repeated in another language; if equal ids are translations, set "
+                "`parallel: documents`, or `parallel: queries` if only those of queries are"
+            )
+        labels.add(str(label))
+        entries.setdefault(code or "", {})[entry.id] = entry
+    return entries
+
+
+def _check_known(
+    name: str,
+    judgements: Mapping[str, Mapping[str, int]],
+    queries: Mapping[str, Mapping[str, Entry]],
+    documents: Mapping[str, Mapping[str, Entry]],
+) -> None:
+    """Raise `DataError` if no language has a judged query or a relevant document."""
+    query_ids = {key for entries in queries.values() for key in entries}
+    document_ids = {key for entries in documents.values() for key in entries}
+    for query, grades in judgements.items():
+        if query not in query_ids:
+            raise DataError(f"{name} judges the query '{query}', which does not exist")
+        missing = next((key for key, grade in grades.items() if grade > 0 and key not in document_ids), None)
+        if missing is not None:
+            raise DataError(f"{name}: query '{query}' names the document '{missing}', which does not exist")
+
+
+# Judgements
+
+
+def read_qrels(path: Path, queries: Container[str] = ()) -> dict[str, dict[str, int]]:
+    """Return the grades by query and document, from BEIR's three columns or TREC's four, with or without a header.
+
+    The first line is a header if its last cell is not a grade and its first cell is not one of the `queries`. If a
+    header has usual names, they give the order of the columns. A grade is a whole number, also written as "1.0" or
+    "+1". Raises `DataError` with the line for other grades and if a document has two grades for a query.
+
+    For example, ``read_qrels(Path("qrels/test.tsv"))["q1"]`` is ``{"d1": 1}``.
+    """
+    relevant: dict[str, dict[str, int]] = {}
+    lines = ((number, cells) for number, line in read_lines(path) if (cells := _cells(line)))
+    columns = (0, -2, -1)
+    for position, (number, cells) in enumerate(lines):
+        if len(cells) not in (3, 4):
+            raise DataError(f"{path}:{number}: {len(cells)} columns instead of query, document and grade")
+        if position == 0 and not _GRADE.fullmatch(cells[-1]) and cells[0] not in queries:
+            columns = _columns(cells)
+            continue
+        query, document, text = (cells[column] for column in columns)
+        grade = _grade(text, f"{path}:{number}")
+        if relevant.setdefault(query, {}).setdefault(document, grade) != grade:
+            raise DataError(f"{path}:{number}: query '{query}' and document '{document}' are judged twice")
+    return relevant
+
+
+def _cells(line: str) -> list[str]:
+    line = line.rstrip()  # CIRAL has tabs at the end of some lines
+    return [cell.strip() for cell in line.split("\t")] if "\t" in line else line.split()
+
+
+def _columns(header: list[str]) -> tuple[int, int, int]:
+    """Return the positions of query, document and grade by their names, or by their usual order."""
+    names = [re.sub("[^a-z]", "", cell.lower()) for cell in header]
+    positions = [[index for index, name in enumerate(names) if name in usual] for usual in _COLUMNS]
+    if all(len(found) == 1 for found in positions):
+        return positions[0][0], positions[1][0], positions[2][0]
+    return 0, -2, -1
+
+
+def _grade(text: str, where: str) -> int:
+    match = _GRADE.fullmatch(text)
+    if match is None or len(match[1]) > 10:
+        raise DataError(f"{where}: the grade '{text[:20]}' is not a whole number")
+    grade = int(match[1])
+    if grade > MAX_GRADE:
+        raise DataError(f"{where}: the grade {grade} is above {MAX_GRADE}")
+    return grade

@@ -1,0 +1,69 @@
+"""Queries that are documents: a query does not find its own text.
+
+In ArguAna, Quora and CQADupstack, a query is a document too, under the same id. BEIR leaves out every document with the
+query's id, and MTEB does so for tasks with `ignore_identical_ids`. But in many data sets, queries and documents are
+both numbered from 0, and equal ids mean nothing. So by default the texts must be equal as well.
+"""
+
+from __future__ import annotations
+
+import logging
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+log = logging.getLogger(__name__)
+
+#: The documents with the id of a query: all are left out of its ranking, or none. None stands for those with its text.
+OwnDocument = Literal["leave_out", "keep"]
+
+
+def same_text(query: str, texts: Iterable[str]) -> bool:
+    """Return whether any of the texts is the query, apart from case, Unicode form and white space.
+
+    For example, ``same_text("Is it?", ["Title", "is  it?"])`` is True.
+    """
+    wanted = _plain(query)
+    return any(_plain(text) == wanted for text in texts)
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def own_documents(
+    name: str,
+    found: Mapping[str, Iterable[str]],
+    relevant: Mapping[str, Mapping[str, int]],
+    rule: OwnDocument | None,
+) -> dict[str, list[str]] | None:
+    """Return the ids of the documents that each query must not find, or None if there are none.
+
+    `found` maps query ids to the documents with the query's id, and its text if the `rule` is None. Without a rule, a
+    document that is judged relevant stays a candidate. With "leave_out" it does not, so that a query with no other
+    relevant document scores 0, as in BEIR and MTEB.
+    """
+    if rule == "keep":
+        return None
+    own = {query: list(documents) for query, documents in found.items()}
+    if rule is None:
+        own = {query: [key for key in keys if key not in relevant[query]] for query, keys in own.items()}
+    own = {query: keys for query, keys in own.items() if keys}
+    if not own:
+        return None
+    lost = sum(relevant[query].keys() <= set(keys) for query, keys in own.items())
+    if rule is None:
+        log.info(
+            f"{name}: {_count(len(own))} a document too, with equal id and text, and not a candidate for itself, as in "
+            "BEIR; to change this, add `own_document: keep` to the source"
+        )
+    elif lost:
+        log.warning(
+            f"{name}: {_count(lost)} relevant to no document but its own, which `own_document: leave_out` leaves out, "
+            "so AP is 0, as in BEIR"
+        )
+    return own
+
+
+def _count(queries: int) -> str:
+    return "1 query is" if queries == 1 else f"{queries:,} queries are each"
