@@ -45,6 +45,7 @@ HARNESS = {"mteb", "sentence_transformers"}
 ADAPTORS = {
     "mteb/tasks.py": "",
     "mteb/shared_pass.py": "",
+    "mteb/loaders.py": "lazy",
     "mteb/models.py": "",
     "mteb/probe.py": "lazy",
     "data/mteb_reader.py": "lazy",

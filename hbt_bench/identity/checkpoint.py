@@ -15,7 +15,13 @@ from hbt_bench.identity.model_files import model_files, read_json
 from hbt_bench.identity.signature import Prompts
 from hbt_bench.text import encodable
 
-Kind = Literal["SentenceTransformer", "SparseEncoder", "MultiVectorEncoder", "CrossEncoder", "transformers"]
+#: The class of sentence-transformers that loads a model; "transformers" and "model2vec" have no modules.json.
+Kind = Literal[
+    "SentenceTransformer", "SparseEncoder", "MultiVectorEncoder", "CrossEncoder", "transformers", "model2vec"
+]
+
+#: A folder with any of these files holds a model.
+_MARKS = ("modules.json", "config.json", "adapter_config.json")
 
 #: File in a checkpoint trained by ``hbt-bench train``: strategy, alpha, seed, init, name.
 RECIPE_FILE = "hbt_bench_recipe.json"
@@ -37,7 +43,7 @@ class Checkpoint:
 
         Raises `ModelError` if the folder has no model, or if the model's configuration is damaged.
         """
-        if not any((path / name).is_file() for name in ("modules.json", "config.json", "adapter_config.json")):
+        if not cls.exists(path):
             raise ModelError(
                 f"{path} holds no model: a sentence-transformers folder has a modules.json, a transformers folder "
                 "a config.json"
@@ -52,22 +58,46 @@ class Checkpoint:
         # not the name in the model card, which may be that of the base model
         return "local/" + (re.sub(r"[^\w.-]+", "-", self.path.name) or "model")
 
+    @staticmethod
+    def exists(path: Path) -> bool:
+        """Return whether a folder holds a model, perhaps a damaged one."""
+        return any((path / name).is_file() for name in _MARKS)
+
     @cached_property
     def kind(self) -> Kind:
         """The class that loads the model."""
-        declared = str(self._json("config_sentence_transformers.json").get("model_type", "SentenceTransformer"))
+        settings, config = self._json("config_sentence_transformers.json"), self._json("config.json")
         if (self.path / "modules.json").is_file():
-            kinds: tuple[Kind, ...] = ("SentenceTransformer", "SparseEncoder", "MultiVectorEncoder", "CrossEncoder")
-            if declared not in kinds:
-                shown = " ".join(declared.split())[:80]
-                raise ModelError(f"{self.path} is a sentence-transformers model of an unknown type, '{shown}'")
-            return kinds[kinds.index(declared)]
-        architectures = self._json("config.json").get("architectures") or []
-        if isinstance(architectures, list) and any(
-            str(name).endswith("ForSequenceClassification") for name in architectures
-        ):
+            return self._saved_kind(settings)
+        architectures = config.get("architectures")
+        names = [str(name) for name in architectures] if isinstance(architectures, list) else []
+        if any(name == "HF_ColBERT" or name.endswith("ForRetrieval") for name in names):
+            return "MultiVectorEncoder"
+        if any(name.endswith("ForSequenceClassification") for name in names):
             return "CrossEncoder"
-        return "transformers"
+        return "model2vec" if config.get("model_type") == "model2vec" else "transformers"
+
+    def _saved_kind(self, settings: dict[str, Any]) -> Kind:
+        """Return the class that saved a model with modules.json. PyLate has a name of its own, or none, like others."""
+        modules = read_json(self.path / "modules.json")
+        types = str([module.get("type") for module in modules if isinstance(module, dict)] if modules else [])
+        declared = str(settings.get("model_type") or "SentenceTransformer")
+        if not settings.get("model_type"):
+            if "pylate." in types or str(settings.get("similarity_fn_name")).lower().endswith("maxsim"):
+                return "MultiVectorEncoder"
+            if ".sparse_encoder." in types:
+                return "SparseEncoder"
+        kinds: dict[str, Kind] = {
+            "SentenceTransformer": "SentenceTransformer",
+            "SparseEncoder": "SparseEncoder",
+            "MultiVectorEncoder": "MultiVectorEncoder",
+            "ColBERT": "MultiVectorEncoder",
+            "CrossEncoder": "CrossEncoder",
+        }
+        if declared not in kinds:
+            shown = " ".join(declared.split())[:80]
+            raise ModelError(f"{self.path} is a sentence-transformers model of an unknown type, '{shown}'")
+        return kinds[declared]
 
     @cached_property
     def prompts(self) -> Prompts:
@@ -91,7 +121,7 @@ class Checkpoint:
     @property
     def dense(self) -> bool:
         """Whether the model encodes a text as a single vector."""
-        return self.kind in ("SentenceTransformer", "transformers")
+        return self.kind in ("SentenceTransformer", "transformers", "model2vec")
 
     @cached_property
     def revision(self) -> str:

@@ -11,26 +11,18 @@ from difflib import SequenceMatcher
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hbt_bench.data import records
 from hbt_bench.errors import ModelError, UsageError, did_you_mean
-from hbt_bench.identity.checkpoint import Checkpoint
+from hbt_bench.identity.checkpoint import Checkpoint, Kind
 from hbt_bench.identity.signature import Prompts
+from hbt_bench.mteb.bm25_model import Bm25Model
+from hbt_bench.mteb.loaders import hub_checkpoint, load_error, open_model, wrapped
+from hbt_bench.mteb.loading import load_checked
 from hbt_bench.ranking import bm25
 
-if TYPE_CHECKING:
-    from hbt_bench.data.collection import Collection
-    from hbt_bench.ranking.blocks import Scorer
-
 BM25 = "bm25"
-#: MTEB's wrapper of each sentence-transformers class.
-_WRAPPERS = {
-    "SentenceTransformer": "SentenceTransformerEncoderWrapper",
-    "SparseEncoder": "SparseEncoderWrapper",
-    "MultiVectorEncoder": "MultiVectorWrapper",
-    "CrossEncoder": "CrossEncoderWrapper",
-}
 #: Least similarity of two folder names for a typing error.
 _SIMILARITY = 0.7
 _HUB_NAME = re.compile(r"^\w[\w.-]*/[\w.()=, -]+$")
@@ -76,20 +68,15 @@ class ModelRequest:
             raise UsageError(f"prompts are for models with one vector per text, and {self.name} is not such a model")
 
     def _check_name(self) -> None:
-        """Raise `UsageError` for a mistyped folder. A name that also looks like a hub name needs a revision."""
-        if self.revision and _HUB_NAME.match(self.name):
+        """Raise `UsageError` for a mistyped folder. A name that also looks like a hub name may need a revision."""
+        hub = _HUB_NAME.match(self.name)
+        if hub and self.revision:
             return
-        parents = {Path(self.name).parent, *(path for path in Path().glob("*") if path.is_dir())}
-        folders = [str(path) for parent in sorted(parents) for path in islice(parent.glob("*"), 500) if path.is_dir()]
-        last = Path(self.name).name.lower()  # the last part decides: results/training is not meant by tests/tiny
-        similar = [
-            folder
-            for folder in folders
-            if SequenceMatcher(None, Path(folder).name.lower(), last).ratio() >= _SIMILARITY
-        ]
-        near = did_you_mean(self.name.rstrip("/"), [BM25, *similar])
-        if near or not _HUB_NAME.match(self.name):
-            hint = " (for a hub model of this name, add --revision main)" if _HUB_NAME.match(self.name) else ""
+        near = did_you_mean(self.name.rstrip("/"), [BM25, *_similar_folders(self.name, whole=hub is not None)])
+        if hub and not Path(self.name).parent.is_dir() and (not near or self._known_to_mteb is not None):
+            return
+        if near or not hub:
+            hint = " (for a hub model of this name, add --revision main)" if hub else ""
             raise UsageError(
                 f"no model '{self.name}': there is no such folder, and a hub name has the form organisation/model"
                 f"{near}{hint}"
@@ -163,21 +150,56 @@ class ModelRequest:
         if self.identity is None:
             records.spare_retries()
 
+    @cached_property
+    def hub(self) -> Checkpoint | None:
+        """The configuration of a hub model that MTEB does not know, in the client's cache; None for other models.
+
+        Raises `ModelError` if the hub has no such model.
+        """
+        if self.lexical is not None or self.checkpoint is not None or self._known_to_mteb is not None:
+            return None
+        try:
+            return hub_checkpoint(self.name, self.revision)
+        except ModelError:
+            raise
+        except Exception as error:  # the hub's client raises errors of many types
+            raise load_error(self.name, error, known=False) from error
+
+    @property
+    def kind(self) -> Kind | None:
+        """The class of the model, None if only MTEB knows it. Raises `ModelError` if the hub has no such model."""
+        if self.lexical is not None:
+            return None
+        if (checkpoint := self.checkpoint or self.hub) is not None:
+            return checkpoint.kind
+        return "CrossEncoder" if self._known_to_mteb.is_cross_encoder else None
+
+    @cached_property
+    def _known_to_mteb(self) -> Any:
+        """MTEB's metadata of the model, None if MTEB does not know its name."""
+        records.spare_retries()  # before the hub's client is imported and reads its settings
+        import mteb
+
+        try:
+            return mteb.get_model_meta(self.name, fetch_from_hf=False)
+        except KeyError:
+            return None
+
     def load(self) -> Any:
         """Load the model. Its `mteb_model_meta` has the name and revision.
 
-        Raises `ModelError` if it cannot be loaded.
+        Raises `ModelError` if it cannot be loaded, or if its weights, tokenizer or vectors are unusable.
         """
         if self.lexical is not None:
             return Bm25Model(_meta(f"hbt-bench/{BM25}", str(self.lexical)), self.lexical)
         try:
-            return self._cast(self._load_folder(self.checkpoint) if self.checkpoint else self._load_name())
+            checkpoint = self.checkpoint or self.hub
+            return self._cast(self._load_own(checkpoint) if checkpoint else self._load_from_mteb())
         except (ModelError, UsageError):
             raise
         except Exception as error:  # a loader of any library may raise anything
-            source = str(self.checkpoint.path) if self.checkpoint else f"{self.name} (neither a folder nor loadable)"
-            reason = [type(error).__name__, *str(error).strip().splitlines()[:1]]
-            raise ModelError(f"cannot load {source}: {': '.join(reason)[:300]}") from error
+            known = self.checkpoint is not None or self.hub is None
+            raise load_error(str(self.checkpoint.path) if self.checkpoint else self.name, error, known) from error
 
     def _cast(self, model: Any) -> Any:
         """Return the model with its weights in `dtype`."""
@@ -191,44 +213,31 @@ class ModelRequest:
         module.to({"fp16": torch.float16, "bf16": torch.bfloat16}[self.dtype])
         return model
 
-    def _load_folder(self, checkpoint: Checkpoint) -> Any:
-        import mteb.models as wrappers
-        import sentence_transformers
-
-        kind = "SentenceTransformer" if checkpoint.kind == "transformers" else checkpoint.kind
-        model = getattr(sentence_transformers, kind)(
-            str(checkpoint.path),
-            device=self.device,
-            trust_remote_code=self.trust_remote_code,
-            local_files_only=True,
-        )
-        if kind == "SentenceTransformer":
+    def _load_own(self, checkpoint: Checkpoint) -> Any:
+        """Load a folder or a hub model with the class of sentence-transformers that saved it."""
+        if (self.query_prompt or self.document_prompt) and not checkpoint.dense:
+            raise UsageError(f"prompts are for models with one vector per text, and {self.name} is not such a model")
+        hub_name = None if self.checkpoint else self.name
+        model = open_model(checkpoint, hub_name, self.device, self.trust_remote_code)
+        if checkpoint.dense:
             model.prompts = self._override_by_name(model.prompts)
-        wrapped = getattr(wrappers, _WRAPPERS[kind])(model)
-        wrapped.mteb_model_meta = _meta(
-            checkpoint.name, checkpoint.revision + self._suffix, wrapped.mteb_model_meta, self.experiment
-        )
-        return wrapped
+        model = wrapped(model, checkpoint.kind)
+        name, revision = (hub_name, checkpoint.path.name) if hub_name else (checkpoint.name, checkpoint.revision)
+        model.mteb_model_meta = _meta(name, revision + self._suffix, model.mteb_model_meta, self.experiment)
+        return model
 
-    def _load_name(self) -> Any:
+    def _load_from_mteb(self) -> Any:
+        """Load a model with MTEB's loader for it."""
         import mteb
-        from mteb.models import SentenceTransformerEncoderWrapper
-        from sentence_transformers import SentenceTransformer
 
         options: dict[str, Any] = {"trust_remote_code": True} if self.trust_remote_code else {}
-        try:
-            mteb.get_model_meta(self.name, fetch_from_hf=False)
-        except KeyError:  # MTEB does not know it: any sentence-transformers or transformers model on the hub
-            loaded = SentenceTransformer(self.name, revision=self.revision, device=self.device, **options)
-            loaded.prompts = self._override_by_name(loaded.prompts)
-            model: Any = SentenceTransformerEncoderWrapper(loaded)
-            name, revision = self.name, _commit(self.name, self.revision)
-        else:
-            if self.experiment:
-                defaults = mteb.get_model_meta(self.name).loader_kwargs.get("model_prompts")
-                options["model_prompts"] = self._override_by_name(defaults or {})
-            model = mteb.get_model(self.name, revision=self.revision, device=self.device, **options)
-            name, revision = model.mteb_model_meta.name or self.name, model.mteb_model_meta.revision
+        if self.experiment:
+            defaults = mteb.get_model_meta(self.name).loader_kwargs.get("model_prompts")
+            options["model_prompts"] = self._override_by_name(defaults or {})
+        model = load_checked(
+            self.name, lambda: mteb.get_model(self.name, revision=self.revision, device=self.device, **options)
+        )
+        name, revision = model.mteb_model_meta.name or self.name, model.mteb_model_meta.revision
         if not revision:
             raise ModelError(f"the revision of {self.name} is unknown, so its scores could not be identified later")
         model.mteb_model_meta = _meta(name, revision + self._suffix, model.mteb_model_meta, self.experiment)
@@ -245,42 +254,6 @@ class ModelRequest:
         return {**others, "query": used.query, "document": used.document}
 
 
-class Bm25Model:
-    """BM25 as a model. It scores whole collections for our tasks, and searches for MTEB's own tasks."""
-
-    def __init__(self, meta: Any, parameters: bm25.Parameters) -> None:
-        self.mteb_model_meta = meta
-        self.parameters = parameters
-        self._index: bm25.Bm25Index | None = None
-        self._ids: list[str] = []
-
-    def scorers(self, collection: Collection) -> tuple[Scorer, Mapping[str, Scorer]]:
-        """Return a scorer of the pool, and a scorer of each language."""
-        return bm25.scorers(collection, self.parameters)
-
-    def index(self, corpus: Any, **kwargs: Any) -> None:
-        """Index a corpus with the columns id, text and perhaps title (MTEB's search protocol)."""
-        titles = corpus["title"] if "title" in corpus.column_names else [""] * len(corpus)
-        texts = (f"{title} {text}" for title, text in zip(titles, corpus["text"], strict=True))
-        self._ids = list(corpus["id"])
-        self._index = bm25.Bm25Index.from_documents((bm25.tokenize(text) for text in texts), self.parameters)
-
-    def search(
-        self, queries: Any, *, top_k: int, top_ranked: Mapping[str, list[str]] | None = None, **kwargs: Any
-    ) -> dict[str, dict[str, float]]:
-        """Return the best `top_k` documents of every query, or of its list of candidates (MTEB's search protocol)."""
-        if self._index is None:
-            raise ModelError("bm25 needs an index before it can search")
-        column_of = {document: column for column, document in enumerate(self._ids)}
-        run: dict[str, dict[str, float]] = {}
-        for query, text in zip(queries["id"], queries["text"], strict=True):
-            scores = self._index.scores(bm25.tokenize(text))
-            columns = range(len(scores)) if top_ranked is None else [column_of[name] for name in top_ranked[query]]
-            best = sorted(columns, key=lambda column, s=scores: (s[column], self._ids[column]), reverse=True)
-            run[query] = {self._ids[column]: float(scores[column]) for column in best[:top_k]}
-        return run
-
-
 def _meta(name: str, revision: str, base: Any = None, experiment: Mapping[str, str] | None = None) -> Any:
     from mteb.models import ModelMeta
 
@@ -288,12 +261,22 @@ def _meta(name: str, revision: str, base: Any = None, experiment: Mapping[str, s
     return base.model_copy(update={"name": name, "revision": revision, "experiment_kwargs": experiment})
 
 
-def _commit(name: str, revision: str | None) -> str | None:
-    """Return the commit of a hub model that was loaded: the name of its folder in the cache."""
-    from huggingface_hub import try_to_load_from_cache
+def _similar_folders(name: str, whole: bool) -> list[str]:
+    """Return the folders with a model that `name` may be a typing error of; if `whole`, their parents are alike, too.
 
-    for file in ("modules.json", "config.json"):
-        path = try_to_load_from_cache(name, file, revision=revision)
-        if isinstance(path, str):
-            return Path(path).parent.name
-    return None
+    Results, caches and data have no model. The last part decides: results/training is not meant by tests/tiny.
+    """
+    typed = Path(name)
+    parents = {typed.parent, *(path for path in Path().glob("*") if path.is_dir())}
+    folders = [path for parent in sorted(parents) for path in islice(parent.glob("*"), 500) if path.is_dir()]
+
+    def similar(part: str, other: str) -> bool:
+        return SequenceMatcher(None, part.lower(), other.lower()).ratio() >= _SIMILARITY
+
+    return [
+        str(folder)
+        for folder in folders
+        if similar(folder.name, typed.name)
+        and (not whole or folder.parent == typed.parent or similar(str(folder.parent), str(typed.parent)))
+        and Checkpoint.exists(folder)
+    ]

@@ -113,15 +113,12 @@ class Evaluation:
         return self.processes.rank == 0
 
     def _check_kind(self, specs: Sequence[TaskSpec]) -> None:
-        """Raise `ModelError` for a cross-encoder, and warn of a folder without a pooling layer."""
-        kind = self.model.checkpoint.kind if self.model.checkpoint else None
-        if kind == "CrossEncoder" and specs:
+        """Raise `ModelError` for a cross-encoder."""
+        if specs and self.model.kind == "CrossEncoder":
             raise ModelError(
                 f"{self.model.name} is a cross-encoder, which only re-ranks given candidates, but {specs[0].name} "
                 "ranks whole collections. Evaluate it on a reranking task of MTEB."
             )
-        if kind == "transformers":
-            log.warning(f"{self.model.name} is a plain transformers model. Its vectors are made by mean pooling.")
 
     def _vector_identity(self, meta: Any) -> str:
         """Return the identity of a text's vector: model, prompts, device, batch size and library versions."""

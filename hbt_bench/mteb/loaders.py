@@ -1,0 +1,116 @@
+"""Open a model with the class that saved it, in a folder or by its name on the hub, and word the errors of loading.
+
+A folder and a name differ only in the place of the files, so that the same model gets the same scores.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from hbt_bench.errors import ModelError
+from hbt_bench.identity.checkpoint import Checkpoint, Kind
+from hbt_bench.mteb.loading import load_checked
+
+log = logging.getLogger(__name__)
+
+#: MTEB's wrapper of each sentence-transformers class.
+_WRAPPERS = {
+    "SentenceTransformer": "SentenceTransformerEncoderWrapper",
+    "SparseEncoder": "SparseEncoderWrapper",
+    "MultiVectorEncoder": "MultiVectorWrapper",
+    "CrossEncoder": "CrossEncoderWrapper",
+}
+#: The files that name the class of a model.
+_CLASS_FILES = ("modules.json", "config_sentence_transformers.json", "config.json", "adapter_config.json")
+_COMMAND = re.compile(r"`(pip install [^`]+)`")
+_MISSING = re.compile(r"(?:dependencies|environment): (.+?)\.?(?:\n|$| Run )")
+
+
+def hub_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
+    """Return the folder of a hub model in the client's cache, with the files that name its class.
+
+    The folder's name is the commit. Raises `ModelError` if the hub has no such model.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    cache = os.environ.get("SENTENCE_TRANSFORMERS_HOME")  # sentence-transformers looks there, too
+    folder = None
+    for file in _CLASS_FILES:
+        try:
+            folder = Path(hf_hub_download(name, file, revision=revision, cache_dir=cache)).parent
+        except EntryNotFoundError:
+            continue
+    if folder is None:
+        raise ModelError(f"cannot load {name} (neither a folder nor loadable): the hub has no such model")
+    return Checkpoint(folder)
+
+
+def open_model(
+    checkpoint: Checkpoint, name: str | None = None, device: str | None = None, trust_remote_code: bool = False
+) -> Any:
+    """Return the model in a folder as an object of sentence-transformers, checked by `load_checked`.
+
+    With `name`, the model is loaded by its name on the hub, at the commit that `checkpoint` has. For example,
+    ``open_model(hub_checkpoint("org/model"), "org/model")``.
+    """
+    source: dict[str, Any] = {"local_files_only": True} if name is None else {"revision": checkpoint.path.name}
+    options = {**source, "device": device, "trust_remote_code": trust_remote_code}
+    place = str(checkpoint.path) if name is None else name
+
+    def load() -> Any:
+        import sentence_transformers
+
+        if checkpoint.kind == "model2vec":
+            return _model2vec(checkpoint, place, source, device)
+        return getattr(sentence_transformers, _class_name(checkpoint.kind))(place, **options)
+
+    model = load_checked(name or str(checkpoint.path), load, None if name else checkpoint.path)
+    if checkpoint.kind == "transformers":
+        pooling = getattr(model[-1], "pooling_mode", None)
+        log.warning(f"{place} is a plain transformers model. Its vectors are made by {pooling} pooling.")
+    return model
+
+
+def wrapped(model: Any, kind: Kind) -> Any:
+    """Return a model of sentence-transformers in MTEB's wrapper."""
+    import mteb.models
+
+    return getattr(mteb.models, _WRAPPERS[_class_name(kind)])(model)
+
+
+def load_error(name: str, error: Exception, known: bool) -> ModelError:
+    """Return the error for a model that a library could not load.
+
+    It names the command that installs a missing package. `known` is whether the model exists.
+    """
+    text = str(error).strip()
+    if isinstance(error, ImportError) and (command := _COMMAND.search(text)):
+        missing = _MISSING.search(text)
+        packages = missing[1] if missing else "packages that are not installed"
+        return ModelError(f"cannot load {name}: it needs {packages}. Run {command[1]}.")
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        return ModelError(f"cannot load {name}: it needs the package {package}. Run pip install {package}.")
+    reason = ": ".join([type(error).__name__, *text.splitlines()[:1]])[:300]
+    return ModelError(f"cannot load {name}{'' if known else ' (neither a folder nor loadable)'}: {reason}")
+
+
+def _class_name(kind: Kind) -> str:
+    return "SentenceTransformer" if kind in ("transformers", "model2vec") else kind
+
+
+def _model2vec(checkpoint: Checkpoint, place: str, source: dict[str, Any], device: str | None) -> Any:
+    """Return a model of model2vec that lacks the files of sentence-transformers."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
+
+    cache = os.environ.get("SENTENCE_TRANSFORMERS_HOME")
+    embedding = StaticEmbedding.load(place, cache_folder=cache, **source)
+    normalize = json.loads((checkpoint.path / "config.json").read_bytes()).get("normalize")
+    return SentenceTransformer(modules=[embedding, *([Normalize()] if normalize else [])], device=device)
