@@ -135,6 +135,11 @@ def general(code: str) -> str:
     return usual.code if language.script == usual.script else f"{usual.code}-{language.script}"
 
 
+def is_usual(code: str) -> bool:
+    """Return whether `LANGUAGES` has the language of `code`, in any script and region; true for "sr-Latn"."""
+    return _subtag(general(code)) in LANGUAGES
+
+
 def from_mteb(label: str) -> str | None:
     """Return the code of a language of MTEB in general form, or None if it has none.
 
@@ -158,7 +163,7 @@ def read_label(label: object, rare: bool = False) -> str | None:
         return _codes_by_name().get(label.strip().lower())
     if re.search("[-_+]", label):
         return code
-    return code if label.lower() not in _OTHER_WORDS and (rare or _subtag(general(code)) in LANGUAGES) else None
+    return code if label.lower() not in _OTHER_WORDS and (rare or is_usual(code)) else None
 
 
 def match_labels(labels: Iterable[str], wanted: Container[str] = (), rare: bool = False) -> dict[str, str]:

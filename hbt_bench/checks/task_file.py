@@ -10,7 +10,7 @@ from pathlib import Path
 from hbt_bench.checks.check import Check
 from hbt_bench.data.collection import Collection
 from hbt_bench.errors import DataError, HbtBenchError, UsageError
-from hbt_bench.languages import LANGUAGES, get_language
+from hbt_bench.languages import get_language, is_usual
 from hbt_bench.tasks.folders import Folder, taken, twin_of
 from hbt_bench.tasks.registry import TaskRegistry, mteb_task_names
 from hbt_bench.tasks.schema import FileSource
@@ -117,7 +117,7 @@ class Validation:
         if unknown:
             raise DataError(f"MTEB does not know the language {unknown[0]}")
         # a rare code may be a mistyped one, so its name is shown
-        listed = [item.code if item.code in LANGUAGES else f"{item.code} ({item.name})" for item in languages]
+        listed = [item.code if is_usual(item.code) else f"{item.code} ({item.name})" for item in languages]
         return f"{len(languages)}, all known to MTEB: {' '.join(listed)}"
 
     def _data(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,13 @@ import numpy as np
 from datasets import Dataset, concatenate_datasets
 from mteb.abstasks.retrieval import AbsTaskRetrieval
 from mteb.abstasks.task_metadata import TaskMetadata
-from mteb.models import CrossEncoderProtocol, EncoderProtocol, SearchProtocol, SparseEncoderWrapper
+from mteb.models import (
+    CrossEncoderProtocol,
+    EncoderProtocol,
+    SearchEncoderWrapper,
+    SearchProtocol,
+    SparseEncoderWrapper,
+)
 
 from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.identity.signature import Signature
@@ -22,7 +28,7 @@ from hbt_bench.languages import get_language
 from hbt_bench.measures.ranking import Ranking
 from hbt_bench.measures.scores import mteb_scores, retrieval_scores
 from hbt_bench.mteb.shared_pass import SPLIT, MtebEncoder, SharedPass
-from hbt_bench.ranking.ranks import ScoringModel
+from hbt_bench.ranking.ranks import UNRETRIEVED, ScoringModel
 from hbt_bench.ranking.subsets import SubsetQrels
 from hbt_bench.tasks.registry import select_tasks
 
@@ -92,7 +98,8 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
         if prediction_folder is not None or not is_ours(model):
             self._top_k = len(self.shared.collection.documents)  # AP needs the whole ranking
             options = {**kwargs, "encode_kwargs": encode_kwargs, "prediction_folder": prediction_folder}
-            scores_by_mteb: Mapping[str, Any] = super().evaluate(model, split, subsets_to_run, **options)
+            searching = _without_own(model, self.shared.collection)
+            scores_by_mteb: Mapping[str, Any] = super().evaluate(searching, split, subsets_to_run, **options)
             return scores_by_mteb
         ranks, confidences = self.shared.evaluate(model, self.metadata, encode_kwargs)
         collection = self.shared.collection
@@ -126,7 +133,8 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
         hf_subset: str,
     ) -> dict[str, float]:
         """Return our measures if MTEB ranked the documents. Documents that MTEB did not return rank last."""
-        ranking = _ranking_of_run(qrels, results, self._top_k)
+        own = _own_documents(self.shared.collection)
+        ranking = _ranking_of_run(qrels, results, self._top_k, own)
         return retrieval_scores(replace(ranking, parallel=self.shared.collection.parallel), self.mode)
 
 
@@ -165,7 +173,7 @@ def is_ours(model: Any) -> bool:
 
 def _metadata(shared: SharedPass, mode: Mode) -> TaskMetadata:
     spec, languages = shared.spec, shared.languages
-    everything = [get_language(code).mteb for code in languages]
+    everything = list(dict.fromkeys(get_language(code).mteb for code in languages))  # MTEB has no regions
     eval_langs: dict[str, list[str]] = {}
     for judged in shared.judged(mode).values():
         subset = judged.subset
@@ -219,14 +227,56 @@ def _relevant(collection: Collection, judged: SubsetQrels) -> dict[str, dict[str
     return relevant
 
 
+@dataclass(frozen=True)
+class _WithoutOwn:
+    """A search model whose answers lack each query's own documents. MTEB leaves out equal ids only."""
+
+    model: Any
+    own: Mapping[str, Sequence[str]]
+
+    @property
+    def mteb_model_meta(self) -> Any:
+        """MTEB's description of the model."""
+        return self.model.mteb_model_meta
+
+    def index(self, corpus: Any, **options: Any) -> None:
+        """Index the corpus."""
+        self.model.index(corpus, **options)
+
+    def search(self, queries: Any, **options: Any) -> dict[str, dict[str, float]]:
+        """Return the scores of documents by query."""
+        return {
+            query: {document: score for document, score in scores.items() if document not in self.own.get(query, ())}
+            for query, scores in self.model.search(queries, **options).items()
+        }
+
+
+def _without_own(model: Any, collection: Collection) -> Any:
+    """Return a search model that leaves out each query's own documents, or the model if there are none."""
+    own = _own_documents(collection)
+    if not own or isinstance(model, CrossEncoderProtocol):
+        return model
+    return _WithoutOwn(model if isinstance(model, SearchProtocol) else SearchEncoderWrapper(model), own)
+
+
+def _own_documents(collection: Collection) -> dict[str, list[str]]:
+    """Return the ids of each query's own documents, for queries that have any."""
+    own = {query.id: collection.own_documents(row) for row, query in enumerate(collection.queries)}
+    return {query: documents for query, documents in own.items() if documents}
+
+
 def _ranking_of_run(
-    qrels: Mapping[str, Mapping[str, int]], run: Mapping[str, Mapping[str, float]], depth: int
+    qrels: Mapping[str, Mapping[str, int]],
+    run: Mapping[str, Mapping[str, float]],
+    depth: int,
+    own: Mapping[str, Sequence[str]],
 ) -> Ranking:
     """Return the ranks of the relevant documents in MTEB's run, `depth` for a document that is not in it."""
     pairs: list[tuple[int, int, int]] = []
     for position, (query, judged) in enumerate(qrels.items()):
         ranking = sorted(((score, document) for document, score in run.get(query, {}).items()), reverse=True)
         rank_of = {document: rank for rank, (_, document) in enumerate(ranking, 1)}
+        rank_of |= dict.fromkeys(own.get(query, ()), UNRETRIEVED)
         pairs += sorted((rank_of.get(document, depth), grade, position) for document, grade in judged.items())
     ranks, grades, owner = np.array(pairs).T
     return Ranking(ranks, grades, owner, len(qrels))
