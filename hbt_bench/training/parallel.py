@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import compress
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,31 @@ from hbt_bench.errors import DataError
 
 #: The index of a text that an item does not have in a language.
 MISSING = -1
+
+
+class Ragged(NamedTuple):
+    """Rows of different lengths: row `i` has ``values[offsets[i]:offsets[i + 1]]``."""
+
+    offsets: NDArray[np.int64]
+    values: NDArray[np.int32]
+
+    @classmethod
+    def from_pairs(cls, rows: NDArray[np.int64], values: NDArray[np.int64], count: int) -> Ragged:
+        """Build `count` rows from the row of each value."""
+        order = np.argsort(rows, kind="stable")
+        return cls(np.searchsorted(rows[order], np.arange(count + 1)), values[order].astype(np.int32))
+
+    def of(self, rows: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the values of some rows, in order, and for each value the index of its row in `rows`.
+
+        For example, ``Ragged(offsets=[0, 2, 3], values=[7, 8, 9]).of([1, 0])`` is ``[9, 7, 8], [0, 1, 1]``, as arrays.
+        """
+        if len(rows) == 1:  # the same, faster
+            values = self.values[self.offsets[rows[0]] : self.offsets[rows[0] + 1]]
+            return values, np.zeros(len(values), dtype=np.int64)
+        lengths = self.offsets[rows + 1] - self.offsets[rows]
+        starts = np.repeat(self.offsets[rows] - np.cumsum(lengths) + lengths, lengths)
+        return self.values[starts + np.arange(lengths.sum())], np.repeat(np.arange(len(rows)), lengths)
 
 
 @dataclass(frozen=True)
@@ -113,38 +139,33 @@ class ParallelText:
         return np.array([numbers.setdefault(text, len(numbers)) for text in folded], dtype=np.int32)
 
     @cached_property
-    def companions(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """The other items with the same query as an item, in any language: their passages answer it too.
+    def same_query(self) -> tuple[Ragged, Ragged]:
+        """Groups of items with the same query in any language: the groups of each item, and the items of each group.
 
-        Compressed rows like those of `shared`; most items have no companion.
+        The passages of a group answer the queries of all its items. Most items are in no group.
         """
-        import pandas as pd
-
-        present = self.queries != MISSING
-        items = np.broadcast_to(np.arange(len(self)), self.queries.shape)[present]
-        asked = pd.DataFrame({"query": self.folded[self.queries[present]], "item": items}).drop_duplicates()
-        asked = asked[asked.duplicated("query", keep=False)]
-        pairs = asked.merge(asked, on="query")[["item_x", "item_y"]].to_numpy()
-        pairs = np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)
-        return np.searchsorted(pairs[:, 0], np.arange(len(self) + 1)), pairs[:, 1].astype(np.int32)
+        items, texts = self._positives(self.queries)
+        repeated = np.bincount(texts, minlength=len(self.texts))[texts] > 1
+        items, (queries, groups) = items[repeated], np.unique(texts[repeated], return_inverse=True)
+        return Ragged.from_pairs(items, groups, len(self)), Ragged.from_pairs(groups, items, len(queries))
 
     @cached_property
-    def shared(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    def shared(self) -> Ragged:
         """The texts of each item, in any language, that another item has as query, passage or hard negative.
 
-        Texts are numbers of `folded`. Compressed rows: item `i` has ``texts[offsets[i]:offsets[i + 1]]``; most items
-        have no shared text.
+        Texts are numbers of `folded`. Most items have no shared text.
         """
-        columns = np.concatenate([self.queries, self.passages])
-        items = np.broadcast_to(np.arange(len(self)), columns.shape)
-        present = columns != MISSING
-        pairs = np.unique(np.stack([self.folded[columns[present]], items[present]], axis=1), axis=0)
-        used = np.bincount(pairs[:, 0], minlength=len(self.texts))
+        items, texts = self._positives(np.concatenate([self.queries, self.passages]))
+        used = np.bincount(texts, minlength=len(self.texts))
         used[np.unique(self.folded[self.negatives[self.negatives != MISSING]])] += 1
-        pairs = pairs[used[pairs[:, 0]] > 1]
-        pairs = pairs[np.argsort(pairs[:, 1], kind="stable")]
-        offsets = np.searchsorted(pairs[:, 1], np.arange(len(self) + 1))
-        return offsets, pairs[:, 0].astype(np.int32)
+        shared = used[texts] > 1
+        return Ragged.from_pairs(items[shared], texts[shared], len(self))
+
+    def _positives(self, columns: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return each item with each of its different texts in some columns (languages, items), ordered by item."""
+        present = columns != MISSING
+        items = np.broadcast_to(np.arange(len(self)), columns.shape)[present]
+        return np.divmod(np.unique(items * len(self.texts) + self.folded[columns[present]]), len(self.texts))
 
     @cached_property
     def fingerprint(self) -> str:

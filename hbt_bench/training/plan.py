@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.training import counter_rng
+from hbt_bench.training.clashes import Clashes
 from hbt_bench.training.parallel import MISSING, ParallelText
-from hbt_bench.training.sampler import Clashes, Cursor, Draw, pick
+from hbt_bench.training.sampler import Cursor, Draw, pick
 from hbt_bench.training.strategies import BatchType, Phase, WeightedSource
 
 When = Literal["before", "after", "mixed"]
@@ -257,8 +258,9 @@ class BatchPlan:
             return items, draw.pairs
         items, pairs = items.copy(), draw.pairs.copy()
         for row in np.flatnonzero(refused).tolist():
-            for item, pair in self._substitutes(draw, step, row):
-                if clashes.take(item, int(pair[1])):
+            for candidates, pair in self._substitutes(draw, step, row):
+                item = clashes.take_first(candidates, int(pair[1]))
+                if item is not None:
                     items[row], pairs[row] = item, pair
                     break
             else:
@@ -269,19 +271,18 @@ class BatchPlan:
                 )
         return items, pairs
 
-    def _substitutes(self, draw: Draw, step: int, row: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    def _substitutes(self, draw: Draw, step: int, row: int) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
         """Yield random items of a row's language pair, then all of them, then items of other pairs if rows draw."""
         pair = draw.pairs[row]
         items = self._listed(draw.source, pair)
-        for number in counter_rng.uniform(self.seed, _SUBSTITUTE, step, row, np.arange(_RANDOM_TRIES)):
-            yield int(items[int(number * len(items))]), pair
+        numbers = counter_rng.uniform(self.seed, _SUBSTITUTE, step, row, np.arange(_RANDOM_TRIES))
+        yield items[(numbers * len(items)).astype(np.int64)], pair
         pairs = pair[None]
         if draw.type.per_row:
             numbers = counter_rng.uniform(self.seed, _OTHER_PAIR, step, row, np.arange(_OTHER_PAIRS))
             pairs = np.concatenate([pairs, self._pairs(draw.source, draw.type, numbers)])
         for pair in pairs:
-            for item in self._listed(draw.source, pair).tolist():
-                yield item, pair
+            yield self._listed(draw.source, pair), pair
 
     def _listed(self, source: int, pair: NDArray[np.int64]) -> NDArray[np.int32]:
         items = self._pair_items(source, int(pair[0]), int(pair[1]))

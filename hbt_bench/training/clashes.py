@@ -1,0 +1,139 @@
+"""The items that must not meet in a batch."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hbt_bench.training.parallel import MISSING, ParallelText
+
+#: Items that are compared with a batch at once.
+_CHUNK = 1024
+
+
+class Clashes:
+    """The items taken into a batch; an item is refused if it clashes with an item taken before.
+
+    If all rows have the same language `pair`, items clash by their query, passage and hard negatives in it. Otherwise
+    (None) they clash by every text in any language, since translations could meet. The passages of other items with
+    the same query count as the item's own. Case does not count.
+    """
+
+    def __init__(self, source: ParallelText, pair: tuple[int, int] | None) -> None:
+        self._source, self._pair = source, pair
+
+    def take_all(self, items: NDArray[np.int32], passages: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Take the rows of a batch that clash with no earlier row; return which were refused, shape (rows,)."""
+        texts, owners = self._texts(items)
+        refused = _repeats(items, np.arange(len(items)), len(items)) | _repeats(texts, owners, len(items))
+        negatives = self._hard_negatives(items, passages)
+        if negatives.size:
+            refused |= np.isin(negatives, texts).any(axis=1)
+        if refused.any():
+            taken = ~refused
+            self._add(items[taken], texts[taken[owners]], negatives[taken])
+        return refused
+
+    def take_first(self, items: NDArray[np.int32], passage: int) -> int | None:
+        """Take the first of some items, with its passage in a language, that does not clash; return it, or None."""
+        candidates = items[~self._barred[items]]
+        for start in range(0, len(candidates), _CHUNK):
+            chunk = candidates[start : start + _CHUNK]
+            free = np.flatnonzero(~self._clash(chunk, np.full(len(chunk), passage)))
+            if len(free):
+                item = chunk[free[:1]]
+                self._add(item, self._texts(item)[0], self._hard_negatives(item, np.array([passage])))
+                return int(item[0])
+        return None
+
+    @cached_property
+    def _barred(self) -> NDArray[np.bool_]:
+        """Whether each item is taken, or has the query of a taken item."""
+        return np.zeros(len(self._source), dtype=np.bool_)
+
+    @cached_property
+    def _positives(self) -> NDArray[np.bool_]:
+        """Whether each text is a positive of a taken item; the last entry is for a missing text."""
+        return np.zeros(len(self._source.texts) + 1, dtype=np.bool_)
+
+    @cached_property
+    def _negatives(self) -> NDArray[np.bool_]:
+        """Whether each text is a hard negative of a taken item."""
+        return np.zeros(len(self._source.texts) + 1, dtype=np.bool_)
+
+    def _add(self, items: NDArray[np.int32], positives: NDArray[np.int32], negatives: NDArray[np.int32]) -> None:
+        self._barred[items] = True
+        groups, members = self._source.same_query
+        queries, _ = groups.of(items)
+        if len(queries):
+            self._barred[members.of(np.unique(queries))[0]] = True
+        self._positives[positives] = True
+        self._negatives[negatives[negatives != MISSING]] = True
+
+    def _clash(self, items: NDArray[np.int32], passages: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which items, none of them barred, clash with the items taken, shape (items,)."""
+        texts, owners = self._own_texts(items)
+        clash = np.asarray(self._positives[self._hard_negatives(items, passages)].any(axis=1))
+        clash[owners[self._positives[texts] | self._negatives[texts]]] = True
+        rows = np.flatnonzero(~clash)
+        groups, owners = self._source.same_query[0].of(items[rows])
+        if len(groups):
+            groups, inverse = np.unique(groups, return_inverse=True)
+            texts, index = self._group_texts(groups)
+            clashing = np.zeros(len(groups), dtype=np.bool_)
+            clashing[index[self._positives[texts] | self._negatives[texts]]] = True
+            clash[rows[owners[clashing[inverse]]]] = True
+        return clash
+
+    def _texts(self, items: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the texts by which items clash, ordered by row, and the row of each text.
+
+        A group of items with the same query is listed for its first row only: its other rows clash with that row.
+        """
+        texts, owners = self._own_texts(items)
+        groups, rows = self._source.same_query[0].of(items)
+        if len(groups):
+            groups, first = np.unique(groups, return_index=True)
+            answers, index = self._group_texts(groups)
+            texts, owners = np.concatenate([texts, answers]), np.concatenate([owners, rows[first][index]])
+        order = np.argsort(owners, kind="stable")
+        return texts[order], owners[order]
+
+    def _own_texts(self, items: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the texts of items, without those of other items, and the row of each text."""
+        source = self._source
+        if self._pair is None:
+            return source.shared.of(items)
+        query, passage = self._pair
+        numbers = np.stack([source.queries[query, items], source.passages[passage, items]])
+        present = numbers != MISSING
+        return source.folded[numbers[present]], np.broadcast_to(np.arange(len(items)), numbers.shape)[present]
+
+    def _group_texts(self, groups: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the passages that answer the queries of some groups, and the index of the group of each text."""
+        source = self._source
+        items, owners = source.same_query[1].of(groups)
+        if self._pair is None:
+            texts, rows = source.shared.of(items)
+            return texts, owners[rows]
+        passages = source.passages[self._pair[1], items]
+        present = passages != MISSING
+        return source.folded[passages[present]], owners[present]
+
+    def _hard_negatives(self, items: NDArray[np.int32], passages: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return the hard negatives of each row, shape (rows, any)."""
+        if self._pair is not None:
+            numbers = self._source.negatives[passages, items]
+        else:  # all languages: a negative may be the translation of a positive
+            numbers = self._source.negatives[:, items].swapaxes(0, 1).reshape(len(items), -1)
+        return np.where(numbers == MISSING, MISSING, self._source.folded[numbers])
+
+
+def _repeats(values: NDArray[np.int32], rows: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
+    """Return which of `count` rows have a value of an earlier row; values are ordered by row."""
+    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    repeated = np.zeros(count, dtype=np.bool_)
+    repeated[rows[rows[first[inverse]] < rows]] = True
+    return repeated
