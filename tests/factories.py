@@ -270,8 +270,11 @@ def train(output, **changes):
     from hbt_bench.training.run import Training
 
     options = {key: changes.pop(key) for key in ("resume", "overwrite", "folders") if key in changes}
-    with show_progress(changes.pop("progress", lambda *rest: None)):
-        return Training(Recipe(**{**SMALL, **changes}), Path(output), **options).run()
+    settings = {**SMALL, **changes}
+    if not settings["init"].startswith(("static:", "tiny:")):
+        settings.pop("vocabulary")  # a model has its tokenizer
+    with show_progress(settings.pop("progress", lambda *rest: None)):
+        return Training(Recipe(**settings), Path(output), **options).run()
 
 
 def weights_hash(folder):
@@ -301,6 +304,20 @@ def retrieval_configs(prefix, split, queries, corpus, qrels):
         f"{prefix}-corpus": {split: [{"_id": key, "title": "", "text": text} for key, text in corpus.items()]},
         f"{prefix}-qrels": {split: [{"query-id": q, "corpus-id": d, "score": grade} for q, d, grade in qrels]},
     }
+
+
+def write_beir(folder, queries, corpus, qrels, split="test"):
+    """Write a folder in BEIR's layout; a query or document is its text, or a mapping of fields."""
+
+    def rows(entries):
+        fields = ((key, value if isinstance(value, dict) else {"text": value}) for key, value in entries.items())
+        return "".join(json.dumps({"_id": key, **value}) + "\n" for key, value in fields)
+
+    (folder / "qrels").mkdir(parents=True, exist_ok=True)
+    (folder / "corpus.jsonl").write_text(rows(corpus))
+    (folder / "queries.jsonl").write_text(rows(queries))
+    lines = [f"{query}\t{document}\t{grade}" for query, grades in qrels.items() for document, grade in grades.items()]
+    (folder / "qrels" / f"{split}.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *lines]) + "\n")
 
 
 #: Stored results of BM25 on two languages of cldr-facts.

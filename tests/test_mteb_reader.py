@@ -195,6 +195,38 @@ def test_neuclir_pool_equals_collection_by_hand(stand_in):
     assert pool.fingerprint == by_hand.fingerprint
 
 
+@pytest.mark.parametrize("ignore", [True, False])
+def test_own_documents_follow_the_task(stand_in, monkeypatch, ignore):
+    """Every mono score is that of MTEB, whose rule is by id: text "2" is not the text of query "2"."""
+    data = {}
+    for code in ("sw", "yo"):
+        texts = {str(number): f"{code} text {number}" for number in range(6)}
+        queries = {"1": texts["1"], "2": f"{code} query", "3": texts["3"], "x": texts["5"]}
+        qrels = [("1", "2", 1), ("2", "4", 1), ("3", "3", 1), ("3", "0", 1), ("x", "5", 1)]
+        data |= retrieval_configs(code, "dev", queries, texts, qrels)
+    stand_in(data)
+    task = mteb_reader._task("MIRACLRetrieval")
+    monkeypatch.setattr(type(task), "ignore_identical_ids", ignore)
+    task.hf_subsets = ["sw", "yo"]
+    source = {"task": "MIRACLRetrieval", "split": "dev", "languages": ["sw", "yo"]}
+    pool, model = spec(**source), TestEncoder(hashed())
+    shared = SharedPass(pool, pool.load())
+    assert (shared.collection.copies is not None) is ignore
+    ours, theirs = (
+        {
+            entry["hf_subset"]: entry
+            for entries in mteb.evaluate(model, each, cache=None, co2_tracker=False).task_results[0].scores.values()
+            for entry in entries
+        }
+        for each in (ParallelRetrieval(shared, "mono"), task)
+    )
+    for code in ("sw", "yo"):
+        for key in ("ndcg_at_10", "map_at_10", "recall_at_1", "mrr_at_10"):
+            assert ours[code][key] == pytest.approx(theirs[code][key], abs=1e-5)
+    other = spec(**source, own_document="keep" if ignore else "leave_out").load()
+    assert (other.copies is not None) is not ignore
+
+
 def mlqa(stand_in, question="a" * 40):
     parts = {}
     texts = {"deu": {"D1": "eins", "D2": "zwei"}, "eng": {"E1": "one", "E2": "two"}}

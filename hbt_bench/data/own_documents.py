@@ -54,16 +54,12 @@ def own_documents(
     lost = sum(relevant[query].keys() <= set(keys) for query, keys in own.items())
     if rule is None:
         log.info(
-            f"{name}: {_count(len(own))} a document too, with equal id and text, and not a candidate for itself, as in "
-            "BEIR; to change this, add `own_document: keep` to the source"
+            f"{name}: a query does not find its own text, as in BEIR: {len(own):,} have a document with the same id "
+            "and text. To change this, add `own_document: keep` to the source."
         )
     elif lost:
         log.warning(
-            f"{name}: {_count(lost)} relevant to no document but its own, which `own_document: leave_out` leaves out, "
-            "so AP is 0, as in BEIR"
+            f"{name}: {lost:,} of the queries have no relevant document but that with their own id, which is left out, "
+            "so their AP is 0, as in BEIR and MTEB."
         )
     return own
-
-
-def _count(queries: int) -> str:
-    return "1 query is" if queries == 1 else f"{queries:,} queries are each"
