@@ -60,6 +60,14 @@ def model_files(folder: Path) -> list[Path]:
     return sorted(_Model(folder).files)
 
 
+def model_modules(folder: Path) -> list[tuple[Path, str]]:
+    """Return the folder and the class of each module of the model in a folder, with the modules of a router.
+
+    A model of transformers has a single module. Raises `ModelError` if ``modules.json`` is damaged.
+    """
+    return _Model(folder).modules
+
+
 def replaceable_files(folder: Path) -> list[Path]:
     """Return the files that a new model in this folder replaces: the old model's files, and weights of any format.
 
