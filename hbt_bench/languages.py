@@ -169,23 +169,33 @@ def read_label(label: object, rare: bool = False) -> str | None:
 def match_labels(labels: Iterable[str], wanted: Container[str] = (), rare: bool = False) -> dict[str, str]:
     """Return the code of each label of a data set, as code to label, sorted.
 
-    Codes are general, such as "pt" for ``pt-BR``, unless two labels of the data would share it or `wanted` has the
-    longer code: then they are "pt-BR" and "pt-PT". Labels that `read_label` does not know and those of a taken code are
-    left out. If a code has two spellings, the code itself is taken.
+    Codes are general, such as "pt" for ``pt-BR``, unless the data has other regions of the language too, as in "pt-BR"
+    and "pt-PT", or `wanted` has the longer code. Labels that `read_label` does not know are left out. Of several labels
+    for a code a single label is used: one without alias, so ``zho`` before ``cmn``, and the code itself before others.
 
     >>> match_labels(["eng_Latn", "pt-BR", "zh_Hans", "zh_Hant"])
     {'en': 'eng_Latn', 'pt': 'pt-BR', 'zh': 'zh_Hans', 'zh-Hant': 'zh_Hant'}
     """
     known = {label: code for label in labels if (code := read_label(label, rare))}
-    variants = defaultdict(set)
+    regions = defaultdict(set)
     for code in known.values():
-        variants[general(code)].add(code)
+        regions[general(code)].add(_without_alias(code))
     matched: dict[str, str] = {}
-    for label, code in sorted(known.items(), key=lambda item: (item[0] != item[1], item[0])):
-        short = general(code)
-        is_short = code not in wanted and (short in wanted or len(variants[short]) == 1)
-        matched.setdefault(short if is_short else code, label)
+    for label, code in sorted(known.items(), key=lambda item: _preference(*item)):
+        long, short = code if code in wanted else _without_alias(code), general(code)
+        is_short = long not in wanted and (short in wanted or len(regions[short]) == 1)
+        matched.setdefault(short if is_short else long, label)
     return dict(sorted(matched.items()))
+
+
+def _preference(label: str, code: str) -> tuple[bool, bool, str]:
+    return code != _without_alias(code), label != code, label
+
+
+def _without_alias(code: str) -> str:
+    """Return the code with the usual name of the language: "zh-TW" for "cmn-TW", "no" for "nb", "pt-BR" for itself."""
+    usual = _ALIASES.get(get_language(code).iso639_3)
+    return (parse_code(usual + code.removeprefix(_subtag(code))) or code) if usual else code
 
 
 def unknown_code(code: str) -> str:

@@ -155,9 +155,9 @@ ROWS = "".join(json.dumps(row) + "\n" for row in rows_of(2, "en") + rows_of(2, "
             ["--columns 'answer=passage'", "id, language, query, document,", "query=question,document=answer"],
         ),
         (
-            {"d.jsonl": ROWS.replace('"en"', '"tlh"').replace('"de"', '"qya"')},
+            {"d.jsonl": ROWS.replace('"en"', '"klingon"').replace('"de"', '"quenya"')},
             "demo --from d.jsonl --columns language=lang",
-            ["d.jsonl has no known language code", "qya, tlh"],
+            ["d.jsonl has no known language code", "klingon, quenya"],
         ),
         (
             {"d.jsonl": ROWS},

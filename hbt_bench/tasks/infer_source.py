@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,7 +13,8 @@ from typing import Any
 from hbt_bench.data.beir import beir_names
 from hbt_bench.data.records import PLACEHOLDER, Row, read_rows, values
 from hbt_bench.errors import UsageError
-from hbt_bench.languages import LANGUAGES, from_mteb
+from hbt_bench.languages import read_label
+from hbt_bench.tasks.labels import describe_unused, match_codes
 
 #: The usual names of fields in data sets, by role, most specific first.
 _USUAL_NAMES = {
@@ -71,8 +72,8 @@ def _from_beir(data: Path, relative: str, language: str | None) -> InferredSourc
     path, split = relative, _find_split(data)
     if split is None:
         labels = {child.name: child for child in sorted(data.iterdir()) if child.is_dir() and _find_split(child)}
-        codes, unused = _match_codes(labels)
-        notes = _describe_unused(dict.fromkeys(unused, 1), "folder", codes)
+        codes, unused = match_codes(labels)
+        notes = describe_unused(dict.fromkeys(unused, 1), "folder", codes)
         if not codes:
             raise UsageError(
                 f"{data} is not a folder in BEIR's layout: it needs corpus.jsonl, queries.jsonl and qrels/test.tsv, or "
@@ -144,7 +145,8 @@ def _complete(data: Path, sample: list[Row], chosen: Mapping[str, str]) -> dict[
 def _detect_languages(sample: list[Row], chosen: Mapping[str, str]) -> dict[str, str]:
     """Return the column of language codes, or the columns with a path that has a field for each code."""
     for name in _USUAL_NAMES["language"]:
-        if all(_code(row.fields.get(name)) for row in sample):
+        known = sum(read_label(row.fields.get(name), rare=True) is not None for row in sample)
+        if 2 * known > len(sample):
             return {"language": name}
     paths = list(dict.fromkeys(path for row in sample for path in _paths_by_language(row.fields)))
     if not paths or chosen.keys() >= {"query", "document"}:
@@ -155,6 +157,8 @@ def _detect_languages(sample: list[Row], chosen: Mapping[str, str]) -> dict[str,
         columns[role] = next((path for name in _USUAL_NAMES[role] for path in paths if last_names[path] == name), "")
     if columns["query"] and columns["document"]:
         return columns
+    if all(_usual_field(sample, role, chosen) for role in ("query", "document")):
+        return {}  # the fields named "id" and "no" are not Indonesian and Norwegian
     sentences = [path for path in paths if path.endswith(PLACEHOLDER)]
     return {"text": sentences[0]} if sentences else {}
 
@@ -163,7 +167,7 @@ def _paths_by_language(fields: Any, path: tuple[str, ...] = ()) -> Iterator[str]
     """Yield the paths to texts by language code, with ``{language}`` for the code; for example, "x.{language}"."""
     if not isinstance(fields, Mapping) or len(path) > _MAX_DEPTH:
         return
-    codes = [key for key in fields if _code(key)]
+    codes = [key for key in fields if read_label(key)]
     if codes and (len(codes) == len(fields) or (not path and len(codes) > 1)):
         for code in codes:
             value = fields[code]
@@ -205,13 +209,6 @@ def _infer_parallel(data: Path, columns: Mapping[str, str], labels: set[str]) ->
 # Languages
 
 
-def _code(value: object) -> str | None:
-    """Return our code for a label such as ``en``, ``eng_Latn`` or ``eng``, or None if no language has the label."""
-    if not isinstance(value, str):
-        return None
-    return value if value in LANGUAGES else from_mteb(value)
-
-
 def _languages(data: Path, columns: Mapping[str, str], language: str | None) -> tuple[dict[str, str], list[str]]:
     """Return all languages of the file, our codes with those in the data, and notes on rows in other languages."""
     if "language" in columns:
@@ -227,38 +224,10 @@ def _languages(data: Path, columns: Mapping[str, str], language: str | None) -> 
             return {language: language}, []
         prefix = path.split(PLACEHOLDER)[0].rstrip(".")
         labels = Counter(key for row in read_rows(data) for key in _keys(row, prefix))
-    codes, unused = _match_codes(labels)
+    codes, unused = match_codes(labels, rare="language" in columns)
     if not codes:
         raise UsageError(f"{data} has no known language code, only {', '.join(sorted(labels)[:5])}")
-    return codes, _describe_unused({label: labels[label] for label in unused}, "row", codes)
-
-
-def _match_codes(labels: Iterable[str]) -> tuple[dict[str, str], list[str]]:
-    """Return our codes with the labels of the data, and the labels that are unknown or repeat a language."""
-    codes: dict[str, str] = {}
-    unused = []
-    for label in sorted(labels, key=lambda label: (label not in LANGUAGES, label)):
-        code = _code(label)
-        if code is None or code in codes:
-            unused.append(label)
-        else:
-            codes[code] = label
-    return dict(sorted(codes.items())), unused
-
-
-def _describe_unused(counts: Mapping[str, int], unit: str, codes: Mapping[str, str]) -> list[str]:
-    """Return a note on the labels that are not used, with the number of rows or folders of each."""
-    if not counts:
-        return []
-    most_frequent = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    reasons = {label: f"; '{codes[code]}' is used for {code}" for label in counts if (code := _code(label)) is not None}
-    listed = ", ".join(f"'{label[:30]}' ({count:,}{reasons.get(label, '')})" for label, count in most_frequent[:8])
-    more = f" and {len(counts) - 8} more" if len(counts) > 8 else ""
-    total = sum(counts.values())
-    return [
-        f"{total:,} {unit}{'s are' if total > 1 else ' is'} left out, because their language is unknown or repeated: "
-        f"{listed}{more}; to use them, add them to `languages`, for example {{sw: kiswahili}}"
-    ]
+    return codes, describe_unused({label: labels[label] for label in unused}, "row", codes)
 
 
 def _keys(row: Row, path: str) -> set[str]:
