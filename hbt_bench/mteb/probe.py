@@ -6,7 +6,7 @@ it fails in all of them, English included.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.errors import ModelError
+from hbt_bench.ranking.sameness import MOST, is_same, same_share
 
 #: Languages of the sample, each in a script of its own. English comes first: most models pass there.
 _SAMPLE = (
@@ -37,10 +38,8 @@ _SAMPLE = (
     "si",
     "lo",
 )
-#: Greatest share of unknown tokens, and of texts with the same vector. Above it in all languages, a model is refused.
-MOST = 0.5
-#: Greatest relative difference between two vectors that count as the same.
-SAME = 1e-5
+#: Words of a vocabulary that are tried, and the fewest that must be known.
+_WORDS, _FEWEST = 50, 3
 
 
 @cache
@@ -78,25 +77,33 @@ def depends_on(model: Any, part: Any, weights: Sequence[str]) -> bool:
         after = _encode(model, text)
         for name, value in parameters.items():
             value.copy_(saved[name])
-    return after is None or not all(_same(before[role][0], vectors[0]) for role, vectors in after.items())
+    return after is None or not all(is_same(before[role][0], vectors[0]) for role, vectors in after.items())
 
 
 def check_tokenizer(name: str, model: Any) -> None:
-    """Raise `ModelError` if a tokenizer of `model` maps most of the sample to its unknown token in every language."""
+    """Raise `ModelError` if a tokenizer of `model` maps most of the sample to its unknown token in every language.
+
+    A tokenizer that knows the words of its vocabulary passes: a model may be made for a few words.
+    """
     for tokenizer in _tokenizers(model):
-        if all(_unknown_share(tokenizer, sample_words(language)) > MOST for language in _SAMPLE):
+        samples = (sample_words(language) for language in _SAMPLE)
+        if all(_unknown_share(tokenizer, words) > MOST for words in samples) and not _own_words(tokenizer):
             raise ModelError(
                 f"the tokenizer of {name} knows no words: more than half of its tokens are unknown in each of "
-                f"{len(_SAMPLE)} scripts (it has {len(tokenizer)} tokens). Save the files of the tokenizer beside the "
-                "weights."
+                f"{len(_SAMPLE)} scripts. Save the files of its tokenizer beside its weights."
             )
+
+
+def unknown_share(model: Any, texts: Sequence[str]) -> float:
+    """Return the share of tokens of `texts` that a tokenizer of `model` does not know, 0 if it has no tokenizer."""
+    return max((_unknown_share(tokenizer, texts) for tokenizer in _tokenizers(model)), default=0.0)
 
 
 def check_vectors(name: str, model: Any) -> None:
     """Raise `ModelError` if `model` gives most words of the sample the same vector, in a role and in every language."""
     least: dict[str, float] = {}
-    for language in _SAMPLE:
-        vectors = _encode(model, sample_words(language))
+    for words in _samples(model):
+        vectors = _encode(model, words)
         if vectors is None or "pair" in vectors:  # scores of a cross-encoder may all be 0
             return
         least = {role: min(least.get(role, 1.0), same_share(group)) for role, group in vectors.items()}
@@ -109,20 +116,18 @@ def check_vectors(name: str, model: Any) -> None:
     )
 
 
-def same_share(vectors: Sequence[NDArray[np.float32]]) -> float:
-    """Return the greatest share of `vectors` that are the same, but for rounding.
-
-    >>> same_share([np.array([1.0, 0.0]), np.array([1.0, 0.0]), np.array([0.0, 1.0])])
-    0.6666666666666666
-    """
-    count = len(vectors)
-    return max(sum(_same(first, other) for other in vectors) for first in vectors) / count if count else 0.0
+def _samples(model: Any) -> Iterator[Sequence[str]]:
+    """Yield the words of each language, and words of the model's vocabulary."""
+    yield from map(sample_words, _SAMPLE)
+    yield from (words for tokenizer in _tokenizers(model) if (words := _own_words(tokenizer)))
 
 
-def _same(first: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
-    if first.shape != other.shape:
-        return False
-    return bool(np.linalg.norm(first - other) <= SAME * np.linalg.norm(first))
+def _own_words(tokenizer: Any) -> list[str]:
+    """Return some words of a tokenizer's vocabulary that it knows, none if they are too few."""
+    vocabulary = list(tokenizer.get_vocab())
+    tokens = (token.strip("#▁Ġ") for token in vocabulary[:: -(-len(vocabulary) // _WORDS)])
+    words = [token for token in tokens if token.isalnum() and _unknown_share(tokenizer, [token]) == 0]
+    return words if len(words) >= _FEWEST else []
 
 
 def _encode(model: Any, words: Sequence[str]) -> dict[str, list[NDArray[np.float32]]] | None:
@@ -162,16 +167,28 @@ def _sentence_transformers_model(model: Any) -> Any:
 
 
 def _tokenizers(model: Any) -> list[Any]:
-    """Return the tokenizers of transformers in `model`. Others have no common name for the unknown token."""
+    """Return the tokenizers in a model of sentence-transformers."""
+    from sentence_transformers.sentence_transformer.modules.tokenizer import WordTokenizer
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase
 
     inner = _sentence_transformers_model(model)
-    found = [getattr(module, "tokenizer", None) for module in (inner.modules() if inner is not None else [])]
-    return [tokenizer for tokenizer in found if isinstance(tokenizer, PreTrainedTokenizerBase)]
+    values = [getattr(module, "tokenizer", None) for module in (inner.modules() if inner is not None else [])]
+    kinds = (PreTrainedTokenizerBase, Tokenizer, WordTokenizer)
+    return [tokenizer for tokenizer in values if isinstance(tokenizer, kinds)]
 
 
-def _unknown_share(tokenizer: Any, words: Sequence[str]) -> float:
-    """Return the share of unknown tokens, 1 if the words have no tokens."""
-    texts = tokenizer(list(words), add_special_tokens=False)["input_ids"]
-    tokens = [token for text in texts for token in text]
-    return sum(token == tokenizer.unk_token_id for token in tokens) / len(tokens) if tokens else 1.0
+def _unknown_share(tokenizer: Any, texts: Sequence[str]) -> float:
+    """Return the share of unknown tokens, 1 if the texts have no tokens."""
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerBase
+
+    if isinstance(tokenizer, PreTrainedTokenizerBase):
+        unknown, rows = tokenizer.unk_token_id, tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    elif isinstance(tokenizer, Tokenizer):
+        unknown = tokenizer.token_to_id(getattr(tokenizer.model, "unk_token", None) or "")
+        rows = [encoding.ids for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+    else:  # a tokenizer of words, which drops unknown words
+        return sum(not tokenizer.tokenize(text) for text in texts) / len(texts)
+    tokens = [token for row in rows for token in row]
+    return sum(token == unknown for token in tokens) / len(tokens) if tokens else 1.0

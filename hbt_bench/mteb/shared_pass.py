@@ -29,6 +29,7 @@ from hbt_bench.identity.task_name import Mode
 from hbt_bench.log import counter
 from hbt_bench.measures.bias import Bias
 from hbt_bench.measures.scores import bias_scores
+from hbt_bench.mteb.probe import unknown_share
 from hbt_bench.ranking.dense import DenseScorer, Role, Vectors, distinct_texts
 from hbt_bench.ranking.ranks import Confidences, Ranks, ScoringModel, rank
 from hbt_bench.ranking.store import EmbeddingStore
@@ -86,6 +87,10 @@ class MtebEncoder:
     def device(self) -> torch.device:
         """The device of the model, and of the pass over the scores."""
         return torch.device(getattr(getattr(self.model, "model", None), "device", "cpu"))
+
+    def unknown_share(self, texts: Sequence[str]) -> float:
+        """Return the share of tokens of `texts` that the model's tokenizer does not know."""
+        return unknown_share(self.model, texts)
 
     def similarity(self, queries: Vectors, documents: Vectors) -> NDArray[np.float32]:
         """Return the similarity that the model defines: cosine, dot product, or another in its configuration."""

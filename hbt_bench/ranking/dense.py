@@ -5,7 +5,7 @@ Texts are encoded in chunks, each once for all runs and processes that share a s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.distributed import ALONE, Processes
 from hbt_bench.errors import ModelError
+from hbt_bench.ranking.sameness import check_distinct
 from hbt_bench.ranking.store import EmbeddingStore
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ Vectors = NDArray[np.float32]
 
 #: Texts that are encoded, checked and stored together; a killed run loses at most these.
 CHUNK = 1024
+#: Texts of a language whose vectors are compared, to find a model that does not tell texts apart.
+_COMPARED = 256
 #: Vectors up to this many bytes are gathered in memory, in the collection's order.
 _IN_MEMORY = 1 << 30
 
@@ -213,11 +216,15 @@ class DenseScorer:
 
         If the encoder has `symmetric` set, a language with the same texts in both roles, as in bitext, is encoded
         once. `processes` share the texts, and each gets all vectors. `progress` receives the number of texts of
-        each chunk that is done. Raises `ModelError` for infinite vectors or a wrong number of them.
+        each chunk that is done. Raises `ModelError` for infinite vectors, a wrong number of them, or the same vector
+        for most texts.
         """
         layouts = _layouts(collection, getattr(encoder, "symmetric", False))
         chunks = _distinct_chunks(layouts)
         vectors = dict(zip(chunks, Encoding(encoder, store, processes, progress).run(chunks), strict=True))
+        unknown_share = getattr(encoder, "unknown_share", lambda texts: 0.0)
+        for role, (keys, *_) in zip(("query", "document"), layouts, strict=True):
+            check_distinct(role, _samples(keys, vectors), unknown_share)
         queries, documents = (_gathered([vectors[key] for key in keys], *index) for keys, *index in layouts)
         if queries.shape[1] != documents.shape[1]:
             raise ModelError(
@@ -266,6 +273,18 @@ def _layout(texts: tuple[Query, ...] | tuple[Document, ...], blocks: dict[str, s
         starts = range(0, len(distinct), CHUNK)
         chunks += [Chunk(role, language, tuple(distinct[start : start + CHUNK])) for start in starts]
     return chunks, chunk_of, row_of
+
+
+def _samples(chunks: Sequence[Chunk], vectors: Mapping[Chunk, Vectors]) -> dict[str, tuple[list[str], Vectors]]:
+    """Return some texts of each language, of all lengths, with their vectors."""
+    samples = {}
+    for language in dict.fromkeys(chunk.language for chunk in chunks):
+        spoken = [chunk for chunk in chunks if chunk.language == language]
+        step = -(-sum(len(chunk.texts) for chunk in spoken) // _COMPARED)
+        rows = [(chunk, row) for chunk in spoken for row in range(0, len(chunk.texts), step)]
+        texts = [chunk.texts[row] for chunk, row in rows]
+        samples[language] = texts, np.stack([vectors[chunk][row] for chunk, row in rows])
+    return samples
 
 
 def _gathered(vectors: list[Vectors], chunk_of: NDArray[np.int32], row_of: NDArray[np.int32]) -> VectorRows:
