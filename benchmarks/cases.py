@@ -145,7 +145,9 @@ CASES = {
         (r"has no item with a query and a passage",),
     ),
     "train-16-repeated-query": Case("2,000 cost about what 500 cost", check=_linear),
-    "train-18-adapter": Case("trained, or refused with adapter and peft", (r"exit [0234]$", r"(?i)adapter|exit 0")),
+    "train-18-adapter": Case(
+        "trained, or refused with adapter and peft", (r"exit [0234]$", r"(?i)peft|exit 0"), (r"check name and network",)
+    ),
     "train-21-held-out-sources": Case(
         "the preview and the run agree, and name the held-out data", (r"(?s)exit (\d) of the preview.*^exit \1$",)
     ),
