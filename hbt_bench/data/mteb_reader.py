@@ -10,10 +10,10 @@ from typing import Any
 
 from hbt_bench.data import columns, records
 from hbt_bench.data.collection import Collection
-from hbt_bench.data.columns import Columns
 from hbt_bench.data.own_documents import OwnDocument
 from hbt_bench.data.readers import CollectionBuilder, Parallel
 from hbt_bench.data.records import PLACEHOLDER, Row, read_hub
+from hbt_bench.data.row_fields import Columns
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.languages import from_mteb
 

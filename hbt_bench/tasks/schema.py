@@ -9,9 +9,10 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from hbt_bench.data import columns
+from hbt_bench.data import row_fields
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import DataFiles, Pin, RemoteFile, check_relative
+from hbt_bench.data.own_documents import OwnDocument
 from hbt_bench.data.records import PLACEHOLDER
 from hbt_bench.errors import DataError
 from hbt_bench.identity.task_name import MODES, Mode
@@ -156,7 +157,7 @@ def check_path(path: str) -> str:
 
 
 class ColumnsSpec(StrictModel):
-    """Paths to the fields of a row; see `hbt_bench.data.columns.Columns`.
+    """Paths to the fields of a row; see `hbt_bench.data.row_fields.Columns`.
 
     For example, ``{id: id, language: lang, query: question, document: answer}``.
     """
@@ -164,7 +165,7 @@ class ColumnsSpec(StrictModel):
     id: Paths = ()
     language: str | None = None
     query: str | None = None
-    document: str | None = None
+    document: Paths = ()
     document_id: Paths = ()
     title: str | None = None
     text: str | None = None
@@ -173,13 +174,13 @@ class ColumnsSpec(StrictModel):
 
     @model_validator(mode="after")
     def _check_combination(self) -> ColumnsSpec:
-        if self.text is None and (self.query is None or self.document is None):
+        if self.text is None and (self.query is None or not self.document):
             raise ValueError("give query and document, or text for parallel sentences")
         if self.text is not None and (self.query or self.document or self.document_id or self.title):
             raise ValueError("text is for parallel sentences: combine it with id and language only")
         if self.unanswered and self.text is not None:
             raise ValueError("unanswered is for questions with documents, not for parallel sentences")
-        paths = [path for path in (self.query, self.document, self.text) if path]
+        paths = [path for path in (self.query, *self.document, self.text) if path]
         with_code = [path for path in paths if PLACEHOLDER in path]
         if self.language is not None and with_code:
             raise ValueError("use either the column 'language' or the placeholder {language}, not both")
@@ -192,9 +193,9 @@ class ColumnsSpec(StrictModel):
         """Whether the paths have the placeholder ``{language}``, so that a row has texts in several languages."""
         return PLACEHOLDER in (self.query or self.text or "")
 
-    def columns(self, parallel: bool) -> columns.Columns:
+    def columns(self, parallel: bool, own_document: OwnDocument | None = None) -> row_fields.Columns:
         """Return the paths for `columns.collect`."""
-        return columns.Columns(**self.model_dump(), parallel=parallel)
+        return row_fields.Columns(**self.model_dump(), parallel=parallel, own_document=own_document)
 
 
 class FileSource(StrictModel):

@@ -1,0 +1,120 @@
+"""The fields of a row: which hold the question, the query, the document and the language, and their texts.
+
+Fields are paths as in `hbt_bench.data.records`, for example ``questions.*.{language}.question``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from hbt_bench.data.own_documents import OwnDocument
+from hbt_bench.data.records import PLACEHOLDER, Row, checked_text, values
+from hbt_bench.errors import DataError, did_you_mean
+
+#: The language and the id of a query or document.
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Paths to the fields of a row: `query` and `document`, or `text` for parallel sentences.
+
+    `id` identifies the question, and its versions in several languages share it; without `id`, rows with equal queries
+    are the same question. A question has several documents if several rows have its id, if `document` has several
+    paths, or a list. `document_id` is for documents that answer several questions. `language` is the field with the
+    language code, if no path has the placeholder. `merge` treats equal sentences, or equal documents, of a language as
+    the same. With `unanswered`, questions may lack a document, and are then dropped. Without `parallel`, equal ids in
+    two languages are unrelated. `own_document` is the rule for documents with the id of a query; see
+    `hbt_bench.data.own_documents`.
+
+    For example, ``Columns(id=("id",), language="lang", query="question", document="answer")``.
+    """
+
+    id: tuple[str, ...] = ()
+    language: str | None = None
+    query: str | None = None
+    document: str | tuple[str, ...] | None = None
+    document_id: tuple[str, ...] = ()
+    title: str | None = None
+    text: str | None = None
+    merge: bool = False
+    unanswered: bool = False
+    parallel: bool = True
+    own_document: OwnDocument | None = None
+
+    @property
+    def documents(self) -> tuple[str, ...]:
+        """The paths to documents."""
+        return (self.document,) if isinstance(self.document, str) else self.document or ()
+
+    def fields(self) -> set[str]:
+        """Return the top-level fields that the paths start with."""
+        paths = [*self.id, *self.document_id, self.language, self.query, *self.documents, self.title, self.text]
+        return {path.split(".")[0] for path in paths if path and not path.startswith(PLACEHOLDER)}
+
+
+@dataclass
+class Texts:
+    """Texts by language and key; a repeated key must have the same text."""
+
+    name: str
+    kind: str
+    texts: dict[tuple[str, str], str] = field(default_factory=dict)
+    lines: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def add(self, language: str, key: str, text: str, where: str) -> None:
+        """Add a text, which is at `where`; raises `DataError` if it is empty, or if the key has another text."""
+        if not text.strip():
+            raise DataError(f"{where}: the {self.kind} is empty in '{language}'")
+        if self.texts.setdefault((language, key), text) != text:
+            raise DataError(
+                f"{where}: the {self.kind} '{key}' has another text in '{language}' than in "
+                f"{self.lines[language, key]}: give each its own id"
+            )
+        self.lines.setdefault((language, key), where)
+
+
+def key_of(row: Row, paths: tuple[str, ...], label: str = "") -> str:
+    """Return the id of a row from the values at `paths`, empty without paths; raises `DataError` if one is missing."""
+    return "/".join(single_text(row, path, label) for path in paths)
+
+
+def single_text(row: Row, path: str, label: str = "") -> str:
+    """Return the only text or number at `path`, as text."""
+    present = [value for value in values(row.fields, path, label) if value is not None]
+    if len(present) != 1 or isinstance(present[0], bool) or not isinstance(present[0], str | int) or present[0] == "":
+        raise missing_field(row, path, f"no text or number at '{path}'")
+    return checked_text(str(present[0]), row, path)
+
+
+def texts_at(row: Row, path: str, label: str, *, required: bool) -> list[tuple[int, str]]:
+    """Return the texts at `path` in a language with their positions in a list; empty if the language is missing."""
+    candidates = list(values(row.fields, path, label))
+    if required and not candidates:
+        raise missing_field(row, path, f"no field '{path}'")
+    for value in candidates:
+        if value is not None and not isinstance(value, str):
+            raise DataError(f"{row.where}: '{path.replace(PLACEHOLDER, label)}' must be a text, not {value!r:.40}")
+    return [(index, checked_text(value, row, path)) for index, value in enumerate(candidates) if value is not None]
+
+
+def missing_field(row: Row, path: str, problem: str) -> DataError:
+    """Return the error for a row without a field, with the fields that it has."""
+    fields = ", ".join(str(name) for name in list(row.fields)[:8]) or "no fields"
+    hint = did_you_mean(path.split(".")[0], [str(name) for name in row.fields]) or f" (the row has {fields})"
+    return DataError(f"{row.where}: {problem}{hint}")
+
+
+def first_of_group(rows: Iterable[str], same: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return for each row the first row of its group; the pairs in `same` connect rows to groups."""
+    from scipy.cluster.hierarchy import DisjointSet
+
+    rows = list(rows)
+    sets = DisjointSet(rows)
+    for row, other in same:
+        sets.merge(row, other)
+    first: dict[str, str] = {}
+    for row in rows:
+        first.setdefault(sets[row], row)
+    return {row: first[sets[row]] for row in rows}
