@@ -1,22 +1,42 @@
-"""The facts about a trained model, as JSON and as a model card."""
+"""The facts about a trained model, as JSON and as a card. Both may be published, so they have no absolute path."""
 
 from __future__ import annotations
 
 import json
 import platform
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import yaml
 
+from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.text import as_code, as_markdown, as_prose, fenced
 from hbt_bench.training.data import TrainingData
-from hbt_bench.training.recipe import Recipe
+from hbt_bench.training.recipe import NEUTRAL_FIELDS, Recipe
 from hbt_bench.training.strategies import STRATEGIES
 
+#: Keys of a recipe, and of the facts, whose texts may be paths.
+_PATHS = frozenset({"init", "path", "dev", "guard", "guards"})
 _LIBRARIES = ("hbt-bench", "sentence-transformers", "transformers", "torch", "numpy")
+_TAG = "hbt-bench"
+_METADATA = re.compile(r"---\r?\n(.*?\n)---\r?\n", re.DOTALL)
+#: A model on the hub. Models without an owner are old, and few of them are inits.
+_HUB_NAME = re.compile(
+    r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
+    r"|(bert|distilbert|roberta|distilroberta|xlm-roberta)-(base|large)(-multilingual)?(-(un)?cased)?"
+)
+#: First parts of paths such as ``output/checkpoint-500``, which look like names on the hub, and the last part.
+_FOLDERS = re.compile(
+    r"(saved_|trained_)?models?|checkpoints?|ckpts?|content|data|exp|experiments|home|local|mnt|outputs?|out|results|root"
+    r"|runs|tmp|work|workspace",
+    re.IGNORECASE,
+)
+_CHECKPOINT = re.compile(r"(checkpoint|step|epoch)[-_=]?\d+")
+_CACHED = re.compile(r"/models--([^/]+)/snapshots/[^/]+$")
 
 
 def training_facts(
@@ -31,13 +51,16 @@ def training_facts(
     for (_, _, query, _), share in drawn.items():
         queries[query] += share
     evaluations = [entry for entry in history if any(key.startswith("eval_") for key in entry)]
-    return {
+    facts = {
         "name": recipe.name,
         "strategy": recipe.strategy,
         "alpha": recipe.alpha,
         "seed": recipe.seed,
         "init": recipe.init,
+        "init_revision": Checkpoint.from_folder(Path(recipe.init)).revision if Path(recipe.init).is_dir() else None,
+        "base_model": base_model(recipe.init),
         "recipe": recipe.resolved(),
+        "recipe_digest": recipe.digest,
         "plan": data.plan.fingerprint,
         "data": {weighted.source.name: weighted.source.fingerprint for weighted in data.plan.sources},
         "languages": sorted({code for weighted in data.plan.sources for code in weighted.source.languages}),
@@ -60,19 +83,108 @@ def training_facts(
         "versions": {name: version(name) for name in _LIBRARIES},
         "machine": f"{platform.machine()} {platform.system()}, Python {platform.python_version()}",
     }
+    published: dict[str, Any] = without_paths(facts)
+    return published
+
+
+def without_paths(content: Any, is_path: bool = False) -> Any:
+    """Return a recipe, or facts, in which each absolute path is replaced by its last part.
+
+    >>> without_paths({"init": "/home/ann/bert", "data": [{"path": "pairs.jsonl"}]})
+    {'init': 'bert', 'data': [{'path': 'pairs.jsonl'}]}
+    """
+    if isinstance(content, dict):
+        return {key: without_paths(value, is_path or key in _PATHS) for key, value in content.items()}
+    if isinstance(content, list):
+        return [without_paths(value, is_path) for value in content]
+    if not isinstance(content, str) or not is_path:
+        return content
+    kinds = (PurePosixPath(content.removeprefix("file://")), PureWindowsPath(content))
+    path = next((path for path in kinds if path.is_absolute()), None)
+    return content if path is None else _cached_name(path) or path.name
+
+
+def differences(recipe: Recipe, facts: Mapping[str, Any]) -> list[str]:
+    """Return the fields, sorted, in which a recipe differs from the recipe in the facts about a model.
+
+    Fields without effect on the weights are left out. Paths are compared by a hash, because the facts lack them.
+    """
+    resolved, digest = recipe.resolved(), facts.get("recipe_digest")  # facts of an older version have the paths
+    shown = without_paths(resolved) if digest else resolved
+    fields = {key for key, value in shown.items() if value != facts["recipe"].get(key)} - NEUTRAL_FIELDS
+    if not fields and digest and digest != recipe.digest:
+        fields = {key for key, value in resolved.items() if value != shown[key]}
+    return sorted(fields)
+
+
+def base_model(init: str) -> str | None:
+    """Return the hub's name of an init, for the metadata of a card.
+
+    A folder has a name if it is in the hub's cache, or if its card or its configuration declares a base model that can
+    be on the hub. Random weights have none.
+    """
+    folder = Path(init)
+    if not folder.is_dir():
+        return None if ":" in init else init
+    if name := _cached_name(folder.resolve()):
+        return name
+    names = [_card_metadata(folder).get("base_model")]
+    for file, key in (("adapter_config.json", "base_model_name_or_path"), ("config.json", "_name_or_path")):
+        try:
+            names.append(json.loads((folder / file).read_bytes())[key])
+        except (OSError, ValueError, LookupError, TypeError):  # the library reports a damaged file
+            continue
+    flat = [name for entry in names for name in (entry if isinstance(entry, list) else [entry])]
+    return next((name for name in flat if isinstance(name, str) and _is_hub_name(name, folder)), None)
+
+
+def _cached_name(folder: PurePath) -> str | None:
+    """Return the name of a model in the cache of the hub, ``models--org--name/snapshots/<commit>``."""
+    match = _CACHED.search(folder.as_posix())
+    return match[1].replace("--", "/", 1) if match else None
+
+
+def _is_hub_name(name: str, folder: Path) -> bool:
+    """Return whether a name that a model in `folder` declares can be on the hub, and is not that of a folder."""
+    first, _, last = name.rpartition("/")
+    return (
+        bool(_HUB_NAME.fullmatch(name))
+        and not _FOLDERS.fullmatch(first)
+        and not _CHECKPOINT.fullmatch(last)
+        and not any((parent / name).exists() for parent in (Path(), folder, folder.parent))
+    )
+
+
+def _card_metadata(folder: Path) -> Mapping[str, Any]:
+    """Return the metadata of the card in a folder, empty without a readable card."""
+    try:
+        match = _METADATA.match((folder / "README.md").read_text(encoding="utf-8"))
+        content = yaml.safe_load(match[1]) if match else {}
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def is_own(text: str) -> bool:
+    """Return whether this program wrote a card."""
+    metadata = _METADATA.match(text)
+    return bool(metadata and re.search(rf"^\s*- {_TAG}\r?$", metadata[1], re.MULTILINE))
 
 
 def readme(folder: str, facts: Mapping[str, Any]) -> str:
     """Return the model card: a description of the model, its use and its training."""
     recipe = {key: value for key, value in facts["recipe"].items() if value is not None}
+    tags = [code for code in facts["languages"] if "-" in code]
     metadata = {
-        "language": facts["languages"],
+        # the hub takes codes of ISO 639 here, and tags with a script or region in a field of their own
+        "language": list(dict.fromkeys(code.partition("-")[0] for code in facts["languages"])),
+        **({"language_bcp47": tags} if tags else {}),
         "library_name": "sentence-transformers",
         "pipeline_tag": "sentence-similarity",
-        "tags": ["sentence-transformers", "feature-extraction", "retrieval", "multilingual", "hbt-bench"],
+        "tags": ["sentence-transformers", "feature-extraction", "retrieval", "multilingual", _TAG],
     }
-    if ":" not in facts["init"]:
-        metadata["base_model"] = facts["init"]
+    if facts["base_model"]:
+        metadata["base_model"] = facts["base_model"]
     alpha = f" (alpha {facts['alpha']})" if STRATEGIES[facts["strategy"]].uses_alpha else ""
     parts = [
         f"---\n{_as_yaml(metadata)}---",

@@ -1,6 +1,7 @@
 """The output folder of a training run: the model, the checkpoints and the lock.
 
-A checkpoint has a marker with the hashes of its files, written when the checkpoint is complete.
+A checkpoint has a marker with the hashes of its files, written when the checkpoint is complete. Files that the program
+did not write are not replaced without ``--overwrite``, and then only the files of a model.
 """
 
 from __future__ import annotations
@@ -8,22 +9,24 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import logging
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hbt_bench.distributed import is_first
 from hbt_bench.errors import HbtBenchError, ModelError, OutputError, UsageError
-from hbt_bench.files import output_error, write_text
+from hbt_bench.files import check_writable, output_error, write_text
 from hbt_bench.identity.checkpoint import RECIPE_FILE
+from hbt_bench.identity.model_files import model_files, replaceable_files
 from hbt_bench.training import card
-from hbt_bench.training.recipe import NEUTRAL_FIELDS, Recipe
+from hbt_bench.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -33,10 +36,14 @@ log = logging.getLogger(__name__)
 #: The marker of a checkpoint: the hash of its other lines, then the identity of the run and the hash of every file.
 COMPLETE = "hbt_bench_complete.txt"
 _LOCK = ".training.lock"
-_MODULE = re.compile(r"^\d+_\w+$")
-_MODEL_FILE = re.compile(
-    r"^((modules|config\w*|sentence_bert_config|special_tokens_map|tokenizer\w*)\.json|vocab\..*|.*\.(model|safetensors))$"
-)
+#: In the folder of an unfinished run: the names of its model's files, when they are moved into the folder.
+_UNFINISHED = ".training.unfinished"
+_CARD = "README.md"
+#: Names that a run writes before its model is complete.
+_PROGRAM_NAMES = re.compile(r"checkpoints|runs|\.training\.(lock|unfinished)|\.saving-\w+|\..*\.tmp")
+#: Names that others write into the folder of a run: logs, and files of file systems and git.
+_HARMLESS_NAMES = re.compile(r".*\.(log|out|err)|\.DS_Store|\.gitignore|\.gitkeep|lost\+found")
+_NAMES_SHOWN = 3
 _UNWRITABLE = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT)
 
 
@@ -51,6 +58,49 @@ class RunFolder:
         """The folder of the checkpoints, removed when the model is complete."""
         return self.path / "checkpoints"
 
+    def check(self, overwrite: bool) -> None:
+        """Make the folder, and check that a run may write into it.
+
+        Raises `OutputError` if that is impossible, or if there are files that the program did not write. With
+        `overwrite`, the run may replace a model, but not checkpoints of another program.
+        """
+        try:
+            entries = list(self.path.iterdir()) if self.path.is_dir() else []
+            foreign_checkpoints = (
+                not self._is_unfinished() and self.checkpoints.is_dir() and any(self.checkpoints.iterdir())
+            )
+        except OSError as error:
+            raise output_error(self.path, error) from error
+        if foreign_checkpoints:
+            raise OutputError(
+                f"{self.checkpoints} has files that hbt-bench did not write: move the folder away, or choose another "
+                "--output"
+            )
+        names = set() if overwrite or (self.path / RECIPE_FILE).is_file() else self._foreign_names(entries)
+        if names:
+            shown = ", ".join(sorted(names)[:_NAMES_SHOWN])
+            more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+            raise OutputError(
+                f"{self.path} has files that hbt-bench did not write ({shown}{more}): choose another --output. With "
+                "--overwrite, the files of a model in this folder are replaced, and other files are kept."
+            )
+        check_writable(self.path)
+
+    def _is_unfinished(self) -> bool:
+        """Return whether the folder is that of an unfinished run."""
+        return (self.path / _UNFINISHED).is_file() or any(self.checkpoints.glob(f"checkpoint-*/{COMPLETE}"))
+
+    def _foreign_names(self, entries: Iterable[Path]) -> set[str]:
+        """Return the names of entries that keep a run from this folder. An unfinished run has the files of a model."""
+        if not self._is_unfinished():
+            names = {path.name for path in entries}
+            return {
+                name for name in names if not _PROGRAM_NAMES.fullmatch(name) and not _HARMLESS_NAMES.fullmatch(name)
+            }
+        marker = self.path / _UNFINISHED
+        own = set(marker.read_text().splitlines()) if marker.is_file() else set()
+        return {path.relative_to(self.path).parts[0] for path in replaceable_files(self.path)} - own
+
     def has_model(self, recipe: Recipe) -> bool:
         """Return whether the folder has the complete model of a recipe.
 
@@ -60,13 +110,12 @@ class RunFolder:
         if not path.is_file():
             return False
         try:
-            saved = json.loads(path.read_bytes())["recipe"]
-            different = {key for key, value in recipe.resolved().items() if saved.get(key) != value} - NEUTRAL_FIELDS
+            different = card.differences(recipe, json.loads(path.read_bytes()))
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise OutputError(f"{path} is damaged: train again with --overwrite") from error
         if different:
             raise UsageError(
-                f"{self.path} has a model of another recipe (it differs in {', '.join(sorted(different))}): choose "
+                f"{self.path} has a model of another recipe (it differs in {', '.join(different)}): choose "
                 "another --output, or --overwrite"
             )
         return True
@@ -74,8 +123,10 @@ class RunFolder:
     def last_checkpoint(self, identity: str) -> Path | None:
         """Return the checkpoint from which the run `identity` continues, None to start anew; remove unusable ones.
 
-        Raises `ModelError` if a checkpoint belongs to another run.
+        Mark the folder as that of an unfinished run. Raises `ModelError` if a checkpoint belongs to another run.
         """
+        if not (self.path / _UNFINISHED).is_file():
+            write_text(self.path / _UNFINISHED, "")
         newest, unusable = last_complete(self.checkpoints, identity)
         for path in unusable:
             log.warning(f"{path.name} is unfinished or damaged: training does not continue from it")
@@ -85,8 +136,11 @@ class RunFolder:
         return newest
 
     def remove_checkpoints(self) -> None:
-        """Remove all checkpoints."""
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        """Remove all checkpoints, and their folder if nothing else is in it."""
+        for path in self.checkpoints.glob("checkpoint-*"):
+            shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.checkpoints.rmdir()
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -113,30 +167,61 @@ class RunFolder:
             lock.release()
 
     def save(self, model: SentenceTransformer, facts: dict[str, Any]) -> None:
-        """Save a model with its card and recipe file, and remove the checkpoints.
+        """Save a model with its card and recipe file, and remove the checkpoints. Raises `OutputError`.
 
-        1. Write the model into a temporary folder.
+        1. Write the model into a temporary folder, and its names into the marker of an unfinished run.
         2. Remove the recipe file of an older model, so that a kill from here on leaves no complete model.
-        3. Move the new files into the folder.
-        4. Write the card, then the recipe file.
+        3. Replace the files of the older model. Files that belong to no model stay.
+        4. Write the card, then the recipe file. A card of another author is kept under another name.
         """
-        with tempfile.TemporaryDirectory(prefix=".saving-", dir=self.path) as folder:
-            model.save(folder, create_model_card=False)
-            if (self.path / RECIPE_FILE).is_file():
-                (self.path / RECIPE_FILE).unlink()
-                for path in self.path.iterdir():  # the older model can have files that the new model lacks
-                    if path.is_dir() and _MODULE.match(path.name):
-                        shutil.rmtree(path)
-                    elif path.is_file() and _MODEL_FILE.match(path.name):
-                        path.unlink()
-            for path in sorted(Path(folder).iterdir(), key=lambda path: path.name == "modules.json"):
-                target = self.path / path.name
-                if target.is_dir():
-                    shutil.rmtree(target)
-                path.replace(target)
-        write_text(self.path / "README.md", card.readme(self.path.name, facts))
+        try:
+            with tempfile.TemporaryDirectory(prefix=".saving-", dir=self.path) as folder:
+                model.save(folder, create_model_card=False)
+                write_text(self.path / _UNFINISHED, "".join(f"{path.name}\n" for path in Path(folder).iterdir()))
+                (self.path / RECIPE_FILE).unlink(missing_ok=True)
+                self._replace_model(Path(folder))
+            self._keep_card()
+        except OSError as error:
+            raise output_error(self.path, error) from error
+        write_text(self.path / _CARD, card.readme(self.path.name, facts))
         write_text(self.path / RECIPE_FILE, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
         self.remove_checkpoints()
+        (self.path / _UNFINISHED).unlink(missing_ok=True)
+
+    def _replace_model(self, source: Path) -> None:
+        """Move a model from the folder `source`. Nothing of an older model stays that could be taken for its part."""
+        for path in replaceable_files(self.path):
+            self._remove(path)
+        paths = sorted(source.rglob("*"), key=lambda path: path.name == "modules.json")
+        for path in paths:
+            target = self.path / path.relative_to(source)
+            if target.is_symlink():
+                target.unlink()
+            if path.is_dir():
+                target.mkdir(exist_ok=True)
+            else:
+                path.replace(target)
+        moved = {self.path / path.relative_to(source) for path in paths}
+        for path in set(model_files(self.path)) - moved:
+            self._remove(path)
+
+    def _remove(self, path: Path) -> None:
+        """Remove a file and the folders that it leaves empty. If the path has a link, remove the link alone."""
+        parents = [parent for parent in path.parents if self.path in parent.parents]
+        links = [part for part in (*reversed(parents), path) if part.is_symlink()]
+        (links[0] if links else path).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder has other files
+            for parent in parents:
+                parent.rmdir()
+
+    def _keep_card(self) -> None:
+        """Rename the card of another author."""
+        path = self.path / _CARD
+        if path.is_file() and not card.is_own(path.read_text(encoding="utf-8", errors="replace")):
+            names = (f"README.old{number or ''}.md" for number in itertools.count())
+            target = next(target for name in names if not (target := self.path / name).exists())
+            path.rename(target)
+            log.info(f"the README.md that was in {self.path} is kept as {target.name}")
 
 
 @contextlib.contextmanager
