@@ -1,19 +1,29 @@
-"""The models that training starts from: a checkpoint, or random weights with a tokenizer learned from the texts."""
+"""The models that training starts from: a checkpoint, or random weights with a tokenizer learned from the texts.
+
+Weights are trained in float32, in whatever type the init is stored, and the model is saved in float32.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+import logging
+import math
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hbt_bench.errors import ModelError, UsageError
-from hbt_bench.identity.checkpoint import Checkpoint
+from hbt_bench.identity.signature import Prompts
+from hbt_bench.mteb.loaders import load_error, open_model
+from hbt_bench.mteb.loading import load_checked
+from hbt_bench.training.inits import Init, check_matryoshka, is_random
 
 if TYPE_CHECKING:
+    import torch
     from sentence_transformers import SentenceTransformer
     from tokenizers import Tokenizer
 
     from hbt_bench.training.recipe import Recipe
+
+log = logging.getLogger(__name__)
 
 _SPECIAL_TOKENS = {
     "pad_token": "[PAD]",
@@ -22,86 +32,171 @@ _SPECIAL_TOKENS = {
     "sep_token": "[SEP]",
     "mask_token": "[MASK]",
 }
-_TOKENIZER_FILES = frozenset(
-    {"tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model"}
-)
-#: Plain transformers under the names that papers use; they need a pooling.
-_PLAIN_TRANSFORMERS = frozenset(
-    {"xlm-roberta-base", "xlm-roberta-large", "FacebookAI/xlm-roberta-base", "FacebookAI/xlm-roberta-large"}
-)
 #: Dimensions of an attention head of a tiny: init.
 _HEAD_WIDTH = 32
 #: Default length of a text for a tiny: init, in tokens.
 _MAX_LENGTH = 128
 
 
-def check(init: str) -> None:
-    """Check an init without loading it.
-
-    Raises `UsageError` if its folder does not exist, and `ModelError` if the folder has no dense encoder or no
-    tokenizer.
-    """
-    if _is_random(init):
-        return
-    if Path(init).is_dir():
-        checkpoint = Checkpoint.from_folder(Path(init))
-        if not checkpoint.dense:
-            raise ModelError(
-                f"{init} is a {checkpoint.kind}: training starts from a model that gives one vector a text"
-            )
-        # without these files, transformers would build an empty tokenizer without a warning
-        if not any(path.name in _TOKENIZER_FILES for path in Path(init).rglob("*")):
-            raise ModelError(f"the init {init} has no tokenizer: save its tokenizer in the same folder")
-    elif init.count("/") > 1 or init.startswith((".", "/", "~")):
-        raise UsageError(f"there is no folder {init}: give --init a folder, a hub name, static:DIM or tiny:LAYERSxDIM")
-
-
 def load(recipe: Recipe, texts: Iterable[str]) -> SentenceTransformer:
-    """Return the model to train, with the recipe's prefixes as its prompts.
+    """Return the model to train, in float32, with the recipe's prefixes as its prompts.
 
     A static: or tiny: init learns its tokenizer from `texts`, and its weights depend on torch's seed. Raises
-    `ModelError` if a checkpoint cannot be loaded.
+    `ModelError` if a checkpoint cannot be loaded or trained, and `UsageError` for a key that it cannot honour.
     """
+    model = _random(recipe, texts) if is_random(recipe.init) else _load_checkpoint(recipe)
+    check_matryoshka(recipe, model.get_embedding_dimension())
+    _check_trainable(recipe.init, model)
+    model.float()
+    _limit_length(recipe, model)
+    if model.similarity_fn_name != "cosine":
+        log.info(
+            f"the similarity of {recipe.init}, {model.similarity_fn_name}, is replaced by cosine, which is trained"
+        )
+        model.similarity_fn_name = "cosine"
+    model.prompts = trained_prompts(model.prompts, recipe.query_prefix, recipe.passage_prefix)
+    if model.default_prompt_name not in model.prompts:
+        model.default_prompt_name = None  # a default that does not exist makes a model that cannot be loaded
+    return model
+
+
+def trained_prompts(prompts: Mapping[str, str | None], query: str, document: str) -> dict[str, str]:
+    """Return a model's prompts by name, with the trained prompts under all names of queries and documents.
+
+    >>> trained_prompts({"passage": "p: ", "Clustering": "c: "}, "q: ", "d: ")
+    {'passage': 'd: ', 'Clustering': 'c: ', 'query': 'q: ', 'document': 'd: '}
+    """
+    roles = dict.fromkeys(Prompts.QUERY_NAMES, query) | dict.fromkeys(Prompts.DOCUMENT_NAMES, document)
+    both = set(Prompts.QUERY_NAMES) & set(Prompts.DOCUMENT_NAMES)
+    kept = {name: roles.get(name, text or "") for name, text in prompts.items() if name not in both}
+    return {**kept, "query": query, "document": document}
+
+
+def used_settings(model: SentenceTransformer) -> dict[str, Any]:
+    """Return the settings of a model in training: type of the weights, pooling, greatest length and prompts."""
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    length = model.max_seq_length
+    return {
+        "weights": str(model.dtype).removeprefix("torch."),
+        "pooling": [module.pooling_mode for module in model.modules() if isinstance(module, Pooling)],
+        "max_length": None if length is None or math.isinf(length) else length,
+        "prompts": {role: model.prompts[role] for role in ("query", "document")},
+    }
+
+
+def _load_checkpoint(recipe: Recipe) -> SentenceTransformer:
+    """Return a folder or a model of the hub; a plain transformer gets the recipe's pooling."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    init = Init.from_name(recipe.init)
+    try:
+        if init.checkpoint.kind == "model2vec":
+            model = open_model(init.checkpoint, init.hub_name)
+        else:
+            options: dict[str, Any] = {"model_kwargs": {"dtype": torch.float32}, "revision": init.revision}
+            folder = None if init.hub_name else init.checkpoint.path
+            model = load_checked(recipe.init, lambda: SentenceTransformer(recipe.init, **options), folder)
+    except ModelError:
+        raise
+    except Exception as error:  # the libraries and the hub raise errors of many types
+        raise load_error(recipe.init, error, known=True) from error
+    if init.checkpoint.kind == "transformers":
+        if not isinstance(model[-1], Pooling):
+            raise ModelError(f"the init {recipe.init} gives no vectors of tokens, which training pools")
+        model[-1] = Pooling(model[-1].embedding_dimension, recipe.pooling)
+    for module in model.modules():
+        if getattr(module, "peft_config", None):
+            module.set_adapter(module.active_adapters())  # it was loaded with frozen weights
+            log.info(f"training the adapter of {recipe.init}: the weights of its base model stay")
+    _check_roles(recipe.init, model)
+    return model
+
+
+def _check_roles(init: str, model: SentenceTransformer) -> None:
+    """Raise `ModelError` if a model cannot encode queries and documents as vectors of the same length.
+
+    A Router may lack an encoder for a role, or have encoders of different dimensions.
+    """
+    try:
+        query, document = (
+            encode("text", convert_to_tensor=True) for encode in (model.encode_query, model.encode_document)
+        )
+    except Exception as error:  # a module may raise anything
+        raise ModelError(
+            f"the init {init} cannot encode a query and a document: {' '.join(str(error).split())[:200]}"
+        ) from error
+    if query.shape != document.shape:
+        raise ModelError(
+            f"the init {init} gives queries {query.shape[-1]} and documents {document.shape[-1]} dimensions: choose "
+            "encoders with the same number"
+        )
+
+
+def _check_trainable(init: str, model: SentenceTransformer) -> None:
+    """Raise `ModelError` if a step of training would change nothing, or fail."""
+    weights = list(model.parameters())
+    if not all(weight.is_floating_point() for weight in weights):
+        kind = next(str(weight.dtype) for weight in weights if not weight.is_floating_point()).removeprefix("torch.")
+        raise ModelError(f"the init {init} has weights in {kind}, which cannot be trained: start from floating point")
+    if not any(weight.requires_grad for weight in weights):
+        raise ModelError(f"all weights of the init {init} are frozen, so there is nothing to train")
+    if len(devices := sorted({str(weight.device) for weight in weights})) > 1:
+        raise ModelError(
+            f"the init {init} is spread over {', '.join(devices)}: remove `device_map` from its configuration"
+        )
+
+
+def _limit_length(recipe: Recipe, model: SentenceTransformer) -> None:
+    """Set the greatest length of a text, within the positions of the model.
+
+    Raises `UsageError` if the recipe's length is beyond them.
+    """
+    from sentence_transformers.sentence_transformer.modules import Transformer
+
+    transformers = [module for module in model.modules() if isinstance(module, Transformer)]
+    if recipe.max_length and not transformers:
+        raise UsageError(f"`max_length` has no effect on {recipe.init}, which has no transformer: leave it out")
+    for module in transformers:
+        positions, own = _positions(module) or math.inf, module.max_seq_length or math.inf
+        if (recipe.max_length or 0) > positions:
+            raise UsageError(
+                f"`max_length: {recipe.max_length}` is beyond the {positions} positions of {recipe.init}: lower it"
+            )
+        if recipe.max_length:
+            module.max_seq_length = recipe.max_length
+        elif own > positions:
+            log.info(f"texts are cut at the {positions} positions of {recipe.init}, not at its limit of {own} tokens")
+            module.max_seq_length = positions
+
+
+def _positions(module: torch.nn.Module) -> int | None:
+    """Return the number of tokens for which a transformer has learned positions, None if it has no such table.
+
+    A table with a padding row starts after it: RoBERTa's 514 rows are for 512 tokens.
+    """
+    import torch
+
+    sizes = [
+        table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1) - getattr(table, "offset", 0)
+        for name, table in module.named_modules()
+        if isinstance(table, torch.nn.Embedding)
+        and name.rpartition(".")[2] in ("position_embeddings", "embed_positions", "wpe")
+    ]
+    return min(sizes, default=None)
+
+
+def _random(recipe: Recipe, texts: Iterable[str]) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
     kind, _, size = recipe.init.partition(":")
-    if not _is_random(recipe.init):
-        model = _load_checkpoint(recipe)
-    elif kind == "static":
-        embedding = StaticEmbedding(learn_subwords(texts, recipe.vocabulary), embedding_dim=int(size))
-        model = SentenceTransformer(modules=[embedding])
-    else:
-        modules = _tiny(learn_subwords(texts, recipe.vocabulary), recipe, *map(int, size.split("x")))
-        model = SentenceTransformer(modules=modules)
-    if recipe.max_length and kind != "static":
-        model.max_seq_length = recipe.max_length
-    model.similarity_fn_name = "cosine"
-    model.prompts = {"query": recipe.query_prefix, "document": recipe.passage_prefix}
-    return model
-
-
-def _is_random(init: str) -> bool:
-    return init.partition(":")[0] in ("static", "tiny") and ":" in init
-
-
-def _load_checkpoint(recipe: Recipe) -> SentenceTransformer:
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-
-    folder = Path(recipe.init)
-    plain = folder.is_dir() and Checkpoint.from_folder(folder).kind == "transformers"
-    try:
-        if plain or recipe.init in _PLAIN_TRANSFORMERS:
-            transformer: Any = Transformer(recipe.init)
-            pooling = Pooling(transformer.get_embedding_dimension(), recipe.pooling)
-            return SentenceTransformer(modules=[transformer, pooling])
-        return SentenceTransformer(recipe.init)
-    except Exception as error:  # the libraries and the hub raise errors of many types
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(
-            f"the init {recipe.init} cannot be loaded ({type(error).__name__}: {reason}): check name and network"
-        ) from error
+    tokenizer = learn_subwords(texts, recipe.vocabulary)
+    if kind == "static":
+        return SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=int(size))])
+    return SentenceTransformer(modules=_tiny(tokenizer, recipe, *map(int, size.split("x"))))
 
 
 def _tiny(tokenizer: Tokenizer, recipe: Recipe, layers: int, dimensions: int) -> list[Any]:

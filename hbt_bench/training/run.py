@@ -6,16 +6,15 @@ import logging
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hbt_bench.data.collection import Collection
 from hbt_bench.distributed import is_first, world_size
 from hbt_bench.errors import UsageError
-from hbt_bench.files import check_writable
 from hbt_bench.tasks.registry import TaskRegistry
-from hbt_bench.training import card, models
+from hbt_bench.training import card, inits, models
 from hbt_bench.training.data import TrainingData, dev_collection
 from hbt_bench.training.plan import BatchPlan
 from hbt_bench.training.recipe import DEV_MEASURES, Recipe
@@ -27,6 +26,9 @@ if TYPE_CHECKING:
     from hbt_bench.training.trainer import Rows
 
 log = logging.getLogger(__name__)
+
+#: Names of recipes for accelerate's settings of mixed precision.
+_NAMES = {"no": "fp32", "bf16": "bf16"}
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,12 @@ class Training:
     def run(self) -> Path:
         """Train, and return `output`. If it has the complete model of the recipe, do nothing.
 
-        Mistakes in recipe and data are found before a model is loaded. Raises the errors of `hbt_bench.errors`.
+        Mistakes in recipe, init and data are found before a model is loaded. Raises the errors of `hbt_bench.errors`.
         """
-        models.check(self.recipe.init)
-        check_writable(self.output)
+        return replace(self, recipe=inits.settle(self.recipe))._run()
+
+    def _run(self) -> Path:
+        self._folder.check(self.overwrite)
         if self._is_done() and world_size() == 1:  # several processes must agree, so they check again in `_train`
             log.info(f"{self.output} has this model already")
             return self.output
@@ -116,13 +120,11 @@ class Training:
         started, recipe = time.monotonic(), self.recipe
         set_seed(recipe.seed)
         model = models.load(recipe, data.texts())
-        if recipe.matryoshka and max(recipe.matryoshka) > (model.get_embedding_dimension() or 0):
-            raise UsageError(f"`matryoshka` goes up to the model's {model.get_embedding_dimension()} dimensions")
         guard = CheckpointGuard(identity)
         early_stopping = [EarlyStoppingCallback(recipe.patience)] if recipe.patience else []
         trainer = guard.trainer = PlanTrainer(
-            rows=self._rows(data.plan),
-            model=model,
+            self._rows(data.plan),
+            model,
             args=arguments,
             loss=losses.build(recipe, model, gather=world_size() > 1),
             evaluator=self._evaluator(model, data, dev),
@@ -135,7 +137,8 @@ class Training:
             best_step = state.best_global_step or state.global_step
             seconds = time.monotonic() - started
             facts = card.training_facts(recipe, data, state.global_step, best_step, seconds, state.log_history)
-            self._folder.save(model, facts)
+            precision = _NAMES[trainer.accelerator.mixed_precision]
+            self._folder.save(model, facts | {"used": {"precision": precision, **models.used_settings(model)}})
 
     def _arguments(self) -> Any:
         """Return the trainer's arguments. Their construction joins the processes of the run."""
@@ -180,6 +183,7 @@ class Training:
             ddp_timeout=172_800,  # the others wait while a process evaluates or waits for the lock
             ddp_backend="gloo" if processes > 1 and not torch.accelerator.is_available() else None,
         )
+        _set_precision(arguments)
         if processes > 1:
             leave_at_exit()
         if arguments.n_gpu > 1:
@@ -190,12 +194,9 @@ class Training:
     def _rows(self, plan: BatchPlan) -> Rows:
         from hbt_bench.training.trainer import Rows
 
-        recipe = self.recipe
-        return Rows(plan, recipe.query_prefix, recipe.passage_prefix, parallel=recipe.distillation > 0)
+        return Rows(plan, parallel=self.recipe.distillation > 0)
 
     def _evaluator(self, model: SentenceTransformer, data: TrainingData, dev: Collection | None) -> Any:
-        from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
-
         from hbt_bench.training import losses
         from hbt_bench.training.trainer import CollectionEvaluator, LossEvaluator
 
@@ -203,9 +204,8 @@ class Training:
             return CollectionEvaluator(dev, self.recipe.batch_size)
         if data.held_out is None:
             return None
-        collator = SentenceTransformerDataCollator(preprocess_fn=model.preprocess)
         loss = losses.build(self.recipe, model, gather=False)  # only the first process evaluates
-        return LossEvaluator(self._rows(data.held_out), collator, loss)
+        return LossEvaluator(self._rows(data.held_out), loss)
 
 
 def _use_bf16(precision: str) -> bool:
@@ -216,3 +216,14 @@ def _use_bf16(precision: str) -> bool:
     return precision == "bf16" or (
         precision == "auto" and torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     )
+
+
+def _set_precision(arguments: Any) -> None:
+    """Train in the precision of the recipe, whatever accelerate is configured for."""
+    wanted = "bf16" if arguments.bf16 else "no"
+    configured = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if configured not in ("no", wanted):
+        log.warning(
+            f"training uses {_NAMES[wanted]}, the recipe's `precision`, not accelerate's mixed_precision {configured}"
+        )
+    arguments.mixed_precision = wanted

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 from sentence_transformers.util import batch_to_device
 from torch.utils.data import DataLoader, Dataset
@@ -40,15 +41,14 @@ from hbt_bench.training.plan import Batch, BatchPlan
 
 
 class Rows(Dataset[dict[str, str]]):
-    """The rows of all batches of a plan in order, as texts with their prefixes.
+    """The rows of all batches of a plan in order, as texts.
 
     For example, with batches of 100, ``rows[250]["query"]`` is the query in row 50 of the batch of step 2. With
     `parallel`, rows have the parallel query too.
     """
 
-    def __init__(self, plan: BatchPlan, query_prefix: str, passage_prefix: str, *, parallel: bool) -> None:
+    def __init__(self, plan: BatchPlan, *, parallel: bool) -> None:
         self.plan = plan
-        self._prefixes = query_prefix, passage_prefix
         self._parallel = parallel
         self._negatives = max(weighted.source.negatives.shape[2] for weighted in plan.sources)
         self._last: Batch | None = None
@@ -68,26 +68,33 @@ class Rows(Dataset[dict[str, str]]):
         if self._last is None or self._last.step != step:
             self._last = self.plan.batch_at(step)
         batch = self._last
-        query, passage = self._prefixes
         texts = batch.source.texts
-        columns = {
-            "query": query + texts[batch.queries[index]],
-            "passage": passage + texts[batch.passages[index]],
-        }
+        columns = {"query": texts[batch.queries[index]], "passage": texts[batch.passages[index]]}
         for number, text in enumerate(batch.negatives[index]):
-            columns[f"negative{number}"] = passage + texts[text]
+            columns[f"negative{number}"] = texts[text]
         if self._parallel:
-            columns["parallel"] = query + texts[batch.parallel[index]]
+            columns["parallel"] = texts[batch.parallel[index]]
         return columns
+
+
+def collator(model: SentenceTransformer, columns: Sequence[str]) -> SentenceTransformerDataCollator:
+    """Return the function that turns rows into features, with the prompts and the tasks of `encode_query` and so on.
+
+    So a step sees a text as the model does in use: a pooling may leave out the prompt, and a Router has an encoder for
+    each task.
+    """
+    roles = {column: "query" if column in ("query", "parallel") else "document" for column in columns}
+    prompts = {column: model.prompts[role] for column, role in roles.items()}
+    return SentenceTransformerDataCollator(preprocess_fn=model.preprocess, prompts=prompts, router_mapping=roles)
 
 
 class PlanTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     """A trainer on the rows of a plan, in order. It stops if the loss or a weight is NaN or infinite."""
 
-    def __init__(self, rows: Rows, **arguments: Any) -> None:
+    def __init__(self, rows: Rows, model: SentenceTransformer, **arguments: Any) -> None:
         self.rows = rows
         self._finite: torch.Tensor | None = None
-        super().__init__(**arguments)
+        super().__init__(model=model, data_collator=collator(model, rows.columns), **arguments)
 
     def get_train_dataloader(self) -> DataLoader[dict[str, str]]:
         """Return the rows of the plan, sliced for every process and accumulated part."""
@@ -191,6 +198,7 @@ class _Encoder:
             vectors = self.model.encode(
                 list(texts),
                 prompt_name=role,
+                task=role,
                 batch_size=self.batch_size,
                 show_progress_bar=False,
                 normalize_embeddings=True,
@@ -232,10 +240,9 @@ class CollectionEvaluator(SentenceEvaluator):  # type: ignore[misc]
 class LossEvaluator(SentenceEvaluator):  # type: ignore[misc]
     """The mean loss of a fixed set of held-out batches."""
 
-    def __init__(self, rows: Rows, collator: Any, loss: torch.nn.Module) -> None:
+    def __init__(self, rows: Rows, loss: torch.nn.Module) -> None:
         super().__init__()
         self.rows = rows
-        self.collator = collator
         self.loss = loss
 
     def __call__(
@@ -244,11 +251,11 @@ class LossEvaluator(SentenceEvaluator):  # type: ignore[misc]
         """Return the mean loss under ``loss``."""
         training, size = model.training, self.rows.plan.batch_size
         model.eval()
-        losses = []
+        collate, losses = collator(model, self.rows.columns), []
         with torch.no_grad():
             for step in range(len(self.rows.plan)):
                 rows = [self.rows[row] for row in range(step * size, (step + 1) * size)]
-                batch = batch_to_device(self.collator(rows), model.device)
+                batch = batch_to_device(collate(rows), model.device)
                 features = [
                     {key.removeprefix(f"{name}_"): value for key, value in batch.items() if key.startswith(f"{name}_")}
                     for name in self.rows.columns

@@ -1,0 +1,285 @@
+"""The init of a training before it is loaded: mistakes that its files show, and settings that a recipe leaves open.
+
+A model of the hub and its copy in a folder are treated the same, by their files.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hbt_bench.data import records
+from hbt_bench.errors import ModelError, UsageError
+from hbt_bench.identity.checkpoint import Checkpoint
+from hbt_bench.identity.model_files import model_modules, read_json
+from hbt_bench.mteb.file_checks import check_files
+from hbt_bench.mteb.loaders import load_error
+
+if TYPE_CHECKING:
+    from hbt_bench.training.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+_TOKENIZER_FILES = frozenset(
+    {"tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model"}
+)
+#: Start of the classes of sentence-transformers. Modules of other packages are code that is not run.
+_LIBRARY = "sentence_transformers."
+#: Value of `pooling` for modules that do not pool, or pool in several ways.
+OWN = "own"
+
+
+def is_random(init: str) -> bool:
+    """Return whether an init is a static: or tiny: model with random weights."""
+    return init.partition(":")[0] in ("static", "tiny") and ":" in init
+
+
+def settle(recipe: Recipe) -> Recipe:
+    """Check the init of a recipe by its files, and return the recipe with the init's own pooling and prompts.
+
+    They replace the defaults of `pooling`, `query_prefix` and `passage_prefix`, not the values that a user set. For
+    example, with an init that pools the first token, ``settle(Recipe(init="bge")).pooling`` is ``cls``.
+
+    Raises `UsageError` for a missing folder and for a key that the init cannot honour, and `ModelError` for a model
+    that cannot be trained.
+    """
+    if is_random(recipe.init):
+        _check_random(recipe)
+        return recipe
+    init = Init.from_name(recipe.init)
+    init.check_model()
+    init.check_keys(recipe)
+    own = init.settings(recipe)
+    return recipe.model_copy(update={key: value for key, value in own.items() if value != getattr(recipe, key)})
+
+
+def check_matryoshka(recipe: Recipe, dimensions: int | None) -> None:
+    """Raise `UsageError` if `matryoshka` goes beyond the dimensions of a model."""
+    if recipe.matryoshka and max(recipe.matryoshka) > (dimensions or 0):
+        raise UsageError(
+            f"`matryoshka` goes up to the model's {dimensions} dimensions, but the recipe has {max(recipe.matryoshka)}"
+        )
+
+
+def _check_random(recipe: Recipe) -> None:
+    kind, _, size = recipe.init.partition(":")
+    check_matryoshka(recipe, int(size.rpartition("x")[2]))
+    if kind == "tiny":
+        _check_own(recipe)
+        return
+    _check_static(recipe)
+    if recipe.pooling != "mean":
+        raise UsageError(
+            f"`pooling: {recipe.pooling}` has no effect on {recipe.init}, a mean of subwords: leave it out"
+        )
+
+
+def _check_own(recipe: Recipe) -> None:
+    """Raise `UsageError` if a recipe wants the pooling of modules from an init without modules."""
+    if recipe.pooling == OWN:
+        raise UsageError(f"`pooling: {OWN}` is for inits with modules, and {recipe.init} has none: choose a pooling")
+
+
+def _check_static(recipe: Recipe, keys: Sequence[str] = ("max_length", "cached", "gradient_checkpointing")) -> None:
+    """Raise `UsageError` for a key that needs the layers or the positions of a transformer."""
+    for key in keys:
+        if getattr(recipe, key):
+            raise UsageError(f"`{key}` has no effect on {recipe.init}, which has no layers: leave it out")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A module of an init: the class that loads it, its folder and its configuration."""
+
+    kind: str
+    folder: Path
+    config: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The class without its package, such as ``Pooling``."""
+        return self.kind.rpartition(".")[2]
+
+    @property
+    def pooling(self) -> str:
+        """The way in which a Pooling pools, `OWN` if it pools in several ways."""
+        from sentence_transformers.sentence_transformer.modules import Pooling
+
+        mode = Pooling.load_config(str(self.folder)).get("pooling_mode", "mean")  # older models have a key for each way
+        return mode if isinstance(mode, str) else OWN
+
+
+@dataclass(frozen=True)
+class Init:
+    """A model to start from: its name in the recipe, and the folder with its configuration."""
+
+    name: str
+    checkpoint: Checkpoint
+
+    @classmethod
+    def from_name(cls, name: str) -> Init:
+        """Find a folder, or fetch the configuration of a model of the hub.
+
+        Raises `UsageError` if a folder does not exist, and `ModelError` if the hub has no such model.
+        """
+        folder = Path(name)
+        if folder.is_dir():
+            check_files(folder)
+            # without these files, transformers would build an empty tokenizer without a warning
+            if not any(path.name in _TOKENIZER_FILES for path in folder.rglob("*")):
+                raise ModelError(f"the init {name} has no tokenizer: save its tokenizer in the same folder")
+        elif name.count("/") > 1 or name.startswith((".", "/", "~")):
+            raise UsageError(
+                f"there is no folder {name}: give --init a folder, a hub name, static:DIM or tiny:LAYERSxDIM"
+            )
+        else:
+            folder = _fetch_configuration(name)
+        return cls(name, Checkpoint.from_folder(folder))
+
+    @property
+    def hub_name(self) -> str | None:
+        """The name on the hub, None for a folder."""
+        return None if Path(self.name).is_dir() else _hub_name(self.name)
+
+    @property
+    def revision(self) -> str | None:
+        """The commit of a model of the hub, None for a folder."""
+        return self.checkpoint.path.name if self.hub_name else None
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The modules, with those of a Router. A plain transformer is a single module."""
+        static = self.checkpoint.kind == "model2vec"
+        return tuple(
+            Part(f"{kind}StaticEmbedding" if static else kind, folder, read_json(folder / "config.json") or {})
+            for folder, kind in model_modules(self.checkpoint.path)
+        )
+
+    def check_model(self) -> None:
+        """Raise `ModelError` if the model has no single vector per text, or weights that cannot be trained."""
+        if not self.checkpoint.dense:
+            raise ModelError(
+                f"{self.name} is a {self.checkpoint.kind}: training starts from a model that gives one vector a text"
+            )
+        for part in self.parts:
+            if (part.folder / "adapter_config.json").is_file() and find_spec("peft") is None:
+                raise ModelError(f"the init {self.name} is an adapter, which needs the package peft: pip install peft")
+            if method := part.config.get("quantization_config"):
+                name = method.get("quant_method") if isinstance(method, dict) else None
+                raise ModelError(
+                    f"the init {self.name} is quantized ({name or 'see its quantization_config'}), and such weights "
+                    "cannot be trained: start from the model before quantization"
+                )
+            if not part.kind.startswith(_LIBRARY) or _needs_code(part.config):
+                raise ModelError(
+                    f"the init {self.name} needs code of its repository ({_code(part)}), which training does not run: "
+                    "choose a model that transformers has built in"
+                )
+
+    def check_keys(self, recipe: Recipe) -> None:
+        """Raise `UsageError` for a key of a recipe that the model cannot honour."""
+        if recipe.vocabulary != type(recipe).model_fields["vocabulary"].default:
+            raise UsageError(
+                f"`vocabulary` is for static: and tiny: inits, and {recipe.init} has its tokenizer: leave it out"
+            )
+        classes = {part.name for part in self.parts}
+        if "StaticEmbedding" in classes:
+            _check_static(recipe, *([["cached"]] if "Transformer" in classes else []))
+        for part in self.parts:
+            positions = part.config.get("max_position_embeddings")
+            if isinstance(positions, int) and 0 < positions < (recipe.max_length or 0):
+                raise UsageError(
+                    f"`max_length: {recipe.max_length}` is beyond the {positions} positions of {recipe.init}: lower it"
+                )
+        cut = self._settings.get("truncate_dim")
+        if cut is not None and not recipe.matryoshka:
+            raise UsageError(
+                f"the init {recipe.init} cuts its vectors to {cut} dimensions: train these with `matryoshka: [{cut}]`"
+            )
+        if self._pooling is None:
+            _check_own(recipe)
+        elif "pooling" in recipe.model_fields_set and recipe.pooling not in (OWN, self._pooling):
+            raise UsageError(
+                f"`pooling: {recipe.pooling}` is for plain transformers, and {recipe.init} has its own modules with "
+                f"`{self._pooling}`: leave it out"
+            )
+
+    def settings(self, recipe: Recipe) -> dict[str, str]:
+        """Return the pooling and the prompts of a training by a recipe."""
+        pooling = recipe.pooling if self._pooling is None else self._pooling
+        return {"pooling": pooling, **self._prompts(recipe)}
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return read_json(self.checkpoint.path / "config_sentence_transformers.json") or {}
+
+    @cached_property
+    def _pooling(self) -> str | None:
+        """The pooling of the modules, None for a plain transformer, which gets the recipe's."""
+        if self.checkpoint.kind == "transformers":
+            return None
+        modes = {part.pooling for part in self.parts if part.name == "Pooling"}
+        if not modes and any(part.name == "StaticEmbedding" for part in self.parts):
+            return "mean"
+        return modes.pop() if len(modes) == 1 else OWN
+
+    def _prompts(self, recipe: Recipe) -> dict[str, str]:
+        """Return the prefixes: those that the user set, else the model's own if it has any, else the defaults."""
+        prompts = self.checkpoint.prompts
+        own = {"query_prefix": prompts.query, "passage_prefix": prompts.document}
+        given = {key: getattr(recipe, key) for key in own if key in recipe.model_fields_set}
+        if not any(own.values()):
+            return given
+        if replaced := [key for key, text in given.items() if text != own[key]]:
+            changes = " and ".join(f"{key} {given[key]!r} for {own[key]!r}" for key in replaced)
+            log.info(f"the recipe replaces prompts of {recipe.init}: {changes}")
+        if unset := [key for key in own if key not in given]:
+            used = " and ".join(f"{key} {own[key]!r}" for key in unset)
+            log.info(f"training uses the prompts of {recipe.init}: {used}; the recipe may set other prefixes")
+        return {**own, **given}
+
+
+def _hub_name(name: str) -> str:
+    """Return the whole name on the hub: sentence-transformers has a short name for its models.
+
+    >>> _hub_name("LaBSE"), _hub_name("xlm-roberta-base")
+    ('sentence-transformers/LaBSE', 'xlm-roberta-base')
+    """
+    from sentence_transformers.util import ORIGINAL_TRANSFORMER_MODELS
+
+    whole = "/" in name or name.lower() in ORIGINAL_TRANSFORMER_MODELS
+    return name if whole else f"sentence-transformers/{name}"
+
+
+def _fetch_configuration(name: str) -> Path:
+    """Return a folder with the JSON files of a model of the hub, from the cache if the hub is not reached.
+
+    Raises `ModelError` if neither has the model.
+    """
+    records.spare_retries()  # before the client is imported
+    from huggingface_hub import snapshot_download
+
+    cache = os.environ.get("SENTENCE_TRANSFORMERS_HOME")  # sentence-transformers looks there, too
+    try:
+        return Path(snapshot_download(_hub_name(name), allow_patterns=["*.json"], cache_dir=cache))
+    except Exception as error:  # the hub's client raises errors of many types
+        raise load_error(name, error, known=False) from error
+
+
+def _needs_code(config: dict[str, Any]) -> bool:
+    """Return whether transformers would have to run code of the repository to load a model."""
+    if not config.get("auto_map"):
+        return False
+    from transformers import CONFIG_MAPPING
+
+    return config.get("model_type") not in CONFIG_MAPPING
+
+
+def _code(part: Part) -> str:
+    return str(part.config.get("model_type")) if part.kind.startswith(_LIBRARY) else part.kind
