@@ -112,9 +112,16 @@ class Recipe(StrictModel):
     gradient_checkpointing: bool = Field(False, description="Save memory at the cost of time.")
     workers: Annotated[int, Field(ge=0)] = Field(0, description="Processes that prepare batches.")
 
-    query_prefix: str = Field("Query: ", description="Put before every query, in training and in the model.")
-    passage_prefix: str = Field("Passage: ", description="Put before every passage.")
-    pooling: Literal["mean", "cls", "max", "lasttoken"] = Field("mean", description="Pooling of a plain transformer.")
+    query_prefix: str = Field(
+        "Query: ",
+        description="Put before every query, in training and in the model. Without it, the init's own prompt, if any.",
+    )
+    passage_prefix: str = Field(
+        "Passage: ", description="Put before every passage. Without it, the init's own prompt, if any."
+    )
+    pooling: Literal["mean", "cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens", "own"] = Field(
+        "mean", description="Pooling of a plain transformer; own: that of the modules of the init."
+    )
     max_length: Count | None = Field(None, description="Maximum tokens of a text. Without it, the maximum of the init.")
     vocabulary: Annotated[int, Field(ge=300)] = Field(8000, description="Subwords of a static: or tiny: init.")
 
