@@ -7,6 +7,14 @@ from typing import Any
 
 #: Control codes except line end and tab, and characters that change the direction of the text after them.
 HIDDEN = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+#: Letters and digits of scripts without spaces between words, a set for the `regex` package in version 1. Script
+#: extensions (scx) add the letters that Chinese and Japanese share, such as the long-vowel mark of kana. Tibetan is not
+#: among the scripts, because it separates syllables.
+UNSPACED = (
+    r"[[\p{L}\p{N}]&&[\p{scx=Hani}\p{scx=Hira}\p{scx=Kana}"
+    r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tai_Le}\p{New_Tai_Lue}\p{Tai_Tham}\p{Tai_Viet}\p{Ahom}"
+    r"\p{Balinese}\p{Javanese}\p{Yi}\p{Vai}\p{Nushu}\p{Tangut}]]"
+)
 _HIDDEN = re.compile(HIDDEN)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

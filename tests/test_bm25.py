@@ -101,7 +101,8 @@ def test_scores_as_numbers():
 
 
 def test_default_parameters_are_anserinis():
-    assert str(bm25.Parameters()) == "k0.9-b0.4"
+    assert bm25.Parameters() == bm25.Parameters(k1=0.9, b=0.4)
+    assert str(bm25.Parameters()) == "k0.9-b0.4-t2"  # revisions without -t2 have other tokens
 
 
 def test_parameters_change_scores():
@@ -115,10 +116,20 @@ def test_parameters_change_scores():
 )
 def test_parameters_are_parsed(text, k1, b):
     assert bm25.Parameters.parse(text) == bm25.Parameters(k1, b)
-    assert str(bm25.Parameters(k1, b)) == text
+    assert str(bm25.Parameters(k1, b)) == f"{text}-t2"
+    assert bm25.Parameters.parse(f"{text}-t2") == bm25.Parameters(k1, b)
 
 
-@pytest.mark.parametrize("text", ["", "k0.9", "k0.9-b1.01", "k0.9-b0.4 ", "b0.4-k0.9", "K0.9-B0.4", "k-1-b0.4"])
+def test_revision_with_other_tokens_is_refused():
+    with pytest.raises(
+        UsageError, match=r"bm25@k0.9-b0.4-t1 has tokens of version 1, and this hbt-bench makes version 2"
+    ):
+        bm25.Parameters.parse("k0.9-b0.4-t1")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "k0.9", "k0.9-b1.01", "k0.9-b0.4 ", "b0.4-k0.9", "K0.9-B0.4", "k-1-b0.4", "k1-b1-t"]
+)
 def test_malformed_parameters_raise_usage_error(text):
     with pytest.raises(UsageError) as caught:
         bm25.Parameters.parse(text)

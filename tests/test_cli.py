@@ -531,7 +531,7 @@ def test_interrupt_in_task_passes_through_mteb(hbt, tmp_path, monkeypatch):
     assert result["task"] == "cldr-facts-mono[de,en]"
     assert set(result["subsets"]) == {"de", "en"}
     assert list(tmp_path.rglob("Cldr*.json")) == [
-        tmp_path / "hbt-bench__bm25" / "k0.9-b0.4" / f"{result['mteb_name']}.json"
+        tmp_path / "hbt-bench__bm25" / "k0.9-b0.4-t2" / f"{result['mteb_name']}.json"
     ]
 
 

@@ -40,6 +40,7 @@ def test_words_joined_are_text():
     assert [piece for piece in words("Who's there?") if piece.strip()] == ["Who's", "there", "?"]
     assert words("谁建造了") == ["谁建", "造了"]
     assert words("สะพาน") == ["สะ", "พา", "น"]
+    assert words("ラーメン屋") == ["ラー", "メン", "屋"]
     for text in TEXTS.values():
         assert "".join(words(text)) == text
 

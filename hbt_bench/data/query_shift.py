@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from hbt_bench.data.collection import Collection, Query
 from hbt_bench.errors import UsageError, did_you_mean
+from hbt_bench.text import UNSPACED
 
 #: Kinds with their default strength: the share of words or characters that change.
 STRENGTHS = {
@@ -29,7 +30,7 @@ STRENGTHS = {
 }
 
 #: Scripts without spaces between words: pieces of two characters serve as words.
-_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
+_PAIRED = rf"[{UNSPACED}\p{{Tibetan}}]"
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,9 @@ def words(text: str) -> list[str]:
     """
     import regex
 
-    cluster = rf"(?:(?=[{_UNSPACED}])\X)"
-    return list(
-        regex.findall(rf"{cluster}{{1,2}}|(?:(?![{_UNSPACED}])[\p{{L}}\p{{M}}\p{{N}}'’])+|.", text, regex.DOTALL)
-    )
+    cluster = rf"(?:(?={_PAIRED})\X)"
+    word = rf"(?:(?!{_PAIRED})[\p{{L}}\p{{M}}\p{{N}}'’])+"
+    return list(regex.findall(rf"{cluster}{{1,2}}|{word}|.", text, regex.DOTALL | regex.VERSION1))
 
 
 def _is_word(piece: str) -> bool:
@@ -123,7 +123,9 @@ def _join(pieces: Sequence[str]) -> str:
 
     text = ""
     for piece in pieces:
-        unspaced = regex.match(f"[{_UNSPACED}]", piece) and (not text or regex.search(f"[{_UNSPACED}]$", text))
+        unspaced = regex.match(_PAIRED, piece, regex.VERSION1) and (
+            not text or regex.search(rf"{_PAIRED}\p{{M}}*$", text, regex.VERSION1)
+        )
         text += piece if not text or unspaced else f" {piece}"
     return text
 

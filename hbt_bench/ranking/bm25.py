@@ -1,13 +1,11 @@
-"""BM25, the lexical baseline: word tokens, and character pairs for scripts without spaces."""
+"""BM25, the lexical baseline, over the tokens of `hbt_bench.ranking.tokens`."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,11 +14,12 @@ from numpy.typing import NDArray
 from hbt_bench.data.collection import Collection
 from hbt_bench.errors import UsageError
 from hbt_bench.ranking.blocks import Scorer
+from hbt_bench.ranking.tokens import VERSION, tokenize
 
 if TYPE_CHECKING:
     import bm25s
 
-_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+__all__ = ["Bm25Index", "Bm25Scorer", "Parameters", "require", "scorers", "tokenize"]
 
 
 def require() -> None:
@@ -41,34 +40,20 @@ class Parameters:
 
     @classmethod
     def parse(cls, text: str) -> Parameters:
-        """Read text such as ``k0.9-b0.4``; raises `UsageError`."""
-        match = re.fullmatch(r"k(\d+(?:\.\d+)?)-b(\d+(?:\.\d+)?)", text)
+        """Read text such as ``k0.9-b0.4``, or the revision of a result; raises `UsageError`."""
+        match = re.fullmatch(r"k(\d+(?:\.\d+)?)-b(\d+(?:\.\d+)?)(?:-t(\d+))?", text)
         if match is None or float(match[2]) > 1:
             raise UsageError(f"bm25@{text} is not a BM25 model. Write it like bm25@k1.2-b0.75, with b at most 1.")
+        if match[3] not in (None, str(VERSION)):
+            raise UsageError(
+                f"bm25@{text} has tokens of version {match[3]}, and this hbt-bench makes version {VERSION}. Leave out "
+                f"-t{match[3]}, or install the hbt-bench in the result's signature."
+            )
         return cls(float(match[1]), float(match[2]))
 
     def __str__(self) -> str:
-        """The text that `parse` reads, which is the revision of the model."""
-        return f"k{self.k1:g}-b{self.b:g}"
-
-
-def tokenize(text: str) -> list[str]:
-    """Return case-folded words of letters, marks and digits; text without spaces becomes character pairs.
-
-    Pairs overlap, as in Lucene's CJK analyzer. They are pairs of grapheme clusters, so a Thai vowel sign stays with
-    its consonant; a single cluster is a token. For example, ``tokenize("In 東京都")`` is ``["in", "東京", "京都"]``.
-    """
-    import regex
-
-    tokens: list[str] = []
-    pattern = rf"(?P<unspaced>[{_UNSPACED}](?:[{_UNSPACED}]|\p{{M}})*)|[[\p{{L}}\p{{M}}\p{{N}}]--[{_UNSPACED}]]+"
-    for match in regex.finditer(pattern, unicodedata.normalize("NFKC", text).casefold(), regex.VERSION1):
-        if match["unspaced"] is None:
-            tokens.append(match[0])
-            continue
-        clusters = regex.findall(r"\X", match[0])
-        tokens.extend(map("".join, pairwise(clusters)) if len(clusters) > 1 else clusters)
-    return tokens
+        """The revision of the model: the parameters and the version of the tokens, such as ``k0.9-b0.4-t2``."""
+        return f"k{self.k1:g}-b{self.b:g}-t{VERSION}"
 
 
 @dataclass(frozen=True, eq=False)

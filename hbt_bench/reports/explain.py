@@ -12,6 +12,7 @@ from hbt_bench.errors import HbtBenchError, UsageError
 from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.identity.signature import Signature
 from hbt_bench.identity.task_name import Mode, TaskName
+from hbt_bench.ranking.tokens import VERSION
 from hbt_bench.results.result import Result
 from hbt_bench.tasks.registry import TaskLocation, TaskRegistry
 
@@ -32,6 +33,9 @@ _TIES = {
 #: The names of prompts given by hand, in MTEB's metadata of a model.
 _ROLES = {"query_prompt": "queries", "document_prompt": "documents"}
 _BM25 = "hbt-bench/bm25"
+_OLDER_TOKENS = (
+    f"this hbt-bench cuts words otherwise (t{VERSION}), so the scores may differ: rerun the models that you compare"
+)
 #: MTEB's revision of a model without a commit, and the mark of a run with ``--trust-remote-code``.
 _NO_REVISION, _CODE = "no_revision_available", "-remote-code"
 
@@ -142,7 +146,8 @@ def _short_path(path: Path) -> str:
 def _explain_model(name: str, revision: str) -> tuple[list[str], str, list[str]]:
     """Return the options that name a model, the meaning of its revision, and notes."""
     if name == _BM25:
-        return ["--model", f"bm25@{revision}"], "the lexical baseline, and its parameters k1 and b", []
+        older = [] if revision.endswith(f"-t{VERSION}") else [_OLDER_TOKENS]
+        return ["--model", f"bm25@{revision}"], "the lexical baseline, its parameters k1 and b, and its tokens", older
     code = ["--trust-remote-code"] if revision.endswith(_CODE) else []
     revision = revision.removesuffix(_CODE)
     if name.startswith("local/"):
