@@ -90,23 +90,27 @@ def read_beir(
     parallel: Parallel = "none",
     own_document: OwnDocument | None = None,
     language: LanguageField | None = None,
+    pairs: bool = False,
 ) -> Collection:
     """Read a folder, or a folder per language, into a collection.
 
     A document's text is its title, a space and its text, as in BEIR and MTEB. Queries without a judgement are dropped.
     With `parallel` "none", ids are unrelated across folders, even if their queries are in the same language.
     `own_document` is the rule for documents with the id of a query. `language` is for rows of several languages in one
-    folder. Raises `DataError` with the line if a file does not have BEIR's layout.
+    folder. With `pairs`, the folders of a query language share its queries, and those of a document language its
+    documents, which may have another id in each folder.
+
+    Raises `DataError` with the line if a file does not have BEIR's layout.
 
     For example, ``read_beir("demo", [BeirFiles(corpus, queries, qrels, "en", "en")])`` with three paths.
     """
-    builder = CollectionBuilder(name, parallel, own_document=own_document)
+    builder = CollectionBuilder(name, parallel, by_text=pairs, own_document=own_document)
     for files in folders:
         if language is not None:
             _add_by_row(builder, files, language)
             continue
         other_language = files.query_language != files.document_language
-        prefix = f"{files.document_language}/" if parallel == "none" and other_language else ""
+        prefix = f"{files.document_language}/" if parallel == "none" and other_language and not pairs else ""
         queries = {entry.id: entry.body for entry in _entries(files.queries, files.query_language)}
         documents = _entries(files.corpus, files.document_language)
         judgements = read_qrels(files.qrels, queries)

@@ -15,6 +15,7 @@ from hbt_bench.data.records import PLACEHOLDER, Row, read_rows, values
 from hbt_bench.errors import UsageError
 from hbt_bench.languages import read_label
 from hbt_bench.tasks.labels import describe_unused, match_codes
+from hbt_bench.tasks.pair_folders import PairFolders, parallel_queries
 
 #: The usual names of fields in data sets, by role, most specific first.
 _USUAL_NAMES = {
@@ -72,6 +73,8 @@ def _from_beir(data: Path, relative: str, language: str | None) -> InferredSourc
     path, split = relative, _find_split(data)
     if split is None:
         labels = {child.name: child for child in sorted(data.iterdir()) if child.is_dir() and _find_split(child)}
+        if pairs := PairFolders.detect(labels):
+            return _from_pairs(pairs, labels, relative)
         codes, unused = match_codes(labels)
         notes = describe_unused(dict.fromkeys(unused, 1), "folder", codes)
         if not codes:
@@ -84,13 +87,45 @@ def _from_beir(data: Path, relative: str, language: str | None) -> InferredSourc
         split = _find_split(next(iter(folders)))
     elif language is None:
         raise UsageError(f"the language of {data} is unknown: set it, for example with --language en")
-    pins = {}
-    for folder, name in folders.items():
-        for names in beir_names(str(split)):
-            file = next((candidate for candidate in names if (folder / candidate).is_file()), names[0])
-            pins[f"{name}/{file}"] = _pin(folder / file)
+    pins = _beir_pins(folders, str(split))
     source = {"kind": "beir", "path": path, "split": split, "languages": _abbreviated(codes), "pins": pins}
     return InferredSource(source if len(codes) == 1 else {**source, "parallel": "none"}, tuple(notes))
+
+
+def _from_pairs(pairs: PairFolders, labels: Mapping[str, Path], relative: str) -> InferredSource:
+    """Infer the source from a folder for each pair of languages."""
+    position = pairs.query_position
+    codes = pairs.codes
+    folders = {
+        pair: folder for pair, folder in pairs.by_language(position or 0).items() if set(pair) <= set(codes.values())
+    }
+    order = f"{relative}/{pairs.path(position or 0)}"
+    notes = [f"the folders are read as pairs of languages, by the path {order}"]
+    if position is None:
+        notes = [f"{notes[0]}: if the first language is that of the documents, write {relative}/{pairs.path(1)}"]
+    unused = dict.fromkeys((label for label in labels if labels[label] not in folders.values()), 1)
+    notes += describe_unused(unused, "folder", codes)
+    split = str(_find_split(next(iter(folders.values()))))
+    is_parallel, note = parallel_queries(folders, split)
+    source = {
+        "kind": "beir",
+        "path": order,
+        "split": split,
+        "languages": _abbreviated(codes),
+        "pins": _beir_pins({folder: f"{relative}/{folder.name}" for folder in folders.values()}, split),
+        "parallel": "queries" if is_parallel else "none",
+    }
+    return InferredSource(source, (*notes, note))
+
+
+def _beir_pins(folders: Mapping[Path, str], split: str) -> dict[str, Any]:
+    """Return the pins of the files of some folders, by their paths in the task file."""
+    pins = {}
+    for folder, name in folders.items():
+        for names in beir_names(split):
+            file = next((candidate for candidate in names if (folder / candidate).is_file()), names[0])
+            pins[f"{name}/{file}"] = _pin(folder / file)
+    return pins
 
 
 def _find_split(folder: Path) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
@@ -136,16 +136,18 @@ Paths = Annotated[
 ]
 
 
-def check_placeholder(path: str) -> str:
-    """Return `path`; raises `ValueError` if it has another placeholder than ``{language}``."""
-    rest = path.replace(PLACEHOLDER, "")
+def check_placeholder(path: str, allowed: Sequence[str] = (PLACEHOLDER,)) -> str:
+    """Return `path`; raises `ValueError` if it has another placeholder than the allowed, by default ``{language}``."""
+    rest = path
+    for placeholder in allowed:
+        rest = rest.replace(placeholder, "")
     if "{" in rest or "}" in rest:
-        raise ValueError("must have no placeholder but {language}")
+        raise ValueError(f"must have no placeholder but {' and '.join(allowed)}")
     return path
 
 
-def check_path(path: str) -> str:
-    """Return `path`; raises `ValueError` if it leaves its folder or has another placeholder than ``{language}``.
+def check_path(path: str, allowed: Sequence[str] = (PLACEHOLDER,)) -> str:
+    """Return `path`; raises `ValueError` if it leaves its folder or has another placeholder than the allowed.
 
     For example, ``check_path("../data.jsonl")`` raises an error.
     """
@@ -153,7 +155,7 @@ def check_path(path: str) -> str:
         check_relative(path)
     except DataError as error:
         raise ValueError(str(error)) from error
-    return check_placeholder(path)
+    return check_placeholder(path, allowed)
 
 
 class ColumnsSpec(StrictModel):
@@ -204,6 +206,9 @@ class FileSource(StrictModel):
     ``{language}`` in `path` is replaced by the code in the data, ``{path}`` in `url` by the path of the file.
     """
 
+    #: The placeholders that `path` may have.
+    placeholders: ClassVar[tuple[str, ...]] = (PLACEHOLDER,)
+
     path: str
     codes: Codes = Field(alias="languages")
     url: str | None = None
@@ -211,7 +216,8 @@ class FileSource(StrictModel):
 
     @model_validator(mode="after")
     def _check_files(self) -> FileSource:
-        for path in (self.path, *self.pins):
+        check_path(self.path, self.placeholders)
+        for path in self.pins:
             check_path(path)
         if self.url is not None:
             if not self.url.startswith("https://") or "{path}" not in self.url:

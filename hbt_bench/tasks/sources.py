@@ -9,25 +9,21 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import Field, StringConstraints, TypeAdapter, WrapValidator, field_validator, model_validator
+from pydantic import Field, StringConstraints, TypeAdapter, WrapValidator, field_validator
 
-from hbt_bench.data import beir, cldr, readers
+from hbt_bench.data import cldr, readers
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import DataFiles, Pin, RemoteFile
 from hbt_bench.data.own_documents import OwnDocument
 from hbt_bench.data.readers import Parallel
-from hbt_bench.data.records import PLACEHOLDER
-from hbt_bench.errors import DataError
 from hbt_bench.identity.task_name import MODES, Mode
 from hbt_bench.languages import find, unknown_code
+from hbt_bench.tasks.beir_source import BeirSource
 from hbt_bench.tasks.schema import (
     Codes,
     Commit,
-    FileSource,
     FileSpec,
     Source,
-    check_language,
-    check_path,
     check_placeholder,
 )
 from hbt_bench.tasks.table_sources import HubSource, TableSource
@@ -121,89 +117,6 @@ class CldrSource(Source):
     def read(self, name: str, languages: Sequence[str], data_files: DataFiles) -> Collection:
         """Build the split; `data_files` are not used."""
         return cldr.read(self.split, languages)
-
-
-class BeirSource(FileSource, Source):
-    """BEIR's layout: a folder, or a folder per language.
-
-    `query_language` is the language of all queries, if given. `language` is the field with the language of each row,
-    for several languages in one folder. `own_document` is the rule for documents with the id of a query; without it, a
-    query does not find a document with its id and its text.
-    """
-
-    kind: Literal["beir"]
-    query_language: str | None = None
-    split: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")] = "test"
-    parallel: Parallel | None = None
-    language: str | None = None
-    own_document: OwnDocument | None = None
-
-    @field_validator("query_language")
-    @classmethod
-    def _check_query_language(cls, code: str | None) -> str | None:
-        return None if code is None else check_language(code)
-
-    @model_validator(mode="after")
-    def _check_keys(self) -> BeirSource:
-        folder_per_language = PLACEHOLDER in self.path
-        if self.language is not None and folder_per_language:
-            raise ValueError("the language is given twice: use {language} in path, or the field in `language`")
-        if self.language is None and not folder_per_language and len(self.codes) > 1:
-            raise ValueError(
-                "several languages need {language} in path; if the rows of one folder are in several languages, name "
-                "the field with their code in `language`"
-            )
-        if len(self.codes) > 1 and self.parallel is None:
-            raise ValueError(
-                "set `parallel: documents` if equal ids are translations, `parallel: queries` if only those of queries "
-                "are, else `parallel: none`"
-            )
-        return self
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """The languages of documents and queries, sorted."""
-        return tuple(sorted({*self.codes, *([self.query_language] if self.query_language else [])}))
-
-    @property
-    def modes(self) -> tuple[Mode, ...]:
-        """The modes with relevant documents: no cross if the questions are not parallel."""
-        if self.language is not None:  # judgements may name documents in any language
-            return MODES
-        if self.query_language is not None:
-            return ("cross", "multi")
-        return MODES if self.parallel in ("queries", "documents") else ("mono", "multi")
-
-    def unpinned(self) -> list[str]:
-        """Return the files that the source reads without a hash, under their preferred names."""
-        choices = beir.beir_names(self.split)
-        files = [[f"{folder}/{name}" for name in choice] for folder in self.paths() for choice in choices]
-        return [paths[0] for paths in files if self.pins.keys().isdisjoint(paths)]
-
-    def read(self, name: str, languages: Sequence[str], data_files: DataFiles) -> Collection:
-        """Read the folders of `languages`; raises `DataError` if a file is missing or damaged."""
-        codes = [code for code in languages if code in self.codes]
-        field = None
-        if self.language is not None:
-            labels = {self.codes[code]: code for code in codes}
-            field, codes = beir.LanguageField(self.language, labels, self.query_language), codes[:1]
-        folders = (self._files(code, data_files) for code in codes)
-        return beir.read_beir(name, folders, self.parallel or "none", self.own_document, field)
-
-    def _files(self, code: str, data_files: DataFiles) -> beir.BeirFiles:
-        folder = check_path(self.path.replace(PLACEHOLDER, self.codes[code]))
-        names = [self._name(folder, choice, data_files) for choice in beir.beir_names(self.split)]
-        splits = {split for root in data_files.roots for split in beir.find_splits(root / folder)}
-        if splits and self.split not in splits and self.url is None:
-            present = ", ".join(sorted(splits))
-            raise DataError(f"{folder} has no judgements of the split '{self.split}', only of {present}: set `split`")
-        corpus, queries, qrels = (self.locate(name, data_files) for name in names)
-        return beir.BeirFiles(corpus, queries, qrels, self.query_language or code, code)
-
-    def _name(self, folder: str, choice: tuple[str, ...], data_files: DataFiles) -> str:
-        paths = tuple(f"{folder}/{name}" for name in choice)
-        pinned = [path for path in paths if path in self.pins]
-        return pinned[0] if pinned else data_files.first(paths)
 
 
 class MtebSource(Source):

@@ -1,0 +1,138 @@
+"""Folders in BEIR's layout for pairs of languages, such as ``en-de``: queries in a language, documents in another."""
+
+from __future__ import annotations
+
+import filecmp
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from hbt_bench.data.beir import beir_names, read_qrels
+from hbt_bench.data.records import PLACEHOLDER
+from hbt_bench.languages import match_labels, parse_code, read_label
+
+#: The place of the query language in a path; ``{language}`` is that of the documents.
+QUERY_LANGUAGE = "{query_language}"
+
+
+def pair_path(path: str, queries: str, documents: str) -> str:
+    """Return a path with the labels of two languages put in; for example, "data/en-de"."""
+    return path.replace(QUERY_LANGUAGE, queries).replace(PLACEHOLDER, documents)
+
+
+@dataclass(frozen=True)
+class PairFolders:
+    """Folders by the labels of their languages, the first label in the name first.
+
+    `separator` is the text between the labels, and `folders` the folder of each pair.
+    """
+
+    separator: str
+    folders: Mapping[tuple[str, str], Path]
+
+    @classmethod
+    def detect(cls, folders: Mapping[str, Path]) -> PairFolders | None:
+        """Return the folders with names of pairs, or None if most names are of another form.
+
+        Names such as ``pt-br`` are pairs (Portuguese and Breton) as well as locales. If all names are, they are pairs
+        only if folders with a language in common have the same queries or documents.
+        """
+        separators: dict[str, dict[tuple[str, str], Path]] = {}
+        for name, folder in folders.items():
+            for first, separator, second in list(_splits(name))[:1]:
+                separators.setdefault(separator, {})[first, second] = folder
+        if not separators:
+            return None
+        separator, pairs = max(separators.items(), key=lambda item: len(item[1]))
+        found = cls(separator, pairs)
+        locales = all(parse_code(f"{first}{separator}{second}") for first, second in pairs)
+        if 2 * len(pairs) <= len(folders) or (locales and found.query_position is None):
+            return None
+        return found
+
+    @property
+    def names(self) -> set[str]:
+        """The names of the folders."""
+        return {folder.name for folder in self.folders.values()}
+
+    @property
+    def codes(self) -> dict[str, str]:
+        """Our codes with the labels in the names."""
+        return match_labels(dict.fromkeys(label for pair in self.folders for label in pair), rare=True)
+
+    @property
+    def query_position(self) -> int | None:
+        """The position of the query language in a name, 0 or 1, or None if the data do not show it.
+
+        Folders with a query language in common have the same queries, and those with a document language the same
+        documents.
+        """
+        for position in (0, 1):
+            if self._share("queries", position) or self._share("corpus", 1 - position):
+                return position
+        return None
+
+    def _share(self, kind: str, position: int) -> bool:
+        """Return whether two folders with the same label at `position` have equal files of a kind."""
+        names = next(names for names in beir_names("test") if names[0].startswith(kind))
+        return any(
+            _equal(self.folders[one], self.folders[other], names)
+            for one, other in combinations(self.folders, 2)
+            if one[position] == other[position]
+        )
+
+    def by_language(self, position: int) -> dict[tuple[str, str], Path]:
+        """Return the folders by the labels of queries and documents, if the query language is at `position`."""
+        return {(pair[position], pair[1 - position]): folder for pair, folder in self.folders.items()}
+
+    def path(self, position: int) -> str:
+        """Return the last part of the source's path, such as ``{query_language}-{language}``."""
+        return self.separator.join((QUERY_LANGUAGE, PLACEHOLDER) if position == 0 else (PLACEHOLDER, QUERY_LANGUAGE))
+
+
+def parallel_queries(folders: Mapping[tuple[str, str], Path], split: str) -> tuple[bool, str]:
+    """Return whether equal ids of queries are versions of a question, and a note with the reason.
+
+    They are if most of them have the same relevant documents in a language; if no documents are judged for two query
+    languages, if most ids occur in several of them. `folders` are by the labels of queries and documents.
+    """
+    answers: dict[str, dict[str, list[set[str]]]] = {}  # document language -> query -> documents by query language
+    languages: dict[str, set[str]] = {}
+    for (queries, documents), folder in folders.items():
+        name = next(name for name in beir_names(split)[2] if (folder / name).is_file())
+        for query, grades in read_qrels(folder / name).items():
+            languages.setdefault(query, set()).add(queries)
+            relevant = {document for document, grade in grades.items() if grade > 0}
+            answers.setdefault(documents, {}).setdefault(query, []).append(relevant)
+    compared = [sets for by_query in answers.values() for sets in by_query.values() if len(sets) > 1]
+    equal = sum(sets.count(sets[0]) == len(sets) for sets in compared)
+    shared = sum(len(of_query) > 1 for of_query in languages.values())
+    if compared:
+        is_parallel, reason = (
+            2 * equal > len(compared),
+            f"{equal:,} of {len(compared):,} judged query ids have the same",
+        )
+        reason += " relevant documents in several query languages"
+    else:
+        is_parallel = 2 * shared > len(languages)
+        reason = f"{shared:,} of {len(languages):,} query ids occur in several languages"
+    meaning = "versions of a question (parallel: queries)" if is_parallel else "unrelated (parallel: none)"
+    return is_parallel, f"{reason}, so equal ids of queries are treated as {meaning}: compare a few queries"
+
+
+def _splits(name: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the ways to read a name as two labels with a separator; for example, "en", "-", "pt-BR"."""
+    for index, separator in enumerate(name):
+        first, second = name[:index], name[index + 1 :]
+        # a region is in upper case, as in pt-BR, but the code of a language is not
+        if separator in "-_" and (second[:1].islower() or first.isupper()) and read_label(first) and read_label(second):
+            yield first, separator, second
+
+
+def _equal(one: Path, other: Path, names: Iterable[str]) -> bool:
+    """Return whether two folders have the same file by one of its names."""
+    paths = [(one / name, other / name) for name in names]
+    return any(
+        first.is_file() and second.is_file() and filecmp.cmp(first, second, shallow=False) for first, second in paths
+    )
