@@ -12,6 +12,7 @@ import numpy as np
 
 from hbt_bench.data.collection import Collection
 from hbt_bench.errors import DataError, UsageError, did_you_mean
+from hbt_bench.languages import general
 from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.tasks.task import TaskSpec
 from hbt_bench.training import counter_rng
@@ -182,7 +183,9 @@ def _check_languages(recipe: Recipe, sources: Sequence[ParallelText]) -> None:
     }
     for code in recipe.languages or ():
         if code not in usable:
-            raise DataError(f"no source has anything to train on in '{code}': leave the language out, or add data")
+            others = " or ".join(f"'{other}'" for other in sorted(usable) if general(other) == general(code))
+            advice = f"write {others}, as in the data" if others else "leave the language out, or add data"
+            raise DataError(f"no source has anything to train on in '{code}': {advice}")
 
 
 def _weighted(recipe: Recipe, spec: SourceSpec, source: ParallelText, phase: Phase) -> WeightedSource:

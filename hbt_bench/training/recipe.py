@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from hbt_bench.errors import UsageError, did_you_mean
-from hbt_bench.languages import get_language
+from hbt_bench.languages import parse_code, unknown_code
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.training.sources import SourceSpec, expand
 from hbt_bench.training.strategies import STRATEGIES, StrategyName
@@ -36,10 +36,10 @@ def _expanded(entries: object) -> object:
 
 
 def _known(code: str) -> str:
-    try:
-        return get_language(code).code
-    except UsageError as error:
-        raise ValueError(str(error)) from None
+    parsed = parse_code(code)
+    if parsed is None:
+        raise ValueError(unknown_code(code))
+    return parsed
 
 
 Sources = Annotated[tuple[SourceSpec, ...], BeforeValidator(_expanded), Field(min_length=1)]
