@@ -251,7 +251,7 @@ def test_every_check_runs(tmp_path, capsys):
     path = tmp_path / "demo.yaml"
     assert run(["tasks", "validate", str(path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line[:3] for line in lines] == [" ✓ "] * 2 + [" ? "] + [" ✓ "] * 7
+    assert [line[:3] for line in lines] == [" ✓ "] * 2 + [" ? "] + [" ✓ "] * 8
     assert "6 queries, each with a relevant document; 6 documents, none empty" in lines[4]
     assert "mono 0." in lines[-1] or "mono 1.0" in lines[-1]
     assert run(["tasks", "validate", "--strict", str(path)]) == 3

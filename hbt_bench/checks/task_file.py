@@ -46,6 +46,7 @@ class Validation:
             ("hashes", self._hashes, "collection"),
             ("counts", self._counts, "collection"),
             ("parallel ids", self._parallel, "collection"),
+            ("own documents", self._own_documents, "collection"),
             ("repeated texts", self._repeated, "collection"),
             ("run", self._run, "collection"),
         ):
@@ -160,6 +161,9 @@ class Validation:
         spec, collection = self._need()
         by_question = Counter(query.question for query in collection.queries)
         several = sum(count > 1 for count in by_question.values())
+        if not collection.parallel and (finding := _undeclared_translations(collection)):
+            value = "true" if hasattr(spec.source, "columns") else "documents"
+            raise _WarningError(f"{finding}; if equal ids are translations, set `parallel: {value}` in the source")
         if "cross" not in spec.modes:
             return "not declared, so no measure compares translations"
         if len(collection.languages) > 1 and not several and spec.source.text != "sentence":
@@ -199,13 +203,64 @@ class Validation:
                 (language, text), _ = counts.most_common(1)[0]
                 findings.append(f"{repeated:,} {kind} repeat another's text, for example '{text[:40]}' in {language}")
         if findings:
-            columns = getattr(spec.source, "columns", None)
-            fix = "; set `merge: true` in columns to merge equal texts" if columns and not columns.merge else ""
-            raise _WarningError("; ".join(findings) + fix)
+            raise _WarningError("; ".join([*findings, *_repeat_advice(spec, " ".join(findings))]))
         return "none"
+
+    def _own_documents(self) -> str:
+        spec, collection = self._need()
+        rows = [row for row in range(len(collection.queries)) if collection.own_documents(row)]
+        if spec.source.text == "sentence":
+            return "a sentence is not a candidate for itself"
+        findings = [f"{len(rows):,} queries are documents too, and do not find themselves"] if rows else []
+        if others := _equal_ids(collection) - len(rows):
+            findings.append(
+                f"{others:,} queries have the id of a document with another text, which stays a candidate; if ids are "
+                "shared, as in BEIR, set `own_document: leave_out` in the source"
+            )
+        return "; ".join(findings) or "none"
 
     def _run(self) -> str:
         spec, collection = self._need()
         from hbt_bench.checks.smoke import run
 
         return run(spec, collection)
+
+
+def _repeat_advice(spec: TaskSpec, findings: str) -> Iterator[str]:
+    """Yield the keys of a task file that merge repeated texts."""
+    columns = getattr(spec.source, "columns", None)
+    if columns is None:
+        return
+    if " queries repeat" in findings and not columns.text:
+        unpaired = len(spec.source.languages) == 1 or getattr(spec.source, "parallel", None) is False
+        if unpaired or columns.has_placeholder:
+            yield "remove `id` from columns to take rows with equal queries for a single query with several documents"
+        else:
+            yield "give rows with equal queries the same id to make them a single query with several documents"
+    if " documents repeat" in findings:
+        yield "set `merge: true` in columns to merge equal texts"
+
+
+def _equal_ids(collection: Collection) -> int:
+    """Return the number of queries with the id of a document in their language that is not judged for them."""
+    documents = {document.id for document in collection.documents}
+    names = (f"{query.language}-d-{query.id.removeprefix(f'{query.language}-q-')}" for query in collection.queries)
+    return sum(name in documents and name not in collection.relevant(row) for row, name in enumerate(names))
+
+
+def _undeclared_translations(collection: Collection) -> str:
+    """Return a finding if most query ids occur in several languages with equal ids of relevant documents, or ""."""
+    answers: dict[str, dict[str, set[str]]] = {}  # id -> language -> relevant documents
+    for row, query in enumerate(collection.queries):
+        key = _bare_id(query.id, query.language, "q")
+        relevant = {_bare_id(name, query.language, "d") for name in collection.relevant(row)}
+        answers.setdefault(key, {})[query.language] = relevant
+    equal = sum(len(found) > 1 and len(set(map(frozenset, found.values()))) == 1 for found in answers.values())
+    if 2 * equal <= len(answers):
+        return ""
+    return f"{equal:,} of {len(answers):,} query ids occur in several languages with the same relevant documents"
+
+
+def _bare_id(name: str, language: str, kind: str) -> str:
+    """Return the id in the data; for example, "7" for "en-q-7", and for "en-q-en/7" of unrelated languages."""
+    return name.removeprefix(f"{language}-{kind}-").removeprefix(f"{language}/")

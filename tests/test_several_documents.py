@@ -1,0 +1,186 @@
+"""Queries with several relevant documents: in rows, columns and lists, with and without ids."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from hbt_bench.checks.task_file import Validation
+from hbt_bench.data.columns import Columns, collect
+from hbt_bench.data.records import Row
+from hbt_bench.errors import DataError
+from hbt_bench.measures.ranking import Ranking
+from hbt_bench.ranking.ranks import rank
+from hbt_bench.ranking.subsets import Subset, SubsetQrels
+from hbt_bench.tasks.task import TaskSpec
+from tests.factories import Matrix, hashed
+
+#: Three queries with three, two and one answers; two rows are equal.
+PAIRS = [("a?", "a 1"), ("a?", "a 2"), ("b?", "b 1"), ("a?", "a 3"), ("c?", "c 1"), ("b?", "b 2"), ("c?", "c 1")]
+ANSWERS = {"a?": ["a 1", "a 2", "a 3"], "b?": ["b 1", "b 2"], "c?": ["c 1"]}
+
+
+def read(rows, languages=("en",), language=None, **columns):
+    records = [Row(fields, f"d:{number}", language or fields.get("l")) for number, fields in enumerate(rows, 1)]
+    return collect("t", records, Columns(**columns), {code: code for code in languages})
+
+
+def answers(collection):
+    """Return the distinct texts of the relevant documents by the text of the query."""
+    texts = {document.id: document.text for document in collection.documents}
+    return {
+        query.text: sorted({texts[key] for key in collection.relevant(row)})
+        for row, query in enumerate(collection.queries)
+    }
+
+
+def average_precision(pairs):
+    """Return the mean AP of hashed vectors by the definition: the mean precision at each answer."""
+    vector, documents = hashed(), sorted({document for _, document in pairs})
+    values = []
+    for query, relevant in ANSWERS.items():
+        order = sorted(documents, key=lambda text: -float(vector(query, "") @ vector(text, "")))
+        places = sorted(order.index(text) + 1 for text in relevant)
+        values.append(np.mean([hits / place for hits, place in enumerate(places, 1)]))
+    return np.mean(values)
+
+
+def test_rows_without_id_share_a_query(messages):
+    collection = read([{"q": query, "d": text} for query, text in PAIRS[:6]], query="q", document="d")
+    assert answers(collection) == ANSWERS
+    assert len(collection.queries) == 3
+    [message] = messages
+    assert "t: 3 rows repeat the query of another row" in message
+    assert "name their `id` in columns" in message
+    vector = hashed()
+    scores = [[vector(q.text, "") @ vector(d.text, "") for d in collection.documents] for q in collection.queries]
+    ranks, _ = rank(collection, Matrix(np.array(scores, np.float32)))
+    judged = SubsetQrels.from_collection(collection, Subset("en", "en"))
+    mean = Ranking.from_ranks(collection, ranks, judged).average_precision().mean()
+    assert mean == pytest.approx(average_precision(PAIRS[:6]))
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"id": ("q",), "document_id": ("d",)},  # texts as ids
+        {"merge": True},
+        {"id": ("n",)},  # a number of the query in its rows
+    ],
+)
+def test_other_ways_to_name_the_same_queries(columns):
+    rows = [{"n": ord(query[0]), "q": query, "d": text} for query, text in PAIRS]
+    collection = read(rows, query="q", document="d", **columns)
+    assert answers(collection) == ANSWERS
+    assert (len(collection.queries), len(collection.documents)) == (3, 6)
+
+
+def test_columns_and_lists_of_documents():
+    numbered = [
+        {"q": query, "d1": [*texts, None, ""][0], "d2": [*texts, None, ""][1], "d3": [*texts, None, ""][2]}
+        for query, texts in ANSWERS.items()
+    ]
+    listed = [{"q": query, "d": texts} for query, texts in ANSWERS.items()]
+    mixed = [
+        {"q": query, "first": texts[0], "more": [{"t": text} for text in texts[1:]]} for query, texts in ANSWERS.items()
+    ]
+    for rows, document in ((numbered, ("d1", "d2", "d3")), (listed, "d.*"), (mixed, ("first", "more.*.t"))):
+        collection = read(rows, query="q", document=document)
+        assert answers(collection) == ANSWERS
+        assert len(collection.documents) == 6
+    with pytest.raises(DataError, match=r"d:1: no text in d1 or d2"):
+        read([{"q": "a?", "d1": "", "d2": None}], query="q", document=("d1", "d2"), language="en")
+
+
+def test_rows_of_an_id_have_versions_in_each_language():
+    rows = [
+        {"l": code, "n": 1, "q": f"{code}?", "d": f"{code} {number}"} for code in ("de", "en") for number in range(3)
+    ]
+    collection = read(rows, ("de", "en"), id=("n",), query="q", document="d")
+    everything = [f"{code} {number}" for code in ("de", "en") for number in range(3)]
+    assert answers(collection) == {"de?": everything, "en?": everything}
+    apart = read(rows, ("de", "en"), id=("n",), query="q", document="d", parallel=False)
+    assert answers(apart) == {"de?": everything[:3], "en?": everything[3:]}
+
+
+def test_different_queries_of_an_id_are_refused():
+    rows = [{"n": 1, "q": "a?", "d": "x"}, {"n": 1, "q": "b?", "d": "y"}]
+    with pytest.raises(DataError, match="d:2: the query '1' has another text in 'en' than in d:1"):
+        read(rows, id=("n",), query="q", document="d")
+
+
+def test_rows_that_are_paired_by_number_share_a_question():
+    """Rows 0 and 2 are the same question, by their English query; its German versions differ."""
+    rows = [
+        {"x": {"en": {"q": "a?", "d": "a 1"}, "de": {"q": "A?", "d": "A 1"}}},
+        {"x": {"en": {"q": "b?", "d": "b 1"}, "de": {"q": "B?", "d": "B 1"}}},
+        {"x": {"en": {"q": "a?", "d": "a 2"}, "de": {"q": "AA?", "d": "A 2"}}},
+    ]
+    collection = read(rows, ("de", "en"), query="x.{language}.q", document="x.{language}.d")
+    first, second = ["A 1", "A 2", "a 1", "a 2"], ["B 1", "b 1"]
+    assert answers(collection) == {"A?": first, "AA?": first, "B?": second, "a?": first, "b?": second}
+    assert len({query.question for query in collection.queries}) == 2
+
+
+def test_query_does_not_find_its_own_text():
+    """Duplicate questions, with their texts as ids: each query is a document too."""
+    rows = [{"q": "a", "d": "b"}, {"q": "b", "d": "a"}, {"q": "c", "d": "C "}]
+    by_text = {"id": ("q",), "document_id": ("d",), "query": "q", "document": "d"}
+    collection = read(rows, **by_text)
+    assert [collection.own_documents(row) for row in range(3)] == [["en-d-a"], ["en-d-b"], []]
+    assert read(rows, **by_text, own_document="keep").copies is None
+    numbered = [{"n": "1", "m": "2", "q": "a", "d": "b"}, {"n": "2", "m": "1", "q": "x", "d": "A"}]
+    columns = {"id": ("n",), "document_id": ("m",), "query": "q", "document": "d"}
+    assert [read(numbered, **columns).own_documents(row) for row in range(2)] == [["en-d-1"], []]
+    by_id = read(numbered, **columns, own_document="leave_out")
+    assert [by_id.own_documents(row) for row in range(2)] == [["en-d-1"], ["en-d-2"]]
+
+
+def test_titles_and_languages_of_own_documents():
+    """The English texts show that the ids are shared, so the German translation is left out too."""
+    rows = [
+        {"l": "en", "n": "1", "m": "2", "q": "a b", "d": "other", "t": None},
+        {"l": "de", "n": "1", "m": "2", "q": "frei übersetzt", "d": "anderes", "t": None},
+        {"l": "en", "n": "3", "m": "1", "q": "c", "d": "A b", "t": "Title"},
+        {"l": "de", "n": "3", "m": "1", "q": "d", "d": "A und B", "t": "Titel"},
+    ]
+    columns = {"id": ("n",), "document_id": ("m",), "query": "q", "document": "d", "title": "t"}
+    collection = read(rows, ("de", "en"), **columns)
+    own = {query.id: collection.own_documents(row) for row, query in enumerate(collection.queries)}
+    assert own["en-q-1"] == own["de-q-1"] == ["de-d-1", "en-d-1"]
+    assert own["en-q-3"] == own["de-q-3"] == []
+
+
+# The advice of `validate`
+
+
+@pytest.fixture
+def advice(tmp_path):
+    """Return a function that validates a task with some columns and returns the check of repeated texts."""
+
+    def check(**columns):
+        rows = [{"n": number, "q": query, "d": text} for number, (query, text) in enumerate(PAIRS)]
+        (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        source = {"kind": "jsonl", "path": "d.jsonl", "languages": ["en"], "columns": columns}
+        path = tmp_path / "mine.yaml"
+        path.write_text(json.dumps({"name": "mine", "source": source}))
+        found = next(check for check in Validation(path).run() if check.name == "repeated texts")
+        return found, answers(TaskSpec.model_validate({"name": "mine", "source": source}).in_folder(tmp_path).load())
+
+    return check
+
+
+def test_advice_for_repeated_texts_works(advice):
+    columns = {"id": "n", "query": "q", "document": "d"}
+    check, found = advice(**columns)
+    assert check.status == "warning"
+    assert "remove `id` from columns" in check.message
+    assert found != ANSWERS
+    del columns["id"]
+    check, found = advice(**columns)
+    assert "1 documents repeat another's text" in check.message
+    assert "set `merge: true` in columns" in check.message
+    check, found = advice(**columns, merge=True)
+    assert (check.status, check.message, found) == ("passed", "none", ANSWERS)
