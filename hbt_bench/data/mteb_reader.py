@@ -15,7 +15,7 @@ from hbt_bench.data.readers import CollectionBuilder, Parallel
 from hbt_bench.data.records import PLACEHOLDER, Row, read_hub
 from hbt_bench.data.row_fields import Columns
 from hbt_bench.errors import DataError, UsageError
-from hbt_bench.languages import from_mteb
+from hbt_bench.languages import from_mteb, parse_code
 
 #: Tasks with a loader that numbers questions anew in every subset, with the columns that identify equal questions.
 #: Belebele has a passage link and a question number, and configurations named like MTEB's codes with an underscore.
@@ -106,9 +106,10 @@ def _task(name: str) -> Any:
 def _labels(task: Any, codes: Mapping[str, str] | None = None) -> dict[str, str]:
     """Map our codes to subsets, or to MTEB's codes if subsets have two languages; `codes` takes precedence.
 
-    A code in `codes` that is mapped to itself is looked up too.
+    A code in `codes` that is mapped to itself, or to another spelling, is looked up too.
     """
     labels: dict[str, str] = {}
+    names: dict[str, str] = {}  # MTEB's code -> name in the result
     subsets = task.metadata.hf_subsets_to_langscripts  # FLORES has 41,000
     pairs = _has_pairs(task)
     for subset, pair in subsets.items():
@@ -118,10 +119,15 @@ def _labels(task: Any, codes: Mapping[str, str] | None = None) -> dict[str, str]
                 # the first of several variants of a language stays, but an exact subset name wins
                 name = label if pairs else subset
                 labels[code] = code if name == code else labels.get(code, name)
+                names.setdefault(label, name)
     if codes is None:
         return labels
-    chosen = {code: labels.get(code, label) if label == code else label for code, label in codes.items()}
-    allowed = {*labels.values(), *subsets, *(label for pair in subsets.values() for label in pair)}
+    allowed = {*labels.values(), *names.values(), *subsets}
+    chosen = {}
+    for code, label in codes.items():
+        known = label if label in allowed and label != code else names.get(label) or labels.get(code)
+        # a code that is not general, such as "arb", is that of a tag of MTEB, such as "arb-Arab"
+        chosen[code] = known or next((name for tag, name in names.items() if parse_code(tag) == code), label)
     if unknown := next((code for code, label in chosen.items() if label not in allowed), None):
         raise DataError(f"{task.metadata.name} has no subset or language '{chosen[unknown]}' for '{unknown}'")
     return chosen
