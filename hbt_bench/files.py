@@ -10,7 +10,9 @@ names or patterns such as ``*.json``.
 
 import contextlib
 import errno
+import hashlib
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -22,9 +24,25 @@ from hbt_bench.errors import OutputError
 _CAUSES = {errno.ENOSPC: "no space left on the disk; free some space or "}
 _CAUSES |= dict.fromkeys((errno.EACCES, errno.EPERM), "permission denied; make the folder writable or ")
 _CAUSES |= dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a file is where a folder should be; move it away or ")
-
-
 _ADVICE = "choose another --output"
+#: Bytes of a name of a file or folder, so that the name of its temporary file is shorter than 255.
+_LONGEST_NAME = 200
+
+
+def file_name(text: str) -> str:
+    """Return a text as the name of a file or folder; a usual name stays the same.
+
+    Control characters and a final dot or blank are replaced, and a long name ends with a hash of the text.
+
+    >>> file_name("org__model v1.")
+    'org__model v1_'
+    """
+    name = "".join(letter if letter.isprintable() and letter not in "/\\" else "_" for letter in text)
+    name = re.sub(r"[. ]$", "_", name)
+    if len(name.encode()) <= _LONGEST_NAME:
+        return name
+    start = name.encode()[: _LONGEST_NAME - 9].decode(errors="ignore")
+    return f"{start}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def output_error(path: Path, error: OSError, advice: str = _ADVICE) -> OutputError:

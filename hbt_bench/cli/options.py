@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,8 @@ from hbt_bench.identity.task_name import parse_names
 if TYPE_CHECKING:
     from hbt_bench.tasks.registry import TaskRegistry
     from hbt_bench.tasks.task import TaskSpec
+
+log = logging.getLogger(__name__)
 
 #: The type of a click option: a decorator of a command's function.
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -92,6 +96,19 @@ task_dir = click.option(
     callback=_registry,
     help="Folder with task files of your own.  [env: HBT_BENCH_TASKS]",
 )
+
+
+def typed(flag: str, text: str | None) -> str | None:
+    r"""Return a text of a flag, with a line end for each typed ``\n``, which shells pass on as two characters.
+
+    A doubled backslash keeps the two characters. For example, ``typed("--query-prompt", r"Instruct: find\nQuery: ")``.
+    """
+    if text is None or r"\n" not in text:
+        return text
+    read = re.sub(r"(\\?)\\n", lambda match: r"\n" if match[1] else "\n", text)
+    if read.count("\n") > text.count("\n"):
+        log.info(rf"{flag}: \n is read as a line end; to keep a backslash and an n, type \\n")
+    return read
 
 
 def formats(*names: str) -> Decorator:

@@ -92,6 +92,8 @@ def command(
         replace(selection, spec=options.narrowed(selection.spec, *restrictions)) if selection.spec else selection
         for selection in registry.select(tasks)
     ]
+    query_prompt = options.typed("--query-prompt", query_prompt)
+    document_prompt = options.typed("--document-prompt", document_prompt)
     model = ModelRequest(name, revision, query_prompt, document_prompt, device, trust_remote_code, dtype)
     with joined() as processes, progress_bars():
         if trust_remote_code:

@@ -18,6 +18,7 @@ from hbt_bench.cli.terminal import print_table, progress_bars
 from hbt_bench.data.data_files import search_folders
 from hbt_bench.distributed import is_first
 from hbt_bench.errors import UsageError
+from hbt_bench.files import file_name
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.strategies import STRATEGIES
 
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 #: The preview shows the shares of this many language pairs.
 _PAIRS_SHOWN = 12
+#: The keys whose texts may have line ends.
+_PREFIXES = ("query_prefix", "passage_prefix")
 #: Characters of the column "pair" with its borders.
 _PAIR_WIDTH = 11
 
@@ -91,7 +94,11 @@ def command(
     hbt-bench train recipe.yaml --seed 1 --output ckpt/
     hbt-bench run --model ckpt/ --tasks xquad-r
     """  # noqa: D301 -- click needs the character
-    settings = Recipe.read(recipe, _recipe_values(fields))
+    values = _recipe_values(fields)
+    settings = Recipe.read(recipe, values)
+    for name in _PREFIXES:
+        if name not in values and r"\n" in getattr(settings, name):
+            log.warning(rf"{recipe}: \n in {name} is a backslash and an n; for a line end, use double quotes in YAML")
     folders = search_folders(data_dir, recipe.parent if recipe else None)
     if show_recipe:
         click.echo(yaml.safe_dump(settings.resolved(), sort_keys=False, allow_unicode=True), nl=False)
@@ -103,7 +110,8 @@ def command(
         return
     from hbt_bench.training.run import Training
 
-    folder = output or Path(settings.name or (recipe.stem if recipe else f"{settings.strategy}-seed{settings.seed}"))
+    name = settings.name or (recipe.stem if recipe else f"{settings.strategy}-seed{settings.seed}")
+    folder = output or Path(*(file_name(part) for part in name.split("/") if part.strip(". ")))
     with progress_bars():
         Training(settings, folder, tuple(folders), drop_overlap=drop_overlap, resume=resume, overwrite=overwrite).run()
     if is_first():
@@ -120,6 +128,8 @@ def _recipe_values(flags: Mapping[str, Any]) -> dict[str, Any]:
 def _value(name: str, text: Any) -> Any:
     if name == "data":
         return [_inline(name, entry) if entry.startswith("{") else entry for entry in text]
+    if name in _PREFIXES:
+        return options.typed(f"--{name.replace('_', '-')}", text)
     if name == "instruction":
         return _inline(name, text)
     if name in ("languages", "matryoshka", "guard"):

@@ -138,12 +138,15 @@ class ModelRequest:
         return ("-remote-code" if self.trust_remote_code else "") + (f"-{self.dtype}" if self.dtype else "")
 
     @property
-    def experiment(self) -> dict[str, str] | None:
-        """MTEB's experiment settings: the prompts given by hand. Their results get a separate folder."""
+    def given_prompts(self) -> dict[str, str]:
+        """The prompts given by hand, by MTEB's names."""
         prompts = {"query_prompt": self.query_prompt, "document_prompt": self.document_prompt}
-        settings = {key: value for key, value in prompts.items() if value is not None}
-        # MTEB makes a folder name of the settings and drops punctuation; the label keeps such names different
-        return {**settings, "prompts": self.prompt_label} if settings else None
+        return {key: value for key, value in prompts.items() if value is not None}
+
+    @property
+    def experiment(self) -> dict[str, str] | None:
+        """MTEB's experiment settings, of which it makes a folder name: the hash of prompts given by hand."""
+        return {"prompts": self.prompt_label} if self.given_prompts else None
 
     def spare_retries(self) -> None:
         """Set the hub's client offline if its host has no address. Call it early, or it retries for minutes."""

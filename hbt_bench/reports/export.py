@@ -16,7 +16,7 @@ from hbt_bench.tasks.registry import mteb_task_names
 log = logging.getLogger(__name__)
 
 #: The keys of our summary that an exported file keeps: enough for hbt-bench to read it again.
-_SUMMARY_KEYS = ("task", "model", "revision", "signature", "subsets", "stock", "prompts")
+_SUMMARY_KEYS = ("task", "model", "revision", "signature", "subsets", "stock", "prompts", "prompts_by_hand")
 #: MTEB's description of the model, in the folder of its results.
 _MODEL_META = "model_meta.json"
 #: Tasks that a note lists by name.

@@ -49,6 +49,8 @@ class Result:
         speed: Texts that were encoded and ranked per second, None if unknown.
         training: The settings of the model's recipe, empty if unknown.
         prompts: The prompts by role, None if unknown.
+        given_prompts: The prompts that were given by hand, by MTEB's names. None if there were none, and in the results
+            of older versions.
         unshifted: The fingerprint of the data with unchanged queries, None without a query shift.
     """
 
@@ -69,6 +71,7 @@ class Result:
     speed: float | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     prompts: Mapping[str, str] | None = None
+    given_prompts: Mapping[str, str] | None = None
     unshifted: str | None = None
 
     @property
@@ -79,14 +82,21 @@ class Result:
     @property
     def prompt_by_hand(self) -> str:
         """The hash of prompts that were given by hand, else ``none``. MTEB keeps such results in a separate folder."""
-        return self.fields.get("prompt", "none") if "experiments" in self.path.parts else "none"
+        return self.fields.get("prompt", "none") if self._is_experiment else "none"
+
+    @property
+    def _is_experiment(self) -> bool:
+        """Whether the file is in MTEB's folder for a run with other settings of the same model."""
+        return self.path.parent.parent.name == "experiments"
 
     @property
     def prompts_by_hand(self) -> dict[str, str]:
         """The prompts that were given by hand, by MTEB's names. Empty if there were none."""
-        if "experiments" not in self.path.parts:
+        if not self._is_experiment:
             return {}
-        try:
+        if self.given_prompts is not None:
+            return dict(self.given_prompts)
+        try:  # an older version kept them in MTEB's metadata
             settings = read_json(self.path.with_name("model_meta.json")).get("experiment_kwargs") or {}
             prompts = {name: settings.get(name) for name in ("query_prompt", "document_prompt")}
         except (OSError, ValueError, AttributeError):  # missing or damaged

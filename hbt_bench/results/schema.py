@@ -107,6 +107,7 @@ class Summary(_Schema):
     speed: Speed | None = None
     training: dict[str, Setting] | None = None
     prompts: dict[str, str] | None = None
+    given_prompts: dict[str, str] | None = Field(None, alias="prompts_by_hand")
     unshifted: str | None = Field(None, alias="clean")
     values: Values | None = None
     intervals: dict[str, Bounds] = {}

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hbt_bench.errors import OutputError
-from hbt_bench.files import write_text
+from hbt_bench.files import file_name, write_text
 from hbt_bench.results.ranks_file import StoredRanks
 from hbt_bench.results.result import ForeignError, Result, model_label
 from hbt_bench.results.schema import FORMAT, PREFIX, scores_from_mteb, seal, summary_values
@@ -38,23 +38,24 @@ log = logging.getLogger(__name__)
 
 
 def model_folder(output: Path, model: str, revision: str, experiment: str | None = None) -> Path:
-    """Return MTEB's folder of a model's results."""
-    folder = output / model.replace("/", "__").replace(" ", "_") / revision
-    return folder / "experiments" / experiment if experiment else folder
+    """Return MTEB's folder of a model's results. Names that a file system may refuse are changed."""
+    parts = (model.replace("/", "__").replace(" ", "_"), revision.replace("/", "__"))
+    folder = output.joinpath(*map(file_name, parts))
+    return folder / "experiments" / file_name(experiment) if experiment else folder
 
 
 def find(path: Path, signature: str) -> Result | None:
     """Return the result at `path` if it is complete, has its ranks and this signature; else None."""
-    if not path.is_file():
-        return None
     try:
+        if not path.is_file():
+            return None
         result = Result.read(path)
         if result.signature != signature or not result.complete:
             return None
         if result.ranks:
             result.stored_ranks()
-    except OutputError:
-        return None  # damaged, or ranks of another run: both are written again
+    except (OutputError, OSError):
+        return None  # a name that is too long; damaged, or ranks of another run: both are written again
     return result
 
 
