@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import string
 import sys
 import threading
 from collections import Counter
@@ -88,10 +89,13 @@ def plain_bert(folder):
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, "a": 2, "b": 3}, unk_token="[UNK]"))
+    vocabulary = ["[PAD]", "[UNK]", *string.ascii_letters]
+    words = models.WordLevel({token: row for row, token in enumerate(vocabulary)}, unk_token="[UNK]")
+    tokenizer = Tokenizer(words)
     tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
-    config = BertConfig(vocab_size=4, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    config = BertConfig(vocab_size=len(vocabulary), **sizes)
     BertModel(config).save_pretrained(folder)
     fast.save_pretrained(folder)
     return folder

@@ -6,7 +6,7 @@ it fails in all of them, English included.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -78,6 +78,28 @@ def depends_on(model: Any, part: Any, weights: Sequence[str]) -> bool:
         for name, value in parameters.items():
             value.copy_(saved[name])
     return after is None or not all(is_same(before[role][0], vectors[0]) for role, vectors in after.items())
+
+
+def depends_on_call(model: Any, encode: Callable[[Sequence[str]], NDArray[np.float32]]) -> bool:
+    """Return whether the vectors that `encode` returns for words depend on the other words of the call.
+
+    Rounding differs between batches, less than one part in a thousand for float32 weights. Weights of 16 bits, and
+    models without weights of torch, may differ by a twentieth.
+    """
+    import torch
+
+    module = getattr(model, "model", None)
+    types = {value.dtype for value in module.parameters()} if isinstance(module, torch.nn.Module) else set()
+    tolerance = 1e-3 if types == {torch.float32} else 0.05
+    words = sample_words("en")
+    try:
+        few, many = encode(words[:2]), encode(words)[:2]
+    except Exception:  # the evaluation itself raises it again, with the text
+        return False
+    if few.shape != many.shape or not np.array_equal(np.isnan(few), np.isnan(many)):
+        return True
+    few, many = np.nan_to_num(few), np.nan_to_num(many)  # a model that gives NaN is refused later
+    return not bool((np.linalg.norm(few - many, axis=1) <= tolerance * np.linalg.norm(many, axis=1)).all())
 
 
 def check_tokenizer(name: str, model: Any) -> None:

@@ -6,8 +6,10 @@ others read its ranks, so that every text is encoded once.
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -29,12 +31,14 @@ from hbt_bench.identity.task_name import Mode
 from hbt_bench.log import counter
 from hbt_bench.measures.bias import Bias
 from hbt_bench.measures.scores import bias_scores
-from hbt_bench.mteb.probe import unknown_share
+from hbt_bench.mteb.probe import depends_on_call, unknown_share
 from hbt_bench.ranking.dense import DenseScorer, Role, Vectors, distinct_texts
 from hbt_bench.ranking.ranks import Confidences, Ranks, ScoringModel, rank
 from hbt_bench.ranking.store import EmbeddingStore
 from hbt_bench.ranking.subsets import SubsetQrels, judged_subsets
 from hbt_bench.tasks.task import TaskSpec
+
+log = logging.getLogger(__name__)
 
 #: The only split that our tasks have.
 SPLIT = "test"
@@ -128,6 +132,7 @@ class SharedPass:
         self._judged: dict[Mode, dict[str, SubsetQrels]] = {}
         self._ranked: tuple[weakref.ref[Any], str, Ranks, Confidences | None] | None = None
         self._bias: dict[str, dict[str, float]] | None = None
+        self._stateful: tuple[weakref.ref[Any], str, bool] | None = None
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -153,7 +158,7 @@ class SharedPass:
         self, model: Any, metadata: TaskMetadata, encode_kwargs: Mapping[str, Any]
     ) -> tuple[Ranks, Confidences | None]:
         """Return the ranks of `model`, from the last pass if it had the same model and settings."""
-        settings = repr(sorted((key, value) for key, value in encode_kwargs.items() if key != "show_progress_bar"))
+        settings = _settings(encode_kwargs)
         if self._ranked and self._ranked[0]() is model and self._ranked[1] == settings:
             return self._ranked[2], self._ranked[3]
         collection, texts = self.collection, self.texts(model)
@@ -173,8 +178,41 @@ class SharedPass:
         self._bias = None
         return ranked
 
+    def is_stateful(self, model: Any, metadata: TaskMetadata, encode_kwargs: Mapping[str, Any]) -> bool:
+        """Return whether a text's vector depends on the other texts of a call, as with the scale of int8 vectors.
+
+        Such a model cannot share a pass: MTEB's calls, subset by subset, define its scores.
+        """
+        settings = _settings(encode_kwargs)
+        if self._stateful is None or self._stateful[0]() is not model or self._stateful[1] != settings:
+            language = self.languages[0]
+
+            def encode(texts: Sequence[str]) -> Vectors:
+                return MtebEncoder(_untouched(model), metadata, encode_kwargs).encode(texts, "document", language)
+
+            self._stateful = weakref.ref(model), settings, depends_on_call(model, encode)
+            if self._stateful[2]:
+                log.warning(
+                    "the vector of a text depends on the other texts of a call, as with int8: MTEB evaluates the "
+                    "model, one subset after the other"
+                )
+        return self._stateful[2]
+
     def bias(self, ranks: Ranks) -> dict[str, dict[str, float]]:
         """Return the bias measures of the last ranks by query language. They are computed once."""
         if self._bias is None:
             self._bias = bias_scores(Bias(self.collection, ranks))
         return self._bias
+
+
+def _settings(encode_kwargs: Mapping[str, Any]) -> str:
+    return repr(sorted((key, value) for key, value in encode_kwargs.items() if key != "show_progress_bar"))
+
+
+def _untouched(model: Any) -> Any:
+    """Return a copy of a model without its weights, so that a trial call leaves no state, such as a scale."""
+    clone = copy(model)
+    for name, value in getattr(model, "__dict__", {}).items():
+        if isinstance(value, dict | list | set):
+            setattr(clone, name, copy(value))
+    return clone

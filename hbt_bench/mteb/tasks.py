@@ -92,12 +92,13 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
     ) -> Mapping[str, Any]:
         """Return the scores of the subsets, from the shared ranks.
 
-        MTEB evaluates subset by subset if the model gives no vectors (cross-encoders, search models) or the run has a
-        prediction folder.
+        MTEB evaluates subset by subset if the model gives no vectors (cross-encoders, search models), if a vector
+        depends on the other texts of a call, or if the run has a prediction folder.
         """
-        if prediction_folder is not None or not is_ours(model):
+        if prediction_folder is not None or not self.shares_pass(model, encode_kwargs):
             self._top_k = len(self.shared.collection.documents)  # AP needs the whole ranking
-            options = {**kwargs, "encode_kwargs": encode_kwargs, "prediction_folder": prediction_folder}
+            quiet = {**encode_kwargs, "show_progress_bar": False}  # a bar for each subset would be hundreds
+            options = {**kwargs, "encode_kwargs": quiet, "prediction_folder": prediction_folder}
             searching = _without_own(model, self.shared.collection)
             scores_by_mteb: Mapping[str, Any] = super().evaluate(searching, split, subsets_to_run, **options)
             return scores_by_mteb
@@ -119,6 +120,12 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
                     "signature": signature,
                 }
         return scores
+
+    def shares_pass(self, model: Any, encode_kwargs: Mapping[str, Any]) -> bool:
+        """Return whether our pass over the scores ranks with this model. MTEB ranks with the others."""
+        if isinstance(model, ScoringModel):
+            return True
+        return is_ours(model) and not self.shared.is_stateful(model, self.metadata, encode_kwargs)
 
     def signature(self, model: str) -> Signature:
         """Return the signature of this task's scores for `model`, a name and revision joined by ``@``."""

@@ -222,15 +222,15 @@ class DenseScorer:
         layouts = _layouts(collection, getattr(encoder, "symmetric", False))
         chunks = _distinct_chunks(layouts)
         vectors = dict(zip(chunks, Encoding(encoder, store, processes, progress).run(chunks), strict=True))
-        unknown_share = getattr(encoder, "unknown_share", lambda texts: 0.0)
-        for role, (keys, *_) in zip(("query", "document"), layouts, strict=True):
-            check_distinct(role, _samples(keys, vectors), unknown_share)
         queries, documents = (_gathered([vectors[key] for key in keys], *index) for keys, *index in layouts)
         if queries.shape[1] != documents.shape[1]:
             raise ModelError(
                 f"the model returned query vectors of {queries.shape[1]} dimensions and document vectors of "
                 f"{documents.shape[1]}: they cannot be compared"
             )
+        unknown_share = getattr(encoder, "unknown_share", lambda texts: 0.0)
+        for role, (keys, *_) in zip(("query", "document"), layouts, strict=True):
+            check_distinct(role, _samples(keys, vectors), unknown_share)
         return cls(encoder, queries, documents)
 
 

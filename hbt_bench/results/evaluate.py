@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import math
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -133,7 +134,7 @@ class Evaluation:
         identity = self.model.identity
         if identity is None or self.overwrite:
             return None
-        folder = store.model_folder(self.output, *identity, _experiment_name(self.model.experiment))
+        folders = self._folders(*identity)
         results = []
         for selection in self.selections:
             if selection.spec is None:
@@ -141,12 +142,20 @@ class Evaluation:
             spec, collection = selection.spec, collections[selection.spec.name]
             for mode in selection.modes:
                 signature = spec.signature(mode, collection, "@".join(identity), self.model.prompt_label)
-                path = folder / f"{spec.mteb_task_name(mode, collection.languages)}.json"
-                result = store.find(path, str(signature))
+                name = f"{spec.mteb_task_name(mode, collection.languages)}.json"
+                result = _find(folders, name, str(signature))
                 if result is None:
                     return None
                 results.append(result)
         return results
+
+    def _folders(self, model: str, revision: str) -> list[Path]:
+        """Return the folder of the results, and its former name, which had the texts of prompts given by hand."""
+        experiment = self.model.experiment
+        former = [{**self.model.given_prompts, **experiment}] if experiment else []
+        names = [_experiment_name(settings) for settings in (experiment, *former)]
+        folder = store.model_folder(self.output, model, revision, names[0])
+        return [folder, *(folder.with_name(name) for name in names[1:] if name)]
 
     def _evaluate_selection(
         self, selection: Selection, collections: Mapping[str, Collection], model: Any, vectors: EmbeddingStore
@@ -168,10 +177,10 @@ class Evaluation:
     def _evaluate_task(self, task: Any, model: Any, shared: SharedPass | None) -> Result | None:
         """Return the result of a task, from disk or evaluated now; `shared` is None for a task of MTEB."""
         meta = model.mteb_model_meta
-        folder = store.model_folder(self.output, meta.name, meta.revision, meta.experiment_name)
-        path = folder / f"{task.metadata.name}.json"
+        folder, *former = self._folders(meta.name, meta.revision)
+        name = f"{task.metadata.name}.json"
         signature = self._signature(task, meta, shared)
-        stored = store.find(path, signature) if self._writes and not self.overwrite else None
+        stored = _find([folder, *former], name, signature) if self._writes and not self.overwrite else None
         if self.processes.share(stored is not None):
             return stored
         if not self._writes:
@@ -199,7 +208,9 @@ class Evaluation:
             "device": _device(model),
             "training": self.model.checkpoint.recipe if self.model.checkpoint else {},
         }
-        return store.write(path, content, summary, meta.to_dict(), intervals)
+        if self.model.given_prompts:
+            summary["prompts_by_hand"] = self.model.given_prompts
+        return store.write(folder / name, content, summary, meta.to_dict(), intervals)
 
     def _signature(self, task: Any, meta: Any, shared: SharedPass | None) -> str:
         model = f"{meta.name}@{meta.revision}"
@@ -217,7 +228,7 @@ class Evaluation:
                 task,
                 cache=None,
                 co2_tracker=False,
-                encode_kwargs={"batch_size": self.batch_size},
+                encode_kwargs={"batch_size": self.batch_size, "show_progress_bar": sys.stderr.isatty()},
                 show_progress_bar=False,
             )
             return _mteb_json(results.task_results[0])
@@ -229,10 +240,14 @@ class Evaluation:
 
     def _share_work(self, task: Any, model: Any, shared: SharedPass | None) -> None:
         """Do this process's share of a task that the first process evaluates. Only work with vectors is shared."""
-        from hbt_bench.mteb.tasks import is_ours
+        options = {"batch_size": self.batch_size}
+        if shared and task.shares_pass(model, options) and not isinstance(model, ScoringModel):
+            shared.evaluate(model, task.metadata, options)
 
-        if shared and is_ours(model) and not isinstance(model, ScoringModel):
-            shared.evaluate(model, task.metadata, {"batch_size": self.batch_size})
+
+def _find(folders: Sequence[Path], name: str, signature: str) -> Result | None:
+    """Return the first stored result with a signature, None if there is none."""
+    return next((result for folder in folders if (result := store.find(folder / name, signature))), None)
 
 
 def _mteb_json(task_result: Any) -> dict[str, Any]:
