@@ -11,7 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import NamedTuple
 
@@ -111,6 +111,12 @@ def read(split: str = "test", languages: Sequence[str] | None = None) -> Collect
     codes = tuple(code for code in LANGUAGES if split != "train" or code not in HELD_OUT)
     if languages is not None:
         codes = select(languages, codes, f"{NAME} ({split})")
+    return _build(split, codes)
+
+
+@lru_cache(maxsize=16)
+def _build(split: str, codes: tuple[str, ...]) -> Collection:
+    """Return a collection; a study reads the same collections for each of its models."""
     queries, documents, relevant = [], [], {}
     for fact in facts():
         if fact.split != split:
