@@ -58,6 +58,29 @@ def test_mteb_loads_the_export(tmp_path, capsys, monkeypatch):
     assert {result.task for result in read_results(output)} == {result.task for result in read_results()}
 
 
+def test_result_of_another_program_is_not_replaced(tmp_path, capsys):
+    folder = tmp_path / "results" / "hbt-bench__bm25" / "k0.9-b0.4"
+    folder.mkdir(parents=True)
+    name = "CldrFactsMonolingualRetrieval_de_en.json"
+    (folder / name).write_text('{"task_name": "CldrFactsMonolingualRetrieval_de_en"}')
+    assert command(["export", str(RESULTS), "--for", "mteb-results", "--output", str(tmp_path)]) == 5
+    assert f"{folder / name} was not exported by hbt-bench: choose another --output" in capsys.readouterr().err
+    assert [path.name for path in folder.iterdir()] == [name]
+    (folder / name).unlink()
+    export_mteb(RESULTS, tmp_path)
+    other = json.loads((folder / name).read_text())
+    del other["hbt_bench"]
+    (folder / "Other.json").write_text(json.dumps({**other, "task_name": "Other"}))
+    (folder / "model_meta.json").write_text(
+        '{"name": "hbt-bench/bm25", "revision": "k0.9-b0.4", "framework": ["mine"]}'
+    )
+    export_mteb(RESULTS, tmp_path)
+    assert json.loads((folder / "model_meta.json").read_text())["framework"] == ["mine"]
+    (folder / "Other.json").unlink()
+    export_mteb(RESULTS, tmp_path)
+    assert json.loads((folder / "model_meta.json").read_text())["framework"] != ["mine"]
+
+
 def test_incomplete_and_damaged_results_are_left_out(tmp_path, capsys):
     shutil.copytree(RESULTS, tmp_path / "r")
     mono, cross = (next((tmp_path / "r").rglob(f"*{mode}*.json")) for mode in ("Mono", "Cross"))

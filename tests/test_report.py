@@ -13,6 +13,7 @@ import pytest
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import UsageError
 from hbt_bench.reports.page import ReportRequest, results_page, sweep
+from hbt_bench.reports.render import html, is_page
 from hbt_bench.reports.rows import LeaderboardRow, ResultFilter
 from hbt_bench.results.store import Result, read_all
 from tests import browser
@@ -273,6 +274,17 @@ def test_command_writes_the_page(tmp_path, capsys):
     assert "<title>A &amp; B</title>" in output.read_text()
     assert command(["report", str(tmp_path), "--output", str(output)]) == 5
     assert "there are no results" in capsys.readouterr().err
+
+
+def test_file_of_another_program_is_not_replaced(tmp_path, capsys):
+    output = tmp_path / "index.html"
+    output.write_text('<!DOCTYPE html>\n<html lang="en"><head><title>My page</title></head></html>')
+    before = output.read_bytes()
+    assert command(["report", str(FIXTURE), "--output", str(output)]) == 5
+    assert f"{output} is not a page of hbt-bench: choose another --output" in capsys.readouterr().err
+    assert output.read_bytes() == before
+    assert is_page(b"")
+    assert is_page(html("study.html", title="t", question="q", answer="a", sections=[]).encode())
 
 
 # A real browser

@@ -11,6 +11,7 @@ import click
 from hbt_bench.cli import options
 from hbt_bench.cli.leaderboard import readable
 from hbt_bench.cli.terminal import progress_bars
+from hbt_bench.errors import OutputError
 
 if TYPE_CHECKING:
     from hbt_bench.tasks.registry import TaskRegistry
@@ -60,9 +61,11 @@ def command(
     from hbt_bench.files import check_writable, write_text
     from hbt_bench.measures.registry import MEASURES
     from hbt_bench.reports.page import ReportRequest, results_page
-    from hbt_bench.reports.render import require_charts
+    from hbt_bench.reports.render import is_page, require_charts
     from hbt_bench.reports.rows import ResultFilter
 
+    if output.is_file() and not is_page(output.read_bytes()):
+        raise OutputError(f"{output} is not a page of hbt-bench: choose another --output, or move the file away")
     require_charts("the report")
     check_writable(output.resolve().parent)
     with progress_bars():

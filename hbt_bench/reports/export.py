@@ -30,22 +30,35 @@ def export_mteb(folder: Path, output: Path) -> list[Path]:
     Return the paths. Logs a warning for results that are left out, or that the repository would refuse. For example,
     ``export_mteb(Path("results"), Path("submission"))``.
 
-    Raises `OutputError` if there are no complete results, if a file is a link, or if MTEB cannot read the export.
+    Raises `OutputError` if there are no complete results, if a file is a link, if a result of another program is in the
+    place of an export, or if MTEB cannot read the export.
     """
     results = _complete_results(folder)
     targets = _targets(results)
+    if foreign := [path for target in targets if (path := output / target).exists() and not _is_export(path)]:
+        raise OutputError(f"{foreign[0]} was not exported by hbt-bench: choose another --output, or move the file away")
     check_writable(output)
     for target, result in targets.items():
         content = json.loads(_read(result.path))
         summary = content.pop("hbt_bench")
         content.pop("hbt_bench_intervals", None)
         content["hbt_bench"] = {key: summary[key] for key in _SUMMARY_KEYS if key in summary}
-        write_bytes(output / target.parent / _MODEL_META, _read(result.path.parent / _MODEL_META))
+        description, others = output / target.parent / _MODEL_META, (output / target.parent).glob("*.json")
+        if not description.exists() or all(_is_export(path) for path in others if path.name != _MODEL_META):
+            write_bytes(description, _read(result.path.parent / _MODEL_META))
         write_text(output / target, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     _check(results, output)
     for note in _refusals(results):
         log.warning(note)
     return [output / target for target in targets]
+
+
+def _is_export(path: Path) -> bool:
+    """Return whether a file is a result that hbt-bench exported."""
+    try:
+        return "hbt_bench" in json.loads(path.read_bytes())
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
 
 
 def _complete_results(folder: Path) -> list[Result]:

@@ -35,6 +35,15 @@ _CONFIG = {
 }
 
 
+#: The beginning of every page, in ``templates/base.html``.
+_PAGE_START = re.compile(rb"\s*<!DOCTYPE html>\s*<html lang=\"en\">.{,200}Content-Security-Policy.{,200}", re.DOTALL)
+
+
+def is_page(content: bytes) -> bool:
+    """Return whether this program wrote the content of a file, or whether it is empty."""
+    return not content.strip() or bool(_PAGE_START.match(content))
+
+
 def html(template: str, **values: Any) -> str:
     """Fill in a template of `templates/`. Values are escaped, and control characters become question marks.
 
