@@ -18,7 +18,6 @@ LAYERS = {
     "text": 0,
     "log": 0,
     "distributed": 1,
-    "language_tags": 0,
     "languages": 1,
     "files": 1,
     "yaml_file": 1,
