@@ -204,7 +204,7 @@ def test_files_without_a_model_are_kept(tmp_path, save, messages):
         **others,
         "README.md": OWN_CARD,
         "README.old.md": "two days of work",
-        RECIPE_FILE: '{\n  "recipe": {}\n}\n',
+        RECIPE_FILE: (tmp_path / RECIPE_FILE).read_text(),
     }
     assert messages == [f"the README.md that was in {tmp_path} is kept as README.old.md"]
 
@@ -216,11 +216,14 @@ def test_stray_file_in_a_new_module_is_removed(tmp_path, save):
     assert (tmp_path / "1_Pooling" / "notes.txt").read_text() == "mine"
 
 
-def test_own_card_is_replaced(tmp_path, save):
+def test_own_card_is_replaced_unless_it_was_changed(tmp_path, save):
     save(tmp_path)
-    (tmp_path / "README.md").write_text(f"{OWN_CARD}\n<!-- hbt-bench -->\n")
     save(tmp_path)
     assert not (tmp_path / "README.old.md").exists()
+    (tmp_path / "README.md").write_text(f"{OWN_CARD}\nmy notes\n")
+    save(tmp_path)
+    assert (tmp_path / "README.old.md").read_text() == f"{OWN_CARD}\nmy notes\n"
+    assert (tmp_path / "README.md").read_text() == OWN_CARD
 
 
 def test_second_foreign_card_is_kept(tmp_path, save):

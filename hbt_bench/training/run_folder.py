@@ -170,20 +170,23 @@ class RunFolder:
         """Save a model with its card and recipe file, and remove the checkpoints. Raises `OutputError`.
 
         1. Write the model into a temporary folder, and its names into the marker of an unfinished run.
-        2. Remove the recipe file of an older model, so that a kill from here on leaves no complete model.
-        3. Replace the files of the older model. Files that belong to no model stay.
-        4. Write the card, then the recipe file. A card of another author is kept under another name.
+        2. Rename a card that somebody wrote or changed.
+        3. Remove the recipe file of an older model, so that a kill from here on leaves no complete model.
+        4. Replace the files of the older model. Files that belong to no model stay.
+        5. Write the card, then the recipe file.
         """
         try:
             with tempfile.TemporaryDirectory(prefix=".saving-", dir=self.path) as folder:
                 model.save(folder, create_model_card=False)
                 write_text(self.path / _UNFINISHED, "".join(f"{path.name}\n" for path in Path(folder).iterdir()))
+                self._keep_card()
                 (self.path / RECIPE_FILE).unlink(missing_ok=True)
                 self._replace_model(Path(folder))
-            self._keep_card()
         except OSError as error:
             raise output_error(self.path, error) from error
-        write_text(self.path / _CARD, card.readme(self.path.name, facts))
+        text = card.readme(self.path.name, facts)
+        write_text(self.path / _CARD, text)
+        facts = {**facts, "card": hashlib.sha256(text.encode()).hexdigest()}
         write_text(self.path / RECIPE_FILE, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
         self.remove_checkpoints()
         (self.path / _UNFINISHED).unlink(missing_ok=True)
@@ -214,10 +217,20 @@ class RunFolder:
             for parent in parents:
                 parent.rmdir()
 
+    def _written_card(self) -> str | None:
+        """Return the hash of the card that the program wrote, None if it is unknown."""
+        try:
+            digest = json.loads((self.path / RECIPE_FILE).read_bytes())["card"]
+        except (OSError, ValueError, LookupError, TypeError):  # no model, a damaged file or one of an older version
+            return None
+        return str(digest)
+
     def _keep_card(self) -> None:
-        """Rename the card of another author."""
+        """Rename a card that is not the program's own, or that differs from the card that it wrote."""
         path = self.path / _CARD
-        if path.is_file() and not card.is_own(path.read_text(encoding="utf-8", errors="replace")):
+        content = path.read_bytes() if path.is_file() else b""
+        changed = self._written_card() not in (None, hashlib.sha256(content).hexdigest())
+        if content and (changed or not card.is_own(content.decode(errors="replace"))):
             names = (f"README.old{number or ''}.md" for number in itertools.count())
             target = next(target for name in names if not (target := self.path / name).exists())
             path.rename(target)
