@@ -8,11 +8,14 @@ import yaml
 
 from hbt_bench.cli import options
 from hbt_bench.cli.main import run
+from hbt_bench.data.query_shift import Shift
 from hbt_bench.files import file_name
 from hbt_bench.identity.signature import Prompts
+from hbt_bench.identity.task_name import MODES
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.results.result import Result
 from hbt_bench.results.store import model_folder
+from hbt_bench.tasks.registry import TaskRegistry
 from tests.factories import torch_random_model
 
 INSTRUCTION = "Instruct: Find the place\nQuery: "
@@ -157,6 +160,24 @@ def test_model_with_a_long_name_is_evaluated(model, tmp_path, capsys):
     assert run(arguments) == 0
     [found] = (tmp_path / "out").iterdir()
     assert len(found.name) == 200
+
+
+def test_files_of_a_task_have_short_names():
+    """Many languages are counted, and a long name of another kind ends with a hash."""
+    spec = TaskRegistry().specs["cldr-facts"]
+    languages = spec.select(None)
+    assert len(languages) > 8
+    assert (
+        spec.narrowed(languages[:-1])
+        .mteb_task_name("multi")
+        .startswith(f"CldrFactsMultilingualRetrieval_{len(languages) - 1}languages_")
+    )
+    shifts = [Shift.parse(f"typos@0.{number}:123456789") for number in range(1, 9)]
+    narrowed = spec.narrowed(languages[:8]).shifted(shifts)
+    names = {narrowed.mteb_task_name(mode) for mode in MODES} | {narrowed.ranks_name()}
+    assert len(names) == 4
+    assert all(len(name) <= 210 for name in names)
+    assert spec.narrowed(["de", "en"]).mteb_task_name("mono") == "CldrFactsMonolingualRetrieval_de_en"
 
 
 def test_prefix_of_a_recipe(tmp_path, capsys, monkeypatch):

@@ -15,6 +15,7 @@ from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import DataFiles
 from hbt_bench.data.query_shift import Shift
 from hbt_bench.errors import DataError, UsageError
+from hbt_bench.files import file_name
 from hbt_bench.identity.signature import Signature
 from hbt_bench.identity.task_name import MODES, Mode, TaskName
 from hbt_bench.languages import select
@@ -259,7 +260,8 @@ class TaskSpec(StrictModel):
     def mteb_task_name(self, mode: Mode, languages: Sequence[str] | None = None) -> str:
         """Return the MTEB name, such as ``XQuADRMultilingualRetrieval_de_en``.
 
-        Each choice of languages has its own name, because it has its own pool and its own result file.
+        Each choice of languages has its own name, because it has its own pool and its own result file. The name of the
+        file may not be too long, so a long name ends with a hash.
         """
         queries, documents = self._restriction(languages)
         if queries == documents:
@@ -267,7 +269,7 @@ class TaskSpec(StrictModel):
         else:
             suffix = f"_from_{_spelled(queries)}_to_{_spelled(documents)}"
         shifts = "".join(f"_{shift.word}" for shift in self._shifts)
-        return f"{self.mteb_name}{MODE_WORDS[mode]}Retrieval{suffix}{shifts}"
+        return file_name(f"{self.mteb_name}{MODE_WORDS[mode]}Retrieval{suffix}{shifts}")
 
     def signature(self, mode: Mode, collection: Collection, model: str, prompt: str) -> Signature:
         """Return the signature of the scores of `model` (``name@revision``) in one mode of this collection."""
