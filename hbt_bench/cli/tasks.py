@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hbt_bench.cli import options
 from hbt_bench.cli.terminal import print_table
-from hbt_bench.errors import DataError
+from hbt_bench.errors import DataError, UsageError
 from hbt_bench.reports.table import Table, render
 from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.tasks.task import TaskSpec
+
+if TYPE_CHECKING:
+    from hbt_bench.data.delimited import TableFormat
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +140,10 @@ def validate(registry: TaskRegistry, file: Path, data_dir: Path | None, strict: 
     "--columns", metavar="KEY=FIELD,...", default="", help="Fields, such as query=title,document=body,language=lang."
 )
 @click.option("--language", help="Code of the language, if the data have no field for it.")
+@click.option("--quoting", type=click.Choice(["none", "csv"]), help="Whether cells of a table may be quoted.")
+@click.option("--delimiter", metavar="CHARACTER", help="The character between cells of a table, or the word tab.")
+@options.names("--header", "NAMES", "The columns of a table whose first line is a row.")
+@click.option("--split", help="The split with the judgements of a BEIR folder, by default test or a development split.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing task file.")
 @options.data_dir
 @click.pass_obj
@@ -146,23 +154,43 @@ def new(
     output: Path | None,
     columns: str,
     language: str | None,
+    quoting: str | None,
+    delimiter: str | None,
+    header: tuple[str, ...],
+    split: str | None,
     overwrite: bool,
     data_dir: Path | None,
 ) -> None:
     """Write a task file for a data file.
 
-    The columns are detected. If they are wrong, set them with --columns.
+    The columns are detected. If they are wrong, set them with --columns. A table in a text file may need --quoting,
+    --delimiter or --header.
 
     \b
     hbt-bench tasks new my-task --from data.jsonl
+    hbt-bench tasks new my-task --from queries.tsv --header id,query,document --language en
     hbt-bench tasks validate my-task.yaml
     hbt-bench run --model bm25 --tasks ./my-task.yaml
     """  # noqa: D301 -- click needs the character
     from hbt_bench.tasks.draft import TaskDraft
 
-    draft = TaskDraft.from_data(name, data, output, columns, language, data_dir, registry)
+    table = _table_format(quoting=quoting, delimiter=delimiter, header=header)
+    draft = TaskDraft.from_data(name, data, output, columns, language, data_dir, registry, table, split)
     path = draft.write(overwrite)
     click.echo(f"{path}")
     for note in draft.notes:
         log.info(note)
     log.info(f"check it with `hbt-bench tasks validate {path}`")
+
+
+def _table_format(**keys: object) -> TableFormat:
+    """Return the conventions of a table from the options; raises `UsageError` for a wrong value."""
+    from pydantic import ValidationError
+
+    from hbt_bench.data.delimited import TableFormat
+
+    try:
+        return TableFormat.model_validate(keys)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"--{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}") from error

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.data.questions import QuestionTable
-from hbt_bench.data.records import Row
+from hbt_bench.data.records import Row, is_missing, values
 from hbt_bench.data.row_fields import Columns, Texts, first_of_group, key_of, single_text, texts_at
 from hbt_bench.errors import DataError
 
 __all__ = ["Columns", "collect"]
+
+log = logging.getLogger(__name__)
 
 
 def collect(
@@ -19,20 +22,23 @@ def collect(
 ) -> Collection:
     """Build a collection from rows; `languages` maps our language codes to the codes in the data.
 
-    Rows in other languages are skipped. If the languages are not the `complete` data set, questions are dropped if
-    all their documents are in other languages.
+    Rows in other languages are skipped, and so are rows without a language or an id, with a warning. If the languages
+    are not the `complete` data set, questions are dropped if all their documents are in other languages.
 
-    Raises `DataError` with the line for a field that is missing or is not a text, and for a question or document with
-    two texts in the same language; also if languages that are paired by row have different numbers of rows, and for
-    records that `Collection.from_records` refuses.
+    Raises `DataError` with the line for a field that is not a text or that no row has, and for a question or document
+    with two texts in the same language; also if languages that are paired by row have different numbers of rows, and
+    for records that `Collection.from_records` refuses.
     """
     table = _Sentences(name, columns) if columns.text else QuestionTable(name, columns, complete)
     codes = {label: code for code, label in languages.items()}
     counts: Counter[str | None] = Counter()
     skipped: Counter[str] = Counter()
+    incomplete = _Incomplete(name, columns)
     for row in rows:
-        key = key_of(row, columns.id) or f"row-{counts[row.language]}"
         counts[row.language] += 1
+        if incomplete.has(row):
+            continue
+        key = key_of(row, columns.id) or f"row-{counts[row.language] - 1}"
         if row.language is None and columns.language is None:
             for label, code in codes.items():
                 table.add(row, key, code, label, required=False)
@@ -42,12 +48,47 @@ def collect(
             table.add(row, key, codes[label], label, required=True)
         else:
             skipped[label] += 1
+    incomplete.report(counts.total())
     if not columns.id and columns.parallel:
         _check_aligned(name, {codes[label]: counts[label] for label in codes} if counts.keys() & codes.keys() else {})
-    if skipped and not counts.total() - skipped.total():
+    if skipped and counts.total() == skipped.total() + incomplete.total:
         labels = ", ".join(label[:20] for label, _ in skipped.most_common(5))
         raise DataError(f"{name} has no row in {' '.join(codes)}: the codes in the data are {labels}")
     return table.collection()
+
+
+class _Incomplete:
+    """The rows that lack a language or an id, which some rows of exported tables do."""
+
+    def __init__(self, name: str, columns: Columns) -> None:
+        self.name = name
+        self.paths = {"id": columns.id, "language": (columns.language,) if columns.language else ()}
+        self.first: dict[str, Row] = {}  # what is missing -> the first row
+        self.counts: Counter[str] = Counter()
+
+    @property
+    def total(self) -> int:
+        """The number of rows."""
+        return self.counts.total()
+
+    def has(self, row: Row) -> bool:
+        """Count a row if it lacks a language or an id."""
+        for kind, paths in self.paths.items():
+            if any(all(map(is_missing, values(row.fields, path))) for path in paths):
+                self.first.setdefault(kind, row)
+                self.counts[kind] += 1
+                return True
+        return False
+
+    def report(self, rows: int) -> None:
+        """Log the rows that are left out; raises `DataError` if these are all `rows`."""
+        for kind, count in self.counts.items():
+            first = self.first[kind]
+            if count == rows:
+                for path in self.paths[kind]:
+                    single_text(first, path)  # raises the error of the missing field
+            number = f"{count:,} rows have" if count > 1 else "1 row has"
+            log.warning(f"{self.name}: {number} no {kind} and {'are' if count > 1 else 'is'} left out ({first.where})")
 
 
 def _check_aligned(name: str, counts: Mapping[str, int]) -> None:

@@ -40,12 +40,15 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as stream:
             for number, raw in enumerate(_raw_lines(path, stream, limit), 1):
                 if b"\0" in raw or (number == 1 and raw.startswith(_UTF_16)):
-                    raise DataError(f"{path}:{number}: UTF-16, or bytes of zero: save the file as UTF-8 text")
+                    raise DataError(
+                        f"{path}:{number}: bytes of zero or a mark of UTF-16: save the file as UTF-8 text, for example "
+                        "with `iconv -f UTF-16 -t UTF-8`"
+                    )
                 yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path}:{number}: byte {error.start + 1} of the line is not UTF-8: save the file as UTF-8, for example "
-            f"with `iconv -f WINDOWS-1252 -t UTF-8`"
+            "with `iconv -f WINDOWS-1252 -t UTF-8`"
         ) from error
     except (OSError, EOFError, zlib.error) as error:
         if isinstance(error, OSError) and error.strerror:

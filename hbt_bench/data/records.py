@@ -62,11 +62,18 @@ def _walk(value: Any, steps: Sequence[str], language: str) -> Iterator[Any]:
     if isinstance(value, Mapping):
         if step in value:
             yield from _walk(value[step], rest, language)
+        elif rest and (name := ".".join([step, *rest]).replace(PLACEHOLDER, language)) in value:
+            yield value[name]  # a table made of nested records has names such as "question.en"
     elif isinstance(value, list) and step == "*":
         for member in value:
             yield from list(_walk(member, rest, language)) or [None]
     elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
         yield from _walk(value[int(step)], rest, language)
+
+
+def is_missing(value: object) -> bool:
+    """Return whether a value stands for no value: null, an empty cell, or the NaN of numeric columns."""
+    return value is None or value == "" or value != value  # only NaN differs from itself
 
 
 def identifier(value: object) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hbt_bench.data.own_documents import OwnDocument
-from hbt_bench.data.records import PLACEHOLDER, Row, checked_text, values
+from hbt_bench.data.records import PLACEHOLDER, Row, checked_text, identifier, is_missing, values
 from hbt_bench.errors import DataError, did_you_mean
 
 #: The language and the id of a query or document.
@@ -81,11 +81,12 @@ def key_of(row: Row, paths: tuple[str, ...], label: str = "") -> str:
 
 
 def single_text(row: Row, path: str, label: str = "") -> str:
-    """Return the only text or number at `path`, as text."""
-    present = [value for value in values(row.fields, path, label) if value is not None]
-    if len(present) != 1 or isinstance(present[0], bool) or not isinstance(present[0], str | int) or present[0] == "":
+    """Return the only text or number at `path`, as text; a number without a fraction is a whole number."""
+    present = [value for value in values(row.fields, path, label) if not is_missing(value)]
+    text = identifier(present[0]) if len(present) == 1 else None
+    if text is None:
         raise missing_field(row, path, f"no text or number at '{path}'")
-    return checked_text(str(present[0]), row, path)
+    return checked_text(text, row, path)
 
 
 def texts_at(row: Row, path: str, label: str, *, required: bool) -> list[tuple[int, str]]:

@@ -11,8 +11,10 @@ import yaml
 from pydantic import ValidationError
 
 from hbt_bench.data.data_files import DataFiles
+from hbt_bench.data.delimited import INFERRED, TableFormat
 from hbt_bench.errors import UsageError
 from hbt_bench.files import write_text
+from hbt_bench.ranking.subsets import judged_subsets
 from hbt_bench.tasks.infer_source import infer_source
 from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.tasks.task import Expect, TaskSpec
@@ -50,19 +52,22 @@ class TaskDraft:
         language: str | None = None,
         data_dir: Path | None = None,
         registry: TaskRegistry | None = None,
+        table: TableFormat = INFERRED,
+        split: str | None = None,
     ) -> TaskDraft:
         """Draft a task for a data file or a folder in BEIR's layout; all of it is read and counted.
 
-        `output` is the folder of the task file. Raises `UsageError` with the option to set if the source cannot be
-        inferred, and `DataError` if the data are damaged.
+        `output` is the folder of the task file, `table` has the conventions of a table, and `split` names the
+        judgements of a folder to read. Raises `UsageError` with the option to set if the source cannot be inferred,
+        and `DataError` if the data are damaged.
         """
         if not data.is_file() and not data.is_dir():
             raise UsageError(f"{data} is not a file or folder")
         if name in (registry or TaskRegistry()).specs:
             raise UsageError(f"the task '{name}' exists already: choose another name")
         folder, relative = _locate(data, output, data_dir, name)
-        inferred = infer_source(data, relative, columns, language)
-        content = {"name": name, "source": inferred.source}
+        inferred = infer_source(data, relative, columns, language, table, split)
+        content: dict[str, Any] = {"name": name, "source": inferred.source}
         try:
             spec = TaskSpec.model_validate(content).in_folder(folder)
         except ValidationError as error:
@@ -70,6 +75,9 @@ class TaskDraft:
             problem = first["msg"].removeprefix("Value error, ")
             raise UsageError(f"{data}: {problem} (set the columns with --columns)") from error
         collection = spec.load(data_dir=data_dir)
+        modes = [mode for mode in spec.modes if any(judged_subsets(collection, mode))]
+        if len(modes) < len(spec.modes):  # the judgements do not cross languages, or always do
+            content["modes"] = modes
         return cls(folder / f"{name}.yaml", content, Expect.from_collection(collection), inferred.notes)
 
     def write(self, overwrite: bool = False) -> Path:
@@ -88,7 +96,7 @@ class TaskDraft:
         name = self.content["name"]
         title = {"name": name, "title": name, "description": "Describe the queries and the documents."}
         head = yaml.safe_dump(title, sort_keys=False, allow_unicode=True, width=10**6)
-        source = _dump({"source": self.content["source"]})
+        source = _dump({key: self.content[key] for key in ("source", "modes") if key in self.content})
         return "".join([_HEAD, head, source, _METADATA, counts])
 
 

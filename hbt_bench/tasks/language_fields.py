@@ -1,0 +1,121 @@
+"""Find the fields of a row that hold its language, or a text in each of several languages."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from hbt_bench.data.records import PLACEHOLDER, Row, values
+from hbt_bench.languages import read_label
+
+#: The deepest level of nested fields, and the most words of a label within a name, as in ``question_zh_Hans_CN``.
+_MAX_DEPTH, _MAX_WORDS = 3, 3
+#: Codes that are usual names of other fields: Indonesian, and Norwegian or a number.
+_OTHER_FIELDS = {"id", "no"}
+_SEPARATORS = re.compile(r"[^\W_]+")
+
+
+def paths_by_language(sample: Iterable[Row]) -> list[str]:
+    """Return the paths to texts with ``{language}`` for the code, in the order of the fields.
+
+    A code is a key, as in ``{"texts": {"en": ..., "de": ...}}``, or a part of a name that occurs with several codes, as
+    in ``question_en`` and ``question_de``. For example, the paths are "texts.{language}" and "question_{language}".
+    """
+    rows = list(sample)
+    exact = dict.fromkeys(path for row in rows for path in _exact_paths(row.fields))
+    labels: dict[str, set[str]] = {}
+    for row in rows:
+        for path, label in _named_paths(row.fields):
+            labels.setdefault(path, set()).add(label)
+    named = [path for path, found in labels.items() if len(set(map(read_label, found))) > 1]
+    return [*exact, *(path for path in named if path not in exact)]
+
+
+def name_of(path: str) -> str:
+    """Return the name of the field at a path with ``{language}``, without the language.
+
+    For example, the name of "question_{language}", "question.{language}" and "{language}.question" is "question".
+    """
+    names = [re.sub(r"[^\w]*_*\{language\}_*[^\w]*", "", step).strip("_- ") for step in path.split(".")]
+    return next((name for name in reversed(names) if name), "")
+
+
+def count_labels(rows: Iterable[Row], path: str) -> Counter[str]:
+    """Return the labels that stand at ``{language}`` in a path, with the number of rows that have a text there.
+
+    If the label is a name of its own in a mapping, all names are labels; the names of a row are labels only if they
+    are codes, because a row has other fields as well.
+    """
+    steps = path.split(".")
+    position = next(index for index, step in enumerate(steps) if PLACEHOLDER in step)
+    parent, step = ".".join(steps[:position]), steps[position]
+    flat = _pattern(path)  # the whole path may be a name, as in a table made of nested records
+    pattern = _pattern(step)
+    counts: Counter[str] = Counter()
+    for row in rows:
+        mappings = values(row.fields, parent) if parent else [row.fields]
+        found = {
+            match[1]
+            for mapping in mappings
+            if isinstance(mapping, Mapping)
+            for name, value in mapping.items()
+            if (match := pattern.fullmatch(str(name))) and _is_labelled(match[1], value)
+            if parent or step != PLACEHOLDER or read_label(match[1])
+        }
+        if parent:
+            names = ((flat.fullmatch(str(name)), value) for name, value in row.fields.items())
+            found |= {match[1] for match, value in names if match and _is_labelled(match[1], value)}
+        counts.update(found)
+    return counts
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile("(.+)".join(map(re.escape, path.split(PLACEHOLDER, 1))), re.DOTALL)
+
+
+def _is_labelled(label: str, value: Any) -> bool:
+    """Return whether a field with a label has content in a language; a field "id" without a space is an id."""
+    if isinstance(value, str):
+        return bool(value.strip()) and (label.lower() not in _OTHER_FIELDS or " " in value.strip())
+    return isinstance(value, Mapping | list) and bool(value)
+
+
+def _exact_paths(fields: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield the paths of mappings whose keys are codes."""
+    if not isinstance(fields, Mapping) or len(path) > _MAX_DEPTH:
+        return
+    codes = [key for key, value in fields.items() if read_label(key) and _is_labelled(key, value)]
+    if codes and (len(codes) == len(fields) or (not path and len(codes) > 1)):
+        for code in codes:
+            value = fields[code]
+            if isinstance(value, str):
+                yield ".".join([*path, PLACEHOLDER])
+            elif isinstance(value, Mapping):
+                yield from (".".join([*path, PLACEHOLDER, key]) for key in value if isinstance(value[key], str))
+        return
+    for key, value in fields.items():
+        yield from _exact_paths(value, (*path, str(key)))
+
+
+def _named_paths(fields: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Yield the paths of fields with a label in their name, each with the label."""
+    if not isinstance(fields, Mapping) or len(path) > _MAX_DEPTH:
+        return
+    for key, value in fields.items():
+        name = str(key)
+        if isinstance(value, Mapping):
+            yield from _named_paths(value, (*path, name))
+        for start, end in _spans(name):
+            label = name[start:end]
+            if read_label(label) and _is_labelled(label, value) and isinstance(value, str):
+                yield ".".join([*path, f"{name[:start]}{PLACEHOLDER}{name[end:]}"]), label
+
+
+def _spans(name: str) -> Iterator[tuple[int, int]]:
+    """Yield start and end of the parts of a name that may be a label: some of its words, but not all."""
+    words: Sequence[re.Match[str]] = list(_SEPARATORS.finditer(name))
+    for count in range(min(_MAX_WORDS, len(words) - 1), 0, -1):
+        for first in range(len(words) - count + 1):
+            yield words[first].start(), words[first + count - 1].end()
