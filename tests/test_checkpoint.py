@@ -436,7 +436,7 @@ def test_model_without_configuration_has_no_prompts(tmp_path):
     ("text", "reason"),
     [
         ('{"architectures": ["Ber', "Unterminated string"),
-        ("", "Expecting value"),
+        ("{]", "Expecting property name"),
         ("[]", "not a mapping"),
         ("null", "not a mapping"),
     ],

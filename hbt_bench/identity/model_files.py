@@ -41,6 +41,8 @@ _ANY_WEIGHTS = re.compile(
 )
 _VARIANT = re.compile(r"(?:pytorch_)?model\.(?:safetensors\.index\.|bin\.index\.)?([\w-]+)\.(?:safetensors|bin|json)")
 _TEMPLATES = "additional_chat_templates"
+#: The first bytes of the file that git writes in the place of a large file.
+_POINTER = b"version https://git-lfs.github.com/spec/"
 _WHOLE_MODEL = ("modules.json", "config_sentence_transformers.json", "config.json", "artifact.metadata")
 #: The modules whose files are known; the files of others are all files in their folder.
 _KNOWN_MODULES = "sentence_transformers."
@@ -88,10 +90,29 @@ def _is_model_name(name: str) -> bool:
     return any(names.fullmatch(name) for names in (_SETTINGS, _TOKENIZER, _ANY_WEIGHTS))
 
 
+def has_tokenizer(folder: Path) -> bool:
+    """Return whether a folder has a file of a tokenizer, or settings from which transformers builds a tokenizer."""
+    return any(_TOKENIZER.fullmatch(path.name) or path.name == "tokenizer_config.json" for path in _visible(folder))
+
+
+def check_content(path: Path) -> None:
+    """Raise `ModelError` if a model's file cannot be read, is empty, or is a pointer that git-lfs left in its place."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_POINTER))
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from error
+    if not start:
+        raise ModelError(f"{path} is empty. Copy or download the model again.")
+    if start == _POINTER:
+        raise ModelError(f"{path} is a pointer of git-lfs, not the file. Run git lfs pull in the model's folder.")
+
+
 def read_json(path: Path) -> Any:
     """Return the JSON in a model's file, None if there is no file; raises `ModelError` if it is damaged."""
     if not path.is_file():
         return None
+    check_content(path)
     try:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:

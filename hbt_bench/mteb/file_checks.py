@@ -6,38 +6,42 @@ import importlib.util
 from pathlib import Path
 
 from hbt_bench.errors import ModelError
-from hbt_bench.identity.model_files import model_files, read_json
+from hbt_bench.identity.model_files import check_content, has_tokenizer, model_files, model_modules, read_json
 
-#: The first bytes of the file that git writes in the place of a large file.
-_POINTER = b"version https://git-lfs.github.com/spec/"
-#: Files that may be empty.
-_MAY_BE_EMPTY = frozenset({"merges.txt", "__init__.py"})
+#: Files that may be empty: the merges of a tokenizer without merges, and code.
+_MAY_BE_EMPTY = (".py", "merges.txt")
+#: Ends of the names of modules that need a tokenizer and weights. A model of transformers is such a module.
+_TOKENIZED = ("Transformer", "StaticEmbedding", "sentence_transformers.")
+#: Other modules that need weights.
+_WEIGHTED = ("Dense", "LayerNorm", "LSTM", "CNN", "WeightedLayerPooling", "WordEmbeddings", "SparseAutoEncoder")
 
 
 def check_files(folder: Path) -> None:
     """Check the files of the model in a folder, for example ``check_files(Path("ckpt"))``.
 
-    Raises `ModelError` if a file is empty, missing or a pointer of git-lfs, or if the model is an adapter and the
-    package for adapters is not installed.
+    Raises `ModelError` if a file is empty, missing or a pointer of git-lfs, if there are no weights or no tokenizer, or
+    if the model is an adapter and the package for adapters is not installed.
     """
-    for path in model_files(folder):
-        _check_file(path)
+    files = model_files(folder)
+    for path in files:
+        if not path.name.endswith(_MAY_BE_EMPTY) or path.stat().st_size:
+            check_content(path)
         if path.name.endswith(".index.json"):
             _check_shards(path)
     if (folder / "adapter_config.json").is_file():
         _check_adapter(folder)
+        return
+    with_weights = {path.parent for path in files if path.name.endswith((".safetensors", ".bin", ".index.json"))}
+    for module, kind in model_modules(folder):
+        if kind.endswith(_TOKENIZED + _WEIGHTED) and module not in with_weights:
+            raise ModelError(f"{module} has no weights: model.safetensors or pytorch_model.bin is missing")
+        if kind.endswith(_TOKENIZED) and not has_tokenizer(module) and not _tokenizer_elsewhere(module):
+            raise ModelError(f"{module} has no tokenizer. Save the tokenizer of the model in this folder.")
 
 
-def _check_file(path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            start = file.read(len(_POINTER))
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}") from error
-    if not start and path.name not in _MAY_BE_EMPTY:
-        raise ModelError(f"{path} is empty. Copy or download the model again.")
-    if start == _POINTER:
-        raise ModelError(f"{path} is a pointer of git-lfs, not the file. Run git lfs pull in the model's folder.")
+def _tokenizer_elsewhere(module: Path) -> bool:
+    settings = read_json(module / "sentence_bert_config.json")
+    return isinstance(settings, dict) and bool(settings.get("tokenizer_name_or_path"))
 
 
 def _check_shards(index: Path) -> None:
@@ -51,7 +55,7 @@ def _check_shards(index: Path) -> None:
 
 def _check_adapter(folder: Path) -> None:
     if importlib.util.find_spec("peft") is None:
-        raise ModelError(f"{folder} is an adapter, which needs the package peft: pip install peft")
+        raise ModelError(f"{folder} is an adapter, which needs the package peft. Run pip install peft.")
     base = (read_json(folder / "adapter_config.json") or {}).get("base_model_name_or_path")
     if isinstance(base, str) and Path(base).is_dir() and Path(base).resolve() != folder.resolve():
         check_files(Path(base))

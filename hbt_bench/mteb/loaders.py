@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hbt_bench.errors import ModelError
+from hbt_bench.errors import ModelError, did_you_mean
 from hbt_bench.identity.checkpoint import Checkpoint, Kind
 from hbt_bench.mteb.loading import load_checked
 
@@ -27,8 +27,10 @@ _WRAPPERS = {
 }
 #: The files that name the class of a model.
 _CLASS_FILES = ("modules.json", "config_sentence_transformers.json", "config.json", "adapter_config.json")
-_COMMAND = re.compile(r"`(pip install [^`]+)`")
-_MISSING = re.compile(r"(?:dependencies|environment): (.+?)\.?(?:\n|$| Run )")
+#: Parts of the messages of MTEB and transformers about packages that are not installed.
+_COMMAND = re.compile(r"`pip install ([^`]+)`")
+_MISSING = re.compile(r"(?:dependencies|environment): (.+?)\.? (?:You can install|Run) ")
+_EXTRA = re.compile(r"; extra == \S+?(?=,|$| \()")
 
 
 def hub_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
@@ -40,14 +42,14 @@ def hub_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
     from huggingface_hub.errors import EntryNotFoundError
 
     cache = os.environ.get("SENTENCE_TRANSFORMERS_HOME")  # sentence-transformers looks there, too
-    folder = None
+    folder, failure = None, None
     for file in _CLASS_FILES:
         try:
             folder = Path(hf_hub_download(name, file, revision=revision, cache_dir=cache)).parent
-        except EntryNotFoundError:
-            continue
+        except EntryNotFoundError as error:
+            failure = failure or error
     if folder is None:
-        raise ModelError(f"cannot load {name} (neither a folder nor loadable): the hub has no such model")
+        raise load_error(name, failure or FileNotFoundError(name), known=False)
     return Checkpoint(folder)
 
 
@@ -89,16 +91,25 @@ def load_error(name: str, error: Exception, known: bool) -> ModelError:
 
     It names the command that installs a missing package. `known` is whether the model exists.
     """
-    text = str(error).strip()
+    text = " ".join(str(error).split())
     if isinstance(error, ImportError) and (command := _COMMAND.search(text)):
         missing = _MISSING.search(text)
-        packages = missing[1] if missing else "packages that are not installed"
-        return ModelError(f"cannot load {name}: it needs {packages}. Run {command[1]}.")
+        packages = _EXTRA.sub("", missing[1]) if missing else "packages that are not installed"
+        return ModelError(f"cannot load {name}: it needs {packages}. Run pip install '{command[1]}'.")
     if isinstance(error, ModuleNotFoundError) and error.name:
         package = error.name.partition(".")[0]
         return ModelError(f"cannot load {name}: it needs the package {package}. Run pip install {package}.")
-    reason = ": ".join([type(error).__name__, *text.splitlines()[:1]])[:300]
-    return ModelError(f"cannot load {name}{'' if known else ' (neither a folder nor loadable)'}: {reason}")
+    if isinstance(error, KeyError):
+        text = f"its files lack {text}"
+    place = "" if known else f" (neither a folder nor loadable{_known_names(name)})"
+    return ModelError(f"cannot load {name}{place}: {type(error).__name__}: {text}"[:400])
+
+
+def _known_names(name: str) -> str:
+    """Return a hint about MTEB's models with a similar name."""
+    import mteb
+
+    return did_you_mean(name, [str(meta.name) for meta in mteb.get_model_metas()]).rstrip("?")
 
 
 def _class_name(kind: Kind) -> str:

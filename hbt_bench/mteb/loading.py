@@ -6,6 +6,7 @@ for every way in: a folder, a name of the hub, MTEB's loaders, and the init of a
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from typing import Any, TypeVar
 from hbt_bench.errors import ModelError
 from hbt_bench.mteb.file_checks import check_files
 from hbt_bench.mteb.probe import check_tokenizer, check_vectors, depends_on
+
+log = logging.getLogger(__name__)
 
 Loaded = TypeVar("Loaded")
 
@@ -76,11 +79,12 @@ def load_reports() -> Iterator[list[LoadReport]]:
         PreTrainedModel.from_pretrained = original
 
 
-def load_checked(name: str, load: Callable[[], Loaded], folder: Path | None = None) -> Loaded:
+def load_checked(name: str, load: Callable[[], Loaded], folder: Path | None = None, leave_out: bool = False) -> Loaded:
     """Return the model that `load` returns, if its files, weights, tokenizer and vectors are usable.
 
     For example, ``load_checked("ckpt", lambda: SentenceTransformer("ckpt"), Path("ckpt"))``. `name` is the model's
-    name in messages, and `folder` has its files, None for a model of the hub.
+    name in messages, and `folder` has its files, None for a model of the hub. With `leave_out`, weights that the model
+    does not use are reported, for a loader that leaves them out on purpose.
 
     Raises `ModelError` for a file that is empty, missing or a pointer of git-lfs, for weights that are missing, have
     another shape or are not used, for a tokenizer that knows no text, and for a model that gives all texts the same
@@ -90,44 +94,41 @@ def load_checked(name: str, load: Callable[[], Loaded], folder: Path | None = No
         check_files(folder)
     with load_reports() as reports:
         model = load()
-    check_loaded(name, model, reports)
+    for report in reports:
+        _check_missing(name, model, report)
+        _check_unused(name, report, leave_out)
+    check_tokenizer(name, model)
+    check_vectors(name, model)
     return model
 
 
-def check_loaded(name: str, model: Any, reports: Sequence[LoadReport]) -> None:
-    """Raise `ModelError` if a loaded model has random weights, an empty tokenizer or a single vector.
-
-    `model` is a model of sentence-transformers, or an MTEB model.
-    """
-    for report in reports:
-        _check_weights(name, model, report)
-    check_tokenizer(name, model)
-    check_vectors(name, model)
-
-
-def _check_weights(name: str, model: Any, report: LoadReport) -> None:
+def _check_missing(name: str, model: Any, report: LoadReport) -> None:
     random = sorted(weight for weight in report.missing | report.mismatched if not weight.endswith(_BUFFERS))
-    if random and not depends_on(model, report.model, random):  # for example, the pooler of a model with mean pooling
-        random = []
-    unused = [weight for weight in sorted(report.unexpected) if not _is_harmless(weight, report.model)]
-    kind = type(report.model).__name__
-    total = len(report.model.state_dict())
+    if not random or not depends_on(model, report.model, random):  # for example, the pooler of a model of means
+        return
+    kind, total = type(report.model).__name__, len(report.model.state_dict())
     if mismatched := [weight for weight in random if weight in report.mismatched]:
         raise ModelError(
-            f"{name}: {len(mismatched)} of {total} weights of {kind} have another shape than its config.json, such as "
-            f"{_some(mismatched)}. Save the model again with its configuration."
+            f"{name}: {len(mismatched)} of {total} weights of {kind} do not have the shape of its config.json, such "
+            f"as {_some(mismatched)}. Save the model again with its configuration."
         )
-    if random:
-        others = f" Its files have {len(unused)} weights under other names, such as {_some(unused)}." if unused else ""
-        raise ModelError(
-            f"{name}: {len(random)} of {total} weights of {kind} are missing, such as {_some(random)}, and would be "
-            f"random numbers.{others} Save the model again, without a wrapper around it."
-        )
-    if unused:
-        raise ModelError(
-            f"{name}: {len(unused)} weights of its files are not part of {kind}, such as {_some(unused)}, and would "
-            "be left out. Correct its config.json, or merge its adapter and save the model again."
-        )
+    others = sorted(weight for weight in report.unexpected if not _is_harmless(weight, report.model))
+    found = f" Its files have {_count(others)} with other names, such as {_some(others)}." if others else ""
+    raise ModelError(
+        f"{name}: {len(random)} of {total} weights of {kind} are missing, such as {_some(random)}, and would be random "
+        f"numbers.{found} Save the model again, without a wrapper around it."
+    )
+
+
+def _check_unused(name: str, report: LoadReport, leave_out: bool) -> None:
+    unused = sorted(weight for weight in report.unexpected if not _is_harmless(weight, report.model))
+    if not unused:
+        return
+    kind = type(report.model).__name__
+    extra = f"{name}: its files have {_count(unused)} that {kind} lacks, such as {_some(unused)}"
+    if not leave_out:
+        raise ModelError(f"{extra}. Correct its config.json, or merge its adapter and save the model again.")
+    log.warning(f"{extra}. They are left out.")
 
 
 def _is_harmless(weight: str, model: Any) -> bool:
@@ -147,6 +148,10 @@ def _is_harmless(weight: str, model: Any) -> bool:
         architectures = getattr(model.config, "architectures", None) or []
         return all(hasattr(transformers, architecture) for architecture in architectures)
     return _HEADS.fullmatch(absent) is not None
+
+
+def _count(weights: Sequence[str]) -> str:
+    return f"{len(weights)} weight{'s' if len(weights) > 1 else ''}"
 
 
 def _some(names: Sequence[str], limit: int = 2) -> str:

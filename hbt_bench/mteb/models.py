@@ -238,7 +238,9 @@ class ModelRequest:
             defaults = mteb.get_model_meta(self.name).loader_kwargs.get("model_prompts")
             options["model_prompts"] = self._override_by_name(defaults or {})
         model = load_checked(
-            self.name, lambda: mteb.get_model(self.name, revision=self.revision, device=self.device, **options)
+            self.name,
+            lambda: mteb.get_model(self.name, revision=self.revision, device=self.device, **options),
+            leave_out=True,
         )
         name, revision = model.mteb_model_meta.name or self.name, model.mteb_model_meta.revision
         if not revision:

@@ -159,19 +159,22 @@ def _encode(model: Any, words: Sequence[str]) -> dict[str, list[NDArray[np.float
     """
     from sentence_transformers import CrossEncoder, SparseEncoder
 
-    model = _sentence_transformers_model(model)
-    if model is None:
+    inner = _sentence_transformers_model(model)
+    if inner is None:
         return None
     options = {"show_progress_bar": False}
     try:
-        if isinstance(model, CrossEncoder):
-            return {"pair": _arrays(model.predict([(words[0], word) for word in words], **options))}
-        if isinstance(model, SparseEncoder):
+        if isinstance(inner, CrossEncoder):
+            return {"pair": _arrays(inner.predict([(words[0], word) for word in words], **options))}
+        if isinstance(inner, SparseEncoder):
             options["convert_to_sparse_tensor"] = False
-        encoders = {"query": model.encode_query, "document": model.encode_document}
+        encoders = {"query": inner.encode_query, "document": inner.encode_document}
         return {role: _arrays(encode(list(words), **options)) for role, encode in encoders.items()}
-    except Exception:  # a model of images, or one that only its wrapper in MTEB can call
-        return None
+    except Exception as error:
+        if inner is not model or not inner.supports("text"):  # only MTEB's wrapper can call it, or it reads images
+            return None
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"the model cannot encode a text: {type(error).__name__}: {reason}") from error
 
 
 def _arrays(vectors: Any) -> list[NDArray[np.float32]]:
