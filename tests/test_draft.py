@@ -208,11 +208,11 @@ def test_beir_folders(tmp_path, capsys):
         (folder / "dev.tsv").write_text("query-id\tcorpus-id\tscore\n1\t1\t2\n")
     assert run(["tasks", "new", "demo", "--from", "b"]) == 0
     spec = Folder.read(tmp_path / "demo.yaml").specs["demo"]
-    assert (spec.source.path, spec.source.split, spec.modes) == ("b/{language}", "dev", ("mono", "multi"))
+    assert (spec.source.path, spec.source.split, spec.modes) == ("b/{language}", "dev", ("mono", "cross", "multi"))
     collection = spec.load()
     assert [document.text for document in collection.documents] == ["T en", "no", "T sw", "no"]
-    assert collection.relevant(0) == {"en-d-1": 2}
-    assert not collection.parallel
+    assert collection.relevant(0) == {"en-d-1": 2, "sw-d-1": 2}
+    assert collection.parallel
 
 
 def checks(path):

@@ -164,7 +164,7 @@ class Validation:
         if not collection.parallel and (finding := _undeclared_translations(collection)):
             value = "true" if hasattr(spec.source, "columns") else "documents"
             raise _WarningError(f"{finding}; if equal ids are translations, set `parallel: {value}` in the source")
-        if "cross" not in spec.modes:
+        if "cross" not in spec.modes or getattr(spec.source, "parallel", None) in ("none", False):
             return "not declared, so no measure compares translations"
         if len(collection.languages) > 1 and not several and spec.source.text != "sentence":
             raise DataError(
