@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hbt_bench.errors import DataError
-from hbt_bench.files import write_text
+from hbt_bench.files import file_name, write_text
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.reports.columns import charted_scores
 from hbt_bench.reports.render import can_draw, html, svg
@@ -113,7 +113,7 @@ class Report:
 
 def folder(plan: StudyPlan) -> Path:
     """Return the folder of a report."""
-    return plan.paths.output / f"{plan.design.study.name}-{plan.design.scale}"
+    return plan.paths.output / file_name(f"{plan.design.study.name}-{plan.design.scale}")
 
 
 def command(plan: StudyPlan) -> str:
