@@ -78,6 +78,27 @@ def test_files_are_aligned_by_line():
     ]  # no translation: a candidate only
 
 
+def test_rows_without_id_or_language_are_counted(caplog):
+    complete = [{"id": 1.0, "l": "en", "q": "A?", "d": "a"}, {"id": 1, "l": "de", "q": "B?", "d": "b"}]
+    others = [
+        {"id": None, "l": "en", "q": "C?", "d": "c"},
+        {"l": "en"},
+        {"id": 2, "l": float("nan"), "q": "D?", "d": "d"},
+    ]
+    mapping = Columns(id=("id",), language="l", query="q", document="d")
+    collection = collect("t", rows(*complete, *others), mapping, {"en": "en", "de": "de"})
+    assert [query.text for query in collection.queries] == ["B?", "A?"]
+    assert collection.relevant(0) == {"de-d-1": 1, "en-d-1": 1}
+    assert caplog.messages == [
+        "t: 2 rows have no id and are left out (d:3)",
+        "t: 1 row has no language and is left out (d:5)",
+    ]
+    with pytest.raises(DataError, match="d:1: no text or number at 'id'; did you mean 'd'"):
+        collect("t", rows({"l": "en", "q": "A?", "d": "a"}), mapping, {"en": "en"})
+    with pytest.raises(DataError, match=r"d:1: 'id' must be a text or a whole number, not 1\.5"):
+        collect("t", rows({**complete[0], "id": 1.5}), mapping, {"en": "en"})
+
+
 @pytest.mark.parametrize("mapping", [Columns(text="text"), Columns(query="text", document="text")])
 def test_files_of_different_length_are_refused(mapping):
     data = [

@@ -6,6 +6,7 @@ import gzip
 import json
 
 import pytest
+from pydantic import ValidationError
 
 from hbt_bench.errors import DataError
 from hbt_bench.tasks.task import TaskSpec
@@ -74,3 +75,29 @@ def test_single_file_of_a_single_language(tmp_path):
     write_lines(tmp_path / "t.jsonl", {"n": 1, "q": "who?", "d": "she"}, {"n": 2, "q": "where?", "d": "here"})
     mine = task(kind="jsonl", path="t.jsonl", languages=["sw"], columns=QUESTIONS)
     assert answers(mine.load(data_dir=tmp_path)) == {"sw-q-1": ["she"], "sw-q-2": ["here"]}
+
+
+def test_conventions_are_keys_of_a_source(tmp_path):
+    (tmp_path / "t.tsv").write_text('1#en#"who\n2#en#where"\n')
+    keys = {"delimiter": "#", "quoting": "none", "header": ["n", "lang", "q"]}
+    columns = {"id": "n", "language": "lang", "query": "q", "document": "q"}
+    mine = task(kind="csv", path="t.tsv", languages=["en"], columns=columns, **keys)
+    assert answers(mine.load(data_dir=tmp_path)) == {"en-q-1": ['"who'], "en-q-2": ['where"']}
+    with pytest.raises(ValidationError, match="keys of tables, not of JSON lines"):
+        task(kind="jsonl", path="t.jsonl", languages=["en"], columns=QUESTIONS, quoting="csv")
+
+
+def test_text_file_with_tabs_is_a_table(tmp_path):
+    (tmp_path / "t.txt").write_text("en\tsw\none\tmoja\ntwo\tmbili\n")
+    mine = task(kind="bitext", path="t.txt", languages=["en", "sw"], columns={"text": "{language}"})
+    assert sorted(answers(mine.load(data_dir=tmp_path)).values()) == [["mbili"], ["moja"], ["one"], ["two"]]
+    for keys in ({"header": ["text"]}, {"delimiter": ";"}):
+        with pytest.raises(ValidationError, match="each line is a sentence"):
+            task(kind="bitext", path="{language}.txt", languages=["en", "sw"], columns={"text": "text"}, **keys)
+
+
+def test_ids_of_files_are_numbers_in_any_spelling(tmp_path):
+    (tmp_path / "en.csv").write_text("n,q,d\n1,who?,she\n2,where?,here\n")
+    (tmp_path / "sw.csv").write_text("n,q,d\n1.0,nani?,yeye\n2.0,wapi?,hapa\n")
+    mine = task(kind="csv", path="{language}.csv", languages=["en", "sw"], columns=QUESTIONS, parallel=True)
+    assert answers(mine.load(data_dir=tmp_path))["en-q-2"] == ["hapa", "here"]

@@ -83,9 +83,12 @@ def key_of(row: Row, paths: tuple[str, ...], label: str = "") -> str:
 def single_text(row: Row, path: str, label: str = "") -> str:
     """Return the only text or number at `path`, as text; a number without a fraction is a whole number."""
     present = [value for value in values(row.fields, path, label) if not is_missing(value)]
+    if not present:
+        raise missing_field(row, path, f"no text or number at '{path}'")
     text = identifier(present[0]) if len(present) == 1 else None
     if text is None:
-        raise missing_field(row, path, f"no text or number at '{path}'")
+        found = present[0] if len(present) == 1 else present
+        raise DataError(f"{row.where}: '{path}' must be a text or a whole number, not {found!r:.40}")
     return checked_text(text, row, path)
 
 
@@ -103,7 +106,8 @@ def texts_at(row: Row, path: str, label: str, *, required: bool) -> list[tuple[i
 def missing_field(row: Row, path: str, problem: str) -> DataError:
     """Return the error for a row without a field, with the fields that it has."""
     fields = ", ".join(str(name) for name in list(row.fields)[:8]) or "no fields"
-    hint = did_you_mean(path.split(".")[0], [str(name) for name in row.fields]) or f" (the row has {fields})"
+    others = [str(name) for name in row.fields if name != path]
+    hint = did_you_mean(path.split(".")[0], others) or f" (the row has {fields})"
     return DataError(f"{row.where}: {problem}{hint}")
 
 

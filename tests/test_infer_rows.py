@@ -1,0 +1,231 @@
+"""`hbt-bench tasks new` on odd tables: ids, languages and columns as exports write them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hbt_bench.cli.main import run
+from hbt_bench.data.records import Row
+from hbt_bench.tasks.folders import Folder
+from hbt_bench.tasks.language_fields import count_labels, name_of, paths_by_language
+
+#: Two questions in two languages.
+ROWS = [
+    {"id": number, "lang": code, "question": f"{code} question {number}", "answer": f"{code} answer {number}"}
+    for number in (1, 2)
+    for code in ("en", "de")
+]
+FLAT = {"id": "id", "language": "lang", "query": "question", "document": "answer"}
+
+
+@pytest.fixture(autouse=True)
+def _working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def new(name, content, *arguments):
+    """Write a data file, draft a task, and return its source and its collection."""
+    if isinstance(content, list):
+        content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in content)
+    Path(name).write_text(content, encoding="utf-8", newline="")
+    assert run(["tasks", "new", "demo", "--from", name, "--overwrite", *arguments]) == 0
+    path = Path("demo.yaml")
+    return yaml.safe_load(path.read_text())["source"], Folder.read(path).specs["demo"].load()
+
+
+def changed(**functions):
+    """Return the rows with fields changed by functions of their values."""
+    return [{**row, **{key: change(row[key]) for key, change in functions.items()}} for row in ROWS]
+
+
+# Ids
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        lambda row: float(row["id"]),
+        lambda row: f"{row['id']}.0",
+        lambda row: row["id"] if row["lang"] == "en" else float(row["id"]),
+        lambda row: str(row["id"]) if row["lang"] == "en" else f"{row['id']}.0",
+    ],
+)
+def test_whole_numbers_are_the_same_id(ids):
+    source, collection = new("data.jsonl", [{**row, "id": ids(row)} for row in ROWS])
+    assert (source["columns"], source["parallel"]) == (FLAT, True)
+    assert collection.relevant(0) == {"de-d-1": 1, "en-d-1": 1}
+    assert collection.parallel
+
+
+def test_row_without_id_is_left_out_and_counted(capsys):
+    extra = [{**ROWS[0], "id": None}, {**ROWS[1], "id": float("nan")}]
+    _, collection = new("data.jsonl", [*ROWS, *extra])
+    assert len(collection.queries) == 4
+    assert "demo: 2 rows have no id and are left out (data.jsonl:5)" in capsys.readouterr().err
+
+
+def test_floats_of_a_column_with_a_missing_value():
+    text = "id,lang,question,answer\n1.0,en,a,b\n1.0,de,c,d\n2.0,en,e,f\n2.0,de,g,h\n,en,i,j\n"
+    source, collection = new("data.csv", text)
+    assert (source["columns"], source["parallel"]) == (FLAT, True)
+    assert [query.id for query in collection.queries] == ["de-q-1", "de-q-2", "en-q-1", "en-q-2"]
+
+
+# Languages
+
+
+def test_row_without_language_is_left_out_and_counted(capsys):
+    source, collection = new("data.jsonl", [{**ROWS[0], "id": 3, "lang": None}, *ROWS, {**ROWS[0], "lang": ""}])
+    assert (source["columns"], source["languages"], source["parallel"]) == (FLAT, ["de", "en"], True)
+    assert len(collection.queries) == 4
+    assert "demo: 2 rows have no language and are left out (data.jsonl:1)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("spelling", "labels"),
+    [
+        (str.upper, {"de": "DE", "en": "EN"}),
+        ({"en": "English", "de": "German"}.get, {"de": "German", "en": "English"}),
+        ({"en": "en-US", "de": "de_AT"}.get, {"de": "de_AT", "en": "en-US"}),
+    ],
+)
+def test_languages_are_found_in_any_spelling(spelling, labels):
+    source, collection = new("data.jsonl", changed(lang=spelling))
+    assert (source["columns"], source["languages"], source["parallel"]) == (FLAT, labels, True)
+    assert collection.languages == ("de", "en")
+
+
+def test_unknown_codes_of_the_first_rows_are_counted(capsys):
+    unknown = [{**ROWS[0], "id": number, "lang": "other"} for number in range(10, 310)]
+    known = [{**row, "id": 1000 + row["id"] + 2 * copy} for row in ROWS for copy in range(100)]
+    source, collection = new("data.jsonl", unknown + known)
+    assert source["columns"] == FLAT
+    assert len(collection.queries) == 400
+    assert "300 rows are left out" in capsys.readouterr().err
+
+
+def test_nested_language_and_id(capsys):
+    rows = [
+        {"about": {"lang": row["lang"], "id": row["id"]}, "question": row["question"], "answer": row["answer"]}
+        for row in ROWS
+    ]
+    source, _ = new("data.jsonl", rows, "--columns", "language=about.lang,id=about.id")
+    assert source["parallel"] is True
+    assert "2 of 2 ids occur in several languages" in capsys.readouterr().err
+
+
+# Columns of several languages
+
+
+@pytest.mark.parametrize(
+    ("names", "columns"),
+    [
+        (["question_en", "question_de", "answer_en", "answer_de"], ("question_{language}", "answer_{language}")),
+        (
+            ["Question (EN)", "Question (DE)", "Answer (EN)", "Answer (DE)"],
+            ("Question ({language})", "Answer ({language})"),
+        ),
+        (["en_query", "de_query", "en_passage", "de_passage"], ("{language}_query", "{language}_passage")),
+        (["question.en", "question.de", "context.en", "context.de"], ("question.{language}", "context.{language}")),
+        (
+            ["question-eng_Latn", "question-deu_Latn", "text-eng_Latn", "text-deu_Latn"],
+            ("question-{language}", "text-{language}"),
+        ),
+    ],
+)
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_language_in_names_of_columns(names, columns, ending):
+    values = [["who", "wer", "she", "sie"], ["where", "wo", "here", "hier"]]
+    if ending == "csv":
+        content = "\n".join(",".join(row) for row in [names, *values])
+    else:
+        content = [dict(zip(names, row, strict=True)) for row in values]
+    source, collection = new(f"data.{ending}", content)
+    assert (source["columns"]["query"], source["columns"]["document"]) == columns
+    assert [query.text for query in collection.queries] == ["wer", "wo", "who", "where"]
+    assert {document.text for document in collection.documents} == {"sie", "hier", "she", "here"}
+    assert {len(collection.relevant(row)) for row in range(4)} == {2}
+    named, _ = new(f"data.{ending}", content, "--columns", "query={},document={}".format(*columns))
+    assert named["columns"] == source["columns"]
+
+
+def test_other_columns_are_not_languages(capsys):
+    names = "question_id,question_en,question_de,question_no,question_fr,answer_en,answer_de"
+    source, _ = new("data.csv", f"{names}\nq1,who is,wer ist,17,qui,she,sie\n")
+    assert source["languages"] == ["de", "en"]
+    assert source["columns"] == {"id": "question_id", "query": "question_{language}", "document": "answer_{language}"}
+    assert (
+        "'fr': left out, because not all of question_{language}, answer_{language} have it" in capsys.readouterr().err
+    )
+    source, _ = new("flat.csv", "id,en,de,no\n1,good day,guten Tag,17\n2,bye,auf Wiedersehen,18\n")
+    assert source["languages"] == ["de", "en"]
+
+
+def test_sentences_by_language():
+    source, collection = new("data.tsv", 'text_en\ttext_pt-BR\n"Good day\tBom dia\nBye\tTchau\n')
+    assert (source["kind"], source["quoting"], source["columns"]) == ("bitext", "none", {"text": "text_{language}"})
+    assert source["languages"] == {"en": "en", "pt": "pt-BR"}
+    assert [query.text for query in collection.queries] == ['"Good day', "Bye", "Bom dia", "Tchau"]
+    source, _ = new("pairs.txt", "en\tde\nGood day\tGuten Tag\n")
+    assert (source["kind"], source["columns"]) == ("bitext", {"text": "{language}"})
+
+
+def test_names_without_roles_are_listed(capsys):
+    Path("data.csv").write_text("id,title_en,title_de,note_en,note_de\n1,a,b,c,d\n")
+    assert run(["tasks", "new", "demo", "--from", "data.csv"]) == 2
+    err = capsys.readouterr().err
+    assert "by language title_{language}, note_{language})" in err
+    assert "if the first line is a row, name all columns with --header" in err
+    source, _ = new(
+        "data.csv", Path("data.csv").read_text(), "--columns", "query=title_{language},document=note_{language}"
+    )
+    assert source["languages"] == ["de", "en"]
+
+
+def test_paths_and_labels():
+    rows = [
+        Row({"texts": {"en": "a b", "de": "c d"}, "question_en": "q", "question_zh_Hans": "r", "score": "3"}, "d:1")
+    ]
+    assert paths_by_language(rows) == ["texts.{language}", "question_{language}"]
+    assert count_labels(rows, "texts.{language}") == {"en": 1, "de": 1}
+    assert count_labels(rows, "question_{language}") == {"en": 1, "zh_Hans": 1}
+    assert [name_of(path) for path in ("question_{language}", "{language}.text", "a.q ({language})", "{language}")] == [
+        "question",
+        "text",
+        "q",
+        "",
+    ]
+
+
+# Tables
+
+
+def test_table_without_header(capsys):
+    text = "7\ten\twhat is it\tthis\n8\ten\twho\tshe\n"
+    Path("data.tsv").write_text(text)
+    assert run(["tasks", "new", "demo", "--from", "data.tsv"]) == 2
+    assert "if the first line is a row, name all columns with --header" in capsys.readouterr().err
+    source, collection = new("data.tsv", text, "--header", "id,lang,question,answer")
+    assert source["header"] == ["id", "lang", "question", "answer"]
+    assert [query.id for query in collection.queries] == ["en-q-7", "en-q-8"]
+
+
+def test_conventions_of_a_table_are_options():
+    text = 'id,lang,question,answer\n1,en,"open,x\n2,en,c,d\n3,en,40",y\n'
+    source, collection = new("data.csv", text, "--quoting", "none")
+    assert source["quoting"] == "none"
+    assert len(collection.queries) == 3
+    source, _ = new("data.tsv", "lang#question#answer\nen#a#b\n", "--delimiter", "#")
+    assert source["delimiter"] == "#"
+    assert run(["tasks", "new", "demo", "--from", "data.tsv", "--delimiter", "##"]) == 2
+
+
+def test_nothing_is_pinned_from_a_doubtful_table(capsys):
+    Path("data.csv").write_text('id,lang,question,answer\n1,en,"open,x\n2,en,c,d\n3,en,40",y\n')
+    assert run(["tasks", "new", "demo", "--from", "data.csv"]) == 3
+    assert "data.csv: the lines 2 to 4 would be one row" in capsys.readouterr().err
+    assert not Path("demo.yaml").exists()
