@@ -133,7 +133,10 @@ def test_undeclared_translations_are_a_warning(tmp_path):
 
     def check(**keys):
         path.write_text(json.dumps({"name": "mine", "source": {**source, **keys}}))
-        return next(check for check in Validation(path).run() if check.name == "parallel ids")
+        validation = Validation(path)
+        validation._schema()
+        validation._data()
+        return validation._checked("parallel ids", validation._parallel, "collection")
 
     found = check()
     assert found.status == "warning"

@@ -10,10 +10,12 @@ import pytest
 from hbt_bench.checks.task_file import Validation
 from hbt_bench.data.columns import Columns, collect
 from hbt_bench.data.records import Row
-from hbt_bench.errors import DataError
+from hbt_bench.errors import DataError, UsageError
 from hbt_bench.measures.ranking import Ranking
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.ranking.subsets import Subset, SubsetQrels
+from hbt_bench.tasks.draft import TaskDraft
+from hbt_bench.tasks.folders import Folder
 from hbt_bench.tasks.task import TaskSpec
 from tests.factories import Matrix, hashed
 
@@ -166,7 +168,10 @@ def advice(tmp_path):
         source = {"kind": "jsonl", "path": "d.jsonl", "languages": ["en"], "columns": columns}
         path = tmp_path / "mine.yaml"
         path.write_text(json.dumps({"name": "mine", "source": source}))
-        found = next(check for check in Validation(path).run() if check.name == "repeated texts")
+        validation = Validation(path)
+        validation._schema()
+        validation._data()
+        found = validation._checked("repeated texts", validation._repeated, "collection")
         return found, answers(TaskSpec.model_validate({"name": "mine", "source": source}).in_folder(tmp_path).load())
 
     return check
@@ -184,3 +189,67 @@ def test_advice_for_repeated_texts_works(advice):
     assert "set `merge: true` in columns" in check.message
     check, found = advice(**columns, merge=True)
     assert (check.status, check.message, found) == ("passed", "none", ANSWERS)
+
+
+# `tasks new`
+
+
+def new(tmp_path, rows, columns="", suffix="jsonl"):
+    """Draft a task for rows, and return its columns, its answers and the notes."""
+    path = tmp_path / f"d.{suffix}"
+    if suffix == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        lines = [",".join(map(str, row.values())) for row in rows]
+        path.write_text("\n".join([",".join(rows[0]), *lines]) + "\n")
+    draft = TaskDraft.from_data("mine", path, tmp_path, columns, "en")
+    spec = Folder.read(draft.write(overwrite=True)).specs["mine"]
+    return draft.content["source"]["columns"], answers(spec.load()), " | ".join(draft.notes)
+
+
+def numbered(*names):
+    """Return rows with a column for each answer; the last cells are empty."""
+    return [{"query": query, **dict(zip(names, (*texts, "", ""), strict=False))} for query, texts in ANSWERS.items()]
+
+
+def listed(field, form):
+    """Return rows with the answers in a field, in a form."""
+    return [{"query": query, field: form(texts), "neg": ["x"]} for query, texts in ANSWERS.items()]
+
+
+@pytest.mark.parametrize(
+    ("rows", "document"),
+    [
+        (numbered("answer_1", "answer_2", "answer_3"), ["answer_1", "answer_2", "answer_3"]),
+        (numbered("Positive1", "Positive2", "Positive3"), ["Positive1", "Positive2", "Positive3"]),
+        (listed("answers", list), "answers.*"),
+        (listed("pos", list), "pos.*"),  # FlagEmbedding
+        (listed("positive", list), "positive.*"),
+        (listed("positive_passages", lambda texts: [{"text": text} for text in texts]), "positive_passages.*.text"),
+        (listed("answers", lambda texts: {"text": texts, "answer_start": [1]}), "answers.text.*"),  # SQuAD
+    ],
+)
+def test_fields_with_several_documents_are_found(tmp_path, rows, document):
+    columns, found, notes = new(tmp_path, rows)
+    assert (columns, found) == ({"query": "query", "document": document}, ANSWERS)
+    assert "are relevant documents of the query in their row" in notes
+
+
+def test_csv_columns_with_empty_cells(tmp_path):
+    rows = numbered("answer_1", "answer_2", "answer_3")
+    assert new(tmp_path, rows, suffix="csv")[1] == ANSWERS
+    columns, found, _ = new(tmp_path, rows, "document=answer_1,document=answer_2", "csv")
+    assert (columns["document"], found) == (["answer_1", "answer_2"], {**ANSWERS, "a?": ["a 1", "a 2"]})
+    with pytest.raises(UsageError, match="--columns names two fields for query, 'query' and 'answer_1'"):
+        new(tmp_path, rows, "query=query,query=answer_1")
+
+
+def test_ids_of_rows_do_not_separate_queries(tmp_path):
+    rows = [{"idx": number, "query": query, "positive": text} for number, (query, text) in enumerate(PAIRS[:6])]
+    columns, found, notes = new(tmp_path, rows)
+    assert (columns, found) == ({"query": "query", "document": "positive"}, ANSWERS)
+    assert "'idx' has another value in 3 rows that repeat a query" in notes
+    assert "add `id: idx` to columns" in notes
+    assert new(tmp_path, rows, "id=idx")[0]["id"] == "idx"
+    few = [{"idx": number, "query": f"{max(number, 1)}?", "positive": f"{number}"} for number in range(9)]
+    assert new(tmp_path, few)[0]["id"] == "idx"  # `validate` warns of a few equal queries

@@ -14,6 +14,7 @@ from hbt_bench.data.lines import suffix
 from hbt_bench.data.records import PLACEHOLDER, Row, first_value, identifier, is_missing, read_rows
 from hbt_bench.errors import UsageError
 from hbt_bench.languages import read_label
+from hbt_bench.tasks.document_fields import document_paths
 from hbt_bench.tasks.inferred import InferredSource, abbreviated, pin
 from hbt_bench.tasks.labels import describe_unused, match_codes
 from hbt_bench.tasks.language_fields import count_labels, name_of, paths_by_language
@@ -45,8 +46,11 @@ def infer_rows(
 
 
 def _parse_columns(columns: str) -> dict[str, str]:
-    """Parse the value of ``--columns``; for example, "query=q,document=d" becomes ``{"query": "q", ...}``."""
-    chosen = {}
+    """Parse the value of ``--columns``; for example, "query=q,document=d" becomes ``{"query": "q", ...}``.
+
+    Several documents are joined by a comma, which cannot be in a name.
+    """
+    chosen: dict[str, str] = {}
     for entry in filter(None, (entry.strip() for entry in columns.split(","))):
         key, equals, field = entry.partition("=")
         if not equals or key not in _KEYS:
@@ -54,7 +58,9 @@ def _parse_columns(columns: str) -> dict[str, str]:
                 f"--columns '{entry}' is not KEY=FIELD with a key among {', '.join(_KEYS)}: write, for example, "
                 "query=question,document=answer,language=lang,id=id"
             )
-        chosen[key] = field
+        if key in chosen and key != "document":
+            raise UsageError(f"--columns names two fields for {key}, '{chosen[key]}' and '{field}': name one of them")
+        chosen[key] = f"{chosen[key]},{field}" if key in chosen else field
     return chosen
 
 
@@ -72,6 +78,12 @@ class _Rows:
             raise UsageError(f"{self.data} is empty")
         columns = self._complete(sample, chosen)
         codes, notes = self._languages(columns, language)
+        if "id" not in chosen and (note := self._note_on_row_ids(columns)):
+            del columns["id"]
+            notes.append(note)
+        documents = columns.get("document", "").split(",")
+        if len(documents) > 1 or "*" in documents[0]:
+            notes.append(f"all texts in {' and '.join(documents)} are relevant documents of the query in their row")
         is_table = suffix(self.data) != ".jsonl"
         source: dict[str, Any] = {
             "kind": "bitext" if "text" in columns else "csv" if is_table else "jsonl",
@@ -80,6 +92,8 @@ class _Rows:
             "languages": abbreviated(codes),
             "columns": {key: columns[key] for key in ("id", "language", *columns) if key in columns},
         }
+        if len(documents) > 1:
+            source["columns"]["document"] = documents
         if "language" in columns and "text" not in columns and len(codes) > 1:
             source["parallel"], note = self._infer_parallel(columns, set(codes.values()))
             notes.append(note)
@@ -96,11 +110,32 @@ class _Rows:
         if "text" not in columns:
             for role in ("query", "document"):
                 columns.setdefault(role, _usual_field(sample, role, columns) or "")
+                if not columns[role] and role == "document":
+                    names = _USUAL_NAMES["document"]
+                    columns[role] = ",".join(document_paths(sample, names, set(columns.values())))
                 if not columns[role]:
                     raise UsageError(self._unknown(role, sample, paths))
         if "id" not in columns and (name := _usual_field(sample, "id", columns)):
             columns["id"] = name
         return columns
+
+    def _note_on_row_ids(self, columns: Mapping[str, str]) -> str:
+        """Return a note if the ids number the rows and not the queries, of which most have several rows, else ""."""
+        if not {"id", "query"} <= columns.keys() or "language" in columns or PLACEHOLDER in columns["query"]:
+            return ""
+        ids: dict[str, str | None] = {}  # query -> id of its first row
+        rows = others = 0
+        for row in read_rows(self.data, self.table):
+            query, key = first_value(row.fields, columns["query"]), identifier(first_value(row.fields, columns["id"]))
+            if isinstance(query, str):
+                rows += 1
+                others += ids.setdefault(query, key) != key
+        if not others or 3 * len(ids) > 2 * rows:
+            return ""
+        return (
+            f"'{columns['id']}' has another value in {others:,} rows that repeat a query, so it is the id of a row, "
+            f"and rows with equal queries are a single query; if they are not, add `id: {columns['id']}` to columns"
+        )
 
     def _unknown(self, role: str, sample: Sequence[Row], paths: Sequence[str]) -> str:
         names = ", ".join(sorted({str(name) for row in sample for name in row.fields}))
