@@ -197,6 +197,14 @@ def test_labels_of_a_data_set_have_general_codes(labels, expected):
     assert match_labels(labels.split()) == expected
 
 
+def test_names_of_scripts_and_regions_are_labels():
+    assert match_labels(["Traditional Chinese", "Simplified Chinese", "brazilian portuguese"]) == {
+        "pt": "brazilian portuguese",
+        "zh": "Simplified Chinese",
+        "zh-Hant": "Traditional Chinese",
+    }
+
+
 def test_wanted_codes_of_labels_are_kept():
     assert match_labels(["pt-BR", "nb"], wanted=["pt-BR", "nb"]) == {"nb": "nb", "pt-BR": "pt-BR"}
     assert match_labels(["dee", "pos"], rare=True) == {"dee": "dee", "pos": "pos"}

@@ -39,12 +39,12 @@ def match_labels(labels: Iterable[str], wanted: Container[str] = (), rare: bool 
     >>> match_labels(["eng_Latn", "pt-BR", "zh_Hans", "zh_Hant"])
     {'en': 'eng_Latn', 'pt': 'pt-BR', 'zh': 'zh_Hans', 'zh-Hant': 'zh_Hant'}
     """
-    known = {label: code for label in labels if (code := read_label(label, rare))}
+    codes = {label: code for label in labels if (code := read_label(label, rare))}
     regions = defaultdict(set)
-    for code in known.values():
+    for code in codes.values():
         regions[general(code)].add(_without_alias(code))
     matched: dict[str, str] = {}
-    for label, code in sorted(known.items(), key=lambda item: _preference(*item)):
+    for label, code in sorted(codes.items(), key=lambda item: _preference(*item)):
         long, short = code if code in wanted else _without_alias(code), general(code)
         is_short = long not in wanted and (short in wanted or len(regions[short]) == 1)
         matched.setdefault(short if is_short else long, label)

@@ -139,10 +139,7 @@ def unknown_code(code: str) -> str:
     if base:
         return f"unknown language code '{code}': the usual script of {base.name} is unknown, so add it: {code}-Latn"
     similar = did_you_mean(code, LANGUAGES) if len(code) <= 4 else ""
-    return (
-        f"unknown language code '{code}'{similar or '.'} A code is a BCP 47 tag of a language of "
-        "ISO 639, such as bho, zh-Hant or pt-BR. Map other codes of the data to it: `languages: {bho: CODE}`"
-    )
+    return f"unknown language code '{code}'{similar or '.'} A code is a BCP 47 tag of a language of ISO 639, such as bho, zh-Hant or pt-BR. Map other codes of the data to it: `languages: {bho: CODE}`"
 
 
 def subtag(code: str) -> str:
@@ -152,10 +149,10 @@ def subtag(code: str) -> str:
 
 @cache
 def codes_by_name() -> dict[str, str]:
-    """Return the codes of `LANGUAGES` by English name in lower case, with those of CLDR, such as "us english"."""
+    """Return the codes of `LANGUAGES` by English name in lower case, with those of CLDR, such as "american english"."""
     names = {name.lower(): code for name, tag in tags.english_names() if (code := parse_code(tag))}
-    known = {name: code for name, code in names.items() if general(code) in LANGUAGES}
-    return {**known, **{language.name.lower(): code for code, language in LANGUAGES.items()}}
+    usual = {name: code for name, code in names.items() if is_usual(code)}
+    return {**usual, **{language.name.lower(): code for code, language in LANGUAGES.items()}}
 
 
 # Tags
@@ -186,9 +183,9 @@ def _resolve(text: str) -> Language | None:
 
 
 @cache
-def _base(subtag: str) -> Language | None:
+def _base(language: str) -> Language | None:
     """Return the language of a subtag in its usual script, which is empty if it is unknown."""
-    iso = LANGUAGES[subtag].iso639_3 if subtag in LANGUAGES else tags.iso639_3(subtag)
+    iso = LANGUAGES[language].iso639_3 if language in LANGUAGES else tags.iso639_3(language)
     if iso is None or iso in _BY_ISO:
         return LANGUAGES[_BY_ISO[iso]] if iso else None
     short = tags.iso639_1(iso)

@@ -45,11 +45,11 @@ class PairFolders:
         if not separators:
             return None
         separator, pairs = max(separators.items(), key=lambda item: len(item[1]))
-        found = cls(separator, pairs)
+        detected = cls(separator, pairs)
         locales = all(parse_code(f"{first}{separator}{second}") for first, second in pairs)
-        if 2 * len(pairs) <= len(folders) or (locales and found.query_position is None):
+        if 2 * len(pairs) <= len(folders) or (locales and detected.query_position is None):
             return None
-        return found
+        return detected
 
     @property
     def names(self) -> set[str]:
