@@ -59,3 +59,8 @@ def _check_adapter(folder: Path) -> None:
     base = (read_json(folder / "adapter_config.json") or {}).get("base_model_name_or_path")
     if isinstance(base, str) and Path(base).is_dir() and Path(base).resolve() != folder.resolve():
         check_files(Path(base))
+    elif isinstance(base, str) and Path(base).is_absolute():
+        raise ModelError(
+            f"{folder} adapts the model in {base}, which does not exist: set base_model_name_or_path in its "
+            "adapter_config.json"
+        )

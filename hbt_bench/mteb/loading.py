@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,9 +46,15 @@ class LoadReport:
     """
 
     model: Any
-    missing: frozenset[str] = field(default_factory=frozenset)
-    mismatched: frozenset[str] = field(default_factory=frozenset)
-    unexpected: frozenset[str] = field(default_factory=frozenset)
+    missing: frozenset[str]
+    mismatched: frozenset[str]
+    unexpected: frozenset[str]
+
+    @classmethod
+    def from_info(cls, model: Any, info: Mapping[str, Any]) -> LoadReport:
+        """Return the report in the loading info of transformers."""
+        mismatched = frozenset(name for name, *_ in info["mismatched_keys"])
+        return cls(model, frozenset(info["missing_keys"]), mismatched, frozenset(info["unexpected_keys"]))
 
 
 @contextmanager
@@ -62,14 +68,19 @@ def load_reports() -> Iterator[list[LoadReport]]:
     reports: list[LoadReport] = []
     original = PreTrainedModel.__dict__["from_pretrained"]
 
-    def from_pretrained(cls: Any, *arguments: Any, **options: Any) -> Any:
-        wants_info = options.pop("output_loading_info", False)
-        # a mismatch raises an error that names no weight; the check of the report raises a better error
+    def load(cls: Any, *arguments: Any, **options: Any) -> tuple[Any, Any]:
+        # a mismatch would raise an error that names no weight; `_check_missing` raises a better error
         options = {**options, "output_loading_info": True, "ignore_mismatched_sizes": True}
         model, info = original.__func__(cls, *arguments, **options)
-        mismatched = frozenset(name for name, *_ in info["mismatched_keys"])
-        report = LoadReport(model, frozenset(info["missing_keys"]), mismatched, frozenset(info["unexpected_keys"]))
-        reports.append(report)
+        return model, info
+
+    def from_pretrained(cls: Any, *arguments: Any, **options: Any) -> Any:
+        wants_info = options.pop("output_loading_info", False)
+        model, info = load(cls, *arguments, **options)
+        reports.append(LoadReport.from_info(model, info))
+        # the report on an adapter does not have that on its base
+        bases = {str(adapter.base_model_name_or_path) for adapter in getattr(model, "peft_config", {}).values()}
+        reports.extend(LoadReport.from_info(model, load(cls, base)[1]) for base in bases if Path(base).is_dir())
         return (model, info) if wants_info else model
 
     PreTrainedModel.from_pretrained = classmethod(from_pretrained)
