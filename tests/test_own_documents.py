@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import mteb
 import numpy as np
 import pytest
@@ -11,14 +14,17 @@ from mteb.abstasks.retrieval import AbsTaskRetrieval
 from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.models import SearchEncoderWrapper
 
+from benchmarks.fuzz_ranks import Chunked
+from hbt_bench.checks.task_file import Validation
 from hbt_bench.data.own_documents import same_text
+from hbt_bench.measures.bias import Bias
 from hbt_bench.measures.ranking import Ranking
 from hbt_bench.mteb.tasks import ParallelRetrieval, SharedPass
 from hbt_bench.ranking.ranks import UNRETRIEVED, rank
 from hbt_bench.ranking.subsets import Subset, SubsetQrels
 from hbt_bench.results.ranks_file import StoredRanks
 from hbt_bench.tasks.task import TaskSpec
-from tests.factories import TestEncoder, hashed, write_beir
+from tests.factories import Matrix, TestEncoder, hashed, random_collection, write_beir
 
 #: Queries that are documents: "own" has another relevant document, "judged" has itself and another, and "only" has no
 #: relevant document but itself. The other queries are not documents.
@@ -203,11 +209,13 @@ def test_query_without_other_answer_scores_zero(tmp_path, messages):
         ("Is it?", ["Title", "is  it?\n"], True),  # ArguAna's documents have titles, which its queries lack
         ("Title", ["Title", "The body."], True),  # CQADupstack's queries are titles
         ("ﬁne", ["fine"], True),
-        ("Is it", ["Is it?"], False),
+        ("a query, cleaned", ["A Query (cleaned)."], True),
+        ("C++", ["C"], False),
+        ("?", ["!"], False),
         ("Rome", ["Rome is a city."], False),
     ],
 )
-def test_texts_are_compared_without_case_and_space(query, texts, same):
+def test_texts_are_compared_without_case_and_punctuation(query, texts, same):
     assert same_text(query, texts) is same
 
 
@@ -290,3 +298,47 @@ def test_ids_of_another_language_need_the_key(tmp_path):
     source = {"path": "b/{language}", "languages": ["sw"], "query_language": "en", "parallel": "none"}
     assert task(tmp_path, **source).load().copies is None
     assert task(tmp_path, **source, own_document="leave_out").load().own_documents(0) == ["sw-d-1"]
+
+
+# `validate`
+
+
+def test_own_documents_are_validated(tmp_path):
+    corpus = {"1": "a", "2": "other", "3": "third"}
+    write_beir(tmp_path / "b", {"1": "a", "2": "b", "3": "c"}, corpus, {"1": {"2": 1}, "2": {"3": 1}, "3": {"3": 1}})
+    source = {"kind": "beir", "path": "b", "languages": ["en"]}
+
+    def message(**keys):
+        (tmp_path / "mine.yaml").write_text(json.dumps({"name": "mine", "source": {**source, **keys}}))
+        validation = Validation(tmp_path / "mine.yaml")
+        validation._schema()
+        validation._data()
+        return validation._own_documents()
+
+    default = message()
+    assert default.startswith(
+        "1 queries are documents too, and do not find themselves; 1 queries have the id of a document"
+    )
+    assert "set `own_document: leave_out`" in default
+    assert message(own_document="leave_out") == "3 queries are documents too, and do not find themselves"
+    assert message(own_document="keep") == "2 queries have the id of a document, which stays a candidate"
+    write_beir(tmp_path / "b", {"q": "a"}, corpus, {"q": {"2": 1}})
+    assert message() == "none"
+
+
+def test_chunks_leave_out_own_documents_that_are_judged():
+    generator = np.random.default_rng(1)
+    collection = random_collection(generator, queries=8, documents=30)
+    first = collection.qrels.documents[collection.qrels.offsets[:-1]]
+    copies = np.stack([first, generator.integers(0, 30, 8)], axis=1).astype(np.int32)
+    collection = replace(collection, copies=copies)
+    scores = generator.standard_normal((8, 30)).astype(np.float32)
+    expected, _ = rank(collection, Matrix(scores), confidences=False)
+    assert (expected.pool[collection.qrels.offsets[:-1]] == UNRETRIEVED).all()
+    assert ((expected.pool == UNRETRIEVED) == collection.own_pairs).all()
+    found, _ = rank(collection, Chunked(scores, 7, off=0.5), confidences=False)
+    for name in ("pool", "block", "top"):
+        assert np.array_equal(getattr(found, name), getattr(expected, name))
+    bias = Bias(collection, expected)
+    assert bias.max_rank().max() == 30
+    assert np.isnan(bias.rank_distance()).all()

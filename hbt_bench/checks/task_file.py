@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -208,11 +208,14 @@ class Validation:
 
     def _own_documents(self) -> str:
         spec, collection = self._need()
-        rows = [row for row in range(len(collection.queries)) if collection.own_documents(row)]
+        rows = {row for row in range(len(collection.queries)) if collection.own_documents(row)}
         if spec.source.text == "sentence":
             return "a sentence is not a candidate for itself"
         findings = [f"{len(rows):,} queries are documents too, and do not find themselves"] if rows else []
-        if others := _equal_ids(collection) - len(rows):
+        others = _equal_ids(collection, rows)
+        if others and getattr(spec.source, "own_document", None) == "keep":
+            findings.append(f"{others:,} queries have the id of a document, which stays a candidate")
+        elif others:
             findings.append(
                 f"{others:,} queries have the id of a document with another text, which stays a candidate; if ids are "
                 "shared, as in BEIR, set `own_document: leave_out` in the source"
@@ -241,11 +244,13 @@ def _repeat_advice(spec: TaskSpec, findings: str) -> Iterator[str]:
         yield "set `merge: true` in columns to merge equal texts"
 
 
-def _equal_ids(collection: Collection) -> int:
-    """Return the number of queries with the id of a document in their language that is not judged for them."""
+def _equal_ids(collection: Collection, own: Container[int]) -> int:
+    """Return the number of queries, except rows `own`, with the id of a document that is not judged for them."""
     documents = {document.id for document in collection.documents}
     names = (f"{query.language}-d-{query.id.removeprefix(f'{query.language}-q-')}" for query in collection.queries)
-    return sum(name in documents and name not in collection.relevant(row) for row, name in enumerate(names))
+    return sum(
+        name in documents and row not in own and name not in collection.relevant(row) for row, name in enumerate(names)
+    )
 
 
 def _undeclared_translations(collection: Collection) -> str:

@@ -255,14 +255,11 @@ class Collection(TextlessCollection):
         self, queries: Iterable[Query], documents: Iterable[Document], relevant: Mapping[str, Mapping[str, int]]
     ) -> Collection:
         """Return a collection of other records with the own documents of this collection."""
-        own = {query.id: self.own_documents(row) for row, query in enumerate(self.queries)}
+        own = None
+        if self.copies is not None:
+            own = {query.id: self.own_documents(row) for row, query in enumerate(self.queries)}
         return Collection.from_records(
-            self.name,
-            queries,
-            documents,
-            relevant,
-            parallel=self.parallel,
-            own_documents=None if self.copies is None else own,
+            self.name, queries, documents, relevant, parallel=self.parallel, own_documents=own
         )
 
 

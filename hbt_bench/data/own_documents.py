@@ -19,16 +19,17 @@ OwnDocument = Literal["leave_out", "keep"]
 
 
 def same_text(query: str, texts: Iterable[str]) -> bool:
-    """Return whether any of the texts is the query, apart from case, Unicode form and white space.
+    """Return whether any of the texts is the query, apart from case, Unicode form, white space and punctuation.
 
-    For example, ``same_text("Is it?", ["Title", "is  it?"])`` is True.
+    For example, ``same_text("Is it?", ["Title", "is  it"])`` is True.
     """
     wanted = _plain(query)
     return any(_plain(text) == wanted for text in texts)
 
 
 def _plain(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    text = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(sign for sign in text if unicodedata.category(sign)[0] in "LMNS") or text
 
 
 def own_documents(
