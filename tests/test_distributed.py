@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from hbt_bench.ranking.products import Products
 from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.tasks.registry import select_tasks
 from tests.factories import LANGUAGES, result_content, torch_random_model
+from tests.forked import run_together
 
 #: The command line with small tiles, so that both processes have several; process 1 may die at its second chunk.
 WORKER = """
@@ -40,16 +42,19 @@ sys.exit(run(sys.argv[1:]))
 """
 
 
-def launch(folder, *, die):
+def arguments(folder):
+    command = ["run", "--model", folder / "ckpt", "--tasks", "cldr-facts", "--languages", ",".join(LANGUAGES)]
+    return [*command, "--output", folder / "two", "--format", "json"]
+
+
+def launch(folder):
+    """Run the command with torchrun."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
     (folder / "worker.py").write_text(WORKER)
-    command = ["--nproc-per-node=2", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
-    command += ["--monitor-interval=5"] if die else []  # torchrun ends the other process when it sees that one is gone
-    command += [str(folder / "worker.py")]
-    command += ["run", "--model", str(folder / "ckpt"), "--tasks", "cldr-facts", "--languages", ",".join(LANGUAGES)]
+    command = ["--nproc-per-node=2", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", folder / "worker.py"]
     return subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", *command, "--output", str(folder / "two"), "--format", "json"],
-        capture_output=True, text=True, check=False, timeout=300, env={**environment, **({"DIE": "1"} if die else {})},
+        [sys.executable, "-m", "torch.distributed.run", *map(str, [*command, *arguments(folder)])],
+        capture_output=True, text=True, check=False, timeout=300, env=environment,
     )  # fmt: skip
 
 
@@ -59,17 +64,18 @@ def test_two_processes_equal_one_and_survive_a_kill(tmp_path, monkeypatch):
     selections = select_tasks("cldr-facts")
     expected = Evaluation(ModelRequest(str(model)), selections, tmp_path / "one", LANGUAGES).run()
 
-    died = launch(tmp_path, die=True)
-    assert died.returncode != 0
-    messages = [line for line in died.stderr.splitlines() if line.startswith("hbt-bench:")]
+    first, second = run_together(WORKER, arguments(tmp_path), tmp_path, DIE="1")
+    assert first.returncode > 0
+    assert second.returncode == -signal.SIGKILL
+    messages = [line for line in first.stderr.splitlines() if line.startswith("hbt-bench:")]
     assert len(messages) == 1
     assert "another process of this run ended" in messages[0]
-    assert "Error: " not in died.stderr.partition("torch.distributed.elastic")[0]  # no traceback of a process
+    assert "Error: " not in first.stderr + second.stderr  # no traceback
     assert not list((tmp_path / "two").rglob("*Retrieval*"))
     stored = list(Path(os.environ["HBT_BENCH_CACHE"]).rglob("*.safetensors"))
     assert len(stored) >= 2
 
-    done = launch(tmp_path, die=False)
+    done = launch(tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(json.loads(done.stdout)["results"]) == 3  # one process printed them, and nothing else
     for result in expected:

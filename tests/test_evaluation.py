@@ -6,8 +6,6 @@ import errno
 import json
 import os
 import shutil
-import subprocess
-import sys
 from itertools import pairwise
 
 import numpy as np
@@ -21,6 +19,7 @@ from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.results.store import Result, StoredRanks
 from hbt_bench.tasks.registry import Selection, TaskRegistry, select_tasks
 from tests.factories import LANGUAGES, evaluate, plain_bert, result_content, torch_random_model
+from tests.forked import run_script
 
 
 @pytest.fixture(scope="module")
@@ -235,9 +234,7 @@ def test_killed_runs_end_with_equal_results(checkpoints, tmp_path):
     """No file is ever unreadable, and the last JSON equals that of an undisturbed run, except for times."""
     undisturbed = evaluate(checkpoints[0], tmp_path / "undisturbed", languages=("de", "en"))
     output = tmp_path / "killed"
-    killer = subprocess.run(
-        [sys.executable, "-c", KILLER, str(checkpoints[0]), str(output)], capture_output=True, text=True, check=False
-    )
+    killer = run_script(KILLER, [checkpoints[0], output], tmp_path)
     assert killer.returncode == 0, killer.stderr
     assert int(killer.stdout) > 0  # some kills came after the first result
     for number in range(4):

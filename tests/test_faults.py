@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from hbt_bench.cli.main import run as command
 from hbt_bench.data.data_files import cache_dir
 from hbt_bench.ranking.store import EmbeddingStore
 from tests.factories import SMALL, evaluate, result_content, torch_random_model, train, weights_hash
+from tests.forked import run_script
 
 MODES = ("Monolingual", "CrossLingual", "Multilingual")
 
@@ -67,15 +66,9 @@ sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in chi
 
 def test_two_runs_share_output_and_cache(model, tmp_path, undisturbed):
     arguments = ["run", "--model", str(model), "--tasks", "cldr-facts", "--languages", "de,en,sw"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "HBT_BENCH_CACHE": str(tmp_path / "cache")}
-    environment["ENCODED"] = str(tmp_path / "encoded")
-    done = subprocess.run(
-        [sys.executable, "-c", AT_ONCE, *arguments, "--keep-embeddings", "--output", str(tmp_path / "out")],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    arguments += ["--keep-embeddings", "--output", tmp_path / "out"]
+    variables = {"HBT_BENCH_CACHE": str(tmp_path / "cache"), "ENCODED": str(tmp_path / "encoded")}
+    done = run_script(AT_ONCE, arguments, tmp_path, **variables)
     assert done.returncode == 0, done.stderr
     assert written(tmp_path / "out") == undisturbed
     assert not list((tmp_path / "cache").rglob(".*.tmp"))
@@ -133,13 +126,7 @@ def test_two_trainings_into_one_folder(tmp_path, end):
     changes = {"init": "static:32", "learning_rate": 1e-2}
     recipe = {**SMALL, "languages": list(SMALL["languages"]), "guard": [], **changes}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    done = subprocess.run(
-        [sys.executable, "-c", TRAIN_AT_ONCE, str(tmp_path), end],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_script(TRAIN_AT_ONCE, [tmp_path, end], tmp_path)
     first, second = ((tmp_path / f"{name}.err").read_text() for name in ("first", "second"))
     assert done.stdout.splitlines()[-1] == ("-9 0" if end == "killed" else "0 0"), done.stderr + first + second
     folder = tmp_path / "m"

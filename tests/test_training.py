@@ -1,11 +1,7 @@
 """Test training runs: their output, and that it depends on the recipe alone."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -24,6 +20,7 @@ from hbt_bench.training.run import Training
 from hbt_bench.training.run_folder import COMPLETE, last_complete
 from hbt_bench.training.trainer import PlanTrainer
 from tests.factories import SMALL, plain_bert, train, weights_hash
+from tests.forked import Script, run_together
 
 
 @pytest.fixture(scope="module")
@@ -242,15 +239,13 @@ def test_killed_process_resumes(tmp_path, capsys):
     recipe, changes = tmp_path / "recipe.yaml", {"steps": 150, "save_every": 10}
     recipe.write_text(yaml.safe_dump({**SMALL, "languages": list(SMALL["languages"]), "guard": [], **changes}))
     command = ["train", str(recipe), "--output", str(tmp_path / "m")]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hbt_bench", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = Script("import sys\nfrom hbt_bench.cli.main import run\nrun(sys.argv[1:])", command, tmp_path).process
     checkpoints = tmp_path / "m" / "checkpoints"
     deadline = time.monotonic() + 120
     while not list(checkpoints.glob(f"checkpoint-*/{COMPLETE}")) and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.join()
     assert not (tmp_path / "m" / RECIPE_FILE).exists()
     assert run(command) == 0
     assert "continuing from checkpoint-" in capsys.readouterr().err
@@ -544,14 +539,8 @@ Path(sys.argv[2] + f"-rows-{rank}.json").write_text(json.dumps(seen))
 def test_two_processes_train_like_one(tmp_path, changes):
     """Two gloo processes with half a batch each learn the same as one process; static, as dropout would differ."""
     changes = {"init": "static:32", "steps": 8, "learning_rate": 1e-2, **changes}
-    (tmp_path / "worker.py").write_text(WORKER)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend=c10d"]
-    launch += ["--rdzv-endpoint=localhost:0", str(tmp_path / "worker.py"), json.dumps({**SMALL, **changes})]
-    done = subprocess.run(
-        [*launch, str(tmp_path / "two")], capture_output=True, text=True, env=environment, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    for process in run_together(WORKER, [json.dumps({**SMALL, **changes}), tmp_path / "two"], tmp_path):
+        assert process.returncode == 0, process.stderr[-3000:]
     assert {f"rng_state_{rank}.pth" for rank in range(2)} < set(
         json.loads((tmp_path / "two-marked.txt").read_text().partition("\n")[2])["files"]
     )
