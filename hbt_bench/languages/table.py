@@ -139,7 +139,10 @@ def unknown_code(code: str) -> str:
     if base:
         return f"unknown language code '{code}': the usual script of {base.name} is unknown, so add it: {code}-Latn"
     similar = did_you_mean(code, LANGUAGES) if len(code) <= 4 else ""
-    return f"unknown language code '{code}'{similar or '.'} A code is a BCP 47 tag of a language of ISO 639, such as bho, zh-Hant or pt-BR. Map other codes of the data to it: `languages: {bho: CODE}`"
+    return (
+        f"unknown language code '{code}'{similar or '.'} A code is a BCP 47 tag of a language of ISO 639, such as bho, "
+        "zh-Hant or pt-BR. Map other codes of the data to it: `languages: {bho: CODE}`"
+    )
 
 
 def subtag(code: str) -> str:
