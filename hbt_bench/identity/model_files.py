@@ -143,8 +143,8 @@ class _Model:
                 content = read_json(module / name)
                 types = content.get("types") if isinstance(content, dict) else None
                 routed = types.items() if isinstance(types, dict) else ()
-                found = [(_inside(module / name, part), str(kind)) for part, kind in routed]
-                modules += [entry for entry in found if entry not in modules]
+                parts = [(_inside(module / name, folder), str(kind)) for folder, kind in routed]
+                modules += [part for part in parts if part not in modules]
         return modules
 
     @property

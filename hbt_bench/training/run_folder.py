@@ -98,8 +98,8 @@ class RunFolder:
                 name for name in names if not _PROGRAM_NAMES.fullmatch(name) and not _HARMLESS_NAMES.fullmatch(name)
             }
         marker = self.path / _UNFINISHED
-        own = set(marker.read_text().splitlines()) if marker.is_file() else set()
-        return {path.relative_to(self.path).parts[0] for path in replaceable_files(self.path)} - own
+        written = set(marker.read_text().splitlines()) if marker.is_file() else set()
+        return {path.relative_to(self.path).parts[0] for path in replaceable_files(self.path)} - written
 
     def has_model(self, recipe: Recipe) -> bool:
         """Return whether the folder has the complete model of a recipe.
