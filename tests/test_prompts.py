@@ -1,6 +1,8 @@
 """Prompts given by hand: what is typed, where results are stored, and names of files that do not depend on texts."""
 
 import json
+import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,10 @@ from hbt_bench.cli import options
 from hbt_bench.cli.main import run
 from hbt_bench.data.query_shift import Shift
 from hbt_bench.files import file_name
-from hbt_bench.identity.signature import Prompts
+from hbt_bench.identity.signature import Prompts, Signature
 from hbt_bench.identity.task_name import MODES
 from hbt_bench.mteb.models import ModelRequest
+from hbt_bench.reports.explain import explain
 from hbt_bench.results.result import Result
 from hbt_bench.results.store import model_folder
 from hbt_bench.tasks.registry import TaskRegistry
@@ -75,6 +78,14 @@ def test_typed_line_end_is_the_prompt_with_a_line_end(evaluated, tmp_path):
         assert path.name.isprintable()
         assert not path.name.endswith((" ", "."))
         assert len(path.name) <= 48
+
+
+@pytest.mark.parametrize("prompt", [INSTRUCTION, r"a\nb", r"a\\nb", "it's"])
+def test_explained_command_has_the_same_prompt(tmp_path, prompt):
+    path = tmp_path / "local__m" / "1" / "experiments" / "p" / "T.json"
+    result = replace(result_at(path), given_prompts={"query_prompt": prompt})
+    command = shlex.split(explain(Signature.parse(result.signature), result).command)
+    assert options.typed("--query-prompt", command[command.index("--query-prompt") + 1]) == prompt
 
 
 def test_removed_prompts_are_prompts_by_hand(evaluated):
