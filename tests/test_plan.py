@@ -393,8 +393,8 @@ def test_too_few_items_raise_data_error():
     with pytest.raises(DataError, match="ragged has no language pair with 45 items for a cross batch"):
         plan("cross-lingual", ragged(), pairs="one", rows=45, steps=5)
     same = ParallelText.from_items("same", [Item(str(n), {"en": f"q{n}"}, {"en": f"p{n % 3}"}) for n in range(20)])
-    with pytest.raises(DataError, match="same has too few different items in en-en for a batch of 12 without false"):
-        list(plan("monolingual", same, steps=2).batches())
+    with pytest.raises(DataError, match="same has 3 different items for a mono batch, fewer than 12"):
+        plan("monolingual", same, steps=2)
 
 
 @pytest.mark.parametrize("phase", ["main", "instruction"])

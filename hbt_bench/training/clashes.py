@@ -31,22 +31,44 @@ class Clashes:
         negatives = self._hard_negatives(items, passages)
         if negatives.size:
             refused |= np.isin(negatives, texts).any(axis=1)
-        if refused.any():
-            taken = ~refused
-            self._add(items[taken], texts[taken[owners]], negatives[taken])
+        taken = ~refused
+        self._add(items[taken], texts[taken[owners]], negatives[taken])
         return refused
 
     def take_first(self, items: NDArray[np.int32], passage: int) -> int | None:
         """Take the first of some items, with its passage in a language, that does not clash; return it, or None."""
-        candidates = items[~self._barred[items]]
-        for start in range(0, len(candidates), _CHUNK):
-            chunk = candidates[start : start + _CHUNK]
-            free = np.flatnonzero(~self._clash(chunk, np.full(len(chunk), passage)))
+        for start in range(0, len(items), _CHUNK):
+            free = self._free(items[start : start + _CHUNK], passage)
             if len(free):
-                item = chunk[free[:1]]
-                self._add(item, self._texts(item)[0], self._hard_negatives(item, np.array([passage])))
-                return int(item[0])
+                self._take(free[0], passage)
+                return int(free[0])
         return None
+
+    def take_many(self, items: NDArray[np.int32], passage: int, wanted: int) -> NDArray[np.int32]:
+        """Take items that do not clash, early items first, until `wanted` are taken; return them.
+
+        If fewer are returned, every other item clashes with an item taken.
+        """
+        taken: list[NDArray[np.int32]] = []
+        for start in range(0, len(items), _CHUNK):
+            free = self._free(items[start : start + _CHUNK], passage)
+            while len(free) and sum(map(len, taken)) < wanted:
+                refused = self.take_all(free, np.full(len(free), passage))
+                if refused.all():  # a hard negative of the item is a passage of another item here
+                    self._take(free[0], passage)
+                    refused[0] = False
+                taken.append(free[~refused])
+                free = self._free(free[refused], passage)
+        return np.concatenate(taken) if taken else items[:0]
+
+    def _free(self, items: NDArray[np.int32], passage: int) -> NDArray[np.int32]:
+        """Return the items that clash with no item taken."""
+        items = items[~self._barred[items]]
+        return items[~self._clash(items, np.full(len(items), passage))]
+
+    def _take(self, item: np.int32, passage: int) -> None:
+        row = np.array([item])
+        self._add(row, self._texts(row)[0], self._hard_negatives(row, np.array([passage])))
 
     @cached_property
     def _barred(self) -> NDArray[np.bool_]:
@@ -127,7 +149,7 @@ class Clashes:
         if self._pair is not None:
             numbers = self._source.negatives[passages, items]
         else:  # all languages: a negative may be the translation of a positive
-            numbers = self._source.negatives[:, items].swapaxes(0, 1).reshape(len(items), -1)
+            numbers = np.concatenate(list(self._source.negatives[:, items]), axis=1)
         return np.where(numbers == MISSING, MISSING, self._source.folded[numbers])
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,30 +14,21 @@ import numpy as np
 from hbt_bench.data.collection import Collection
 from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.languages import general
+from hbt_bench.measures.registry import MEASURES
+from hbt_bench.measures.scores import ModeRanks
+from hbt_bench.ranking.ranks import Ranks
 from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.tasks.task import TaskSpec
-from hbt_bench.training import counter_rng
+from hbt_bench.training.held_out import development_plan, hold_out
 from hbt_bench.training.overlap import Overlap
 from hbt_bench.training.parallel import ParallelText
 from hbt_bench.training.plan import BatchPlan
+from hbt_bench.training.plan_report import fill, report, usual_weight
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.sources import CldrFacts, SourceSpec
 from hbt_bench.training.strategies import BatchMix, Phase, WeightedSource
 
 log = logging.getLogger(__name__)
-
-#: Items held out of a source at most; more would hardly make the development loss more stable.
-_MAX_HELD_OUT = 2000
-#: Development batches at most.
-_MAX_DEV_BATCHES = 20
-#: Language pairs that a warning names at most.
-_MAX_PAIRS = 5
-#: The difference from alpha that causes a warning.
-_ALPHA_TOLERANCE = 0.005
-#: The first key of the draw that holds items out; the draws of a plan use smaller keys.
-_HOLD_OUT = 101
-#: The guarded collections by definition, languages and folder, because a study trains many models with the same guard.
-_read_overlaps: dict[tuple[str, tuple[str, ...] | None, Path], Overlap] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +36,7 @@ class TrainingData:
     """The batches of a run, its development batches if it holds items out, and the texts removed from them.
 
     `dropped` counts the removed texts by source, language and reason. `guards` are the names of the collections that
-    the training texts were compared with.
+    the training texts were compared with. `dev` is the collection for early stopping, if the recipe names one.
 
     Example:
         data = TrainingData.from_recipe(Recipe(languages=("de", "en")), [Path("data")])
@@ -55,6 +47,7 @@ class TrainingData:
     held_out: BatchPlan | None
     dropped: Counter[tuple[str, str, str]]
     guards: tuple[str, ...]
+    dev: Collection | None = None
 
     @classmethod
     def from_recipe(
@@ -70,27 +63,31 @@ class TrainingData:
         Raises `DataError` if data is missing, damaged or too small, or if it shares text with a guarded collection and
         `drop_overlap` is false. Raises `UsageError` if a source cannot have the batches of its strategy.
         """
-        overlaps = _overlaps(recipe, folders, registry or TaskRegistry())
+        registry = registry or TaskRegistry()
+        dev = dev_collection(recipe, folders, registry)
+        overlaps = _overlaps(recipe, folders, registry)
         dropped: Counter[tuple[str, str, str]] = Counter()
-        sources: list[WeightedSource] = []
-        held_out: list[WeightedSource] = []
-        instruction = recipe.instruction.data if recipe.instruction else ()
-        for number, spec in enumerate((*recipe.data, *instruction)):
-            phase: Phase = "main" if number < len(recipe.data) else "instruction"
+        specs = [*recipe.data, *(recipe.instruction.data if recipe.instruction else ())]
+        sources: list[ParallelText] = []
+        for spec in specs:
             source = _restricted(spec.read(folders), recipe)
-            if source.name in {weighted.source.name for weighted in sources}:
+            if source.name in {other.name for other in sources}:
                 raise UsageError(f"two sources are called {source.name}: set a different `name` for one of them")
             if not isinstance(spec, CldrFacts):  # its training facts are not in the evaluation collection
                 source = _without_overlaps(source, overlaps, dropped, drop=drop_overlap)
-            if recipe.dev_share:  # the items are the same for every strategy and seed
-                share = min(recipe.dev_share, _MAX_HELD_OUT / len(source))
-                source, rest = source.split(counter_rng.uniform(_HOLD_OUT, np.arange(len(source))) < share)
-                held_out.append(_weighted(recipe, spec, rest, phase))
-            sources.append(_weighted(recipe, spec, source, phase))
-        _check_languages(recipe, [weighted.source for weighted in sources])
-        plan = _plan(recipe, sources)
-        _warn(recipe, plan)
-        return cls(plan, _held_out_plan(recipe, held_out) if held_out else None, dropped, tuple(overlaps))
+            sources.append(source)
+        splits = hold_out(sources, recipe.dev_share) if recipe.dev_share else []
+        sources = [training for training, _ in splits] or sources
+        _check_languages(recipe, sources)
+        phases: list[Phase] = ["main" if number < len(recipe.data) else "instruction" for number in range(len(specs))]
+        plan = _plan(recipe, [_weighted(recipe, *parts) for parts in zip(specs, sources, phases, strict=True)])
+        report(recipe, plan, [spec.weight for spec in specs])
+        held_out = [
+            replace(weighted, source=source, weight=spec.weight or usual_weight(recipe, source))
+            for weighted, spec, (_, source) in zip(plan.sources, specs, splits, strict=False)
+        ]
+        development = development_plan(held_out, recipe.batch_size, recipe.pivot) if held_out else None
+        return cls(plan, development, dropped, tuple(overlaps), dev)
 
     def texts(self) -> Iterator[str]:
         """Iterate over the training texts, each once per source."""
@@ -101,17 +98,62 @@ class TrainingData:
 def dev_collection(recipe: Recipe, folders: Sequence[Path], registry: TaskRegistry | None = None) -> Collection | None:
     """Return the collection that `dev` names, in the languages that it shares with the recipe; None without `dev`.
 
-    Raises `UsageError` for an unknown name, and `DataError` if the data are missing or damaged.
+    Raises `UsageError` for an unknown name, and if `dev_measure` has no value on the collection. Raises `DataError` if
+    the data are missing or damaged, or if no language is shared.
     """
     if recipe.dev is None:
         return None
+    spec = None
     if recipe.dev == "cldr-facts":
         from hbt_bench.data import cldr
 
-        return cldr.read("dev", [code for code in recipe.languages or cldr.LANGUAGES if code in cldr.LANGUAGES])
-    spec = _find_task((registry or TaskRegistry()).specs, recipe.dev, "--dev")
-    shared = None if recipe.languages is None else [code for code in spec.languages if code in recipe.languages]
-    return spec.load(shared, _folder_with(spec, folders))
+        codes: Sequence[str] = cldr.LANGUAGES
+    else:
+        spec = _find_task((registry or TaskRegistry()).specs, recipe.dev, "--dev")
+        codes = spec.languages
+    shared = [code for code in codes if recipe.languages is None or code in recipe.languages]
+    if not shared:
+        raise DataError(
+            f"{recipe.dev} has none of the languages {' '.join(recipe.languages or ())}: choose another `dev`"
+        )
+    if spec is None:
+        collection = cldr.read("dev", shared)
+    else:
+        collection = spec.load(None if recipe.languages is None else shared, _folder_with(spec, folders))
+    if not _has_measure(collection, recipe.dev_measure):
+        raise UsageError(
+            f"`dev_measure: {recipe.dev_measure}` has no value on {recipe.dev} in {' '.join(collection.languages)}, "
+            "where a question has no translations to compare. Choose another `dev_measure` or `dev`"
+        )
+    return collection
+
+
+def _has_measure(collection: Collection, name: str) -> bool:
+    """Return whether a measure has a value for the queries of each language in the pool of all languages."""
+    pairs = np.ones(len(collection.qrels.documents), dtype=np.int32)
+    ranks = Ranks(
+        pairs, pairs, np.zeros((len(collection.queries), 1), dtype=np.int32)
+    )  # any ranks have the same values
+    try:
+        values = ModeRanks(collection, ranks, "multi").values(MEASURES[name])
+    except DataError:
+        return False
+    return bool(values) and all(np.isfinite(array).any() for array in values)
+
+
+@dataclass(frozen=True)
+class _Guard:
+    """A guarded collection, by its definition as JSON, in some languages, from a folder."""
+
+    definition: str
+    languages: tuple[str, ...] | None
+    folder: Path
+    spec: TaskSpec = field(compare=False)
+
+
+@lru_cache(maxsize=16)  # a study trains many models with the same guard
+def _overlap(guard: _Guard) -> Overlap:
+    return Overlap([guard.spec.load(None, guard.folder)], guard.languages)
 
 
 def _overlaps(recipe: Recipe, folders: Sequence[Path], registry: TaskRegistry) -> dict[str, Overlap]:
@@ -123,10 +165,7 @@ def _overlaps(recipe: Recipe, folders: Sequence[Path], registry: TaskRegistry) -
         if folder is None and spec.source.remote_files():
             log.warning(f"the training texts are not compared with {name}: its data is in none of the data folders")
             continue
-        key = spec.model_dump_json(), recipe.languages, folder or folders[0]
-        if key not in _read_overlaps:
-            _read_overlaps[key] = Overlap([spec.load(None, folder or folders[0])], recipe.languages)
-        overlaps[name] = _read_overlaps[key]
+        overlaps[name] = _overlap(_Guard(spec.model_dump_json(), recipe.languages, folder or folders[0], spec))
     return overlaps
 
 
@@ -189,42 +228,14 @@ def _check_languages(recipe: Recipe, sources: Sequence[ParallelText]) -> None:
 
 
 def _weighted(recipe: Recipe, spec: SourceSpec, source: ParallelText, phase: Phase) -> WeightedSource:
-    size = float(len(source)) if recipe.source_weights == "size" else 1.0
     # most instruction pairs are English, so by default their batches do not follow the recipe's strategy
     strategy = spec.strategy or (recipe.strategy if phase == "main" else "multi-task")
     mix = BatchMix.from_strategy(strategy, recipe.alpha, recipe.pairs, source)
-    return WeightedSource(source, spec.weight or size, mix, recipe.language_weights, phase)
+    weight = spec.weight or usual_weight(recipe, source)
+    return fill(WeightedSource(source, weight, mix, recipe.language_weights, phase), recipe.batch_size)
 
 
 def _plan(recipe: Recipe, sources: Sequence[WeightedSource]) -> BatchPlan:
     share = recipe.instruction.share if recipe.instruction else 0.0
     when = recipe.instruction.when if recipe.instruction else "after"
     return BatchPlan(tuple(sources), recipe.batch_size, recipe.steps, recipe.seed, share, when, recipe.pivot)
-
-
-def _warn(recipe: Recipe, plan: BatchPlan) -> None:
-    """Warn if the share of monolingual batches is not alpha, and of language pairs with too few items."""
-    mono = sum(share for (_, batch_type, *_), share in plan.batch_shares().items() if batch_type == "mono")
-    if recipe.strategy == "hybrid" and abs(mono - recipe.alpha) > _ALPHA_TOLERANCE:
-        log.warning(
-            f"{mono:.0%} of the batches, not {recipe.alpha:.0%}, are monolingual, because some sources lack pairs of "
-            "one language or of two languages"
-        )
-    for weighted in plan.sources:
-        unused = weighted.unused_pairs(recipe.batch_size)
-        if unused:
-            pairs = [f"{pair} ({count})" for pair, count in unused[:_MAX_PAIRS]] + ["..."] * (len(unused) > _MAX_PAIRS)
-            log.warning(
-                f"{weighted.source.name} has too few items for a whole batch in {', '.join(pairs)}: training does not "
-                "use these pairs"
-            )
-
-
-def _held_out_plan(recipe: Recipe, sources: Sequence[WeightedSource]) -> BatchPlan:
-    """Return a fixed set of development batches, small enough for the smallest source."""
-    rows = min(recipe.batch_size, *(len(weighted.source) // 2 for weighted in sources))
-    if rows < 2:
-        raise DataError("too few items are held out for a development loss: raise `dev_share`")
-    steps = max(1, min(_MAX_DEV_BATCHES, sum(len(weighted.source) for weighted in sources) // rows))
-    main = tuple(weighted for weighted in sources if weighted.phase == "main")
-    return BatchPlan(main, rows, steps, 0, pivot=recipe.pivot)

@@ -74,6 +74,14 @@ class _Spaced(dict[int, str]):
 _TABLE = _Spaced()
 
 
+def normalised(text: str) -> str:
+    """Return a text as the guard compares it, without case, punctuation and spacing; a text of symbols is unchanged.
+
+    For example, ``normalised(" Who  is Ann?!")`` is ``who is ann``.
+    """
+    return " ".join(_words(text)) or text
+
+
 def _words(text: str) -> list[str]:
     return unicodedata.normalize("NFKC", text).casefold().translate(_TABLE).split()
 

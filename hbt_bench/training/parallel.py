@@ -114,11 +114,30 @@ class ParallelText:
     @cached_property
     def counts(self) -> NDArray[np.int64]:
         """The number of items by language of query (rows) and of passage (columns), shape (languages, languages)."""
-        queries = (self.queries != MISSING).astype(np.float64)  # float: numpy multiplies integer matrices slowly
-        counts: NDArray[np.int64] = (queries @ self._usable.T.astype(np.float64)).round().astype(np.int64)
+        return self.counts_of(np.ones(len(self), dtype=np.bool_))
+
+    def counts_of(self, items: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return `counts` of some items, which are true in `items` (items,)."""
+        queries = (self.queries[:, items] != MISSING).astype(np.float64)  # numpy multiplies integer matrices slowly
+        passages = self._usable[:, items].astype(np.float64)
+        counts: NDArray[np.int64] = (queries @ passages.T).round().astype(np.int64)
         if self.bitext:
             np.fill_diagonal(counts, 0)
         return counts
+
+    def has_pairs(self, item: int) -> NDArray[np.bool_]:
+        """Return whether an item has each language pair, shape (languages, languages)."""
+        pairs: NDArray[np.bool_] = np.outer(self.queries[:, item] != MISSING, self._usable[:, item])
+        if self.bitext:
+            np.fill_diagonal(pairs, False)
+        return pairs
+
+    def pairs_of_items(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the number of language pairs of each item: of a single language, and of two; both (items,)."""
+        queries, passages = self.queries != MISSING, self._usable
+        same = (queries & passages).sum(axis=0)
+        two = queries.sum(axis=0) * passages.sum(axis=0) - same
+        return (np.zeros_like(same) if self.bitext else same), two
 
     @cached_property
     def _usable(self) -> NDArray[np.bool_]:
@@ -160,6 +179,12 @@ class ParallelText:
         used[np.unique(self.folded[self.negatives[self.negatives != MISSING]])] += 1
         shared = used[texts] > 1
         return Ragged.from_pairs(items[shared], texts[shared], len(self))
+
+    def positives(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Return an item and the index of its text, for each query and passage in each language."""
+        columns = np.concatenate([self.queries, self.passages])
+        present = columns != MISSING
+        return np.broadcast_to(np.arange(len(self)), columns.shape)[present], columns[present]
 
     def _positives(self, columns: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return each item with each of its different texts in some columns (languages, items), ordered by item."""

@@ -34,6 +34,7 @@ _OTHER_PAIRS = 100
 
 # the purpose of a random number, the first key of every draw
 _PHASE, _SOURCE, _TYPE, _PAIR, _ORDER, _SUBSTITUTE, _OTHER_PAIR, _PARALLEL = range(8)
+_DISTINCT, _DISTINCT_PAIR = 12, 13  # 8 to 11 are those of `drawn_texts`
 
 
 class Batch(NamedTuple):
@@ -79,13 +80,15 @@ class BatchPlan:
     pivot: str = "en"
 
     def __post_init__(self) -> None:
-        _ = self._source_shares  # raises UsageError if nothing can be drawn
+        _ = self.source_shares  # raises UsageError if nothing can be drawn
         for weighted in self.sources:
             if len(weighted.source) < self.batch_size:
                 raise DataError(
                     f"{weighted.source.name} has {len(weighted.source)} items, fewer than a batch of "
                     f"{self.batch_size}. Lower `batch_size` or add data."
                 )
+            for _, batch_type in weighted.mix.types:
+                weighted.check(batch_type, self.batch_size)
         _ = self._cumulative_shares  # raises DataError as a batch would
 
     def __len__(self) -> int:
@@ -134,7 +137,7 @@ class BatchPlan:
     def batch_shares(self) -> BatchShares:
         """Return the planned share of rows by source, type of batch, query language and passage language."""
         shares: BatchShares = {}
-        for weighted, source_share in zip(self.sources, self._source_shares, strict=True):
+        for weighted, source_share in zip(self.sources, self.source_shares, strict=True):
             for type_share, batch_type in weighted.mix.types:
                 pairs = weighted.language_shares(batch_type, self.batch_size)
                 for key, share in _by_language(weighted.source, batch_type.name, pairs):
@@ -175,7 +178,8 @@ class BatchPlan:
         return Cursor([weighted.source for weighted in self.sources], self.steps, self._drawn)
 
     @cached_property
-    def _source_shares(self) -> NDArray[np.float64]:
+    def source_shares(self) -> NDArray[np.float64]:
+        """The planned share of the batches of each source, (sources,)."""
         shares = np.array([weighted.weight for weighted in self.sources], dtype=np.float64)
         for phase, share in (("main", 1 - self.instruction_share), ("instruction", self.instruction_share)):
             members = np.array([weighted.phase == phase for weighted in self.sources])
@@ -263,13 +267,29 @@ class BatchPlan:
                 if item is not None:
                     items[row], pairs[row] = item, pair
                     break
-            else:
-                codes = "-".join(source.languages[code] for code in draw.pairs[row])
-                raise DataError(
-                    f"{source.name} has too few different items in {codes} for a batch of {self.batch_size} without "
-                    "false negatives. Lower `batch_size` or add data."
-                )
+            else:  # the items drawn so far clash with all others
+                return self._distinct(draw, step)
         return items, pairs
+
+    def _distinct(self, draw: Draw, step: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Draw all rows of a batch from items of which no two clash; `__post_init__` checks that they are enough."""
+        weighted = self.sources[draw.source]
+        if not draw.type.per_row:
+            query, passage = draw.pairs[0].tolist()
+            items = weighted.distinct.of_pair(query, passage, self.batch_size)
+        else:
+            items = weighted.distinct.of_rows(draw.type.mono, self.batch_size)
+        order = np.argsort(counter_rng.uniform(self.seed, _DISTINCT, step, np.arange(len(items))))
+        items = items[order[: self.batch_size]]
+        if not draw.type.per_row:
+            return items, draw.pairs
+        shares = np.diff(self._cumulative_shares[draw.source, draw.type], prepend=0.0)
+        numbers = counter_rng.uniform(self.seed, _DISTINCT_PAIR, step, np.arange(len(items)))
+        pairs = [
+            int(pick(np.cumsum(shares * weighted.source.has_pairs(item).ravel()), number))
+            for item, number in zip(items.tolist(), numbers, strict=True)
+        ]
+        return items, np.stack(np.divmod(pairs, len(weighted.source.languages)), axis=1)
 
     def _substitutes(self, draw: Draw, step: int, row: int) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
         """Yield random items of a row's language pair, then all of them, then items of other pairs if rows draw."""

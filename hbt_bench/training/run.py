@@ -15,7 +15,7 @@ from hbt_bench.distributed import is_first, world_size
 from hbt_bench.errors import UsageError
 from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.training import card, inits, models
-from hbt_bench.training.data import TrainingData, dev_collection
+from hbt_bench.training.data import TrainingData
 from hbt_bench.training.plan import BatchPlan
 from hbt_bench.training.recipe import DEV_MEASURES, Recipe
 from hbt_bench.training.run_folder import RunFolder, clear_errors
@@ -72,9 +72,8 @@ class Training:
         for weighted in data.plan.sources:
             if self.recipe.loss == "paper" and not weighted.source.negatives.shape[2]:
                 raise UsageError(f"the loss `paper` needs hard negatives, and {weighted.source.name} has none")
-        dev = dev_collection(self.recipe, self.folders, registry)
         with clear_errors(self.output), self._folder.lock():
-            return self._train(data, dev)
+            return self._train(data, data.dev)
 
     @property
     def _folder(self) -> RunFolder:
@@ -96,6 +95,7 @@ class Training:
         from accelerate.utils import broadcast_object_list, wait_for_everyone  # type: ignore[import-untyped]
         from transformers.utils import logging as transformers_logging
 
+        logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
         identity = f"{data.plan.fingerprint} {self.recipe.digest}"

@@ -7,7 +7,8 @@ To add a strategy, write a function from a `SourcePairs` to types of batch and e
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from hbt_bench.errors import DataError, UsageError
+from hbt_bench.training.distinct import DistinctItems
 from hbt_bench.training.parallel import ParallelText
 
 Weights = Literal["uniform", "size"] | Mapping[str, float]
@@ -170,15 +172,60 @@ class WeightedSource:
     language_weights: Weights = "uniform"
     phase: Phase = "main"
 
+    @cached_property
+    def distinct(self) -> DistinctItems:
+        """The items that a batch can have together."""
+        return DistinctItems(self.source)
+
+    def room(self, batch_type: BatchType, wanted: int) -> int:
+        """Return the number of rows that a batch of a type can have, at most `wanted`."""
+        if batch_type.per_row:
+            return min(wanted, len(self.distinct.of_rows(batch_type.mono, wanted)))
+        return min(wanted, int(self._counts(batch_type, wanted).max(initial=0)))
+
+    def check(self, batch_type: BatchType, rows: int) -> None:
+        """Raise `DataError` if a batch of a type cannot have as many rows."""
+        room = self.room(batch_type, rows)
+        if room == rows:
+            return
+        of_type = np.eye(len(self.source.languages), dtype=np.bool_) == (batch_type.mono == 1.0)
+        largest = int(self.source.counts[of_type].max(initial=0))
+        shortage = f"has {room} different items for a {batch_type.name} batch, fewer than {rows}"
+        reason = "Items with the same text are not in the same batch"
+        if not batch_type.per_row and largest < rows:
+            shortage = f"has no language pair with {rows} items for a {batch_type.name} batch"
+            reason = f"The largest has {largest}"
+        raise DataError(
+            f"{self.source.name} {shortage}. {reason}. Lower `batch_size`, add data or set another `strategy`."
+        )
+
+    def filling(self, rows: int) -> WeightedSource:
+        """Return the source without the types of batch that cannot have as many rows, unless no type can."""
+        types = [(share, batch_type) for share, batch_type in self.mix.types if self.room(batch_type, rows) == rows]
+        if len(types) in (0, len(self.mix.types)):
+            return self
+        total = sum(share for share, _ in types)
+        return replace(self, mix=BatchMix(tuple((share / total, batch_type) for share, batch_type in types)))
+
+    def types_missing_in(self, other: WeightedSource) -> list[BatchType]:
+        """Return the types of batch that are missing in another source."""
+        types = {batch_type for _, batch_type in other.mix.types}
+        return [batch_type for _, batch_type in self.mix.types if batch_type not in types]
+
+    def _counts(self, batch_type: BatchType, wanted: int) -> NDArray[np.int64]:
+        """Return the number of items of each language pair for a batch that draws a single pair."""
+        return self.distinct.counts(wanted, mono=bool(batch_type.mono))
+
     def language_shares(self, batch_type: BatchType, batch_size: int) -> NDArray[np.float64]:
         """Return the probability of each language pair in a batch, shape (languages, languages).
 
-        A pair is drawn only if it has an item, and `batch_size` items if a whole batch has the same pair. All pairs
-        weigh the same, or by their number of items, or by the product of the weights set for their two languages.
-        Raises `DataError` if no pair has enough items.
+        A pair is drawn only if it has an item, and `batch_size` items without a clash if a whole batch has the same
+        pair. All pairs weigh the same, or by their number of items, or by the product of the weights set for their two
+        languages. Raises `DataError` if no pair has enough items.
         """
         counts = self.source.counts
-        weights = np.where(counts >= (1 if batch_type.per_row else batch_size), self._pair_weights(), 0.0)
+        drawn = counts > 0 if batch_type.per_row else self._counts(batch_type, batch_size) >= batch_size
+        weights = np.where(drawn, self._pair_weights(), 0.0)
         diagonal = np.diag(np.diag(weights))
         shares = np.zeros(counts.shape)
         for share, pairs in ((batch_type.mono, diagonal), (1 - batch_type.mono, weights - diagonal)):
@@ -201,13 +248,13 @@ class WeightedSource:
         return weights
 
     def unused_pairs(self, batch_size: int) -> list[tuple[str, int]]:
-        """Return the language pairs with too few items for a batch, each with its number of items."""
-        counts, codes = self.source.counts, self.source.languages
-        scarce = np.argwhere((counts > 0) & (counts < batch_size))
+        """Return the language pairs with too few items for a batch, each with the number that a batch can have."""
+        codes = self.source.languages
         return [
             (f"{codes[query]}-{codes[passage]}", int(counts[query, passage]))
             for _, batch_type in self.mix.types
             if not batch_type.per_row
-            for query, passage in scarce
+            for counts in [self._counts(batch_type, batch_size)]
+            for query, passage in np.argwhere((self.source.counts > 0) & (counts < batch_size))
             if (query == passage) == (batch_type.mono == 1.0)
         ]

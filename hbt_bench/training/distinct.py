@@ -1,0 +1,79 @@
+"""The items that can be in a batch together: whether a source can fill a batch is known before the first step."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hbt_bench.training.clashes import Clashes
+from hbt_bench.training.parallel import ParallelText
+
+
+class DistinctItems:
+    """Items of a source of which no two clash.
+
+    The search is greedy: it begins with the items that share no text, and then prefers those that share theirs with the
+    fewest others. A batch of as many items can always be drawn.
+    """
+
+    def __init__(self, source: ParallelText) -> None:
+        self._source = source
+        self._shared = source.shared
+        #: Whether each item shares no text with another item; no two of these items clash.
+        self._alone: NDArray[np.bool_] = np.diff(self._shared.offsets) == 0
+        self._counts: dict[tuple[int, bool], NDArray[np.int64]] = {}
+        self._rows: dict[tuple[int, float], NDArray[np.int32]] = {}
+
+    def most_frequent(self) -> tuple[int, str]:
+        """Return the number of items that have the most frequent text, in any language, and the text."""
+        if not len(self._shared.values):
+            return 1, ""
+        holders = np.bincount(self._shared.values)
+        return int(holders.max()), self._source.texts[int(np.argmax(self._source.folded == holders.argmax()))]
+
+    def counts(self, wanted: int, *, mono: bool) -> NDArray[np.int64]:
+        """Return the number of items that a batch of a language pair can have, shape (languages, languages).
+
+        Only pairs of a single language (`mono`), or else of two, have a number. From `wanted` on, it is a lower bound.
+        """
+        if (wanted, mono) not in self._counts:
+            chosen = np.eye(len(self._source.languages), dtype=np.bool_) == mono
+            counts = np.where(chosen, self._source.counts_of(self._alone), 0)
+            unsure = chosen & (counts < wanted) & (counts < self._source.counts)
+            for query, passage in np.argwhere(unsure).tolist():
+                counts[query, passage] = len(self.of_pair(query, passage, wanted))
+            self._counts[wanted, mono] = counts
+        return self._counts[wanted, mono]
+
+    def of_pair(self, query: int, passage: int, wanted: int) -> NDArray[np.int32]:
+        """Return items of a language pair that a batch of this pair can have together, at least `wanted` if it can."""
+        items = self._source.items(query, passage)
+        candidates = np.arange(len(self._source), dtype=np.int32) if items is None else items
+        return self._independent((query, passage), candidates, wanted)
+
+    def of_rows(self, mono: float, wanted: int) -> NDArray[np.int32]:
+        """Return items that a batch of several language pairs can have together, at least `wanted` if it can.
+
+        `mono` is the share of rows with a single language, so the items have pairs of one language, of two, or of both.
+        """
+        if (wanted, mono) not in self._rows:
+            same, two = self._source.pairs_of_items()
+            has_pair = ((same > 0) & (mono > 0)) | ((two > 0) & (mono < 1))
+            self._rows[wanted, mono] = self._independent(None, np.flatnonzero(has_pair).astype(np.int32), wanted)
+        return self._rows[wanted, mono]
+
+    def _independent(
+        self, pair: tuple[int, int] | None, candidates: NDArray[np.int32], wanted: int
+    ) -> NDArray[np.int32]:
+        alone = self._alone[candidates]
+        items, others = candidates[alone], candidates[~alone]
+        if len(items) >= wanted:
+            return items
+        clashes = Clashes(self._source, pair)
+        passage = pair[1] if pair else 0
+        clashes.take_all(items, np.full(len(items), passage))
+        texts, rows = self._shared.of(others)
+        holders = np.bincount(self._shared.values, minlength=len(self._source.texts))
+        sharing = np.bincount(rows, weights=holders[texts], minlength=len(others))
+        others = others[np.argsort(sharing, kind="stable")]
+        return np.concatenate([items, clashes.take_many(others, passage, wanted - len(items))])
