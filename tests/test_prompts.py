@@ -1,5 +1,6 @@
 """Prompts given by hand: what is typed, where results are stored, and names of files that do not depend on texts."""
 
+import hashlib
 import json
 import shlex
 from dataclasses import replace
@@ -19,6 +20,7 @@ from hbt_bench.reports.explain import explain
 from hbt_bench.results.result import Result
 from hbt_bench.results.store import model_folder
 from hbt_bench.tasks.registry import TaskRegistry
+from hbt_bench.training.run import Training
 from tests.factories import torch_random_model
 
 INSTRUCTION = "Instruct: Find the place\nQuery: "
@@ -200,3 +202,21 @@ def test_prefix_of_a_recipe(tmp_path, capsys, monkeypatch):
     assert yaml.safe_load(out)["passage_prefix"] == "find\npassage "
     assert r"r.yaml: \n in query_prefix is a backslash and an n; for a line end, use double quotes in YAML" in err
     assert r"--passage-prefix: \n is read as a line end" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("seed 1", "seed 1"),
+        ("runs/a", "runs/a"),
+        ("a\nb.", "a_b_"),
+        ("../a", "a"),
+        ("/a//b", "a/b"),
+        ("x" * 300, f"{'x' * 191}-{hashlib.sha256(b'x' * 300).hexdigest()[:8]}"),
+    ],
+    ids=range(6),
+)
+def test_name_of_a_recipe_is_the_default_folder(capsys, monkeypatch, name, folder):
+    monkeypatch.setattr(Training, "run", lambda self: self.output)
+    assert run(["train", "--init", "static:16", "--name", name]) == 0
+    assert capsys.readouterr().out == f"{folder}\n"
