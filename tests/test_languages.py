@@ -191,6 +191,13 @@ def test_variants_have_names_and_keep_their_class():
         ("iw nb fil", {"he": "iw", "no": "nb", "tl": "fil"}),
         ("url pos dev nan NA doi en", {"en": "en"}),
         ("dee-Latn", {"dee": "dee-Latn"}),
+        ("doc_de doc_fr id_de id_en to_do en_us de-de", {"de": "de-de", "en": "en_us"}),
+        (
+            "zh-cn zh_tw pt-br es-419 sr-latn-rs id-ID",
+            {"es": "es-419", "id": "id-ID", "pt": "pt-br"}
+            | {"sr-Latn": "sr-latn-rs"}
+            | {"zh": "zh-cn", "zh-Hant": "zh_tw"},
+        ),
     ],
 )
 def test_labels_of_a_data_set_have_general_codes(labels, expected):

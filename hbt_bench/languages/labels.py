@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Container, Iterable
 
 from hbt_bench.languages.table import ALIASES, codes_by_name, general, get_language, is_usual, parse_code, subtag
+from hbt_bench.languages.tags import Tag, has_locale
 
-#: Codes that are other words in data: NaN, "not available", minimum, and the identifier of a document.
+#: Codes that are other words in data: NaN, "not available", minimum, and the identifier of a document. With a script,
+#: such as "min_Latn", they are languages.
 _OTHER_WORDS = {"doi", "min", "na", "nan"}
 
 
 def read_label(label: object, rare: bool = False) -> str | None:
     """Return the code for a value or key of a data set, or None if it may be something other than a language.
 
-    A label is a tag, or the English name of a language. A tag of three letters alone may be another word, such as
-    "url" and "pos", so it counts only if the language is in `LANGUAGES`, or if `rare` states that the labels are
-    languages. With a script or region it always counts.
+    A label is a tag, or the English name of a language. Without a script, a tag may be something else, such as "pos",
+    or "id_de", the id of a German text. So it counts only if the language is in `LANGUAGES`, and if the region is in
+    upper case or CLDR has it for the language, or if `rare` states that the labels are languages.
     """
-    if not isinstance(label, str):
+    if not isinstance(label, str) or label.lower() in _OTHER_WORDS:
         return None
-    code = parse_code(label)
-    if code is None:
+    code, tag = parse_code(label), Tag.parse(label)
+    if code is None or tag is None:
         return codes_by_name().get(label.strip().lower())
-    if re.search("[-_+]", label):
-        return code
-    return code if label.lower() not in _OTHER_WORDS and (rare or is_usual(code)) else None
+    certain = is_usual(code) and (tag.region in label or has_locale(code, get_language(code).script, tag.region))
+    return code if rare or tag.script or certain else None
 
 
 def match_labels(labels: Iterable[str], wanted: Container[str] = (), rare: bool = False) -> dict[str, str]:

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from babel import Locale
+from babel import Locale, localedata
 from babel.core import get_global
 
 #: The subtags of BCP 47 in their order, in lower case. Extensions and private use are dropped.
@@ -161,6 +161,14 @@ def likely_script(language: str, region: str = "") -> str | None:
         return str(script)
     tag = get_global("likely_subtags").get(f"{language}_{region}" if region else language)
     return str(tag).split("_")[1] if tag else None
+
+
+def has_locale(code: str, script: str, region: str) -> bool:
+    """Return whether CLDR has a locale of a language in a region, so that a tag such as ``pt_br`` is likely meant."""
+    language = code.partition("-")[0]
+    likely = str(get_global("likely_subtags").get(language, ""))
+    names = (f"{language}_{region}", f"{language}_{script}_{region}")
+    return likely.endswith(f"_{region}") or any(map(localedata.exists, names))
 
 
 def describe(script: str, region: str, variants: tuple[str, ...]) -> str:

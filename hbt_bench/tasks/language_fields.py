@@ -107,7 +107,7 @@ def _named_paths(fields: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str,
         name = str(key)
         if isinstance(value, Mapping):
             yield from _named_paths(value, (*path, name))
-        for start, end in _spans(name):
+        for start, end in () if read_label(name) else _spans(name):  # "pt-BR" is not "pt" with a label "BR"
             label = name[start:end]
             if read_label(label) and _is_labelled(label, value) and isinstance(value, str):
                 yield ".".join([*path, f"{name[:start]}{PLACEHOLDER}{name[end:]}"]), label
