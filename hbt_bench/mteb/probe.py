@@ -92,14 +92,16 @@ def depends_on_call(model: Any, encode: Callable[[Sequence[str]], NDArray[np.flo
     types = {value.dtype for value in module.parameters()} if isinstance(module, torch.nn.Module) else set()
     tolerance = 1e-3 if types == {torch.float32} else 0.05
     words = sample_words("en")
-    try:
-        few, many = encode(words[:2]), encode(words)[:2]
+    half = len(words) // 2
+    try:  # the greatest number of a call is in one of the halves, so that the other half has another scale
+        apart, together = np.concatenate([encode(words[:half]), encode(words[half:])]), encode(words)
     except Exception:  # the evaluation itself raises it again, with the text
         return False
-    if few.shape != many.shape or not np.array_equal(np.isnan(few), np.isnan(many)):
+    if apart.shape != together.shape or not np.array_equal(np.isnan(apart), np.isnan(together)):
         return True
-    few, many = np.nan_to_num(few), np.nan_to_num(many)  # a model that gives NaN is refused later
-    return not bool((np.linalg.norm(few - many, axis=1) <= tolerance * np.linalg.norm(many, axis=1)).all())
+    apart, together = np.nan_to_num(apart), np.nan_to_num(together)  # a model that gives NaN is refused later
+    lengths = np.linalg.norm(together, axis=1)
+    return not bool((np.linalg.norm(apart - together, axis=1) <= tolerance * lengths).all())
 
 
 def check_tokenizer(name: str, model: Any) -> None:
