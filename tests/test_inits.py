@@ -163,7 +163,8 @@ def test_half_precision_of_the_hub_is_trained_like_float32(tmp_path, plain, hub,
     assert weights_hash(half) == weights_hash(single)
     assert facts(half)["losses"] == facts(single)["losses"]
     assert {value.dtype for value in load_file(half / "model.safetensors").values()} == {torch.float32}
-    used = {"precision": "fp32", "weights": "float32", "pooling": ["mean"], "max_length": POSITIONS}
+    used = {"precision": "fp32", "weights": "float32", "float32_matmul": "highest"}
+    used |= {"pooling": "mean", "max_length": POSITIONS}
     assert facts(half)["used"] == {**used, "prompts": {"query": "Query: ", "document": "Passage: "}}
 
 
@@ -172,12 +173,12 @@ def test_recipe_decides_the_precision(monkeypatch, messages, short):
     single = short(precision="auto")
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
     half = short(precision="bf16")
-    assert "training uses bf16, the recipe's `precision`, not accelerate's mixed_precision fp16" in messages
+    assert "training uses bf16, the recipe's precision, not accelerate's mixed_precision fp16" in messages
     assert (facts(half)["used"]["precision"], facts(half)["used"]["weights"]) == ("bf16", "float32")
     assert weights_hash(half) != weights_hash(single)
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     again = short()
-    assert "training uses fp32, the recipe's `precision`, not accelerate's mixed_precision bf16" in messages
+    assert "training uses fp32, the recipe's precision, not accelerate's mixed_precision bf16" in messages
     assert facts(single)["used"]["precision"] == facts(again)["used"]["precision"] == "fp32"
     assert weights_hash(again) == weights_hash(single)
 
@@ -332,7 +333,7 @@ def test_router_trains_both_encoders(tmp_path, short):
 def test_router_without_an_encoder_for_documents(tmp_path, plain):
     routes = {"query": [Transformer(str(plain)), Pooling(16)], "passage": [Transformer(str(plain)), Pooling(16)]}
     folder = saved(tmp_path / "init", Router(routes, default_route="query"))
-    with pytest.raises(ModelError, match="cannot encode a query and a document: No route found for task type 'doc"):
+    with pytest.raises(ModelError, match="cannot encode a text: ValueError: No route found for task type 'doc"):
         loaded(folder)
     wide = transformer(tmp_path / "wide", hidden_size=32)
     routes = [[Transformer(str(path)), Pooling(size)] for path, size in ((plain, 16), (wide, 32))]
@@ -341,10 +342,11 @@ def test_router_without_an_encoder_for_documents(tmp_path, plain):
 
 
 def configured(folder, **changes):
-    """Write a folder with the configuration of a model alone."""
+    """Write a folder with the configuration of a model, and other files that are never read."""
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"model_type": "bert", **changes}))
-    (folder / "tokenizer.json").write_text("{}")
+    for name in ("tokenizer.json", "model.safetensors"):
+        (folder / name).write_text("{}")
     return folder
 
 
@@ -456,6 +458,15 @@ def test_length_within_the_positions(tmp_path, messages):
     assert model.max_seq_length == 62
     assert [line for line in messages if "texts are cut at the 62 positions of" in line]
     assert model.encode(["a" * 99]).shape == (1, 16)
+
+
+def test_prompt_that_fills_the_length(plain):
+    """[CLS], [SEP] and a token for each letter of the prompt."""
+    with pytest.raises(
+        UsageError, match=r"the query prompt has 9 of the 9 tokens of a text .*raise `max_length`, or shor"
+    ):
+        loaded(plain, max_length=9, passage_prefix="")
+    assert loaded(plain, max_length=10, passage_prefix="").max_seq_length == 10
 
 
 def test_vectors_that_are_cut_are_trained_so(tmp_path, plain):

@@ -46,7 +46,7 @@ def folder(tmp_path):
         ("report {}/empty", 5, "there are no results"),
         ("train {}/r.yaml --init {}/a/b", 2, "there is no folder {}/a/b: give --init a folder, a hub name, static:DIM"),
         ("train {}/r.yaml --init {}/sparse", 4, "{}/sparse is a SparseEncoder: training starts from a model that give"),
-        ("train {}/r.yaml --init {}/bare", 4, "the init {}/bare has no tokenizer: save"),
+        ("train {}/r.yaml --init {}/bare", 4, "{}/bare has no weights"),
     ],
 )
 def test_missing_or_wrong_argument(folder, monkeypatch, capsys, arguments, code, message):

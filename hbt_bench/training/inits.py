@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_TOKENIZER_FILES = frozenset(
-    {"tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model"}
-)
 #: Start of the classes of sentence-transformers. Modules of other packages are code that is not run.
 _LIBRARY = "sentence_transformers."
 #: Value of `pooling` for modules that do not pool, or pool in several ways.
@@ -55,8 +52,8 @@ def settle(recipe: Recipe) -> Recipe:
     init = Init.from_name(recipe.init)
     init.check_model()
     init.check_keys(recipe)
-    own = init.settings(recipe)
-    return recipe.model_copy(update={key: value for key, value in own.items() if value != getattr(recipe, key)})
+    settings = init.settings(recipe)
+    return recipe.model_copy(update={key: value for key, value in settings.items() if value != getattr(recipe, key)})
 
 
 def check_matryoshka(recipe: Recipe, dimensions: int | None) -> None:
@@ -94,7 +91,7 @@ def _check_static(recipe: Recipe, keys: Sequence[str] = ("max_length", "cached",
 
 
 @dataclass(frozen=True)
-class Part:
+class InitModule:
     """A module of an init: the class that loads it, its folder and its configuration."""
 
     kind: str
@@ -111,6 +108,8 @@ class Part:
         """The way in which a Pooling pools, `OWN` if it pools in several ways."""
         from sentence_transformers.sentence_transformer.modules import Pooling
 
+        if not self.config:  # damaged: the library reports it
+            return OWN
         mode = Pooling.load_config(str(self.folder)).get("pooling_mode", "mean")  # older models have a key for each way
         return mode if isinstance(mode, str) else OWN
 
@@ -130,17 +129,12 @@ class Init:
         """
         folder = Path(name)
         if folder.is_dir():
-            check_files(folder)
-            # without these files, transformers would build an empty tokenizer without a warning
-            if not any(path.name in _TOKENIZER_FILES for path in folder.rglob("*")):
-                raise ModelError(f"the init {name} has no tokenizer: save its tokenizer in the same folder")
-        elif name.count("/") > 1 or name.startswith((".", "/", "~")):
+            return cls(name, Checkpoint.from_folder(folder))
+        if name.count("/") > 1 or name.startswith((".", "/", "~")):
             raise UsageError(
                 f"there is no folder {name}: give --init a folder, a hub name, static:DIM or tiny:LAYERSxDIM"
             )
-        else:
-            folder = _fetch_configuration(name)
-        return cls(name, Checkpoint.from_folder(folder))
+        return cls(name, Checkpoint.from_folder(_fetch_configuration(name)))
 
     @property
     def hub_name(self) -> str | None:
@@ -153,13 +147,18 @@ class Init:
         return self.checkpoint.path.name if self.hub_name else None
 
     @cached_property
-    def parts(self) -> tuple[Part, ...]:
+    def modules(self) -> tuple[InitModule, ...]:
         """The modules, with those of a Router. A plain transformer is a single module."""
         static = self.checkpoint.kind == "model2vec"
         return tuple(
-            Part(f"{kind}StaticEmbedding" if static else kind, folder, read_json(folder / "config.json") or {})
+            InitModule(f"{kind}StaticEmbedding" if static else kind, folder, _mapping(folder / "config.json"))
             for folder, kind in model_modules(self.checkpoint.path)
         )
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether a module is an adapter of another model, such as LoRA's."""
+        return any((module.folder / "adapter_config.json").is_file() for module in self.modules)
 
     def check_model(self) -> None:
         """Raise `ModelError` if the model has no single vector per text, or weights that cannot be trained."""
@@ -167,20 +166,22 @@ class Init:
             raise ModelError(
                 f"{self.name} is a {self.checkpoint.kind}: training starts from a model that gives one vector a text"
             )
-        for part in self.parts:
-            if (part.folder / "adapter_config.json").is_file() and find_spec("peft") is None:
-                raise ModelError(f"the init {self.name} is an adapter, which needs the package peft: pip install peft")
-            if method := part.config.get("quantization_config"):
+        if self.is_adapter and find_spec("peft") is None:
+            raise ModelError(f"the init {self.name} is an adapter, which needs the package peft: pip install peft")
+        for module in self.modules:
+            if method := module.config.get("quantization_config"):
                 name = method.get("quant_method") if isinstance(method, dict) else None
                 raise ModelError(
                     f"the init {self.name} is quantized ({name or 'see its quantization_config'}), and such weights "
                     "cannot be trained: start from the model before quantization"
                 )
-            if not part.kind.startswith(_LIBRARY) or _needs_code(part.config):
+            if not module.kind.startswith(_LIBRARY) or _needs_code(module.config):
                 raise ModelError(
-                    f"the init {self.name} needs code of its repository ({_code(part)}), which training does not run: "
+                    f"{self.name} needs code of its repository ({_code(module)}), which training does not run: "
                     "choose a model that transformers has built in"
                 )
+        if not self.hub_name:
+            check_files(self.checkpoint.path)
 
     def check_keys(self, recipe: Recipe) -> None:
         """Raise `UsageError` for a key of a recipe that the model cannot honour."""
@@ -188,11 +189,11 @@ class Init:
             raise UsageError(
                 f"`vocabulary` is for static: and tiny: inits, and {recipe.init} has its tokenizer: leave it out"
             )
-        classes = {part.name for part in self.parts}
+        classes = {module.name for module in self.modules}
         if "StaticEmbedding" in classes:
             _check_static(recipe, *([["cached"]] if "Transformer" in classes else []))
-        for part in self.parts:
-            positions = part.config.get("max_position_embeddings")
+        for module in self.modules:
+            positions = module.config.get("max_position_embeddings")
             if isinstance(positions, int) and 0 < positions < (recipe.max_length or 0):
                 raise UsageError(
                     f"`max_length: {recipe.max_length}` is beyond the {positions} positions of {recipe.init}: lower it"
@@ -217,32 +218,31 @@ class Init:
 
     @property
     def _settings(self) -> dict[str, Any]:
-        return read_json(self.checkpoint.path / "config_sentence_transformers.json") or {}
+        return _mapping(self.checkpoint.path / "config_sentence_transformers.json")
 
     @cached_property
     def _pooling(self) -> str | None:
         """The pooling of the modules, None for a plain transformer, which gets the recipe's."""
         if self.checkpoint.kind == "transformers":
             return None
-        modes = {part.pooling for part in self.parts if part.name == "Pooling"}
-        if not modes and any(part.name == "StaticEmbedding" for part in self.parts):
+        modes = {module.pooling for module in self.modules if module.name == "Pooling"}
+        if not modes and any(module.name == "StaticEmbedding" for module in self.modules):
             return "mean"
         return modes.pop() if len(modes) == 1 else OWN
 
     def _prompts(self, recipe: Recipe) -> dict[str, str]:
-        """Return the prefixes: those that the user set, else the model's own if it has any, else the defaults."""
-        prompts = self.checkpoint.prompts
-        own = {"query_prefix": prompts.query, "passage_prefix": prompts.document}
-        given = {key: getattr(recipe, key) for key in own if key in recipe.model_fields_set}
-        if not any(own.values()):
-            return given
-        if replaced := [key for key, text in given.items() if text != own[key]]:
-            changes = " and ".join(f"{key} {given[key]!r} for {own[key]!r}" for key in replaced)
+        """Return the prefixes: those that the user set, else the model's prompts if it has any, else the defaults."""
+        prompts = {"query_prefix": self.checkpoint.prompts.query, "passage_prefix": self.checkpoint.prompts.document}
+        explicit = {key: getattr(recipe, key) for key in prompts if key in recipe.model_fields_set}
+        if not any(prompts.values()):
+            return explicit
+        if replaced := [key for key, text in explicit.items() if text != prompts[key]]:
+            changes = " and ".join(f"{key} {explicit[key]!r} for {prompts[key]!r}" for key in replaced)
             log.info(f"the recipe replaces prompts of {recipe.init}: {changes}")
-        if unset := [key for key in own if key not in given]:
-            used = " and ".join(f"{key} {own[key]!r}" for key in unset)
+        if unset := [key for key in prompts if key not in explicit and prompts[key] != getattr(recipe, key)]:
+            used = " and ".join(f"{key} {prompts[key]!r}" for key in unset)
             log.info(f"training uses the prompts of {recipe.init}: {used}; the recipe may set other prefixes")
-        return {**own, **given}
+        return {**prompts, **explicit}
 
 
 def _hub_name(name: str) -> str:
@@ -253,8 +253,8 @@ def _hub_name(name: str) -> str:
     """
     from sentence_transformers.util import ORIGINAL_TRANSFORMER_MODELS
 
-    whole = "/" in name or name.lower() in ORIGINAL_TRANSFORMER_MODELS
-    return name if whole else f"sentence-transformers/{name}"
+    complete = "/" in name or name.lower() in ORIGINAL_TRANSFORMER_MODELS
+    return name if complete else f"sentence-transformers/{name}"
 
 
 def _fetch_configuration(name: str) -> Path:
@@ -272,6 +272,12 @@ def _fetch_configuration(name: str) -> Path:
         raise load_error(name, error, known=False) from error
 
 
+def _mapping(path: Path) -> dict[str, Any]:
+    """Return the mapping in a JSON file, empty if there is none."""
+    content = read_json(path)
+    return content if isinstance(content, dict) else {}
+
+
 def _needs_code(config: dict[str, Any]) -> bool:
     """Return whether transformers would have to run code of the repository to load a model."""
     if not config.get("auto_map"):
@@ -281,5 +287,5 @@ def _needs_code(config: dict[str, Any]) -> bool:
     return config.get("model_type") not in CONFIG_MAPPING
 
 
-def _code(part: Part) -> str:
-    return str(part.config.get("model_type")) if part.kind.startswith(_LIBRARY) else part.kind
+def _code(module: InitModule) -> str:
+    return str(module.config.get("model_type")) if module.kind.startswith(_LIBRARY) else module.kind

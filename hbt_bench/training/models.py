@@ -34,6 +34,8 @@ _SPECIAL_TOKENS = {
 }
 #: Dimensions of an attention head of a tiny: init.
 _HEAD_WIDTH = 32
+#: transformers has a limit of 10 ** 30 tokens for a tokenizer without a limit.
+_NO_LIMIT = 10**9
 #: Default length of a text for a tiny: init, in tokens.
 _MAX_LENGTH = 128
 
@@ -55,6 +57,7 @@ def load(recipe: Recipe, texts: Iterable[str]) -> SentenceTransformer:
         )
         model.similarity_fn_name = "cosine"
     model.prompts = trained_prompts(model.prompts, recipe.query_prefix, recipe.passage_prefix)
+    _check_room(recipe, model)
     if model.default_prompt_name not in model.prompts:
         model.default_prompt_name = None  # a default that does not exist makes a model that cannot be loaded
     return model
@@ -68,21 +71,37 @@ def trained_prompts(prompts: Mapping[str, str | None], query: str, document: str
     """
     roles = dict.fromkeys(Prompts.QUERY_NAMES, query) | dict.fromkeys(Prompts.DOCUMENT_NAMES, document)
     both = set(Prompts.QUERY_NAMES) & set(Prompts.DOCUMENT_NAMES)
-    kept = {name: roles.get(name, text or "") for name, text in prompts.items() if name not in both}
-    return {**kept, "query": query, "document": document}
+    named = {name: roles.get(name, text or "") for name, text in prompts.items() if name not in both}
+    return {**named, "query": query, "document": document}
 
 
 def used_settings(model: SentenceTransformer) -> dict[str, Any]:
-    """Return the settings of a model in training: type of the weights, pooling, greatest length and prompts."""
+    """Return the settings of a model in training: type of the weights, pooling, greatest length and prompts.
+
+    A setting that differs between the encoders of a Router is a list.
+    """
+    import torch
     from sentence_transformers.sentence_transformer.modules import Pooling
 
-    length = model.max_seq_length
+    modes = [module.pooling_mode for module in model.modules() if isinstance(module, Pooling)]
     return {
         "weights": str(model.dtype).removeprefix("torch."),
-        "pooling": [module.pooling_mode for module in model.modules() if isinstance(module, Pooling)],
-        "max_length": None if length is None or math.isinf(length) else length,
+        "float32_matmul": torch.get_float32_matmul_precision(),  # "highest" unless a program allows TF32
+        "pooling": _single(["+".join([mode] if isinstance(mode, str) else mode) for mode in modes]),
+        "max_length": _single([_length(module) for module in _transformers(model)]),
         "prompts": {role: model.prompts[role] for role in ("query", "document")},
     }
+
+
+def _length(module: Any) -> int | None:
+    """Return the greatest number of tokens of a text in a transformer, None if it has no limit."""
+    return module.max_seq_length if (module.max_seq_length or math.inf) < _NO_LIMIT else None
+
+
+def _single(values: list[Any]) -> Any:
+    """Return the only value, None if there is none, or all different values."""
+    different = list(dict.fromkeys(values))
+    return different if len(different) > 1 else next(iter(different), None)
 
 
 def _load_checkpoint(recipe: Recipe) -> SentenceTransformer:
@@ -96,7 +115,9 @@ def _load_checkpoint(recipe: Recipe) -> SentenceTransformer:
         if init.checkpoint.kind == "model2vec":
             model = open_model(init.checkpoint, init.hub_name)
         else:
-            options: dict[str, Any] = {"model_kwargs": {"dtype": torch.float32}, "revision": init.revision}
+            options: dict[str, Any] = {"revision": init.revision}
+            if not init.is_adapter:
+                options["model_kwargs"] = {"dtype": torch.float32}
             folder = None if init.hub_name else init.checkpoint.path
             model = load_checked(recipe.init, lambda: SentenceTransformer(recipe.init, **options), folder)
     except ModelError:
@@ -107,31 +128,37 @@ def _load_checkpoint(recipe: Recipe) -> SentenceTransformer:
         if not isinstance(model[-1], Pooling):
             raise ModelError(f"the init {recipe.init} gives no vectors of tokens, which training pools")
         model[-1] = Pooling(model[-1].embedding_dimension, recipe.pooling)
-    for module in model.modules():
-        if getattr(module, "peft_config", None):
-            module.set_adapter(module.active_adapters())  # it was loaded with frozen weights
-            log.info(f"training the adapter of {recipe.init}: the weights of its base model stay")
+    if init.is_adapter:
+        _train_adapters(recipe.init, model)
     _check_roles(recipe.init, model)
     return model
 
 
-def _check_roles(init: str, model: SentenceTransformer) -> None:
-    """Raise `ModelError` if a model cannot encode queries and documents as vectors of the same length.
+def _train_adapters(init: str, model: SentenceTransformer) -> None:
+    """Unfreeze the weights of adapters, which are loaded as frozen as their base models.
 
-    A Router may lack an encoder for a role, or have encoders of different dimensions.
+    Raises `ModelError` for a base model in half precision: the saved adapter would be used with it, and not with the
+    float32 weights with which it is trained.
     """
-    try:
-        query, document = (
-            encode("text", convert_to_tensor=True) for encode in (model.encode_query, model.encode_document)
+    for module in model.modules():
+        if getattr(module, "peft_config", None):
+            module.set_adapter(module.active_adapters())
+    kind = str(model.dtype).removeprefix("torch.")
+    if kind != "float32":
+        raise ModelError(
+            f"the base model of the adapter {init} is stored in {kind}, in which the adapter would be used, but "
+            "training is in float32: merge both with peft (merge_and_unload), save the model, and train it"
         )
-    except Exception as error:  # a module may raise anything
+    log.info(f"training the adapter {init}: the weights of its base model stay")
+
+
+def _check_roles(init: str, model: SentenceTransformer) -> None:
+    """Raise `ModelError` if a model, such as a Router, has vectors of another length for queries than for documents."""
+    query, document = (len(encode("text")) for encode in (model.encode_query, model.encode_document))
+    if query != document:
         raise ModelError(
-            f"the init {init} cannot encode a query and a document: {' '.join(str(error).split())[:200]}"
-        ) from error
-    if query.shape != document.shape:
-        raise ModelError(
-            f"the init {init} gives queries {query.shape[-1]} and documents {document.shape[-1]} dimensions: choose "
-            "encoders with the same number"
+            f"the init {init} gives queries {query} and documents {document} dimensions: choose encoders with the same "
+            "number"
         )
 
 
@@ -154,22 +181,38 @@ def _limit_length(recipe: Recipe, model: SentenceTransformer) -> None:
 
     Raises `UsageError` if the recipe's length is beyond them.
     """
-    from sentence_transformers.sentence_transformer.modules import Transformer
-
-    transformers = [module for module in model.modules() if isinstance(module, Transformer)]
+    transformers = _transformers(model)
     if recipe.max_length and not transformers:
         raise UsageError(f"`max_length` has no effect on {recipe.init}, which has no transformer: leave it out")
     for module in transformers:
-        positions, own = _positions(module) or math.inf, module.max_seq_length or math.inf
+        positions, limit = _positions(module) or math.inf, _length(module) or math.inf
         if (recipe.max_length or 0) > positions:
             raise UsageError(
                 f"`max_length: {recipe.max_length}` is beyond the {positions} positions of {recipe.init}: lower it"
             )
         if recipe.max_length:
             module.max_seq_length = recipe.max_length
-        elif own > positions:
-            log.info(f"texts are cut at the {positions} positions of {recipe.init}, not at its limit of {own} tokens")
+        elif limit > positions:
+            log.info(f"texts are cut at the {positions} positions of {recipe.init}, not at its limit of {limit} tokens")
             module.max_seq_length = positions
+
+
+def _check_room(recipe: Recipe, model: SentenceTransformer) -> None:
+    """Raise `UsageError` if a prompt fills the greatest length, so that all texts would be the same."""
+    for module in _transformers(model):
+        for role in ("query", "document"):
+            tokens = len(module.tokenizer(model.prompts[role])["input_ids"]) if module.tokenizer else 0
+            if tokens >= (_length(module) or math.inf):
+                raise UsageError(
+                    f"the {role} prompt has {tokens} of the {module.max_seq_length} tokens of a text in {recipe.init}: "
+                    f"raise `max_length`, or shorten `{role.replace('document', 'passage')}_prefix`"
+                )
+
+
+def _transformers(model: SentenceTransformer) -> list[Any]:
+    from sentence_transformers.sentence_transformer.modules import Transformer
+
+    return [module for module in model.modules() if isinstance(module, Transformer)]
 
 
 def _positions(module: torch.nn.Module) -> int | None:

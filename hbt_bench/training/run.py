@@ -130,6 +130,10 @@ class Training:
             evaluator=self._evaluator(model, data, dev),
             callbacks=[guard, StepReporter(data.plan), *early_stopping],
         )
+        if (precision := trainer.accelerator.mixed_precision) != arguments.mixed_precision:  # with DeepSpeed
+            raise UsageError(
+                f"accelerate trains in {precision}, not in the recipe's `precision`: change its configuration"
+            )
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if is_first():
@@ -137,8 +141,8 @@ class Training:
             best_step = state.best_global_step or state.global_step
             seconds = time.monotonic() - started
             facts = card.training_facts(recipe, data, state.global_step, best_step, seconds, state.log_history)
-            precision = _NAMES[trainer.accelerator.mixed_precision]
-            self._folder.save(model, facts | {"used": {"precision": precision, **models.used_settings(model)}})
+            used = {"precision": _NAMES[arguments.mixed_precision], **models.used_settings(model)}
+            self._folder.save(model, facts | {"used": used})
 
     def _arguments(self) -> Any:
         """Return the trainer's arguments. Their construction joins the processes of the run."""
@@ -220,10 +224,10 @@ def _use_bf16(precision: str) -> bool:
 
 def _set_precision(arguments: Any) -> None:
     """Train in the precision of the recipe, whatever accelerate is configured for."""
-    wanted = "bf16" if arguments.bf16 else "no"
+    precision = "bf16" if arguments.bf16 else "no"
     configured = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    if configured not in ("no", wanted):
+    if configured not in ("no", precision):
         log.warning(
-            f"training uses {_NAMES[wanted]}, the recipe's `precision`, not accelerate's mixed_precision {configured}"
+            f"training uses {_NAMES[precision]}, the recipe's precision, not accelerate's mixed_precision {configured}"
         )
-    arguments.mixed_precision = wanted
+    arguments.mixed_precision = precision
