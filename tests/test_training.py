@@ -404,7 +404,7 @@ def test_init_without_a_tokenizer(tmp_path, trained):
     bare = shutil.copytree(trained, tmp_path / "bare")
     for path in bare.glob("tokenizer*"):
         path.unlink()
-    with pytest.raises(ModelError, match="has no tokenizer: save"):
+    with pytest.raises(ModelError, match="has no tokenizer"):
         train(tmp_path / "m", init=str(bare))
 
 
@@ -422,10 +422,10 @@ def test_plain_transformers_folder_gets_the_recipes_pooling(tmp_path, pooling):
     from sentence_transformers import SentenceTransformer
 
     init = plain_bert(tmp_path / "bert")
-    folder = train(tmp_path / "m", init=str(init), pooling=pooling, max_length=7, steps=1)
+    folder = train(tmp_path / "m", init=str(init), pooling=pooling, max_length=12, steps=1)
     model = SentenceTransformer(str(folder), device="cpu")
     assert model[1].get_config_dict()["pooling_mode"] == pooling
-    assert model.max_seq_length == 7
+    assert model.max_seq_length == 12
     assert (model.prompts["query"], model.similarity_fn_name) == ("Query: ", "cosine")
 
 
