@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hbt_bench.data.records import first_value, identifier, same_value, values
-from hbt_bench.training.sources import Records
+from hbt_bench.training.reading import read_items
+from hbt_bench.training.records import Records
 
 RECORD = {
     "id": 7,
@@ -40,9 +41,9 @@ def test_path_leads_to_values(path, expected):
 def test_recipes_understand_the_same_paths():
     source = Records(query="q", passage="p.*.t", negative="n.*.t", language="en")
     record = {"q": "A?", "p": [{}, {"t": "yes"}], "n": [{"t": "no"}, {}, {"t": "never"}]}
-    items = source.items("demo", [("demo:1", record)])
+    items = read_items("demo", source, [("demo:1", record)])
     assert [items.texts[number] for number in items.passages[0]] == ["yes"]
-    assert [items.texts[number] for number in items.negatives[0, 0]] == ["no", "never"]
+    assert [items.texts[number] for number in items.negatives.values] == ["no", "never"]
 
 
 def test_name_with_dots_is_a_path():

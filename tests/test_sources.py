@@ -1,13 +1,17 @@
 import gzip
 import json
 
+import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from hbt_bench.data import cldr
 from hbt_bench.errors import DataError
 from hbt_bench.training.parallel import MISSING
-from hbt_bench.training.sources import CldrFacts, FileData, HubData, Part, SourceSpec, expand
+from hbt_bench.training.recipe import Recipe
+from hbt_bench.training.records import Part
+from hbt_bench.training.sources import CldrFacts, FileData, HubData, SourceSpec, expand
+from hbt_bench.training.strategies import BatchMix
 
 RECORDS = [
     {"id": "a", "doc": "1", "kind": "x", "texts": {"en": {"q": "who?", "p": "Ann."}, "de": {"q": "wer?"}}},
@@ -44,7 +48,97 @@ def test_parallel_records(folder):
 def test_where_name_and_negatives(folder):
     source = file(where={"kind": "y"}, name="other", negative="n").read([folder])
     assert (source.name, source.ids) == ("other", ("b",))
-    assert [source.texts[number] for number in source.negatives[0, 0]] == ["Milk.", "Rum."]
+    assert [source.texts[number] for number in source.negatives.values] == ["Milk.", "Rum."]
+
+
+def test_list_of_negatives_is_several(tmp_path):
+    rows = [f"q{n},p{n},a{n},{f'b{n}' if n % 2 else ''}\n" for n in range(4)]
+    (tmp_path / "t.csv").write_text("q,p,n1,n2\n" + "".join(rows))
+    source = file("t.csv", language="en", negative=("n1", "n2")).read([tmp_path])
+    lists = [[source.texts[number] for number in source.negatives.of(np.array([item]))[0]] for item in range(4)]
+    assert lists == [["a0"], ["a1", "b1"], ["a2"], ["a3", "b3"]]
+    joined = file("t.csv", language="en", negative=(("n2", "n1"),)).read([tmp_path])
+    assert [joined.texts[number] for number in joined.negatives.values] == ["a0", "b1 a1", "a2", "b3 a3"]
+
+
+def test_list_of_answers_is_several_passages(tmp_path):
+    """The answers of SQuAD, which repeat answers and may be missing."""
+    rows = [{"q": f"q{n}", "answers": {"text": [f"a{n}", f"a{n}", f"b{n}"][:n], "start": [1, 1, 2]}} for n in range(4)]
+    (tmp_path / "s.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    source = file("s.jsonl", language="en", passage="answers.text").read([tmp_path])
+    assert texts(source, "passages")["en"] == [None, "a1", "a2", "a3"]
+    assert [source.texts[number] for number in source.more_passages.values] == ["b3"]
+    columns = file("s.jsonl", language="en", passage=(("answers.text.0",), ("answers.text.2",))).read([tmp_path])
+    assert [columns.texts[number] for number in columns.more_passages.values] == ["b3"]
+
+
+def test_items_without_text_are_counted(tmp_path, caplog):
+    rows = [{"q": f"q{n}", "p": f"p{n}" if n % 2 else "", "n": [f"p{n}", "x"]} for n in range(6)]
+    (tmp_path / "s.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    source = file("s.jsonl", language="en", negative="n").read([tmp_path])
+    assert int(source.counts.sum()) == 3
+    assert "s: 3 of 6 items are left out, because their `passage` 'p' is empty" in caplog.text
+    assert "s: left out 3 hard negatives that equal a passage of their item" in caplog.text
+    with pytest.raises(DataError, match=r"^s has no field 'n\.5' for `passage`"):
+        file("s.jsonl", language="en", passage="n.5").read([tmp_path])
+
+
+@pytest.mark.parametrize(("wanted", "items"), [(1, 2), ("1", 2), (1.0, 2), (0, 3), (True, 0), ("yes", 0)])
+def test_where_compares_cells_with_numbers(tmp_path, wanted, items):
+    (tmp_path / "t.tsv").write_text("q\tp\tlabel\n" + "".join(f"q{n}\tp{n}\t{n % 2}\n" for n in range(5)))
+    spec = file("t.tsv", language="en", where={"label": wanted})
+    if items:
+        assert len(spec.read([tmp_path])) == items
+    else:
+        with pytest.raises(
+            DataError, match=r"t has no record that fits: check `where` and `part` \(`label` is '0', '1'\)"
+        ):
+            spec.read([tmp_path])
+
+
+def test_codes_of_the_data_become_ours(tmp_path, caplog):
+    codes = ("eng_Latn", "zh-CN", "pt-BR", "pt-PT", "klingon")
+    rows = [{"id": n, "texts": {code: {"q": f"{code} q{n}", "p": f"{code} p{n}"} for code in codes}} for n in range(3)]
+    (tmp_path / "s.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert file("s.jsonl").read([tmp_path]).languages == ("en", "pt-BR", "pt-PT", "zh")
+    assert "s: left out records in 'klingon' (3); map codes in the recipe" in caplog.text
+    mapped = file("s.jsonl", languages={"en": "klingon", "pt": "pt-PT"}).read([tmp_path])
+    assert texts(mapped)["en"] == ["klingon q0", "klingon q1", "klingon q2"]
+    assert texts(mapped)["pt"] == ["pt-PT q0", "pt-PT q1", "pt-PT q2"]
+    assert file("s.jsonl", languages=("eng", "zh_CN")).read([tmp_path]).languages == ("en", "zh-CN")
+    assert "pt" in file("s.jsonl", languages=("en", "pt")).read([tmp_path]).languages
+    with pytest.raises(DataError, match="s has no records in sw: the codes in the data are 'eng_Latn', 'zh-CN'"):
+        file("s.jsonl", languages=("sw",)).read([tmp_path])
+
+
+def test_records_without_a_language_are_counted(tmp_path, caplog):
+    rows = [{"lang": (None, "eng", "deu", "zz")[n % 4], "q": f"q{n}", "p": f"p{n}"} for n in range(8)]
+    (tmp_path / "s.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    source = file("s.jsonl", language_field="lang").read([tmp_path])
+    assert (source.languages, int(source.counts.sum())) == (("de", "en"), 4)
+    assert "s: left out records in 'zz' (2), no language (2)" in caplog.text
+
+
+def test_paths_with_the_codes_of_the_data(tmp_path):
+    (tmp_path / "m.jsonl").write_text(json.dumps({"q_eng_Latn": "who?", "q_deu_Latn": "wer?"}))
+    spec = file("m.jsonl", query="q_{language}", passage="q_{language}", languages=("eng_Latn", "deu_Latn"))
+    assert texts(spec.read([tmp_path])) == {"de": ["wer?"], "en": ["who?"]}
+
+
+@pytest.mark.parametrize("key", [{"language": "xx"}, {"languages": ("xx",)}, {"languages": {"xx": "en"}}])
+def test_codes_in_recipes_are_checked(key):
+    with pytest.raises(ValidationError, match="unknown language code 'xx'"):
+        file(**key)
+
+
+def test_younger_keys_do_not_change_old_digests():
+    assert not {"max_negatives", "parallel", "quoting"} & set(file().model_dump())
+    assert file(max_negatives=3, parallel=False).model_dump()["parallel"] is False
+    mmarco = {
+        "kind": "hub", "dataset": "unicamp-dl/mmarco", "revision": "x", "align": "row", "limit": 400000,
+        "folders": {"en": "english", "ar": "arabic"}, "query": "query", "passage": "positive", "negative": "negative",
+    }  # fmt: skip
+    assert Recipe(data=[mmarco], steps=20000).digest == "2848e6df73135725"
 
 
 def test_several_fields_are_joined(folder):
@@ -112,14 +206,22 @@ def test_parts_are_a_partition(tmp_path):
         ('{"texts": {"en": {"q": 3, "p": "y"}}}', {}, "has no text but int in q"),
         ('{"texts": {"en": {"q": "x", "p": "y", "n": [1]}}}', {"negative": "n"}, "something other than texts in n"),
         ('{"id": 1, "texts": {"en": {"q": "x", "p": "y"}}}\n' * 2, {}, "repeats the id '1' in 'en'"),
-        ('{"texts": {"en": {"q": "x", "p": "y"}}}', {"negative": "m"}, "s has no hard negative in 'm'"),
+        (
+            '{"texts": {"en": {"q": "x", "p": "y", "n": "z"}}}',
+            {"negative": "m"},
+            "s has no field 'm' for `negative` (it has q, p, n)",
+        ),
         (
             '{"texts": {"en": {"q": "x", "p": "y"}}}',
             {"next_in": "doc"},
-            "s has no field 'doc': check `part` and `next_in`",
+            "s has no field 'doc' for `next_in` (it has texts)",
         ),
-        ('{"texts": {"en": {"q": "x", "p": "y"}}}', {"part": {"by": "dok"}}, "s has no field 'dok'"),
-        ('{"texts": {"en": {"q": "x", "p": "y"}}}', {"where": {"a": 1}}, "s has no record that fits: check `where`"),
+        ('{"texts": {"en": {"q": "x", "p": "y"}}}', {"part": {"by": "dok"}}, "s has no field 'dok' for `part`"),
+        (
+            '{"texts": {"en": {"q": "x", "p": "y"}}}',
+            {"where": {"a": 1}},
+            "s has no field 'a' for `where` (it has texts)",
+        ),
     ],
 )
 def test_bad_files_are_refused(tmp_path, content, options, message):
@@ -169,6 +271,34 @@ def test_hub_data_aligned_by_row(tmp_path):
     assert source.ids == ("0", "1")
     assert texts(source) == {"de": ["f0", "f1"], "en": ["q0", "q1"]}
     assert source.counts.tolist() == [[2, 2], [2, 2]]
+
+
+def test_rows_of_different_number_are_reported(tmp_path, caplog):
+    rows = {
+        code: [{"q": f"{code} q{n}", "p": f"{code} p{n}"} for n in range(count)]
+        for code, count in (("en", 3), ("de", 2))
+    }
+    folder = hub_folder(tmp_path, rows)
+    source = HubData(
+        kind="hub", dataset="hub", configs={"en": "en", "de": "de"}, align="row", query="q", passage="p"
+    ).read([folder])
+    assert source.counts.tolist() == [[2, 2], [2, 3]]
+    assert "hub has different numbers of rows (3 in en, 2 in de), which `align: row` pairs by number" in caplog.text
+
+
+def test_hub_data_without_ids_is_not_paired(tmp_path):
+    rows = {code: [{"q": f"{code} q{n}", "p": f"{code} p{n}"} for n in range(8)] for code in ("en", "de")}
+    folder = hub_folder(tmp_path, rows)
+    spec = HubData(kind="hub", dataset="hub", configs={"en": "en", "de": "de"}, query="q", passage="p")
+    source = spec.read([folder])
+    assert source.counts.tolist() == [[8, 0], [0, 8]]
+    assert BatchMix.from_strategy("monolingual", 0.5, "mixed", source).types
+    message = (
+        "hub has no pairs of two languages: no record has an id: set `id` to the field that translations share, or "
+        "`align: row` if the rows of all languages are translations in the same order"
+    )
+    with pytest.raises(DataError, match=f"^{message}$"):
+        BatchMix.from_strategy("cross-lingual", 0.5, "mixed", source)
 
 
 def test_hub_data_in_folders(tmp_path):

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 _PAIRS_SHOWN = 12
 #: The keys whose texts may have line ends.
 _PREFIXES = ("query_prefix", "passage_prefix")
+#: The preview shows this many hard negatives of a row.
+_NEGATIVES_SHOWN = 2
 #: Characters of the column "pair" with its borders.
 _PAIR_WIDTH = 11
 
@@ -169,13 +171,16 @@ def _show_batch(console: Console, batch: Batch) -> None:
     console.print(Text(f"batch {batch.step + 1}: {batch.type}, {batch.source.name}"))
     table = Table()
     table.add_column("pair", no_wrap=True)
-    headings = ["query", "passage", *(["hard negative"] if batch.negatives.shape[1] else [])]
+    depth = batch.negatives.shape[1]
+    shown = min(depth, _NEGATIVES_SHOWN)
+    numbers = [f" {number} of {depth}" for number in range(1, shown + 1)] if depth > 1 else [""] * depth
+    headings = ["query", "passage", *(f"hard negative{number}" for number in numbers)]
     # without a width, rich shrinks the pair in favour of longer texts
     width = max(8, (console.width - _PAIR_WIDTH - 3 * len(headings)) // len(headings))
     for heading in headings:
         table.add_column(heading, no_wrap=True, overflow="ellipsis", max_width=width)
     for row, (query, passage) in enumerate(batch.pairs.tolist()):
-        indexes = [batch.queries[row], batch.passages[row], *batch.negatives[row, :1]]
+        indexes = [batch.queries[row], batch.passages[row], *batch.negatives[row, :shown]]
         table.add_row(f"{codes[query]}-{codes[passage]}", *(Text(texts[index]) for index in indexes))
     console.print(table)
 

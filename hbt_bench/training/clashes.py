@@ -16,17 +16,23 @@ _CHUNK = 1024
 class Clashes:
     """The items taken into a batch; an item is refused if it clashes with an item taken before.
 
-    If all rows have the same language `pair`, items clash by their query, passage and hard negatives in it. Otherwise
-    (None) they clash by every text in any language, since translations could meet. The passages of other items with
-    the same query count as the item's own. Case does not count.
+    If all rows have the same language `pair`, items clash by their query and passages in it, and by their hard negative
+    if they have only one. Of several, `hbt_bench.training.negatives` draws those that no row has as a passage.
+    Otherwise (None) items clash by every text in any language, since translations could meet. The passages of other
+    items with the same query count as the item's own. Case does not count.
     """
 
     def __init__(self, source: ParallelText, pair: tuple[int, int] | None) -> None:
         self._source, self._pair = source, pair
 
+    @property
+    def across_languages(self) -> bool:
+        """Whether texts clash with the translations of others."""
+        return self._pair is None
+
     def take_all(self, items: NDArray[np.int32], passages: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Take the rows of a batch that clash with no earlier row; return which were refused, shape (rows,)."""
-        texts, owners = self._texts(items)
+        texts, owners = self.texts(items)
         refused = _repeats(items, np.arange(len(items)), len(items)) | _repeats(texts, owners, len(items))
         negatives = self._hard_negatives(items, passages)
         if negatives.size:
@@ -68,7 +74,7 @@ class Clashes:
 
     def _take(self, item: np.int32, passage: int) -> None:
         row = np.array([item])
-        self._add(row, self._texts(row)[0], self._hard_negatives(row, np.array([passage])))
+        self._add(row, self.texts(row)[0], self._hard_negatives(row, np.array([passage])))
 
     @cached_property
     def _barred(self) -> NDArray[np.bool_]:
@@ -109,7 +115,7 @@ class Clashes:
             clash[rows[owners[clashing[inverse]]]] = True
         return clash
 
-    def _texts(self, items: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    def texts(self, items: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Return the texts by which items clash, ordered by row, and the row of each text.
 
         A group of items with the same query is listed for its first row only: its other rows clash with that row.
@@ -131,7 +137,9 @@ class Clashes:
         query, passage = self._pair
         numbers = np.stack([source.queries[query, items], source.passages[passage, items]])
         present = numbers != MISSING
-        return source.folded[numbers[present]], np.broadcast_to(np.arange(len(items)), numbers.shape)[present]
+        more, owners = source.more_passages.of(passage * len(source) + items)
+        owners = np.concatenate([np.broadcast_to(np.arange(len(items)), numbers.shape)[present], owners])
+        return source.folded[np.concatenate([numbers[present], more])], owners
 
     def _group_texts(self, groups: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Return the passages that answer the queries of some groups, and the index of the group of each text."""
@@ -142,15 +150,19 @@ class Clashes:
             return texts, owners[rows]
         passages = source.passages[self._pair[1], items]
         present = passages != MISSING
-        return source.folded[passages[present]], owners[present]
+        more, rows = source.more_passages.of(self._pair[1] * len(source) + items)
+        return source.folded[np.concatenate([passages[present], more])], np.concatenate([owners[present], owners[rows]])
 
     def _hard_negatives(self, items: NDArray[np.int32], passages: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Return the hard negatives of each row, shape (rows, any)."""
+        """Return the hard negative of each row that has only one, shape (rows, any)."""
+        source = self._source
+        if not source.depth:
+            return np.empty((len(items), 0), dtype=np.int32)
         if self._pair is not None:
-            numbers = self._source.negatives[passages, items]
+            numbers = source.only_negatives[passages, items][:, None]
         else:  # all languages: a negative may be the translation of a positive
-            numbers = np.concatenate(list(self._source.negatives[:, items]), axis=1)
-        return np.where(numbers == MISSING, MISSING, self._source.folded[numbers])
+            numbers = source.only_negatives[:, items].T
+        return np.where(numbers == MISSING, MISSING, source.folded[numbers])
 
 
 def _repeats(values: NDArray[np.int32], rows: NDArray[np.int64], count: int) -> NDArray[np.bool_]:

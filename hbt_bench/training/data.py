@@ -26,7 +26,7 @@ from hbt_bench.training.plan import BatchPlan
 from hbt_bench.training.plan_report import fill, report, usual_weight
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.sources import CldrFacts, SourceSpec
-from hbt_bench.training.strategies import BatchMix, Phase, WeightedSource
+from hbt_bench.training.strategies import STRATEGIES, BatchMix, Phase, WeightedSource
 
 log = logging.getLogger(__name__)
 
@@ -231,6 +231,8 @@ def _weighted(recipe: Recipe, spec: SourceSpec, source: ParallelText, phase: Pha
     # most instruction pairs are English, so by default their batches do not follow the recipe's strategy
     strategy = spec.strategy or (recipe.strategy if phase == "main" else "multi-task")
     mix = BatchMix.from_strategy(strategy, recipe.alpha, recipe.pairs, source)
+    if source.unpaired and STRATEGIES[strategy].uses_alpha and recipe.alpha < 1:
+        log.warning(f"{source.name} has no pairs of two languages, so its batches have one: {source.unpaired}")
     weight = spec.weight or usual_weight(recipe, source)
     return fill(WeightedSource(source, weight, mix, recipe.language_weights, phase), recipe.batch_size)
 

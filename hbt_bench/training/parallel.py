@@ -8,63 +8,51 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import compress
-from typing import Any, NamedTuple
+from itertools import compress, pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.errors import DataError
+from hbt_bench.training.ragged import Ragged
 
 #: The index of a text that an item does not have in a language.
 MISSING = -1
+#: The hard negatives of a row at most, unless the recipe sets another maximum.
+USUAL_DEPTH = 7
 
 
-class Ragged(NamedTuple):
-    """Rows of different lengths: row `i` has ``values[offsets[i]:offsets[i + 1]]``."""
-
-    offsets: NDArray[np.int64]
-    values: NDArray[np.int32]
-
-    @classmethod
-    def from_pairs(cls, rows: NDArray[np.int64], values: NDArray[np.int64], count: int) -> Ragged:
-        """Build `count` rows from the row of each value."""
-        order = np.argsort(rows, kind="stable")
-        return cls(np.searchsorted(rows[order], np.arange(count + 1)), values[order].astype(np.int32))
-
-    def of(self, rows: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Return the values of some rows, in order, and for each value the index of its row in `rows`.
-
-        For example, ``Ragged(offsets=[0, 2, 3], values=[7, 8, 9]).of([1, 0])`` is ``[9, 7, 8], [0, 1, 1]``, as arrays.
-        """
-        if len(rows) == 1:  # the same, faster
-            values = self.values[self.offsets[rows[0]] : self.offsets[rows[0] + 1]]
-            return values, np.zeros(len(values), dtype=np.int64)
-        lengths = self.offsets[rows + 1] - self.offsets[rows]
-        starts = np.repeat(self.offsets[rows] - np.cumsum(lengths) + lengths, lengths)
-        return self.values[starts + np.arange(lengths.sum())], np.repeat(np.arange(len(rows)), lengths)
+def fold(text: str) -> str:
+    """Return a text in the form in which equal texts clash: case and compatible characters do not count."""
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 @dataclass(frozen=True)
 class Item:
-    """A training item: a query, its passage and its hard negatives, each by language code."""
+    """A training item: a query, its passage, its hard negatives and its further passages, each by language code."""
 
     id: str
     queries: dict[str, str]
     passages: dict[str, str]
     negatives: dict[str, list[str]] = field(default_factory=dict)
+    more_passages: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class ParallelText:
     """A source of training items; its arrays hold indices into `texts`, or `MISSING`.
 
-    Shapes: `queries` and `passages` (languages, items), `negatives` (languages, items, negatives of an item). In a
-    `bitext` source, query and passage are the same sentence, so only pairs of two languages are trained on.
+    `queries` and `passages` have the shape (languages, items). The ragged `negatives` and `more_passages` have a row
+    for each cell of these arrays, so the row of an item in a language is ``language * len(source) + item``. A row of a
+    batch has one of the passages, and `depth` hard negatives. In a `bitext` source, query and passage are the same
+    sentence, so only pairs of two languages are trained on. `unpaired` states why no item has two languages, if there
+    are several.
     """
 
     name: str
@@ -73,37 +61,52 @@ class ParallelText:
     texts: tuple[str, ...]
     queries: NDArray[np.int32]
     passages: NDArray[np.int32]
-    negatives: NDArray[np.int32]
+    negatives: Ragged
+    more_passages: Ragged
     bitext: bool = False
+    max_negatives: int | None = None
+    unpaired: str = ""
 
     @classmethod
-    def from_items(cls, name: str, items: Iterable[Item], *, bitext: bool = False) -> ParallelText:
+    def from_items(
+        cls,
+        name: str,
+        items: Iterable[Item],
+        *,
+        bitext: bool = False,
+        max_negatives: int | None = None,
+        unpaired: str = "",
+    ) -> ParallelText:
         """Build a source from items; runs of white space become single spaces.
 
-        An item with fewer hard negatives than another item repeats its last. Raises `DataError` for an empty text, a
-        repeated id, a hard negative equal to its passage, or if there is nothing to train on.
+        Raises `DataError` for an empty text, a repeated id, a hard negative equal to a passage of its item, or if there
+        is nothing to train on.
         """
         rows = list(items)
         repeated = next((key for key, times in Counter(item.id for item in rows).items() if times > 1), None)
         if repeated is not None:
             raise DataError(f"{name} has two items with the id '{repeated}'. Give each item its own id.")
         languages = tuple(sorted({code for item in rows for code in (*item.queries, *item.passages)}))
-        depth = max((len(texts) for item in rows for texts in item.negatives.values()), default=0)
         numbers: dict[str, int] = {}
         queries = np.full((len(languages), len(rows)), MISSING, dtype=np.int32)
         passages = queries.copy()
-        negatives = np.full((len(languages), len(rows), depth), MISSING, dtype=np.int32)
+        ragged = {"negatives": (array("q"), array("i")), "more_passages": (array("q"), array("i"))}
         for column, item in enumerate(rows):
             for row, code in enumerate(languages):
-                texts = _texts(name, item, code)
-                if not texts:
-                    continue
-                indices = [numbers.setdefault(text, len(numbers)) if text else MISSING for text in texts]
-                queries[row, column], passages[row, column] = indices[:2]
-                if indices[2:]:
-                    negatives[row, column] = indices[2:] + indices[-1:] * (depth - len(indices[2:]))
+                query, passage, *lists = _texts(name, item, code)
+                for texts, cells in ((query, queries), (passage, passages)):
+                    for text in texts:
+                        cells[row, column] = numbers.setdefault(text, len(numbers))
+                for texts, (cell, values) in zip(lists, ragged.values(), strict=True):
+                    values.extend(numbers.setdefault(text, len(numbers)) for text in texts)
+                    cell.extend([row * len(rows) + column] * len(texts))
+        negatives, more_passages = (
+            Ragged.from_pairs(np.array(cells, dtype=np.int64), np.array(values), queries.size)
+            for cells, values in ragged.values()
+        )
         ids = tuple(item.id for item in rows)
-        source = cls(name, languages, ids, tuple(numbers), queries, passages, negatives, bitext)
+        columns = (queries, passages, negatives, more_passages)
+        source = cls(name, languages, ids, tuple(numbers), *columns, bitext, max_negatives, unpaired)
         if not source.counts.any():
             raise DataError(f"{name} has no item with a query and a passage to train on")
         return source
@@ -119,7 +122,7 @@ class ParallelText:
     def counts_of(self, items: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return `counts` of some items, which are true in `items` (items,)."""
         queries = (self.queries[:, items] != MISSING).astype(np.float64)  # numpy multiplies integer matrices slowly
-        passages = self._usable[:, items].astype(np.float64)
+        passages = (self.passages[:, items] != MISSING).astype(np.float64)
         counts: NDArray[np.int64] = (queries @ passages.T).round().astype(np.int64)
         if self.bitext:
             np.fill_diagonal(counts, 0)
@@ -127,35 +130,66 @@ class ParallelText:
 
     def has_pairs(self, item: int) -> NDArray[np.bool_]:
         """Return whether an item has each language pair, shape (languages, languages)."""
-        pairs: NDArray[np.bool_] = np.outer(self.queries[:, item] != MISSING, self._usable[:, item])
+        pairs: NDArray[np.bool_] = np.outer(self.queries[:, item] != MISSING, self.passages[:, item] != MISSING)
         if self.bitext:
             np.fill_diagonal(pairs, False)
         return pairs
 
     def pairs_of_items(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the number of language pairs of each item: of a single language, and of two; both (items,)."""
-        queries, passages = self.queries != MISSING, self._usable
+        queries, passages = self.queries != MISSING, self.passages != MISSING
         same = (queries & passages).sum(axis=0)
         two = queries.sum(axis=0) * passages.sum(axis=0) - same
         return (np.zeros_like(same) if self.bitext else same), two
 
     @cached_property
-    def _usable(self) -> NDArray[np.bool_]:
-        """Whether a passage can be trained on: with hard negatives in its language, if the source has any."""
-        usable: NDArray[np.bool_] = self.passages != MISSING
-        return usable & (self.negatives[..., 0] != MISSING) if self.negatives.shape[2] else usable
+    def depth(self) -> int:
+        """The number of hard negatives of each row of a batch.
+
+        It is the most common length of the items' lists (their median, without empty lists), but `USUAL_DEPTH` at most;
+        with `max_negatives`, the greatest length, but `max_negatives` at most.
+        """
+        lengths = self.negatives.lengths()
+        lengths = np.sort(lengths[lengths > 0])
+        if not len(lengths):
+            return 0
+        if self.max_negatives is not None:
+            return min(self.max_negatives, int(lengths[-1]))
+        return min(USUAL_DEPTH, int(lengths[len(lengths) // 2]))
+
+    @cached_property
+    def only_negatives(self) -> NDArray[np.int32]:
+        """The hard negative of each item that has only one in a language, shape (languages, items).
+
+        A passage that answers the item's query is left out: the item itself, or an item with the same query, has it.
+        """
+        only = np.full(self.passages.size, MISSING, dtype=np.int32)
+        alone = np.flatnonzero(self.negatives.lengths() == 1)
+        negatives = self.negatives.values[self.negatives.offsets[alone]]
+        groups, rows = self.same_query[0].of(alone % len(self))
+        members, owners = self.same_query[1].of(groups)
+        members, rows = (
+            np.concatenate([alone % len(self), members]),
+            np.concatenate([np.arange(len(alone)), rows[owners]]),
+        )
+        items, texts = self.positives()
+        answered, index = Ragged.from_pairs(items, self.folded[texts], len(self)).of(members)
+        rows = rows[index]
+        allowed = np.ones(len(alone), dtype=np.bool_)
+        allowed[rows[answered == self.folded[negatives[rows]]]] = False
+        only[alone[allowed]] = negatives[allowed]
+        return only.reshape(self.passages.shape)
 
     def items(self, query: int, passage: int) -> NDArray[np.int32] | None:
         """Return the items of a language pair, ascending, or None for all items, which needs no list."""
-        both = (self.queries[query] != MISSING) & self._usable[passage]
+        both = (self.queries[query] != MISSING) & (self.passages[passage] != MISSING)
         return None if both.all() else np.flatnonzero(both).astype(np.int32)
 
     @cached_property
     def folded(self) -> NDArray[np.int32]:
         """A number for each text, equal for texts that differ only in case or in compatible characters (NFKC)."""
         numbers: dict[str, int] = {}
-        folded = (unicodedata.normalize("NFKC", text).casefold() for text in self.texts)
-        return np.array([numbers.setdefault(text, len(numbers)) for text in folded], dtype=np.int32)
+        return np.array([numbers.setdefault(fold(text), len(numbers)) for text in self.texts], dtype=np.int32)
 
     @cached_property
     def same_query(self) -> tuple[Ragged, Ragged]:
@@ -163,7 +197,7 @@ class ParallelText:
 
         The passages of a group answer the queries of all its items. Most items are in no group.
         """
-        items, texts = self._positives(self.queries)
+        items, texts = self._distinct(*_present(self.queries))
         repeated = np.bincount(texts, minlength=len(self.texts))[texts] > 1
         items, (queries, groups) = items[repeated], np.unique(texts[repeated], return_inverse=True)
         return Ragged.from_pairs(items, groups, len(self)), Ragged.from_pairs(groups, items, len(queries))
@@ -174,23 +208,21 @@ class ParallelText:
 
         Texts are numbers of `folded`. Most items have no shared text.
         """
-        items, texts = self._positives(np.concatenate([self.queries, self.passages]))
+        items, texts = self._distinct(*self.positives())
         used = np.bincount(texts, minlength=len(self.texts))
-        used[np.unique(self.folded[self.negatives[self.negatives != MISSING]])] += 1
+        used[np.unique(self.folded[self.negatives.values])] += 1
         shared = used[texts] > 1
         return Ragged.from_pairs(items[shared], texts[shared], len(self))
 
     def positives(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Return an item and the index of its text, for each query and passage in each language."""
-        columns = np.concatenate([self.queries, self.passages])
-        present = columns != MISSING
-        return np.broadcast_to(np.arange(len(self)), columns.shape)[present], columns[present]
+        items, texts = _present(np.concatenate([self.queries, self.passages]))
+        more = np.repeat(np.arange(self.passages.size) % len(self), self.more_passages.lengths())
+        return np.concatenate([items, more]), np.concatenate([texts, self.more_passages.values])
 
-    def _positives(self, columns: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return each item with each of its different texts in some columns (languages, items), ordered by item."""
-        present = columns != MISSING
-        items = np.broadcast_to(np.arange(len(self)), columns.shape)[present]
-        return np.divmod(np.unique(items * len(self.texts) + self.folded[columns[present]]), len(self.texts))
+    def _distinct(self, items: NDArray[np.int64], texts: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """Return each item with each of its different texts, as numbers of `folded`, ordered by item."""
+        return np.divmod(np.unique(items * len(self.texts) + self.folded[texts]), len(self.texts))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -199,36 +231,64 @@ class ParallelText:
         for text in (self.name, *self.languages, *self.ids, *self.texts):
             encoded = text.encode()
             digest.update(len(encoded).to_bytes(8, "little") + encoded)
-        for array in (self.queries, self.passages, self.negatives):
-            digest.update(str(array.shape).encode() + array.astype("<i4").tobytes())
+        for column in (self.queries, self.passages):
+            digest.update(str(column.shape).encode() + column.astype("<i4").tobytes())
+        lengths = self.negatives.lengths()
+        if lengths.max(initial=0) == 0 or (lengths.reshape(self.passages.shape) == (self.passages != MISSING)).all():
+            # the form for sources with a hard negative for each passage, or none, which older runs have
+            only = np.full((*self.passages.shape, min(self.depth, 1)), MISSING, dtype="<i4")
+            only[lengths.reshape(self.passages.shape) == 1, :] = self.negatives.values[:, None]
+            digest.update(str(only.shape).encode() + only.tobytes())
+            if np.count_nonzero(self.only_negatives != MISSING) < len(self.negatives.values):
+                digest.update(b"some are answers")
+        else:
+            digest.update(f"{self.depth} hard negatives".encode())
+            _update(digest, self.negatives)
+        if len(self.more_passages.values):
+            digest.update(b"more passages")
+            _update(digest, self.more_passages)
         return digest.hexdigest()[:16]
 
     def restricted(self, languages: Sequence[str]) -> ParallelText:
         """Return the source with some of its languages; raises `DataError` if nothing is left to train on."""
         chosen = [code for code in self.languages if code in set(languages)]
         rows = [self.languages.index(code) for code in chosen]
-        texts = {name: getattr(self, name)[rows] for name in ("queries", "passages", "negatives")}
-        return replace(self, languages=tuple(chosen), **texts)._complete()
+        cells = self._cells()[rows]
+        return replace(self, languages=tuple(chosen), **self._columns(cells))._complete()
 
     def without(self, unwanted: Callable[[str, str], bool]) -> ParallelText:
         """Remove texts for which ``unwanted(language, text)`` is true; raises `DataError` if nothing is left.
 
-        A passage is also removed if one of its hard negatives is unwanted.
+        A passage is also removed if all its hard negatives are unwanted.
         """
 
-        def cleared(column: NDArray[np.int32]) -> NDArray[np.int32]:
-            result = column.copy()
-            for row, code in enumerate(self.languages):
-                present = np.unique(column[row][column[row] != MISSING])
-                removed = [number for number in present if unwanted(code, self.texts[number])]
-                result[row, np.isin(column[row], removed)] = MISSING
-            return result
+        def wanted(row: int, numbers: NDArray[np.int32]) -> NDArray[np.bool_]:
+            code, present = self.languages[row], np.unique(numbers[numbers != MISSING])
+            return ~np.isin(numbers, [number for number in present if unwanted(code, self.texts[number])])
 
-        passages = cleared(self.passages)
-        for depth in range(self.negatives.shape[2]):
-            column = self.negatives[..., depth]
-            passages[(column != MISSING) & (cleared(column) == MISSING)] = MISSING
-        return replace(self, queries=cleared(self.queries), passages=passages)._complete()
+        def cleared(column: NDArray[np.int32]) -> NDArray[np.int32]:
+            return np.stack([np.where(wanted(row, numbers), numbers, MISSING) for row, numbers in enumerate(column)])
+
+        def kept(lists: Ragged) -> Ragged:
+            ends = lists.offsets[:: len(self)]
+            parts = [lists.values[start:end] for start, end in pairwise(ends)]
+            return lists.keep(np.concatenate([wanted(row, numbers) for row, numbers in enumerate(parts)]))
+
+        negatives, more_passages = kept(self.negatives), kept(self.more_passages)
+        passages = cleared(self.passages).ravel()
+        first = np.flatnonzero((passages == MISSING) & (more_passages.lengths() > 0))
+        passages[first] = more_passages.values[more_passages.offsets[first]]  # another passage takes its place
+        more_passages = more_passages.keep(~np.isin(np.arange(len(more_passages.values)), more_passages.offsets[first]))
+        lost = (self.negatives.lengths() > 0) & (negatives.lengths() == 0)
+        passages[lost] = MISSING
+        more_passages = more_passages.keep(~np.repeat(lost, more_passages.lengths()))
+        return replace(
+            self,
+            queries=cleared(self.queries),
+            passages=passages.reshape(self.passages.shape),
+            negatives=negatives,
+            more_passages=more_passages,
+        )._complete()
 
     def split(self, held_out: NDArray[np.bool_]) -> tuple[ParallelText, ParallelText]:
         """Return the items not in `held_out` (items,), and the items in it; raises `DataError` if either is empty."""
@@ -239,28 +299,50 @@ class ParallelText:
         return self._select((self.queries != MISSING).any(axis=0) & (self.passages != MISSING).any(axis=0))
 
     def _select(self, items: NDArray[np.bool_]) -> ParallelText:
-        texts = {name: getattr(self, name)[:, items] for name in ("queries", "passages", "negatives")}
-        selected = replace(self, ids=tuple(compress(self.ids, items)), **texts)
+        selected = replace(self, ids=tuple(compress(self.ids, items)), **self._columns(self._cells()[:, items]))
         if not selected.counts.any():
             raise DataError(f"nothing is left to train on of {self.name} ({' '.join(self.languages)})")
         return selected
 
+    def _cells(self) -> NDArray[np.int64]:
+        """Return the index of each cell of `queries` and `passages`, which is its row in the ragged columns."""
+        return np.arange(self.passages.size).reshape(self.passages.shape)
+
+    def _columns(self, cells: NDArray[np.int64]) -> dict[str, Any]:
+        """Return the columns with some of their cells, shape (languages, items)."""
+        arrays = {name: getattr(self, name).ravel()[cells] for name in ("queries", "passages")}
+        return arrays | {name: getattr(self, name).take(cells.ravel()) for name in ("negatives", "more_passages")}
+
     def occurrences(self) -> Iterator[tuple[str, str]]:
         """Yield (language, text) for every query, passage and hard negative, once per language and text."""
+        cells = self._cells()
         for row, code in enumerate(self.languages):
-            numbers = np.concatenate([self.queries[row], self.passages[row], self.negatives[row].ravel()])
+            lists = [lists.of(cells[row])[0] for lists in (self.negatives, self.more_passages)]
+            numbers = np.concatenate([self.queries[row], self.passages[row], *lists])
             yield from ((code, self.texts[number]) for number in np.unique(numbers[numbers != MISSING]))
 
 
-def _texts(name: str, item: Item, language: str) -> list[str]:
-    """Return query, passage and hard negatives of an item in a language; a missing query or passage is empty."""
-    if language not in item.queries and language not in item.passages:
-        return []
-    negatives = list(item.negatives.get(language, ())) if language in item.passages else []
-    raw = [item.queries.get(language), item.passages.get(language), *negatives]
-    texts = ["" if text is None else " ".join(text.split()) for text in raw]
-    if any(text is not None and not short for text, short in zip(raw, texts, strict=True)):
+def _present(columns: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return item and text of each cell that is not missing."""
+    present = columns != MISSING
+    return np.broadcast_to(np.arange(columns.shape[1]), columns.shape)[present], columns[present]
+
+
+def _update(digest: hashlib._Hash, lists: Ragged) -> None:
+    digest.update(lists.offsets.astype("<i8").tobytes() + lists.values.astype("<i4").tobytes())
+
+
+def _texts(name: str, item: Item, language: str) -> tuple[list[str], list[str], list[str], list[str]]:
+    """Return the query, the passage, the hard negatives and the further passages of an item in a language.
+
+    The first two lists have one text, or none. An item without a passage in the language has no hard negatives in it.
+    """
+    lists = [[column[language]] if language in column else [] for column in (item.queries, item.passages)]
+    for more in (item.negatives, item.more_passages):
+        lists += [list(more.get(language, ())) if language in item.passages else []]
+    query, passage, negatives, others = ([" ".join(text.split()) for text in texts] for texts in lists)
+    if not all(text for texts in (query, passage, negatives, others) for text in texts):
         raise DataError(f"{name} has an empty text in item '{item.id}'. Remove the item.")
-    if texts[1] in texts[2:]:
+    if not {*passage, *others}.isdisjoint(negatives):
         raise DataError(f"{name} has a hard negative in item '{item.id}' that equals its passage. Remove it.")
-    return texts
+    return query, passage, negatives, others

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.training import counter_rng
 from hbt_bench.training.clashes import Clashes
+from hbt_bench.training.drawn_texts import TextDraw
 from hbt_bench.training.parallel import MISSING, ParallelText
 from hbt_bench.training.sampler import Cursor, Draw, pick
 from hbt_bench.training.strategies import BatchType, Phase, WeightedSource
@@ -32,7 +33,7 @@ _RANDOM_TRIES = 32
 #: Other language pairs that a row may try if every item of its pair clashes.
 _OTHER_PAIRS = 100
 
-# the purpose of a random number, the first key of every draw
+# the purpose of a random number, the first key of every draw; `drawn_texts` has more
 _PHASE, _SOURCE, _TYPE, _PAIR, _ORDER, _SUBSTITUTE, _OTHER_PAIR, _PARALLEL = range(8)
 _DISTINCT, _DISTINCT_PAIR = 12, 13  # 8 to 11 are those of `drawn_texts`
 
@@ -41,8 +42,8 @@ class Batch(NamedTuple):
     """The rows of a training step.
 
     With B rows: `items` (B,) are indices of items in `source`; `queries`, `passages` (B,) and `negatives`
-    (B, negatives) are indices of texts; `pairs` (B, 2) are the languages of query and passage; `parallel` (B,) is the
-    same query in another language, or the query itself if no other language has it.
+    (B, `source.depth`) are indices of texts; `pairs` (B, 2) are the languages of query and passage; `parallel` (B,) is
+    the same query in another language, or the query itself if no other language has it.
     """
 
     step: int
@@ -118,6 +119,7 @@ class BatchPlan:
         items = self._ordered(draw.source, draw.pairs, cursor.positions())
         items, pairs = self._without_clashes(draw, step, items)
         query, passage = pairs.T
+        texts = TextDraw(source, self.seed, step, items, passage)
         return Batch(
             step,
             source,
@@ -125,8 +127,8 @@ class BatchPlan:
             items,
             pairs,
             source.queries[query, items],
-            source.passages[passage, items],
-            source.negatives[passage, items],
+            texts.passages(),
+            texts.negatives(self._clashes(draw)),
             self._parallel_queries(source, step, items, query),
         )
 
@@ -254,9 +256,7 @@ class BatchPlan:
         self, draw: Draw, step: int, items: NDArray[np.int32]
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Replace the items that clash with an earlier row of their batch."""
-        source = self.sources[draw.source].source
-        # if rows draw pairs, a substitute may be of another pair, so texts of all languages are compared
-        clashes = Clashes(source, None if draw.type.per_row else (int(draw.pairs[0, 0]), int(draw.pairs[0, 1])))
+        clashes = self._clashes(draw)
         refused = clashes.take_all(items, draw.pairs[:, 1])
         if not refused.any():
             return items, draw.pairs
@@ -270,6 +270,11 @@ class BatchPlan:
             else:  # the items drawn so far clash with all others
                 return self._distinct(draw, step)
         return items, pairs
+
+    def _clashes(self, draw: Draw) -> Clashes:
+        # if rows draw pairs, a substitute may be of another pair, so texts of all languages are compared
+        pair = None if draw.type.per_row else (int(draw.pairs[0, 0]), int(draw.pairs[0, 1]))
+        return Clashes(self.sources[draw.source].source, pair)
 
     def _distinct(self, draw: Draw, step: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Draw all rows of a batch from items of which no two clash; `__post_init__` checks that they are enough."""

@@ -70,7 +70,7 @@ class Training:
         registry = TaskRegistry()
         data = TrainingData.from_recipe(self.recipe, self.folders, drop_overlap=self.drop_overlap, registry=registry)
         for weighted in data.plan.sources:
-            if self.recipe.loss == "paper" and not weighted.source.negatives.shape[2]:
+            if self.recipe.loss == "paper" and not weighted.source.depth:
                 raise UsageError(f"the loss `paper` needs hard negatives, and {weighted.source.name} has none")
         with clear_errors(self.output), self._folder.lock():
             return self._train(data, data.dev)

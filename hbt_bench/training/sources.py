@@ -1,170 +1,33 @@
-"""Sources of training items, as recipes describe them: their fields, and their readers.
+"""The kinds of sources of training items.
 
-Fields of records are paths as in `hbt_bench.data.records`. To add a kind of source, write a class with `kind`, `label`,
-`read` and `version`, and add it to `SourceSpec`.
+To add a kind of source, write a class with `kind`, `label`, `read` and `version`, and add it to `SourceSpec`. The keys
+for the fields of records are in `hbt_bench.training.records`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from hbt_bench.data import cldr
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import first_path
-from hbt_bench.data.records import PLACEHOLDER, first_value, read_hub, read_rows, values
-from hbt_bench.errors import DataError, did_you_mean
-from hbt_bench.languages import LANGUAGES
+from hbt_bench.data.delimited import TableFormat
+from hbt_bench.data.records import read_hub, read_rows
+from hbt_bench.errors import DataError
 from hbt_bench.training.parallel import Item, ParallelText
-from hbt_bench.training.strategies import StrategyName
-from hbt_bench.yaml_file import StrictModel
+from hbt_bench.training.reading import TEXTS, read_items
+from hbt_bench.training.records import Code, Records, TrainingSource
 
-Code = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
-#: A path, or several paths with texts to join by a space.
-Fields = str | tuple[str, ...]
-#: The field of a parallel record that maps languages to their content.
-TEXTS = "texts"
-
-
-class TrainingSource(StrictModel):
-    """The fields that every kind of source has."""
-
-    #: How the batches of this source are drawn, if not as in the recipe.
-    strategy: StrategyName | None = None
-    #: The weight with which the source is drawn, instead of the recipe's `source_weights`.
-    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-
-    def version(self, folders: Sequence[Path]) -> str:
-        """Return the version of the data, if other fields do not identify their content."""
-        return ""
-
-
-class Part(StrictModel):
-    """A share of a source's records: the hash of field `by`, mapped to [0, 1), lies in [start, end).
-
-    For example, ``Part(by="doc", end=0.9)`` keeps the records of about 90 % of the documents.
-    """
-
-    by: str
-    start: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    end: Annotated[float, Field(gt=0, le=1)] = 1.0
-
-    def __contains__(self, value: object) -> bool:
-        share = int.from_bytes(hashlib.sha256(str(value).encode()).digest()[:8], "big") / 2**64
-        return self.start <= share < self.end
-
-
-class Records(TrainingSource):
-    """The fields that sources of records have: the paths of query, passage and hard negative.
-
-    A record with a mapping `texts` is parallel: the paths start in each language's entry, and an entry that is a plain
-    text is its field ``text``. A record with several `languages` has paths such as ``queries.{language}``. Any other
-    record is in `language`, or in the language that `language_field` names. Records that share an `id` in several
-    languages are a single parallel item. `where` keeps records with these values.
-    """
-
-    name: str | None = None
-    query: Fields
-    passage: Fields
-    negative: Fields | None = None
-    id: str = "id"
-    languages: tuple[Code, ...] = ()
-    language: Code | None = None
-    language_field: str | None = None
-    where: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    part: Part | None = None
-    #: A field such as the document of a sentence: the passage is then that of the next record with the same value.
-    next_in: str | None = None
-
-    @property
-    def bitext(self) -> bool:
-        """Whether query and passage are the same text, so that a pair in a single language teaches nothing."""
-        return self.query == self.passage and self.next_in is None
-
-    def items(self, name: str, records: Iterable[tuple[str, Mapping[str, Any]]]) -> ParallelText:
-        """Build parallel items from records with their positions.
-
-        Raises `DataError` with the position for a record without a known language, a field that is not a text and a
-        repeated id, and if no record fits or a field is missing in all records.
-        """
-        items: dict[str, Item] = {}
-        needed = [field for field in (self.part.by if self.part else None, self.next_in) if field is not None]
-        present: set[str] = set()
-        last: Item | None = None
-        group: object = None
-        for position, record in records:
-            present |= {field for field in needed if first_value(record, field) is not None}
-            if not self._selects(record):
-                continue
-            key = position if record.get(self.id) is None else str(record[self.id])
-            item = items.setdefault(key, Item(key, {}, {}, {}))
-            for language, content in self._by_language(record, position).items():
-                self._add(item, language, content, position)
-            if self.next_in:
-                if last is not None and first_value(record, self.next_in) == group:
-                    items[last.id] = replace(last, passages=item.passages)
-                last, group = item, first_value(record, self.next_in)
-                items[key] = replace(item, passages={})
-        for field in needed:
-            if field not in present:
-                raise DataError(f"{name} has no field '{field}': check `part` and `next_in`")
-        if not items:
-            raise DataError(f"{name} has no record that fits: check `where` and `part`")
-        if self.negative is not None and not any(item.negatives for item in items.values()):
-            raise DataError(f"{name} has no hard negative in '{self.negative}': check the name of the field")
-        return ParallelText.from_items(name, items.values(), bitext=self.bitext)
-
-    def _selects(self, record: Mapping[str, Any]) -> bool:
-        """Return whether `where` and `part` keep a record."""
-        return all(first_value(record, field) == value for field, value in self.where.items()) and (
-            self.part is None or first_value(record, self.part.by) in self.part
-        )
-
-    @model_validator(mode="after")
-    def _successors(self) -> Self:
-        if self.next_in and self.language_field:
-            raise ValueError(
-                "`next_in` needs all languages of a sentence in one record, so it takes no `language_field`"
-            )
-        return self
-
-    def _by_language(self, record: Mapping[str, Any], position: str) -> dict[str, Any]:
-        """Return the content of a record by language."""
-        if isinstance(record.get(TEXTS), Mapping):
-            contents = {
-                code: {"text": content} if isinstance(content, str) else content
-                for code, content in record[TEXTS].items()
-                if not self.languages or code in self.languages
-            }
-        elif self.languages:
-            contents = dict.fromkeys(self.languages, record)
-        else:
-            code = self.language or (first_value(record, self.language_field) if self.language_field else None)
-            if code is None:
-                raise DataError(f"{position} has no language: set `language` or `language_field` in the recipe")
-            contents = {str(code): record}
-        for code in contents:
-            if code not in LANGUAGES:
-                raise DataError(f"{position} has the unknown language code '{code}'{did_you_mean(code, LANGUAGES)}")
-        return contents
-
-    def _add(self, item: Item, language: str, content: Any, position: str) -> None:
-        if language in item.queries or language in item.passages:
-            raise DataError(
-                f"{position} repeats the id '{item.id}' in '{language}': set `id` to a field that is unique per record"
-            )
-        if query := _joined_text(content, self.query, language, position):
-            item.queries[language] = query
-        if passage := _joined_text(content, self.passage, language, position):
-            item.passages[language] = passage
-        if self.negative is not None and (texts := _texts(content, self.negative, language, position)):
-            item.negatives[language] = texts
+log = logging.getLogger(__name__)
 
 
 class CldrFacts(TrainingSource):
@@ -194,11 +57,13 @@ class CldrFacts(TrainingSource):
         return cldr.cldr_version()
 
 
-class FileData(Records):
+class FileData(Records, TableFormat):
     """Records in a JSON lines, CSV or TSV file, plain or gzipped; the path is relative to a data folder or the recipe.
 
     For example, ``{kind: file, path: train/mlqa.jsonl.gz, query: question, passage: context}`` in a recipe.
     """
+
+    younger_keys: ClassVar[frozenset[str]] = Records.younger_keys | TableFormat.model_fields.keys()
 
     kind: Literal["file"]
     path: str
@@ -217,7 +82,7 @@ class FileData(Records):
         if path is None:
             searched = ", ".join(str(folder) for folder in folders)
             raise DataError(f"there is no {self.path} in {searched}: name the folder that has it with --data-dir")
-        return self.items(self.label, ((row.where, row.fields) for row in read_rows(path)))
+        return read_items(self.label, self, ((row.where, row.fields) for row in read_rows(path, self)))
 
     def version(self, folders: Sequence[Path]) -> str:
         """Return the SHA-256 of the file, or "missing"."""
@@ -237,9 +102,9 @@ class HubData(Records):
     dataset: str
     revision: str | None = None
     split: str = "train"
-    configs: dict[str, str] = Field(default_factory=dict)
-    folders: dict[str, str] = Field(default_factory=dict)
-    splits: dict[str, str] = Field(default_factory=dict)
+    configs: dict[Code, str] = Field(default_factory=dict)
+    folders: dict[Code, str] = Field(default_factory=dict)
+    splits: dict[Code, str] = Field(default_factory=dict)
     align: Literal["id", "row"] = "id"
     limit: Annotated[int, Field(gt=0)] | None = None
 
@@ -249,6 +114,8 @@ class HubData(Records):
             raise ValueError("give one of `configs`, `folders` and `splits`")
         if self.next_in and (self.configs or self.folders or self.splits):
             raise ValueError("`next_in` needs all languages of a sentence in one record")
+        if self.parallel is not None and self.align == "row":
+            raise ValueError("`align: row` pairs the rows of all languages, so it takes no `parallel`")
         return self
 
     @property
@@ -256,13 +123,41 @@ class HubData(Records):
         """The data set's name without its owner."""
         return self.name or self.dataset.rstrip("/").rpartition("/")[2]
 
+    @property
+    def id_field(self) -> str | None:
+        """The path of the id, which is the number of the row with ``align: row``."""
+        return "id" if self.align == "row" else super().id_field
+
+    @property
+    def is_parallel(self) -> bool | None:
+        """Whether the recipe states that records with the same id are translations, as ``align: row`` does."""
+        return True if self.align == "row" else super().is_parallel
+
+    @property
+    def id_advice(self) -> str:
+        """How to pair the records of several languages that have no ids."""
+        if not self._parts:
+            return super().id_advice
+        return f"{super().id_advice}, or `align: row` if the rows of all languages are translations in the same order"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The code of the data for each language that the recipe names."""
+        return {code: code for code in self._parts} or super().labels
+
+    @property
+    def _parts(self) -> dict[str, str]:
+        """The configuration, folder or split of each language."""
+        return self.configs or self.folders or self.splits
+
     def read(self, folders: Sequence[Path]) -> ParallelText:
         """Load the data set, from the first of `folders` that has it or from the hub; raises `DataError`."""
-        return self.items(self.label, self._records(folders))
+        return read_items(self.label, self, self._records(folders))
 
     def _records(self, folders: Sequence[Path]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         source = first_path(folders, self.dataset, Path.is_dir) or self.dataset
-        for language in [*self.configs, *self.folders, *self.splits] or [""]:
+        counts: Counter[str] = Counter()
+        for language in self._parts or [""]:
             config, split = self.configs.get(language), self.splits.get(language, self.split)
             folder = self.folders.get(language)
             rows = read_hub(source, self.revision, config, split, folder=folder)
@@ -270,11 +165,15 @@ class HubData(Records):
                 if number == self.limit:
                     break
                 record = dict(row.fields)
+                if language and not isinstance(record.get(TEXTS), Mapping):
+                    record[TEXTS] = {language: row.fields}
                 if self.align == "row":
-                    record[self.id] = str(number)
-                if language and TEXTS not in record:
-                    record = {self.id: record.get(self.id, str(number)), **record, TEXTS: {language: row.fields}}
+                    record["id"] = str(number)
+                counts[language] += 1
                 yield f"{self.label}, row {number} of {config or folder or split}", record
+        if self.align == "row" and len(set(counts.values())) > 1:
+            rows_of = ", ".join(f"{count:,} in {language}" for language, count in counts.items())
+            log.warning(f"{self.label} has different numbers of rows ({rows_of}), which `align: row` pairs by number")
 
 
 SourceSpec = Annotated[CldrFacts | FileData | HubData, Field(discriminator="kind")]
@@ -306,28 +205,3 @@ def _file_hash(path: Path, modified: int) -> str:
     """Return the SHA-256 of a file; `modified`, the time of its last change, is part of the cache's key."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _joined_text(record: object, fields: Fields, language: str, position: str) -> str:
-    """Return the texts at the paths, joined by a space; missing texts are left out."""
-    paths = (fields,) if isinstance(fields, str) else fields
-    texts = [first_value(record, path, language) for path in paths]
-    for text in texts:
-        if text is not None and not isinstance(text, str):
-            names = " ".join(path.replace(PLACEHOLDER, language) for path in paths)
-            raise DataError(f"{position} has no text but {type(text).__name__} in {names}")
-    return " ".join(text.strip() for text in texts if text and text.strip())
-
-
-def _texts(record: object, fields: Fields, language: str, position: str) -> list[str]:
-    """Return hard negatives: a text, a list of texts, or all texts of a path with ``*``."""
-    if isinstance(fields, str) and "*" in fields.split("."):
-        texts: Any = [value for value in values(record, fields, language) if value is not None]
-    else:
-        texts = first_value(record, fields, language) if isinstance(fields, str) else None
-    if not isinstance(texts, list):
-        text = _joined_text(record, fields, language, position)
-        return [text] if text else []
-    if not all(isinstance(text, str) for text in texts):
-        raise DataError(f"{position} has something other than texts in {fields}")
-    return texts

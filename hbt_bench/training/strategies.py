@@ -69,6 +69,8 @@ class SourcePairs:
 
     def only(self, batch_type: BatchType, strategy: str) -> BatchTypes:
         """Return this type for all batches; raises `UsageError` if the source lacks its pairs."""
+        if self.source.unpaired and not batch_type.mono:
+            raise DataError(f"{self.source.name} has no pairs of two languages: {self.source.unpaired}")
         if not (self.mono if batch_type.mono else self.cross):
             missing = "pairs of one language" if batch_type.mono else "pairs of two languages"
             raise UsageError(

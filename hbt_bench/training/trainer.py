@@ -50,7 +50,7 @@ class Rows(Dataset[dict[str, str]]):
     def __init__(self, plan: BatchPlan, *, parallel: bool) -> None:
         self.plan = plan
         self._parallel = parallel
-        self._negatives = max(weighted.source.negatives.shape[2] for weighted in plan.sources)
+        self._negatives = max(weighted.source.depth for weighted in plan.sources)
         self._last: Batch | None = None
 
     def __len__(self) -> int:

@@ -1,0 +1,173 @@
+"""The texts of a record: the query, the passages that answer it, and the hard negatives.
+
+Paths to fields are those of `hbt_bench.data.records`. A value is a text, a list of texts, or a mapping with ``text``
+and perhaps ``title``, as in the files of DPR and of SQuAD.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hbt_bench.data.records import PLACEHOLDER, first_value, values
+from hbt_bench.errors import DataError, did_you_mean
+
+#: A path, or several paths with texts to join by a space.
+Fields = str | tuple[str, ...]
+#: A path, or several entries. An entry is a path, or a list of paths with texts to join by a space.
+Entries = str | tuple[str | tuple[str, ...], ...]
+#: Field names in a message at most.
+_NAMES_SHOWN = 8
+
+
+def paths_of(fields: Entries | None) -> list[str]:
+    """Return all paths of a key of the recipe; for example, ``[["a", "b"], "c"]`` has the paths a, b and c."""
+    if fields is None:
+        return []
+    if isinstance(fields, str):
+        return [fields]
+    return [path for entry in fields for path in paths_of(entry)]
+
+
+@dataclass
+class FieldReader:
+    """Reads the texts of the records of a source, and remembers which fields it has not seen yet.
+
+    `keys` maps the keys of the recipe to their paths. For example::
+
+        reader = FieldReader("faq", {"query": ["question"], "passage": ["answer"]})
+        reader.joined({"question": "Who?", "answer": "Ann."}, "question", "en", "faq.jsonl:1")  # "Who?"
+    """
+
+    name: str
+    keys: Mapping[str, list[str]]
+    #: Paths whose value joins a title and a text.
+    titled: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._unseen = {path: key for key, paths in self.keys.items() for path in paths}
+        self._empty: set[str] = set()  # paths that lead to a field without a value
+        self._example: tuple[object, str] | None = None
+
+    def watch(self, record: object, language: str = "") -> None:
+        """Note which fields a record has; every record is watched before it is read."""
+        if not self._unseen:
+            return
+        self._example = self._example or (record, language)
+        for path in list(self._unseen):
+            entries = list(values(record, path, language))
+            if any(value is not None for value in entries):
+                del self._unseen[path]
+            elif entries:
+                self._empty.add(path)
+
+    def check(self) -> None:
+        """Raise `DataError` if no record has a field of the recipe."""
+        for path, key in self._unseen.items():
+            if path not in self._empty:
+                raise DataError(f"{self.name} has no field '{path}' for `{key}`{self.hint(path)}")
+
+    def hint(self, path: str) -> str:
+        """Return the fields with names like the first step of `path` that the first record lacks, or all fields."""
+        value, language = self._example or ({}, "")
+        for step in path.replace(PLACEHOLDER, language).split("."):
+            if isinstance(value, Mapping):
+                if step not in value:
+                    names = [str(name) for name in value]
+                    return did_you_mean(step, names) or f" (it has {', '.join(names[:_NAMES_SHOWN]) or 'no fields'})"
+                value = value[step]
+            elif isinstance(value, list) and value and (step == "*" or step.isdecimal()):
+                value = value[0]
+            else:
+                return ""
+        return ""
+
+    def joined(self, record: object, fields: Fields, language: str, position: str) -> str:
+        """Return the text at a path, or the texts at several paths joined by a space; missing texts are left out.
+
+        Of a path with ``*``, the first text is taken. Raises `DataError` for a value that is not a text.
+        """
+        if isinstance(fields, str):
+            return self._single(record, fields, language, position)
+        return _join([self._single(record, path, language, position) for path in fields])
+
+    def several(
+        self, record: object, entries: Iterable[Fields], language: str, position: str, *, complete: bool = True
+    ) -> list[str]:
+        """Return the different texts of some entries, in order.
+
+        A path may lead to a list of texts. In an entry of several paths, lists are joined member by member, and a
+        single text with every member; if `complete`, a member needs the last of these texts, for which the texts before
+        it are headings. Raises `DataError` for a value without text, and for lists of different length.
+        """
+        texts: dict[str, None] = {}
+        for entry in entries:
+            if isinstance(entry, str):
+                members = self._texts(record, entry, language, position)
+                texts |= dict.fromkeys([members.strip()] if isinstance(members, str) else map(str.strip, members))
+            else:
+                texts |= dict.fromkeys(self._rows(record, entry, language, position, complete=complete))
+        texts.pop("", None)
+        return list(texts)
+
+    def _rows(
+        self, record: object, paths: tuple[str, ...], language: str, position: str, *, complete: bool
+    ) -> Iterator[str]:
+        """Yield the texts of an entry of several paths."""
+        columns = [self._texts(record, path, language, position) for path in paths]
+        lengths = {len(column) for column in columns if isinstance(column, list)}
+        if len(lengths) > 1:
+            names = " and ".join(path.replace(PLACEHOLDER, language) for path in paths)
+            raise DataError(f"{position} has lists of different length in {names}, which are joined")
+        for number in range(max(lengths, default=1)):
+            row = [column if isinstance(column, str) else column[number] for column in columns]
+            if row[-1].strip() or not complete:
+                yield _join(row)
+
+    def _single(self, record: object, path: str, language: str, position: str) -> str:
+        texts = self._texts(record, path, language, position)
+        if isinstance(texts, str):
+            return texts.strip()
+        present = [text.strip() for text in texts if text.strip()]
+        if len(present) > 1 and "*" not in path.split("."):
+            where = path.replace(PLACEHOLDER, language)
+            raise DataError(f"{position} has {len(present)} texts in {where}: name a member, such as {where}.0")
+        return present[0] if present else ""
+
+    def _texts(self, record: object, path: str, language: str, position: str) -> str | list[str]:
+        """Return the text at a path, or the list of texts; a missing text is empty."""
+        where = path.replace(PLACEHOLDER, language)
+        if "*" in path.split("."):
+            return [self._text(value, where, position) for value in values(record, path, language)]
+        value = first_value(record, path, language)
+        if isinstance(value, Mapping) and isinstance(value.get("text"), list):  # answers of SQuAD
+            value = value["text"]
+        if isinstance(value, list):
+            return [self._text(member, where, position, listed=True) for member in value]
+        return self._text(value, where, position)
+
+    def _text(self, value: Any, where: str, position: str, *, listed: bool = False) -> str:
+        if value is None:
+            return ""
+        if isinstance(value, str):
+            return value
+        if isinstance(value, Mapping) and isinstance(value.get("text"), str):
+            title = value.get("title")
+            if isinstance(title, str) and title.strip():
+                self.titled.add(f"{where}.*" if listed else where)
+                return _join([title, value["text"]])
+            return str(value["text"])
+        if isinstance(value, Mapping):
+            names = ", ".join(str(name) for name in list(value)[:_NAMES_SHOWN])
+            member = f"{where}.*" if listed else where
+            raise DataError(
+                f"{position} has a mapping in {where} ({names}): name the field of the text, {member}.FIELD"
+            )
+        if listed:
+            raise DataError(f"{position} has something other than texts in {where}")
+        raise DataError(f"{position} has no text but {type(value).__name__} in {where}")
+
+
+def _join(texts: list[str]) -> str:
+    return " ".join(text.strip() for text in texts if text.strip())

@@ -1,0 +1,221 @@
+"""Read the records of a source into the pieces of its items, and report what is missing in them."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hbt_bench.data.records import first_value, identifier, same_value
+from hbt_bench.errors import DataError
+from hbt_bench.training.fields import Entries, FieldReader, Fields, paths_of
+from hbt_bench.training.labels import Labels
+from hbt_bench.training.pairing import Piece, pair
+from hbt_bench.training.parallel import MISSING, Item, ParallelText
+from hbt_bench.training.records import Records
+
+log = logging.getLogger(__name__)
+
+#: The field of a parallel record that maps languages to their content.
+TEXTS = "texts"
+#: The values of a field that a message names at most.
+_SHOWN = 5
+
+
+def read_items(name: str, spec: Records, records: Iterable[tuple[str, Mapping[str, Any]]]) -> ParallelText:
+    """Build parallel items from records with their positions.
+
+    Raises `DataError` with the position for a record without a known language, a field that is not a text and a
+    repeated id, and if no record fits or a field is missing in all records. For example,
+    ``read_items("faq", spec, [("faq.jsonl:1", {"q": "Who?", "a": "Ann."})])``.
+    """
+    reading = _Reading(name, spec)
+    for position, record in records:
+        reading.add(position, record)
+    items, unpaired = pair(name, reading.pieces(), spec.is_parallel, spec.id_advice)
+    _check_complete(name, spec, items)
+    source = ParallelText.from_items(
+        name, items, bitext=spec.bitext, max_negatives=spec.max_negatives, unpaired=unpaired
+    )
+    _log_depth(source)
+    return source
+
+
+class _Reading:
+    """The records of a source, read one after the other."""
+
+    def __init__(self, name: str, spec: Records) -> None:
+        self.name, self.spec = name, spec
+        self._pieces: list[Piece] = []  # their texts are under the codes of the data
+        keys = {"where": list(spec.where), "language_field": paths_of(spec.language_field)}
+        keys |= {"part": [spec.part.by] if spec.part else [], "next_in": paths_of(spec.next_in)}
+        keys["id"] = [] if spec.id_field in (None, "id") else paths_of(spec.id_field)
+        self._fields = FieldReader(name, keys)
+        texts = {"query": spec.query, "passage": spec.passage, "negative": spec.negative}
+        self._texts = FieldReader(name, {key: paths_of(fields) for key, fields in texts.items()})
+        self._values: dict[str, Counter[str]] = {field: Counter() for field in spec.where}
+        self._labels = Labels(name, spec.labels, spec.chosen)
+        self._false_negatives = 0
+        self._group: object = None
+        self._count = 0
+
+    def add(self, position: str, record: Mapping[str, Any]) -> None:
+        """Read a record, unless `where` and `part` leave it out."""
+        self._count += 1
+        self._fields.watch(record)
+        if not self._selects(record):
+            return
+        field = self.spec.id_field
+        key = None if field is None else identifier(record[field] if field in record else first_value(record, field))
+        item = Item(position if key is None else key, {}, {})
+        for label, content in self._by_language(record, position).items():
+            self._labels.count(label, position)
+            if self._labels.is_wanted(label):
+                self._texts.watch(content, label)
+                self._read(item, label, content, position)
+        if self.spec.next_in:
+            group = first_value(record, self.spec.next_in)
+            if self._pieces and group == self._group:
+                last = self._pieces[-1]
+                following = replace(last.item, passages=item.passages, more_passages=item.more_passages)
+                self._pieces[-1] = last._replace(item=following)
+            self._group, item = group, replace(item, passages={}, more_passages={})
+        self._pieces.append(Piece(key, position, item))
+
+    def pieces(self) -> list[Piece]:
+        """Return what was read, under our codes; raises `DataError` if a field or all records are missing."""
+        if not self._count:
+            raise DataError(f"{self.name} has no records")
+        self._fields.check()
+        if not self._pieces:
+            raise DataError(f"{self.name} has no record that fits: check `where` and `part`{self._found()}")
+        codes = self._labels.codes()
+        self._texts.check()
+        for path in sorted(self._texts.titled):
+            log.info(f"{self.name}: titles in '{path}' stand before their texts; name '{path}.text' for the text alone")
+        if self._false_negatives:
+            log.warning(
+                f"{self.name}: left out {self._false_negatives:,} hard negatives that equal a passage of their item"
+            )
+        without = sum(piece.key is None for piece in self._pieces)
+        if 0 < without < len(self._pieces):
+            log.warning(
+                f"{self.name}: {without} of {len(self._pieces)} records have no '{self.spec.id_field}', so they are "
+                "paired with no other record"
+            )
+        if all(label == code for label, code in codes.items()) and self._labels.all_read(codes):
+            return self._pieces
+        return [piece._replace(item=_renamed(piece.item, codes)) for piece in self._pieces]
+
+    def _selects(self, record: Mapping[str, Any]) -> bool:
+        """Return whether `where` and `part` keep a record."""
+        for field, wanted in self.spec.where.items():
+            value = first_value(record, field)
+            if value is None or not same_value(value, wanted):
+                if value is not None and len(self._values[field]) < _SHOWN:
+                    self._values[field][f"{value}"] += 1
+                return False
+        return self.spec.part is None or first_value(record, self.spec.part.by) in self.spec.part
+
+    def _found(self) -> str:
+        found = (
+            f"`{field}` is " + ", ".join(f"'{value:.40}'" for value in values)
+            for field, values in self._values.items()
+            if values
+        )
+        text = "; ".join(found)
+        return f" ({text})" if text else ""
+
+    def _by_language(self, record: Mapping[str, Any], position: str) -> dict[str, Any]:
+        """Return the content of a record by the data's code of the language."""
+        spec = self.spec
+        if isinstance(record.get(TEXTS), Mapping):
+            return {
+                str(label): {"text": content} if isinstance(content, str) else content
+                for label, content in record[TEXTS].items()
+            }
+        if spec.languages and not spec.language_field:
+            return dict.fromkeys(spec.labels.values(), record)
+        label = spec.language or (first_value(record, spec.language_field) if spec.language_field else None)
+        if label is None and not spec.language_field:
+            raise DataError(f"{position} has no language: set `language` or `language_field` in the recipe")
+        if label is None or label == "":
+            self._labels.count(None, position)
+            return {}
+        return {str(label): record}
+
+    def _read(self, item: Item, label: str, content: Any, position: str) -> None:
+        """Add the texts of a record in a language."""
+        spec, texts = self.spec, self._texts
+        if query := texts.joined(content, spec.query, label, position):
+            item.queries[label] = query
+        if passages := texts.several(content, _entries(spec.passage), label, position, complete=False):
+            item.passages[label], *more = passages
+            if more:
+                item.more_passages[label] = more
+        if spec.negative is not None:
+            negatives = texts.several(content, _alternatives(spec.negative), label, position)
+            answers = {" ".join(text.split()) for text in passages}
+            item.negatives[label] = [text for text in negatives if " ".join(text.split()) not in answers]
+            self._false_negatives += len(negatives) - len(item.negatives[label])
+
+
+def _entries(passage: Entries) -> Iterable[Fields]:
+    """Return the entries of `passage`: a list of paths is an entry, whose texts are joined."""
+    if isinstance(passage, str) or all(isinstance(path, str) for path in passage):
+        return [passage]  # type: ignore[list-item]
+    return passage
+
+
+def _alternatives(negative: Entries) -> Iterable[Fields]:
+    """Return the entries of `negative`: each member of a list is an entry."""
+    return [negative] if isinstance(negative, str) else negative
+
+
+def _renamed(item: Item, codes: Mapping[str, str]) -> Item:
+    """Return an item with our codes; the languages without a code are left out."""
+    columns = {name: getattr(item, name) for name in ("queries", "passages", "more_passages", "negatives")}
+    return Item(
+        item.id,
+        **{
+            name: {codes[label]: texts for label, texts in column.items() if label in codes}
+            for name, column in columns.items()
+        },
+    )
+
+
+def _check_complete(name: str, spec: Records, items: Sequence[Item]) -> None:
+    """Log the number of items without a query or a passage, which are left out.
+
+    Raises `DataError` if no item has a text in one of the fields, or no hard negative although the recipe names some.
+    """
+    for key, column in (("query", "queries"), ("passage", "passages")):
+        shown = _shown(getattr(spec, key))
+        if not any(getattr(item, column) for item in items):
+            raise DataError(f"{name} has no text in '{shown}', its `{key}`: the field is empty")
+        missing = sum(not getattr(item, column) and bool(item.queries or item.passages) for item in items)
+        if missing and not (spec.next_in and key == "passage"):
+            log.warning(
+                f"{name}: {missing:,} of {len(items):,} items are left out, because their `{key}` '{shown}' is empty"
+            )
+    if spec.negative is not None and not any(texts for item in items for texts in item.negatives.values()):
+        raise DataError(
+            f"{name} has no hard negative in '{_shown(spec.negative)}': check the name of the field, or leave "
+            "`negative` out"
+        )
+
+
+def _log_depth(source: ParallelText) -> None:
+    """Log the number of hard negatives of a row, if it is not the number of each item."""
+    lengths = source.negatives.lengths()[source.passages.ravel() != MISSING]
+    if source.depth and (lengths != source.depth).any():
+        log.info(
+            f"{source.name}: items have {lengths.min()} to {lengths.max()} hard negatives; each row has {source.depth} "
+            "(`max_negatives`), drawn from its own or else from those of other items in the language"
+        )
+
+
+def _shown(fields: Entries) -> str:
+    return fields if isinstance(fields, str) else ", ".join(paths_of(fields))

@@ -1,0 +1,154 @@
+"""The keys of sources of records in recipes. Fields of records are paths as in `hbt_bench.data.records`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+from hbt_bench.languages import parse_code, unknown_code
+from hbt_bench.training.fields import Entries, Fields
+from hbt_bench.training.strategies import StrategyName
+from hbt_bench.yaml_file import StrictModel
+
+
+def _known(code: str) -> str:
+    parsed = parse_code(code)
+    if parsed is None:
+        raise ValueError(unknown_code(code))
+    return parsed
+
+
+def _with_labels(languages: object) -> object:
+    """Check codes. A list with other spellings than ours, which are those of the data, becomes a mapping."""
+    if isinstance(languages, Mapping):
+        return {_known(str(code)): label for code, label in languages.items()}
+    if not isinstance(languages, list | tuple):
+        return languages
+    codes = [_known(str(code)) for code in languages]
+    return codes if codes == list(languages) else dict(zip(codes, languages, strict=True))
+
+
+#: A language's code in any spelling.
+Code = Annotated[str, AfterValidator(_known)]
+
+
+class TrainingSource(StrictModel):
+    """The fields that every kind of source has."""
+
+    #: Keys that are younger than the first recipes. A recipe without them has the same digest as before.
+    younger_keys: ClassVar[frozenset[str]] = frozenset()
+
+    #: How the batches of this source are drawn, if not as in the recipe.
+    strategy: StrategyName | None = None
+    #: The weight with which the source is drawn, instead of the recipe's `source_weights`.
+    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_younger_keys(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        defaults = {key: type(self).model_fields[key].default for key in self.younger_keys}
+        unset = {key for key, default in defaults.items() if getattr(self, key) == default}
+        return {key: value for key, value in content.items() if key not in unset}
+
+    def version(self, folders: Sequence[Path]) -> str:
+        """Return the version of the data, if other fields do not identify their content."""
+        return ""
+
+
+class Part(StrictModel):
+    """A share of a source's records: the hash of field `by`, mapped to [0, 1), lies in [start, end).
+
+    For example, ``Part(by="doc", end=0.9)`` keeps the records of about 90 % of the documents.
+    """
+
+    by: str
+    start: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    end: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    def __contains__(self, value: object) -> bool:
+        share = int.from_bytes(hashlib.sha256(str(value).encode()).digest()[:8], "big") / 2**64
+        return self.start <= share < self.end
+
+
+class Records(TrainingSource):
+    """The fields that sources of records have: the paths of query, passage and hard negative.
+
+    A record with a mapping `texts` is parallel: the paths start in each language's entry, and an entry that is a plain
+    text is its field ``text``. A record with several `languages` has paths such as ``queries.{language}``. Any other
+    record is in `language`, or in the language that `language_field` names. Records that share an `id` in several
+    languages are a single parallel item. `where` keeps records with these values.
+    """
+
+    younger_keys: ClassVar[frozenset[str]] = frozenset({"max_negatives", "parallel"})
+
+    name: str | None = None
+    query: Fields
+    #: A list is a text whose parts are joined by a space. A list of lists is several passages.
+    passage: Entries
+    #: A list is several negatives. A list in the list is a negative whose parts are joined by a space.
+    negative: Entries | None = None
+    #: Hard negatives of a row, drawn anew at each visit. Without it, as many as most items have, but 7 at most.
+    max_negatives: Annotated[int, Field(gt=0)] | None = None
+    #: The field of the id. With `none`, no record has an id.
+    id: str | None = "id"
+    #: Whether records with the same id are translations. Without it, the ids and texts of the data decide.
+    parallel: bool | None = None
+    #: Codes, or a mapping from our codes to those of the data.
+    languages: Annotated[tuple[str, ...] | dict[str, str], BeforeValidator(_with_labels)] = ()
+    language: Code | None = None
+    language_field: str | None = None
+    where: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    part: Part | None = None
+    #: A field such as the document of a sentence: the passage is then that of the next record with the same value.
+    next_in: str | None = None
+
+    @model_validator(mode="after")
+    def _successors(self) -> Self:
+        if self.next_in and self.language_field:
+            raise ValueError(
+                "`next_in` needs all languages of a sentence in one record, so it takes no `language_field`"
+            )
+        return self
+
+    @property
+    def bitext(self) -> bool:
+        """Whether query and passage are the same text, so that a pair in a single language teaches nothing."""
+        return self.query == self.passage and self.next_in is None
+
+    @property
+    def id_field(self) -> str | None:
+        """The path of the id, or None if no record has an id."""
+        return None if self.id == "none" else self.id
+
+    @property
+    def is_parallel(self) -> bool | None:
+        """Whether the recipe states that records with the same id are translations; None if it states nothing."""
+        return self.parallel
+
+    @property
+    def id_advice(self) -> str:
+        """How to pair the records of several languages that have no ids."""
+        return "set `id` to the field that translations share"
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The languages to read; none if all are read."""
+        return tuple(self.languages)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The code of the data for each language that the recipe names."""
+        if isinstance(self.languages, dict):
+            return dict(self.languages)
+        return {code: code for code in (*self.languages, *([self.language] if self.language else []))}
