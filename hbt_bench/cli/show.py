@@ -55,7 +55,8 @@ def _scores(result: Result) -> None:
     from hbt_bench.measures.registry import MEASURES
     from hbt_bench.reports.table import number
 
-    click.echo(f"\nMeans over {len(result.subsets)} of {result.expected_subsets} subsets, with 95 % intervals:")
+    intervals = ", with 95 % intervals" if result.intervals else ""
+    click.echo(f"\nMeans over {len(result.subsets)} of {result.expected_subsets} subsets{intervals}:")
     for name in ("main_score", *MEASURES.in_tables()):
         if name in result.scores:
             interval = result.intervals.get(name)

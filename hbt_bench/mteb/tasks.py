@@ -101,11 +101,9 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
             options = {**kwargs, "encode_kwargs": quiet, "prediction_folder": prediction_folder}
             searching = _without_own(model, self.shared.collection)
             scores_by_mteb: Mapping[str, Any] = super().evaluate(searching, split, subsets_to_run, **options)
-            return scores_by_mteb
+            return {name: {**entry, **self._identity(model)} for name, entry in scores_by_mteb.items()}
         ranks, confidences = self.shared.evaluate(model, self.metadata, encode_kwargs)
-        collection = self.shared.collection
-        meta = getattr(model, "mteb_model_meta", None)
-        signature = str(self.signature(f"{getattr(meta, 'name', None)}@{getattr(meta, 'revision', None)}"))
+        collection, identity = self.shared.collection, self._identity(model)
         scores = {}
         for name, judged in self.shared.judged(self.mode).items():
             if subsets_to_run is None or name in subsets_to_run:
@@ -117,9 +115,15 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
                 scores[name] = entry | {
                     "queries": len(judged.rows),
                     "main_score": entry[self.metadata.main_score],
-                    "signature": signature,
+                    **identity,
                 }
         return scores
+
+    def _identity(self, model: Any) -> dict[str, Any]:
+        """Return the signature and the number of subsets, by which a result of plain `mteb.evaluate` is read."""
+        meta = getattr(model, "mteb_model_meta", None)
+        signature = self.signature(f"{getattr(meta, 'name', None)}@{getattr(meta, 'revision', None)}")
+        return {"signature": str(signature), "subsets": len(self.shared.judged(self.mode))}
 
     def shares_pass(self, model: Any, encode_kwargs: Mapping[str, Any]) -> bool:
         """Return whether our pass over the scores ranks with this model. MTEB ranks with the others."""

@@ -40,7 +40,7 @@ def export_mteb(folder: Path, output: Path) -> list[Path]:
     check_writable(output)
     for target, result in targets.items():
         content = json.loads(_read(result.path))
-        summary = content.pop("hbt_bench")
+        summary = content.pop("hbt_bench", None) or _plain_summary(result)
         content.pop("hbt_bench_intervals", None)
         content["hbt_bench"] = {key: summary[key] for key in _SUMMARY_KEYS if key in summary}
         description, others = output / target.parent / _MODEL_META, (output / target.parent).glob("*.json")
@@ -51,6 +51,12 @@ def export_mteb(folder: Path, output: Path) -> list[Path]:
     for note in _refusals(results):
         log.warning(note)
     return [output / target for target in targets]
+
+
+def _plain_summary(result: Result) -> dict[str, object]:
+    """Return the summary of a result that plain `mteb.evaluate` wrote without one."""
+    keys = {"task": result.task, "model": result.model, "revision": result.revision, "signature": result.signature}
+    return {**keys, "subsets": result.expected_subsets, "stock": False}
 
 
 def _is_export(path: Path) -> bool:

@@ -86,6 +86,8 @@ class ModelResults:
         if not result.complete:
             count = f"{len(result.subsets)} of {result.expected_subsets} subsets"
             raise DataError(f"{subject} is incomplete ({count}). Run `{command}`.")
+        if result.plain:
+            raise DataError(f"{subject} was written by plain mteb.evaluate, without ranks. Run `{command}`.")
         if result.ranks is None:
             raise DataError(
                 f"{subject} has no ranks, so its queries cannot be compared. MTEB evaluates this model itself and "

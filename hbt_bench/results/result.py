@@ -14,15 +14,14 @@ from hbt_bench.identity.signature import parse_fields
 from hbt_bench.identity.task_name import Mode, TaskName
 from hbt_bench.measures.ranking import Array
 from hbt_bench.measures.registry import MEASURES
+from hbt_bench.results.plain import ForeignError, StockError, with_summary
 from hbt_bench.results.ranks_file import StoredRanks
 from hbt_bench.results.schema import FORMAT, ResultFile, Summary, SummaryLine, describe, read_json, read_summary, verify
 from hbt_bench.results.scores import Interval, Intervals, Scores, agree, decode_contributions, question_contributions
 
+__all__ = ["ForeignError", "Result", "StockError", "finite", "model_label"]
+
 _HEX_DIGITS = frozenset("0123456789abcdef")
-
-
-class ForeignError(OutputError):
-    """The file has JSON of another program, such as MTEB's own results."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,7 @@ class Result:
         given_prompts: The prompts that were given by hand, by MTEB's names. None if there were none, and in the results
             of older versions.
         unshifted: The fingerprint of the data with unchanged queries, None without a query shift.
+        plain: Whether plain `mteb.evaluate` wrote the file, which has no ranks and no intervals.
     """
 
     task: str
@@ -73,6 +73,7 @@ class Result:
     prompts: Mapping[str, str] | None = None
     given_prompts: Mapping[str, str] | None = None
     unshifted: str | None = None
+    plain: bool = False
 
     @property
     def scores(self) -> dict[str, float]:
@@ -201,7 +202,8 @@ class Result:
         """Read a result file.
 
         With `measures`, only their scores are sure to be read: if the summary has them, the rest of the file is not
-        read. Raises `OutputError` for a damaged file, and its subclass `ForeignError` for JSON of another program.
+        read. A result of our task that plain `mteb.evaluate` wrote is read, too. Raises `OutputError` for a damaged
+        file, and its subclass `ForeignError` for JSON of another program.
         """
         try:
             if measures is not None and set(measures) <= set(MEASURES.in_summary()):
@@ -209,15 +211,17 @@ class Result:
                 if summary is not None:
                     line = SummaryLine.model_validate(summary)
                     return cls._from_summary(path, line, line.mteb_name, line.values.scores)
-            file = _read_file(path)
+            content = read_json(path)
+            plain = not isinstance(content, dict) or "hbt_bench" not in content
+            file = _validated(path, with_summary(path, content) if plain else content)
         except OSError as error:
             raise OutputError(f"cannot read {path}: {error.strerror}") from error
         except (ValueError, OverflowError) as error:
             raise OutputError(
                 f"{path} is not a result of hbt-bench, or damaged ({describe(error)}). Delete it and run again."
             ) from error
-        intervals = file.subset_intervals
-        return cls._from_summary(path, file.summary, file.task_name, file.scores, subset_intervals=intervals)
+        fields = {"subset_intervals": file.subset_intervals, "plain": plain}
+        return cls._from_summary(path, file.summary, file.task_name, file.scores, **fields)
 
     @classmethod
     def _from_summary(cls, path: Path, summary: Summary, mteb_name: str, subsets: Scores, **fields: Any) -> Result:
@@ -240,10 +244,7 @@ class Result:
         }
 
 
-def _read_file(path: Path) -> ResultFile:
-    content = read_json(path)
-    if not isinstance(content, dict) or "hbt_bench" not in content:
-        raise ForeignError(f"{path} is not a result of hbt-bench. Name a file that `hbt-bench run` wrote.")
+def _validated(path: Path, content: Mapping[str, Any]) -> ResultFile:
     summary = content["hbt_bench"]
     verify(summary, {key: value for key, value in content.items() if key != "hbt_bench"})
     file_format = summary.get("format", 1)

@@ -32,7 +32,7 @@ MAX_BYTES = 128 << 20
 #: Keys that differ between runs with equal scores, and the checksums themselves.
 _UNSEALED = {"check", "speed", "device", "date", "evaluation_phases", "evaluation_time", "kg_co2_emissions"}
 #: Keys of a subset in MTEB's JSON that are not scores.
-_NOT_SCORES = {"hf_subset", "languages", "mteb_version", "signature", "main_score", "queries"}
+_NOT_SCORES = {"hf_subset", "languages", "mteb_version", "signature", "main_score", "queries", "subsets"}
 
 
 def _increasing(interval: tuple[float, float]) -> tuple[float, float]:

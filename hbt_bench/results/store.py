@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from hbt_bench.errors import OutputError
 from hbt_bench.files import file_name, write_text
 from hbt_bench.results.ranks_file import StoredRanks
-from hbt_bench.results.result import ForeignError, Result, model_label
+from hbt_bench.results.result import ForeignError, Result, StockError, model_label
 from hbt_bench.results.schema import FORMAT, PREFIX, scores_from_mteb, seal, summary_values
 from hbt_bench.results.scores import Interval, Intervals
 
@@ -45,12 +45,15 @@ def model_folder(output: Path, model: str, revision: str, experiment: str | None
 
 
 def find(path: Path, signature: str) -> Result | None:
-    """Return the result at `path` if it is complete, has its ranks and this signature; else None."""
+    """Return the result at `path` if it is complete, has its ranks and this signature; else None.
+
+    A result of plain `mteb.evaluate` has no ranks, so it is evaluated again.
+    """
     try:
         if not path.is_file():
             return None
         result = Result.read(path)
-        if result.signature != signature or not result.complete:
+        if result.signature != signature or not result.complete or result.plain:
             return None
         if result.ranks:
             result.stored_ranks()
@@ -88,8 +91,9 @@ def read_all(output: Path, measures: Collection[str] | None = None) -> Iterator[
     """Yield all results below a folder, ordered by path, and an `OutputError` for each damaged file.
 
     Of results with the same signature, only the most complete is yielded, and an error for each folder with others.
-    With `measures`, only their scores are sure to be read, which may be much faster. Raises `OutputError` if there is
-    no such folder.
+    Results that plain `mteb.evaluate` wrote are counted in the log; those of MTEB's own tasks are left out. With
+    `measures`, only their scores are sure to be read, which may be much faster. Raises `OutputError` if there is no
+    such folder.
     """
     if not output.is_dir():
         raise OutputError(f"there is no folder {output}. Run `hbt-bench run` first, or name the folder of the results.")
@@ -111,6 +115,12 @@ def read_all(output: Path, measures: Collection[str] | None = None) -> Iterator[
                 copies.setdefault((result.path.parent, counted.path.parent), []).append(result.path)
                 continue
         yield result
+    if plain := sum(isinstance(result, Result) and result.plain for result in files):
+        number = f"{plain:,} results are" if plain > 1 else "1 result is"
+        log.info(
+            f"{output}: {number} of plain mteb.evaluate, without the ranks that intervals and tests need; "
+            "`hbt-bench run` with the same model and task makes them"
+        )
     for (folder, best_folder), paths in copies.items():
         subject = f"{len(paths)} results have" if len(paths) > 1 else f"{paths[0].name} has"
         yield OutputError(f"{folder}: {subject} the same signature as in {best_folder}, and is counted once")
@@ -124,16 +134,25 @@ def _read_files(output: Path, measures: Collection[str] | None) -> Iterator[Resu
     paths = sorted(os.path.join(folder, name) for folder, _, names in walk for name in names)  # noqa: PTH118
     for error in unreadable:
         yield OutputError(f"cannot read {error.filename}: {error.strerror}")
+    stock = 0
     for path in paths:
         name = os.path.basename(path)  # noqa: PTH119
         if not name.endswith(".json") or name == "model_meta.json" or name.startswith("."):
             continue
         try:
             yield Result.read(Path(path), measures)
+        except StockError:
+            stock += 1
         except ForeignError:
             continue
         except OutputError as error:
             yield error
+    if stock:
+        number = f"{stock:,} results" if stock > 1 else "1 result"
+        log.info(
+            f"{output}: {number} of plain mteb.evaluate on MTEB's own tasks left out; evaluate these with "
+            "`hbt-bench run --tasks NAME`"
+        )
 
 
 def load_results(folder: str | Path = "results", intervals: bool = True) -> pd.DataFrame:
