@@ -122,12 +122,12 @@ def _opening_line(lines: Sequence[str], delimiter: str) -> int | None:
     """Return the index of the line in which the last quoted cell begins, None if there is no quoted cell."""
     opening = re.compile(rf'(?:^|{re.escape(delimiter)})"')
     closing = re.compile(r'[^"]*+(?:""[^"]*+)*+"')
-    inside, last = False, None
+    is_open, last = False, None
     for index, line in enumerate(lines):
         position = 0
-        while match := (closing.match if inside else opening.search)(line, position):
-            position, inside = match.end(), not inside
-            if inside:
+        while match := (closing.match if is_open else opening.search)(line, position):
+            position, is_open = match.end(), not is_open
+            if is_open:
                 last = index
             elif position < len(line) and line[position] != delimiter:
                 return last  # text after the end of the cell

@@ -90,14 +90,14 @@ def identifier(value: object) -> str | None:
     return spelling[1] if spelling else str(value)
 
 
-def same_value(value: object, wanted: str | int | float | bool) -> bool:
-    """Return whether a value in a record is the value `wanted` in a YAML file.
+def same_value(value: object, expected: str | int | float | bool) -> bool:
+    """Return whether a value in a record is the value `expected` in a YAML file.
 
     A cell of a table is a text, so the text "1" is the same as the number 1, and "True" the same as true.
     """
-    if isinstance(value, str) == isinstance(wanted, str):
-        return value == wanted
-    text, other = (value, wanted) if isinstance(value, str) else (wanted, value)
+    if isinstance(value, str) == isinstance(expected, str):
+        return value == expected
+    text, other = (value, expected) if isinstance(value, str) else (expected, value)
     if isinstance(other, bool) or not isinstance(other, int | float):
         return isinstance(other, bool) and str(text).strip().lower() == str(other).lower()
     try:

@@ -87,8 +87,8 @@ def single_text(row: Row, path: str, label: str = "") -> str:
         raise missing_field(row, path, f"no text or number at '{path}'")
     text = identifier(present[0]) if len(present) == 1 else None
     if text is None:
-        found = present[0] if len(present) == 1 else present
-        raise DataError(f"{row.where}: '{path}' must be a text or a whole number, not {found!r:.40}")
+        value = present[0] if len(present) == 1 else present
+        raise DataError(f"{row.where}: '{path}' must be a text or a whole number, not {value!r:.40}")
     return checked_text(text, row, path)
 
 

@@ -155,8 +155,8 @@ class _Rows:
         for name in _fields(sample, "language"):
             if any(isinstance(row.fields.get(name), str) for row in sample):
                 labels = self._count_languages(name)
-                known = sum(count for label, count in labels.items() if read_label(label, rare=True))
-                if 2 * known > labels.total():
+                languages = sum(count for label, count in labels.items() if read_label(label, rare=True))
+                if 2 * languages > labels.total():
                     return {"language": name}
         if not paths or chosen.keys() >= {"query", "document"}:
             return {}

@@ -29,7 +29,7 @@ def paths_by_language(sample: Iterable[Row]) -> list[str]:
     for row in rows:
         for path, label in _named_paths(row.fields):
             labels.setdefault(path, set()).add(label)
-    named = [path for path, found in labels.items() if len(set(map(read_label, found))) > 1]
+    named = [path for path, spellings in labels.items() if len(set(map(read_label, spellings))) > 1]
     return [*exact, *(path for path in named if path not in exact)]
 
 
@@ -56,7 +56,7 @@ def count_labels(rows: Iterable[Row], path: str) -> Counter[str]:
     counts: Counter[str] = Counter()
     for row in rows:
         mappings = values(row.fields, parent) if parent else [row.fields]
-        found = {
+        labels = {
             match[1]
             for mapping in mappings
             if isinstance(mapping, Mapping)
@@ -66,8 +66,8 @@ def count_labels(rows: Iterable[Row], path: str) -> Counter[str]:
         }
         if parent:
             names = ((flat.fullmatch(str(name)), value) for name, value in row.fields.items())
-            found |= {match[1] for match, value in names if match and _is_labelled(match[1], value)}
-        counts.update(found)
+            labels |= {match[1] for match, value in names if match and _is_labelled(match[1], value)}
+        counts.update(labels)
     return counts
 
 
