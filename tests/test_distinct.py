@@ -47,9 +47,20 @@ def crossed(number, languages=("en",)):
     return source_of(rows, languages)
 
 
+def with_negatives(source):
+    """Return a source with a hard negative of each item, as triples have them."""
+    rows = zip(source.ids, source.queries[0], source.passages[0], strict=True)
+    items = [
+        Item(id, {"en": source.texts[query]}, {"en": source.texts[passage]}, {"en": [f"no {id}"]})
+        for id, query, passage in rows
+    ]
+    return ParallelText.from_items("s", items)
+
+
 @pytest.mark.parametrize("strategy", ["monolingual", "mixed"])
-def test_memory_is_linear_in_a_repeated_query(strategy):
-    source = repeated(4000)
+@pytest.mark.parametrize("triples", [False, True])
+def test_memory_is_linear_in_a_repeated_query(strategy, triples):
+    source = with_negatives(repeated(4000)) if triples else repeated(4000)
     tracemalloc.start()
     batch = plan(source, strategy).batch_at(0)
     peak = tracemalloc.get_traced_memory()[1]

@@ -139,3 +139,24 @@ def test_text_of_most_items_is_named(tmp_path, messages):
         "70 of 100 items of faq have the text 'How do I pay?'. A batch has at most one of them, so they are drawn less "
         "often than the others"
     ]
+
+
+def test_too_few_hard_negatives_are_refused(tmp_path):
+    """The English items have hard negatives, and all German passages are in the batch."""
+    records = [
+        {
+            "id": str(n),
+            "texts": {
+                code: {"q": f"{code} q{n}", "p": f"{code} p{n}", **({"n": f"no {n}"} if code == "en" else {})}
+                for code in ("de", "en")
+            },
+        }
+        for n in range(8)
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, records)))
+    data = [{"path": "a.jsonl", "query": "q", "passage": "p", "negative": "n"}]
+    settings = {"init": "static:8", "guard": [], "strategy": "monolingual", "data": data, "steps": 50}
+    with pytest.raises(DataError, match="a has too few hard negatives in de for a batch of 8 without false negatives"):
+        TrainingData.from_recipe(Recipe(**settings, batch_size=8), [tmp_path])
+    data = TrainingData.from_recipe(Recipe(**settings, batch_size=7), [tmp_path])
+    assert all((batch.negatives >= 0).all() for batch in data.plan.batches())

@@ -17,7 +17,7 @@ class Clashes:
     """The items taken into a batch; an item is refused if it clashes with an item taken before.
 
     If all rows have the same language `pair`, items clash by their query and passages in it, and by their hard negative
-    if they have only one. Of several, `hbt_bench.training.negatives` draws those that no row has as a passage.
+    if they have only one. Of several, `hbt_bench.training.drawn_texts` draws those that no row has as a passage.
     Otherwise (None) items clash by every text in any language, since translations could meet. The passages of other
     items with the same query count as the item's own. Case does not count.
     """

@@ -23,7 +23,7 @@ from hbt_bench.training.held_out import development_plan, hold_out
 from hbt_bench.training.overlap import Overlap
 from hbt_bench.training.parallel import ParallelText
 from hbt_bench.training.plan import BatchPlan
-from hbt_bench.training.plan_report import fill, report, usual_weight
+from hbt_bench.training.plan_report import check_negatives, fill, report, usual_weight
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.sources import CldrFacts, SourceSpec
 from hbt_bench.training.strategies import STRATEGIES, BatchMix, Phase, WeightedSource
@@ -70,7 +70,7 @@ class TrainingData:
         specs = [*recipe.data, *(recipe.instruction.data if recipe.instruction else ())]
         sources: list[ParallelText] = []
         for spec in specs:
-            source = _restricted(spec.read(folders), recipe)
+            source = _restricted(spec.preferring(recipe.languages or ()).read(folders), recipe)
             if source.name in {other.name for other in sources}:
                 raise UsageError(f"two sources are called {source.name}: set a different `name` for one of them")
             if not isinstance(spec, CldrFacts):  # its training facts are not in the evaluation collection
@@ -82,6 +82,7 @@ class TrainingData:
         phases: list[Phase] = ["main" if number < len(recipe.data) else "instruction" for number in range(len(specs))]
         plan = _plan(recipe, [_weighted(recipe, *parts) for parts in zip(specs, sources, phases, strict=True)])
         report(recipe, plan, [spec.weight for spec in specs])
+        check_negatives(plan)
         held_out = [
             replace(weighted, source=source, weight=spec.weight or usual_weight(recipe, source))
             for weighted, spec, (_, source) in zip(plan.sources, specs, splits, strict=False)

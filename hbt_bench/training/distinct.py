@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.training.clashes import Clashes
-from hbt_bench.training.parallel import ParallelText
+from hbt_bench.training.parallel import MISSING, ParallelText
 
 
 class DistinctItems:
@@ -30,6 +30,24 @@ class DistinctItems:
             return 1, ""
         holders = np.bincount(self._shared.values)
         return int(holders.max()), self._source.texts[int(np.argmax(self._source.folded == holders.argmax()))]
+
+    def has_spare_negatives(self, rows: int) -> bool:
+        """Return whether every batch of some `rows` surely leaves a text for a row without a hard negative.
+
+        In each language, it is a hard negative of an item whose negatives answer no query, or the passage of an item
+        that shares no text.
+        """
+        source = self._source
+        positive = np.zeros(len(source.texts), dtype=np.bool_)
+        positive[source.folded[source.positives()[1]]] = True
+        lengths = source.negatives.lengths()
+        items = np.repeat(np.arange(len(lengths)) % len(source), lengths)
+        answers = np.zeros(len(source), dtype=np.bool_)
+        answers[items[positive[source.folded[source.negatives.values]]]] = True
+        passages = source.passages != MISSING
+        negatives = (lengths.reshape(passages.shape) > 0) & ~answers
+        spare = negatives.any(axis=1) | ((passages & self._alone).sum(axis=1) > rows) | ~passages.any(axis=1)
+        return bool(spare.all())
 
     def counts(self, wanted: int, *, mono: bool) -> NDArray[np.int64]:
         """Return the number of items that a batch of a language pair can have, shape (languages, languages).

@@ -13,6 +13,7 @@ from hbt_bench.training import counter_rng
 from hbt_bench.training.overlap import normalised
 from hbt_bench.training.parallel import ParallelText
 from hbt_bench.training.plan import BatchPlan
+from hbt_bench.training.plan_report import check_negatives
 from hbt_bench.training.strategies import WeightedSource
 
 log = logging.getLogger(__name__)
@@ -110,4 +111,9 @@ def development_plan(sources: Sequence[WeightedSource], batch_size: int, pivot: 
                 "`dev_share` to have it"
             )
     steps = max(1, min(_MAX_DEV_BATCHES, sum(len(weighted.source) for weighted in sources) // rows))
-    return BatchPlan(tuple(filled), rows, steps, 0, pivot=pivot)
+    plan = BatchPlan(tuple(filled), rows, steps, 0, pivot=pivot)
+    try:
+        check_negatives(plan)
+    except DataError as error:
+        raise DataError(f"held-out data: {error} Or raise `dev_share`.") from error
+    return plan

@@ -164,20 +164,14 @@ class ParallelText:
         A passage that answers the item's query is left out: the item itself, or an item with the same query, has it.
         """
         only = np.full(self.passages.size, MISSING, dtype=np.int32)
-        alone = np.flatnonzero(self.negatives.lengths() == 1)
-        negatives = self.negatives.values[self.negatives.offsets[alone]]
-        groups, rows = self.same_query[0].of(alone % len(self))
-        members, owners = self.same_query[1].of(groups)
-        members, rows = (
-            np.concatenate([alone % len(self), members]),
-            np.concatenate([np.arange(len(alone)), rows[owners]]),
-        )
-        items, texts = self.positives()
-        answered, index = Ragged.from_pairs(items, self.folded[texts], len(self)).of(members)
-        rows = rows[index]
-        allowed = np.ones(len(alone), dtype=np.bool_)
-        allowed[rows[answered == self.folded[negatives[rows]]]] = False
-        only[alone[allowed]] = negatives[allowed]
+        cells = np.flatnonzero(self.negatives.lengths() == 1)
+        negatives = self.negatives.values[self.negatives.offsets[cells]]
+        items, texts = cells % len(self), self.folded[negatives]
+        owners, answers = self._distinct(*self.positives())
+        answered = _isin(items, texts, owners, answers)
+        (groups, rows), (of_groups, index) = self.same_query[0].of(items), self.same_query[0].of(owners)
+        answered[rows[_isin(groups, texts[rows], of_groups, answers[index])]] = True
+        only[cells[~answered]] = negatives[~answered]
         return only.reshape(self.passages.shape)
 
     def items(self, query: int, passage: int) -> NDArray[np.int32] | None:
@@ -320,6 +314,14 @@ class ParallelText:
             lists = [lists.of(cells[row])[0] for lists in (self.negatives, self.more_passages)]
             numbers = np.concatenate([self.queries[row], self.passages[row], *lists])
             yield from ((code, self.texts[number]) for number in np.unique(numbers[numbers != MISSING]))
+
+
+def _isin(
+    rows: NDArray[Any], texts: NDArray[Any], other_rows: NDArray[Any], other_texts: NDArray[Any]
+) -> NDArray[np.bool_]:
+    """Return which pairs of row and text are among other pairs."""
+    width = max(texts.max(initial=0), other_texts.max(initial=0)) + 1
+    return np.isin(rows.astype(np.int64) * width + texts, other_rows.astype(np.int64) * width + other_texts)
 
 
 def _present(columns: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:

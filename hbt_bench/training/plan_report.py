@@ -1,4 +1,4 @@
-"""The log of a plan before the first step: the shares of the sources, and data that batches do not draw as planned."""
+"""What is checked and logged before the first step: shares of sources, and data that batches cannot draw as planned."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _MAX_SOURCES = 8
 _ALPHA_TOLERANCE = 0.005
 #: A source is hardly drawn if its share is smaller, and less than a tenth of its share without a weight, or no batch.
 _HARDLY = 0.01
-#: A text is frequent if a batch would have it in more rows by chance.
-_FREQUENT = 4
+#: A text is frequent if a tenth of the items have it, and a batch would have it in four rows by chance.
+_FREQUENT_SHARE, _FREQUENT_ROWS = 0.1, 4
 
 
 def usual_weight(recipe: Recipe, source: ParallelText) -> float:
@@ -40,6 +40,13 @@ def fill(weighted: WeightedSource, rows: int) -> WeightedSource:
             f"batch, fewer than {rows}, so it has no such batch. Lower `batch_size` to have it"
         )
     return filled
+
+
+def check_negatives(plan: BatchPlan) -> None:
+    """Draw all batches once if a source may have too few hard negatives; raises `DataError` as a batch would."""
+    if any(entry.source.depth and not entry.distinct.has_spare_negatives(plan.batch_size) for entry in plan.sources):
+        for _ in plan.batches():
+            pass
 
 
 def report(recipe: Recipe, plan: BatchPlan, weights: Sequence[float | None]) -> None:
@@ -66,7 +73,7 @@ def _report_alpha(recipe: Recipe, plan: BatchPlan) -> None:
 def _report_frequent_text(weighted: WeightedSource, rows: int) -> None:
     source = weighted.source
     items, text = weighted.distinct.most_frequent()
-    if items * rows > _FREQUENT * len(source):
+    if items > len(source) * max(_FREQUENT_SHARE, _FREQUENT_ROWS / rows):
         log.warning(
             f"{items:,} of {len(source):,} items of {source.name} have the text '{text:.40}'. A batch has at most one "
             "of them, so they are drawn less often than the others"
