@@ -53,6 +53,13 @@ def test_tables_of_pandas_are_quoted(tmp_path, quoting, rows, line_end):
     assert cells(path) == table.astype(str).values.tolist()
 
 
+def test_all_texts_are_quoted(tmp_path):
+    path = write(tmp_path / "a.tsv", '"id"\t"q"\t"day"\t"used"\n1\t"a"\t12:30\tTRUE\n2\t"b"\t13:00\tNA\n')
+    assert cells(path) == [["1", "a", "12:30", "TRUE"], ["2", "b", "13:00", "NA"]]
+    path = write(tmp_path / "b.tsv", '"id"\t"q"\t"l"\n1\t"a"\ten\n')  # a text without marks
+    assert cells(path) == [["1", '"a"', "en"]]
+
+
 def test_spreadsheet_quotes_commas(tmp_path):
     path = write(tmp_path / "a.txt", '\ufeffid\tq\r\n1\t"a, b"\r\n2\t"say ""x"""\r\n3\tplain\r\n')
     assert cells(path) == [["1", "a, b"], ["2", 'say "x"'], ["3", "plain"]]

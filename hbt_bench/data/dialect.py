@@ -27,6 +27,8 @@ Quoting = Literal["none", "csv"]
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
 #: Delimiters that a file may have in place of the usual one.
 _OTHERS = (",", ";", "\t", "|")
+#: Values other than texts, which programs that quote all texts leave without marks.
+_UNQUOTED = re.compile(r"[-+.,:/%\deE ]+|NA|NaN|NULL|null|TRUE|True|true|FALSE|False|false")
 #: The lines in which another delimiter must give rows of equal length.
 _SAMPLE = 100
 
@@ -221,7 +223,7 @@ class _Evidence:
                 self.has_doubled = self.has_doubled or '""' in content
                 # spreadsheets also quote a cell with a comma
                 self.all_needed = self.all_needed and ('""' in content or "," in content)
-            elif cell and not re.fullmatch(r"[-+.\deE]+|NA|NaN", cell):
+            elif cell and not _UNQUOTED.fullmatch(cell):
                 self.all_quoted = False
 
     @property
