@@ -36,8 +36,9 @@ _BM25 = "hbt-bench/bm25"
 _OLDER_TOKENS = (
     f"this hbt-bench cuts words otherwise (t{VERSION}), so the scores may differ: rerun the models that you compare"
 )
-#: MTEB's revision of a model without a commit, and the mark of a run with ``--trust-remote-code``.
-_NO_REVISION, _CODE = "no_revision_available", "-remote-code"
+#: MTEB's revision of a model without a commit, its name of a model object without a name, and the mark of a run with
+#: ``--trust-remote-code``.
+_NO_REVISION, _NO_NAME, _CODE = "no_revision_available", "no_model_name/available", "-remote-code"
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,9 @@ def _explain_model(name: str, revision: str) -> tuple[list[str], str, list[str]]
             return ["--model", _short_path(path), *code], meaning, []
         note = f"replace path/to/{folder} with the folder, of any name, whose files hash to {revision}"
         return ["--model", f"path/to/{folder}", *code], meaning, [note]
+    if name == _NO_NAME:
+        note = "mteb.evaluate got a model object without a name: replace path/to/model with its folder or its name"
+        return ["--model", "path/to/model"], "a model without a name", [note]
     if revision == _NO_REVISION:
         return ["--model", name, *code], "a model that MTEB registers without a commit", []
     return ["--model", name, "--revision", revision, *code], "name on the hub, and its commit", []
@@ -179,8 +183,11 @@ def _explain_prompts(label: str, result: Result | None, notes: list[str]) -> tup
     by_hand = result.prompts_by_hand if result else None
     prompts = result.prompts if result else None
     if by_hand:
-        texts = [f"before {role} {by_hand[key]!r}" for key, role in _ROLES.items() if key in by_hand]
-        options = [word for key in _ROLES if key in by_hand for word in (f"--{key.replace('_', '-')}", by_hand[key])]
+        roles = {key: role for key, role in _ROLES.items() if key in by_hand}
+        texts = [f"before {role} {by_hand[key]!r}" for key, role in roles.items()]
+        options = []
+        for key in roles:  # the command line reads a line end where \n is typed
+            options += [f"--{key.replace('_', '-')}", by_hand[key].replace(r"\n", r"\\n")]
         return options, f"{', '.join(texts)}, given by hand"
     if label == "none":
         return [], "nothing is put before queries and documents"
