@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.errors import DataError
 from hbt_bench.training.data import TrainingData
+from hbt_bench.training.overlap import Overlap
 from hbt_bench.training.recipe import Recipe
 from tests.factories import SMALL, train
 
@@ -47,6 +49,8 @@ def languages_of(folder, labels, parallel=True, chosen=None, **source):
         (["en", "pt-BR", "pt-PT"], None, ("en", "pt-BR", "pt-PT")),
         (["en-US", "bho", "lat_Latn", "sr-Latn", "sr"], None, ("bho", "en", "la", "sr", "sr-Latn")),
         (["en", "zh_Hans", "zho_Hant", "de"], ("en", "zho_Hant"), ("en", "zh-Hant")),
+        (["en", "pt_BR", "nb"], ("en", "pt-BR", "nb"), ("en", "nb", "pt-BR")),
+        (["en", "pt_BR", "nb"], ("en", "pt", "no"), ("en", "no", "pt")),
     ],
 )
 def test_labels_of_training_data_have_codes(tmp_path, parallel, labels, languages, expected):
@@ -62,6 +66,15 @@ def test_codes_of_training_data_can_be_mapped(tmp_path, parallel):
 def test_unknown_code_of_training_data_states_how_to_map_it(tmp_path):
     with pytest.raises(DataError, match=r"data.jsonl:1 has the unknown language code 'trad'.*languages: {bho: CODE}"):
         languages_of(tmp_path, ["trad", "simp"])
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [("pt-BR", "same text"), ("pt", "same text"), ("es", None), ("zh-Hant", None)]
+)
+def test_overlap_is_found_in_every_region(code, reason):
+    queries, documents = [Query("q", "pt-PT", "onde fica o mar", "q")], [Document("d", "pt-PT", "no sul")]
+    overlap = Overlap([Collection.from_records("demo", queries, documents, {"q": {"d": 1}})])
+    assert overlap.reason(code, "Onde fica o mar?") == reason
 
 
 def test_training_draws_pairs_of_scripts(tmp_path):

@@ -16,12 +16,15 @@ _ADVICE = "map codes in the recipe, as in `languages: {en: english}`"
 class Labels:
     """The labels of a source, which are the codes of languages in its data.
 
-    `explicit` are the labels of the codes that the recipe names. If it chooses some (`chosen`), others are not read.
+    `explicit` are the labels of the codes that the source names. If it chooses some (`chosen`), others are not read.
+    `preferred` are the codes of the recipe: a label "pt-BR" keeps its region if the recipe has it.
     For example, ``Labels("faq", {"en": "english"}, {"en"}).is_wanted("english")``.
     """
 
-    def __init__(self, name: str, explicit: Mapping[str, str], chosen: Sequence[str]) -> None:
-        self._name, self._explicit, self._chosen = name, explicit, chosen
+    def __init__(
+        self, name: str, explicit: Mapping[str, str], chosen: Sequence[str], preferred: Sequence[str] = ()
+    ) -> None:
+        self._name, self._explicit, self._chosen, self._preferred = name, explicit, chosen, preferred
         self._counts: dict[str, int] = {}
         self._first: dict[str, str] = {}  # the position of the first record in each language
         self._wanted: dict[str, bool] = {}
@@ -54,7 +57,7 @@ class Labels:
         """
         codes = {label: code for code, label in self._explicit.items() if label in self._counts}
         others = [label for label in self._counts if label not in codes]
-        for code, label in match_labels(others, wanted=self._explicit, rare=True).items():
+        for code, label in match_labels(others, wanted={*self._explicit, *self._preferred}, rare=True).items():
             if code not in codes.values() and (not self._chosen or code in self._chosen):
                 codes[label] = code
         if not codes:

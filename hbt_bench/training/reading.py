@@ -56,7 +56,7 @@ class _Reading:
         texts = {"query": spec.query, "passage": spec.passage, "negative": spec.negative}
         self._texts = FieldReader(name, {key: paths_of(fields) for key, fields in texts.items()})
         self._values: dict[str, Counter[str]] = {field: Counter() for field in spec.where}
-        self._labels = Labels(name, spec.labels, spec.chosen)
+        self._labels = Labels(name, spec.labels, spec.chosen, spec.preferred)
         self._false_negatives = 0
         self._group: object = None
         self._count = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -11,6 +11,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    PrivateAttr,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
@@ -53,6 +54,19 @@ class TrainingSource(StrictModel):
     strategy: StrategyName | None = None
     #: The weight with which the source is drawn, instead of the recipe's `source_weights`.
     weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+    _preferred: tuple[str, ...] = PrivateAttr(())
+
+    def preferring(self, languages: Iterable[str]) -> Self:
+        """Return the source with the codes of the recipe, which keep their region: "pt-BR" is then not read as "pt"."""
+        copy = self.model_copy()
+        copy._preferred = tuple(languages)
+        return copy
+
+    @property
+    def preferred(self) -> tuple[str, ...]:
+        """The codes of `preferring`."""
+        return self._preferred
 
     @model_serializer(mode="wrap")
     def _without_younger_keys(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
