@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import shutil
 import string
+import tempfile
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 #: The commit of all models in a hub cache.
@@ -21,6 +24,31 @@ def hub_cache(folder, cache, name):
     (model / "snapshots").mkdir()
     (model / "snapshots" / COMMIT).symlink_to(folder.resolve(), target_is_directory=True)
     return cache
+
+
+def small_task(folder, languages=("de", "en")):
+    """Write a task of twelve questions, and their answers, in each language; return the path of its file.
+
+    The texts are the days and months of the languages.
+    """
+    from babel import Locale
+
+    rows = []
+    for code in languages:
+        locale = Locale(code)
+        days, months = list(locale.days["format"]["wide"].values()), list(locale.months["format"]["wide"].values())
+        for number, month in enumerate(months):
+            day = days[number % 7]
+            rows.append({"id": number, "language": code, "query": f"{month} {day}", "document": f"{day} 1 {month} 2"})
+    (folder / "small.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    path = folder / "small.yaml"
+    codes = ", ".join(languages)
+    path.write_text(
+        "name: small\ntitle: Small\nmteb_name: Small\ndescription: Days and months.\n"
+        f"source:\n  kind: jsonl\n  path: small.jsonl\n  languages: [{codes}]\n  parallel: true\n"
+        "  columns: {id: id, language: language, query: query, document: document}\n"
+    )
+    return path
 
 
 def letters(longest=64, lower=False):
@@ -65,28 +93,43 @@ def bert(folder, kind="BertModel", seed=0, layers=2, **options):
     return folder
 
 
-def modules(folder, *added, task="feature-extraction", seed=0, **settings):
-    """Save a SentenceTransformer of a BERT and other modules; return the folder."""
-    from sentence_transformers import SentenceTransformer
+@cache
+def _bases():
+    """Return a folder for models that others are copied from; it is removed at exit."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
-    transformer = _transformer(folder.with_name(f"{folder.name}-base"), seed=seed, task=task)
-    SentenceTransformer(modules=[transformer, *added], device="cpu", **settings).save(str(folder))
-    return folder
 
-
-def _transformer(folder, seed=0, task="feature-extraction"):
+def _transformer(seed=0, task="feature-extraction"):
+    """Return a module with a BERT."""
     from sentence_transformers.base.modules import Transformer
 
-    bert(folder, "BertForMaskedLM" if task == "fill-mask" else "BertModel", seed)
+    folder = _bases() / f"{task}-{seed}"
+    if not folder.is_dir():
+        bert(folder, "BertForMaskedLM" if task == "fill-mask" else "BertModel", seed)
     return Transformer(str(folder), transformer_task=task)
 
 
-def pooled(folder, pooling="mean", **settings):
-    """Save a SentenceTransformer with a pooling; return the folder."""
+def modules(folder, *added, **settings):
+    """Save a SentenceTransformer of a BERT and other modules; return the folder."""
+    from sentence_transformers import SentenceTransformer
+
+    SentenceTransformer(modules=[_transformer(), *added], device="cpu", **settings).save(str(folder))
+    return folder
+
+
+def pooled(folder, pooling="mean", include_prompt=True, **settings):
+    """Save a SentenceTransformer with a pooling and settings; return the folder."""
     from sentence_transformers.sentence_transformer.modules import Pooling
 
-    include_prompt = settings.pop("include_prompt", True)
-    return modules(folder, Pooling(WIDTH, pooling, include_prompt=include_prompt), **settings)
+    base = _bases() / "pooled"
+    if not base.is_dir():
+        modules(base, Pooling(WIDTH))
+    shutil.copytree(base, folder)
+    change_json(folder / "1_Pooling" / "config.json", pooling_mode=pooling, include_prompt=include_prompt)
+    change_json(folder / "config_sentence_transformers.json", **settings)
+    return folder
 
 
 def change_json(path, **changes):
@@ -269,9 +312,7 @@ def router(folder):
     from sentence_transformers.base.modules import Router
     from sentence_transformers.sentence_transformer.modules import Pooling
 
-    queries, documents = (
-        [_transformer(folder.with_name(f"{folder.name}-{seed}"), seed), Pooling(WIDTH)] for seed in (1, 2)
-    )
+    queries, documents = ([_transformer(seed), Pooling(WIDTH)] for seed in (1, 2))
     SentenceTransformer(modules=[Router.for_query_document(queries, documents)], device="cpu").save(str(folder))
 
 
@@ -330,8 +371,7 @@ def sparse(folder):
     from sentence_transformers import SparseEncoder
     from sentence_transformers.sparse_encoder.modules import SpladePooling
 
-    transformer = _transformer(folder.with_name(f"{folder.name}-base"), task="fill-mask")
-    SparseEncoder(modules=[transformer, SpladePooling()], device="cpu").save(str(folder))
+    SparseEncoder(modules=[_transformer(task="fill-mask"), SpladePooling()], device="cpu").save(str(folder))
     return folder
 
 

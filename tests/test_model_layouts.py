@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import cache
 
 import numpy as np
 import pytest
@@ -32,11 +33,15 @@ def loaded(tmp_path, monkeypatch):
     return load
 
 
-def encoded(model, role):
-    from mteb import get_tasks
+@cache
+def metadata():
+    import mteb
 
-    [task] = get_tasks(tasks=["SciFact"])
-    return MtebEncoder(model, task.metadata, {"batch_size": 2}).encode(TEXTS, role, "en")
+    return mteb.get_task("SciFact").metadata
+
+
+def encoded(model, role):
+    return MtebEncoder(model, metadata(), {"batch_size": 2}).encode(TEXTS, role, "en")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -14,6 +14,7 @@ from sentence_transformers import SentenceTransformer
 
 from hbt_bench.mteb.tasks import SPLIT, get_tasks
 from tests.factories import TestEncoder, hashed, torch_random_model
+from tests.layouts import small_task
 
 KEYS = ("ndcg_at_10", "map_at_1000", "recall_at_10")
 
@@ -57,9 +58,14 @@ MODELS = {
 }
 
 
-def evaluated(model, plain=False):
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return small_task(tmp_path_factory.mktemp("task"))
+
+
+def evaluated(model, path, plain=False):
     """Return scores of a subset; `plain` is MTEB's own evaluation."""
-    [task] = get_tasks("cldr-facts-mono", ("de", "en"))
+    task = get_tasks(str(path))[0]
     task.load_data()
     evaluate = AbsTaskRetrieval.evaluate if plain else type(task).evaluate
     task._top_k = len(task.shared.collection.documents)
@@ -70,29 +76,29 @@ def evaluated(model, plain=False):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_scores_equal_those_of_mteb(folder, name, messages):
-    ours, task = evaluated(MODELS[name](folder))
-    plain, _ = evaluated(MODELS[name](folder), plain=True)
+def test_scores_equal_those_of_mteb(folder, path, name, messages):
+    ours, task = evaluated(MODELS[name](folder), path)
+    plain, _ = evaluated(MODELS[name](folder), path, plain=True)
     assert ours == plain
     assert task.shared.ranks is None
     assert sum("depends on the other texts of a call" in message for message in messages) == 1
 
 
 @pytest.mark.parametrize("kind", [OutputDType.FLOAT16, OutputDType.BF16, OutputDType.BINARY])
-def test_vectors_of_single_texts_share_a_pass(folder, kind, messages):
-    ours, task = evaluated(CompressionWrapper(loaded(folder), kind))
-    assert ours == pytest.approx(evaluated(CompressionWrapper(loaded(folder), kind), plain=True)[0], abs=1e-5)
+def test_vectors_of_single_texts_share_a_pass(folder, path, kind, messages):
+    ours, task = evaluated(CompressionWrapper(loaded(folder), kind), path)
+    assert ours == pytest.approx(evaluated(CompressionWrapper(loaded(folder), kind), path, plain=True)[0], abs=1e-5)
     assert task.shared.ranks is not None
     assert messages == []
 
 
-def test_dynamic_quantization_is_stateful(folder):
+def test_dynamic_quantization_is_stateful(folder, path):
     """The scale of the activations is that of a batch."""
     inner = SentenceTransformer(str(folder), device="cpu")
     torch.manual_seed(0)
     inner.append(Head())
     quantized = torch.ao.quantization.quantize_dynamic(inner, {torch.nn.Linear}, dtype=torch.qint8)
-    _, task = evaluated(SentenceTransformerEncoderWrapper(quantized))
+    _, task = evaluated(SentenceTransformerEncoderWrapper(quantized), path)
     assert task.shared.ranks is None
 
 
@@ -108,8 +114,8 @@ class Head(torch.nn.Module):
         return features
 
 
-def test_a_trial_leaves_counts_alone():
+def test_a_trial_leaves_counts_alone(path):
     model = TestEncoder(hashed())
-    [task] = get_tasks("cldr-facts-mono", ("de", "en"))
+    task = get_tasks(str(path))[0]
     assert task.shares_pass(model, {"batch_size": 32})
     assert model.encoded.total() == 0
