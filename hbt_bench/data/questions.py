@@ -19,6 +19,9 @@ class QuestionTable:
 
     def __init__(self, name: str, columns: Columns, complete: bool) -> None:
         self.name, self.columns, self.complete = name, columns, complete
+        self.paths = columns.documents
+        self.listed = "*" in ".".join(self.paths).split(".")
+        self.several = "*" in (columns.query or "").split(".")
         self.queries = Texts(name, "query")
         self.documents = Texts(name, "document")
         self.answers: dict[str, dict[str, None]] = {}  # question -> documents, in the order of the rows
@@ -45,9 +48,8 @@ class QuestionTable:
             if headings:
                 self.titled[code, version] = (*headings, body)
         queries = texts_at(row, columns.query or "", label, required=required)
-        several = "*" in (columns.query or "").split(".")
         for position, text in queries:
-            question = f"{key}/{position}" if several else key
+            question = f"{key}/{position}" if self.several else key
             query = question if columns.id else self.first_rows.setdefault((code, text), question)
             self.queries.add(code, query, text, row.where)
             self.answers.setdefault(question, {})[document] = None
@@ -56,13 +58,12 @@ class QuestionTable:
 
     def _bodies(self, row: Row, label: str, *, required: bool) -> Iterator[tuple[int | None, str]]:
         """Yield the texts of a row's documents, with their positions if the columns may have several."""
-        paths = self.columns.documents
+        paths = self.paths
         found = [texts_at(row, path, label, required=required and len(paths) == 1) for path in paths]
         if len(paths) == 1:
-            listed = "*" in paths[0].split(".")
             for position, body in found[0]:
                 if body.strip() or not self.columns.unanswered:
-                    yield position if listed else None, body
+                    yield position if self.listed else None, body
             return
         bodies = [body for texts in found for _, body in texts]
         if required and not any(body.strip() for body in bodies):
@@ -85,6 +86,8 @@ class QuestionTable:
         answers: dict[str, dict[str, None]] = {}  # question -> documents of all its rows
         for row, documents in self.answers.items():
             answers.setdefault(questions[row], {}).update(documents)
+        if self.repeats and not self.columns.document_id and not self.columns.merge:
+            self._drop_copies(answers.values())
         relevant = {}
         for code, query in self.queries.texts:
             found = [f"{language}-d-{key}" for language, key in self._versions(answers[questions[query]])]
@@ -105,6 +108,17 @@ class QuestionTable:
             parallel=self.columns.parallel,
             own_documents=self._own_documents(relevant),
         )
+
+    def _drop_copies(self, answers: Iterable[Iterable[str]]) -> None:
+        """Drop the documents of rows without id that repeat a document of the same question."""
+        for documents in answers:
+            seen: set[Key] = set()  # languages and texts
+            for document in documents:
+                for version in list(self.versions.get(document, ())):
+                    text = (version[0], self.documents.texts[version])
+                    if text in seen:
+                        del self.versions[document][version], self.documents.texts[version]
+                    seen.add(text)
 
     def _versions(self, documents: Iterable[str]) -> list[Key]:
         return [version for document in documents for version in self.versions.get(document, ())]
