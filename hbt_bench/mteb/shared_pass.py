@@ -13,10 +13,12 @@ from copy import copy
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import torch
 from datasets import Dataset
+from datasets.table import InMemoryTable
 from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.models import EncoderProtocol, SentenceTransformerEncoderWrapper
 from mteb.types import PromptType
@@ -31,7 +33,7 @@ from hbt_bench.identity.task_name import Mode
 from hbt_bench.log import counter
 from hbt_bench.measures.bias import Bias
 from hbt_bench.measures.scores import bias_scores
-from hbt_bench.mteb.probe import depends_on_call, unknown_share
+from hbt_bench.mteb.probe import depends_on_call, prompt_fills, unknown_share
 from hbt_bench.ranking.dense import DenseScorer, Role, Vectors, distinct_texts
 from hbt_bench.ranking.ranks import Confidences, Ranks, ScoringModel, rank
 from hbt_bench.ranking.store import EmbeddingStore
@@ -42,6 +44,11 @@ log = logging.getLogger(__name__)
 
 #: The only split that our tasks have.
 SPLIT = "test"
+
+
+def dataset(columns: Mapping[str, Sequence[str]]) -> Dataset:
+    """Return columns as MTEB's layout of texts, seven times faster than ``Dataset.from_dict``, which hashes them."""
+    return Dataset(InMemoryTable.from_pydict(columns), fingerprint=uuid4().hex)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +71,7 @@ class MtebEncoder:
         else:
             columns, kind = {"text": list(texts), "body": list(texts)}, PromptType.document
         inputs: Any = DataLoader(
-            Dataset.from_dict({"id": [str(row) for row in range(len(texts))], **columns}),
+            dataset({"id": [str(row) for row in range(len(texts))], **columns}),
             batch_size=int(self.encode_kwargs.get("batch_size", 32)),
         )
         with torch.inference_mode():
@@ -95,6 +102,10 @@ class MtebEncoder:
     def unknown_share(self, texts: Sequence[str]) -> float:
         """Return the share of tokens of `texts` that the model's tokenizer does not know."""
         return unknown_share(self.model, texts)
+
+    def prompt_fills(self, role: Role) -> bool:
+        """Return whether the prompt of a role leaves no room for a text."""
+        return prompt_fills(self.model, role)
 
     def similarity(self, queries: Vectors, documents: Vectors) -> NDArray[np.float32]:
         """Return the similarity that the model defines: cosine, dot product, or another in its configuration."""

@@ -27,7 +27,7 @@ from hbt_bench.identity.task_name import Mode
 from hbt_bench.languages import get_language
 from hbt_bench.measures.ranking import Ranking
 from hbt_bench.measures.scores import mteb_scores, retrieval_scores
-from hbt_bench.mteb.shared_pass import SPLIT, MtebEncoder, SharedPass
+from hbt_bench.mteb.shared_pass import SPLIT, MtebEncoder, SharedPass, dataset
 from hbt_bench.ranking.ranks import UNRETRIEVED, ScoringModel
 from hbt_bench.ranking.subsets import SubsetQrels
 from hbt_bench.tasks.registry import select_tasks
@@ -225,7 +225,7 @@ def _metadata(shared: SharedPass, mode: Mode) -> TaskMetadata:
 
 
 def _dataset(rows: Sequence[Query] | Sequence[Document]) -> Dataset:
-    return Dataset.from_dict({"id": [row.id for row in rows], "text": [row.text for row in rows]})
+    return dataset({"id": [row.id for row in rows], "text": [row.text for row in rows]})
 
 
 def _relevant(collection: Collection, judged: SubsetQrels) -> dict[str, dict[str, int]]:
