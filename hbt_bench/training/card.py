@@ -194,8 +194,8 @@ def readme(folder: str, facts: Mapping[str, Any]) -> str:
         fenced(
             "from sentence_transformers import SentenceTransformer\n\n"
             f"model = SentenceTransformer({json.dumps(folder, ensure_ascii=False)})\n"
-            'queries = model.encode(["..."], prompt_name="query")\n'
-            'documents = model.encode(["..."], prompt_name="document")',
+            'queries = model.encode_query(["..."])\n'
+            'documents = model.encode_document(["..."])',
             "python",
         ),
         "## Training",
