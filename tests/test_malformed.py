@@ -382,8 +382,11 @@ def beir(tmp_path, corpus='{"_id": "d1", "text": "t"}', queries='{"_id": "q1", "
         ({"corpus": '{"_id": "\\ud800", "text": "t"}'}, "b/corpus.jsonl:1: '_id' ...surrogate..."),
         ({"queries": '{"_id": "q\\udc00", "text": "q"}'}, "b/queries.jsonl:1: '_id' ...surrogate..."),
         ({"qrels": "q1\td1\t1\nq1\td1\t2"}, "b/qrels/test.tsv:3: query 'q1' and document 'd1' ...twice"),
-        ({"qrels": "q1\td9\t1"}, "t: query 'q1' names the document 'd9', which does not exist in 'en'"),
-        ({"qrels": "q9\td1\t1"}, "t judges the query 'q9', which does not exist in 'en'"),
+        (
+            {"qrels": "q1\td9\t1"},
+            "t: query 'q1' names the document 'd9', which does not exist in 'en': ...remove the judgement",
+        ),
+        ({"qrels": "q9\td1\t1"}, "t judges the query 'q9', which does not exist in 'en': ...remove its judgements"),
         ({"qrels": "q1\td1\t0"}, "t has no query..."),
         ({"queries": '{"_id": "q1", "text": " "}'}, "t has an empty query, 'en-q-q1'..."),
     ],

@@ -85,7 +85,7 @@ def _sample(collection: Collection) -> Collection:
     """Return some queries of each language with their relevant documents, and some other documents."""
     rows = [row for block in collection.query_blocks.values() for row in range(*block.indices(block.start + _QUERIES))]
     relevant = {collection.queries[row].id: collection.relevant(row) for row in rows}
-    own = {collection.queries[row].id: collection.own_documents(row) for row in rows}
+    own_documents = {collection.queries[row].id: collection.own_documents(row) for row in rows}
     needed = {document for judged in relevant.values() for document in judged}
     documents = [
         collection.documents[column]
@@ -99,7 +99,7 @@ def _sample(collection: Collection) -> Collection:
         documents,
         relevant,
         parallel=collection.parallel,
-        own_documents=own if collection.copies is not None else None,
+        own_documents=own_documents if collection.copies is not None else None,
     )
 
 

@@ -244,12 +244,13 @@ def _repeat_advice(spec: TaskSpec, findings: str) -> Iterator[str]:
         yield "set `merge: true` in columns to merge equal texts"
 
 
-def _equal_ids(collection: Collection, own: Container[int]) -> int:
-    """Return the number of queries, except rows `own`, with the id of a document that is not judged for them."""
+def _equal_ids(collection: Collection, except_rows: Container[int]) -> int:
+    """Return the number of queries with the id of a document that is not judged for them, except those of some rows."""
     documents = {document.id for document in collection.documents}
     names = (f"{query.language}-d-{query.id.removeprefix(f'{query.language}-q-')}" for query in collection.queries)
     return sum(
-        name in documents and row not in own and name not in collection.relevant(row) for row, name in enumerate(names)
+        name in documents and row not in except_rows and name not in collection.relevant(row)
+        for row, name in enumerate(names)
     )
 
 
@@ -260,7 +261,7 @@ def _undeclared_translations(collection: Collection) -> str:
         key = _bare_id(query.id, query.language, "q")
         relevant = {_bare_id(name, query.language, "d") for name in collection.relevant(row)}
         answers.setdefault(key, {})[query.language] = relevant
-    equal = sum(len(found) > 1 and len(set(map(frozenset, found.values()))) == 1 for found in answers.values())
+    equal = sum(len(sets) > 1 and len(set(map(frozenset, sets.values()))) == 1 for sets in answers.values())
     if 2 * equal <= len(answers):
         return ""
     return f"{equal:,} of {len(answers):,} query ids occur in several languages with the same relevant documents"

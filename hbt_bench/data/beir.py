@@ -266,7 +266,7 @@ def _columns(header: list[str]) -> tuple[int, int, int]:
     """Return the positions of query, document and grade by their names, or by their usual order."""
     names = [re.sub("[^a-z]", "", cell.lower()) for cell in header]
     positions = [[index for index, name in enumerate(names) if name in usual] for usual in _COLUMNS]
-    if all(len(found) == 1 for found in positions):
+    if all(len(indexes) == 1 for indexes in positions):
         return positions[0][0], positions[1][0], positions[2][0]
     return 0, -2, -1
 

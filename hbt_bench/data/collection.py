@@ -211,8 +211,8 @@ class Collection(TextlessCollection):
 
         if self.copies is None:
             return np.zeros(len(self.qrels.documents), bool)
-        own: NDArray[np.bool_] = (self.copies[self.qrels.queries] == self.qrels.documents[:, None]).any(axis=1)
-        return own
+        pairs: NDArray[np.bool_] = (self.copies[self.qrels.queries] == self.qrels.documents[:, None]).any(axis=1)
+        return pairs
 
     def restrict(self, languages: Iterable[str]) -> Collection:
         """Return the collection of the queries and documents in `languages`; its fingerprint differs.
@@ -255,11 +255,11 @@ class Collection(TextlessCollection):
         self, queries: Iterable[Query], documents: Iterable[Document], relevant: Mapping[str, Mapping[str, int]]
     ) -> Collection:
         """Return a collection of other records with the own documents of this collection."""
-        own = None
+        copies = None
         if self.copies is not None:
-            own = {query.id: self.own_documents(row) for row, query in enumerate(self.queries)}
+            copies = {query.id: self.own_documents(row) for row, query in enumerate(self.queries)}
         return Collection.from_records(
-            self.name, queries, documents, relevant, parallel=self.parallel, own_documents=own
+            self.name, queries, documents, relevant, parallel=self.parallel, own_documents=copies
         )
 
 

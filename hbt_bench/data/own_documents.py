@@ -23,8 +23,8 @@ def same_text(query: str, texts: Iterable[str]) -> bool:
 
     For example, ``same_text("Is it?", ["Title", "is  it"])`` is True.
     """
-    wanted = _plain(query)
-    return any(_plain(text) == wanted for text in texts)
+    plain_query = _plain(query)
+    return any(_plain(text) == plain_query for text in texts)
 
 
 def _plain(text: str) -> str:
@@ -34,33 +34,33 @@ def _plain(text: str) -> str:
 
 def own_documents(
     name: str,
-    found: Mapping[str, Iterable[str]],
+    candidates: Mapping[str, Iterable[str]],
     relevant: Mapping[str, Mapping[str, int]],
     rule: OwnDocument | None,
 ) -> dict[str, list[str]] | None:
     """Return the ids of the documents that each query must not find, or None if there are none.
 
-    `found` maps query ids to the documents with the query's id, and its text if the `rule` is None. Without a rule, a
-    document that is judged relevant stays a candidate. With "leave_out" it does not, so that a query with no other
-    relevant document scores 0, as in BEIR and MTEB.
+    `candidates` maps query ids to the documents with the query's id, and its text if the `rule` is None. Without a
+    rule, a document that is judged relevant stays a candidate. With "leave_out" it does not, so that a query with no
+    other relevant document scores 0, as in BEIR and MTEB.
     """
     if rule == "keep":
         return None
-    own = {query: list(documents) for query, documents in found.items()}
+    left_out = {query: list(documents) for query, documents in candidates.items()}
     if rule is None:
-        own = {query: [key for key in keys if key not in relevant[query]] for query, keys in own.items()}
-    own = {query: keys for query, keys in own.items() if keys}
-    if not own:
+        left_out = {query: [key for key in keys if key not in relevant[query]] for query, keys in left_out.items()}
+    left_out = {query: keys for query, keys in left_out.items() if keys}
+    if not left_out:
         return None
-    lost = sum(relevant[query].keys() <= set(keys) for query, keys in own.items())
+    lost = sum(relevant[query].keys() <= set(keys) for query, keys in left_out.items())
     if rule is None:
         log.info(
-            f"{name}: a query does not find its own text, as in BEIR: {len(own):,} have a document with the same id "
-            "and text. To change this, add `own_document: keep` to the source."
+            f"{name}: a query does not find its own text, as in BEIR: {len(left_out):,} have a document with the same "
+            "id and text. To change this, add `own_document: keep` to the source."
         )
     elif lost:
         log.warning(
             f"{name}: {lost:,} of the queries have no relevant document but that with their own id, which is left out, "
             "so their AP is 0, as in BEIR and MTEB."
         )
-    return own
+    return left_out

@@ -59,13 +59,13 @@ class QuestionTable:
     def _bodies(self, row: Row, label: str, *, required: bool) -> Iterator[tuple[int | None, str]]:
         """Yield the texts of a row's documents, with their positions if the columns may have several."""
         paths = self.paths
-        found = [texts_at(row, path, label, required=required and len(paths) == 1) for path in paths]
+        by_path = [texts_at(row, path, label, required=required and len(paths) == 1) for path in paths]
         if len(paths) == 1:
-            for position, body in found[0]:
+            for position, body in by_path[0]:
                 if body.strip() or not self.columns.unanswered:
                     yield position if self.listed else None, body
             return
-        bodies = [body for texts in found for _, body in texts]
+        bodies = [body for texts in by_path for _, body in texts]
         if required and not any(body.strip() for body in bodies):
             raise missing_field(row, paths[0], f"no text in {' or '.join(paths)}")
         yield from ((position, body) for position, body in enumerate(bodies) if body.strip())
@@ -90,12 +90,12 @@ class QuestionTable:
             self._drop_copies(answers.values())
         relevant = {}
         for code, query in self.queries.texts:
-            found = [f"{language}-d-{key}" for language, key in self._versions(answers[questions[query]])]
-            if not found and self.complete and not self.columns.unanswered:
+            names = [f"{language}-d-{key}" for language, key in self._versions(answers[questions[query]])]
+            if not names and self.complete and not self.columns.unanswered:
                 line = self.queries.lines[code, query]
                 raise DataError(f"{line}: the question '{query}' has no document in any of the languages")
-            if found:
-                relevant[f"{code}-q-{query}"] = dict.fromkeys(found, 1)
+            if names:
+                relevant[f"{code}-q-{query}"] = dict.fromkeys(names, 1)
         return Collection.from_records(
             self.name,
             [
@@ -138,15 +138,15 @@ class QuestionTable:
         rule = self.columns.own_document
         if not self.columns.document_id or rule == "keep":
             return None
-        own = {
+        copies = {
             question: versions
             for question in self.answers
             if (versions := self.versions.get(question)) and (rule or self._has_own_text(question, versions))
         }
         ids = {
-            f"{code}-q-{key}": [f"{language}-d-{version}" for language, version in own[key]]
+            f"{code}-q-{key}": [f"{language}-d-{version}" for language, version in copies[key]]
             for code, key in self.queries.texts
-            if key in own and f"{code}-q-{key}" in relevant
+            if key in copies and f"{code}-q-{key}" in relevant
         }
         return own_documents(self.name, ids, relevant, rule)
 

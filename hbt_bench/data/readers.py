@@ -93,19 +93,22 @@ class CollectionBuilder:
             ids[entry.id] = key
             self._put(self._documents, "document", document_language, key, entry.text)
             if entry.id in texts and self._is_own(texts[entry.id], entry, query_language == document_language):
-                own = self._own.setdefault((query_language, f"{prefix}{entry.id}"), {})
-                own[document_language, key] = None
+                copies = self._own.setdefault((query_language, f"{prefix}{entry.id}"), {})
+                copies[document_language, key] = None
         for query, grades in relevant.items():
             positive = {document: grade for document, grade in grades.items() if grade > 0}
             if not positive and (self.parallel == "none" or query not in texts):
                 continue
             if query not in texts:
-                raise DataError(f"{self.name} judges the query '{query}', which does not exist in '{query_language}'")
+                raise DataError(
+                    f"{self.name} judges the query '{query}', which does not exist in '{query_language}': add it to "
+                    "the queries, or remove its judgements"
+                )
             for document in positive:
                 if document not in ids:
                     raise DataError(
                         f"{self.name}: query '{query}' names the document '{document}', which does not exist in "
-                        f"'{document_language}'"
+                        f"'{document_language}': add it to the corpus, or remove the judgement"
                     )
             self._put(self._queries, "query", query_language, f"{prefix}{query}", texts[query])
             judgements = self._judgements.setdefault((query_language, f"{prefix}{query}"), {})
@@ -140,8 +143,8 @@ class CollectionBuilder:
             f"{code}-q-{key}": {f"{language}-d-{document}": grade for (language, document), grade in grades.items()}
             for (code, key), grades in judgements.items()
         }
-        own = {
-            f"{code}-q-{key}": [f"{own[0]}-d-{own[1]}" for own in keys if own in documents]
+        copies = {
+            f"{code}-q-{key}": [f"{copy[0]}-d-{copy[1]}" for copy in keys if copy in documents]
             for (code, key), keys in self._own_documents().items()
             if (code, key) in judgements
         }
@@ -155,7 +158,7 @@ class CollectionBuilder:
             [Document(f"{code}-d-{key}", code, text) for (code, key), text in documents.items()],
             names,
             parallel=self.parallel == "documents",
-            own_documents=own_documents(self.name, own, names, self.own_document),
+            own_documents=own_documents(self.name, copies, names, self.own_document),
         )
 
     def _own_documents(self) -> Mapping[Key, Iterable[Key]]:
@@ -163,13 +166,13 @@ class CollectionBuilder:
         if self.parallel == "none":
             return self._own
         shared: dict[str, dict[Key, None]] = {}
-        for (_, question), own in self._own.items():
-            shared.setdefault(question, {}).update(own)
+        for (_, question), copies in self._own.items():
+            shared.setdefault(question, {}).update(copies)
         if self.parallel == "documents" and not self.by_text:
             languages = list(dict.fromkeys(code for code, _ in self._documents)) if shared else []
             shared = {
-                question: {(code, key): None for _, key in own for code in languages}
-                for question, own in shared.items()
+                question: {(code, key): None for _, key in copies for code in languages}
+                for question, copies in shared.items()
             }
         return {query: shared[query[1]] for query in self._queries if query[1] in shared}
 

@@ -144,8 +144,7 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
         hf_subset: str,
     ) -> dict[str, float]:
         """Return our measures if MTEB ranked the documents. Documents that MTEB did not return rank last."""
-        own = _own_documents(self.shared.collection)
-        ranking = _ranking_of_run(qrels, results, self._top_k, own)
+        ranking = _ranking_of_run(qrels, results, self._top_k, _own_documents(self.shared.collection))
         return retrieval_scores(replace(ranking, parallel=self.shared.collection.parallel), self.mode)
 
 
@@ -243,7 +242,7 @@ class _WithoutOwn:
     """A search model whose answers lack each query's own documents. MTEB leaves out equal ids only."""
 
     model: Any
-    own: Mapping[str, Sequence[str]]
+    own_documents: Mapping[str, Sequence[str]]
 
     @property
     def mteb_model_meta(self) -> Any:
@@ -257,37 +256,37 @@ class _WithoutOwn:
     def search(self, queries: Any, **options: Any) -> dict[str, dict[str, float]]:
         """Return the scores of documents by query."""
         return {
-            query: {document: score for document, score in scores.items() if document not in self.own.get(query, ())}
+            query: {key: score for key, score in scores.items() if key not in self.own_documents.get(query, ())}
             for query, scores in self.model.search(queries, **options).items()
         }
 
 
 def _without_own(model: Any, collection: Collection) -> Any:
     """Return a search model that leaves out each query's own documents, or the model if there are none."""
-    own = _own_documents(collection)
-    if not own or isinstance(model, CrossEncoderProtocol):
+    own_documents = _own_documents(collection)
+    if not own_documents or isinstance(model, CrossEncoderProtocol):
         return model
-    return _WithoutOwn(model if isinstance(model, SearchProtocol) else SearchEncoderWrapper(model), own)
+    return _WithoutOwn(model if isinstance(model, SearchProtocol) else SearchEncoderWrapper(model), own_documents)
 
 
 def _own_documents(collection: Collection) -> dict[str, list[str]]:
     """Return the ids of each query's own documents, for queries that have any."""
-    own = {query.id: collection.own_documents(row) for row, query in enumerate(collection.queries)}
-    return {query: documents for query, documents in own.items() if documents}
+    by_query = {query.id: collection.own_documents(row) for row, query in enumerate(collection.queries)}
+    return {query: documents for query, documents in by_query.items() if documents}
 
 
 def _ranking_of_run(
     qrels: Mapping[str, Mapping[str, int]],
     run: Mapping[str, Mapping[str, float]],
     depth: int,
-    own: Mapping[str, Sequence[str]],
+    own_documents: Mapping[str, Sequence[str]],
 ) -> Ranking:
     """Return the ranks of the relevant documents in MTEB's run, `depth` for a document that is not in it."""
     pairs: list[tuple[int, int, int]] = []
     for position, (query, judged) in enumerate(qrels.items()):
         ranking = sorted(((score, document) for document, score in run.get(query, {}).items()), reverse=True)
         rank_of = {document: rank for rank, (_, document) in enumerate(ranking, 1)}
-        rank_of |= dict.fromkeys(own.get(query, ()), UNRETRIEVED)
+        rank_of |= dict.fromkeys(own_documents.get(query, ()), UNRETRIEVED)
         pairs += sorted((rank_of.get(document, depth), grade, position) for document, grade in judged.items())
     ranks, grades, owner = np.array(pairs).T
     return Ranking(ranks, grades, owner, len(qrels))

@@ -128,9 +128,10 @@ class RankCounter:
         """Count a block with the collection's columns `chunk`; unknown scores of pairs are read from the block."""
         copies = self.collection.copies
         if copies is not None:
-            own = copies[state.rows]
-            inside = (own >= chunk.start) & (own < chunk.stop)
-            block = self.kernel.hide(block, np.nonzero(inside)[0], own[inside].astype(np.int64) - chunk.start)
+            hidden = copies[state.rows]
+            in_chunk = (hidden >= chunk.start) & (hidden < chunk.stop)
+            rows = np.nonzero(in_chunk)[0]
+            block = self.kernel.hide(block, rows, hidden[in_chunk].astype(np.int64) - chunk.start)
         self._read_pairs(state, block, chunk)
         for index, columns in segments:
             start, stop = max(columns.start, chunk.start), min(columns.stop, chunk.stop)

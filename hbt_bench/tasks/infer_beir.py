@@ -66,20 +66,20 @@ def _file(folder: Path, names: Sequence[str]) -> Path:
     return next((folder / name for name in names if (folder / name).is_file()), folder / names[0])
 
 
-def _choose_split(folders: Mapping[str, Path], wanted: str | None) -> tuple[str, list[str]]:
+def _choose_split(folders: Mapping[str, Path], requested: str | None) -> tuple[str, list[str]]:
     """Return the split to evaluate on, which every folder has, and a note if it is a choice; see `preferred_split`."""
     splits = {name: find_splits(folder) for name, folder in folders.items()}
-    everything = sorted({split for found in splits.values() for split in found})
-    common = [split for split in everything if all(split in found for found in splits.values())]
-    split = wanted or preferred_split(common)
+    everything = sorted({split for names in splits.values() for split in names})
+    common = [split for split in everything if all(split in names for names in splits.values())]
+    split = requested or preferred_split(common)
     if split is None and common:
         raise UsageError(f"there are judgements of the splits {', '.join(common)}: name a split with --split")
     if split is None or split not in common:
-        problem = f"the split '{wanted}' is not" if wanted else "no split is"
-        listed = "; ".join(f"{name} has {', '.join(found)}" for name, found in list(splits.items())[:5])
+        problem = f"the split '{requested}' is not" if requested else "no split is"
+        listed = "; ".join(f"{name} has {', '.join(names)}" for name, names in list(splits.items())[:5])
         raise UsageError(f"{problem} in every folder ({listed}): name a split with --split")
     others = " or ".join(name for name in everything if name != split)
-    if others and not wanted:
+    if others and not requested:
         return split, [f"the judgements of the split '{split}' are read; for those of {others}, use --split"]
     if split.startswith("train"):
         return split, [f"the judgements of the split '{split}' are read, on which models may have been trained"]
@@ -94,7 +94,7 @@ def _from_folder(data: Path, relative: str, language: str | None, split: str | N
     split, notes = _choose_split({data.name: data}, split)
     corpus, queries = (_file(data, names) for names in beir_names(split)[:2])
     name, labels = _language_field(corpus, queries)
-    codes, unused = match_codes(dict.fromkeys(label for found in labels for label in found.counts if label), rare=True)
+    codes, unused = match_codes(dict.fromkeys(label for counts, _ in labels for label in counts if label), rare=True)
     if language is None and len(codes) == 1:
         language = next(iter(codes))
         notes.append(f"all rows are read as {language}, by their field '{name}'; to change this, use --language")
