@@ -21,7 +21,7 @@ from hbt_bench.results.result import Result
 from hbt_bench.results.store import model_folder
 from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.training.run import Training
-from tests.factories import torch_random_model
+from tests.factories import plain_bert, torch_random_model
 
 INSTRUCTION = "Instruct: Find the place\nQuery: "
 
@@ -220,3 +220,13 @@ def test_name_of_a_recipe_is_the_default_folder(capsys, monkeypatch, name, folde
     monkeypatch.setattr(Training, "run", lambda self: self.output)
     assert run(["train", "--init", "static:16", "--name", name]) == 0
     assert capsys.readouterr().out == f"{folder}\n"
+
+
+def test_prompt_longer_than_the_text_that_a_model_reads(tmp_path, capsys):
+    """Every query has the same vector, and the user learns the reason."""
+    folder = plain_bert(tmp_path / "bert")
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": 8}))
+    arguments = ["run", "--model", str(folder), "--tasks", "cldr-facts-mono[de,en]", "--output", str(tmp_path / "out")]
+    assert run([*arguments, "--query-prompt", "ab" * 8]) == 0
+    assert "the prompt of a query is longer than the text that the model reads" in capsys.readouterr().err

@@ -54,3 +54,10 @@ def test_unknown_languages_are_reported(messages):
 
 def test_few_texts_decide_nothing():
     check_distinct("query", {"en": (["a", "b", "c"], vectors(3, 3))}, lambda texts: 0.0)
+
+
+def test_prompt_without_room_for_a_text_is_reported(messages):
+    check_distinct("query", {"en": ([*"abcdefghijkl"], vectors(12, 12))}, lambda texts: 0.0, lambda role: True)
+    assert [message.partition(", so")[0] for message in messages] == [
+        "the prompt of a query is longer than the text that the model reads"
+    ]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.errors import ModelError
+from hbt_bench.identity.signature import Prompts
 from hbt_bench.ranking.sameness import MOST, is_same, same_share
 
 #: Languages of the sample, each in a script of its own. English comes first: most models pass there.
@@ -121,6 +122,19 @@ def check_tokenizer(name: str, model: Any) -> None:
 def unknown_share(model: Any, texts: Sequence[str]) -> float:
     """Return the share of tokens of `texts` that a tokenizer of `model` does not know, 0 if it has no tokenizer."""
     return max((_unknown_share(tokenizer, texts) for tokenizer in _tokenizers(model)), default=0.0)
+
+
+def prompt_fills(model: Any, role: str) -> bool:
+    """Return whether the prompt of a role, "query" or "document", has as many tokens as the model reads of a text."""
+    from transformers import PreTrainedTokenizerBase
+
+    inner = _sentence_transformers_model(model)
+    prompt = getattr(Prompts.from_config(getattr(inner, "prompts", None)), role)
+    longest = getattr(inner, "max_seq_length", None)
+    tokenizers = [tokenizer for tokenizer in _tokenizers(model) if isinstance(tokenizer, PreTrainedTokenizerBase)]
+    if not prompt or not longest:
+        return False
+    return any(len(tokenizer(prompt)["input_ids"]) >= longest for tokenizer in tokenizers)
 
 
 def check_vectors(name: str, model: Any) -> None:

@@ -229,8 +229,9 @@ class DenseScorer:
                 f"{documents.shape[1]}: they cannot be compared"
             )
         unknown_share = getattr(encoder, "unknown_share", lambda texts: 0.0)
+        prompt_fills = getattr(encoder, "prompt_fills", lambda role: False)
         for role, (keys, *_) in zip(("query", "document"), layouts, strict=True):
-            check_distinct(role, _samples(keys, vectors), unknown_share)
+            check_distinct(role, _samples(keys, vectors), unknown_share, prompt_fills)
         return cls(encoder, queries, documents)
 
 

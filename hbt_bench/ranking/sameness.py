@@ -42,12 +42,14 @@ def check_distinct(
     role: str,
     samples: Mapping[str, tuple[Sequence[str], NDArray[np.float32]]],
     unknown_share: Callable[[Sequence[str]], float],
+    prompt_fills: Callable[[str], bool] = lambda role: False,
 ) -> None:
     """Compare the vectors of different texts in a role, "query" or "document".
 
     `samples` are texts of each language with their vectors. `unknown_share` returns the share of unknown tokens in
-    texts: a language outside of the model's vocabulary is reported. Raises `ModelError` if most texts have the same
-    vector in all other languages.
+    texts: a language outside of the model's vocabulary is reported. `prompt_fills` returns whether the prompt of a role
+    leaves no room for a text, which is reported. Raises `ModelError` if most texts have the same vector in all other
+    languages.
     """
     shares = {language: same_share(vectors) for language, (texts, vectors) in samples.items() if len(texts) >= _FEWEST}
     same = [language for language, share in shares.items() if share > MOST]
@@ -57,7 +59,12 @@ def check_distinct(
             f"most texts in {', '.join(unknown)} have the same vector as a {role}, because the model's tokenizer does "
             "not know them: their scores mean little"
         )
-    if len(same) == len(shares) and len(unknown) < len(same):
+    if same and prompt_fills(role):
+        log.warning(
+            f"the prompt of a {role} is longer than the text that the model reads, so each {role} has the same vector: "
+            "shorten the prompt, because the scores mean nothing"
+        )
+    elif len(same) == len(shares) and len(unknown) < len(same):
         worst = max(set(same) - set(unknown), key=lambda language: (shares[language], language))
         raise ModelError(
             f"the model gives {shares[worst]:.0%} of different texts in '{worst}' the same vector as a {role}: its "
