@@ -51,8 +51,8 @@ def with_negatives(source):
     """Return a source with a hard negative of each item, as triples have them."""
     rows = zip(source.ids, source.queries[0], source.passages[0], strict=True)
     items = [
-        Item(id, {"en": source.texts[query]}, {"en": source.texts[passage]}, {"en": [f"no {id}"]})
-        for id, query, passage in rows
+        Item(name, {"en": source.texts[query]}, {"en": source.texts[passage]}, {"en": [f"no {name}"]})
+        for name, query, passage in rows
     ]
     return ParallelText.from_items("s", items)
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from hbt_bench.training.parallel import MISSING, ParallelText
 
-#: Items that are compared with a batch at once.
-_CHUNK = 1024
+#: Items that are compared with a batch at once, to take a single item or many.
+_CHUNK, _FEW = 1024, 256
 
 
 class Clashes:
@@ -51,21 +51,24 @@ class Clashes:
         return None
 
     def take_many(self, items: NDArray[np.int32], passage: int, wanted: int) -> NDArray[np.int32]:
-        """Take items that do not clash, early items first, until `wanted` are taken; return them.
+        """Take items that do not clash, early items first, until at least `wanted` are taken; return them.
 
-        If fewer are returned, every other item clashes with an item taken.
+        If fewer are returned, every other item clashes with an item taken. If more are wanted, the same items are taken
+        first.
         """
-        taken: list[NDArray[np.int32]] = []
-        for start in range(0, len(items), _CHUNK):
-            free = self._free(items[start : start + _CHUNK], passage)
-            while len(free) and sum(map(len, taken)) < wanted:
+        taken = items[:0]
+        for start in range(0, len(items), _FEW):
+            if len(taken) >= wanted:
+                break
+            free = self._free(items[start : start + _FEW], passage)
+            while len(free):
                 refused = self.take_all(free, np.full(len(free), passage))
                 if refused.all():  # a hard negative of the item is a passage of another item here
                     self._take(free[0], passage)
                     refused[0] = False
-                taken.append(free[~refused])
+                taken = np.concatenate([taken, free[~refused]])
                 free = self._free(free[refused], passage)
-        return np.concatenate(taken) if taken else items[:0]
+        return taken
 
     def _free(self, items: NDArray[np.int32], passage: int) -> NDArray[np.int32]:
         """Return the items that clash with no item taken."""

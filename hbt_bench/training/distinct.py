@@ -21,6 +21,14 @@ class DistinctItems:
         self._shared = source.shared
         #: Whether each item shares no text with another item; no two of these items clash.
         self._alone: NDArray[np.bool_] = np.diff(self._shared.offsets) == 0
+        holders = np.bincount(self._shared.values, minlength=len(source.texts))
+        sharing = np.bincount(
+            np.repeat(np.arange(len(source)), np.diff(self._shared.offsets)),
+            weights=holders[self._shared.values],
+            minlength=len(source),
+        )
+        #: All items, those without a shared text first.
+        self._order = np.argsort(sharing, kind="stable").astype(np.int32)
         self._counts: dict[tuple[int, bool], NDArray[np.int64]] = {}
         self._rows: dict[tuple[int, float], NDArray[np.int32]] = {}
 
@@ -65,9 +73,8 @@ class DistinctItems:
 
     def of_pair(self, query: int, passage: int, wanted: int) -> NDArray[np.int32]:
         """Return items of a language pair that a batch of this pair can have together, at least `wanted` if it can."""
-        items = self._source.items(query, passage)
-        candidates = np.arange(len(self._source), dtype=np.int32) if items is None else items
-        return self._independent((query, passage), candidates, wanted)
+        chosen = (self._source.queries[query] != MISSING) & (self._source.passages[passage] != MISSING)
+        return self._independent((query, passage), chosen, wanted)
 
     def of_rows(self, mono: float, wanted: int) -> NDArray[np.int32]:
         """Return items that a batch of several language pairs can have together, at least `wanted` if it can.
@@ -77,21 +84,16 @@ class DistinctItems:
         if (wanted, mono) not in self._rows:
             same, two = self._source.pairs_of_items()
             has_pair = ((same > 0) & (mono > 0)) | ((two > 0) & (mono < 1))
-            self._rows[wanted, mono] = self._independent(None, np.flatnonzero(has_pair).astype(np.int32), wanted)
+            self._rows[wanted, mono] = self._independent(None, has_pair, wanted)
         return self._rows[wanted, mono]
 
-    def _independent(
-        self, pair: tuple[int, int] | None, candidates: NDArray[np.int32], wanted: int
-    ) -> NDArray[np.int32]:
-        alone = self._alone[candidates]
-        items, others = candidates[alone], candidates[~alone]
-        if len(items) >= wanted:
+    def _independent(self, pair: tuple[int, int] | None, chosen: NDArray[np.bool_], wanted: int) -> NDArray[np.int32]:
+        """Return items of which no two clash, among those that are true in `chosen` (items,)."""
+        candidates = self._order[chosen[self._order]]
+        number = int(np.count_nonzero(chosen & self._alone))
+        items, others = candidates[:number], candidates[number:]
+        if number >= wanted:
             return items
-        clashes = Clashes(self._source, pair)
-        passage = pair[1] if pair else 0
-        clashes.take_all(items, np.full(len(items), passage))
-        texts, rows = self._shared.of(others)
-        holders = np.bincount(self._shared.values, minlength=len(self._source.texts))
-        sharing = np.bincount(rows, weights=holders[texts], minlength=len(others))
-        others = others[np.argsort(sharing, kind="stable")]
-        return np.concatenate([items, clashes.take_many(others, passage, wanted - len(items))])
+        clashes, passage = Clashes(self._source, pair), pair[1] if pair else 0
+        clashes.take_all(items, np.full(number, passage))
+        return np.concatenate([items, clashes.take_many(others, passage, wanted - number)])

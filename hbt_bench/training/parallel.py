@@ -168,6 +168,8 @@ class ParallelText:
         negatives = self.negatives.values[self.negatives.offsets[cells]]
         items, texts = cells % len(self), self.folded[negatives]
         owners, answers = self._distinct(*self.positives())
+        asked = np.isin(answers, texts)
+        owners, answers = owners[asked], answers[asked]
         answered = _isin(items, texts, owners, answers)
         (groups, rows), (of_groups, index) = self.same_query[0].of(items), self.same_query[0].of(owners)
         answered[rows[_isin(groups, texts[rows], of_groups, answers[index])]] = True

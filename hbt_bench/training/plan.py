@@ -32,6 +32,8 @@ _ITEM_LISTS = 64 << 20
 _RANDOM_TRIES = 32
 #: Other language pairs that a row may try if every item of its pair clashes.
 _OTHER_PAIRS = 100
+#: Items to choose from for each row of a batch that random substitutes do not fill.
+_CHOICE = 16
 
 # the purpose of a random number, the first key of every draw; `drawn_texts` has more
 _PHASE, _SOURCE, _TYPE, _PAIR, _ORDER, _SUBSTITUTE, _OTHER_PAIR, _PARALLEL = range(8)
@@ -281,9 +283,9 @@ class BatchPlan:
         weighted = self.sources[draw.source]
         if not draw.type.per_row:
             query, passage = draw.pairs[0].tolist()
-            items = weighted.distinct.of_pair(query, passage, self.batch_size)
+            items = weighted.distinct.of_pair(query, passage, _CHOICE * self.batch_size)
         else:
-            items = weighted.distinct.of_rows(draw.type.mono, self.batch_size)
+            items = weighted.distinct.of_rows(draw.type.mono, _CHOICE * self.batch_size)
         order = np.argsort(counter_rng.uniform(self.seed, _DISTINCT, step, np.arange(len(items))))
         items = items[order[: self.batch_size]]
         if not draw.type.per_row:
