@@ -48,7 +48,7 @@ class Labels:
 
     def all_read(self, codes: Mapping[str, str]) -> bool:
         """Return whether all labels that are wanted have a code."""
-        return all(label in codes for label, wanted in self._wanted.items() if wanted)
+        return all(label in codes for label in self._counts if self.is_wanted(label))
 
     def codes(self) -> dict[str, str]:
         """Return our code for each label that is read; log the records that are left out.

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hbt_bench.errors import DataError
 from hbt_bench.training import counter_rng
-from hbt_bench.training.parallel import Item
+from hbt_bench.training.items import Item
 
 #: Texts with the same id that are compared at least, because fewer show nothing, and at most.
 _FEWEST, _MOST = 6, 200
@@ -36,7 +36,7 @@ _WORD = re.compile(r"\d+|[^\W\d_]+")
 
 
 class Piece(NamedTuple):
-    """The part of an item that one record has. `key` is the id of the record, or None."""
+    """The texts of an item that a single record has. `key` is the id of the record, or None."""
 
     key: str | None
     position: str
@@ -166,8 +166,8 @@ def related(first: Sequence[tuple[str, str]], second: Sequence[tuple[str, str]])
     """
     count = len(first)
     signs = [_shared_words(first, second)]
-    for part in range(2):
-        lengths = [np.log1p([len(texts[part]) for texts in side]) for side in (first, second)]
+    for column in range(2):
+        lengths = [np.log1p([len(texts[column]) for texts in side]) for side in (first, second)]
         signs.append(np.outer(*(length - length.mean() for length in lengths)))
     likeness = np.zeros((count, count))
     for sign in signs:

@@ -11,7 +11,7 @@ import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import compress, pairwise
 from typing import Any
@@ -20,28 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.errors import DataError
+from hbt_bench.training.items import Item, texts_of
 from hbt_bench.training.ragged import Ragged
 
 #: The index of a text that an item does not have in a language.
 MISSING = -1
 #: The hard negatives of a row at most, unless the recipe sets another maximum.
 USUAL_DEPTH = 7
-
-
-def fold(text: str) -> str:
-    """Return a text in the form in which equal texts clash: case and compatible characters do not count."""
-    return unicodedata.normalize("NFKC", text).casefold()
-
-
-@dataclass(frozen=True)
-class Item:
-    """A training item: a query, its passage, its hard negatives and its further passages, each by language code."""
-
-    id: str
-    queries: dict[str, str]
-    passages: dict[str, str]
-    negatives: dict[str, list[str]] = field(default_factory=dict)
-    more_passages: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +78,7 @@ class ParallelText:
         ragged = {"negatives": (array("q"), array("i")), "more_passages": (array("q"), array("i"))}
         for column, item in enumerate(rows):
             for row, code in enumerate(languages):
-                query, passage, *lists = _texts(name, item, code)
+                query, passage, *lists = texts_of(name, item, code)
                 for texts, cells in ((query, queries), (passage, passages)):
                     for text in texts:
                         cells[row, column] = numbers.setdefault(text, len(numbers))
@@ -185,7 +170,8 @@ class ParallelText:
     def folded(self) -> NDArray[np.int32]:
         """A number for each text, equal for texts that differ only in case or in compatible characters (NFKC)."""
         numbers: dict[str, int] = {}
-        return np.array([numbers.setdefault(fold(text), len(numbers)) for text in self.texts], dtype=np.int32)
+        folded = (unicodedata.normalize("NFKC", text).casefold() for text in self.texts)
+        return np.array([numbers.setdefault(text, len(numbers)) for text in folded], dtype=np.int32)
 
     @cached_property
     def same_query(self) -> tuple[Ragged, Ragged]:
@@ -334,19 +320,3 @@ def _present(columns: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.
 
 def _update(digest: hashlib._Hash, lists: Ragged) -> None:
     digest.update(lists.offsets.astype("<i8").tobytes() + lists.values.astype("<i4").tobytes())
-
-
-def _texts(name: str, item: Item, language: str) -> tuple[list[str], list[str], list[str], list[str]]:
-    """Return the query, the passage, the hard negatives and the further passages of an item in a language.
-
-    The first two lists have one text, or none. An item without a passage in the language has no hard negatives in it.
-    """
-    lists = [[column[language]] if language in column else [] for column in (item.queries, item.passages)]
-    for more in (item.negatives, item.more_passages):
-        lists += [list(more.get(language, ())) if language in item.passages else []]
-    query, passage, negatives, others = ([" ".join(text.split()) for text in texts] for texts in lists)
-    if not all(text for texts in (query, passage, negatives, others) for text in texts):
-        raise DataError(f"{name} has an empty text in item '{item.id}'. Remove the item.")
-    if not {*passage, *others}.isdisjoint(negatives):
-        raise DataError(f"{name} has a hard negative in item '{item.id}' that equals its passage. Remove it.")
-    return query, passage, negatives, others

@@ -11,9 +11,10 @@ from typing import Any
 from hbt_bench.data.records import first_value, identifier, same_value
 from hbt_bench.errors import DataError
 from hbt_bench.training.fields import Entries, FieldReader, Fields, paths_of
+from hbt_bench.training.items import Item
 from hbt_bench.training.labels import Labels
 from hbt_bench.training.pairing import Piece, pair
-from hbt_bench.training.parallel import MISSING, Item, ParallelText
+from hbt_bench.training.parallel import MISSING, ParallelText
 from hbt_bench.training.records import Records
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def read_items(name: str, spec: Records, records: Iterable[tuple[str, Mapping[st
 
 
 class _Reading:
-    """The records of a source, read one after the other."""
+    """The records of a source while they are read."""
 
     def __init__(self, name: str, spec: Records) -> None:
         self.name, self.spec = name, spec
@@ -90,7 +91,7 @@ class _Reading:
             raise DataError(f"{self.name} has no records")
         self._fields.check()
         if not self._pieces:
-            raise DataError(f"{self.name} has no record that fits: check `where` and `part`{self._found()}")
+            raise DataError(f"{self.name} has no record that fits: check `where` and `part`{self._values_shown()}")
         codes = self._labels.codes()
         self._texts.check()
         for path in sorted(self._texts.titled):
@@ -111,21 +112,21 @@ class _Reading:
 
     def _selects(self, record: Mapping[str, Any]) -> bool:
         """Return whether `where` and `part` keep a record."""
-        for field, wanted in self.spec.where.items():
+        for field, expected in self.spec.where.items():
             value = first_value(record, field)
-            if value is None or not same_value(value, wanted):
+            if value is None or not same_value(value, expected):
                 if value is not None and len(self._values[field]) < _SHOWN:
                     self._values[field][f"{value}"] += 1
                 return False
         return self.spec.part is None or first_value(record, self.spec.part.by) in self.spec.part
 
-    def _found(self) -> str:
-        found = (
+    def _values_shown(self) -> str:
+        fields = (
             f"`{field}` is " + ", ".join(f"'{value:.40}'" for value in values)
             for field, values in self._values.items()
             if values
         )
-        text = "; ".join(found)
+        text = "; ".join(fields)
         return f" ({text})" if text else ""
 
     def _by_language(self, record: Mapping[str, Any], position: str) -> dict[str, Any]:
@@ -189,7 +190,7 @@ def _renamed(item: Item, codes: Mapping[str, str]) -> Item:
 def _check_complete(name: str, spec: Records, items: Sequence[Item]) -> None:
     """Log the number of items without a query or a passage, which are left out.
 
-    Raises `DataError` if no item has a text in one of the fields, or no hard negative although the recipe names some.
+    Raises `DataError` if no item has a text in a field, or no hard negative although the recipe names some.
     """
     for key, column in (("query", "queries"), ("passage", "passages")):
         shown = _shown(getattr(spec, key))

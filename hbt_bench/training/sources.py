@@ -23,7 +23,8 @@ from hbt_bench.data.data_files import first_path
 from hbt_bench.data.delimited import TableFormat
 from hbt_bench.data.records import read_hub, read_rows
 from hbt_bench.errors import DataError
-from hbt_bench.training.parallel import Item, ParallelText
+from hbt_bench.training.items import Item
+from hbt_bench.training.parallel import ParallelText
 from hbt_bench.training.reading import TEXTS, read_items
 from hbt_bench.training.records import Code, Records, TrainingSource
 
