@@ -410,6 +410,19 @@ def pylate(folder, declared="ColBERT"):
     return folder
 
 
+def stanford_colbert(folder):
+    """Save a late-interaction model as Stanford's ColBERT does, with its projection beside the BERT."""
+    import torch
+
+    bert(folder, "BertForMaskedLM")
+    rewrite(folder, lambda name, value: {} if name.startswith("cls") else {name: value})
+    extra = {"linear.weight": torch.eye(8, WIDTH)}
+    rewrite(folder, lambda name, value: {name: value, **extra})
+    change_json(folder / "config.json", architectures=["HF_ColBERT"])
+    change_json(folder / "artifact.metadata", query_token_id="[MASK]", doc_token_id="[SEP]", query_maxlen=16)
+    return folder
+
+
 def rewrite(folder: Path, change):
     """Replace each weight of a model by the weights that `change(name, value)` returns; return the folder."""
     from safetensors.torch import load_file, save_file

@@ -357,6 +357,14 @@ def test_undeclared_pylate_model_is_late_interaction(tmp_path):
     assert type(request.load()).__name__ == "MultiVectorWrapper"
 
 
+def test_colbert_of_stanford_is_late_interaction(saved):
+    """Its projection is in the file of the BERT, which does not use it."""
+    request = ModelRequest(str(saved(layouts.stanford_colbert)))
+    assert request.kind == "MultiVectorEncoder"
+    projection = request.load().model[1].linear.weight
+    assert torch.equal(projection, torch.eye(8, WIDTH))
+
+
 def test_cross_encoder_by_name_is_refused(saved, hub, tmp_path, task):
     hub(saved(cross_encoder))
     with pytest.raises(ModelError, match="org/model is a cross-encoder"):

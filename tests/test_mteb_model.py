@@ -160,7 +160,7 @@ def test_given_prompts_replace_those_of_mteb(loaded_with):
     meta = request.load().mteb_model_meta
     # MTEB would prefer Retrieval-query to the prompt given by hand
     assert loaded_with["model_prompts"] == {"STS": "compare: ", "query": "ask: ", "document": "text: "}
-    assert meta.experiment_kwargs == {"query_prompt": "ask: ", "prompts": request.prompt_label}
+    assert meta.experiment_kwargs == {"prompts": request.prompt_label}
 
 
 def test_remote_code_marks_the_revision(loaded_with):

@@ -26,7 +26,7 @@ Loaded = TypeVar("Loaded")
 _HEADS = re.compile(
     r"cls|seq_relationship|pooler|lm_(heads?|loss|predictions)|(pre_|sop_|qa_)?classifier|classification_head|score"
     r"|qa_outputs|logits_proj|(mask_|entity_|discriminator_|generator_)?predictions|generator_lm_head|pred_layer"
-    r"|vocab_(transform|layer_norm|projector)|embed_out|final_logits_bias"
+    r"|vocab_(transform|layer_norm|projector)|embed_out|final_logits_bias|sequence_summary|splinter_qass"
 )
 #: Heads of some classes of transformers. In another class, these names may be a projection that the vectors need.
 _HEADS_OF_TRANSFORMERS = frozenset({"head", "decoder", "projection_head", "output_projection"})
@@ -107,14 +107,14 @@ def load_checked(name: str, load: Callable[[], Loaded], folder: Path | None = No
         model = load()
     for report in reports:
         _check_missing(name, model, report)
-        _check_unused(name, report, leave_out)
+        _check_unused(name, model, report, leave_out)
     check_tokenizer(name, model)
     check_vectors(name, model)
     return model
 
 
 def _check_missing(name: str, model: Any, report: LoadReport) -> None:
-    random = sorted(weight for weight in report.missing | report.mismatched if not weight.endswith(_BUFFERS))
+    random = sorted(weight for weight in report.missing | report.mismatched if not _is_computed(weight, report.model))
     if not random or not depends_on(model, report.model, random):  # for example, the pooler of a model of means
         return
     kind, total = type(report.model).__name__, len(report.model.state_dict())
@@ -131,8 +131,14 @@ def _check_missing(name: str, model: Any, report: LoadReport) -> None:
     )
 
 
-def _check_unused(name: str, report: LoadReport, leave_out: bool) -> None:
-    unused = sorted(weight for weight in report.unexpected if not _is_harmless(weight, report.model))
+def _check_unused(name: str, model: Any, report: LoadReport, leave_out: bool) -> None:
+    # another module may read a weight from the same file, as the projection of ColBERT
+    elsewhere = list(model.state_dict()) if hasattr(model, "state_dict") else []
+    unused = [
+        weight
+        for weight in sorted(report.unexpected)
+        if not _is_harmless(weight, report.model) and not any(key.endswith(f".{weight}") for key in elsewhere)
+    ]
     if not unused:
         return
     kind = type(report.model).__name__
@@ -142,12 +148,18 @@ def _check_unused(name: str, report: LoadReport, leave_out: bool) -> None:
     log.warning(f"{extra}. They are left out.")
 
 
+def _is_computed(weight: str, model: Any) -> bool:
+    """Return whether a model computes a weight by itself: a buffer, or positions made of sines."""
+    module = dict(model.named_modules()).get(weight.rpartition(".")[0])
+    return weight.endswith(_BUFFERS) or "Sinusoidal" in type(module).__name__
+
+
 def _is_harmless(weight: str, model: Any) -> bool:
     """Return whether a model can leave out a weight of its files: a computed buffer, or a head that it does not have.
 
     A head stands at the top of the model, or one module below it.
     """
-    if weight.endswith(_BUFFERS):
+    if _is_computed(weight, model):
         return True
     import transformers
 
