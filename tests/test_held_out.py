@@ -152,7 +152,7 @@ def test_type_that_held_out_items_cannot_fill_is_left_out(tmp_path, few_translat
     ]
 
 
-def test_held_out_batches_are_as_small_as_needed(tmp_path, few_translations):
+def test_held_out_batches_are_as_small_as_needed(tmp_path, few_translations, messages):
     """All batches are cross-lingual, and 3 of the held-out items are in two languages."""
     recipe = Recipe(
         **{**SMALL, "strategy": "cross-lingual", "batch_size": 12, "dev_share": 0.1, "data": [few_translations]}
@@ -160,6 +160,10 @@ def test_held_out_batches_are_as_small_as_needed(tmp_path, few_translations):
     held_out = TrainingData.from_recipe(recipe, [tmp_path]).held_out
     assert held_out.batch_size == 3
     assert [len(set(batch.items.tolist())) for batch in held_out.batches()] == [3] * len(held_out)
+    assert messages == [
+        "the development loss has batches of 3, not 12, because few items are held out: 20 of c. Raise `dev_share` for "
+        "larger batches"
+    ]
 
 
 def test_too_few_held_out_items_are_refused(tmp_path):

@@ -105,7 +105,7 @@ def test_type_that_a_source_cannot_fill_is_left_out(plan, messages):
         (
             {"strategy": "cross-lingual", "pairs": "one"},
             DataError,
-            "part has no language pair with 32 items for a cross batch. The largest has 20. Lower `batch_size`",
+            "part has no language pair with 32 items for a cross batch. The largest has 20. Lower `batch_size` to 20, ",
         ),
         ({"alpha": 0}, DataError, "part has 20 different items for a cross batch, fewer than 32"),
         ({"batch_size": 200}, DataError, "big has 100 items, fewer than a batch of 200"),

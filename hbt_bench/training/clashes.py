@@ -50,15 +50,14 @@ class Clashes:
                 return int(free[0])
         return None
 
-    def take_many(self, items: NDArray[np.int32], passage: int, wanted: int) -> NDArray[np.int32]:
-        """Take items that do not clash, early items first, until at least `wanted` are taken; return them.
+    def take_many(self, items: NDArray[np.int32], passage: int, least: int) -> NDArray[np.int32]:
+        """Take items that do not clash, early items first, until `least` or more are taken; return them.
 
-        If fewer are returned, every other item clashes with an item taken. If more are wanted, the same items are taken
-        first.
+        If fewer are returned, every other item clashes with an item taken. A greater `least` adds items at the end.
         """
         taken = items[:0]
         for start in range(0, len(items), _FEW):
-            if len(taken) >= wanted:
+            if len(taken) >= least:
                 break
             free = self._free(items[start : start + _FEW], passage)
             while len(free):

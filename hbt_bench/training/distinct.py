@@ -57,43 +57,43 @@ class DistinctItems:
         spare = negatives.any(axis=1) | ((passages & self._alone).sum(axis=1) > rows) | ~passages.any(axis=1)
         return bool(spare.all())
 
-    def counts(self, wanted: int, *, mono: bool) -> NDArray[np.int64]:
+    def counts(self, least: int, *, mono: bool) -> NDArray[np.int64]:
         """Return the number of items that a batch of a language pair can have, shape (languages, languages).
 
-        Only pairs of a single language (`mono`), or else of two, have a number. From `wanted` on, it is a lower bound.
+        Only pairs of a single language (`mono`), or else of two, have a number. From `least` on, it is a lower bound.
         """
-        if (wanted, mono) not in self._counts:
+        if (least, mono) not in self._counts:
             chosen = np.eye(len(self._source.languages), dtype=np.bool_) == mono
             counts = np.where(chosen, self._source.counts_of(self._alone), 0)
-            unsure = chosen & (counts < wanted) & (counts < self._source.counts)
+            unsure = chosen & (counts < least) & (counts < self._source.counts)
             for query, passage in np.argwhere(unsure).tolist():
-                counts[query, passage] = len(self.of_pair(query, passage, wanted))
-            self._counts[wanted, mono] = counts
-        return self._counts[wanted, mono]
+                counts[query, passage] = len(self.of_pair(query, passage, least))
+            self._counts[least, mono] = counts
+        return self._counts[least, mono]
 
-    def of_pair(self, query: int, passage: int, wanted: int) -> NDArray[np.int32]:
-        """Return items of a language pair that a batch of this pair can have together, at least `wanted` if it can."""
+    def of_pair(self, query: int, passage: int, least: int) -> NDArray[np.int32]:
+        """Return items that a batch of a language pair can have together: `least` or more, if there are as many."""
         chosen = (self._source.queries[query] != MISSING) & (self._source.passages[passage] != MISSING)
-        return self._independent((query, passage), chosen, wanted)
+        return self._independent((query, passage), chosen, least)
 
-    def of_rows(self, mono: float, wanted: int) -> NDArray[np.int32]:
-        """Return items that a batch of several language pairs can have together, at least `wanted` if it can.
+    def of_rows(self, mono: float, least: int) -> NDArray[np.int32]:
+        """Return items that a batch of several language pairs can have together: `least` or more, if there are as many.
 
         `mono` is the share of rows with a single language, so the items have pairs of one language, of two, or of both.
         """
-        if (wanted, mono) not in self._rows:
+        if (least, mono) not in self._rows:
             same, two = self._source.pairs_of_items()
             has_pair = ((same > 0) & (mono > 0)) | ((two > 0) & (mono < 1))
-            self._rows[wanted, mono] = self._independent(None, has_pair, wanted)
-        return self._rows[wanted, mono]
+            self._rows[least, mono] = self._independent(None, has_pair, least)
+        return self._rows[least, mono]
 
-    def _independent(self, pair: tuple[int, int] | None, chosen: NDArray[np.bool_], wanted: int) -> NDArray[np.int32]:
+    def _independent(self, pair: tuple[int, int] | None, chosen: NDArray[np.bool_], least: int) -> NDArray[np.int32]:
         """Return items of which no two clash, among those that are true in `chosen` (items,)."""
         candidates = self._order[chosen[self._order]]
         number = int(np.count_nonzero(chosen & self._alone))
         items, others = candidates[:number], candidates[number:]
-        if number >= wanted:
+        if number >= least:
             return items
         clashes, passage = Clashes(self._source, pair), pair[1] if pair else 0
         clashes.take_all(items, np.full(number, passage))
-        return np.concatenate([items, clashes.take_many(others, passage, wanted - number)])
+        return np.concatenate([items, clashes.take_many(others, passage, least - number)])

@@ -96,11 +96,16 @@ def development_plan(sources: Sequence[WeightedSource], batch_size: int, pivot: 
     main = [weighted for weighted in sources if weighted.phase == "main"]
     rows = min(batch_size, *(len(weighted.source) // 2 for weighted in sources))
     rows = min(max(weighted.room(batch_type, rows) for _, batch_type in weighted.mix.types) for weighted in main)
+    counts = ", ".join(f"{len(weighted.source)} of {weighted.source.name}" for weighted in sources)
     if rows < 2:
-        counts = ", ".join(f"{len(weighted.source)} of {weighted.source.name}" for weighted in sources)
         raise DataError(
             f"too few items are held out for a development loss: {counts}. A batch needs two items without a common "
             "text from each source. Raise `dev_share`."
+        )
+    if rows < batch_size / 2:
+        log.warning(
+            f"the development loss has batches of {rows}, not {batch_size}, because few items are held out: {counts}. "
+            "Raise `dev_share` for larger batches"
         )
     filled = [weighted.filling(rows) for weighted in main]
     for weighted, fitting in zip(main, filled, strict=True):

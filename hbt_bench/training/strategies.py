@@ -179,11 +179,11 @@ class WeightedSource:
         """The items that a batch can have together."""
         return DistinctItems(self.source)
 
-    def room(self, batch_type: BatchType, wanted: int) -> int:
-        """Return the number of rows that a batch of a type can have, at most `wanted`."""
+    def room(self, batch_type: BatchType, rows: int) -> int:
+        """Return the number of rows that a batch of a type can have, at most `rows`."""
         if batch_type.per_row:
-            return min(wanted, len(self.distinct.of_rows(batch_type.mono, wanted)))
-        return min(wanted, int(self._counts(batch_type, wanted).max(initial=0)))
+            return min(rows, len(self.distinct.of_rows(batch_type.mono, rows)))
+        return min(rows, int(self._counts(batch_type, rows).max(initial=0)))
 
     def check(self, batch_type: BatchType, rows: int) -> None:
         """Raise `DataError` if a batch of a type cannot have as many rows."""
@@ -197,9 +197,8 @@ class WeightedSource:
         if not batch_type.per_row and largest < rows:
             shortage = f"has no language pair with {rows} items for a {batch_type.name} batch"
             reason = f"The largest has {largest}"
-        raise DataError(
-            f"{self.source.name} {shortage}. {reason}. Lower `batch_size`, add data or set another `strategy`."
-        )
+        smaller = f"Lower `batch_size` to {room}, add" if room > 1 else "Add"
+        raise DataError(f"{self.source.name} {shortage}. {reason}. {smaller} data or set another `strategy`.")
 
     def filling(self, rows: int) -> WeightedSource:
         """Return the source without the types of batch that cannot have as many rows, unless no type can."""
@@ -214,9 +213,9 @@ class WeightedSource:
         types = {batch_type for _, batch_type in other.mix.types}
         return [batch_type for _, batch_type in self.mix.types if batch_type not in types]
 
-    def _counts(self, batch_type: BatchType, wanted: int) -> NDArray[np.int64]:
+    def _counts(self, batch_type: BatchType, rows: int) -> NDArray[np.int64]:
         """Return the number of items of each language pair for a batch that draws a single pair."""
-        return self.distinct.counts(wanted, mono=bool(batch_type.mono))
+        return self.distinct.counts(rows, mono=bool(batch_type.mono))
 
     def language_shares(self, batch_type: BatchType, batch_size: int) -> NDArray[np.float64]:
         """Return the probability of each language pair in a batch, shape (languages, languages).
