@@ -178,7 +178,7 @@ def test_rows_of_several_languages(tmp_path):
     assert (spec.source.language, spec.source.parallel, spec.modes) == ("language", "none", ("mono", "multi"))
     assert [query.language for query in collection.queries] == ["de", "en"]
     assert "the language of each row is that in its field 'language'" in notes
-    assert "1 row is left out, because their language is unknown or repeated: 'Klingon' (1)" in notes
+    assert "1 row is left out, because the language is unknown or repeated: 'Klingon' (1)" in notes
     assert new(tmp_path, language="en")[1].languages == ("en",)
 
 

@@ -229,3 +229,31 @@ def test_nothing_is_pinned_from_a_doubtful_table(capsys):
     assert run(["tasks", "new", "demo", "--from", "data.csv"]) == 3
     assert "data.csv: the lines 2 to 4 would be one row" in capsys.readouterr().err
     assert not Path("demo.yaml").exists()
+
+
+def test_scripts_in_names_are_part_of_the_label():
+    codes = {"ace": "ace_Latn", "ace-Arab": "ace_Arab", "ar": "arb_Arab", "en": "eng_Latn"}
+    rows = [{"id": 1, **{f"sentence_{label}": f"{label} text" for label in codes.values()}}]
+    source, collection = new("data.jsonl", rows)
+    assert (source["kind"], source["languages"]) == ("bitext", codes)
+    assert source["columns"] == {"id": "id", "text": "sentence_{language}"}
+    assert len(collection.queries) == 4
+
+
+def test_sentences_are_an_assumption(capsys):
+    new("data.jsonl", [{"queries": {"en": "who?", "de": "wer?"}, "answers": {"en": ["me"], "de": ["ich"]}}])
+    assert "queries.{language} are read as parallel sentences" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "advice"),
+    [
+        ("data.json", '[{"query": "a"}]', "jq -c '.[]'"),
+        ("data.jsonl", '{\n "query": "a"\n}', "each line must be an object"),
+        ("data.parquet", "PAR1", "read_parquet"),
+    ],
+)
+def test_other_files_can_be_converted(name, content, advice, capsys):
+    Path(name).write_text(content)
+    assert run(["tasks", "new", "demo", "--from", name, "--language", "en"]) == 3
+    assert advice in capsys.readouterr().err

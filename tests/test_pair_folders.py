@@ -116,7 +116,7 @@ def test_other_folders_are_named(capsys):
         folder(f"pairs/{queries}-{documents}", queries, documents)
     folder("pairs/misc", "en", "en")
     draft("pairs")
-    assert "1 folder is left out, because their language is unknown or repeated: 'misc' (1)" in capsys.readouterr().err
+    assert "1 folder is left out, because the language is unknown or repeated: 'misc' (1)" in capsys.readouterr().err
 
 
 def test_pair_without_pin_may_be_missing(messages):

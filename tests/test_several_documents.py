@@ -254,3 +254,115 @@ def test_ids_of_rows_do_not_separate_queries(tmp_path):
     assert new(tmp_path, rows, "id=idx")[0]["id"] == "idx"
     few = [{"idx": number, "query": f"{max(number, 1)}?", "positive": f"{number}"} for number in range(9)]
     assert new(tmp_path, few)[0]["id"] == "idx"  # `validate` warns of a few equal queries
+
+
+# Ids, titles and grades of documents
+
+
+def passage(key, title, text):
+    return {"docid": key, "title": title, "text": text}
+
+
+def test_list_has_ids_and_titles_of_documents(tmp_path):
+    """The layout of MIRACL: two questions share a passage, which is a single document with its own title."""
+    rows = [
+        {"query_id": "1", "query": "a?", "positive_passages": [passage("7#0", "A", "x"), passage("7#1", "B", "y")]},
+        {"query_id": "2", "query": "b?", "positive_passages": [passage("7#1", "B", "y"), passage("8", None, "z")]},
+    ]
+    path = tmp_path / "data.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    draft = TaskDraft.from_data("t", path, tmp_path, language="en")
+    columns = {key: f"positive_passages.*.{key}" for key in ("text", "docid", "title")}
+    assert draft.content["source"]["columns"] == {
+        "id": "query_id",
+        "query": "query",
+        "document": columns["text"],
+        "document_id": columns["docid"],
+        "title": columns["title"],
+    }
+    draft.write()
+    collection = Folder.read(draft.path).specs["t"].load()
+    assert answers(collection) == {"a?": ["A x", "B y"], "b?": ["B y", "z"]}
+    assert [document.id for document in collection.documents] == ["en-d-7#0", "en-d-7#1", "en-d-8"]
+
+
+@pytest.mark.parametrize("ids", [["1"], ["1", None], ["1", [2]]])
+def test_list_of_ids_must_fit_the_documents(ids):
+    with pytest.raises(DataError, match=r"d:1: .*ids"):
+        read([{"q": "a?", "d": ["x", "y"], "ids": ids}], query="q", document="d.*", document_id=("ids.*",))
+
+
+#: Judged documents of two queries, and a query without a relevant document.
+JUDGED = [("a?", "x", 2), ("a?", "y", 0), ("b?", "y", 1), ("b?", "x", 0), ("c?", "x", 0), ("b?", "z", -1)]
+
+
+@pytest.mark.parametrize("spelling", [int, str, float, lambda grade: f"{grade}.0"])
+@pytest.mark.parametrize("name", ["id", "document_id", "nothing"])
+def test_documents_of_grade_0_are_candidates_only(spelling, name, messages):
+    rows = [{"q": query, "d": text, "g": spelling(grade)} for query, text, grade in JUDGED]
+    rows = [{**row, "id": row["q"], "document_id": f"k{row['d']}"} for row in rows]
+    ids = {} if name == "nothing" else {name: (name,)}
+    collection = read(rows, query="q", document="d", grade="g", merge=name != "document_id", **ids)
+    assert answers(collection) == {"a?": ["x"], "b?": ["y"]}
+    assert sorted(document.text for document in collection.documents) == ["x", "y", "z"]
+    assert [max(collection.relevant(row).values()) for row in range(2)] == [2, 1]
+    assert any("grade above 0 are left out: 1" in message for message in messages)
+
+
+def test_grades_in_a_list():
+    """The layout of MS MARCO on the hub."""
+    rows = [
+        {"q": "a?", "passages": {"is_selected": [0, 1], "passage_text": ["x", "y"]}},
+        {"q": "b?", "passages": {"is_selected": [1, 0], "passage_text": ["z", "y"]}},
+    ]
+    document, grade = (f"passages.{name}.*" for name in ("passage_text", "is_selected"))
+    collection = read(rows, query="q", document=document, grade=grade, merge=True)
+    assert answers(collection) == {"a?": ["y"], "b?": ["z"]}
+    assert sorted(document.text for document in collection.documents) == ["x", "y", "z"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "columns"),
+    [
+        ([1, 0, 1], {"grade": "label", "merge": True}),
+        (["1", "0", "+2"], {"grade": "label", "merge": True}),
+        ([True, False, True], {"grade": "label", "merge": True}),
+        ([1, 1, 1], {}),
+        ([0.5, 0, 1], {}),
+        (["sport", "news", "news"], {}),
+        ([1, 0, None], {}),
+    ],
+)
+def test_new_finds_grades(tmp_path, labels, columns):
+    path = tmp_path / "data.jsonl"
+    rows = [
+        {"query": q, "text": f"t {q}{n}", "label": label}
+        for n, (q, label) in enumerate(zip("aba", labels, strict=True))
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    draft = TaskDraft.from_data("t", path, tmp_path, language="en")
+    assert draft.content["source"]["columns"] == {"query": "query", "document": "text", **columns}
+    assert any("'label' is the grade" in note for note in draft.notes) == bool(columns)
+    assert draft.expect.queries == {"en": 1 if columns else 2}
+
+
+def test_ids_with_two_texts_are_not_ids_of_documents(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("query,doc_id,title,text\na?,1,A,x\nb?,1,A,y\n")
+    draft = TaskDraft.from_data("t", path, tmp_path, language="en")
+    assert draft.content["source"]["columns"] == {"query": "query", "document": "text"}
+    assert any("--columns title=title" in note for note in draft.notes)
+    path.write_text("query,doc_id,text\na?,1,x\nb?,1,x\n")
+    draft = TaskDraft.from_data("t", path, tmp_path, language="en")
+    assert draft.content["source"]["columns"]["document_id"] == "doc_id"
+    assert draft.expect.documents == {"en": 1}
+
+
+def test_rows_with_an_empty_list_are_left_out(tmp_path):
+    path = tmp_path / "data.jsonl"
+    rows = [{"query": "a?", "answers": ["x"]}, {"query": "b?", "answers": []}, {"query": "c?", "answers": None}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    draft = TaskDraft.from_data("t", path, tmp_path, language="en")
+    assert draft.content["source"]["columns"] == {"query": "query", "document": "answers.*", "unanswered": True}
+    assert any("2 rows have no text in answers.*" in note for note in draft.notes)
+    assert draft.expect.queries == {"en": 1}

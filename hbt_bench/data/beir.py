@@ -251,7 +251,7 @@ def read_qrels(path: Path, queries: Container[str] = ()) -> dict[str, dict[str, 
             columns = _columns(cells)
             continue
         query, document, text = (cells[column] for column in columns)
-        grade = _grade(text, f"{path}:{number}")
+        grade = parse_grade(text, f"{path}:{number}")
         if relevant.setdefault(query, {}).setdefault(document, grade) != grade:
             raise DataError(f"{path}:{number}: query '{query}' and document '{document}' are judged twice")
     return relevant
@@ -271,7 +271,8 @@ def _columns(header: list[str]) -> tuple[int, int, int]:
     return 0, -2, -1
 
 
-def _grade(text: str, where: str) -> int:
+def parse_grade(text: str, where: str) -> int:
+    """Return a grade, written as "1", "1.0" or "+1"; raises `DataError` if it is not a whole number or too large."""
     match = _GRADE.fullmatch(text)
     if match is None or len(match[1]) > 10:
         raise DataError(f"{where}: the grade '{text[:20]}' is not a whole number")

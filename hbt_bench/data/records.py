@@ -25,6 +25,11 @@ from hbt_bench.text import encodable
 
 #: Endings of the files that can be read, each also with ``.gz``.
 SUFFIXES = (".jsonl", *DELIMITERS)
+#: How to convert other files to JSON lines, by ending. Nested JSON, such as SQuAD's, has no rows.
+_CONVERSIONS = {
+    ".json": "; `jq -c '.[]' data.json > data.jsonl` writes the objects of a list, each on a line",
+    ".parquet": "; `pandas.read_parquet(...).to_json('data.jsonl', orient='records', lines=True)` converts it",
+}
 #: Stands for a language's code in a path.
 PLACEHOLDER = "{language}"
 
@@ -125,7 +130,8 @@ def read_rows(path: Path, table: TableFormat = INFERRED) -> Iterator[Row]:
     """
     ending = suffix(path)
     if ending not in SUFFIXES:
-        raise DataError(f"{path} has an unknown file type: use {', '.join(SUFFIXES)}, with or without .gz")
+        advice = _CONVERSIONS.get(ending, "")
+        raise DataError(f"{path} has an unknown file type: use {', '.join(SUFFIXES)}, with or without .gz{advice}")
     if ending == ".jsonl":
         yield from _json_rows(path)
         return
@@ -141,7 +147,8 @@ def _json_rows(path: Path) -> Iterator[Row]:
         try:
             fields = json.loads(text)
         except json.JSONDecodeError as error:
-            raise DataError(f"{where}: not JSON: {error.msg} at column {error.colno}") from error
+            advice = "; each line must be an object" if number == 1 and text.strip() in "{[" else ""
+            raise DataError(f"{where}: not JSON: {error.msg} at column {error.colno}{advice}") from error
         except (ValueError, RecursionError) as error:  # a number of thousands of digits; deep nesting
             raise DataError(f"{where}: not JSON: {error}") from error
         if not isinstance(fields, dict):

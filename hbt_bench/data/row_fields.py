@@ -22,7 +22,9 @@ class Columns:
 
     `id` identifies the question, and its versions in several languages share it; without `id`, rows with equal queries
     are the same question. A question has several documents if several rows have its id, if `document` has several
-    paths, or a list. `document_id` is for documents that answer several questions. `language` is the field with the
+    paths, or a list. `document_id` is for documents that answer several questions. `grade` is for rows that judge a
+    document: it is relevant if its grade is above 0, and else only a candidate. If `document` is a list, its
+    `document_id`, `title` and `grade` may be lists in the same order. `language` is the field with the
     language code, if no path has the placeholder. `merge` treats equal sentences, or equal documents, of a language as
     the same. With `unanswered`, questions may lack a document, and are then dropped. Without `parallel`, equal ids in
     two languages are unrelated. `own_document` is the rule for documents with the id of a query; see
@@ -37,6 +39,7 @@ class Columns:
     document: str | tuple[str, ...] | None = None
     document_id: tuple[str, ...] = ()
     title: str | None = None
+    grade: str | None = None
     text: str | None = None
     merge: bool = False
     unanswered: bool = False
@@ -50,7 +53,16 @@ class Columns:
 
     def fields(self) -> set[str]:
         """Return the top-level fields that the paths start with."""
-        paths = [*self.id, *self.document_id, self.language, self.query, *self.documents, self.title, self.text]
+        paths = [
+            *self.id,
+            *self.document_id,
+            self.language,
+            self.query,
+            *self.documents,
+            self.title,
+            self.grade,
+            self.text,
+        ]
         return {path.split(".")[0] for path in paths if path and not path.startswith(PLACEHOLDER)}
 
 

@@ -1,17 +1,32 @@
-"""Find the fields of a row that hold several documents of its query: numbered columns, or a list."""
+"""Find the fields of a row that hold several documents of its query, and the ids, titles and grades of documents."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from hbt_bench.data.records import Row, is_missing
+from hbt_bench.data.records import PLACEHOLDER, Row, first_value, identifier, is_missing, values
 
 #: Usual names of a list of documents, apart from the plurals of the names of a single document.
-_LISTS = ("pos", "positives", "positive_passages", "answers", "passages", "documents", "contexts", "responses")
+_LISTS = (
+    "pos",
+    "positives",
+    "positive_passages",
+    "positive_ctxs",
+    "answers",
+    "passages",
+    "documents",
+    "contexts",
+    "responses",
+)
 #: Usual names of the text in a document of a list.
 _TEXTS = ("text", "passage", "document", "answer", "contents", "content", "body")
+#: Usual names of the id and of the grade of a document.
+_IDS = ("document_id", "doc_id", "docid", "did", "passage_id", "corpus_id", "pid")
+_GRADES = ("grade", "relevance", "rel", "label", "judgement", "judgment", "relevant", "is_relevant", "is_selected")
+#: The highest grade of a field that is taken for grades.
+_MAX_GRADE = 10
 
 
 def document_paths(sample: Sequence[Row], names: Sequence[str], used: set[str]) -> list[str]:
@@ -48,3 +63,48 @@ def _listed(name: str, values: Sequence[Any]) -> str | None:
         return f"{name}.*"
     keys = [key for key in _TEXTS if all(isinstance(m, Mapping) and isinstance(m.get(key), str) for m in members)]
     return f"{name}.*.{keys[0]}" if keys else None
+
+
+def sibling_paths(sample: Sequence[Row], document: str) -> dict[str, str]:
+    """Return the paths to the fields beside the texts of documents, by their names in lower case.
+
+    For example, they are "pos.*.docid" for "pos.*.text", "pos.docid.*" for "pos.text.*", and "docid" for "text".
+    """
+    steps = document.split(".")
+    position = len(steps) - 1 - (steps[-1] == "*")
+    parent = ".".join(steps[:position])
+    if PLACEHOLDER in document or (position == 0 and len(steps) > 1):  # a list of texts
+        return {}
+    found = [member for row in sample for member in (values(row.fields, parent) if parent else [row.fields])]
+    names = dict.fromkeys(str(name) for member in found if isinstance(member, Mapping) for name in member)
+    return {name.lower(): ".".join([*steps[:position], name, *steps[position + 1 :]]) for name in names}
+
+
+def find_ids(siblings: Mapping[str, str], rows: Iterable[Row], document: str, language: str | None) -> str | None:
+    """Return the path to the ids of documents, or None if an id is missing or has two texts in a language."""
+    path = next((siblings[name] for name in _IDS if name in siblings), None)
+    texts: dict[tuple[str, str], int] = {}
+    for row in rows if path else ():
+        label = str(first_value(row.fields, language)) if language else ""
+        bodies, ids = list(values(row.fields, document)), list(values(row.fields, str(path)))
+        if len(bodies) != len(ids):
+            return None
+        for body, key in zip(bodies, map(identifier, ids), strict=True):
+            if key is None or texts.setdefault((label, key), hash(body)) != hash(body):
+                return None
+    return path
+
+
+def find_grades(siblings: Mapping[str, str], rows: Iterable[Row]) -> str | None:
+    """Return the path to grades: whole numbers up to 10, or truth values, both above 0 and not above 0."""
+    path = next((siblings[name] for name in _GRADES if name in siblings), None)
+    positive: set[bool] = set()
+    for row in rows if path else ():
+        for value in values(row.fields, str(path)):
+            spelling = re.fullmatch(
+                r"[+-]?[0-9]{1,2}", str(int(value)) if isinstance(value, bool) else identifier(value) or ""
+            )
+            if spelling is None or int(spelling[0]) > _MAX_GRADE:
+                return None
+            positive.add(int(spelling[0]) > 0)
+    return path if len(positive) == 2 else None

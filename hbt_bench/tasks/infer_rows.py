@@ -11,10 +11,10 @@ from typing import Any
 
 from hbt_bench.data.dialect import INFERRED, TableFormat, stated_keys
 from hbt_bench.data.lines import suffix
-from hbt_bench.data.records import PLACEHOLDER, Row, first_value, identifier, is_missing, read_rows
+from hbt_bench.data.records import PLACEHOLDER, Row, first_value, identifier, is_missing, read_rows, values
 from hbt_bench.errors import UsageError
 from hbt_bench.languages import read_label
-from hbt_bench.tasks.document_fields import document_paths
+from hbt_bench.tasks.document_fields import document_paths, find_grades, find_ids, sibling_paths
 from hbt_bench.tasks.inferred import InferredSource, abbreviated, pin
 from hbt_bench.tasks.labels import describe_unused, match_codes
 from hbt_bench.tasks.language_fields import count_labels, name_of, paths_by_language
@@ -27,7 +27,12 @@ _USUAL_NAMES = {
     "document": ("document", "passage", "context", "answer_sentence", "answer", "positive", "body", "response", "text"),
 }
 #: The keys of `columns` that the command line can set.
-_KEYS = ("id", "language", "query", "document", "document_id", "title", "text")
+_KEYS = ("id", "language", "query", "document", "document_id", "title", "grade", "text")
+#: The note on a field of sentences that nobody named.
+_SENTENCES = (
+    "the texts at {} are read as parallel sentences, each a query for its translations; for questions with documents, "
+    "use --columns query=FIELD,document=FIELD"
+)
 #: The number of rows in which fields are detected.
 _SAMPLE = 200
 
@@ -81,6 +86,7 @@ class _Rows:
         if "id" not in chosen and (note := self._note_on_row_ids(columns)):
             del columns["id"]
             notes.append(note)
+        notes += self._detail_documents(sample, columns, chosen)
         documents = columns.get("document", "").split(",")
         if len(documents) > 1 or "*" in documents[0]:
             notes.append(f"all texts in {' and '.join(documents)} are relevant documents of the query in their row")
@@ -94,6 +100,11 @@ class _Rows:
         }
         if len(documents) > 1:
             source["columns"]["document"] = documents
+        if empty := self._count_empty(documents[0]):
+            source["columns"]["unanswered"] = True
+            notes.append(f"{empty:,} rows have no text in {documents[0]}, and are left out (unanswered: true)")
+        if "grade" in columns and "document_id" not in columns:
+            source["columns"]["merge"] = True  # a document that is judged for several queries has a row for each
         if "language" in columns and "text" not in columns and len(codes) > 1:
             source["parallel"], note = self._infer_parallel(columns, set(codes.values()))
             notes.append(note)
@@ -118,6 +129,42 @@ class _Rows:
         if "id" not in columns and (name := _usual_field(sample, "id", columns)):
             columns["id"] = name
         return columns
+
+    def _detail_documents(self, sample: Sequence[Row], columns: dict[str, str], chosen: Mapping[str, str]) -> list[str]:
+        """Add the fields with the id, the title and the grade of documents to the columns, and return notes on them."""
+        if "text" in columns:
+            return [] if "text" in chosen else [_SENTENCES.format(columns["text"])]
+        document, notes = columns["document"], []
+        siblings = {
+            name: path for name, path in sibling_paths(sample, document).items() if path not in columns.values()
+        }
+        if "grade" not in columns and (grade := find_grades(siblings, read_rows(self.data, self.table))):
+            columns["grade"] = grade
+            notes.append(
+                f"'{grade}' is the grade of a document, relevant if above 0; if it is not, remove `grade` "
+                "from columns, and `expect`"
+            )
+        if "document_id" not in columns and (
+            path := find_ids(siblings, read_rows(self.data, self.table), document, columns.get("language"))
+        ):
+            columns["document_id"] = path
+            notes.append(f"'{path}' is the id of a document, and equal ids are a single document")
+        if "title" not in columns and "title" in siblings:
+            if "*" in document:
+                columns["title"] = siblings["title"]
+                notes.append(f"'{siblings['title']}' is put before the text of a document")
+            else:
+                notes.append(
+                    "the field 'title' is not used; to put it before the text of a document, use --columns title=title"
+                )
+        return notes
+
+    def _count_empty(self, document: str) -> int:
+        """Return the number of rows whose list of documents is empty."""
+        if "*" not in document or PLACEHOLDER in document:
+            return 0
+        rows = read_rows(self.data, self.table)
+        return sum(not any(isinstance(value, str) for value in values(row.fields, document)) for row in rows)
 
     def _note_on_row_ids(self, columns: Mapping[str, str]) -> str:
         """Return a note if the ids number the rows and not the queries, of which most have several rows, else ""."""

@@ -32,7 +32,7 @@ def describe_unused(counts: Mapping[str, int], unit: str, codes: Mapping[str, st
     more = f" and {len(counts) - _MAX_LISTED} more" if len(counts) > _MAX_LISTED else ""
     total = sum(counts.values())
     return [
-        f"{total:,} {unit}{'s are' if total > 1 else ' is'} left out, because their language is unknown or repeated: "
+        f"{total:,} {unit}{'s are' if total > 1 else ' is'} left out, because the language is unknown or repeated: "
         f"{listed}{more}; to use them, add them to `languages`, for example {{sw: kiswahili}}"
     ]
 

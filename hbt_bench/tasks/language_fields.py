@@ -26,10 +26,16 @@ def paths_by_language(sample: Iterable[Row]) -> list[str]:
     rows = list(sample)
     exact = dict.fromkeys(path for row in rows for path in _exact_paths(row.fields))
     labels: dict[str, set[str]] = {}
+    fields: dict[str, set[str]] = {}
     for row in rows:
         for path, label in _named_paths(row.fields):
             labels.setdefault(path, set()).add(label)
-    named = [path for path, spellings in labels.items() if len(set(map(read_label, spellings))) > 1]
+            fields.setdefault(path, set()).add(path.replace(PLACEHOLDER, label))
+    named: list[str] = []
+    for path, spellings in labels.items():
+        # "text_{language}_Latn" has a part of the fields of "text_{language}", which has longer labels and comes first
+        if len(set(map(read_label, spellings))) > 1 and not any(fields[path] <= fields[other] for other in named):
+            named.append(path)
     return [*exact, *(path for path in named if path not in exact)]
 
 

@@ -170,6 +170,7 @@ class ColumnsSpec(StrictModel):
     document: Paths = ()
     document_id: Paths = ()
     title: str | None = None
+    grade: str | None = None
     text: str | None = None
     merge: bool = False
     unanswered: bool = False
@@ -178,8 +179,11 @@ class ColumnsSpec(StrictModel):
     def _check_combination(self) -> ColumnsSpec:
         if self.text is None and (self.query is None or not self.document):
             raise ValueError("give query and document, or text for parallel sentences")
-        if self.text is not None and (self.query or self.document or self.document_id or self.title):
+        if self.text is not None and (self.query or self.document or self.document_id or self.title or self.grade):
             raise ValueError("text is for parallel sentences: combine it with id and language only")
+        details = [path for path in (*self.document_id, self.title, self.grade) if path and "*" in path.split(".")]
+        if details and len(self.document) > 1:
+            raise ValueError(f"{details[0]} is a list, so document must be a list too, with a single path")
         if self.unanswered and self.text is not None:
             raise ValueError("unanswered is for questions with documents, not for parallel sentences")
         paths = [path for path in (self.query, *self.document, self.text) if path]
