@@ -19,6 +19,7 @@ READER = FieldReader("demo", {})
         ({"n": [{"text": "one"}, {"text": "two", "title": "T"}]}, ["n"], ["one", "T two"]),
         ({"n": [{"text": "one", "title": "T"}]}, ["n.*.text"], ["one"]),
         ({"n": {"text": ["one", "two"], "answer_start": [1, 2]}}, ["n"], ["one", "two"]),
+        ({"n": {"text": ["one", "two"], "title": ["S", "T"]}}, ["n"], ["S one", "T two"]),
         ({"n": {"text": ["one", "two"]}}, ["n.text"], ["one", "two"]),
         ({"t": "T", "n": ["one", "two"]}, [("t", "n")], ["T one", "T two"]),
         ({"t": ["S", "T"], "n": ["one", "two"]}, [("t", "n")], ["S one", "T two"]),
@@ -84,3 +85,25 @@ def test_empty_field_is_not_missing():
     reader = FieldReader("demo", {"query": ["q"]})
     reader.watch({"q": None})
     reader.check()
+
+
+@pytest.mark.parametrize(
+    ("cells", "refused"),
+    [
+        (["['one', \"two's\"]", "", "[]"], True),
+        (['["one", "two"]'], True),
+        (["['one']", "one"], False),
+        (["[1]"], False),
+        (["[citation needed]"], False),
+    ],
+)
+def test_list_in_a_cell_is_not_a_text(cells, refused):
+    reader = FieldReader("demo", {"negative": ["n"]})
+    for cell in cells:
+        reader.watch({"n": cell})
+        reader.several({"n": cell}, ["n"], "", "demo:1")
+    if refused:
+        with pytest.raises(DataError, match=r"^demo has lists written as text in 'n', such as \["):
+            reader.check()
+    else:
+        reader.check()

@@ -294,7 +294,8 @@ def test_hub_data_without_ids_is_not_paired(tmp_path):
     assert source.counts.tolist() == [[8, 0], [0, 8]]
     assert BatchMix.from_strategy("monolingual", 0.5, "mixed", source).types
     message = (
-        "hub has no pairs of two languages: no record has an id: set `id` to the field that translations share, or "
+        "hub has no pairs of two languages: no record has an id: set `id` to the field that translations share "
+        r"\(the fields are q, p\), or "
         "`align: row` if the rows of all languages are translations in the same order"
     )
     with pytest.raises(DataError, match=f"^{message}$"):

@@ -169,3 +169,36 @@ def test_preview_shows_hard_negatives_and_dropped_texts(hbt, tmp_path):
     assert "hard negative" in out
     assert out.count("another ") == 4
     assert "left out of d: 1 texts in en (same text, cldr-facts)" in out
+
+
+def test_preview_shows_two_hard_negatives(hbt, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    lines = ["q,p,a,b", *(f"question {n},answer {n},first {n},second {n}" for n in range(12))]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    source = "{path: t.csv, language: en, query: q, passage: p, negative: [a, b]}"
+    options = ["--init", "static:16", "--steps", "2", "--batch-size", "4", "--strategy", "monolingual", "--guard", ""]
+    code, out, _ = hbt("train", *options, "--data", source, "--data-dir", tmp_path, "--preview", "1")
+    assert (code, out.count("first "), out.count("second ")) == (0, 4, 4)
+    assert "hard negative 2 of 2" in out
+
+
+def test_rows_without_ids_are_refused_in_cross_lingual_batches(hbt, tmp_path):
+    for language in ("de", "en"):
+        rows = [{"q": f"{language} question {n}", "p": f"{language} answer {n}"} for n in range(8)]
+        (tmp_path / "faq" / language).mkdir(parents=True)
+        (tmp_path / "faq" / language / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = "{kind: hub, dataset: faq, folders: {en: en, de: de}, query: q, passage: p%s}"
+    options = ["--init", "static:16", "--steps", "2", "--batch-size", "4", "--guard", "", "--data-dir", tmp_path]
+
+    def preview(strategy, keys=""):
+        code, out, err = hbt("train", *options, "--data", source % keys, "--strategy", strategy, "--preview", "1")
+        return code, f"{out}{err}"
+
+    code, text = preview("cross-lingual")
+    assert code == 3
+    assert "no record has an id: set `id` to the field that translations share (the fields are q, p)" in text
+    assert preview("cross-lingual", ", align: row")[0] == 0
+    assert preview("monolingual")[0] == 0
+    code, text = preview("hybrid")
+    assert code == 0
+    assert "faq has no pairs of two languages, so its batches have one: no record has an id" in text

@@ -6,6 +6,7 @@ and perhaps ``title``, as in the files of DPR and of SQuAD.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,14 +48,15 @@ class FieldReader:
 
     def __post_init__(self) -> None:
         self._unseen = {path: key for key, paths in self.keys.items() for path in paths}
+        self._written: dict[str, str | None] = {}  # the first text of a path if all are lists written as text
         self._empty: set[str] = set()  # paths that lead to a field without a value
         self._example: tuple[object, str] | None = None
 
     def watch(self, record: object, language: str = "") -> None:
         """Note which fields a record has; every record is watched before it is read."""
+        self._example = self._example or (record, language)
         if not self._unseen:
             return
-        self._example = self._example or (record, language)
         for path in list(self._unseen):
             entries = list(values(record, path, language))
             if any(value is not None for value in entries):
@@ -63,10 +65,22 @@ class FieldReader:
                 self._empty.add(path)
 
     def check(self) -> None:
-        """Raise `DataError` if no record has a field of the recipe."""
+        """Raise `DataError` if no record has a field of the recipe, or if a field has lists written as text."""
         for path, key in self._unseen.items():
             if path not in self._empty:
                 raise DataError(f"{self.name} has no field '{path}' for `{key}`{self.hint(path)}")
+        for path, text in self._written.items():
+            if text is not None:
+                raise DataError(
+                    f"{self.name} has lists written as text in '{path}', such as {text:.60}: write JSON lines with "
+                    "lists, or a column for each text"
+                )
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the fields of the first record."""
+        record, _ = self._example or ({}, "")
+        return [str(name) for name in record] if isinstance(record, Mapping) else []
 
     def hint(self, path: str) -> str:
         """Return the fields with names like the first step of `path` that the first record lacks, or all fields."""
@@ -141,11 +155,14 @@ class FieldReader:
         if "*" in path.split("."):
             return [self._text(value, where, position) for value in values(record, path, language)]
         value = first_value(record, path, language)
-        if isinstance(value, Mapping) and isinstance(value.get("text"), list):  # answers of SQuAD
-            value = value["text"]
+        if isinstance(value, Mapping) and isinstance(value.get("text"), list):
+            value = _members(value)
         if isinstance(value, list):
             return [self._text(member, where, position, listed=True) for member in value]
-        return self._text(value, where, position)
+        text = self._text(value, where, position)
+        if self._written.get(path, "") is not None and text.strip():
+            self._written[path] = (self._written.get(path) or text) if _is_list(text) else None
+        return text
 
     def _text(self, value: Any, where: str, position: str, *, listed: bool = False) -> str:
         if value is None:
@@ -167,6 +184,26 @@ class FieldReader:
         if listed:
             raise DataError(f"{position} has something other than texts in {where}")
         raise DataError(f"{position} has no text but {type(value).__name__} in {where}")
+
+
+def _members(columns: Mapping[str, Any]) -> list[Any]:
+    """Return the members of a list that is stored as a mapping of columns, as in the answers of SQuAD."""
+    texts, titles = columns["text"], columns.get("title")
+    if not isinstance(titles, list) or len(titles) != len(texts):
+        return list(texts)
+    return [{"title": title, "text": text} for title, text in zip(titles, texts, strict=True)]
+
+
+def _is_list(text: str) -> bool:
+    """Return whether a text is a list of texts as JSON or Python writes it, which tables of pandas have."""
+    text = text.strip()
+    if not (text.startswith("[") and text.endswith("]")):
+        return False
+    try:
+        members = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return False
+    return isinstance(members, list) and all(isinstance(member, str) for member in members)
 
 
 def _join(texts: list[str]) -> str:

@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 #: The field of a parallel record that maps languages to their content.
 TEXTS = "texts"
-#: The values of a field that a message names at most.
-_SHOWN = 5
+#: The fields, and the values of a field, that a message names at most.
+_SHOWN = 8
 
 
 def read_items(name: str, spec: Records, records: Iterable[tuple[str, Mapping[str, Any]]]) -> ParallelText:
@@ -35,7 +35,7 @@ def read_items(name: str, spec: Records, records: Iterable[tuple[str, Mapping[st
     reading = _Reading(name, spec)
     for position, record in records:
         reading.add(position, record)
-    items, unpaired = pair(name, reading.pieces(), spec.is_parallel, spec.id_advice)
+    items, unpaired = pair(name, reading.pieces(), spec.is_parallel, spec.id_advice(reading.names))
     _check_complete(name, spec, items)
     source = ParallelText.from_items(
         name, items, bitext=spec.bitext, max_negatives=spec.max_negatives, unpaired=unpaired
@@ -84,6 +84,11 @@ class _Reading:
                 self._pieces[-1] = last._replace(item=following)
             self._group, item = group, replace(item, passages={}, more_passages={})
         self._pieces.append(Piece(key, position, item))
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the fields of the first record."""
+        return self._fields.names[:_SHOWN]
 
     def pieces(self) -> list[Piece]:
         """Return what was read, under our codes; raises `DataError` if a field or all records are missing."""

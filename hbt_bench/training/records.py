@@ -150,10 +150,9 @@ class Records(TrainingSource):
         """Whether the recipe states that records with the same id are translations; None if it states nothing."""
         return self.parallel
 
-    @property
-    def id_advice(self) -> str:
-        """How to pair the records of several languages that have no ids."""
-        return "set `id` to the field that translations share"
+    def id_advice(self, names: Sequence[str]) -> str:
+        """Return how to pair the records of several languages that have no ids, but fields with these `names`."""
+        return f"set `id` to the field that translations share (the fields are {', '.join(names)})"
 
     @property
     def chosen(self) -> tuple[str, ...]:

@@ -134,12 +134,12 @@ class HubData(Records):
         """Whether the recipe states that records with the same id are translations, as ``align: row`` does."""
         return True if self.align == "row" else super().is_parallel
 
-    @property
-    def id_advice(self) -> str:
-        """How to pair the records of several languages that have no ids."""
+    def id_advice(self, names: Sequence[str]) -> str:
+        """Return how to pair the records of several languages that have no ids, but fields with these `names`."""
+        advice = super().id_advice([name for name in names if name != TEXTS or not self._parts])
         if not self._parts:
-            return super().id_advice
-        return f"{super().id_advice}, or `align: row` if the rows of all languages are translations in the same order"
+            return advice
+        return f"{advice}, or `align: row` if the rows of all languages are translations in the same order"
 
     @property
     def labels(self) -> dict[str, str]:
