@@ -136,6 +136,17 @@ def test_half_precision_is_loaded_as_float32(tmp_path, plain, dtype):
             assert torch.equal(value, expected[key].to(dtype).float()), key
 
 
+def test_float32_weights_with_a_configuration_of_half_precision(tmp_path, plain):
+    folder = shutil.copytree(plain, tmp_path / "m")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "dtype": "bfloat16"}))
+    weights = {name: value + 1e-4 for name, value in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert torch.equal(
+        loaded(folder)[0].model.embeddings.word_embeddings.weight, weights["embeddings.word_embeddings.weight"]
+    )
+
+
 @pytest.fixture(scope="module")
 def short(tmp_path_factory):
     """Return a function that trains two steps on a few texts into a new folder."""

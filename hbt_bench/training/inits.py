@@ -213,8 +213,9 @@ class Init:
 
     def settings(self, recipe: Recipe) -> dict[str, str]:
         """Return the pooling and the prompts of a training by a recipe."""
-        pooling = recipe.pooling if self._pooling is None else self._pooling
-        return {"pooling": pooling, **self._prompts(recipe)}
+        if self._pooling is None and "pooling" not in recipe.model_fields_set:
+            log.info(f"{self.name} is a plain transformers model: training uses `pooling: {recipe.pooling}`")
+        return {"pooling": self._pooling or recipe.pooling, **self._prompts(recipe)}
 
     @property
     def _settings(self) -> dict[str, Any]:

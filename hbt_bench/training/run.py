@@ -67,6 +67,8 @@ class Training:
                 f"a batch of {self.recipe.batch_size} cannot be divided among {world_size()} processes with "
                 f"{self.recipe.accumulation} parts each: change --batch-size"
             )
+        if self.recipe.precision == "bf16":
+            _use_bf16("bf16")  # raises an error if the GPU has none
         registry = TaskRegistry()
         data = TrainingData.from_recipe(self.recipe, self.folders, drop_overlap=self.drop_overlap, registry=registry)
         for weighted in data.plan.sources:
