@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
@@ -302,11 +303,14 @@ def test_documents_of_grade_0_are_candidates_only(spelling, name, messages):
     rows = [{"q": query, "d": text, "g": spelling(grade)} for query, text, grade in JUDGED]
     rows = [{**row, "id": row["q"], "document_id": f"k{row['d']}"} for row in rows]
     ids = {} if name == "nothing" else {name: (name,)}
-    collection = read(rows, query="q", document="d", grade="g", merge=name != "document_id", **ids)
+    collection = read(rows, query="q", document="d", grade="g", **ids)
     assert answers(collection) == {"a?": ["x"], "b?": ["y"]}
     assert sorted(document.text for document in collection.documents) == ["x", "y", "z"]
     assert [max(collection.relevant(row).values()) for row in range(2)] == [2, 1]
     assert any("grade above 0 are left out: 1" in message for message in messages)
+    if not name.startswith("document"):  # ids decide ties, so they have no relation to grades
+        names = [f"en-d-{hashlib.sha256(text.encode()).hexdigest()[:16]}" for text in "xyz"]
+        assert sorted(document.id for document in collection.documents) == sorted(names)
 
 
 def test_grades_in_a_list():
@@ -316,7 +320,7 @@ def test_grades_in_a_list():
         {"q": "b?", "passages": {"is_selected": [1, 0], "passage_text": ["z", "y"]}},
     ]
     document, grade = (f"passages.{name}.*" for name in ("passage_text", "is_selected"))
-    collection = read(rows, query="q", document=document, grade=grade, merge=True)
+    collection = read(rows, query="q", document=document, grade=grade)
     assert answers(collection) == {"a?": ["y"], "b?": ["z"]}
     assert sorted(document.text for document in collection.documents) == ["x", "y", "z"]
 
@@ -324,9 +328,9 @@ def test_grades_in_a_list():
 @pytest.mark.parametrize(
     ("labels", "columns"),
     [
-        ([1, 0, 1], {"grade": "label", "merge": True}),
-        (["1", "0", "+2"], {"grade": "label", "merge": True}),
-        ([True, False, True], {"grade": "label", "merge": True}),
+        ([1, 0, 1], {"grade": "label"}),
+        (["1", "0", "+2"], {"grade": "label"}),
+        ([True, False, True], {"grade": "label"}),
         ([1, 1, 1], {}),
         ([0.5, 0, 1], {}),
         (["sport", "news", "news"], {}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -96,7 +97,13 @@ class QuestionTable:
         return "/".join(fields.identifier(path, position) for path in columns.document_id), grade
 
     def _version(self, code: str, document: str, text: str) -> str:
-        """Return the id of a document. The rows of an id may have several answers, which are numbered."""
+        """Return the id of a document. The rows of an id may have several answers, which are numbered.
+
+        Graded documents without ids are identified by their texts, because several queries may judge a document.
+        """
+        if self.columns.grade and not self.columns.document_id:
+            # ids decide ties, so they must not depend on grades or on the order of the rows
+            return hashlib.sha256(text.encode()).hexdigest()[:16]
         if self.columns.merge:
             return self.merged.setdefault((code, text), document)
         if self.columns.document_id or self.documents.texts.get((code, document), text) == text:

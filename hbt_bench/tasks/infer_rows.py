@@ -103,8 +103,6 @@ class _Rows:
         if empty := self._count_empty(documents[0]):
             source["columns"]["unanswered"] = True
             notes.append(f"{empty:,} rows have no text in {documents[0]}, and are left out (unanswered: true)")
-        if "grade" in columns and "document_id" not in columns:
-            source["columns"]["merge"] = True  # a document that is judged for several queries has a row for each
         if "language" in columns and "text" not in columns and len(codes) > 1:
             source["parallel"], note = self._infer_parallel(columns, set(codes.values()))
             notes.append(note)
