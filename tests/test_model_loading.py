@@ -309,7 +309,7 @@ def test_model_of_few_words_is_loaded(copied):
     ids=["zero weights", "two tokens", "long prompt"],
 )
 def test_one_vector_for_all_texts_is_refused(copied, change, roles):
-    assert f"ckpt gives most texts the same vector as a {roles}, in each of 19 scripts" in refused(
+    assert f"ckpt gives most texts the same vector as a {roles}, in each of 18 scripts" in refused(
         copied(pooled, change)
     )
 
@@ -378,9 +378,25 @@ def test_prompts_of_sparse_model_by_name_are_refused(saved, hub):
         ModelRequest("org/model", query_prompt="ask: ").load()
 
 
-def test_damaged_hub_model_is_refused(copied, hub):
-    hub(copied(pooled, renamed("module.")))
-    assert refused("org/model").startswith("org/model: 39 of 39 weights of BertModel are missing")
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (renamed("module."), "org/model: 39 of 39 weights of BertModel are missing"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b""), "model.safetensors is empty"),
+        (without_vocabulary, "the tokenizer of org/model knows no words"),
+    ],
+    ids=["weights", "file", "tokenizer"],
+)
+def test_damaged_hub_model_is_refused(copied, hub, change, expected):
+    hub(copied(pooled, change))
+    assert expected in refused("org/model")
+
+
+def test_vocabulary_beyond_the_weights_is_refused(copied):
+    folder = copied(pooled, lambda folder: change_json(folder / "config.json", vocab_size=50))
+    assert "1 of 39 weights of BertModel do not have the shape of its config.json, such as embeddings.word" in refused(
+        folder
+    )
 
 
 def test_hub_model_runs_twice_beside_its_results(saved, hub, tmp_path, task, monkeypatch):

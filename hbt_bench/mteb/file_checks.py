@@ -22,10 +22,9 @@ def check_files(folder: Path) -> None:
     Raises `ModelError` if a file is empty, missing or a pointer of git-lfs, if there are no weights or no tokenizer, or
     if the model is an adapter and the package for adapters is not installed.
     """
+    check_contents(folder)
     files = model_files(folder)
     for path in files:
-        if not path.name.endswith(_MAY_BE_EMPTY) or path.stat().st_size:
-            check_content(path)
         if path.name.endswith(".index.json"):
             _check_shards(path)
     if (folder / "adapter_config.json").is_file():
@@ -37,6 +36,13 @@ def check_files(folder: Path) -> None:
             raise ModelError(f"{module} has no weights: model.safetensors or pytorch_model.bin is missing")
         if kind.endswith(_TOKENIZED) and not has_tokenizer(module) and not _tokenizer_elsewhere(module):
             raise ModelError(f"{module} has no tokenizer. Save the tokenizer of the model in this folder.")
+
+
+def check_contents(folder: Path) -> None:
+    """Raise `ModelError` if a file of the model in a folder is empty or a pointer of git-lfs."""
+    for path in model_files(folder):
+        if not path.name.endswith(_MAY_BE_EMPTY) or path.stat().st_size:
+            check_content(path)
 
 
 def _tokenizer_elsewhere(module: Path) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 from hbt_bench.errors import ModelError, did_you_mean
 from hbt_bench.identity.checkpoint import Checkpoint, Kind
+from hbt_bench.mteb.file_checks import check_contents
 from hbt_bench.mteb.loading import load_checked
 
 log = logging.getLogger(__name__)
@@ -68,9 +69,13 @@ def open_model(
     def load() -> Any:
         import sentence_transformers
 
-        if checkpoint.kind == "model2vec":
-            return _model2vec(checkpoint, place, source, device)
-        return getattr(sentence_transformers, _class_name(checkpoint.kind))(place, **options)
+        try:
+            if checkpoint.kind == "model2vec":
+                return _model2vec(checkpoint, place, source, device)
+            return getattr(sentence_transformers, _class_name(checkpoint.kind))(place, **options)
+        except Exception:
+            check_contents(checkpoint.path)  # a file that was not downloaded in full is the better reason
+            raise
 
     model = load_checked(name or str(checkpoint.path), load, None if name else checkpoint.path)
     if checkpoint.kind == "transformers":

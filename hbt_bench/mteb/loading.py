@@ -151,7 +151,8 @@ def _check_unused(name: str, model: Any, report: LoadReport, leave_out: bool) ->
 def _is_computed(weight: str, model: Any) -> bool:
     """Return whether a model computes a weight by itself: a buffer, or positions made of sines."""
     module = dict(model.named_modules()).get(weight.rpartition(".")[0])
-    return weight.endswith(_BUFFERS) or "Sinusoidal" in type(module).__name__
+    buffer = weight.endswith(_BUFFERS) and weight not in dict(model.named_parameters())
+    return buffer or "Sinusoidal" in type(module).__name__
 
 
 def _is_harmless(weight: str, model: Any) -> bool:
