@@ -50,7 +50,7 @@ def hub_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
         except EntryNotFoundError as error:
             failure = failure or error
     if folder is None:
-        raise load_error(name, failure or FileNotFoundError(name), known=False)
+        raise load_error(name, failure or FileNotFoundError(name), exists=False)
     return Checkpoint(folder)
 
 
@@ -64,15 +64,15 @@ def open_model(
     """
     source: dict[str, Any] = {"local_files_only": True} if name is None else {"revision": checkpoint.path.name}
     options = {**source, "device": device, "trust_remote_code": trust_remote_code}
-    place = str(checkpoint.path) if name is None else name
+    location = str(checkpoint.path) if name is None else name
 
     def load() -> Any:
         import sentence_transformers
 
         try:
             if checkpoint.kind == "model2vec":
-                return _model2vec(checkpoint, place, source, device)
-            return getattr(sentence_transformers, _class_name(checkpoint.kind))(place, **options)
+                return _model2vec(checkpoint, location, source, device)
+            return getattr(sentence_transformers, _class_name(checkpoint.kind))(location, **options)
         except Exception:
             check_contents(checkpoint.path)  # a file that was not downloaded in full is the better reason
             raise
@@ -80,7 +80,7 @@ def open_model(
     model = load_checked(name or str(checkpoint.path), load, None if name else checkpoint.path)
     if checkpoint.kind == "transformers":
         pooling = getattr(model[-1], "pooling_mode", None)
-        log.warning(f"{place} is a plain transformers model. Its vectors are made by {pooling} pooling.")
+        log.warning(f"{location} is a plain transformers model. Its vectors are made by {pooling} pooling.")
     return model
 
 
@@ -91,10 +91,10 @@ def wrapped(model: Any, kind: Kind) -> Any:
     return getattr(mteb.models, _WRAPPERS[_class_name(kind)])(model)
 
 
-def load_error(name: str, error: Exception, known: bool) -> ModelError:
+def load_error(name: str, error: Exception, exists: bool) -> ModelError:
     """Return the error for a model that a library could not load.
 
-    It names the command that installs a missing package. `known` is whether the model exists.
+    It names the command that installs a missing package. `exists` is whether there is such a model.
     """
     text = " ".join(str(error).split())
     if isinstance(error, ImportError) and (command := _COMMAND.search(text)):
@@ -106,8 +106,8 @@ def load_error(name: str, error: Exception, known: bool) -> ModelError:
         return ModelError(f"cannot load {name}: it needs the package {package}. Run pip install {package}.")
     if isinstance(error, KeyError):
         text = f"its files lack {text}"
-    place = "" if known else f" (neither a folder nor loadable{_known_names(name)})"
-    return ModelError(f"cannot load {name}{place}: {type(error).__name__}: {text}"[:400])
+    note = "" if exists else f" (neither a folder nor loadable{_known_names(name)})"
+    return ModelError(f"cannot load {name}{note}: {type(error).__name__}: {text}"[:400])
 
 
 def _known_names(name: str) -> str:
@@ -121,12 +121,12 @@ def _class_name(kind: Kind) -> str:
     return "SentenceTransformer" if kind in ("transformers", "model2vec") else kind
 
 
-def _model2vec(checkpoint: Checkpoint, place: str, source: dict[str, Any], device: str | None) -> Any:
+def _model2vec(checkpoint: Checkpoint, location: str, source: dict[str, Any], device: str | None) -> Any:
     """Return a model of model2vec that lacks the files of sentence-transformers."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
 
     cache = os.environ.get("SENTENCE_TRANSFORMERS_HOME")
-    embedding = StaticEmbedding.load(place, cache_folder=cache, **source)
+    embedding = StaticEmbedding.load(location, cache_folder=cache, **source)
     normalize = json.loads((checkpoint.path / "config.json").read_bytes()).get("normalize")
     return SentenceTransformer(modules=[embedding, *([Normalize()] if normalize else [])], device=device)

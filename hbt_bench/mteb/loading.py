@@ -124,10 +124,10 @@ def _check_missing(name: str, model: Any, report: LoadReport) -> None:
             f"as {_some(mismatched)}. Save the model again with its configuration."
         )
     others = sorted(weight for weight in report.unexpected if not _is_harmless(weight, report.model))
-    found = f" Its files have {_count(others)} with other names, such as {_some(others)}." if others else ""
+    hint = f" Its files have {_count(others)} with other names, such as {_some(others)}." if others else ""
     raise ModelError(
         f"{name}: {len(random)} of {total} weights of {kind} are missing, such as {_some(random)}, and would be random "
-        f"numbers.{found} Save the model again, without a wrapper around it."
+        f"numbers.{hint} Save the model again, without a wrapper around it."
     )
 
 

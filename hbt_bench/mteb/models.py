@@ -166,7 +166,7 @@ class ModelRequest:
         except ModelError:
             raise
         except Exception as error:  # the hub's client raises errors of many types
-            raise load_error(self.name, error, known=False) from error
+            raise load_error(self.name, error, exists=False) from error
 
     @property
     def kind(self) -> Kind | None:
@@ -201,8 +201,8 @@ class ModelRequest:
         except (ModelError, UsageError):
             raise
         except Exception as error:  # a loader of any library may raise anything
-            known = self.checkpoint is not None or self.hub is None
-            raise load_error(str(self.checkpoint.path) if self.checkpoint else self.name, error, known) from error
+            exists = self.checkpoint is not None or self.hub is None
+            raise load_error(str(self.checkpoint.path) if self.checkpoint else self.name, error, exists) from error
 
     def _cast(self, model: Any) -> Any:
         """Return the model with its weights in `dtype`."""

@@ -1,4 +1,4 @@
-"""Try a loaded model on a few words: which weights its vectors depend on, and whether it tells texts apart.
+"""Try a loaded model on a few words: which weights its vectors depend on, and whether it tells texts separate.
 
 The words are the days of the week in languages of many scripts. A model need not know a language: it is refused only if
 it fails in all of them, English included.
@@ -35,15 +35,15 @@ def sample_words(language: str) -> tuple[str, ...]:
     return tuple(Locale(language).days["format"]["wide"].values())
 
 
-def depends_on(model: Any, part: Any, weights: Sequence[str]) -> bool:
-    """Return whether the vectors of `model` depend on some of `weights`, parameters of its module `part`.
+def depends_on(model: Any, module: Any, weights: Sequence[str]) -> bool:
+    """Return whether the vectors of `model` depend on some of `weights`, parameters of its part `module`.
 
     For the test, the weights are replaced by other random numbers for a moment. If `model` cannot encode a word, all
     weights but those of a pooler count as needed.
     """
     import torch
 
-    parameters = {name: value for name, value in part.named_parameters() if name in set(weights)}
+    parameters = {name: value for name, value in module.named_parameters() if name in set(weights)}
     if len(parameters) < len(set(weights)):  # buffers
         return True
     text = (" ".join(sample_words("en")),)
@@ -80,14 +80,14 @@ def depends_on_call(model: Any, encode: Callable[[Sequence[str]], NDArray[np.flo
     words = sample_words("en")
     half = len(words) // 2
     try:  # the greatest number of a call is in one of the halves, so that the other half has another scale
-        apart, together = np.concatenate([encode(words[:half]), encode(words[half:])]), encode(words)
+        separate, joint = np.concatenate([encode(words[:half]), encode(words[half:])]), encode(words)
     except Exception:  # the evaluation itself raises it again, with the text
         return False
-    if apart.shape != together.shape or not np.array_equal(np.isnan(apart), np.isnan(together)):
+    if separate.shape != joint.shape or not np.array_equal(np.isnan(separate), np.isnan(joint)):
         return True
-    apart, together = np.nan_to_num(apart), np.nan_to_num(together)  # a model that gives NaN is refused later
-    lengths = np.linalg.norm(together, axis=1)
-    return not bool((np.linalg.norm(apart - together, axis=1) <= tolerance * lengths).all())
+    separate, joint = np.nan_to_num(separate), np.nan_to_num(joint)  # a model that gives NaN is refused later
+    lengths = np.linalg.norm(joint, axis=1)
+    return not bool((np.linalg.norm(separate - joint, axis=1) <= tolerance * lengths).all())
 
 
 def check_tokenizer(name: str, model: Any) -> None:
@@ -192,7 +192,7 @@ def _sentence_transformers_model(model: Any) -> Any:
     from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer, SparseEncoder
 
     kinds = (SentenceTransformer, SparseEncoder, MultiVectorEncoder, CrossEncoder)
-    return next((part for part in (model, getattr(model, "model", None)) if isinstance(part, kinds)), None)
+    return next((value for value in (model, getattr(model, "model", None)) if isinstance(value, kinds)), None)
 
 
 def _tokenizers(model: Any) -> list[Any]:
