@@ -401,12 +401,43 @@ def test_modules_that_cannot_be_trained(tmp_path, plain, hub, by_name):
 
 
 def test_adapter_needs_peft(tmp_path, hub, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("hbt_bench.training.inits.find_spec", lambda name: None)
     folder = configured(tmp_path / "m")
     (folder / "adapter_config.json").write_text("{}")
     for init in (folder, hub(folder)):
         with pytest.raises(ModelError, match="is an adapter, which needs the package peft"):
             settle(recipe(init))
+
+
+def adapter(folder, base):
+    """Write an adapter of a base model as peft does; return the folder."""
+    folder.mkdir()
+    config = {
+        "peft_type": "LORA",
+        "base_model_name_or_path": str(base),
+        "r": 4,
+        "lora_alpha": 8,
+        "inference_mode": True,
+    }
+    targets = {"task_type": "FEATURE_EXTRACTION", "target_modules": ["query"], "lora_dropout": 0.0, "bias": "none"}
+    (folder / "adapter_config.json").write_text(json.dumps(config | targets))
+    prefix = "base_model.model.encoder.layer.0.attention.self.query.lora"
+    weights = {f"{prefix}_A.weight": torch.randn(4, 16), f"{prefix}_B.weight": torch.randn(16, 4)}
+    save_file(weights, folder / "adapter_model.safetensors")
+    letters().save_pretrained(folder)
+    return folder
+
+
+def test_adapter_is_trained(tmp_path, plain, short):
+    pytest.importorskip("peft", reason="adapters need the package peft")
+    init = adapter(tmp_path / "adapter", plain)
+    output = short(init=str(init))
+    before, after = (load_file(path / "adapter_model.safetensors") for path in (init, output))
+    assert before.keys() == after.keys()
+    assert not any(torch.equal(before[name], after[name]) for name in before)
+    half = stored_as(plain, tmp_path / "half", torch.bfloat16)
+    with pytest.raises(ModelError, match=r"the base model of the adapter .* is stored in bfloat16"):
+        loaded(adapter(tmp_path / "other", half))
 
 
 def test_name_that_is_nowhere(tmp_path, hub):

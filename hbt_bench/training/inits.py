@@ -270,7 +270,7 @@ def _fetch_configuration(name: str) -> Path:
     try:
         return Path(snapshot_download(_hub_name(name), allow_patterns=["*.json"], cache_dir=cache))
     except Exception as error:  # the hub's client raises errors of many types
-        raise load_error(name, error, known=False) from error
+        raise load_error(name, error, False) from error
 
 
 def _mapping(path: Path) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def _load_checkpoint(recipe: Recipe) -> SentenceTransformer:
     except ModelError:
         raise
     except Exception as error:  # the libraries and the hub raise errors of many types
-        raise load_error(recipe.init, error, known=True) from error
+        raise load_error(recipe.init, error, True) from error
     if init.checkpoint.kind == "transformers":
         if not isinstance(model[-1], Pooling):
             raise ModelError(f"the init {recipe.init} gives no vectors of tokens, which training pools")
