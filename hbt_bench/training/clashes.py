@@ -24,6 +24,7 @@ class Clashes:
 
     def __init__(self, source: ParallelText, pair: tuple[int, int] | None) -> None:
         self._source, self._pair = source, pair
+        self._pending: list[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]] = []
 
     @property
     def across_languages(self) -> bool:
@@ -38,7 +39,7 @@ class Clashes:
         if negatives.size:
             refused |= np.isin(negatives, texts).any(axis=1)
         taken = ~refused
-        self._add(items[taken], texts[taken[owners]], negatives[taken])
+        self._pending.append((items[taken], texts[taken[owners]], negatives[taken]))
         return refused
 
     def take_first(self, items: NDArray[np.int32], passage: int) -> int | None:
@@ -71,6 +72,8 @@ class Clashes:
 
     def _free(self, items: NDArray[np.int32], passage: int) -> NDArray[np.int32]:
         """Return the items that clash with no item taken."""
+        while self._pending:  # most batches have no clash, and need no record
+            self._add(*self._pending.pop())
         items = items[~self._barred[items]]
         return items[~self._clash(items, np.full(len(items), passage))]
 
@@ -98,7 +101,7 @@ class Clashes:
         groups, members = self._source.same_query
         queries, _ = groups.of(items)
         if len(queries):
-            self._barred[members.of(np.unique(queries))[0]] = True
+            self._barred[members.of(queries)[0]] = True
         self._positives[positives] = True
         self._negatives[negatives[negatives != MISSING]] = True
 

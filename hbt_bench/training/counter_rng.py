@@ -9,8 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+_MASK = 2**64 - 1
+_GOLDEN_INT = 0x9E3779B97F4A7C15
+_GOLDEN = np.uint64(_GOLDEN_INT)
+_MIX_INTS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+_MIX = (np.uint64(_MIX_INTS[0]), np.uint64(_MIX_INTS[1]))
 #: Bits of a Feistel network at least; with fewer it reaches only some of the permutations.
 _NARROWEST = np.uint64(8)
 _ROUNDS = 6
@@ -21,8 +24,12 @@ def bits(*keys: int | NDArray[np.int64]) -> NDArray[np.uint64]:
 
     For example, ``bits(1, 2, np.arange(3))[0]`` is ``0x2421ef177f7a2c42``.
     """
-    state = np.zeros(1, dtype=np.uint64)
-    for key in keys:
+    first, number = 0, 0
+    while number < len(keys) and isinstance(key := keys[number], int):  # the same, faster
+        first = _mixed_int(first ^ ((key * _GOLDEN_INT + _GOLDEN_INT) & _MASK))
+        number += 1
+    state = np.array([first], dtype=np.uint64)
+    for key in keys[number:]:
         state = _mixed(state ^ (np.atleast_1d(np.asarray(key, dtype=np.int64)).astype(np.uint64) * _GOLDEN + _GOLDEN))
     return state
 
@@ -62,3 +69,10 @@ def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     state = (state ^ (state >> np.uint64(30))) * _MIX[0]
     state = (state ^ (state >> np.uint64(27))) * _MIX[1]
     return state ^ (state >> np.uint64(31))
+
+
+def _mixed_int(state: int) -> int:
+    """Return `_mixed` of a number."""
+    state = ((state ^ (state >> 30)) * _MIX_INTS[0]) & _MASK
+    state = ((state ^ (state >> 27)) * _MIX_INTS[1]) & _MASK
+    return state ^ (state >> 31)

@@ -32,6 +32,8 @@ class Ragged(NamedTuple):
 
         For example, ``Ragged(offsets=[0, 2, 3], values=[7, 8, 9]).of([1, 0])`` is ``[9, 7, 8], [0, 1, 1]``, as arrays.
         """
+        if not len(self.values):
+            return self.values, np.zeros(0, dtype=np.int64)
         if len(rows) == 1:  # the same, faster
             values = self.values[self.offsets[rows[0]] : self.offsets[rows[0] + 1]]
             return values, np.zeros(len(values), dtype=np.int64)
