@@ -278,8 +278,9 @@ def test_show_single_mode(hbt):
 )
 def test_wrong_usage_is_one_line_with_fix(hbt, tmp_path, monkeypatch, arguments, parts):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "ckpt").mkdir()
-    (tmp_path / "runs" / "ckpt-10").mkdir(parents=True)
+    for folder in (tmp_path / "ckpt", tmp_path / "runs" / "ckpt-10"):
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
     (tmp_path / "weights.safetensors").touch()
     message = fails(hbt(*arguments.split()), 2)
     for part in parts:

@@ -157,7 +157,7 @@ def test_model_card_escapes_names():
         "name": EVIL, "init": EVIL, "languages": ["de"], "strategy": "hybrid", "alpha": 0.5, "steps": 1,
         "pairs_seen": 8, "seconds": 1.0, "recipe": {"query_prefix": f"a\n```\n{MARKUP}", "name": EVIL},
         "batches": {"mono": 1}, "queries": {"de": 1.0}, "data": {EVIL: "f" * 16}, "dropped": [], "guards": [EVIL],
-        "dev": [], "versions": {"hbt-bench": "0.1.0"},
+        "dev": [], "versions": {"hbt-bench": "0.1.0"}, "base_model": "org/model",
     }  # fmt: skip
     card = readme('my "model"', facts)
     assert not hidden(card)
