@@ -67,7 +67,7 @@ def throughput(source: ParallelText, init: str, batch: int, steps: int, rounds: 
     plan = BatchPlan(
         (WeightedSource(source, 1.0, BatchMix.from_strategy("hybrid", 0.5, "one", source)),), batch, steps, 0
     )
-    rows = Rows(plan, recipe.query_prefix, recipe.passage_prefix, parallel=False)
+    rows = Rows(plan, parallel=False)
     timings: dict[str, list[tuple[float, float]]] = {"plain": [], "plan": []}
     for turn in range(rounds + 1):
         for name in timings if turn % 2 else reversed(timings):
