@@ -223,7 +223,7 @@ def test_own_documents_follow_the_task(stand_in, monkeypatch, ignore):
     for code in ("sw", "yo"):
         for key in ("ndcg_at_10", "map_at_10", "recall_at_1", "mrr_at_10"):
             assert ours[code][key] == pytest.approx(theirs[code][key], abs=1e-5)
-    other = spec(**source, own_document="keep" if ignore else "leave_out").load()
+    other = spec(**source, ignore_identical_ids=not ignore).load()
     assert (other.copies is not None) is not ignore
 
 

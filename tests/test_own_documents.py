@@ -88,11 +88,11 @@ class Plain(AbsTaskRetrieval):
         """Keep the records."""
 
 
-@pytest.mark.parametrize(("rule", "ignore"), [("leave_out", True), ("keep", False)])
-def test_scores_equal_mteb_for_both_rules(tmp_path, rule, ignore):
+@pytest.mark.parametrize("ignore", [True, False])
+def test_scores_equal_mteb_for_both_rules(tmp_path, ignore):
     write_beir(tmp_path / "b", QUERIES, CORPUS, QRELS)
     model = TestEncoder(hashed())
-    ours = evaluate(model, mode(task(tmp_path, own_document=rule), "mono"))["en"]
+    ours = evaluate(model, mode(task(tmp_path, ignore_identical_ids=ignore), "mono"))["en"]
     theirs = evaluate(model, Plain({"en": (QUERIES, CORPUS, QRELS)}, ignore))["en"]
     keys = (
         KEYS + ["nauc_ndcg_at_10_max", "nauc_map_at_10_std", "nauc_mrr_at_10_diff1"] * ignore
@@ -104,7 +104,7 @@ def test_scores_equal_mteb_for_both_rules(tmp_path, rule, ignore):
 def test_search_models_get_the_same_scores(tmp_path):
     """A model that only searches is ranked by MTEB."""
     write_beir(tmp_path / "b", QUERIES, CORPUS, QRELS)
-    spec, model = task(tmp_path, own_document="leave_out"), TestEncoder(hashed())
+    spec, model = task(tmp_path, ignore_identical_ids=True), TestEncoder(hashed())
     ours = evaluate(model, mode(spec, "mono"))["en"]
     theirs = evaluate(SearchEncoderWrapper(model), mode(spec, "mono"))["en"]
     keys = [*KEYS, "AP", "RR", "nDCG@10", "nauc_ndcg_at_10_max"]
@@ -119,9 +119,9 @@ def test_own_text_is_left_out_by_default(tmp_path, messages):
     assert collection.own_documents(0) == ["en-d-q1"]
     [message] = messages
     assert "2 have a document with the same id and text" in message
-    assert "`own_document: keep`" in message
+    assert "`ignore_identical_ids: false`" in message
     assert evaluate(LETTERS, mode(task(tmp_path), "mono"))["en"]["AP"] == 1
-    assert evaluate(LETTERS, mode(task(tmp_path, own_document="keep"), "mono"))["en"]["AP"] == 0.5
+    assert evaluate(LETTERS, mode(task(tmp_path, ignore_identical_ids=False), "mono"))["en"]["AP"] == 0.5
 
 
 def letters(text, role):
@@ -170,7 +170,7 @@ def test_equal_ids_mean_nothing_if_texts_differ(tmp_path, messages):
     collection = task(tmp_path).load()
     assert collection.copies is None
     assert messages == []
-    by_id = task(tmp_path, own_document="leave_out").load()
+    by_id = task(tmp_path, ignore_identical_ids=True).load()
     assert [by_id.own_documents(row) for row in range(4)] == [[f"en-d-{number}"] for number in range(4)]
     assert by_id.fingerprint != collection.fingerprint
 
@@ -187,7 +187,7 @@ def test_document_that_is_judged_relevant_stays(tmp_path):
 
 def test_query_without_other_answer_scores_zero(tmp_path, messages):
     write_beir(tmp_path / "b", QUERIES, CORPUS, QRELS)
-    spec = task(tmp_path, own_document="leave_out")
+    spec = task(tmp_path, ignore_identical_ids=True)
     shared = SharedPass(spec, spec.load())
     [message] = messages
     assert "1 of the queries have no relevant document but that with their own id" in message
@@ -270,7 +270,7 @@ def test_translations_of_own_text_are_left_out(translated, name):
         assert {key: searched[subset][key] for key in KEYS} == pytest.approx(
             {key: scores[key] for key in KEYS}, abs=1e-5
         )
-    kept = evaluate(model, mode(task(translated, **source, own_document="keep"), name))
+    kept = evaluate(model, mode(task(translated, **source, ignore_identical_ids=False), name))
     assert max(scores["AP"] for scores in kept.values()) < 0.6
 
 
@@ -297,7 +297,7 @@ def test_ids_of_another_language_need_the_key(tmp_path):
     write_beir(tmp_path / "b" / "sw", {"1": "x"}, {"1": "x", "2": "y"}, {"1": {"2": 1}})
     source = {"path": "b/{language}", "languages": ["sw"], "query_language": "en", "parallel": "none"}
     assert task(tmp_path, **source).load().copies is None
-    assert task(tmp_path, **source, own_document="leave_out").load().own_documents(0) == ["sw-d-1"]
+    assert task(tmp_path, **source, ignore_identical_ids=True).load().own_documents(0) == ["sw-d-1"]
 
 
 # `validate`
@@ -319,9 +319,9 @@ def test_own_documents_are_validated(tmp_path):
     assert default.startswith(
         "1 queries are documents too, and do not find themselves; 1 queries have the id of a document"
     )
-    assert "set `own_document: leave_out`" in default
-    assert message(own_document="leave_out") == "3 queries are documents too, and do not find themselves"
-    assert message(own_document="keep") == "2 queries have the id of a document, which stays a candidate"
+    assert "set `ignore_identical_ids: true`" in default
+    assert message(ignore_identical_ids=True) == "3 queries are documents too, and do not find themselves"
+    assert message(ignore_identical_ids=False) == "2 queries have the id of a document, which stays a candidate"
     write_beir(tmp_path / "b", {"q": "a"}, corpus, {"q": {"2": 1}})
     assert message() == "none"
 

@@ -133,11 +133,11 @@ def test_query_does_not_find_its_own_text():
     by_text = {"id": ("q",), "document_id": ("d",), "query": "q", "document": "d"}
     collection = read(rows, **by_text)
     assert [collection.own_documents(row) for row in range(3)] == [["en-d-a"], ["en-d-b"], []]
-    assert read(rows, **by_text, own_document="keep").copies is None
+    assert read(rows, **by_text, ignore_identical_ids=False).copies is None
     numbered = [{"n": "1", "m": "2", "q": "a", "d": "b"}, {"n": "2", "m": "1", "q": "x", "d": "A"}]
     columns = {"id": ("n",), "document_id": ("m",), "query": "q", "document": "d"}
     assert [read(numbered, **columns).own_documents(row) for row in range(2)] == [["en-d-1"], []]
-    by_id = read(numbered, **columns, own_document="leave_out")
+    by_id = read(numbered, **columns, ignore_identical_ids=True)
     assert [by_id.own_documents(row) for row in range(2)] == [["en-d-1"], ["en-d-2"]]
 
 

@@ -213,12 +213,12 @@ class Validation:
             return "a sentence is not a candidate for itself"
         findings = [f"{len(rows):,} queries are documents too, and do not find themselves"] if rows else []
         others = _equal_ids(collection, rows)
-        if others and getattr(spec.source, "own_document", None) == "keep":
+        if others and getattr(spec.source, "ignore_identical_ids", None) is False:
             findings.append(f"{others:,} queries have the id of a document, which stays a candidate")
         elif others:
             findings.append(
                 f"{others:,} queries have the id of a document with another text, which stays a candidate; if ids are "
-                "shared, as in BEIR, set `own_document: leave_out` in the source"
+                "shared, as in BEIR, set `ignore_identical_ids: true` in the source"
             )
         return "; ".join(findings) or "none"
 

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from hbt_bench.data.collection import MAX_GRADE, Collection
 from hbt_bench.data.lines import read_lines
-from hbt_bench.data.own_documents import OwnDocument
 from hbt_bench.data.readers import CollectionBuilder, Entry, Parallel
 from hbt_bench.data.records import Row, checked_text, identifier, read_rows
 from hbt_bench.errors import DataError
@@ -88,7 +87,7 @@ def read_beir(
     name: str,
     folders: Iterable[BeirFiles],
     parallel: Parallel = "none",
-    own_document: OwnDocument | None = None,
+    ignore_identical_ids: bool | None = None,
     language: LanguageField | None = None,
     pairs: bool = False,
 ) -> Collection:
@@ -96,15 +95,15 @@ def read_beir(
 
     A document's text is its title, a space and its text, as in BEIR and MTEB. Queries without a judgement are dropped.
     With `parallel` "none", ids are unrelated across folders, even if their queries are in the same language.
-    `own_document` is the rule for documents with the id of a query. `language` is for rows of several languages in one
-    folder. With `pairs`, the folders of a query language share its queries, and those of a document language its
+    `ignore_identical_ids` is the rule for documents with the id of a query. `language` is for rows of several languages
+    in one folder. With `pairs`, the folders of a query language share its queries, and those of a document language its
     documents, which may have another id in each folder.
 
     Raises `DataError` with the line if a file does not have BEIR's layout.
 
     For example, ``read_beir("demo", [BeirFiles(corpus, queries, qrels, "en", "en")])`` with three paths.
     """
-    builder = CollectionBuilder(name, parallel, by_text=pairs, own_document=own_document)
+    builder = CollectionBuilder(name, parallel, by_text=pairs, ignore_identical_ids=ignore_identical_ids)
     for files in folders:
         if language is not None:
             _add_by_row(builder, files, language)

@@ -10,7 +10,6 @@ from typing import Any
 
 from hbt_bench.data import columns, records
 from hbt_bench.data.collection import Collection
-from hbt_bench.data.own_documents import OwnDocument
 from hbt_bench.data.readers import CollectionBuilder, Parallel
 from hbt_bench.data.records import PLACEHOLDER, Row, read_hub
 from hbt_bench.data.row_fields import Columns
@@ -32,7 +31,7 @@ class PooledTask:
 
     `codes` maps our language codes to subsets, or to MTEB's codes if subsets have two languages. `pairs` is the order
     of the two languages. `parallel` is the meaning of equal ids, which then must have `id_digits` hexadecimal digits.
-    `own_document` is the rule for documents with the id of a query; MTEB's is its task's `ignore_identical_ids`.
+    `ignore_identical_ids` is the rule for documents with the id of a query, None for the rule of MTEB's task.
     """
 
     task: str
@@ -42,7 +41,7 @@ class PooledTask:
     parallel: Parallel | None = None
     id_digits: int | None = None
     revision: str | None = None
-    own_document: OwnDocument | None = None
+    ignore_identical_ids: bool | None = None
 
 
 def languages(name: str) -> tuple[str, ...]:
@@ -168,8 +167,10 @@ def _retrieval(name: str, task: Any, pooled: PooledTask, chosen: Mapping[str, st
             first, second = codes[pair[0]], codes[pair[1]]
             subsets[subset] = (first, second) if pooled.pairs == "query-document" else (second, first)
     _load(task, list(subsets), split)
-    rule: OwnDocument = "leave_out" if getattr(task, "ignore_identical_ids", False) else "keep"
-    builder = CollectionBuilder(name, pooled.parallel or "none", pairs, pooled.own_document or rule)
+    ignore_identical_ids = pooled.ignore_identical_ids
+    if ignore_identical_ids is None:
+        ignore_identical_ids = bool(getattr(task, "ignore_identical_ids", False))
+    builder = CollectionBuilder(name, pooled.parallel or "none", pairs, ignore_identical_ids)
     for subset, (query_language, document_language) in subsets.items():
         data = task.dataset[subset][split]
         queries = dict(zip(map(str, data["queries"]["id"]), data["queries"]["text"], strict=True))

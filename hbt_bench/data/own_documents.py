@@ -10,12 +10,8 @@ from __future__ import annotations
 import logging
 import unicodedata
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 log = logging.getLogger(__name__)
-
-#: The documents with the id of a query: all are left out of its ranking, or none. None stands for those with its text.
-OwnDocument = Literal["leave_out", "keep"]
 
 
 def same_text(query: str, texts: Iterable[str]) -> bool:
@@ -36,27 +32,27 @@ def own_documents(
     name: str,
     candidates: Mapping[str, Iterable[str]],
     relevant: Mapping[str, Mapping[str, int]],
-    rule: OwnDocument | None,
+    ignore_identical_ids: bool | None,
 ) -> dict[str, list[str]] | None:
     """Return the ids of the documents that each query must not find, or None if there are none.
 
-    `candidates` maps query ids to the documents with the query's id, and its text if the `rule` is None. Without a
-    rule, a document that is judged relevant stays a candidate. With "leave_out" it does not, so that a query with no
-    other relevant document scores 0, as in BEIR and MTEB.
+    `candidates` maps query ids to the documents with the query's id. If `ignore_identical_ids` is true, all of them are
+    left out, so that a query with no other relevant document scores 0, as in BEIR and MTEB. If it is None, they have
+    the query's text too, and those that are judged relevant stay. If it is false, all stay.
     """
-    if rule == "keep":
+    if ignore_identical_ids is False:
         return None
     left_out = {query: list(documents) for query, documents in candidates.items()}
-    if rule is None:
+    if ignore_identical_ids is None:
         left_out = {query: [key for key in keys if key not in relevant[query]] for query, keys in left_out.items()}
     left_out = {query: keys for query, keys in left_out.items() if keys}
     if not left_out:
         return None
     lost = sum(relevant[query].keys() <= set(keys) for query, keys in left_out.items())
-    if rule is None:
+    if ignore_identical_ids is None:
         log.info(
             f"{name}: a query does not find its own text, as in BEIR: {len(left_out):,} have a document with the same "
-            "id and text. To change this, add `own_document: keep` to the source."
+            "id and text. To change this, add `ignore_identical_ids: false` to the source."
         )
     elif lost:
         log.warning(

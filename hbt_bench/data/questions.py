@@ -177,8 +177,8 @@ class QuestionTable:
 
     def _own_documents(self, relevant: Mapping[str, Mapping[str, int]]) -> dict[str, list[str]] | None:
         """Return the documents that are the own text of each query; without `document_id`, ids do not show it."""
-        rule = self.columns.own_document
-        if not self.columns.document_id or rule == "keep":
+        rule = self.columns.ignore_identical_ids
+        if not self.columns.document_id or rule is False:
             return None
         copies = {
             question: versions

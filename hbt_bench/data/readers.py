@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from hbt_bench.data.collection import Collection, Document, Query
-from hbt_bench.data.own_documents import OwnDocument, own_documents, same_text
+from hbt_bench.data.own_documents import own_documents, same_text
 from hbt_bench.errors import DataError
 
 #: The meaning of equal ids in several languages: nothing; versions of a question; of a question and of its documents.
@@ -47,8 +47,8 @@ class CollectionBuilder:
     A part is the data of a language, or queries in a language with documents in another. An id that several parts
     of a language share is the same query or document, and must have the same text. With `parallel` other than
     "none", the versions of a question share all their relevant documents. With `by_text`, each part may number its
-    documents independently: equal texts of a language are then the same document. `own_document` is the rule for
-    documents with the id of a query; see `hbt_bench.data.own_documents`.
+    documents independently: equal texts of a language are then the same document. `ignore_identical_ids` is the
+    rule for documents with the id of a query; see `hbt_bench.data.own_documents`.
 
     For example::
 
@@ -61,7 +61,7 @@ class CollectionBuilder:
     name: str
     parallel: Parallel = "none"
     by_text: bool = False
-    own_document: OwnDocument | None = None
+    ignore_identical_ids: bool | None = None
     _queries: dict[Key, str] = field(default_factory=dict, init=False)
     _documents: dict[Key, str] = field(default_factory=dict, init=False)
     _digests: dict[Key, str] = field(default_factory=dict, init=False)
@@ -116,8 +116,8 @@ class CollectionBuilder:
 
     def _is_own(self, query: str, entry: Entry, same_language: bool) -> bool:
         """Return whether a document with the id of a query is the query's own document."""
-        if self.own_document is not None:
-            return self.own_document == "leave_out"
+        if self.ignore_identical_ids is not None:
+            return self.ignore_identical_ids
         return same_language and same_text(query, (entry.body, entry.title, entry.text))
 
     def _id_by_text(self, language: str, document: str, text: str) -> str:
@@ -158,7 +158,7 @@ class CollectionBuilder:
             [Document(f"{code}-d-{key}", code, text) for (code, key), text in documents.items()],
             names,
             parallel=self.parallel == "documents",
-            own_documents=own_documents(self.name, copies, names, self.own_document),
+            own_documents=own_documents(self.name, copies, names, self.ignore_identical_ids),
         )
 
     def _own_documents(self) -> Mapping[Key, Iterable[Key]]:

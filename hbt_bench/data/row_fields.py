@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from hbt_bench.data.own_documents import OwnDocument
 from hbt_bench.data.records import PLACEHOLDER, Row, checked_text, identifier, is_missing, values
 from hbt_bench.errors import DataError, did_you_mean
 
@@ -27,7 +26,7 @@ class Columns:
     `document_id`, `title` and `grade` may be lists in the same order. `language` is the field with the
     language code, if no path has the placeholder. `merge` treats equal sentences, or equal documents, of a language as
     the same. With `unanswered`, questions may lack a document, and are then dropped. Without `parallel`, equal ids in
-    two languages are unrelated. `own_document` is the rule for documents with the id of a query; see
+    two languages are unrelated. `ignore_identical_ids` is the rule for documents with the id of a query; see
     `hbt_bench.data.own_documents`.
 
     For example, ``Columns(id=("id",), language="lang", query="question", document="answer")``.
@@ -44,7 +43,7 @@ class Columns:
     merge: bool = False
     unanswered: bool = False
     parallel: bool = True
-    own_document: OwnDocument | None = None
+    ignore_identical_ids: bool | None = None
 
     @property
     def documents(self) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from pydantic import StringConstraints, field_validator, model_validator
 from hbt_bench.data import beir
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import DataFiles
-from hbt_bench.data.own_documents import OwnDocument
 from hbt_bench.data.readers import Parallel
 from hbt_bench.data.records import PLACEHOLDER
 from hbt_bench.errors import DataError
@@ -27,8 +26,8 @@ class BeirSource(FileSource, Source):
 
     A folder for each pair of languages has ``{query_language}`` in its path too, for the code of its queries.
     `query_language` is the language of all queries, if given. `language` is the field with the language of each row,
-    for several languages in one folder. `own_document` is the rule for documents with the id of a query; without it, a
-    query does not find a document with its id and its text.
+    for several languages in one folder. `ignore_identical_ids` is the rule for documents with the id of a query;
+    without it, a query does not find a document with its id and its text.
     """
 
     placeholders: ClassVar[tuple[str, ...]] = (PLACEHOLDER, QUERY_LANGUAGE)
@@ -38,7 +37,7 @@ class BeirSource(FileSource, Source):
     split: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")] = "test"
     parallel: Parallel | None = None
     language: str | None = None
-    own_document: OwnDocument | None = None
+    ignore_identical_ids: bool | None = None
 
     @field_validator("query_language")
     @classmethod
@@ -127,7 +126,7 @@ class BeirSource(FileSource, Source):
                 (self.query_language or code, code): self.path.replace(PLACEHOLDER, self.codes[code]) for code in codes
             }
         folders = (self._files(folder, *pair, data_files) for pair, folder in pairs.items())
-        return beir.read_beir(name, folders, self.parallel or "none", self.own_document, field, self.has_pairs)
+        return beir.read_beir(name, folders, self.parallel or "none", self.ignore_identical_ids, field, self.has_pairs)
 
     def _existing_pairs(self, codes: Sequence[str], data_files: DataFiles) -> dict[tuple[str, str], str]:
         """Return the folders of the pairs among `codes`. A pair without a pin may be missing, which is logged."""

@@ -12,7 +12,6 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from hbt_bench.data import row_fields
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import DataFiles, Pin, RemoteFile, check_relative
-from hbt_bench.data.own_documents import OwnDocument
 from hbt_bench.data.records import PLACEHOLDER
 from hbt_bench.errors import DataError
 from hbt_bench.identity.task_name import MODES, Mode
@@ -199,9 +198,9 @@ class ColumnsSpec(StrictModel):
         """Whether the paths have the placeholder ``{language}``, so that a row has texts in several languages."""
         return PLACEHOLDER in (self.query or self.text or "")
 
-    def columns(self, parallel: bool, own_document: OwnDocument | None = None) -> row_fields.Columns:
+    def columns(self, parallel: bool, ignore_identical_ids: bool | None = None) -> row_fields.Columns:
         """Return the paths for `columns.collect`."""
-        return row_fields.Columns(**self.model_dump(), parallel=parallel, own_document=own_document)
+        return row_fields.Columns(**self.model_dump(), parallel=parallel, ignore_identical_ids=ignore_identical_ids)
 
 
 class FileSource(StrictModel):

@@ -14,7 +14,6 @@ from pydantic import Field, StringConstraints, TypeAdapter, WrapValidator, field
 from hbt_bench.data import cldr, readers
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import DataFiles, Pin, RemoteFile
-from hbt_bench.data.own_documents import OwnDocument
 from hbt_bench.data.readers import Parallel
 from hbt_bench.identity.task_name import MODES, Mode
 from hbt_bench.languages import find, unknown_code
@@ -126,7 +125,7 @@ class MtebSource(Source):
     codes, or nothing, uses MTEB's metadata. `pairs` is the order of the languages in the name of a subset. `parallel`
     is the meaning of equal ids in several subsets. It holds for ids with `id_digits` hexadecimal digits; other ids are
     an error, because some data sets number the queries of each language anew. `revision` is MTEB's own by default.
-    `own_document` is the rule for documents with the id of a query, by default that of the MTEB task.
+    `ignore_identical_ids` is the rule for documents with the id of a query, by default that of the MTEB task.
     """
 
     kind: Literal["mteb"]
@@ -137,7 +136,7 @@ class MtebSource(Source):
     parallel: Parallel | None = None
     id_digits: Annotated[int, Field(gt=0, le=64)] | None = None
     revision: Commit | None = None
-    own_document: OwnDocument | None = None
+    ignore_identical_ids: bool | None = None
 
     @property
     def declared(self) -> tuple[str, ...] | None:
@@ -187,7 +186,7 @@ class MtebSource(Source):
             self.parallel,
             self.id_digits,
             self.revision,
-            self.own_document,
+            self.ignore_identical_ids,
         )
         return mteb_reader.read(name, pooled, languages)
 

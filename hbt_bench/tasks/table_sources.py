@@ -13,7 +13,6 @@ from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import DataFiles
 from hbt_bench.data.delimited import DELIMITERS, TableFormat
 from hbt_bench.data.lines import read_lines, suffix
-from hbt_bench.data.own_documents import OwnDocument
 from hbt_bench.data.records import PLACEHOLDER, SUFFIXES, Row, read_hub, read_rows
 from hbt_bench.identity.task_name import MODES, Mode
 from hbt_bench.tasks.schema import Codes, ColumnsSpec, Commit, FileSource, Source, check_path
@@ -22,14 +21,14 @@ from hbt_bench.tasks.schema import Codes, ColumnsSpec, Commit, FileSource, Sourc
 class _RowSource(Source):
     """Rows with columns. If `parallel`, rows with the same id in several languages are translations of each other.
 
-    `own_document` is the rule for documents with the id of a query; without it, a query does not find a document with
-    its id and its text.
+    `ignore_identical_ids` is the rule for documents with the id of a query; without it, a query does not find
+    a document with its id and its text.
     """
 
     codes: Codes = Field(alias="languages")
     columns: ColumnsSpec
     parallel: bool | None = None
-    own_document: OwnDocument | None = None
+    ignore_identical_ids: bool | None = None
 
     @model_validator(mode="after")
     def _check_parallel(self) -> _RowSource:
@@ -49,9 +48,10 @@ class _RowSource(Source):
             raise ValueError("parallel sentences need `id` in columns, which translations of each other share")
         if self.parallel is False and self.columns.text is not None:
             raise ValueError("parallel sentences cannot be `parallel: false`")
-        if self.own_document is not None and not self.columns.document_id:
+        if self.ignore_identical_ids is not None and not self.columns.document_id:
             raise ValueError(
-                "own_document needs `document_id` in columns: without it, a document has no id that could be a query's"
+                "ignore_identical_ids needs `document_id` in columns: without it, a document has no id that could be "
+                "a query's"
             )
         return self
 
@@ -90,7 +90,7 @@ class _RowSource(Source):
         return next(iter(self.codes.values()))
 
     def _collect(self, name: str, languages: Sequence[str], rows: Iterator[Row]) -> Collection:
-        mapping = self.columns.columns(self.parallel is not False, self.own_document)
+        mapping = self.columns.columns(self.parallel is not False, self.ignore_identical_ids)
         chosen = {code: self.codes[code] for code in languages}
         return columns.collect(name, rows, mapping, chosen, complete=len(chosen) == len(self.codes))
 
