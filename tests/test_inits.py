@@ -18,7 +18,7 @@ from transformers import AutoModel, BertConfig, PreTrainedTokenizerFast, XLMRobe
 from hbt_bench.errors import ModelError, UsageError
 from hbt_bench.identity.checkpoint import RECIPE_FILE
 from hbt_bench.training import losses
-from hbt_bench.training.inits import settle
+from hbt_bench.training.inits import resolve
 from hbt_bench.training.models import load, trained_prompts
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.trainer import PlanTrainer, collator
@@ -105,7 +105,7 @@ def recipe(init, **changes):
 
 
 def loaded(init, **changes):
-    return load(settle(recipe(init, **changes)), ())
+    return load(resolve(recipe(init, **changes)), ())
 
 
 def vectors_in_training(model, texts):
@@ -198,9 +198,9 @@ def test_recipe_decides_the_precision(monkeypatch, messages, short):
 def test_plain_transformer_gets_the_recipes_pooling(plain, hub, by_name):
     init = hub(plain) if by_name else plain
     for pooling in ("mean", "cls"):
-        settled = settle(recipe(init, pooling=pooling))
-        model = load(settled, ())
-        assert (settled.pooling, model[1].pooling_mode) == (pooling, pooling)
+        resolved = resolve(recipe(init, pooling=pooling))
+        model = load(resolved, ())
+        assert (resolved.pooling, model[1].pooling_mode) == (pooling, pooling)
         tokens = model[0](model.preprocess(["a river", "the sea and the sky"]))
         first, mask = tokens["token_embeddings"], tokens["attention_mask"][:, :, None]
         expected = first[:, 0] if pooling == "cls" else (first * mask).sum(1) / mask.sum(1)
@@ -213,19 +213,19 @@ def test_modules_keep_their_pooling(tmp_path, plain, hub, by_name):
     folder = saved(tmp_path / "cls", Transformer(str(plain)), Pooling(16, "cls"), Normalize())
     init = hub(folder) if by_name else folder
     for changes in ({}, {"pooling": "cls"}, {"pooling": "own"}):
-        assert settle(recipe(init, **changes)).pooling == "cls"
+        assert resolve(recipe(init, **changes)).pooling == "cls"
     assert loaded(init)[1].pooling_mode == "cls"
     with pytest.raises(UsageError, match=r"`pooling: mean` is for plain transformers, and .* with `cls`: leave it out"):
-        settle(recipe(init, pooling="mean"))
+        resolve(recipe(init, pooling="mean"))
     both = saved(tmp_path / "both", Transformer(str(plain)), Pooling(16, ("cls", "mean")))
-    assert settle(recipe(both)).pooling == "own"
+    assert resolve(recipe(both)).pooling == "own"
 
 
 def test_pooling_of_older_models(tmp_path, plain):
     folder = saved(tmp_path / "old", Transformer(str(plain)), Pooling(16, "max"))
     old = {"word_embedding_dimension": 16, "pooling_mode_mean_tokens": False, "pooling_mode_max_tokens": True}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(old))
-    assert settle(recipe(folder)).pooling == "max"
+    assert resolve(recipe(folder)).pooling == "max"
 
 
 PROMPTS = {"query": "find: ", "passage": "text: ", "sts": "same: "}
@@ -233,16 +233,16 @@ PROMPTS = {"query": "find: ", "passage": "text: ", "sts": "same: "}
 
 def test_own_prompts_are_used_unless_the_recipe_has_others(tmp_path, plain, messages):
     folder = saved(tmp_path / "m", Transformer(str(plain)), Pooling(16), prompts=PROMPTS)
-    own = settle(recipe(folder))
+    own = resolve(recipe(folder))
     assert (own.query_prefix, own.passage_prefix) == ("find: ", "text: ")
-    other = settle(recipe(folder, query_prefix=""))
+    other = resolve(recipe(folder, query_prefix=""))
     assert (other.query_prefix, other.passage_prefix) == ("", "text: ")
     assert [line.split(f"{folder}: ")[1] for line in messages] == [
         "query_prefix 'find: ' and passage_prefix 'text: '; the recipe may set other prefixes",
         "query_prefix '' for 'find: '",
         "passage_prefix 'text: '; the recipe may set other prefixes",
     ]
-    without = settle(recipe(saved(tmp_path / "n", Transformer(str(plain)), Pooling(16))))
+    without = resolve(recipe(saved(tmp_path / "n", Transformer(str(plain)), Pooling(16))))
     assert (without.query_prefix, without.passage_prefix) == ("Query: ", "Passage: ")
 
 
@@ -276,17 +276,17 @@ def test_a_step_has_the_vectors_of_the_model_in_use(tmp_path, plain, include):
 def test_losses_leave_the_prompt_out(tmp_path, plain, changes):
     """A loss over the features of a step is the loss over the vectors of the model in use."""
     folder = saved(tmp_path / "m", Transformer(str(plain)), Pooling(16, "mean", False), prompts=PROMPTS)
-    settled = settle(recipe(folder, **changes))
-    model = load(settled, ()).eval()
+    resolved = resolve(recipe(folder, **changes))
+    model = load(resolved, ()).eval()
     rows = [{"query": text, "passage": text[::-1], "parallel": text.upper()} for text in ("river", "the sea", "sky")]
-    rows = rows if settled.distillation else [{"query": row["query"], "passage": row["passage"]} for row in rows]
+    rows = rows if resolved.distillation else [{"query": row["query"], "passage": row["passage"]} for row in rows]
     features, _ = PlanTrainer.collect_features(None, collator(model, list(rows[0]))(rows))
-    value = losses.build(settled, model, gather=False)(features, None)
+    value = losses.build(resolved, model, gather=False)(features, None)
     roles = {"query": "query", "passage": "document", "parallel": "query"}
     vectors = [torch.tensor(model.encode([row[key] for row in rows], prompt_name=roles[key])) for key in rows[0]]
-    plain_loss = losses.build(recipe("static:16", distillation=settled.distillation), Given(), gather=False)
+    plain_loss = losses.build(recipe("static:16", distillation=resolved.distillation), Given(), gather=False)
     expected = plain_loss([{"x": part} for part in vectors], None)
-    if settled.matryoshka:
+    if resolved.matryoshka:
         expected = expected + plain_loss([{"x": part[:, :8]} for part in vectors], None)
     totals = [sum(part.values()) if isinstance(part, dict) else part for part in (value, expected)]
     assert totals[0].item() == pytest.approx(totals[1].item(), abs=1e-5)
@@ -377,11 +377,11 @@ def configured(folder, **changes):
 def test_model_that_cannot_be_trained(tmp_path, hub, by_name, config, message):
     folder = configured(tmp_path / "m", **config)
     with pytest.raises(ModelError, match=message):
-        settle(recipe(hub(folder) if by_name else folder))
+        resolve(recipe(hub(folder) if by_name else folder))
 
 
 def test_code_that_transformers_has_is_not_needed(tmp_path):
-    settle(recipe(configured(tmp_path / "m", auto_map={"AutoModel": "m.M"})))
+    resolve(recipe(configured(tmp_path / "m", auto_map={"AutoModel": "m.M"})))
 
 
 @pytest.mark.parametrize("by_name", [False, True])
@@ -397,16 +397,16 @@ def test_modules_that_cannot_be_trained(tmp_path, plain, hub, by_name):
     for name, message in expected.items():
         init = hub(tmp_path / name, f"tests/{name}") if by_name else tmp_path / name
         with pytest.raises(ModelError, match=message):
-            settle(recipe(init))
+            resolve(recipe(init))
 
 
 def test_adapter_needs_peft(tmp_path, hub, monkeypatch):
-    monkeypatch.setattr("hbt_bench.training.inits.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     folder = configured(tmp_path / "m")
     (folder / "adapter_config.json").write_text("{}")
     for init in (folder, hub(folder)):
         with pytest.raises(ModelError, match="is an adapter, which needs the package peft"):
-            settle(recipe(init))
+            resolve(recipe(init))
 
 
 def adapter(folder, base):
@@ -442,7 +442,7 @@ def test_adapter_is_trained(tmp_path, plain, short):
 
 def test_name_that_is_nowhere(tmp_path, hub):
     with pytest.raises(ModelError, match="cannot load tests/none"):
-        settle(recipe("tests/none"))
+        resolve(recipe("tests/none"))
 
 
 def test_frozen_weights(tmp_path, plain, monkeypatch):
@@ -487,7 +487,7 @@ def test_key_that_the_init_cannot_honour(tmp_path, plain, init, changes, message
     elif init == "cut":
         init = saved(tmp_path / "cut", Transformer(str(plain)), Pooling(16), truncate_dim=8)
     with pytest.raises(UsageError, match=message):
-        settle(recipe(init, **changes))
+        resolve(recipe(init, **changes))
 
 
 def test_length_within_the_positions(tmp_path, messages):

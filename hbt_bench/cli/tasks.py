@@ -16,7 +16,7 @@ from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.tasks.task import TaskSpec
 
 if TYPE_CHECKING:
-    from hbt_bench.data.delimited import TableFormat
+    from hbt_bench.data.dialect import TableFormat
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +187,7 @@ def _table_format(**keys: object) -> TableFormat:
     """Return the conventions of a table from the options; raises `UsageError` for a wrong value."""
     from pydantic import ValidationError
 
-    from hbt_bench.data.delimited import TableFormat
+    from hbt_bench.data.dialect import TableFormat
 
     try:
         return TableFormat.model_validate(keys)

@@ -10,11 +10,9 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from hbt_bench.data.dialect import DELIMITERS, INFERRED, Dialect, TableFormat, detect, full_lines, separator_name
+from hbt_bench.data.dialect import INFERRED, Dialect, TableFormat, detect, full_lines, separator_name
 from hbt_bench.data.lines import MAX_LINE, read_lines
 from hbt_bench.errors import DataError
-
-__all__ = ["DELIMITERS", "INFERRED", "TableFormat", "read_table"]
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from hbt_bench.data.delimited import DELIMITERS, INFERRED, TableFormat, read_table
+from hbt_bench.data.delimited import read_table
+from hbt_bench.data.dialect import DELIMITERS, INFERRED, TableFormat
 from hbt_bench.data.lines import read_lines, suffix
 from hbt_bench.errors import DataError
 from hbt_bench.text import encodable

@@ -44,8 +44,8 @@ _TEMPLATES = "additional_chat_templates"
 #: The first bytes of the file that git writes in the place of a large file.
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _WHOLE_MODEL = ("modules.json", "config_sentence_transformers.json", "config.json", "artifact.metadata")
-#: The modules whose files are known; the files of others are all files in their folder.
-_KNOWN_MODULES = "sentence_transformers."
+#: Start of the classes of modules whose files are known. Others are code, and have all files in their folder.
+KNOWN_MODULES = "sentence_transformers."
 #: ``from .layers import Attention``
 _RELATIVE_IMPORT = re.compile(r"^\s*(?:from|import)\s+\.(\w[\w.]*)?(?:\s+import\s+([\w, ]+))?", re.MULTILINE)
 #: ``modeling.Encoder``. Code of another repository, ``org/name--modeling.Encoder``, is not in the folder.
@@ -132,7 +132,7 @@ class _Model:
         """The folder and class of each module; those of a router are modules, too."""
         path = self.root / "modules.json"
         if not path.is_file():
-            return [(self.root, _KNOWN_MODULES)]  # a model of transformers has a single module
+            return [(self.root, KNOWN_MODULES)]  # a model of transformers has a single module
         entries = read_json(path)
         try:
             modules = [(_inside(path, entry["path"]), str(entry["type"])) for entry in entries]
@@ -151,9 +151,9 @@ class _Model:
     def files(self) -> set[Path]:
         """All files of the model."""
         files = {self.root / name for name in _WHOLE_MODEL}
-        self.classes = [(self.root, kind) for _, kind in self.modules if not kind.startswith(_KNOWN_MODULES)]
+        self.classes = [(self.root, kind) for _, kind in self.modules if not kind.startswith(KNOWN_MODULES)]
         for module, kind in self.modules:
-            if module != self.root and not kind.startswith(_KNOWN_MODULES):
+            if module != self.root and not kind.startswith(KNOWN_MODULES):
                 files |= set(_everything(module))
             else:
                 files |= self._module_files(module)

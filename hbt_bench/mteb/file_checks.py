@@ -59,9 +59,14 @@ def _check_shards(index: Path) -> None:
         )
 
 
-def _check_adapter(folder: Path) -> None:
+def require_peft(name: str) -> None:
+    """Raise `ModelError` for an adapter if the package for adapters is not installed."""
     if importlib.util.find_spec("peft") is None:
-        raise ModelError(f"{folder} is an adapter, which needs the package peft. Run pip install peft.")
+        raise ModelError(f"{name} is an adapter, which needs the package peft. Run pip install peft.")
+
+
+def _check_adapter(folder: Path) -> None:
+    require_peft(str(folder))
     base = (read_json(folder / "adapter_config.json") or {}).get("base_model_name_or_path")
     if isinstance(base, str) and Path(base).is_dir() and Path(base).resolve() != folder.resolve():
         check_files(Path(base))

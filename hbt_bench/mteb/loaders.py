@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from hbt_bench.data import records
 from hbt_bench.errors import ModelError, did_you_mean
 from hbt_bench.identity.checkpoint import Checkpoint, Kind
 from hbt_bench.mteb.file_checks import check_contents
@@ -26,8 +27,6 @@ _WRAPPERS = {
     "MultiVectorEncoder": "MultiVectorWrapper",
     "CrossEncoder": "CrossEncoderWrapper",
 }
-#: The files that name the class of a model.
-_CLASS_FILES = ("modules.json", "config_sentence_transformers.json", "config.json", "adapter_config.json")
 #: Parts of the messages of MTEB and transformers about packages that are not installed.
 _COMMAND = re.compile(r"`pip install ([^`]+)`")
 _MISSING = re.compile(r"(?:dependencies|environment): (.+?)\.? (?:You can install|Run) ")
@@ -35,23 +34,19 @@ _EXTRA = re.compile(r"; extra == \S+?(?=,|$| \()")
 
 
 def hub_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
-    """Return the folder of a hub model in the client's cache, with the files that name its class.
+    """Return the folder of a hub model in the client's cache, with its JSON files, which name classes and settings.
 
-    The folder's name is the commit. Raises `ModelError` if the hub has no such model.
+    Raises `ModelError` if neither the hub nor the cache has such a model.
     """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
+    records.spare_retries()  # before the client is imported
+    from huggingface_hub import snapshot_download
 
-    cache = os.environ.get("SENTENCE_TRANSFORMERS_HOME")  # sentence-transformers looks there, too
-    folder, failure = None, None
-    for file in _CLASS_FILES:
-        try:
-            folder = Path(hf_hub_download(name, file, revision=revision, cache_dir=cache)).parent
-        except EntryNotFoundError as error:
-            failure = failure or error
-    if folder is None:
-        raise load_error(name, failure or FileNotFoundError(name), exists=False)
-    return Checkpoint(folder)
+    try:
+        folder = Path(snapshot_download(name, revision=revision, cache_dir=_cache(), allow_patterns=["*.json"]))
+    except Exception as error:  # the hub's client raises errors of many types
+        raise load_error(name, error, exists=False) from error
+    Checkpoint.from_folder(folder)  # raises an error if the files are not a model
+    return Checkpoint(folder)  # the folder's name is the commit, even if it is a link
 
 
 def open_model(
@@ -117,6 +112,11 @@ def _known_names(name: str) -> str:
     return did_you_mean(name, [str(meta.name) for meta in mteb.get_model_metas()]).rstrip("?")
 
 
+def _cache() -> str | None:
+    """Return the folder that sentence-transformers uses as cache in place of the client's, None without one."""
+    return os.environ.get("SENTENCE_TRANSFORMERS_HOME")
+
+
 def _class_name(kind: Kind) -> str:
     return "SentenceTransformer" if kind in ("transformers", "model2vec") else kind
 
@@ -126,7 +126,6 @@ def _model2vec(checkpoint: Checkpoint, location: str, source: dict[str, Any], de
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
 
-    cache = os.environ.get("SENTENCE_TRANSFORMERS_HOME")
-    embedding = StaticEmbedding.load(location, cache_folder=cache, **source)
+    embedding = StaticEmbedding.load(location, cache_folder=_cache(), **source)
     normalize = json.loads((checkpoint.path / "config.json").read_bytes()).get("normalize")
     return SentenceTransformer(modules=[embedding, *([Normalize()] if normalize else [])], device=device)

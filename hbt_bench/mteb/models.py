@@ -64,7 +64,12 @@ class ModelRequest:
             self._check_name()
         elif self.revision:
             raise UsageError(f"--revision is for hub models, but {self.name} is a folder. Leave it out.")
-        elif (self.query_prompt or self.document_prompt) and not self.checkpoint.dense:
+        else:
+            self._check_prompts(self.checkpoint)
+
+    def _check_prompts(self, checkpoint: Checkpoint) -> None:
+        """Raise `UsageError` if the user gave prompts for a model that does not encode a text as a single vector."""
+        if (self.query_prompt or self.document_prompt) and not checkpoint.dense:
             raise UsageError(f"prompts are for models with one vector per text, and {self.name} is not such a model")
 
     def _check_name(self) -> None:
@@ -138,7 +143,7 @@ class ModelRequest:
         return ("-remote-code" if self.trust_remote_code else "") + (f"-{self.dtype}" if self.dtype else "")
 
     @property
-    def given_prompts(self) -> dict[str, str]:
+    def prompts_by_hand(self) -> dict[str, str]:
         """The prompts given by hand, by MTEB's names."""
         prompts = {"query_prompt": self.query_prompt, "document_prompt": self.document_prompt}
         return {key: value for key, value in prompts.items() if value is not None}
@@ -146,7 +151,7 @@ class ModelRequest:
     @property
     def experiment(self) -> dict[str, str] | None:
         """MTEB's experiment settings, of which it makes a folder name: the hash of prompts given by hand."""
-        return {"prompts": self.prompt_label} if self.given_prompts else None
+        return {"prompts": self.prompt_label} if self.prompts_by_hand else None
 
     def spare_retries(self) -> None:
         """Set the hub's client offline if its host has no address. Call it early, or it retries for minutes."""
@@ -161,12 +166,7 @@ class ModelRequest:
         """
         if self.lexical is not None or self.checkpoint is not None or self._known_to_mteb is not None:
             return None
-        try:
-            return hub_checkpoint(self.name, self.revision)
-        except ModelError:
-            raise
-        except Exception as error:  # the hub's client raises errors of many types
-            raise load_error(self.name, error, exists=False) from error
+        return hub_checkpoint(self.name, self.revision)
 
     @property
     def kind(self) -> Kind | None:
@@ -218,8 +218,7 @@ class ModelRequest:
 
     def _load_own(self, checkpoint: Checkpoint) -> Any:
         """Load a folder or a hub model with the class of sentence-transformers that saved it."""
-        if (self.query_prompt or self.document_prompt) and not checkpoint.dense:
-            raise UsageError(f"prompts are for models with one vector per text, and {self.name} is not such a model")
+        self._check_prompts(checkpoint)
         hub_name = None if self.checkpoint else self.name
         model = open_model(checkpoint, hub_name, self.device, self.trust_remote_code)
         if checkpoint.dense:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hbt_bench.errors import ModelError
 from hbt_bench.identity.signature import Prompts
-from hbt_bench.ranking.sameness import MOST, is_same, same_share
+from hbt_bench.ranking.collapse import MOST, is_same, same_share
 
 #: Languages of the sample, each in a script of its own. English comes first: most models pass there.
 _SAMPLE = ("en", "zh", "ru", "ar", "hi", "el", "he", "bn", "ta", "th", "ja", "ko", "ka", "am", "hy", "my", "km", "lo")

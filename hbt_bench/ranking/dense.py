@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.distributed import ALONE, Processes
 from hbt_bench.errors import ModelError
-from hbt_bench.ranking.sameness import check_distinct
+from hbt_bench.ranking.collapse import check_collapse
 from hbt_bench.ranking.store import EmbeddingStore
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ class DenseScorer:
         unknown_share = getattr(encoder, "unknown_share", lambda texts: 0.0)
         prompt_fills = getattr(encoder, "prompt_fills", lambda role: False)
         for role, (keys, *_) in zip(("query", "document"), layouts, strict=True):
-            check_distinct(role, _samples(keys, vectors), unknown_share, prompt_fills)
+            check_collapse(role, _samples(keys, vectors), unknown_share, prompt_fills)
         return cls(encoder, queries, documents)
 
 

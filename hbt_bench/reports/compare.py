@@ -78,13 +78,13 @@ def compare(
     language_rows = _corrected([row for _, single in tested for row in single])
     if not rows:
         special = [measure.name for measure in requested if measure.modes == ("multi",) or measure.needs_translations]
-        needs = (
-            f"{', '.join(special)} needs a multilingual task with several answers per question, such as xquad-r-multi"
-        )
-        raise UsageError(
-            f"nothing is left to compare. {f'{needs}, and a' if special else 'A'} cross-lingual task needs two "
-            "languages."
-        )
+        needs = "A cross-lingual task needs two languages."
+        if special:
+            needs = (
+                f"{', '.join(special)} needs a multilingual task with several answers per question, such as "
+                "xquad-r-multi, and a cross-lingual task needs two languages."
+            )
+        raise UsageError(f"nothing is left to compare. {needs}")
     notes = [note for task in by_task for note in version_notes(task)] + _sample_notes(rows, samples)
     return Comparison(
         systems, systems[base].label, rows, language_rows, tuple(dict.fromkeys(notes)), samples, resamples, seed

@@ -152,7 +152,7 @@ class Evaluation:
     def _folders(self, model: str, revision: str) -> list[Path]:
         """Return the folder of the results, and its former name, which had the texts of prompts given by hand."""
         experiment = self.model.experiment
-        former = [{**self.model.given_prompts, **experiment}] if experiment else []
+        former = [{**self.model.prompts_by_hand, **experiment}] if experiment else []
         names = [_experiment_name(settings) for settings in (experiment, *former)]
         folder = store.model_folder(self.output, model, revision, names[0])
         return [folder, *(folder.with_name(name) for name in names[1:] if name)]
@@ -208,8 +208,8 @@ class Evaluation:
             "device": _device(model),
             "training": self.model.checkpoint.recipe if self.model.checkpoint else {},
         }
-        if self.model.given_prompts:
-            summary["prompts_by_hand"] = self.model.given_prompts
+        if self.model.prompts_by_hand:
+            summary["prompts_by_hand"] = self.model.prompts_by_hand
         return store.write(folder / name, content, summary, meta.to_dict(), intervals)
 
     def _signature(self, task: Any, meta: Any, shared: SharedPass | None) -> str:

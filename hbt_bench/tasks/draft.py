@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from hbt_bench.data.data_files import DataFiles
-from hbt_bench.data.delimited import INFERRED, TableFormat
+from hbt_bench.data.dialect import INFERRED, TableFormat
 from hbt_bench.errors import UsageError
 from hbt_bench.files import write_text
 from hbt_bench.ranking.subsets import judged_subsets

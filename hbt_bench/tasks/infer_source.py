@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hbt_bench.data.delimited import INFERRED, TableFormat
+from hbt_bench.data.dialect import INFERRED, TableFormat
 from hbt_bench.tasks.infer_beir import infer_beir
 from hbt_bench.tasks.infer_rows import infer_rows
 from hbt_bench.tasks.inferred import InferredSource

@@ -11,7 +11,7 @@ from pydantic import Field, StringConstraints, model_validator
 from hbt_bench.data import columns
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import DataFiles
-from hbt_bench.data.delimited import DELIMITERS, TableFormat
+from hbt_bench.data.dialect import DELIMITERS, TableFormat
 from hbt_bench.data.lines import read_lines, suffix
 from hbt_bench.data.records import PLACEHOLDER, SUFFIXES, Row, read_hub, read_rows
 from hbt_bench.identity.task_name import MODES, Mode

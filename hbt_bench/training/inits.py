@@ -6,28 +6,23 @@ A model of the hub and its copy in a folder are treated the same, by their files
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hbt_bench.data import records
 from hbt_bench.errors import ModelError, UsageError
 from hbt_bench.identity.checkpoint import Checkpoint
-from hbt_bench.identity.model_files import model_modules, read_json
-from hbt_bench.mteb.file_checks import check_files
-from hbt_bench.mteb.loaders import load_error
+from hbt_bench.identity.model_files import KNOWN_MODULES, model_modules, read_json
+from hbt_bench.mteb.file_checks import check_files, require_peft
+from hbt_bench.mteb.loaders import hub_checkpoint
 
 if TYPE_CHECKING:
     from hbt_bench.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
-#: Start of the classes of sentence-transformers. Modules of other packages are code that is not run.
-_LIBRARY = "sentence_transformers."
 #: Value of `pooling` for modules that do not pool, or pool in several ways.
 OWN = "own"
 
@@ -37,11 +32,11 @@ def is_random(init: str) -> bool:
     return init.partition(":")[0] in ("static", "tiny") and ":" in init
 
 
-def settle(recipe: Recipe) -> Recipe:
+def resolve(recipe: Recipe) -> Recipe:
     """Check the init of a recipe by its files, and return the recipe with the init's own pooling and prompts.
 
     They replace the defaults of `pooling`, `query_prefix` and `passage_prefix`, not the values that a user set. For
-    example, with an init that pools the first token, ``settle(Recipe(init="bge")).pooling`` is ``cls``.
+    example, with an init that pools the first token, ``resolve(Recipe(init="bge")).pooling`` is ``cls``.
 
     Raises `UsageError` for a missing folder and for a key that the init cannot honour, and `ModelError` for a model
     that cannot be trained.
@@ -61,6 +56,14 @@ def check_matryoshka(recipe: Recipe, dimensions: int | None) -> None:
     if recipe.matryoshka and max(recipe.matryoshka) > (dimensions or 0):
         raise UsageError(
             f"`matryoshka` goes up to the model's {dimensions} dimensions, but the recipe has {max(recipe.matryoshka)}"
+        )
+
+
+def check_positions(recipe: Recipe, positions: float) -> None:
+    """Raise `UsageError` if `max_length` goes beyond the positions of a model."""
+    if (recipe.max_length or 0) > positions:
+        raise UsageError(
+            f"`max_length: {recipe.max_length}` is beyond the {positions} positions of {recipe.init}: lower it"
         )
 
 
@@ -134,7 +137,7 @@ class Init:
             raise UsageError(
                 f"there is no folder {name}: give --init a folder, a hub name, static:DIM or tiny:LAYERSxDIM"
             )
-        return cls(name, Checkpoint.from_folder(_fetch_configuration(name)))
+        return cls(name, hub_checkpoint(_hub_name(name)))
 
     @property
     def hub_name(self) -> str | None:
@@ -166,8 +169,8 @@ class Init:
             raise ModelError(
                 f"{self.name} is a {self.checkpoint.kind}: training starts from a model that gives one vector a text"
             )
-        if self.is_adapter and find_spec("peft") is None:
-            raise ModelError(f"the init {self.name} is an adapter, which needs the package peft: pip install peft")
+        if self.is_adapter:
+            require_peft(f"the init {self.name}")
         for module in self.modules:
             if method := module.config.get("quantization_config"):
                 name = method.get("quant_method") if isinstance(method, dict) else None
@@ -175,7 +178,7 @@ class Init:
                     f"the init {self.name} is quantized ({name or 'see its quantization_config'}), and such weights "
                     "cannot be trained: start from the model before quantization"
                 )
-            if not module.kind.startswith(_LIBRARY) or _needs_code(module.config):
+            if not module.kind.startswith(KNOWN_MODULES) or _needs_code(module.config):
                 raise ModelError(
                     f"{self.name} needs code of its repository ({_code(module)}), which training does not run: "
                     "choose a model that transformers has built in"
@@ -194,10 +197,8 @@ class Init:
             _check_static(recipe, *([["cached"]] if "Transformer" in classes else []))
         for module in self.modules:
             positions = module.config.get("max_position_embeddings")
-            if isinstance(positions, int) and 0 < positions < (recipe.max_length or 0):
-                raise UsageError(
-                    f"`max_length: {recipe.max_length}` is beyond the {positions} positions of {recipe.init}: lower it"
-                )
+            if isinstance(positions, int) and positions > 0:
+                check_positions(recipe, positions)
         cut = self._settings.get("truncate_dim")
         if cut is not None and not recipe.matryoshka:
             raise UsageError(
@@ -258,21 +259,6 @@ def _hub_name(name: str) -> str:
     return name if complete else f"sentence-transformers/{name}"
 
 
-def _fetch_configuration(name: str) -> Path:
-    """Return a folder with the JSON files of a model of the hub, from the cache if the hub is not reached.
-
-    Raises `ModelError` if neither has the model.
-    """
-    records.spare_retries()  # before the client is imported
-    from huggingface_hub import snapshot_download
-
-    cache = os.environ.get("SENTENCE_TRANSFORMERS_HOME")  # sentence-transformers looks there, too
-    try:
-        return Path(snapshot_download(_hub_name(name), allow_patterns=["*.json"], cache_dir=cache))
-    except Exception as error:  # the hub's client raises errors of many types
-        raise load_error(name, error, False) from error
-
-
 def _mapping(path: Path) -> dict[str, Any]:
     """Return the mapping in a JSON file, empty if there is none."""
     content = read_json(path)
@@ -289,4 +275,4 @@ def _needs_code(config: dict[str, Any]) -> bool:
 
 
 def _code(module: InitModule) -> str:
-    return str(module.config.get("model_type")) if module.kind.startswith(_LIBRARY) else module.kind
+    return str(module.config.get("model_type")) if module.kind.startswith(KNOWN_MODULES) else module.kind

@@ -14,7 +14,7 @@ from hbt_bench.errors import ModelError, UsageError
 from hbt_bench.identity.signature import Prompts
 from hbt_bench.mteb.loaders import load_error, open_model
 from hbt_bench.mteb.loading import load_checked
-from hbt_bench.training.inits import Init, check_matryoshka, is_random
+from hbt_bench.training.inits import Init, check_matryoshka, check_positions, is_random
 
 if TYPE_CHECKING:
     import torch
@@ -186,10 +186,7 @@ def _limit_length(recipe: Recipe, model: SentenceTransformer) -> None:
         raise UsageError(f"`max_length` has no effect on {recipe.init}, which has no transformer: leave it out")
     for module in transformers:
         positions, limit = _positions(module) or math.inf, _length(module) or math.inf
-        if (recipe.max_length or 0) > positions:
-            raise UsageError(
-                f"`max_length: {recipe.max_length}` is beyond the {positions} positions of {recipe.init}: lower it"
-            )
+        check_positions(recipe, positions)
         if recipe.max_length:
             module.max_seq_length = recipe.max_length
         elif limit > positions:

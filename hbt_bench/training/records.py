@@ -17,31 +17,24 @@ from pydantic import (
     model_validator,
 )
 
-from hbt_bench.languages import parse_code, unknown_code
+from hbt_bench.tasks.schema import check_language
 from hbt_bench.training.fields import Entries, Fields
 from hbt_bench.training.strategies import StrategyName
 from hbt_bench.yaml_file import StrictModel
 
 
-def _known(code: str) -> str:
-    parsed = parse_code(code)
-    if parsed is None:
-        raise ValueError(unknown_code(code))
-    return parsed
-
-
 def _with_labels(languages: object) -> object:
     """Check codes. A list with other spellings than ours, which are those of the data, becomes a mapping."""
     if isinstance(languages, Mapping):
-        return {_known(str(code)): label for code, label in languages.items()}
+        return {check_language(str(code)): label for code, label in languages.items()}
     if not isinstance(languages, list | tuple):
         return languages
-    codes = [_known(str(code)) for code in languages]
+    codes = [check_language(str(code)) for code in languages]
     return codes if codes == list(languages) else dict(zip(codes, languages, strict=True))
 
 
 #: A language's code in any spelling.
-Code = Annotated[str, AfterValidator(_known)]
+Code = Annotated[str, AfterValidator(check_language)]
 
 
 class TrainingSource(StrictModel):

@@ -55,7 +55,7 @@ class Training:
 
         Mistakes in recipe, init and data are found before a model is loaded. Raises the errors of `hbt_bench.errors`.
         """
-        return replace(self, recipe=inits.settle(self.recipe))._run()
+        return replace(self, recipe=inits.resolve(self.recipe))._run()
 
     def _run(self) -> Path:
         self._folder.check(self.overwrite)

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from hbt_bench.data import cldr
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import first_path
-from hbt_bench.data.delimited import TableFormat
+from hbt_bench.data.dialect import TableFormat
 from hbt_bench.data.records import read_hub, read_rows
 from hbt_bench.errors import DataError
 from hbt_bench.training.items import Item

@@ -1,4 +1,4 @@
-"""Detect a model that does not tell texts apart: most texts of a language have the same vector."""
+"""Detect collapsed vectors: a model that gives most texts of a language the same vector."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def is_same(first: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
     return first.shape == other.shape and bool(np.linalg.norm(first - other) <= SAME * np.linalg.norm(first))
 
 
-def check_distinct(
+def check_collapse(
     role: str,
     samples: Mapping[str, tuple[Sequence[str], NDArray[np.float32]]],
     unknown_share: Callable[[Sequence[str]], float],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hbt_bench.errors import ModelError
-from hbt_bench.ranking.sameness import check_distinct, same_share
+from hbt_bench.ranking.collapse import check_collapse, same_share
 
 
 def vectors(count, same):
@@ -20,7 +20,7 @@ def check(unknown=0.0, **same):
     """Check 20 texts of each language, of which some have the same vector."""
     samples = {code: ([f"{code} {row}" for row in range(20)], vectors(20, count)) for code, count in same.items()}
     shares = unknown if isinstance(unknown, dict) else dict.fromkeys(same, unknown)
-    check_distinct("query", samples, lambda texts: shares.get(texts[0][:2], 0.0))
+    check_collapse("query", samples, lambda texts: shares.get(texts[0][:2], 0.0))
 
 
 @pytest.mark.parametrize("same", [0, 1, 7, 20])
@@ -53,11 +53,11 @@ def test_unknown_languages_are_reported(messages):
 
 
 def test_few_texts_decide_nothing():
-    check_distinct("query", {"en": (["a", "b", "c"], vectors(3, 3))}, lambda texts: 0.0)
+    check_collapse("query", {"en": (["a", "b", "c"], vectors(3, 3))}, lambda texts: 0.0)
 
 
 def test_prompt_without_room_for_a_text_is_reported(messages):
-    check_distinct("query", {"en": ([*"abcdefghijkl"], vectors(12, 12))}, lambda texts: 0.0, lambda role: True)
+    check_collapse("query", {"en": ([*"abcdefghijkl"], vectors(12, 12))}, lambda texts: 0.0, lambda role: True)
     assert [message.partition(", so")[0] for message in messages] == [
         "the prompt of a query is longer than the text that the model reads"
     ]
