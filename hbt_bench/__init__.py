@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hbt_bench.mteb.tasks import get_tasks
     from hbt_bench.ranking.ranks import Ranks, rank
     from hbt_bench.reports.compare import compare
-    from hbt_bench.results.evaluate import Evaluation
+    from hbt_bench.results.evaluate import Evaluation, evaluate
     from hbt_bench.results.result import Result
     from hbt_bench.results.store import load_results
     from hbt_bench.tasks.registry import select_tasks
@@ -36,6 +36,7 @@ _MODULES = {
     "Result": "results.result",
     "UsageError": "errors",
     "compare": "reports.compare",
+    "evaluate": "results.evaluate",
     "get_tasks": "mteb.tasks",
     "load_results": "results.store",
     "rank": "ranking.ranks",
@@ -59,6 +60,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "compare",
+    "evaluate",
     "get_tasks",
     "load_results",
     "rank",

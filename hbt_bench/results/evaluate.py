@@ -8,7 +8,7 @@ import logging
 import math
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,16 +18,17 @@ from hbt_bench.data import records
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import cache_dir
 from hbt_bench.distributed import ALONE, Processes, local_device
-from hbt_bench.errors import HbtBenchError, ModelError
+from hbt_bench.errors import HbtBenchError, ModelError, UsageError
 from hbt_bench.files import check_writable
 from hbt_bench.identity.signature import Signature
+from hbt_bench.mteb.given import GivenModel
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.ranking.ranks import ScoringModel
 from hbt_bench.ranking.store import EmbeddingStore
 from hbt_bench.results import store
 from hbt_bench.results.scores import Intervals
 from hbt_bench.results.store import Result
-from hbt_bench.tasks.registry import Selection
+from hbt_bench.tasks.registry import Selection, select_tasks
 from hbt_bench.tasks.task import TaskSpec
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Evaluation:
         results = Evaluation(ModelRequest("bm25"), select_tasks("xquad-r"), Path("results")).run()
 
     Attributes:
-        model: The model.
+        model: The model, by name or as an object.
         selections: The tasks.
         output: The folder of the results.
         languages: The languages to which the collections are restricted, None for all.
@@ -58,7 +59,7 @@ class Evaluation:
         processes: The processes that share the work.
     """
 
-    model: ModelRequest
+    model: ModelRequest | GivenModel
     selections: Sequence[Selection]
     output: Path
     languages: tuple[str, ...] | None = None
@@ -83,7 +84,8 @@ class Evaluation:
         stored = self._stored_results(collections) if self._writes else None
         if self.processes.share(stored is not None):
             return stored or []
-        self.model.spare_retries()  # before the hub's client is imported and reads its settings
+        if isinstance(self.model, ModelRequest):
+            self.model.spare_retries()  # before the hub's client is imported and reads its settings
         from hbt_bench.mteb.tasks import quiet_libraries
 
         quiet_libraries()
@@ -91,7 +93,7 @@ class Evaluation:
         if self.languages and len(specs) < len(self.selections):
             log.warning("--languages does not restrict MTEB's own tasks")
         request = self.model
-        if request.device is None and self.processes.count > 1:
+        if isinstance(request, ModelRequest) and request.device is None and self.processes.count > 1:
             request = replace(request, device=local_device())
         model = request.load()
         vectors = EmbeddingStore(cache_dir() / "embeddings", self._vector_identity(model.mteb_model_meta))
@@ -243,6 +245,58 @@ class Evaluation:
         options = {"batch_size": self.batch_size}
         if shared and task.shares_pass(model, options) and not isinstance(model, ScoringModel):
             shared.evaluate(model, task.metadata, options)
+
+
+def evaluate(
+    model: Any,
+    tasks: str | Iterable[str],
+    output: str | Path = "results",
+    *,
+    name: str | None = None,
+    revision: str | None = None,
+    languages: Iterable[str] | None = None,
+    data_dir: str | Path | None = None,
+    batch_size: int = 32,
+    overwrite: bool = False,
+) -> list[Result]:
+    """Evaluate a model object, or a model by name, on tasks, and return a result for each task.
+
+    For example, with a model of sentence-transformers in a notebook::
+
+        results = hbt_bench.evaluate(model, "xquad-r", name="me/exp3")
+
+    The results are those of ``hbt-bench run``, with ranks, so that every command reads them. If there are results
+    already, the model is not evaluated again.
+
+    Args:
+        model: A model of sentence-transformers, an object of MTEB's protocols, or a name that `ModelRequest` takes.
+        tasks: Names of tasks, ``suite:NAME`` or task files.
+        output: The folder of the results.
+        name: The name in results, if the object has none in its `mteb_model_meta`, or another is wanted.
+        revision: The version of the weights. A model of sentence-transformers has a hash of its contents.
+        languages: The languages to which the collections are restricted, None for all.
+        data_dir: The folder of the data files, None to look them up or download them.
+        batch_size: Texts per batch.
+        overwrite: Evaluate again if there are results.
+
+    Raises `UsageError` for an object that is no model, and for one whose name or revision is unknown; and the errors of
+    `Evaluation.run`.
+    """
+    if isinstance(model, str | Path):
+        if name:
+            raise UsageError("name= is for model objects. A model by name has that name: leave name= out.")
+        source: ModelRequest | GivenModel = ModelRequest(str(model), revision)
+    else:
+        source = model if isinstance(model, ModelRequest | GivenModel) else GivenModel(model, name, revision)
+    return Evaluation(
+        source,
+        select_tasks(tasks),
+        Path(output),
+        None if languages is None else tuple(languages),
+        Path(data_dir) if data_dir else None,
+        batch_size,
+        overwrite=overwrite,
+    ).run()
 
 
 def _find(folders: Sequence[Path], name: str, signature: str) -> Result | None:
