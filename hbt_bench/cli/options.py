@@ -111,6 +111,32 @@ def typed(flag: str, text: str | None) -> str | None:
     return read
 
 
+def variant(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options for settings that change the vectors of a model; they are part of its signature."""
+    for option in (
+        click.option(
+            "--max-seq-length", type=click.IntRange(min=1), help="Tokens read of a text.  [default: the model's]"
+        ),
+        click.option("--truncate-dim", type=click.IntRange(min=1), help="Dimensions kept of a vector.  [default: all]"),
+        click.option(
+            "--backend",
+            type=click.Choice(["torch", "onnx", "openvino"]),
+            default="torch",
+            show_default=True,
+            help="Engine that computes the model.",
+        ),
+        click.option("--dtype", type=click.Choice(["fp16", "bf16", "fp32"]), help="Precision.  [default: the model's]"),
+    ):
+        command = option(command)
+    return command
+
+
+def plot(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the command with an option for the path of a chart."""
+    path = click.Path(path_type=Path, dir_okay=False)
+    return click.option("--plot", type=path, help="Also write a plot: .png, .svg or .pdf.")(command)
+
+
 def formats(*names: str) -> Decorator:
     """Return the option ``--format``; the first of `names` is the default."""
     return click.option(

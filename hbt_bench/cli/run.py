@@ -41,8 +41,9 @@ _NAME_WIDTH = 19
 @click.option(
     "--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Texts that are encoded at once."
 )
+@click.option("--batch-tokens", type=click.IntRange(min=1), help="Tokens per batch, in place of --batch-size.")
 @click.option("--device", help="Device, such as cpu, cuda or cuda:1.  [default: torch's choice]")
-@click.option("--dtype", type=click.Choice(["fp16", "bf16"]), help="Precision of the weights.  [default: the model's]")
+@options.variant
 @click.option("--revision", help="Commit or tag of a hub model.")
 @click.option("--query-prompt", help="Text before every query.  [default: the model's]")
 @click.option("--document-prompt", help="Text before every document.  [default: the model's]")
@@ -62,8 +63,12 @@ def command(
     data_dir: Path | None,
     style: str,
     batch_size: int,
+    batch_tokens: int | None,
     device: str | None,
     dtype: str | None,
+    backend: str,
+    truncate_dim: int | None,
+    max_seq_length: int | None,
     revision: str | None,
     query_prompt: str | None,
     document_prompt: str | None,
@@ -94,7 +99,19 @@ def command(
     ]
     query_prompt = options.typed("--query-prompt", query_prompt)
     document_prompt = options.typed("--document-prompt", document_prompt)
-    model = ModelRequest(name, revision, query_prompt, document_prompt, device, trust_remote_code, dtype)
+    model = ModelRequest(
+        name,
+        revision,
+        query_prompt,
+        document_prompt,
+        device,
+        trust_remote_code,
+        dtype,
+        backend,
+        truncate_dim,
+        max_seq_length,
+        batch_tokens,
+    )
     with joined() as processes, progress_bars():
         if trust_remote_code:
             log.warning(f"running the code that comes with {name}; its results are marked -remote-code")

@@ -60,6 +60,7 @@ class GivenModel:
 
     #: Settings that only a model by name has.
     device: ClassVar[None] = None
+    batch_tokens: ClassVar[None] = None
     checkpoint: ClassVar[None] = None
     experiment: ClassVar[None] = None
     prompts_by_hand: ClassVar[Mapping[str, str]] = {}

@@ -17,6 +17,8 @@ from hbt_bench.data import records
 from hbt_bench.errors import ModelError, UsageError, did_you_mean
 from hbt_bench.identity.checkpoint import Checkpoint, Kind
 from hbt_bench.identity.signature import Prompts
+from hbt_bench.identity.variant import Variant
+from hbt_bench.mteb import variants
 from hbt_bench.mteb.bm25_model import Bm25Model
 from hbt_bench.mteb.loaders import hub_checkpoint, load_error, open_model, wrapped
 from hbt_bench.mteb.loading import load_checked
@@ -41,7 +43,11 @@ class ModelRequest:
         query_prompt, document_prompt: Prompts that replace the model's own.
         device: A torch device, None to let the library choose.
         trust_remote_code: Whether the model may run code of its repository.
-        dtype: The precision of the weights, ``fp16`` or ``bf16``, None to leave it.
+        dtype: The precision, ``fp16``, ``bf16`` or ``fp32``, None to leave that of the weights.
+        backend: The engine that computes the model, ``torch``, ``onnx`` or ``openvino``.
+        truncate_dim: The number of dimensions that are kept of a vector, None for all.
+        max_seq_length: The number of tokens that are read of a text, None for the model's own.
+        batch_tokens: The number of tokens in a batch, padding included, None for batches with a number of texts.
     """
 
     name: str
@@ -51,6 +57,10 @@ class ModelRequest:
     device: str | None = None
     trust_remote_code: bool = False
     dtype: str | None = None
+    backend: str = "torch"
+    truncate_dim: int | None = None
+    max_seq_length: int | None = None
+    batch_tokens: int | None = None
 
     def __post_init__(self) -> None:
         """Raise `UsageError` or `ModelError` if there cannot be such a model."""
@@ -58,17 +68,26 @@ class ModelRequest:
             bm25.require()
             if self.query_prompt or self.document_prompt:
                 raise UsageError("bm25 takes no prompts. Leave out --query-prompt and --document-prompt.")
-            if self.dtype:
-                raise UsageError("bm25 has no weights. Leave out --dtype.")
-        elif self.checkpoint is None:
+            if options := [*self.variant.options[::2], *(["--batch-tokens"] if self.batch_tokens else [])]:
+                raise UsageError(f"bm25 has no weights. Leave out {' and '.join(options)}.")
+            return
+        variants.check(self.variant, self.device)
+        if self.checkpoint is None:
             self._check_name()
         elif self.revision:
             raise UsageError(f"--revision is for hub models, but {self.name} is a folder. Leave it out.")
         else:
-            self._check_prompts(self.checkpoint)
+            self._check_options(self.checkpoint)
 
-    def _check_prompts(self, checkpoint: Checkpoint) -> None:
-        """Raise `UsageError` if the user gave prompts for a model that does not encode a text as a single vector."""
+    @property
+    def variant(self) -> Variant:
+        """The settings that change the model's vectors."""
+        backend = None if self.backend == "torch" else self.backend
+        return Variant(backend, self.dtype, self.truncate_dim, self.max_seq_length)
+
+    def _check_options(self, checkpoint: Checkpoint) -> None:
+        """Raise `UsageError` if the user gave prompts or settings that the class of the model does not have."""
+        variants.check_checkpoint(self.variant, checkpoint, self.name)
         if (self.query_prompt or self.document_prompt) and not checkpoint.dense:
             raise UsageError(f"prompts are for models with one vector per text, and {self.name} is not such a model")
 
@@ -139,8 +158,13 @@ class ModelRequest:
 
     @property
     def _suffix(self) -> str:
-        """The suffix of a revision with remote code or another precision, which give other vectors."""
-        return ("-remote-code" if self.trust_remote_code else "") + (f"-{self.dtype}" if self.dtype else "")
+        """The suffix of a revision with remote code or settings that give other vectors."""
+        return ("-remote-code" if self.trust_remote_code else "") + self.variant.suffix
+
+    @property
+    def _place(self) -> str | None:
+        """The device on which the model is loaded. Backends other than torch compute on the CPU."""
+        return "cpu" if self.variant.backend else self.device
 
     @property
     def prompts_by_hand(self) -> dict[str, str]:
@@ -197,30 +221,20 @@ class ModelRequest:
             return Bm25Model(_meta(f"hbt-bench/{BM25}", str(self.lexical)), self.lexical)
         try:
             checkpoint = self.checkpoint or self.hub
-            return self._cast(self._load_own(checkpoint) if checkpoint else self._load_from_mteb())
+            model = self._load_own(checkpoint) if checkpoint else self._load_from_mteb()
+            variants.apply(model, self.name, self.variant, self.batch_tokens)
+            return model
         except (ModelError, UsageError):
             raise
         except Exception as error:  # a loader of any library may raise anything
             exists = self.checkpoint is not None or self.hub is None
             raise load_error(str(self.checkpoint.path) if self.checkpoint else self.name, error, exists) from error
 
-    def _cast(self, model: Any) -> Any:
-        """Return the model with its weights in `dtype`."""
-        if self.dtype is None:
-            return model
-        import torch
-
-        module = getattr(model, "model", None)
-        if not isinstance(module, torch.nn.Module):
-            raise UsageError(f"--dtype is for torch models, and {self.name} is not a torch model. Leave it out.")
-        module.to({"fp16": torch.float16, "bf16": torch.bfloat16}[self.dtype])
-        return model
-
     def _load_own(self, checkpoint: Checkpoint) -> Any:
         """Load a folder or a hub model with the class of sentence-transformers that saved it."""
-        self._check_prompts(checkpoint)
+        self._check_options(checkpoint)
         hub_name = None if self.checkpoint else self.name
-        model = open_model(checkpoint, hub_name, self.device, self.trust_remote_code)
+        model = open_model(checkpoint, hub_name, self._place, self.trust_remote_code)
         if checkpoint.dense:
             model.prompts = self._override_by_name(model.prompts)
         model = wrapped(model, checkpoint.kind)
@@ -238,7 +252,7 @@ class ModelRequest:
             options["model_prompts"] = self._override_by_name(defaults or {})
         model = load_checked(
             self.name,
-            lambda: mteb.get_model(self.name, revision=self.revision, device=self.device, **options),
+            lambda: mteb.get_model(self.name, revision=self.revision, device=self._place, **options),
             leave_out=True,
         )
         name, revision = model.mteb_model_meta.name or self.name, model.mteb_model_meta.revision

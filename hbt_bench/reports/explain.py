@@ -12,6 +12,7 @@ from hbt_bench.errors import HbtBenchError, UsageError
 from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.identity.signature import Signature
 from hbt_bench.identity.task_name import Mode, TaskName
+from hbt_bench.identity.variant import Variant
 from hbt_bench.ranking.tokens import VERSION
 from hbt_bench.results.result import Result
 from hbt_bench.tasks.registry import TaskLocation, TaskRegistry
@@ -85,12 +86,10 @@ def explain(signature: Signature, result: Result | None = None, registry: TaskRe
     is_stock = signature.text == "mteb"
     location = None if is_stock else (registry or TaskRegistry()).locate(task.mode_name)
     name, _, revision = signature.model.rpartition("@")
-    base, _, precision = revision.rpartition("-")  # the mark of --dtype
-    dtype = ["--dtype", precision] if base and precision in ("fp16", "bf16") else []
-    revision = base if dtype else revision
+    revision, variant = Variant.split(revision)
     model, revision_meaning, notes = _explain_model(name, revision)
     prompts, prompts_meaning = _explain_prompts(signature.prompt, result, notes)
-    command = ["hbt-bench", "run", *model, *dtype, "--tasks", signature.task]
+    command = ["hbt-bench", "run", *model, *variant.options, "--tasks", signature.task]
     if location and location.folder:
         command += ["--task-dir", _short_path(location.folder)]
     elif not location and not is_stock:

@@ -128,7 +128,8 @@ class Evaluation:
         libraries = ("torch", "transformers", "sentence-transformers", "mteb", "hbt-bench")
         versions = " ".join(f"{name} {version(name)}" for name in libraries)
         device = (self.model.device or "").partition(":")[0]  # all GPUs give the same vectors
-        settings = f"{self.model.prompt_label}|{meta.experiment_kwargs}|{device}|{self.batch_size}"
+        batch = f"{self.model.batch_tokens} tokens" if self.model.batch_tokens else self.batch_size
+        settings = f"{self.model.prompt_label}|{meta.experiment_kwargs}|{device}|{batch}"
         return f"{meta.name}@{meta.revision}|{settings}|{versions}"
 
     def _stored_results(self, collections: Mapping[str, Collection]) -> list[Result] | None:

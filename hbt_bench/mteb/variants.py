@@ -1,0 +1,84 @@
+"""Give a loaded model the settings of its variant: precision, backend, dimensions and tokens, and batches of tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from hbt_bench.errors import UsageError
+from hbt_bench.identity.checkpoint import Checkpoint
+from hbt_bench.identity.variant import Variant
+from hbt_bench.mteb import backends
+from hbt_bench.mteb.token_batches import batch_by_tokens
+
+_TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+def check(variant: Variant, device: str | None) -> None:
+    """Raise `UsageError` if no model has the settings, here and on this device."""
+    if variant.backend:
+        backends.check(variant.backend, variant.dtype, device)
+
+
+def check_checkpoint(variant: Variant, checkpoint: Checkpoint, name: str) -> None:
+    """Raise `UsageError` if the class of a model, whose files are in a folder, does not have the settings."""
+    if variant.backend:
+        backends.check_checkpoint(variant.backend, checkpoint, name)
+    if not checkpoint.dense and (options := _of_vectors(variant)):
+        raise UsageError(f"{options} is for models with one vector per text, and {name} is not such a model")
+
+
+def _of_vectors(variant: Variant) -> str:
+    """Return the options of a variant that only models with one vector per text have."""
+    return " or ".join(option for option in variant.options[::2] if option != "--dtype")
+
+
+def apply(model: Any, name: str, variant: Variant, batch_tokens: int | None = None) -> None:
+    """Change a model in MTEB's wrapper to a variant. Its `mteb_model_meta` has the name and revision.
+
+    Raises `UsageError` if the model does not have a setting, and `ModelError` if it cannot be exported.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    inner: Any = getattr(model, "model", None)
+    if not isinstance(inner, SentenceTransformer) and (options := _of_vectors(variant)):
+        raise UsageError(f"{options} is for models of sentence-transformers, and {name} is not such a model")
+    if variant.max_seq_length:
+        _shorten(inner, name, variant.max_seq_length)
+    if variant.truncate_dim:
+        _truncate(inner, name, variant.truncate_dim)
+    if variant.backend:
+        meta = model.mteb_model_meta
+        if meta.n_parameters is None:  # an exported model has no weights that could be counted
+            count = sum(parameter.numel() for parameter in inner.parameters())
+            model.mteb_model_meta = meta.model_copy(update={"n_parameters": count})
+        identity = f"{meta.name}@{Variant.split(meta.revision)[0]}"
+        backends.export(inner, identity, name, variant.backend, variant.dtype)
+    elif variant.dtype:
+        if not isinstance(inner, torch.nn.Module):
+            raise UsageError(f"--dtype is for torch models, and {name} is not a torch model. Leave it out.")
+        inner.to(_TYPES[variant.dtype])
+    if batch_tokens:
+        batch_by_tokens(inner, name, batch_tokens)
+
+
+def _truncate(model: Any, name: str, dimensions: int) -> None:
+    width = model.get_embedding_dimension()
+    if width is not None and dimensions > width:
+        raise UsageError(f"--truncate-dim {dimensions} is more than the {width} dimensions of {name}")
+    model.truncate_dim = dimensions
+
+
+def _shorten(model: Any, name: str, tokens: int) -> None:
+    """Set the number of tokens that a model reads. Raises `UsageError` if it has no such number, or fewer positions."""
+    if model.max_seq_length is None:
+        raise UsageError(f"--max-seq-length is for models that have such a limit, and {name} has none. Leave it out.")
+    tables = [getattr(module, "position_embeddings", None) for module in model.modules()]
+    for table in tables:
+        if isinstance(table, torch.nn.Embedding):
+            # positions of RoBERTa and its relatives begin after the padding
+            positions = table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+            if tokens > positions:
+                raise UsageError(f"--max-seq-length {tokens} is more than the {positions} positions of {name}")
+    model.max_seq_length = tokens
