@@ -638,3 +638,41 @@ def test_thousand_models_are_read_by_their_summaries(tmp_path, capsys):
     rows = json.loads(capsys.readouterr().out)
     assert len(rows) == 2000
     assert (rows[0]["model"], rows[0]["rank"], rows[999]["rank"] > 1) == ("org/m999", 1, True)
+
+
+@pytest.fixture
+def planted(tmp_path):
+    """A folder with two models on two languages of cldr-facts, 182 documents each."""
+    plant_fixture(tmp_path / "results", "org/a", "1", by=0)
+    plant_fixture(tmp_path / "results", "org/b", "1", by=5)
+    return tmp_path / "results"
+
+
+def test_chance_is_the_score_of_a_random_ranking(planted):
+    (board,) = Leaderboard.from_results(read_all(planted)).boards
+    harmonic = {size: sum(1 / number for number in range(1, size + 1)) for size in (182, 364)}
+    pool = ((364 - harmonic[364]) / 363 + harmonic[364]) / 364  # two of 364 documents are relevant
+    single = harmonic[182] / 182
+    assert board.chance() == pytest.approx({"mono": single, "cross": single, "multi": pool}, abs=1e-12)
+    for path in planted.rglob("*.npz"):
+        path.unlink()
+    (board,) = Leaderboard.from_results(read_all(planted), intervals=False).boards
+    assert board.chance() == {}
+
+
+def test_plot_shows_modes_and_bias(planted):
+    chart = planted / "modes.svg"
+    assert command(["leaderboard", str(planted), "--tasks", "cldr-facts", "--plot", str(chart)]) == 0
+    text = chart.read_text(encoding="utf-8")
+    (board,) = Leaderboard.from_results(read_all(planted)).boards
+    for row in board.rows:
+        assert row.label in text
+        assert f">{row.value(('multi', EXCESS)):.0%}<" in text.replace("\u2212", "-")
+    assert "random ranking" in text
+
+
+def test_plot_of_two_collections_is_refused(planted, capsys):
+    arguments = ["leaderboard", str(planted), "--plot", str(planted / "modes.svg"), "--no-intervals"]
+    assert command([*arguments, "--reported"]) == 2
+    assert "--tasks" in capsys.readouterr().err
+    assert not (planted / "modes.svg").exists()

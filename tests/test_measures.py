@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from mteb._evaluators.retrieval_metrics import calculate_retrieval_scores, make_
 
 from hbt_bench.errors import UsageError
 from hbt_bench.identity.task_name import MODES
-from hbt_bench.measures.ranking import Ranking
+from hbt_bench.measures.ranking import Ranking, random_average_precision
 from hbt_bench.measures.registry import Measure
 from hbt_bench.measures.scores import CUTOFFS, mteb_scores, retrieval_scores
 from hbt_bench.ranking.ranks import rank
@@ -32,6 +33,15 @@ def test_average_precision_by_hand(ranking):
     many = Ranking(np.array([1, 2, 5]), np.ones(3, int), np.zeros(3, int), 1)
     assert many.average_precision(2).tolist() == pytest.approx([2 / 3])
     assert many.average_precision(2, capped=True).tolist() == [1]  # XTREME-R divides by min(3, 2)
+
+
+@pytest.mark.parametrize(("relevant", "candidates"), [(1, 1), (1, 5), (2, 6), (4, 7), (7, 7)])
+def test_random_average_precision_is_the_mean_over_all_orders(relevant, candidates):
+    def average_precision(places):
+        return np.mean([(number + 1) / (place + 1) for number, place in enumerate(places)])
+
+    mean = np.mean([average_precision(places) for places in combinations(range(candidates), relevant)])
+    assert random_average_precision(np.array([relevant]), np.array([candidates])) == pytest.approx(mean, abs=1e-12)
 
 
 def test_cut_measures_by_hand(ranking):

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 @options.data_dir
 @options.task_dir
 @options.formats("table", "json", "md", "csv")
-@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Also write a plot: .png, .svg or .pdf.")
+@options.plot
 def command(
     source: str,
     task: str,

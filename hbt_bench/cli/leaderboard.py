@@ -13,7 +13,9 @@ import click
 
 from hbt_bench.cli import options
 from hbt_bench.cli.terminal import print_table, progress_bars
-from hbt_bench.errors import OutputError
+from hbt_bench.errors import OutputError, UsageError
+from hbt_bench.identity.task_name import MODES
+from hbt_bench.measures.registry import EXCESS
 from hbt_bench.reports.columns import Column, default_names, required_measures
 from hbt_bench.reports.leaderboard import Leaderboard
 from hbt_bench.reports.rows import ResultFilter
@@ -51,6 +53,7 @@ _NAME_WIDTH = 20
     multiple=True,
     help="Write the table into this Markdown file, and print nothing.",
 )
+@options.plot
 def command(
     folder: Path,
     style: str,
@@ -62,6 +65,7 @@ def command(
     models: tuple[str, ...],
     intervals: bool,
     update: tuple[Path, ...],
+    plot: Path | None,
 ) -> None:
     """Compare the models in FOLDER (results by default): a row for each model, best first.
 
@@ -73,8 +77,11 @@ def command(
     hbt-bench leaderboard --reported --sort rank_distance
     hbt-bench leaderboard --columns model,AP,multi:nDCG@10 --format latex
     hbt-bench leaderboard --update README.md
+    hbt-bench leaderboard --tasks xquad-r --models '*e5*,bm25' --plot modes.svg
     """  # noqa: D301 -- click needs the character
-    needed = required_measures([*(columns or default_names()), *([sort] if sort else [])])
+    needed = required_measures(
+        [*(columns or default_names()), *([sort] if sort else []), *(["AP", EXCESS] if plot else [])]
+    )
     with progress_bars(), _no_collection():
         shown = ResultFilter(tasks, models, languages)
         board = Leaderboard.from_results(readable(folder, needed), reported, shown, sort, intervals)
@@ -83,6 +90,8 @@ def command(
     chosen = board.columns(columns)
     for note in board.notes:
         log.warning(note)
+    if plot:
+        _plot(board, plot)
     if update:
         from hbt_bench.reports.card import update_block
 
@@ -94,6 +103,30 @@ def command(
         _show(board, chosen, bool(columns))
     else:
         click.echo(render(board.tables(chosen), style, board.legend))
+
+
+def _plot(board: Leaderboard, path: Path) -> None:
+    """Write the chart of the three modes. Raises `UsageError` unless the leaderboard has a single collection."""
+    from hbt_bench.reports import charts
+    from hbt_bench.reports.render import check_plot, write_chart
+
+    check_plot(path)
+    if len(board.boards) != 1:
+        names = ", ".join(each.collection for each in board.boards)
+        raise UsageError(f"--plot shows a single collection, and these are {names}. Choose with --tasks.")
+    (shown,) = board.boards
+    values = [
+        {
+            "model": row.label,
+            "measured": row.measured,
+            "excess": row.value(("multi", EXCESS)),
+            **{mode: row.value((mode, "AP")) for mode in MODES},
+        }
+        for row in shown.rows
+    ]
+    title = "own-language bias: excess in the top 10 of the pool"
+    write_chart(charts.modes(values, shown.chance(), title), path)
+    log.info(f"wrote {path}")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 import numpy as np
 
-from hbt_bench.identity.task_name import MODES
+from hbt_bench.identity.task_name import MODES, Mode
 from hbt_bench.measures.bias import DEPTH
 from hbt_bench.reports.bias import BINS
 from hbt_bench.reports.columns import charted_scores
@@ -67,6 +67,61 @@ def _scatter(mode: str, title: str) -> alt.LayerChart:
         ),
     )
     return layers.transform_filter(f"isValid(datum.mono) && isValid(datum.{mode})").properties(width=270, height=240)
+
+
+#: The three modes in words.
+_MODE_TITLES: Mapping[Mode, str] = {"mono": "its own language", "cross": "another language", "multi": "all languages"}
+
+
+def modes(values: Values, chance: Mapping[Mode, float], excess: str) -> alt.HConcatChart:
+    """Return AP in the three modes, a line per model, beside the reason why it falls: the bias for the own language.
+
+    Values have `model`, `measured`, the AP of each mode, and `excess`, the share of the top 10 in the query's language
+    beyond that language's share of the pool. `chance` is the AP of a random ranking by mode, and `excess` the title of
+    the second panel.
+    """
+    order = [value["model"] for value in values]
+    colour = alt.Color("model:N", scale=alt.Scale(domain=order, range=COLOURS), sort=order, legend=_LEGEND)
+    shape = alt.Shape("model:N", scale=alt.Scale(domain=order, range=SHAPES), sort=order, legend=_LEGEND)
+    dash = alt.when("datum.measured").then(alt.value([1, 0])).otherwise(alt.value([5, 4]))
+    points = [
+        {**value, "mode": title, "AP": value[mode]}
+        for value in values
+        for mode, title in _MODE_TITLES.items()
+        if value.get(mode) is not None
+    ]
+    titles = list(_MODE_TITLES.values())
+    x = alt.X(
+        "mode:N",
+        sort=titles,
+        title="the answer is searched in",
+        axis=alt.Axis(labelAngle=0),
+        scale=alt.Scale(padding=0.3),
+    )
+    base = alt.Chart(alt.Data(values=points)).encode(x=x, y=alt.Y("AP:Q", title="AP", scale=alt.Scale(zero=True)))
+    lines = base.mark_line(strokeWidth=2).encode(color=colour, strokeDash=dash)
+    marks = base.mark_point(filled=True, size=90, opacity=1).encode(color=colour, shape=shape)
+    random = [{"mode": title, "AP": chance[mode]} for mode, title in _MODE_TITLES.items() if mode in chance]
+    rule = alt.Chart(alt.Data(values=random)).encode(x=x, y="AP:Q").mark_line(color=GREY, strokeDash=[2, 3])
+    note = alt.Chart(alt.Data(values=random[:1])).mark_text(
+        align="left", dx=6, dy=-8, color=GREY, text="random ranking"
+    )
+    first = alt.layer(rule, note.encode(x=x, y="AP:Q"), lines, marks).properties(width=330, height=250)
+    bars = (
+        alt.Chart(alt.Data(values=[value for value in values if value.get("excess") is not None]))
+        .mark_bar(size=28)
+        .encode(
+            x=alt.X("excess:Q", title=excess, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%")),
+            y=alt.Y("model:N", sort=order, title=None, axis=None),
+            color=colour,
+        )
+    )
+    numbers = bars.mark_text(align="left", dx=4).encode(
+        text=alt.Text("excess:Q", format=".0%"), color=alt.value("black")
+    )
+    return alt.hconcat(first, (bars + numbers).properties(width=230, height=250), spacing=40).properties(
+        description="Left: AP in three modes, a line per model. Right: own-language bias in the pool, a bar per model"
+    )
 
 
 def distances(values: Values | None = None) -> alt.LayerChart:

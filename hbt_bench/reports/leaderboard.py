@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
+import numpy as np
+
+from hbt_bench.data.collection import TextlessCollection
 from hbt_bench.errors import OutputError, UsageError
 from hbt_bench.identity.task_name import MODES, Mode, TaskName
 from hbt_bench.log import counter
-from hbt_bench.measures.ranking import Array
+from hbt_bench.measures.ranking import Array, random_average_precision
+from hbt_bench.ranking.subsets import judged_subsets
 from hbt_bench.reports import columns
 from hbt_bench.reports.columns import Column
 from hbt_bench.reports.rows import Key, LeaderboardRow, ResultFilter, RowBuilder, assign_ranks, reported_rows
@@ -42,6 +46,17 @@ class Board:
     rows: tuple[LeaderboardRow, ...]
     ranked_by: Key | None = None
     sorted_by: Key | None = None
+
+    def chance(self) -> dict[Mode, float]:
+        """Return the AP of a random ranking in each mode, empty if no model has the ranks of the board's data."""
+        for row in self.rows:
+            for result, _ in row.sources.values():
+                try:
+                    judgements = result.stored_ranks().judgements
+                except OutputError:
+                    continue
+                return {mode: float(np.mean(means)) for mode in MODES if (means := _random_scores(judgements, mode))}
+        return {}
 
 
 @dataclass(frozen=True)
@@ -262,3 +277,15 @@ def _bold(
             best = texts[min(texts, key=lambda position: column.order(rows[position]))]
             bold |= {(position, index) for position, text in texts.items() if text == best}
     return frozenset(bold)
+
+
+def _random_scores(judgements: TextlessCollection, mode: Mode) -> list[float]:
+    """Return the mean AP of a random ranking in each subset of a mode."""
+    means = []
+    for judged in judged_subsets(judgements, mode):
+        relevant = np.bincount(judged.owner)
+        pool, blocks = len(judgements.document_languages), judgements.document_blocks
+        size = pool if judged.subset.documents is None else len(range(pool)[blocks[judged.subset.documents]])
+        candidates = np.full(len(relevant), size)
+        means.append(float(random_average_precision(relevant, candidates).mean()))
+    return means
