@@ -1,4 +1,4 @@
-"""``hbt-bench tasks``: list, show, write and check tasks."""
+"""``hbt-bench tasks``: list, show, write, check and audit tasks."""
 
 from __future__ import annotations
 
@@ -130,6 +130,49 @@ def validate(registry: TaskRegistry, file: Path, data_dir: Path | None, strict: 
         failed = failed or check.status == "failed" or (strict and check.status == "warning")
     if failed:
         raise DataError(f"{file} did not pass: fix the checks that are marked and validate again")
+
+
+@command.command("audit")
+@click.argument("names")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0.5, 1),
+    help="Similarity of near-duplicates, the Jaccard index of their word pairs.  [default: 0.7]",
+)
+@click.option(
+    "--answers",
+    "answers_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help='JSON lines with the answers of queries, as in {"query": "en-q-7", "answers": ["two"]}.',
+)
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="File for the candidates, JSON lines.")
+@options.formats("table", "md", "json")
+@options.languages
+@options.data_dir
+@options.task_dir
+def audit(
+    names: str,
+    threshold: float | None,
+    answers_file: Path | None,
+    output: Path | None,
+    style: str,
+    languages: tuple[str, ...],
+    data_dir: Path | None,
+    registry: TaskRegistry,
+) -> None:
+    """Find texts that occur twice and unjudged documents that may be relevant.
+
+    NAMES are tasks, task files or suites, separated by commas. The audit prints three tables: texts with the same words
+    or nearly the same words; unjudged documents that may be relevant, which --output writes with their evidence; and
+    the best AP that a system can expect if it cannot tell a relevant document from its unjudged doubles. These are
+    candidates for people to judge, so findings are no error (exit code 0).
+
+    \b
+    hbt-bench tasks audit xquad-r --output candidates.jsonl
+    """  # noqa: D301 -- click needs the character
+    from hbt_bench.cli.audit import print_audits
+
+    print_audits(registry.select(names), threshold, answers_file, output, style, languages, data_dir)
 
 
 @command.command("new")

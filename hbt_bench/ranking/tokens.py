@@ -59,6 +59,18 @@ def tokenize(text: str) -> list[str]:
     return tokens
 
 
+def words(text: str) -> list[str]:
+    """Return the words of a text; scripts without spaces between words have a grapheme cluster for each word.
+
+    Unlike the pairs of `tokenize`, the words of a part of a text are part of the words of the text. For example,
+    ``words("In 東京都")`` is ``["in", "東", "京", "都"]``.
+    """
+    separate: list[str] = []
+    for match in _compiled(_TOKEN).finditer(_folded(text)):
+        separate.extend([match[0]] if match["unspaced"] is None else _compiled(r"\X").findall(match[0]))
+    return separate
+
+
 def _folded(text: str) -> str:
     """Return `text` with compatible, composed, upper-case and ornamented forms made equal."""
     if text.isascii():

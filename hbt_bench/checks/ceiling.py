@@ -1,0 +1,178 @@
+"""The best AP that a system can expect if it cannot tell unjudged candidates from relevant documents.
+
+Such a system gives equal scores to documents that look alike. So a relevant document and its lookalikes are a tie, in
+random order; without lookalikes, a relevant document is a group by itself. The best system puts these groups first,
+those with the greatest share of relevant documents at the top (`hbt_bench.measures.tied`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hbt_bench.checks.lookalikes import Lookalikes
+from hbt_bench.checks.unjudged import Unjudged
+from hbt_bench.identity.task_name import Mode
+from hbt_bench.measures.tied import Group, best_average_precision
+from hbt_bench.ranking.subsets import SubsetQrels, judged_subsets
+
+#: The documents that a system cannot tell from relevant documents: those with the same words, near-duplicates too, or
+#: all strong candidates. Only the first is a fact, since a system reads nothing but words; the others are questions:
+#: the AP that is left if every near-duplicate, or every candidate, is as good as the relevant document.
+Level = Literal["same", "near", "all"]
+LEVELS: tuple[Level, ...] = ("same", "near", "all")
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The best expected AP of a mode, the mean over its subsets as in a result.
+
+    `lowered` is the number of queries with a lower AP than 1 in a subset, and `subsets` has the AP of the subsets
+    below 1.
+    """
+
+    AP: float
+    lowered: int
+    subsets: dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Ceiling:
+    """The bounds of a collection with candidates for judgement.
+
+    For example, ``Ceiling(Lookalikes(collection), ()).bound("mono", "same").AP`` is 1 if no unjudged document has the
+    words of a relevant document.
+    """
+
+    lookalikes: Lookalikes
+    candidates: Iterable[Unjudged]
+
+    def bound(self, mode: Mode, level: Level) -> Bound:
+        """Return the bound of a mode for a level."""
+        values, rows, below = [], set[int](), {}
+        for judged in judged_subsets(self.lookalikes.collection, mode):
+            lowered = self._lowered(judged, level)
+            values.append(1 - sum(1 - average for average in lowered.values()) / len(judged.rows))
+            if lowered:
+                below[judged.subset.name] = values[-1]
+                rows.update(lowered)
+        return Bound(float(np.mean(values)) if values else 1.0, len(rows), below)
+
+    def _lowered(self, judged: SubsetQrels, level: Level) -> dict[int, float]:
+        """Return the best expected AP of each query for which it is below 1."""
+        collection = self.lookalikes.collection
+        everything = slice(0, len(collection.documents))
+        block = everything if judged.subset.documents is None else collection.document_blocks[judged.subset.documents]
+        doubtful = np.bincount(judged.owner, weights=self._doubtful[judged.pairs], minlength=len(judged.rows)) > 0
+        if level == "all":
+            doubtful |= np.isin(collection.questions[judged.rows], list(self._others))
+        lowered: dict[int, float] = {}
+        for index in np.flatnonzero(doubtful):
+            row = int(judged.rows[index])
+            first, last = np.searchsorted(judged.owner, (index, index + 1))
+            relevant = collection.qrels.documents[judged.pairs[first:last]].tolist()
+            groups = _Pool(self, row, relevant, block).groups(level)
+            average = best_average_precision(tuple(sorted(groups)), len(relevant))
+            if average < 1:
+                lowered[row] = average
+        return lowered
+
+    @cached_property
+    def _doubtful(self) -> NDArray[np.bool_]:
+        """Whether each judged pair has a document with lookalikes, or the query's own text, which it cannot find."""
+        collection = self.lookalikes.collection
+        marks: NDArray[np.bool_] = self.lookalikes.documents.has_double()[collection.qrels.documents]
+        return marks | collection.own_pairs
+
+    @cached_property
+    def _others(self) -> dict[int, list[int]]:
+        """The strong candidates of each question that are no lookalikes."""
+        collection = self.lookalikes.collection
+        questions = dict(zip((query.id for query in collection.queries), collection.questions.tolist(), strict=True))
+        columns = {document.id: column for column, document in enumerate(collection.documents)}
+        others: dict[int, list[int]] = {}
+        for candidate in self.candidates:
+            if candidate.is_strong and candidate.kind not in ("same text", "near-duplicate"):
+                others.setdefault(questions[candidate.query], []).append(columns[candidate.document])
+        return others
+
+
+@dataclass(frozen=True, eq=False)
+class _Pool:
+    """The candidates of a query: a block of documents without its own. `relevant` are judged columns in the block."""
+
+    ceiling: Ceiling
+    row: int
+    relevant: list[int]
+    block: slice
+
+    def groups(self, level: Level) -> list[Group]:
+        """Return the ties of relevant documents and their lookalikes, as counts of relevant and of all documents.
+
+        Documents with the same words are always in one tie, so that ties are made of groups of such documents.
+        """
+        ties = [{group} for group in self._hits if self._unjudged(group)]
+        if level != "same":
+            ties += [{group, other} for group in self._hits for other in self._near(group)]
+        if level == "all":
+            ties += self._answering()
+        ties = _merged(ties)
+        tied = set().union(*ties)
+        alone = [(1, 1)] * sum(count for group, count in self._hits.items() if group not in tied)
+        return alone + [
+            (sum(self._hits[group] for group in tie), sum(self._hits[group] + self._unjudged(group) for group in tie))
+            for tie in ties
+        ]
+
+    @cached_property
+    def _own(self) -> set[int]:
+        copies = self.ceiling.lookalikes.collection.copies
+        return set() if copies is None else set(copies[self.row].tolist())
+
+    @cached_property
+    def _hits(self) -> Counter[int]:
+        """The relevant documents of each group of documents with the same words, without the query's own."""
+        return Counter(self._group(column) for column in self.relevant if column not in self._own)
+
+    def _group(self, column: int) -> int:
+        return int(self.ceiling.lookalikes.documents.group[column])
+
+    def _unjudged(self, group: int) -> int:
+        """Return the number of candidates in a group that are not judged relevant."""
+        members = self.ceiling.lookalikes.documents.members[group]
+        return sum(self._in_block(column) and column not in self._own for column in members) - self._hits[group]
+
+    def _in_block(self, column: int) -> bool:
+        return bool(self.block.start <= column < self.block.stop)
+
+    def _near(self, group: int) -> list[int]:
+        near = self.ceiling.lookalikes.documents.near.get(group, ())
+        return [other for other, _ in near if self._unjudged(other)]
+
+    def _answering(self) -> list[set[int]]:
+        """Return a tie of each other candidate and the relevant documents in its language, or all if there are none."""
+        collection = self.ceiling.lookalikes.collection
+        ties = []
+        for column in self.ceiling._others.get(int(collection.questions[self.row]), ()):
+            if not self._in_block(column) or column in self._own or column in self.relevant:
+                continue
+            language = collection.document_languages[column]
+            relevant = [item for item in self.relevant if item not in self._own]
+            same = [item for item in relevant if collection.document_languages[item] == language]
+            ties.append({self._group(column), *map(self._group, same or relevant)})
+        return ties
+
+
+def _merged(ties: Iterable[set[int]]) -> list[set[int]]:
+    """Join the sets that overlap."""
+    merged: list[set[int]] = []
+    for tie in ties:
+        overlapping = [other for other in merged if other & tie]
+        merged = [other for other in merged if not other & tie] + [tie.union(*overlapping)]
+    return merged
