@@ -69,9 +69,9 @@ mutation: .venv/dev
 compat: .venv/dev
 	sh benchmarks/compat.sh
 
-# Renew the golden scores of all-MiniLM-L6-v2; see CONTRIBUTING.md before you do.
+# Renew the golden scores of all-MiniLM-L6-v2 and of e5-small; see CONTRIBUTING.md before you do.
 golden: .venv/dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.test_golden --renew
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.test_golden --renew $${HBT_BENCH_DATA:+--data-dir "$$HBT_BENCH_DATA"}
 
 # Check the pinned dependencies for known vulnerabilities; a failed look-up is an error too.
 audit:

@@ -175,11 +175,13 @@ def make(folder: Path) -> None:
             device="cpu",
             prompts={"query": "query: ", "document": "passage: "},
         )
-        encoder.save_pretrained(str(folder), create_model_card=False)
+        partial = folder.with_name(f"{folder.name}.partial")
+        encoder.save_pretrained(str(partial), create_model_card=False)
     card = {"license": "mit", "base_model": "intfloat/multilingual-e5-small"}
     lines = "\n".join(f"{key}: {value}" for key, value in card.items())
     text = f"multilingual-e5-small with matrices rounded to 4 bits (as in {_WEIGHTS[0]}), stored as float32."
-    (folder / "README.md").write_text(f"---\n{lines}\n---\n{text}\n", encoding="utf-8")
+    (partial / "README.md").write_text(f"---\n{lines}\n---\n{text}\n", encoding="utf-8")
+    partial.rename(folder)
 
 
 def main() -> None:
