@@ -10,8 +10,17 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from hbt_bench.data.dialect import INFERRED, Dialect, TableFormat, detect, full_lines, separator_name
-from hbt_bench.data.lines import MAX_LINE, read_lines
+from hbt_bench.data.dialect import (
+    INFERRED,
+    Dialect,
+    TableFormat,
+    detect,
+    full_lines,
+    separator_name,
+    stated_delimiter,
+    table_lines,
+)
+from hbt_bench.data.lines import MAX_LINE
 from hbt_bench.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -75,7 +84,7 @@ def _uneven(path: Path, number: int, cells: int, columns: int, dialect: Dialect)
 
 
 def _lines_as_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    for number, line in read_lines(path):
+    for number, line in table_lines(path):
         if line:
             yield number, line.split(delimiter)
 
@@ -85,12 +94,13 @@ def _quoted_rows(path: Path, dialect: Dialect, table: TableFormat) -> Iterator[t
     lines: list[str] = []  # of the current row
 
     def feed() -> Iterator[str]:
-        for _, line in read_lines(path):
+        for _, line in table_lines(path):
             lines.append(line)
             yield f"{line}\n"
 
     reader = csv.reader(feed(), delimiter=dialect.delimiter, strict=True)
-    first, several, joined = 1, 0, []
+    offset = 1 if stated_delimiter(path) else 0  # the reader counts the lines that it is given
+    first, several, joined = 1 + offset, 0, []
     try:
         for cells in reader:
             if cells:
@@ -98,13 +108,13 @@ def _quoted_rows(path: Path, dialect: Dialect, table: TableFormat) -> Iterator[t
             if len(lines) > 1:
                 several += 1
                 if full_lines(lines, dialect.delimiter, len(cells)) == len(lines):
-                    joined.append(f"{first} to {reader.line_num}")
-            first = reader.line_num + 1
+                    joined.append(f"{first} to {offset + reader.line_num}")
+            first = offset + reader.line_num + 1
             lines.clear()
     except csv.Error as error:
         opening = _opening_line(lines, dialect.delimiter)
         if opening is None:
-            raise DataError(f"{path}:{reader.line_num}: not CSV: {error}") from error
+            raise DataError(f"{path}:{offset + reader.line_num}: not CSV: {error}") from error
         raise DataError(
             f"{path}:{first + opening}: not CSV: a quotation mark opens a cell that does not end ({error}): double the "
             "marks in a text, or set `quoting: none` if a mark is a letter"

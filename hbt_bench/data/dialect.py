@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -98,7 +98,8 @@ def detect(path: Path, table: TableFormat = INFERRED) -> Dialect:
     """
     usual = DELIMITERS[suffix(path)]
     delimiter = table.delimiter or _infer_delimiter(path, usual, len(table.header))
-    in_doubt = ["delimiter"] if delimiter != usual and table.delimiter is None else []
+    is_stated = table.delimiter is not None or stated_delimiter(path) is not None
+    in_doubt = ["delimiter"] if delimiter != usual and not is_stated else []
     quoting = table.quoting or "csv"
     if table.quoting is None and delimiter == "\t":
         quoting, matters = _infer_quoting(path, delimiter, len(table.header))
@@ -131,12 +132,41 @@ def full_lines(lines: Sequence[str], delimiter: str, columns: int) -> int:
 
 
 def _infer_delimiter(path: Path, usual: str, columns: int) -> str:
-    """Return the usual delimiter if the first line has it, else the only one that gives rows of equal length."""
-    lines = [line for _, line in islice(read_lines(path), _SAMPLE) if line]
-    if not lines or usual in lines[0] or columns == 1:
-        return usual
+    """Return the usual delimiter if it gives rows of equal length, else the only one that does.
+
+    Raises `DataError` if both do, because the names or texts of a file have commas or semicolons too.
+    """
+    stated = stated_delimiter(path)
+    lines = [line for _, line in islice(table_lines(path), _SAMPLE) if line]
+    if stated or not lines or columns == 1:
+        return stated or usual
     others = [other for other in _OTHERS if other != usual and _is_even(lines, other, columns)]
-    return others[0] if len(others) == 1 else usual
+    if len(others) != 1 or (usual in lines[0] and _has_quoted(lines[0], usual, others[0])):
+        return usual
+    if usual in lines[0] and _is_even(lines, usual, columns):
+        raise DataError(
+            f"{path}:1: both {separator_name(usual)} and {separator_name(others[0])} give rows of equal length: set "
+            "`delimiter` to the character between cells"
+        )
+    return others[0]
+
+
+def _has_quoted(line: str, usual: str, other: str) -> bool:
+    """Return whether a line has `other` only within quotation marks of cells that `usual` separates."""
+    return all(other not in cell for cell in re.sub('"[^"]*"', "", line).split(usual))
+
+
+def stated_delimiter(path: Path) -> str | None:
+    r"""Return the delimiter that the first line states, as Excel writes it, or None; for example, ";" for ``sep=;``."""
+    first = next(iter(read_lines(path)), (1, ""))[1]
+    match = re.fullmatch(r'"?sep=([^"\w\s]|\t)"?', first, re.IGNORECASE)
+    return match[1] if match else None
+
+
+def table_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield number and text of each line of a table, without a first line that states the delimiter."""
+    lines = read_lines(path)
+    yield from islice(lines, 1 if stated_delimiter(path) else 0, None)
 
 
 def _is_even(lines: Sequence[str], delimiter: str, columns: int) -> bool:
@@ -159,7 +189,7 @@ def _infer_quoting(path: Path, delimiter: str, columns: int) -> tuple[Quoting, b
     explains each line, else `DataError` is raised.
     """
     has_marks, uneven = False, None
-    for number, line in read_lines(path):
+    for number, line in table_lines(path):
         cells = line.count(delimiter) + 1
         columns = columns or cells
         has_marks = has_marks or line.startswith('"') or f'{delimiter}"' in line
@@ -189,7 +219,7 @@ def _is_quoted(path: Path, delimiter: str, columns: int, *, spanning: bool) -> b
     evidence = _Evidence(delimiter)
     lines: list[str] = []
     marks = 0
-    for _, line in read_lines(path):
+    for _, line in table_lines(path):
         if not line and not lines:
             continue
         lines.append(line)
