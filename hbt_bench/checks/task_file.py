@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hbt_bench.checks.check import Check
 from hbt_bench.data.collection import Collection
+from hbt_bench.data.readers import SharedIds
 from hbt_bench.errors import DataError, HbtBenchError, UsageError
 from hbt_bench.languages import get_language, is_usual
 from hbt_bench.tasks.folders import Folder, taken, twin_of
@@ -256,15 +257,16 @@ def _equal_ids(collection: Collection, except_rows: Container[int]) -> int:
 
 def _undeclared_translations(collection: Collection) -> str:
     """Return a finding if most query ids occur in several languages with equal ids of relevant documents, or ""."""
-    answers: dict[str, dict[str, set[str]]] = {}  # id -> language -> relevant documents
-    for row, query in enumerate(collection.queries):
-        key = _bare_id(query.id, query.language, "q")
-        relevant = {_bare_id(name, query.language, "d") for name in collection.relevant(row)}
-        answers.setdefault(key, {})[query.language] = relevant
-    equal = sum(len(sets) > 1 and len(set(map(frozenset, sets.values()))) == 1 for sets in answers.values())
-    if 2 * equal <= len(answers):
+    ids = SharedIds.of(
+        (
+            _bare_id(query.id, query.language, "q"),
+            {_bare_id(name, query.language, "d"): grade for name, grade in collection.relevant(row).items()},
+        )
+        for row, query in enumerate(collection.queries)
+    )
+    if not ids.are_likely_translations:
         return ""
-    return f"{equal:,} of {len(answers):,} query ids occur in several languages with the same relevant documents"
+    return f"{ids.equal:,} of {ids.total:,} query ids occur in several languages with the same relevant documents"
 
 
 def _bare_id(name: str, language: str, kind: str) -> str:

@@ -1,6 +1,7 @@
 """BEIR's layout (arXiv 2104.08663): a folder with corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv, plain or gzipped.
 
-A data set in several languages has a folder for each, or a field with the language of each row.
+The tables of MS MARCO, collection.tsv, queries.SPLIT.tsv and qrels.SPLIT.tsv without headers, are read too. A data set
+in several languages has a folder for each, or a field with the language of each row.
 """
 
 from __future__ import annotations
@@ -15,22 +16,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hbt_bench.data.collection import MAX_GRADE, Collection
-from hbt_bench.data.lines import read_lines
-from hbt_bench.data.readers import CollectionBuilder, Entry, Parallel
-from hbt_bench.data.records import Row, checked_text, identifier, read_rows
+from hbt_bench.data.dialect import TableFormat
+from hbt_bench.data.language_pairs import pair_splits
+from hbt_bench.data.lines import read_lines, suffix
+from hbt_bench.data.readers import CollectionBuilder, Entry, Parallel, respelled
+from hbt_bench.data.records import Row, checked_text, first_value, identifier, label_text, read_rows
+from hbt_bench.data.row_fields import USUAL_FIELDS, usual_fields
 from hbt_bench.errors import DataError
 from hbt_bench.languages import general, read_label
 
 log = logging.getLogger(__name__)
 
-#: The usual names of the field with the language of a row.
-LANGUAGE_FIELDS = ("language", "lang")
-#: The usual names of the columns of a file of judgements, in any spelling of case, hyphen and underscore.
+#: The usual names of the columns of a file of judgements, besides those of fields with ids and grades.
 _COLUMNS = (
-    {"queryid", "qid", "query", "topic", "topicid"},
-    {"corpusid", "docid", "documentid", "did", "doc", "document", "passageid", "pid"},
-    {"score", "grade", "relevance", "rel", "label", "judgement", "judgment"},
+    {"query_id", "qid", "query", "topic", "topic_id"},
+    {*USUAL_FIELDS["document_id"], "doc", "document"},
+    {*USUAL_FIELDS["grade"], "score"},
 )
+#: The conventions of MS MARCO's tables.
+_MS_MARCO = TableFormat(quoting="none", delimiter="\t", header=("_id", "text"))
 #: First words of the names of splits to evaluate on, preferred words first.
 _EVALUATION = ("test", "dev", "validation", "valid", "val", "eval")
 #: A whole number; a column of numbers with a missing value becomes a column of floats.
@@ -61,12 +65,18 @@ class LanguageField:
 
 def beir_names(split: str) -> tuple[tuple[str, ...], ...]:
     """Return the names of corpus, queries and qrels, preferred names first."""
-    return tuple((name, f"{name}.gz") for name in ("corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv"))
+    choices = (
+        ("corpus.jsonl", "collection.tsv"),
+        ("queries.jsonl", f"queries.{split}.tsv"),
+        (f"qrels/{split}.tsv", f"qrels.{split}.tsv"),
+    )
+    return tuple(tuple(f"{name}{ending}" for name in names for ending in ("", ".gz")) for names in choices)
 
 
 def find_splits(folder: Path) -> tuple[str, ...]:
     """Return the splits with judgements in a folder, sorted; for example, ``("dev", "test")``."""
-    names = (path.name.removesuffix(".gz") for path in folder.glob("qrels/*.tsv*"))
+    names = [path.name.removesuffix(".gz") for path in folder.glob("qrels/*.tsv*")]
+    names += [path.name.removesuffix(".gz").removeprefix("qrels.") for path in folder.glob("qrels.*.tsv*")]
     return tuple(sorted({name.removesuffix(".tsv") for name in names if name.endswith(".tsv")}))
 
 
@@ -76,7 +86,7 @@ def preferred_split(splits: Names[str]) -> str | None:
     The result is None if none of the splits has a usual name, and there are several. For example,
     ``preferred_split(["train", "validation"])`` is "validation".
     """
-    usual = [split for word in _EVALUATION for split in sorted(splits) if re.split("[-_]", split.lower())[0] == word]
+    usual = [split for word in _EVALUATION for split in sorted(splits) if re.split("[-_.]", split.lower())[0] == word]
     others = [split for split in splits if not split.lower().startswith("train")]
     if usual:
         return usual[0]
@@ -121,15 +131,15 @@ def _entries(path: Path, language: str) -> Iterator[Entry]:
     """Yield the entries of a file in a language, and warn if a field of its rows names other languages."""
     seen: set[str] = set()
     others: Counter[tuple[str, str]] = Counter()
-    for row in read_rows(path):
+    for row in entry_rows(path):
         entry = _entry(row)
         if entry.id in seen:
             raise DataError(f"{row.where}: the id '{entry.id}' is repeated")
         seen.add(entry.id)
-        field = next((name for name in LANGUAGE_FIELDS if row.fields.get(name)), "")
-        code = read_label(row.fields[field]) if field else None
-        if code and general(code) != general(language):
-            others[field, str(row.fields[field])] += 1
+        field = language_field(row)
+        label = label_text(first_value(row.fields, field)) if field else ""
+        if (code := read_label(label)) and general(code) != general(language) and not _has_half(label, language):
+            others[field, label] += 1
         yield entry
     if others:
         field = next(iter(others))[0]
@@ -140,6 +150,30 @@ def _entries(path: Path, language: str) -> Iterator[Entry]:
         )
 
 
+def _has_half(label: str, language: str) -> bool:
+    """Return whether a label of two languages, such as ``en-de``, has the language."""
+    halves = (read_label(half) for first, _, second in pair_splits(label) for half in (first, second))
+    return any(code and general(code) == general(language) for code in halves)
+
+
+def entry_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows of a corpus or of queries, in JSON lines or in a table of MS MARCO, perhaps with a header."""
+    if suffix(path) == ".jsonl":
+        yield from read_rows(path)
+        return
+    names = {*USUAL_FIELDS["id"], *USUAL_FIELDS["document_id"]}
+    rows = read_rows(path, _MS_MARCO)
+    yield from (row for number, row in enumerate(rows) if number or str(row.fields["_id"]).lower() not in names)
+
+
+def language_field(row: Row) -> str:
+    """Return the path to the field with a usual name for the language, in the row or its `metadata`, else ""."""
+    metadata = row.fields.get("metadata")
+    nested = [f"metadata.{name}" for name in usual_fields(metadata, "language")] if isinstance(metadata, dict) else []
+    paths = [*usual_fields(row.fields, "language"), *nested]
+    return next((path for path in paths if isinstance(first_value(row.fields, path), str)), "")
+
+
 def _entry(row: Row) -> Entry:
     title = _text(row, "title") if row.fields.get("title") else ""
     return Entry(_id(row), _text(row, "text"), title)
@@ -148,7 +182,7 @@ def _entry(row: Row) -> Entry:
 def _id(row: Row) -> str:
     for name in ("_id", "id"):
         value = row.fields.get(name)
-        key = value if isinstance(value, str) else identifier(value)
+        key = value.strip() if isinstance(value, str) else identifier(value)  # as the cells of judgements
         if key:
             return checked_text(key, row, name)
     raise DataError(f"{row.where}: the row has no '_id'")
@@ -168,8 +202,9 @@ def _add_by_row(builder: CollectionBuilder, files: BeirFiles, language: Language
     """Add a part for each pair of a query language and a document language."""
     queries = _by_language(files.queries, language, builder.parallel, language.query_language)
     documents = _by_language(files.corpus, language, builder.parallel)
-    judgements = read_qrels(files.qrels, {key for entries in queries.values() for key in entries})
-    _check_known(builder.name, judgements, queries, documents)
+    query_ids, document_ids = ({key for entries in part.values() for key in entries} for part in (queries, documents))
+    judgements = respelled(read_qrels(files.qrels, query_ids), query_ids, document_ids)
+    _check_known(builder.name, judgements, query_ids, document_ids)
     added: set[str] = set()
     for query_language in filter(None, queries):
         texts = {key: entry.body for key, entry in queries[query_language].items()}
@@ -193,11 +228,13 @@ def _by_language(
     """Return the entries of a file by language and id. Those in languages that are not read have the empty code."""
     entries: dict[str, dict[str, Entry]] = {}
     seen: dict[str, set[str]] = {}
-    for row in read_rows(path):
-        label, entry = row.fields.get(language.name), _entry(row)
+    codes = {label_text(label): code for label, code in language.codes.items()}
+    for row in entry_rows(path):
+        value, entry = first_value(row.fields, language.name), _entry(row)
+        label = None if value is None else label_text(value)
         if label is None and default is None:
             raise DataError(f"{row.where}: the row has no language in '{language.name}'")
-        code = default if label is None else language.codes.get(str(label), "")
+        code = default if label is None else codes.get(label, "")
         labels = seen.setdefault(entry.id, set())
         if str(label) in labels:
             raise DataError(f"{row.where}: the id '{entry.id}' is repeated")
@@ -214,12 +251,10 @@ def _by_language(
 def _check_known(
     name: str,
     judgements: Mapping[str, Mapping[str, int]],
-    queries: Mapping[str, Mapping[str, Entry]],
-    documents: Mapping[str, Mapping[str, Entry]],
+    query_ids: Container[str],
+    document_ids: Container[str],
 ) -> None:
     """Raise `DataError` if no language has a judged query or a relevant document."""
-    query_ids = {key for entries in queries.values() for key in entries}
-    document_ids = {key for entries in documents.values() for key in entries}
     for query, grades in judgements.items():
         if query not in query_ids:
             raise DataError(f"{name} judges the query '{query}', which does not exist")
@@ -263,8 +298,8 @@ def _cells(line: str) -> list[str]:
 
 def _columns(header: list[str]) -> tuple[int, int, int]:
     """Return the positions of query, document and grade by their names, or by their usual order."""
-    names = [re.sub("[^a-z]", "", cell.lower()) for cell in header]
-    positions = [[index for index, name in enumerate(names) if name in usual] for usual in _COLUMNS]
+    names, *usual = ([re.sub("[^a-z]", "", name.lower()) for name in names] for names in (header, *_COLUMNS))
+    positions = [[index for index, name in enumerate(names) if name in role] for role in usual]
     if all(len(indexes) == 1 for indexes in positions):
         return positions[0][0], positions[1][0], positions[2][0]
     return 0, -2, -1

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from hbt_bench.data.collection import Collection, Document, Query
+from hbt_bench.data.language_pairs import pair_splits
 from hbt_bench.data.questions import QuestionTable
-from hbt_bench.data.records import Row, is_missing, values
+from hbt_bench.data.records import Row, is_missing, label_text, values
 from hbt_bench.data.row_fields import Columns, Texts, first_of_group, key_of, single_text, texts_at
 from hbt_bench.errors import DataError
 
@@ -22,29 +23,33 @@ def collect(
 ) -> Collection:
     """Build a collection from rows; `languages` maps our language codes to the codes in the data.
 
-    Rows in other languages are skipped, and so are rows without a language or an id, with a warning. If the languages
-    are not the `complete` data set, questions are dropped if all their documents are in other languages.
+    Blanks and direction marks around a code in the data are dropped. Rows in other languages are skipped, and so are
+    rows without a language or an id, with a warning. If the languages are not the `complete` data set, questions are
+    dropped if all their documents are in other languages.
 
     Raises `DataError` with the line for a field that is not a text or that no row has, and for a question or document
     with two texts in the same language; also if languages that are paired by row have different numbers of rows, and
     for records that `Collection.from_records` refuses.
     """
     table = _Sentences(name, columns) if columns.text else QuestionTable(name, columns, complete)
-    codes = {label: code for code, label in languages.items()}
+    codes = {label_text(label): code for code, label in languages.items()}
     counts: Counter[str | None] = Counter()
     skipped: Counter[str] = Counter()
     incomplete = _Incomplete(name, columns)
     for row in rows:
-        counts[row.language] += 1
+        own = None if row.language is None else label_text(row.language)
+        counts[own] += 1
         if incomplete.has(row):
             continue
-        key = key_of(row, columns.id) or f"row-{counts[row.language] - 1}"
-        if row.language is None and columns.language is None:
+        key = key_of(row, columns.id) or f"row-{counts[own] - 1}"
+        if own is None and columns.language is None:
             for label, code in codes.items():
                 table.add(row, key, code, label, required=False)
             continue
-        label = row.language or single_text(row, columns.language or "")
-        if label in codes:
+        label = own or label_text(single_text(row, columns.language or ""))
+        if columns.language_form and (pair := columns.language_form.codes(label, codes)):
+            table.add(row, key, pair[1], label, required=True, query_code=pair[0])
+        elif not columns.language_form and label in codes:
             table.add(row, key, codes[label], label, required=True)
         else:
             skipped[label] += 1
@@ -53,7 +58,10 @@ def collect(
         _check_aligned(name, {codes[label]: counts[label] for label in codes} if counts.keys() & codes.keys() else {})
     if skipped and counts.total() == skipped.total() + incomplete.total:
         labels = ", ".join(label[:20] for label, _ in skipped.most_common(5))
-        raise DataError(f"{name} has no row in {' '.join(codes)}: the codes in the data are {labels}")
+        advice = ""
+        if columns.language and not columns.language_form and any(next(pair_splits(label), None) for label in skipped):
+            advice = "; if they are pairs of languages, set `language_form: '{query_language}-{language}'` in columns"
+        raise DataError(f"{name} has no row in {' '.join(codes)}: the codes in the data are {labels}{advice}")
     return table.collection()
 
 
@@ -114,8 +122,9 @@ class _Sentences:
         self.rows: dict[str, dict[str, str]] = {}  # row -> language -> sentence
         self.merged: dict[tuple[str, str], str] = {}  # language and text -> sentence, if equal sentences are merged
 
-    def add(self, row: Row, key: str, code: str, label: str, *, required: bool) -> None:
+    def add(self, row: Row, key: str, code: str, label: str, *, required: bool, query_code: str | None = None) -> None:
         """Add the sentence of a row in a language; if `required`, a missing field is an error."""
+        assert query_code is None, "a sentence has a single language"
         for _, text in texts_at(row, self.columns.text or "", label, required=required)[:1]:
             sentence = self.merged.setdefault((code, text), key) if self.columns.merge else key
             self.sentences.add(code, sentence, text, row.where)

@@ -35,10 +35,15 @@ class QuestionTable:
         self.first_rows: dict[Key, str] = {}  # language and text -> the first row with this query, for rows without id
         self.repeats: list[tuple[str, str]] = []  # a row without id, and the first row with its query
 
-    def add(self, row: Row, key: str, code: str, label: str, *, required: bool) -> None:
-        """Add the query and the documents of a row in a language; if `required`, a missing field is an error."""
+    def add(self, row: Row, key: str, code: str, label: str, *, required: bool, query_code: str | None = None) -> None:
+        """Add the query and the documents of a row in a language; if `required`, a missing field is an error.
+
+        `query_code` is the language of the query, if the documents are in another.
+        """
         columns = self.columns
-        prefix = "" if columns.parallel else f"{code}/"
+        pair = f"{query_code}-{code}/" if query_code else f"{code}/"
+        query_prefix = "" if columns.parallel else pair
+        prefix = f"{code}/" if query_prefix and columns.document_id else query_prefix
         fields = _Fields.read(row, label, columns)
         grades: dict[str, int] = {}  # document -> grade
         for position, body in self._bodies(row, label, required=required and not columns.unanswered):
@@ -56,12 +61,12 @@ class QuestionTable:
         if not grades and not _has_list((*columns.document_id, columns.grade or "")):  # texts in another language
             document, grade = self._document(fields, key, None)
             grades[f"{prefix}{document}"] = grade
-        key = f"{prefix}{key}"
+        key, query_code = f"{query_prefix}{key}", query_code or code
         queries = texts_at(row, columns.query or "", label, required=required)
         for position, text in queries:
             question = f"{key}/{position}" if self.several else key
-            query = question if columns.id else self.first_rows.setdefault((code, text), question)
-            self.queries.add(code, query, text, row.where)
+            query = question if columns.id else self.first_rows.setdefault((query_code, text), question)
+            self.queries.add(query_code, query, text, row.where)
             _merge(self.answers.setdefault(question, {}), grades)
             if query != question:
                 self.repeats.append((question, query))

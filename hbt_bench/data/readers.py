@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import operator
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.data.own_documents import own_documents, same_text
+from hbt_bench.data.records import identifier
 from hbt_bench.errors import DataError
 
 #: The meaning of equal ids in several languages: nothing; versions of a question; of a question and of its documents.
@@ -25,6 +26,45 @@ Parallel = Literal["none", "queries", "documents"]
 Candidate = Literal["sentence", "sentence+context"]
 #: The language and the id of a query or document.
 Key = tuple[str, str]
+
+
+class SharedIds(NamedTuple):
+    """How many query ids occur, how many in several versions, and how many of these with equal relevant documents.
+
+    A version is a query in another language. Equal ids are translations of each other if most occur in several
+    versions, all with the same relevant documents; if only some have other documents, they are likely translations.
+    """
+
+    total: int
+    shared: int
+    equal: int
+
+    @classmethod
+    def of(cls, versions: Iterable[tuple[str, Mapping[str, int]]]) -> SharedIds:
+        """Count the ids of versions, each with the grades of its documents.
+
+        For example, ``SharedIds.of([("q1", {"d1": 1}), ("q1", {"d1": 2})])`` is ``SharedIds(1, 1, 1)``.
+        """
+        answers: dict[str, list[frozenset[str]]] = {}
+        for query, grades in versions:
+            answers.setdefault(query, []).append(frozenset(key for key, grade in grades.items() if grade > 0))
+        several = [sets for sets in answers.values() if len(sets) > 1]
+        return cls(len(answers), len(several), sum(len(set(sets)) == 1 for sets in several))
+
+    @property
+    def are_most_shared(self) -> bool:
+        """Whether most ids occur in several versions."""
+        return 2 * self.shared > self.total
+
+    @property
+    def are_translations(self) -> bool:
+        """Whether equal ids are translations without doubt."""
+        return self.are_most_shared and self.equal == self.shared
+
+    @property
+    def are_likely_translations(self) -> bool:
+        """Whether most ids occur in several versions with the same relevant documents."""
+        return 2 * self.equal > self.total
 
 
 class Entry(NamedTuple):
@@ -95,7 +135,7 @@ class CollectionBuilder:
             if entry.id in texts and self._is_own(texts[entry.id], entry, query_language == document_language):
                 copies = self._own.setdefault((query_language, f"{prefix}{entry.id}"), {})
                 copies[document_language, key] = None
-        for query, grades in relevant.items():
+        for query, grades in respelled(relevant, texts, ids).items():
             positive = {document: grade for document, grade in grades.items() if grade > 0}
             if not positive and (self.parallel == "none" or query not in texts):
                 continue
@@ -183,6 +223,30 @@ class CollectionBuilder:
             merged = union.setdefault(key, {})
             merged |= {document: max(grade, merged.get(document, 0)) for document, grade in grades.items()}
         return {query: union[query[1]] for query in self._judgements}
+
+
+def respelled(
+    judgements: Mapping[str, Mapping[str, int]], queries: Container[str], documents: Container[str]
+) -> Mapping[str, Mapping[str, int]]:
+    """Return the judgements with the spelling of the ids in the data, if numbers are spelled otherwise.
+
+    A table with a missing value has its ids as floats, so "1.0" is "1" if the data have no other id "1.0".
+    """
+    if all(query in queries for query in judgements) and all(
+        document in documents for grades in judgements.values() for document in grades
+    ):
+        return judgements
+    spelled: dict[str, dict[str, int]] = {}
+    for query, grades in judgements.items():
+        by_document = spelled.setdefault(_respelled(query, queries), {})
+        by_document |= {_respelled(document, documents): grade for document, grade in grades.items()}
+    return spelled
+
+
+def _respelled(key: str, known: Container[str]) -> str:
+    """Return an id as the data spell it, or as it is if they have it in no spelling."""
+    spellings = (key, identifier(key) or key, f"{key}.0" if key.isdecimal() else key)
+    return next((name for name in spellings if name in known), key)
 
 
 # LAReQA

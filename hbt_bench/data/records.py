@@ -33,6 +33,9 @@ _CONVERSIONS = {
 }
 #: Stands for a language's code in a path.
 PLACEHOLDER = "{language}"
+#: Blanks, direction marks, zero-width characters and the byte order mark.
+_INVISIBLE = r"[\s\u061c\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]+"
+_EDGES = re.compile(rf"^{_INVISIBLE}|{_INVISIBLE}$")
 
 
 class Row(NamedTuple):
@@ -94,6 +97,14 @@ def identifier(value: object) -> str | None:
         return None
     spelling = re.fullmatch(r"(-?[0-9]+)\.0", str(value))
     return spelling[1] if spelling else str(value)
+
+
+def label_text(value: object) -> str:
+    r"""Return the label of a language without blanks and direction marks around it.
+
+    Sheets with Arabic or Hebrew text have such marks, which nobody sees. For example, "\u200fhe " is "he".
+    """
+    return _EDGES.sub("", str(value))
 
 
 def same_value(value: object, expected: str | int | float | bool) -> bool:

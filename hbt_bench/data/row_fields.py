@@ -5,14 +5,37 @@ Fields are paths as in `hbt_bench.data.records`, for example ``questions.*.{lang
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from hbt_bench.data.language_pairs import LabelForm
 from hbt_bench.data.records import PLACEHOLDER, Row, checked_text, identifier, is_missing, values
 from hbt_bench.errors import DataError, did_you_mean
 
 #: The language and the id of a query or document.
 Key = tuple[str, str]
+
+#: The usual names of fields in data sets, by role, most specific first.
+USUAL_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "id": ("id", "_id", "qid", "question_id", "query_id", "pair_id", "uid", "idx"),
+    "language": ("language", "lang", "locale", "language_code", "lang_code"),
+    "query": ("query", "question", "claim", "premise", "anchor", "prompt", "sentence1"),
+    "document": ("document", "passage", "context", "answer_sentence", "answer", "positive", "body", "response", "text"),
+    "document_id": ("document_id", "doc_id", "docid", "did", "passage_id", "corpus_id", "pid"),
+    "grade": ("grade", "relevance", "rel", "label", "judgement", "judgment", "relevant", "is_relevant", "is_selected"),
+}
+
+
+def usual_fields(names: Iterable[object], role: str) -> Iterator[str]:
+    """Yield the fields with a usual name for `role`, most specific first; upper and lower case are the same."""
+    spelled = [str(name) for name in names]
+    yield from (name for usual in USUAL_FIELDS[role] for name in spelled if name.lower() == usual)
+
+
+def is_negative_field(name: object) -> bool:
+    """Return whether a field has a usual name of negative documents, such as "negative_passages" or "hard_neg_1"."""
+    return re.fullmatch(r"(?:hard[ _-]?)?neg(?:ative)?s?(?:[ _-]\w+)?", str(name).lower()) is not None
 
 
 @dataclass(frozen=True)
@@ -24,7 +47,8 @@ class Columns:
     paths, or a list. `document_id` is for documents that answer several questions. `grade` is for rows that judge a
     document: it is relevant if its grade is above 0, and else only a candidate. If `document` is a list, its
     `document_id`, `title` and `grade` may be lists in the same order. `language` is the field with the
-    language code, if no path has the placeholder. `merge` treats equal sentences, or equal documents, of a language as
+    language code, if no path has the placeholder; `language_form` is the form of its values if they name the languages
+    of query and document, as in "en-de". `merge` treats equal sentences, or equal documents, of a language as
     the same. With `unanswered`, questions may lack a document, and are then dropped. Without `parallel`, equal ids in
     two languages are unrelated. `ignore_identical_ids` is the rule for documents with the id of a query; see
     `hbt_bench.data.own_documents`.
@@ -44,6 +68,7 @@ class Columns:
     unanswered: bool = False
     parallel: bool = True
     ignore_identical_ids: bool | None = None
+    language_form: LabelForm | None = None
 
     @property
     def documents(self) -> tuple[str, ...]:

@@ -121,6 +121,15 @@ def is_usual(code: str) -> bool:
     return subtag(general(code)) in LANGUAGES
 
 
+def is_official(code: str, region: str) -> bool:
+    """Return whether the language of `code` is official in a region, in any script.
+
+    For example, ``is_official("pt", "BR")`` is true, and ``is_official("en", "DE")`` is false.
+    """
+    official = filter(None, map(parse_code, tags.official_languages(region)))
+    return any(subtag(general(other)) == subtag(general(code)) for other in official)
+
+
 def from_mteb(label: str) -> str | None:
     """Return the code of a language of MTEB in general form, or None if it has none.
 

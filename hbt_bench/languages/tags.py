@@ -171,6 +171,12 @@ def has_locale(code: str, script: str, region: str) -> bool:
     return likely.endswith(f"_{region}") or any(map(localedata.exists, names))
 
 
+def official_languages(region: str) -> list[str]:
+    """Return the tags of the official languages of a region; for example, ["pt"] for "BR"."""
+    languages = get_global("territory_languages").get(region, {})
+    return [name for name, fields in languages.items() if fields["official_status"]]
+
+
 def describe(script: str, region: str, variants: tuple[str, ...]) -> str:
     """Return the English names of script, region and variants, such as "Traditional, Taiwan"."""
     english = _english()

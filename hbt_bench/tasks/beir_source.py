@@ -11,11 +11,11 @@ from pydantic import StringConstraints, field_validator, model_validator
 from hbt_bench.data import beir
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import DataFiles
+from hbt_bench.data.language_pairs import QUERY_LANGUAGE, pair_path
 from hbt_bench.data.readers import Parallel
 from hbt_bench.data.records import PLACEHOLDER
 from hbt_bench.errors import DataError
 from hbt_bench.identity.task_name import MODES, Mode
-from hbt_bench.tasks.pair_folders import QUERY_LANGUAGE, pair_path
 from hbt_bench.tasks.schema import FileSource, Source, check_language, check_path
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class BeirSource(FileSource, Source):
 
     kind: Literal["beir"]
     query_language: str | None = None
-    split: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+$")] = "test"
+    split: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")] = "test"
     parallel: Parallel | None = None
     language: str | None = None
     ignore_identical_ids: bool | None = None

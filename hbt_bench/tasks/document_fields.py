@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from hbt_bench.data.records import PLACEHOLDER, Row, first_value, identifier, is_missing, values
+from hbt_bench.data.records import PLACEHOLDER, Row, identifier, is_missing, values
+from hbt_bench.data.row_fields import USUAL_FIELDS, usual_fields
 
 #: Usual names of a list of documents, apart from the plurals of the names of a single document.
 _LISTS = (
@@ -22,20 +23,17 @@ _LISTS = (
 )
 #: Usual names of the text in a document of a list.
 _TEXTS = ("text", "passage", "document", "answer", "contents", "content", "body")
-#: Usual names of the id and of the grade of a document.
-_IDS = ("document_id", "doc_id", "docid", "did", "passage_id", "corpus_id", "pid")
-_GRADES = ("grade", "relevance", "rel", "label", "judgement", "judgment", "relevant", "is_relevant", "is_selected")
 #: The highest grade of a field that is taken for grades.
 _MAX_GRADE = 10
 
 
-def document_paths(sample: Sequence[Row], names: Sequence[str], used: set[str]) -> list[str]:
+def document_paths(sample: Sequence[Row], used: set[str]) -> list[str]:
     """Return the paths to the documents of a row that has several, or an empty list.
 
-    `names` are usual names of a field with a document, and `used` are fields of other columns. For example, the paths
-    are ["answer_1", "answer_2"] for these columns, ["answers.*"] for a list of texts, and ["pos.*.text"] for a list of
-    objects.
+    `used` are fields of other columns. For example, the paths are ["answer_1", "answer_2"] for these columns,
+    ["answers.*"] for a list of texts, and ["pos.*.text"] for a list of objects.
     """
+    names = USUAL_FIELDS["document"]
     fields = [name for name in dict.fromkeys(str(name) for row in sample for name in row.fields) if name not in used]
     for usual in names:
         numbered = [name for name in fields if re.fullmatch(rf"{usual}[ _-]?\d+", name, re.IGNORECASE)]
@@ -80,12 +78,17 @@ def sibling_paths(sample: Sequence[Row], document: str) -> dict[str, str]:
     return {name.lower(): ".".join([*steps[:position], name, *steps[position + 1 :]]) for name in names}
 
 
-def find_ids(siblings: Mapping[str, str], rows: Iterable[Row], document: str, language: str | None) -> str | None:
-    """Return the path to the ids of documents, or None if an id is missing or has two texts in a language."""
-    path = next((siblings[name] for name in _IDS if name in siblings), None)
+def find_ids(
+    siblings: Mapping[str, str], rows: Iterable[Row], document: str, language_of: Callable[[Row], str]
+) -> str | None:
+    """Return the path to the ids of documents, or None if an id is missing or has two texts in a language.
+
+    `language_of` returns the label of the documents of a row.
+    """
+    path = next((siblings[name] for name in usual_fields(siblings, "document_id")), None)
     texts: dict[tuple[str, str], int] = {}
     for row in rows if path else ():
-        label = str(first_value(row.fields, language)) if language else ""
+        label = language_of(row)
         bodies, ids = list(values(row.fields, document)), list(values(row.fields, str(path)))
         if len(bodies) != len(ids):
             return None
@@ -97,7 +100,7 @@ def find_ids(siblings: Mapping[str, str], rows: Iterable[Row], document: str, la
 
 def find_grades(siblings: Mapping[str, str], rows: Iterable[Row]) -> str | None:
     """Return the path to grades: whole numbers up to 10, or truth values, both above 0 and not above 0."""
-    path = next((siblings[name] for name in _GRADES if name in siblings), None)
+    path = next((siblings[name] for name in usual_fields(siblings, "grade")), None)
     positive: set[bool] = set()
     for row in rows if path else ():
         for value in values(row.fields, str(path)):

@@ -15,7 +15,8 @@ from hbt_bench.data.dialect import INFERRED, TableFormat
 from hbt_bench.errors import UsageError
 from hbt_bench.files import write_text
 from hbt_bench.ranking.subsets import judged_subsets
-from hbt_bench.tasks.infer_source import infer_source
+from hbt_bench.tasks.infer_beir import infer_beir, is_beir
+from hbt_bench.tasks.infer_rows import infer_rows
 from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.tasks.task import Expect, TaskSpec
 
@@ -66,7 +67,12 @@ class TaskDraft:
         if name in (registry or TaskRegistry()).specs:
             raise UsageError(f"the task '{name}' exists already: choose another name")
         folder, relative = _locate(data, output, data_dir, name)
-        inferred = infer_source(data, relative, columns, language, table, split)
+        if is_beir(data):
+            if columns:
+                raise UsageError(f"{data} is a folder in BEIR's layout, which has fixed columns: leave out --columns")
+            inferred = infer_beir(data, relative, language, split)
+        else:
+            inferred = infer_rows(data, relative, columns, language, table)
         content: dict[str, Any] = {"name": name, "source": inferred.source}
         try:
             spec = TaskSpec.model_validate(content).in_folder(folder)

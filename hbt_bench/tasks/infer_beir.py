@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hbt_bench.data.beir import LANGUAGE_FIELDS, beir_names, find_splits, preferred_split, read_qrels
-from hbt_bench.data.readers import Parallel
-from hbt_bench.data.records import PLACEHOLDER, read_rows
-from hbt_bench.errors import UsageError
+from hbt_bench.data.beir import beir_names, entry_rows, find_splits, language_field, preferred_split, read_qrels
+from hbt_bench.data.language_pairs import LabelForm, pair_splits
+from hbt_bench.data.readers import Parallel, SharedIds
+from hbt_bench.data.records import PLACEHOLDER, first_value, label_text
+from hbt_bench.errors import DataError, UsageError
 from hbt_bench.languages import read_label
 from hbt_bench.tasks.inferred import InferredSource, abbreviated, pin
-from hbt_bench.tasks.labels import describe_unused, match_codes
+from hbt_bench.tasks.labels import describe_unused, match_codes, no_layout
 from hbt_bench.tasks.pair_folders import PairFolders, parallel_queries
+from hbt_bench.tasks.pair_labels import PairLabels
 
 
 def infer_beir(data: Path, relative: str, language: str | None, split: str | None = None) -> InferredSource:
@@ -26,24 +28,38 @@ def infer_beir(data: Path, relative: str, language: str | None, split: str | Non
     """
     if _has_layout(data):
         return _from_folder(data, relative, language, split)
-    labels = {child.name: child for child in sorted(data.iterdir()) if child.is_dir() and _has_layout(child)}
+    labels = _children(data)
     if pairs := PairFolders.detect(labels):
         return _from_pairs(pairs, labels, relative, split)
+    by_name = PairLabels.detect(dict.fromkeys(labels, 1))
     codes, unused = match_codes(labels)
     if not codes:
-        raise UsageError(
-            f"{data} is not a folder in BEIR's layout: it needs corpus.jsonl, queries.jsonl and qrels/test.tsv, or "
-            "a folder with these files for each language, named by its code"
-        )
+        raise UsageError(no_layout(data))
     folders = {label: labels[label] for label in codes.values()}
     split, notes = _choose_split(folders, split)
     notes += describe_unused(dict.fromkeys(unused, 1), "folder", codes)
+    if by_name and not by_name.are_locales:
+        form = LabelForm(by_name.separator)
+        notes.append(
+            f"the folders are read as locales, such as '{by_name.doubtful[0]}', because they share no queries or "
+            f"documents; if they are pairs of languages, write {relative}/{form} and delete `expect`"
+        )
     paths = {folder: f"{relative}/{label}" for label, folder in folders.items()}
     source = _source(f"{relative}/{PLACEHOLDER}", split, codes, paths)
     if len(codes) > 1:
         source["parallel"], note = _infer_parallel(folders, split)
         notes.append(note)
     return InferredSource(source, tuple(notes))
+
+
+def is_beir(data: Path) -> bool:
+    """Return whether `data` is a folder in BEIR's layout, or has such folders."""
+    return data.is_dir() and (_has_layout(data) or bool(_children(data)))
+
+
+def _children(data: Path) -> dict[str, Path]:
+    """Return the folders in BEIR's layout in a folder, by name."""
+    return {child.name: child for child in sorted(data.iterdir()) if child.is_dir() and _has_layout(child)}
 
 
 def _has_layout(folder: Path) -> bool:
@@ -94,6 +110,9 @@ def _from_folder(data: Path, relative: str, language: str | None, split: str | N
     split, notes = _choose_split({data.name: data}, split)
     corpus, queries = (_file(data, names) for names in beir_names(split)[:2])
     name, labels = _language_field(corpus, queries)
+    if language is None:
+        counts = labels[0].counts + labels[1].counts
+        _check_pairs(data, name, Counter({label: rows for label, rows in counts.items() if label}))
     codes, unused = match_codes(dict.fromkeys(label for counts, _ in labels for label in counts if label), rare=True)
     if language is None and len(codes) == 1:
         language = next(iter(codes))
@@ -127,20 +146,35 @@ class _Labels(NamedTuple):
         """Read the labels in the field `name`."""
         counts: Counter[str] = Counter()
         ids = set()
-        for row in read_rows(path):
-            label = row.fields.get(name)
-            counts["" if label is None else str(label)] += 1
+        for row in entry_rows(path):
+            label = first_value(row.fields, name)
+            counts["" if label is None else label_text(label)] += 1
             ids.add(str(row.fields.get("_id", row.fields.get("id"))))
         return cls(counts, counts.total() - len(ids))
 
 
 def _language_field(corpus: Path, queries: Path) -> tuple[str, tuple[_Labels, _Labels]]:
     """Return the usual field of languages that the first document has, and the labels of documents and of queries."""
-    first = next((row.fields for row in read_rows(corpus)), {})
-    name = next((name for name in LANGUAGE_FIELDS if read_label(first.get(name), rare=True)), "")
-    if not name:
+    first = next(entry_rows(corpus), None)
+    name = language_field(first) if first else ""
+    label = label_text(first_value(first.fields, name)) if first and name else ""
+    if not read_label(label, rare=True) and not any(pair_splits(label)):
         return "", (_Labels(Counter(), 0), _Labels(Counter(), 0))
     return name, (_Labels.read(corpus, name), _Labels.read(queries, name))
+
+
+def _check_pairs(data: Path, name: str, counts: Counter[str]) -> None:
+    """Raise `DataError` if labels of rows may be pairs of languages, because such rows need a folder for each pair."""
+    pairs = PairLabels.detect(counts)
+    if pairs is None or pairs.are_locales:
+        return
+    label = pairs.doubtful[0]
+    code = read_label(label, rare=True)
+    locale = f", or, for a locale, map it in a task file, as in `languages: {{{code}: {label}}}`" if code else ""
+    raise DataError(
+        f"'{label}' in the field '{name}' of {data} may be a pair of languages: write the rows of each pair into a "
+        f"folder such as {data.name}/{LabelForm('-')}{locale}, or set a single language with --language"
+    )
 
 
 def _parallel_rows(documents: _Labels, queries: _Labels) -> tuple[Parallel, str]:
@@ -162,24 +196,23 @@ def _infer_parallel(folders: Mapping[str, Path], split: str) -> tuple[Parallel, 
 
     Equal ids are translations if most query ids occur in several folders, and have the same relevant documents there.
     """
-    answers: dict[str, list[frozenset[str]]] = {}  # query -> relevant documents in each folder
-    for folder in folders.values():
-        for query, grades in read_qrels(_file(folder, beir_names(split)[2])).items():
-            relevant = frozenset(document for document, grade in grades.items() if grade > 0)
-            answers.setdefault(query, []).append(relevant)
-    shared = [sets for sets in answers.values() if len(sets) > 1]
-    equal = sum(len(set(sets)) == 1 for sets in shared)
-    counts = f"{len(shared):,} of {len(answers):,} query ids occur in several folders"
-    if 2 * len(shared) <= len(answers):
+    ids = SharedIds.of(
+        (query, grades)
+        for folder in folders.values()
+        for query, grades in read_qrels(_file(folder, beir_names(split)[2])).items()
+    )
+    counts = f"{ids.shared:,} of {ids.total:,} query ids occur in several folders"
+    if not ids.are_most_shared:
         return "none", f"{counts}, too few for translations, so the folders are treated as independent (parallel: none)"
-    if equal == len(shared):
+    if ids.are_translations:
         return "documents", (
             f"{counts}, all with the same relevant documents, so equal ids are treated as translations (parallel: "
             "documents): compare a few rows; if they are unrelated, write `parallel: none` and delete `expect`"
         )
     return "none", (
-        f"{counts}, only {equal:,} of them with the same relevant documents, so the folders are treated as independent "
-        "(parallel: none); if the queries are translations of each other, write `parallel: queries` and delete `expect`"
+        f"{counts}, only {ids.equal:,} of them with the same relevant documents, so the folders are treated as "
+        "independent (parallel: none); if the queries are translations of each other, write `parallel: queries` and "
+        "delete `expect`"
     )
 
 

@@ -113,13 +113,13 @@ def _named_paths(fields: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str,
         name = str(key)
         if isinstance(value, Mapping):
             yield from _named_paths(value, (*path, name))
-        for start, end in () if read_label(name) else _spans(name):  # "pt-BR" is not "pt" with a label "BR"
+        for start, end in () if read_label(name) else label_spans(name):  # "pt-BR" is not "pt" with a label "BR"
             label = name[start:end]
             if read_label(label) and _is_labelled(label, value) and isinstance(value, str):
                 yield ".".join([*path, f"{name[:start]}{PLACEHOLDER}{name[end:]}"]), label
 
 
-def _spans(name: str) -> Iterator[tuple[int, int]]:
+def label_spans(name: str) -> Iterator[tuple[int, int]]:
     """Yield start and end of the parts of a name that may be a label: some of its words, but not all."""
     words: Sequence[re.Match[str]] = list(_SEPARATORS.finditer(name))
     for count in range(min(_MAX_WORDS, len(words) - 1), 0, -1):

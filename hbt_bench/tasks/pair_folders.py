@@ -9,16 +9,9 @@ from itertools import combinations
 from pathlib import Path
 
 from hbt_bench.data.beir import beir_names, read_qrels
-from hbt_bench.data.records import PLACEHOLDER
-from hbt_bench.languages import match_labels, parse_code, read_label
-
-#: The place of the query language in a path; ``{language}`` is that of the documents.
-QUERY_LANGUAGE = "{query_language}"
-
-
-def pair_path(path: str, queries: str, documents: str) -> str:
-    """Return a path with the labels of two languages put in; for example, "data/en-de"."""
-    return path.replace(QUERY_LANGUAGE, queries).replace(PLACEHOLDER, documents)
+from hbt_bench.data.language_pairs import LabelForm, pair_splits
+from hbt_bench.data.readers import SharedIds
+from hbt_bench.languages import match_labels, parse_code
 
 
 @dataclass(frozen=True)
@@ -88,7 +81,7 @@ class PairFolders:
 
     def path(self, position: int) -> str:
         """Return the last part of the source's path, such as ``{query_language}-{language}``."""
-        return self.separator.join((QUERY_LANGUAGE, PLACEHOLDER) if position == 0 else (PLACEHOLDER, QUERY_LANGUAGE))
+        return str(LabelForm(self.separator, position))
 
 
 def parallel_queries(folders: Mapping[tuple[str, str], Path], split: str) -> tuple[bool, str]:
@@ -97,25 +90,23 @@ def parallel_queries(folders: Mapping[tuple[str, str], Path], split: str) -> tup
     They are if most of them have the same relevant documents in a language; if no documents are judged for two query
     languages, if most ids occur in several of them. `folders` are by the labels of queries and documents.
     """
-    answers: dict[str, dict[str, list[set[str]]]] = {}  # document language -> query -> documents by query language
+    by_language: dict[str, list[tuple[str, Mapping[str, int]]]] = {}  # language of documents -> queries with grades
     languages: dict[str, set[str]] = {}
     for (queries, documents), folder in folders.items():
         name = next(name for name in beir_names(split)[2] if (folder / name).is_file())
         for query, grades in read_qrels(folder / name).items():
             languages.setdefault(query, set()).add(queries)
-            relevant = {document for document, grade in grades.items() if grade > 0}
-            answers.setdefault(documents, {}).setdefault(query, []).append(relevant)
-    compared = [sets for by_query in answers.values() for sets in by_query.values() if len(sets) > 1]
-    equal = sum(sets.count(sets[0]) == len(sets) for sets in compared)
-    shared = sum(len(of_query) > 1 for of_query in languages.values())
+            by_language.setdefault(documents, []).append((query, grades))
+    counts = [SharedIds.of(versions) for versions in by_language.values()]
+    compared, equal = sum(ids.shared for ids in counts), sum(ids.equal for ids in counts)
     if compared:
-        is_parallel, reason = (
-            2 * equal > len(compared),
-            f"{equal:,} of {len(compared):,} judged query ids have the same",
+        is_parallel = SharedIds(compared, compared, equal).are_likely_translations
+        reason = (
+            f"{equal:,} of {compared:,} judged query ids have the same relevant documents in several query languages"
         )
-        reason += " relevant documents in several query languages"
     else:
-        is_parallel = 2 * shared > len(languages)
+        shared = sum(len(of_query) > 1 for of_query in languages.values())
+        is_parallel = SharedIds(len(languages), shared, 0).are_most_shared
         reason = f"{shared:,} of {len(languages):,} query ids occur in several languages"
     meaning = "versions of a question (parallel: queries)" if is_parallel else "unrelated (parallel: none)"
     return is_parallel, f"{reason}, so equal ids of queries are treated as {meaning}: compare a few queries"
@@ -123,10 +114,9 @@ def parallel_queries(folders: Mapping[tuple[str, str], Path], split: str) -> tup
 
 def _splits(name: str) -> Iterator[tuple[str, str, str]]:
     """Yield the ways to read a name as two labels with a separator; for example, "en", "-", "pt-BR"."""
-    for index, separator in enumerate(name):
-        first, second = name[:index], name[index + 1 :]
+    for first, separator, second in pair_splits(name):
         # a region is in upper case, as in pt-BR, but the code of a language is not
-        if separator in "-_" and (second[:1].islower() or first.isupper()) and read_label(first) and read_label(second):
+        if separator in "-_" and (second[:1].islower() or first.isupper()):
             yield first, separator, second
 
 

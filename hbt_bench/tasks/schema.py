@@ -5,13 +5,22 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from hbt_bench.data import row_fields
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import DataFiles, Pin, RemoteFile, check_relative
+from hbt_bench.data.language_pairs import LabelForm
 from hbt_bench.data.records import PLACEHOLDER
 from hbt_bench.errors import DataError
 from hbt_bench.identity.task_name import MODES, Mode
@@ -160,7 +169,9 @@ def check_path(path: str, allowed: Sequence[str] = (PLACEHOLDER,)) -> str:
 class ColumnsSpec(StrictModel):
     """Paths to the fields of a row; see `hbt_bench.data.row_fields.Columns`.
 
-    For example, ``{id: id, language: lang, query: question, document: answer}``.
+    `language_form` is the form of the values in `language` if they name two languages, as in ``en-de``:
+    ``{query_language}-{language}``, or the other way round. For example,
+    ``{id: id, language: lang, query: question, document: answer}``.
     """
 
     id: Paths = ()
@@ -173,6 +184,20 @@ class ColumnsSpec(StrictModel):
     text: str | None = None
     merge: bool = False
     unanswered: bool = False
+    language_form: str | None = None
+
+    @field_validator("language_form")
+    @classmethod
+    def _check_form(cls, form: str | None) -> str | None:
+        parsed = LabelForm.parse(form) if form else None
+        return str(parsed) if parsed else None
+
+    @model_serializer(mode="wrap")
+    def _without_missing_form(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        if fields.get("language_form") is None:  # the addresses of finished jobs of studies hash these keys
+            fields.pop("language_form", None)
+        return fields
 
     @model_validator(mode="after")
     def _check_combination(self) -> ColumnsSpec:
@@ -186,6 +211,8 @@ class ColumnsSpec(StrictModel):
         if self.unanswered and self.text is not None:
             raise ValueError("unanswered is for questions with documents, not for parallel sentences")
         paths = [path for path in (self.query, *self.document, self.text) if path]
+        if self.language_form is not None and (self.language is None or self.text is not None):
+            raise ValueError("language_form is for the column `language` of rows with query and document")
         with_code = [path for path in paths if PLACEHOLDER in path]
         if self.language is not None and with_code:
             raise ValueError("use either the column 'language' or the placeholder {language}, not both")
@@ -200,7 +227,12 @@ class ColumnsSpec(StrictModel):
 
     def columns(self, parallel: bool, ignore_identical_ids: bool | None = None) -> row_fields.Columns:
         """Return the paths for `columns.collect`."""
-        return row_fields.Columns(**self.model_dump(), parallel=parallel, ignore_identical_ids=ignore_identical_ids)
+        return row_fields.Columns(
+            **self.model_dump(exclude={"language_form"}),
+            parallel=parallel,
+            ignore_identical_ids=ignore_identical_ids,
+            language_form=LabelForm.parse(self.language_form) if self.language_form else None,
+        )
 
 
 class FileSource(StrictModel):

@@ -70,7 +70,7 @@ class _RowSource(Source):
         """The modes with relevant documents: no mono for sentences, no cross for questions that are not parallel."""
         if self.columns.text is not None:
             return ("cross", "multi")
-        return MODES if self.parallel is not False else ("mono", "multi")
+        return MODES if self.parallel is not False or self.columns.language_form else ("mono", "multi")
 
     def _check_language(self, in_path: bool, *keys: str) -> None:
         """Raise `ValueError` unless the language is given once: `in_path`, that is in `keys`, or in columns."""
