@@ -224,3 +224,69 @@ def test_queries_in_one_language_need_no_field(tmp_path):
     write_beir(tmp_path / "b", {"q": "a"}, corpus, {"q": {"d": 1, "e": 1}})
     source = {"language": "lang", "languages": ["de", "fr"], "query_language": "en", "parallel": "none"}
     assert judgements(task(tmp_path, **source).load()) == {"en-q-q": {"de-d-d": 1, "fr-d-e": 1}}
+
+
+# Ids and languages as exports write them
+
+
+@pytest.mark.parametrize(
+    ("ids", "judged", "expected"),
+    [
+        ([1, 2], "10.0\t1.0\t1.0", ("10", "1")),  # a column of floats
+        (["1", "2"], "10.0\t1.0\t1", ("10", "1")),
+        (["1.0", "2.0"], "10\t1\t1", ("10", "1.0")),
+        (["1.0", "1"], "10\t1.0\t1", ("10", "1.0")),  # two documents, and both spellings
+        ([" 1", "2\t"], "10 \t 1 \t1", ("10", "1")),  # blanks around ids
+    ],
+)
+@pytest.mark.parametrize("field", [False, True])
+def test_ids_of_judgements_are_matched(tmp_path, ids, judged, expected, field):
+    language = {"lang": "\u200een "} if field else {}
+    (tmp_path / "b" / "qrels").mkdir(parents=True)
+    for name, keys in (("corpus", ids), ("queries", ["10"])):
+        lines = [json.dumps({"_id": key, "text": f"{name} {key}", **language}) for key in keys]
+        (tmp_path / "b" / f"{name}.jsonl").write_text("\n".join(lines))
+    (tmp_path / "b/qrels/test.tsv").write_text(f"{HEADER}{judged}\n")
+    keys = {"language": "lang", "parallel": "none"} if field else {}
+    collection = task(tmp_path, **keys).load()
+    query, document = expected
+    assert judgements(collection) == {f"en-q-{query}": {f"en-d-{document}": 1}}
+
+
+def test_unknown_id_is_still_an_error(tmp_path):
+    write_beir(tmp_path / "b", {"10": "q"}, {"v1.0": "d"}, {"10": {"v1": 1}})
+    with pytest.raises(DataError, match="names the document 'v1', which does not exist"):
+        task(tmp_path).load()
+
+
+def test_language_in_metadata_is_a_field(tmp_path, messages):
+    def fields(code):
+        return {"text": f"a text in {code}", "metadata": {"lang": code}}
+
+    write_beir(tmp_path / "b", {"q": fields("de")}, {"d": fields("de"), "e": fields("en")}, {"q": {"d": 1}})
+    collection = task(tmp_path, languages=["de", "en"], language="metadata.lang", parallel="none").load()
+    assert [document.language for document in collection.documents] == ["de", "en"]
+    task(tmp_path).load()
+    assert "by the field 'metadata.lang', 1 in de, but all rows are read as en" in messages[-1]
+
+
+def test_label_of_a_pair_in_its_folder_is_no_warning(tmp_path, messages):
+    texts = {"text": "x", "lang": "en-de"}
+    write_beir(tmp_path / "b/en-de", {"q": texts}, {"d": texts}, {"q": {"d": 1}})
+    path = "b/{query_language}-{language}"
+    task(tmp_path, path=path, languages=["de", "en"], parallel="none").load()
+    assert [message for message in messages if "by the field" in message] == []
+
+
+def test_tables_of_ms_marco(tmp_path):
+    """They have no header, and a quotation mark is a letter. An export may have a header."""
+    folder = tmp_path / "b"
+    folder.mkdir()
+    (folder / "queries.dev.small.tsv").write_text("10\tsea?\n11\tice?\n12\tnot judged\n")
+    (folder / "qrels.dev.small.tsv").write_text("10\t0\t1\t1\n11\t0\t2\t1\n")
+    assert find_splits(folder) == ("dev.small",)
+    for head in ("", "pid\tpassage\n"):
+        (folder / "collection.tsv.gz").write_bytes(gzip.compress(f'{head}1\t"The sea\n2\tIce "is" cold.\n'.encode()))
+        collection = task(tmp_path, split="dev.small").load()
+        assert [document.text for document in collection.documents] == ['"The sea', 'Ice "is" cold.']
+        assert judgements(collection) == {"en-q-10": {"en-d-1": 1}, "en-q-11": {"en-d-2": 1}}

@@ -176,3 +176,44 @@ def test_wrong_keys_are_refused(keys, message):
     with pytest.raises(ValidationError, match=message):
         TableFormat(**keys)
     assert TableFormat(delimiter="tab").delimiter == TableFormat(delimiter=r"\t").delimiter == "\t"
+
+
+# Delimiters
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "delimiter", "where"),
+    [
+        ("a.csv", "id;query, short;answer\n1;x, y;z\n2;u;v\n", ";", [2, 3]),  # the names and texts have commas
+        ("a.csv", "sep=;\nid;query, short;answer\n1;x, y;z\n2;u;v\n", ";", [3, 4]),  # as Excel writes it
+        ("a.csv", '"sep=;"\r\nid;"query, short";answer\r\n1;x, y;z\r\n2;u;v\r\n', ";", [3, 4]),
+        ("a.csv", 'SEP=,\nid,"query, short",answer\n1,"x, y",z\n2,u,v\n', ",", [3, 4]),
+        ("a.tsv", "sep=\t\nid\tquery, short\tanswer\n1\tx, y\tz\n2\tu\tv\n", "\t", [3, 4]),
+    ],
+)
+def test_delimiter_is_inferred_or_stated_by_the_file(tmp_path, name, text, delimiter, where):
+    path = write(tmp_path / name, text)
+    assert detect(path).delimiter == delimiter
+    assert [number for number, _ in read_table(path)] == where
+    assert [row for _, row in read_table(path)] == [
+        {"id": "1", "query, short": "x, y", "answer": "z"},
+        {"id": "2", "query, short": "u", "answer": "v"},
+    ]
+
+
+def test_two_delimiters_that_fit_are_refused(tmp_path):
+    path = write(tmp_path / "a.csv", "id;query, short;answer\n1;x, y;z\n2;u,;v\n")
+    with pytest.raises(DataError, match=r"a\.csv:1: both ',' and ';' give rows of equal length: set `delimiter`"):
+        detect(path)
+    assert cells(path, delimiter=";") == [["1", "x, y", "z"], ["2", "u,", "v"]]
+    write(path, 'id,"query; short",answer\n1,"x; y",z\n')  # only quoted cells have semicolons
+    assert detect(path).delimiter == ","
+
+
+def test_lines_after_the_stated_delimiter_keep_their_numbers(tmp_path):
+    path = write(tmp_path / "a.csv", 'sep=;\nid;query\n1;"x\ny"\n2\n')
+    with pytest.raises(DataError, match=r"a\.csv:5: 1 cells, but the header has 2"):
+        list(read_table(path))
+    write(path, 'sep=;\nid;query\n1;"x\n')
+    with pytest.raises(DataError, match=r"a\.csv:3: not CSV: a quotation mark opens a cell"):
+        list(read_table(path))

@@ -156,7 +156,7 @@ class _Evidence:
             if counts[row.label] <= _ROWS:
                 position = _position_by_script(halves, row)
                 scripts.update([position] if position is not None else [])
-                locales += _is_locale_by_script(halves, row)
+                locales += row.label not in labels.certain and _is_locale_by_script(halves, row)
                 named.update(_positions_by_name(halves, row))
         by_second = [
             position
