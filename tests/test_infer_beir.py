@@ -9,6 +9,7 @@ import pytest
 
 from hbt_bench.checks.task_file import Validation
 from hbt_bench.cli.main import run
+from hbt_bench.data.readers import SharedIds
 from hbt_bench.errors import UsageError
 from hbt_bench.tasks.draft import TaskDraft
 from hbt_bench.tasks.folders import Folder
@@ -210,3 +211,72 @@ def test_folder_without_language_is_asked_for(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="empty is not a folder in BEIR's layout"):
         infer_beir(tmp_path / "empty", "empty", "en")
+
+
+@pytest.mark.parametrize(
+    ("labels", "place", "advice"),
+    [
+        (("en-de", "en-fr"), "lang", "for a locale, map it in a task file, as in `languages: {en-DE: en-de}`"),
+        (("en-zh",), "lang", "into a folder such as b/{query_language}-{language}\n"),
+        (("en-zh",), "metadata", "into a folder such as b/{query_language}-{language}\n"),
+    ],
+)
+def test_pairs_in_a_field_are_refused(tmp_path, monkeypatch, capsys, labels, place, advice):
+    def fields(label):
+        return {"text": label, "lang": label} if place == "lang" else {"text": label, "metadata": {"lang": label}}
+
+    write_beir(tmp_path / "b", {"q": "x"}, {label: fields(label) for label in labels}, {"q": {labels[0]: 1}})
+    monkeypatch.chdir(tmp_path)
+    assert run(["tasks", "new", "mine", "--from", "b"]) == 3
+    err = capsys.readouterr().err
+    assert f"'{labels[0]}' in the field '" in err
+    assert "may be a pair of languages: write the rows of each pair into a folder" in err
+    assert advice in err
+    other_languages = len(labels) > 1  # the option is for the queries, which have no label
+    assert run(["tasks", "new", "mine", "--from", "b", "--language", "en"]) == (3 if other_languages else 0)
+
+
+def test_locales_in_a_field_are_read(tmp_path):
+    rows(tmp_path / "b", [("q", "pt-BR")], [("d", "pt-BR"), ("e", "en-US"), ("f", "\u200fzh-TW ")], {"q": {"d": 1}})
+    spec, collection, _ = new(tmp_path)
+    assert spec.source.codes == {"en": "en-US", "pt": "pt-BR", "zh-Hant": "zh-TW"}
+    assert [document.language for document in collection.documents] == ["en", "pt", "zh-Hant"]
+
+
+def test_folders_that_may_be_pairs_are_stated(tmp_path):
+    for name, text in (("en-de", "a"), ("en-fr", "b")):
+        write_beir(tmp_path / "b" / name, {text: text}, {text: text}, {text: {text: 1}})
+    spec, _, notes = new(tmp_path)
+    assert spec.source.codes == {"en-DE": "en-de", "en-FR": "en-fr"}
+    assert "the folders are read as locales, such as 'en-de', because they share no queries or documents" in notes
+    assert "if they are pairs of languages, write b/{query_language}-{language}" in notes
+
+
+def test_tables_of_ms_marco(tmp_path, monkeypatch, capsys):
+    (tmp_path / "b").mkdir()
+    for name, text in (("collection", "1\tsea\n2\tice\n"), ("queries.train", "7\tsea?\n8\tx\n")):
+        (tmp_path / "b" / f"{name}.tsv").write_text(text)
+    (tmp_path / "b/qrels.train.tsv").write_text("7\t0\t1\t1\n")
+    spec, collection, notes = new(tmp_path, language="en")
+    assert (spec.source.split, sorted(spec.source.pins)[0]) == ("train", "b/collection.tsv")
+    assert collection.relevant(0) == {"en-d-1": 1}
+    assert len(collection.documents) == 2
+    assert "the split 'train' are read, on which models may have been trained" in notes
+    monkeypatch.chdir(tmp_path)
+    assert run(["tasks", "new", "other", "--from", "b", "--columns", "id=x"]) == 2
+    assert "which has fixed columns: leave out --columns" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("versions", "counts", "certain", "likely"),
+    [
+        ([("a", "x"), ("a", "x"), ("b", "y"), ("b", "y")], (2, 2, 2), True, True),
+        ([("a", "x"), ("a", "x"), ("b", "y"), ("b", "z"), ("c", "x"), ("c", "x")], (3, 3, 2), False, True),
+        ([("a", "x"), ("a", "x"), ("b", "y")], (2, 1, 1), False, False),
+        ([("a", "x"), ("b", "y")], (2, 0, 0), False, False),
+    ],
+)
+def test_translations_by_shared_ids(versions, counts, certain, likely):
+    ids = SharedIds.of((query, {document: 1, "other": 0}) for query, document in versions)
+    assert tuple(ids) == counts
+    assert (ids.are_translations, ids.are_likely_translations) == (certain, likely)

@@ -257,3 +257,99 @@ def test_other_files_can_be_converted(name, content, advice, capsys):
     Path(name).write_text(content)
     assert run(["tasks", "new", "demo", "--from", name, "--language", "en"]) == 3
     assert advice in capsys.readouterr().err
+
+
+def test_marks_and_blanks_around_codes_are_dropped():
+    marks = {"en": ("\u200een", "en "), "de": ("de\u200f", "\ufeff\u202ade\u202c")}
+    rows = [{**row, "lang": marks[row["lang"]][row["id"] - 1]} for row in ROWS]
+    source, collection = new("data.jsonl", rows)
+    assert (source["languages"], source["parallel"]) == (["de", "en"], True)
+    assert [query.id for query in collection.queries] == ["de-q-1", "de-q-2", "en-q-1", "en-q-2"]
+    Path("demo.yaml").write_text(Path("demo.yaml").read_text().replace("[de, en]", '{de: " de", en: "\u200een"}'))
+    assert len(Folder.read(Path("demo.yaml")).specs["demo"].load().queries) == 4
+
+
+# Columns that the user names, and unused columns
+
+
+def test_several_fields_form_an_id(capsys):
+    rows = [{"article": "a", "number": number, "question": f"{number}?", "answer": "x"} for number in (1, 2)]
+    columns = ["--columns", "id=article,id=number", "--language", "en"]
+    source, collection = new("data.jsonl", rows, *columns)
+    assert source["columns"]["id"] == ["article", "number"]
+    assert [query.id for query in collection.queries] == ["en-q-a/1", "en-q-a/2"]
+    for value in ("id=article,number", "id="):
+        assert run(["tasks", "new", "other", "--from", "data.jsonl", "--columns", value]) == 2
+        assert "for two fields, repeat the key, as in id=a,id=b" in capsys.readouterr().err
+
+
+def test_several_fields_form_a_parallel_id():
+    rows = [{**row, "article": "a", "id": row["id"]} for row in ROWS]
+    source, _ = new("data.jsonl", rows, "--columns", "id=article,id=id")
+    assert (source["columns"]["id"], source["parallel"]) == (["article", "id"], True)
+
+
+@pytest.mark.parametrize("name", ["negative_passages", "neg", "hard_negatives", "negative_1", "Negative"])
+def test_unused_negatives_are_stated(capsys, name):
+    row = {"query": "q?", "positive_passages": [{"docid": "d", "text": "x"}], name: [{"docid": "e", "text": "y"}]}
+    _, collection = new("data.jsonl", [row], "--language", "en")
+    assert [document.id for document in collection.documents] == ["en-d-d"]
+    assert f"the field '{name}' is not used: its texts are no candidates" in capsys.readouterr().err
+    new("data.jsonl", [{**row, name: None}], "--language", "en")
+    assert "is not used" not in capsys.readouterr().err
+
+
+# A file for each language
+
+
+def write_files(folder, names, number=2):
+    Path(folder).mkdir(exist_ok=True)
+    for name, code in names.items():
+        rows = [{"id": key, "question": f"{code} {key}?", "answer": f"{code} {key}"} for key in range(number)]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        if name.endswith(".csv"):
+            text = "id,question,answer\n" + "".join(",".join(map(str, row.values())) + "\n" for row in rows)
+        Path(folder, name).write_text(text)
+
+
+def draft_folder(folder):
+    assert run(["tasks", "new", "demo", "--from", folder, "--overwrite"]) == 0
+    return yaml.safe_load(Path("demo.yaml").read_text())["source"], Folder.read(Path("demo.yaml")).specs["demo"].load()
+
+
+@pytest.mark.parametrize("name", ["{language}.jsonl", "test.{language}.jsonl", "{language}_dev.csv"])
+def test_file_for_each_language(name):
+    write_files("data", {name.replace("{language}", label): label for label in ("eng_Latn", "de", "pt-BR")})
+    source, collection = draft_folder("data")
+    assert (source["path"], source["parallel"]) == (f"data/{name}", True)
+    assert source["languages"] == {"de": "de", "en": "eng_Latn", "pt": "pt-BR"}
+    assert sorted(source["pins"]) == sorted(
+        f"data/{name}".replace("{language}", code) for code in ("de", "eng_Latn", "pt-BR")
+    )
+    assert [query.text for query in collection.queries if query.language == "pt"] == ["pt-BR 0?", "pt-BR 1?"]
+    assert collection.relevant(0) == {"de-d-0": 1, "en-d-0": 1, "pt-d-0": 1}
+
+
+def test_other_files_of_a_folder_are_named(capsys):
+    write_files("data", {"en.jsonl": "en", "de.jsonl": "de", "notes.jsonl": "x", "README.md": "x"})
+    draft_folder("data")
+    err = capsys.readouterr().err
+    assert "1 file is left out, because the language is unknown or repeated: 'notes.jsonl' (1)" in err
+
+
+@pytest.mark.parametrize(
+    ("names", "code", "message"),
+    [
+        (["en-de.jsonl", "en-fr.jsonl"], 3, "data may be locales or pairs of languages, for example 'en-de'"),
+        (["en-zh.jsonl", "en-ja.jsonl"], 3, "data may be locales or pairs of languages, for example 'en-ja'"),
+        (["a.en.jsonl", "a.de.jsonl", "b.en.jsonl", "b.de.jsonl"], 2, "data has several files for each language"),
+        (["train.jsonl", "test.jsonl"], 2, "data is not a folder in BEIR's layout"),
+        (["en.txt", "de.txt"], 2, "data is not a folder in BEIR's layout"),
+    ],
+)
+def test_folders_that_leave_a_doubt_are_refused(names, code, message, capsys):
+    write_files("data", dict.fromkeys(names, "x"))
+    assert run(["tasks", "new", "demo", "--from", "data"]) == code
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.splitlines()) == 1

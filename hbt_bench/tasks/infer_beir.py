@@ -110,10 +110,9 @@ def _from_folder(data: Path, relative: str, language: str | None, split: str | N
     split, notes = _choose_split({data.name: data}, split)
     corpus, queries = (_file(data, names) for names in beir_names(split)[:2])
     name, labels = _language_field(corpus, queries)
-    if language is None:
-        counts = labels[0].counts + labels[1].counts
-        _check_pairs(data, name, Counter({label: rows for label, rows in counts.items() if label}))
     codes, unused = match_codes(dict.fromkeys(label for counts, _ in labels for label in counts if label), rare=True)
+    if language is None or (len(codes) > 1 and labels[1].counts[""]):  # else it is the language of all rows
+        _check_pairs(data, name, labels[0].counts + labels[1].counts)
     if language is None and len(codes) == 1:
         language = next(iter(codes))
         notes.append(f"all rows are read as {language}, by their field '{name}'; to change this, use --language")
@@ -165,7 +164,7 @@ def _language_field(corpus: Path, queries: Path) -> tuple[str, tuple[_Labels, _L
 
 def _check_pairs(data: Path, name: str, counts: Counter[str]) -> None:
     """Raise `DataError` if labels of rows may be pairs of languages, because such rows need a folder for each pair."""
-    pairs = PairLabels.detect(counts)
+    pairs = PairLabels.detect({label: rows for label, rows in counts.items() if label})
     if pairs is None or pairs.are_locales:
         return
     label = pairs.doubtful[0]
@@ -173,7 +172,7 @@ def _check_pairs(data: Path, name: str, counts: Counter[str]) -> None:
     locale = f", or, for a locale, map it in a task file, as in `languages: {{{code}: {label}}}`" if code else ""
     raise DataError(
         f"'{label}' in the field '{name}' of {data} may be a pair of languages: write the rows of each pair into a "
-        f"folder such as {data.name}/{LabelForm('-')}{locale}, or set a single language with --language"
+        f"folder such as {data.name}/{LabelForm('-')}{locale}"
     )
 
 
