@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -72,7 +73,7 @@ def _truncate(model: Any, name: str, dimensions: int) -> None:
 
 def _shorten(model: Any, name: str, tokens: int) -> None:
     """Set the number of tokens that a model reads. Raises `UsageError` if it has no such number, or fewer positions."""
-    if model.max_seq_length is None:
+    if model.max_seq_length in (None, math.inf):
         raise UsageError(f"--max-seq-length is for models that have such a limit, and {name} has none. Leave it out.")
     tables = [getattr(module, "position_embeddings", None) for module in model.modules()]
     for table in tables:
