@@ -33,7 +33,7 @@ class LabelForm:
 
     @classmethod
     def parse(cls, text: str) -> LabelForm | None:
-        """Read a form; raises `ValueError` if it is malformed. The form ``{language}`` of one language is None."""
+        """Read a form; raises `ValueError` if it is malformed. The form ``{language}`` of a single language is None."""
         if text == PLACEHOLDER:
             return None
         for position, (first, second) in enumerate([(QUERY_LANGUAGE, PLACEHOLDER), (PLACEHOLDER, QUERY_LANGUAGE)]):
@@ -55,8 +55,9 @@ class LabelForm:
             start = label.find(self.separator, start + 1)
 
     def codes(self, label: str, codes: Mapping[str, str]) -> tuple[str, str] | None:
-        """Return the codes of query and document, or None if one is not among `codes`, which are by label."""
-        return next(((codes[one], codes[two]) for one, two in self.split(label) if one in codes and two in codes), None)
+        """Return the codes of query and document, or None if `codes` lacks a label."""
+        pairs = ((codes.get(queries), codes.get(documents)) for queries, documents in self.split(label))
+        return next(((queries, documents) for queries, documents in pairs if queries and documents), None)
 
 
 def pair_splits(label: str) -> Iterator[tuple[str, str, str]]:

@@ -1,4 +1,4 @@
-"""The labels of languages in data: which code each label has, which files have one, and what is left out."""
+"""The labels of languages in data: the code of each label, the files with a label, and notes on unused labels."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class RowFiles:
 
 
 def no_layout(folder: Path) -> str:
-    """Return the message for a folder that has neither of the known layouts."""
+    """Return the message for a folder that is in no layout of data."""
     return (
         f"{folder} is not a folder in BEIR's layout: it needs corpus.jsonl, queries.jsonl and qrels/test.tsv (or "
         "MS MARCO's collection.tsv, queries.test.tsv and qrels.test.tsv), or a folder with these files for each "

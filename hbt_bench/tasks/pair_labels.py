@@ -19,9 +19,9 @@ from hbt_bench.languages import general, get_language, is_official, read_label
 if TYPE_CHECKING:
     import regex
 
-#: The number of rows of a label whose scripts are compared.
+#: The number of rows of each label in which scripts are compared.
 _ROWS = 50
-#: The scripts of Unicode for those of languages that have several, or a part of one.
+#: The scripts of Unicode for a script of languages that combines several, or is a part of a script.
 _UNICODE = {"Hans": "Hani", "Hant": "Hani", "Jpan": "Hani Hira Kana", "Hang": "Hang Hani", "Kore": "Hang Hani"}
 
 
@@ -73,10 +73,10 @@ class PairLabels:
         """The labels that are pairs, or locales in which the language is not official."""
         return sorted(self.halves.keys() - self.usual)
 
-    def form(self, rows: Iterable[LabelledRow], where: str) -> tuple[LabelForm | None, str]:
+    def form(self, rows: Iterable[LabelledRow], column: str) -> tuple[LabelForm | None, str]:
         """Return the form of the labels, None for locales, and a note with the reason.
 
-        Raises `DataError` if the data do not show it. `where` names the column.
+        Raises `DataError` if the data do not show it. `column` names it in messages.
         """
         evidence = _Evidence.read(self, rows)
         position, reason = evidence.position
@@ -88,10 +88,10 @@ class PairLabels:
             order = (
                 "" if position is not None else f"; if the documents come first, use --columns language_form={other}"
             )
-            return form, f"the labels in {where} are pairs of languages, read as {form}, because {reason}{order}"
+            return form, f"the labels in {column} are pairs of languages, read as {form}, because {reason}{order}"
         if evidence.locales or (self.are_locales and not reason):
             return None, ""
-        raise DataError(in_doubt(self, where))
+        raise DataError(in_doubt(self, column))
 
     @property
     def are_locales(self) -> bool:
@@ -108,15 +108,15 @@ class PairLabels:
         )
 
     def _are_most(self, labels: Iterable[str]) -> bool:
-        """Return whether most rows have one of the labels."""
+        """Return whether most rows have any of the labels."""
         return 2 * sum(self.counts[label] for label in labels) > sum(self.counts.values())
 
 
-def in_doubt(labels: PairLabels, where: str) -> str:
+def in_doubt(labels: PairLabels, column: str) -> str:
     """Return the message for labels that may be pairs or locales."""
     listed = ", ".join(f"'{label[:30]}'" for label in labels.doubtful[:3])
     return (
-        f"the labels in {where} may be locales or pairs of languages, for example {listed}: use "
+        f"the labels in {column} may be locales or pairs of languages, for example {listed}: use "
         f"--columns 'language_form={LabelForm(labels.separator)}' for pairs with the language of the query first, "
         "or --columns 'language_form={language}' for locales"
     )
@@ -126,7 +126,7 @@ def in_doubt(labels: PairLabels, where: str) -> str:
 class _Evidence:
     """The signs in the rows, by the position of the query language that they show.
 
-    `scripts` count rows whose query and document are in the scripts of the two languages, and `locales` rows with both
+    `scripts` count rows with query and document in the scripts of the two languages, and `locales` rows with both
     in the script of the first language. `shared` are texts that labels with the same second language share, which
     locales of different languages cannot, and `order` those that labels with the same first language share. `named`
     counts rows with the language of the documents in another column.
@@ -245,8 +245,8 @@ def _positions_by_name(halves: tuple[str, str], row: LabelledRow) -> list[int]:
 
 def _is_in(text: str, script: str) -> bool:
     """Return whether most letters of a text are in a script."""
-    letters, inside = _patterns(script)
-    return 2 * len(inside.findall(text)) > len(letters.findall(text))
+    letters, script_letters = _patterns(script)
+    return 2 * len(script_letters.findall(text)) > len(letters.findall(text))
 
 
 @cache

@@ -17,7 +17,7 @@ from hbt_bench.tasks.pair_labels import LabelledRow, PairLabels
 
 
 def find_language_column(rows: Iterable[Row], sample: Sequence[Row]) -> str | None:
-    """Return the field with a usual name whose values are languages, or pairs of languages, in most rows."""
+    """Return the field with a usual name that has languages, or pairs of languages, in most rows."""
     for name in usual_fields(dict.fromkeys(name for row in sample for name in row.fields), "language"):
         if any(isinstance(row.fields.get(name), str) for row in sample):
             labels = _count(rows, name)
