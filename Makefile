@@ -6,7 +6,7 @@ BIN := .venv/bin
 JOBS ?= 2
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
-.PHONY: quickstart test coverage lint docs package fuzz mutation compat golden audit studies-smoke benchmarks benchmarks-large benchmarks-gpu results screenshots trim-results clean
+.PHONY: quickstart test coverage lint docs package fuzz mutation compat golden audit studies-smoke benchmarks benchmarks-large benchmarks-gpu benchmarks-encoding results screenshots trim-results clean
 quickstart: .venv/runtime
 	$(BIN)/hbt-bench quickstart
 
@@ -49,9 +49,18 @@ benchmarks: .venv/dev
 benchmarks-large: .venv/dev
 	PYTHONPATH=. $(BIN)/python benchmarks/large.py --output results/benchmarks/large
 
-# Run the GPU benchmark; needs a machine with a GPU.
+# Run the GPU benchmarks; need a machine with a GPU, and XQuAD-R in HBT_BENCH_DATA. MODEL is a model's folder, else the
+# weights are random.
 benchmarks-gpu: .venv/dev
 	PYTHONPATH=. $(BIN)/python benchmarks/gpu.py --output results/benchmarks/gpu
+	PYTHONPATH=. $(BIN)/python benchmarks/encoding.py $(MODEL) --device cuda --output results/benchmarks/encoding-gpu
+
+# Compare ways to encode on the processor, half an hour on two cores; needs XQuAD-R in HBT_BENCH_DATA. The folder MODEL is
+# made by benchmarks/make_e5_small.py.
+MODEL ?=
+benchmarks-encoding: .venv/dev
+	$(BIN)/pip install -q openvino onnxruntime onnx onnxscript
+	PYTHONPATH=. $(BIN)/python benchmarks/encoding.py $(MODEL) --scores --output results/benchmarks/encoding
 
 # Repeat the checks of docs/reliability.md: an hour on a core, most of it for the kills.
 fuzz: .venv/dev

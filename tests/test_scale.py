@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -70,3 +72,39 @@ def test_gpu_benchmark_runs_on_the_processor(capsys):
     assert figures["texts"] > 100
     assert 0 < figures["pass"] < figures["evaluation"]
     assert "share of our pass in the evaluation" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("_benchmarks")
+def test_encoding_benchmark_runs_on_the_processor(tmp_path):
+    import encoding
+
+    folder = tmp_path / "lareqa" / "xquad-r"
+    folder.mkdir(parents=True)
+    sentences = [f"This is sentence {number} of a paragraph, and it ends here." for number in range(12)]
+    starts = np.cumsum([0, *(len(sentence) + 1 for sentence in sentences)])
+    breaks = [[int(start), int(start) + len(text)] for start, text in zip(starts, sentences, strict=False)]
+    questions = [{"question": f"Which sentence has {number}?", "answers": []} for number in range(12)]
+    paragraph = {"context": " ".join(sentences), "sentence_breaks": breaks, "qas": questions}
+    (folder / "en.json").write_text(json.dumps({"data": [{"paragraphs": [paragraph]}]}))
+    given = ["--tiny", "--texts", "8", "--languages", "en", "--rounds", "1", "--only", "torch fp32, 512 tokens"]
+    measured = encoding.main([*given, "--data-dir", str(tmp_path), "--output", str(tmp_path / "out")])
+    assert measured["texts"] == 16
+    assert list(measured["settings"]) == ["torch fp32, 32 texts", "torch fp32, 512 tokens"]
+    row = measured["settings"]["torch fp32, 512 tokens"]
+    assert row["cosine"] == pytest.approx(1, abs=1e-5)
+    assert row["share of peak"] == pytest.approx(row["GFLOPS"] / measured["peak GFLOPS"]["fp32"])
+    assert "| torch fp32, 512 tokens |" in (tmp_path / "out.md").read_text()
+    assert {text for _, texts in encoding.sample(tmp_path, ["en"], 8) for text in texts} <= {
+        *sentences,
+        *(question["question"] for question in questions),
+    }
+
+
+@pytest.mark.usefixtures("_benchmarks")
+def test_operations_of_a_known_model():
+    """A layer of width 4 has 4 products of 4 x 4 and 2 of 4 x 16; attention has 2 of length x length."""
+    import encoding
+
+    config = SimpleNamespace(hidden_size=4, intermediate_size=16, num_hidden_layers=1)
+    assert encoding.operations(config, [3]) == 2 * 3 * (4 * 16 + 2 * 64) + 2 * 2 * 3 * 3 * 4
+    assert encoding.operations(config, [3, 5]) == encoding.operations(config, [3]) + encoding.operations(config, [5])
