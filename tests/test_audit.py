@@ -441,6 +441,13 @@ def test_command_restricts_languages(hbt):
     assert [row["language"] for row in values["doubles"]] == ["de", "en", "all"]
 
 
+def test_mode_without_relevant_documents_has_no_row(hbt):
+    code, out, _ = hbt("cldr-facts[de>en]", "--format", "md")
+    assert code == 0
+    assert "| mono |" not in out
+    assert "| cross | 1.00000 | 0 |" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -78,8 +78,12 @@ class Audit:
         return Ceiling(self.lookalikes, self.unjudged)
 
     def bounds(self, mode: Mode) -> dict[Level, Bound]:
-        """Return the best expected AP of a mode for each level; see `hbt_bench.checks.ceiling`."""
-        return {level: self._ceiling.bound(mode, level) for level in LEVELS}
+        """Return the best expected AP of a mode for each level; empty if no query has a relevant document in the mode.
+
+        See `hbt_bench.checks.ceiling`.
+        """
+        bounds = {level: self._ceiling.bound(mode, level) for level in LEVELS}
+        return {level: bound for level, bound in bounds.items() if bound}
 
     def write(self, path: Path) -> None:
         """Write a JSON object with ids, kind, evidence and texts for each candidate; raises `OutputError`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -53,8 +53,8 @@ class Ceiling:
     lookalikes: Lookalikes
     candidates: Iterable[Unjudged]
 
-    def bound(self, mode: Mode, level: Level) -> Bound:
-        """Return the bound of a mode for a level."""
+    def bound(self, mode: Mode, level: Level) -> Bound | None:
+        """Return the bound of a mode for a level, or None if no query has a relevant document in the mode."""
         values, rows, below = [], set[int](), {}
         for judged in judged_subsets(self.lookalikes.collection, mode):
             lowered = self._lowered(judged, level)
@@ -62,7 +62,7 @@ class Ceiling:
             if lowered:
                 below[judged.subset.name] = values[-1]
                 rows.update(lowered)
-        return Bound(float(np.mean(values)) if values else 1.0, len(rows), below)
+        return Bound(float(np.mean(values)), len(rows), below) if values else None
 
     def _lowered(self, judged: SubsetQrels, level: Level) -> dict[int, float]:
         """Return the best expected AP of each query for which it is below 1."""
@@ -77,11 +77,23 @@ class Ceiling:
             row = int(judged.rows[index])
             first, last = np.searchsorted(judged.owner, (index, index + 1))
             relevant = collection.qrels.documents[judged.pairs[first:last]].tolist()
-            groups = _Pool(self, row, relevant, block).groups(level)
-            average = best_average_precision(tuple(sorted(groups)), len(relevant))
+            own = () if collection.copies is None else collection.copies[row].tolist()
+            pool = _Pool(self, int(collection.questions[row]), tuple(relevant), tuple(own), block.start, block.stop)
+            average = self._average(pool, level)
             if average < 1:
                 lowered[row] = average
         return lowered
+
+    def _average(self, pool: _Pool, level: Level) -> float:
+        """Return the best expected AP in a pool, which versions of a question in several languages may share."""
+        if (pool, level) not in self._averages:
+            groups = tuple(sorted(pool.groups(level)))
+            self._averages[pool, level] = best_average_precision(groups, len(pool.relevant))
+        return self._averages[pool, level]
+
+    @cached_property
+    def _averages(self) -> dict[tuple[_Pool, Level], float]:
+        return {}
 
     @cached_property
     def _doubtful(self) -> NDArray[np.bool_]:
@@ -103,14 +115,19 @@ class Ceiling:
         return others
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Pool:
-    """The candidates of a query: a block of documents without its own. `relevant` are judged columns in the block."""
+    """The candidates of a question: the columns from `start` to `stop` without the query's own documents.
 
-    ceiling: Ceiling
-    row: int
-    relevant: list[int]
-    block: slice
+    `relevant` has the columns that are judged relevant among them, and perhaps some of its own.
+    """
+
+    ceiling: Ceiling = field(compare=False)
+    question: int
+    relevant: tuple[int, ...]
+    own: tuple[int, ...]
+    start: int
+    stop: int
 
     def groups(self, level: Level) -> list[Group]:
         """Return the ties of relevant documents and their lookalikes, as counts of relevant and of all documents.
@@ -131,14 +148,9 @@ class _Pool:
         ]
 
     @cached_property
-    def _own(self) -> set[int]:
-        copies = self.ceiling.lookalikes.collection.copies
-        return set() if copies is None else set(copies[self.row].tolist())
-
-    @cached_property
     def _hits(self) -> Counter[int]:
         """The relevant documents of each group of documents with the same words, without the query's own."""
-        return Counter(self._group(column) for column in self.relevant if column not in self._own)
+        return Counter(self._group(column) for column in self.relevant if column not in self.own)
 
     def _group(self, column: int) -> int:
         return int(self.ceiling.lookalikes.documents.group[column])
@@ -146,10 +158,10 @@ class _Pool:
     def _unjudged(self, group: int) -> int:
         """Return the number of candidates in a group that are not judged relevant."""
         members = self.ceiling.lookalikes.documents.members[group]
-        return sum(self._in_block(column) and column not in self._own for column in members) - self._hits[group]
+        return sum(self._in_block(column) and column not in self.own for column in members) - self._hits[group]
 
     def _in_block(self, column: int) -> bool:
-        return bool(self.block.start <= column < self.block.stop)
+        return self.start <= column < self.stop
 
     def _near(self, group: int) -> list[int]:
         near = self.ceiling.lookalikes.documents.near.get(group, ())
@@ -159,11 +171,11 @@ class _Pool:
         """Return a tie of each other candidate and the relevant documents in its language, or all if there are none."""
         collection = self.ceiling.lookalikes.collection
         ties = []
-        for column in self.ceiling._others.get(int(collection.questions[self.row]), ()):
-            if not self._in_block(column) or column in self._own or column in self.relevant:
+        for column in self.ceiling._others.get(self.question, ()):
+            if not self._in_block(column) or column in self.own or column in self.relevant:
                 continue
             language = collection.document_languages[column]
-            relevant = [item for item in self.relevant if item not in self._own]
+            relevant = [item for item in self.relevant if item not in self.own]
             same = [item for item in relevant if collection.document_languages[item] == language]
             ties.append({self._group(column), *map(self._group, same or relevant)})
         return ties
@@ -171,8 +183,8 @@ class _Pool:
 
 def _merged(ties: Iterable[set[int]]) -> list[set[int]]:
     """Join the sets that overlap."""
-    merged: list[set[int]] = []
+    tie_of: dict[int, set[int]] = {}
     for tie in ties:
-        overlapping = [other for other in merged if other & tie]
-        merged = [other for other in merged if not other & tie] + [tie.union(*overlapping)]
-    return merged
+        joined = tie.union(*(tie_of[group] for group in tie if group in tie_of))
+        tie_of.update(dict.fromkeys(joined, joined))
+    return list({id(tie): tie for tie in tie_of.values()}.values())

@@ -17,6 +17,7 @@ import numpy as np
 
 from hbt_bench.checks.lookalikes import Lookalikes
 from hbt_bench.data.answers import Answers
+from hbt_bench.log import counter
 from hbt_bench.ranking.word_table import text_words
 
 Kind = Literal["other version", "translation", "same text", "same query", "near-duplicate", "answer"]
@@ -75,8 +76,10 @@ class Finder:
         rows: dict[int, list[int]] = {}
         for row, question in enumerate(self.lookalikes.collection.questions.tolist()):
             rows.setdefault(question, []).append(row)
+        done = counter("questions", len(rows))
         for versions in rows.values():
             yield from _Question(self, versions).unjudged()
+            done(1)
 
     @cached_property
     def _holders(self) -> dict[str, list[int]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from hbt_bench.checks.audit import Audit, known_answers
-from hbt_bench.cli.terminal import print_table
+from hbt_bench.cli.terminal import print_table, progress_bars
 from hbt_bench.data.answers import read_answers
 from hbt_bench.errors import UsageError
 from hbt_bench.files import check_writable
@@ -46,6 +46,8 @@ def print_audits(
             else known_answers(spec, collection.languages, data_dir)
         )
         audit = Audit(collection, known, THRESHOLD if threshold is None else threshold)
+        with progress_bars():
+            candidates = audit.unjudged
         name = spec.narrowed(languages).name if languages else spec.name
         if style == "json":
             values.append(audit_values(name, audit, selection.modes))
@@ -55,7 +57,7 @@ def print_audits(
             log.info(f"{name}: the data have no answers to look for; name a file with --answers")
         if output:
             audit.write(output)
-            log.info(f"wrote {len(audit.unjudged):,} candidates to {output}")
+            log.info(f"wrote {len(candidates):,} candidates to {output}")
     if style == "json":
         click.echo(json.dumps(values, ensure_ascii=False, indent=2))
 

@@ -136,12 +136,12 @@ class _Shingles:
         needed = np.ceil(threshold * self.sizes - 1e-9).astype(np.int64)
         position = np.arange(len(self.texts)) - np.repeat(np.cumsum(self.sizes) - self.sizes, self.sizes)
         prefix = self._matrix(self.common & (position < (self.sizes - needed + 1)[self.texts]))
+        pairs = max(1, _STEP * len(self.sizes) // max(1, len(self.texts)))  # so many have _STEP shingles
         for first, second in _sharing(prefix):
             possible = np.minimum(self.sizes[first], self.sizes[second]) >= np.maximum(needed[first], needed[second])
             first, second = first[possible], second[possible]
-            for start in range(0, len(first), _STEP // 32):
-                step = slice(start, start + _STEP // 32)
-                yield first[step], second[step]
+            for start in range(0, len(first), pairs):
+                yield first[start : start + pairs], second[start : start + pairs]
 
     def _similarity(self, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float64]:
         shared = np.asarray(self._shared_by_texts[first].multiply(self._shared_by_texts[second]).sum(axis=1)).ravel()

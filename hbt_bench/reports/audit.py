@@ -57,8 +57,9 @@ def _candidates(audit: Audit) -> Table:
 
 def _bounds(audit: Audit, modes: Sequence[Mode]) -> Table:
     rows = [
-        [mode, *(cell for bound in audit.bounds(mode).values() for cell in (f"{bound.AP:.5f}", f"{bound.lowered:,}"))]
+        [mode, *(cell for bound in bounds.values() for cell in (f"{bound.AP:.5f}", f"{bound.lowered:,}"))]
         for mode in modes
+        if (bounds := audit.bounds(mode))
     ]
     header = ("mode", "same words", "queries", "near too", "queries", "all strong", "queries")
     return Table(header, rows, "Best AP of a system to which candidates look relevant, and queries below 1")
