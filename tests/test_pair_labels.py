@@ -156,6 +156,17 @@ def test_row_ids_do_not_split_a_query_of_pairs(capsys):
     assert "so it is the id of a row" in capsys.readouterr().err
 
 
+def test_rows_of_one_language_may_stand_beside_pairs():
+    source, pairs = draft([row("en", "sea?", "sea"), row("zh", "bing?", "bing"), row("en-zh", "sun?", "ri")])
+    assert source["languages"] == ["en", "zh"]
+    assert pairs == {("en", "en", "sea?", "sea"), ("zh", "zh", "bing?", "bing"), ("en", "zh", "sun?", "ri")}
+
+
+def test_questions_of_one_language_may_have_parallel_documents():
+    draft([row(f"en-{code}", f"{key}?", f"{code} {key}", id=key) for key in (1, 2) for code in ("zh", "ja")])
+    assert run(["tasks", "validate", "demo.yaml"]) == 0
+
+
 def test_pair_with_an_unknown_language_is_left_out(capsys):
     _, pairs = draft([row("en-zh", "a?", "b"), row("en-zh", "c?", "d"), row("other", "e?", "f")])
     assert pairs == {("en", "zh", "a?", "b"), ("en", "zh", "c?", "d")}

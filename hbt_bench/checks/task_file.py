@@ -167,7 +167,8 @@ class Validation:
             raise _WarningError(f"{finding}; if equal ids are translations, set `parallel: {value}` in the source")
         if "cross" not in spec.modes or getattr(spec.source, "parallel", None) in ("none", False):
             return "not declared, so no measure compares translations"
-        if len(collection.languages) > 1 and not several and spec.source.text != "sentence":
+        query_languages = {query.language for query in collection.queries}
+        if len(query_languages) > 1 and not several and spec.source.text != "sentence":
             raise DataError(
                 "no question occurs in two languages, though the source is parallel: give translations the same id"
             )

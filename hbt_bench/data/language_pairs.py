@@ -55,7 +55,12 @@ class LabelForm:
             start = label.find(self.separator, start + 1)
 
     def codes(self, label: str, codes: Mapping[str, str]) -> tuple[str, str] | None:
-        """Return the codes of query and document, or None if `codes` lacks a label."""
+        """Return the codes of query and document, or None if `codes` lacks a label.
+
+        A label of a single language is that of both.
+        """
+        if label in codes:
+            return codes[label], codes[label]
         pairs = ((codes.get(queries), codes.get(documents)) for queries, documents in self.split(label))
         return next(((queries, documents) for queries, documents in pairs if queries and documents), None)
 

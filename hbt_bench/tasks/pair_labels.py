@@ -82,14 +82,14 @@ class PairLabels:
         position, reason = evidence.position
         if not reason and self.certain and not self._has_locale:
             reason = f"for example {min(self.certain)} is not a locale"
-        if reason and not evidence.locales and self._are_most(self.halves):
+        if reason and not evidence.locales:
             form = LabelForm(self.separator, position or 0)
             other = LabelForm(self.separator, 1 - form.position)
-            order = (
-                "" if position is not None else f"; if the documents come first, use --columns language_form={other}"
-            )
-            return form, f"the labels in {column} are pairs of languages, read as {form}, because {reason}{order}"
-        if evidence.locales or (self.are_locales and not reason):
+            note = f"the labels in {column} are pairs of languages, read as {form}, because {reason}"
+            if position is None:
+                note += f"; if the language of the documents comes first, use --columns 'language_form={other}'"
+            return form, note
+        if evidence.locales or self.are_locales:
             return None, ""
         raise DataError(in_doubt(self, column))
 

@@ -156,9 +156,11 @@ def _texts(row: Row, paths: str) -> str:
 
 
 def _pairs(form: LabelForm | None, label: str) -> list[tuple[str, str]]:
-    """Return the readings of a label as a pair of known languages."""
+    """Return the readings of a label as a pair of known languages; a language is a pair with itself."""
     if form is None:
         return []
+    if next(form.split(label), None) is None:
+        return [(label, label)] if read_label(label, rare=True) else []
     return [pair for pair in form.split(label) if all(read_label(half, rare=True) for half in pair)]
 
 
