@@ -178,11 +178,11 @@ def encode(model: Any, setting: Setting, calls: Sequence[Call], device: str) -> 
     torch.set_float32_matmul_precision("high" if setting.dtype == "tf32" else "highest")
     options: dict[str, Any] = {"show_progress_bar": False, "convert_to_tensor": device == "cuda"}
     if setting.unit == "tokens":
-        own: Callable[..., Any] = TokenBatches(model, model.encode, setting.size)
+        encode_call: Callable[..., Any] = TokenBatches(model, model.encode, setting.size)
     else:
-        own, options["batch_size"] = model.encode, setting.size
+        encode_call, options["batch_size"] = model.encode, setting.size
     prompts = {role: _prompt(model, role) for role, _ in calls}
-    vectors = [own(texts, prompt=prompts[role], **options) for role, texts in calls]
+    vectors = [encode_call(texts, prompt=prompts[role], **options) for role, texts in calls]
     if device == "cuda":
         torch.cuda.synchronize()
     return vectors

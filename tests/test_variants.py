@@ -217,8 +217,20 @@ def test_cross_encoder_has_no_backend_before_it_is_loaded(engine, tmp_path):
     (folder / "config.json").write_text(json.dumps({**config, "architectures": ["BertForSequenceClassification"]}))
     with pytest.raises(UsageError, match="is a model of the kind CrossEncoder"):
         ModelRequest(str(folder), backend="openvino")
-    with pytest.raises(UsageError, match="--truncate-dim is for models with one vector per text"):
+    with pytest.raises(UsageError, match="--truncate-dim is for models of sentence-transformers"):
         ModelRequest(str(folder), truncate_dim=8)
+
+
+@pytest.mark.parametrize(("framework", "kind"), [(["API"], ["dense"]), (["Sentence Transformers"], ["sparse"])])
+def test_model_that_mteb_knows_is_refused_before_it_is_loaded(monkeypatch, engine, framework, kind):
+    import mteb
+    from mteb.models import ModelMeta
+
+    meta = ModelMeta.create_empty({"name": "tests/known", "framework": framework, "model_type": kind})
+    monkeypatch.setattr(mteb, "get_model_meta", lambda name, **options: meta)
+    monkeypatch.setattr(mteb, "get_model", lambda *names, **options: pytest.fail("the model was loaded"))
+    with pytest.raises(UsageError, match="--backend is for models of sentence-transformers with one vector per text"):
+        ModelRequest("tests/known", backend="openvino").load()
 
 
 def test_bm25_has_no_settings():

@@ -246,6 +246,7 @@ class ModelRequest:
         """Load a model with MTEB's loader for it."""
         import mteb
 
+        variants.check_known(self.variant, self._known_to_mteb, self.name)
         options: dict[str, Any] = {"trust_remote_code": True} if self.trust_remote_code else {}
         if self.experiment:
             defaults = mteb.get_model_meta(self.name).loader_kwargs.get("model_prompts")

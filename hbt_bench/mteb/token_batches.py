@@ -52,8 +52,8 @@ class TokenBatches:
 
         Calls for anything but vectors of float32 of a list of texts go to the model's own `encode`.
         """
-        whole = positional or isinstance(inputs, str) or not all(isinstance(text, str) for text in inputs)
-        if whole or not inputs or not _returns_rows(options):
+        several = not isinstance(inputs, str) and len(inputs) and all(isinstance(text, str) for text in inputs)
+        if not several or positional or not _returns_rows(options):
             return self.encode(inputs, *positional, **options)
         texts = list(inputs)
         batches = cut(self._lengths(texts, options), self.budget)

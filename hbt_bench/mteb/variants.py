@@ -13,6 +13,7 @@ from hbt_bench.identity.variant import Variant
 from hbt_bench.mteb import backends
 from hbt_bench.mteb.token_batches import batch_by_tokens
 
+_NOT_DENSE = "{options} is for models of sentence-transformers with one vector per text, and {name} is not such a model"
 _TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 
@@ -27,7 +28,14 @@ def check_checkpoint(variant: Variant, checkpoint: Checkpoint, name: str) -> Non
     if variant.backend:
         backends.check_checkpoint(variant.backend, checkpoint, name)
     if not checkpoint.dense and (options := _of_vectors(variant)):
-        raise UsageError(f"{options} is for models with one vector per text, and {name} is not such a model")
+        raise UsageError(_NOT_DENSE.format(options=options, name=name))
+
+
+def check_known(variant: Variant, meta: Any, name: str) -> None:
+    """Raise `UsageError` if the class of a model, which MTEB describes in `meta`, does not have the settings."""
+    dense = "Sentence Transformers" in meta.framework and meta.model_type == ["dense"]
+    if not dense and (options := _of_vectors(variant)):
+        raise UsageError(_NOT_DENSE.format(options=options, name=name))
 
 
 def _of_vectors(variant: Variant) -> str:
@@ -44,7 +52,7 @@ def apply(model: Any, name: str, variant: Variant, batch_tokens: int | None = No
 
     inner: Any = getattr(model, "model", None)
     if not isinstance(inner, SentenceTransformer) and (options := _of_vectors(variant)):
-        raise UsageError(f"{options} is for models of sentence-transformers, and {name} is not such a model")
+        raise UsageError(_NOT_DENSE.format(options=options, name=name))
     if variant.max_seq_length:
         _shorten(inner, name, variant.max_seq_length)
     if variant.truncate_dim:
