@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -196,13 +196,17 @@ class _Question:
             )
 
     def _same_queries(self) -> Iterator[Unjudged]:
-        queries, seen = self.finder.lookalikes.queries, set[int]()
+        queries = self.finder.lookalikes.queries
+        twins: dict[int, dict[int, int]] = {}  # document -> rows of this question -> a row of the other question
         for row in self.rows:
             for other in queries.members[int(queries.group[row])]:
                 for column in () if other in self.rows else self.finder.relevant(other):
-                    if column not in self._judged and column not in seen:
-                        seen.add(column)
-                        yield from self._candidate(column, [row], "same query", query=self._query(other))
+                    if column not in self._judged:
+                        twins.setdefault(column, {}).setdefault(row, other)
+        for column, others in sorted(twins.items()):
+            for candidate in self._candidate(column, others, "same query"):
+                row = next(row for row in others if self._query(row) == candidate.query)
+                yield replace(candidate, evidence={"query": self._query(others[row])})
 
     def _answers(self, row: int) -> Iterator[Unjudged]:
         """Yield documents in the query's language with its answer, or in any language if that has no documents."""
