@@ -448,6 +448,11 @@ def test_mode_without_relevant_documents_has_no_row(hbt):
     assert "| cross | 1.00000 | 0 |" in out
 
 
+def test_help_has_the_default_threshold(hbt):
+    _, out, _ = hbt("--help")
+    assert f"[default: {near_duplicates.THRESHOLD}]" in " ".join(out.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -1,8 +1,8 @@
-"""The best AP that a system can expect if it cannot tell unjudged candidates from relevant documents.
+"""The best AP that a system can expect if unjudged candidates look relevant to it.
 
-Such a system gives equal scores to documents that look alike. So a relevant document and its lookalikes are a tie, in
-random order; without lookalikes, a relevant document is a group by itself. The best system puts these groups first,
-those with the greatest share of relevant documents at the top (`hbt_bench.measures.tied`).
+Such a system gives a relevant document and its lookalikes the same score, so they are a tie in random order. A relevant
+document without lookalikes is a group by itself. The best system puts these groups first, those with the greatest share
+of relevant documents at the top (`hbt_bench.measures.tied`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hbt_bench.identity.task_name import Mode
 from hbt_bench.measures.tied import Group, best_average_precision
 from hbt_bench.ranking.subsets import SubsetQrels, judged_subsets
 
-#: The documents that a system cannot tell from relevant documents: those with the same words, near-duplicates too, or
+#: The documents that look relevant to a system: those with the same words, near-duplicates too, or
 #: all strong candidates. Only the first is a fact, since a system reads nothing but words; the others are questions:
 #: the AP that is left if every near-duplicate, or every candidate, is as good as the relevant document.
 Level = Literal["same", "near", "all"]
@@ -77,8 +77,8 @@ class Ceiling:
             row = int(judged.rows[index])
             first, last = np.searchsorted(judged.owner, (index, index + 1))
             relevant = collection.qrels.documents[judged.pairs[first:last]].tolist()
-            own = () if collection.copies is None else collection.copies[row].tolist()
-            pool = _Pool(self, int(collection.questions[row]), tuple(relevant), tuple(own), block.start, block.stop)
+            copies = () if collection.copies is None else collection.copies[row].tolist()
+            pool = _Pool(self, int(collection.questions[row]), tuple(relevant), tuple(copies), block.start, block.stop)
             average = self._average(pool, level)
             if average < 1:
                 lowered[row] = average
@@ -104,7 +104,7 @@ class Ceiling:
 
     @cached_property
     def _others(self) -> dict[int, list[int]]:
-        """The strong candidates of each question that are no lookalikes."""
+        """The strong candidates of each question, without lookalikes."""
         collection = self.lookalikes.collection
         questions = dict(zip((query.id for query in collection.queries), collection.questions.tolist(), strict=True))
         columns = {document.id: column for column, document in enumerate(collection.documents)}
@@ -117,22 +117,22 @@ class Ceiling:
 
 @dataclass(frozen=True)
 class _Pool:
-    """The candidates of a question: the columns from `start` to `stop` without the query's own documents.
+    """The candidates of a question: the columns from `start` to `stop` without `copies`, the query's own text.
 
-    `relevant` has the columns that are judged relevant among them, and perhaps some of its own.
+    `relevant` has the columns from `start` to `stop` that are judged relevant.
     """
 
     ceiling: Ceiling = field(compare=False)
     question: int
     relevant: tuple[int, ...]
-    own: tuple[int, ...]
+    copies: tuple[int, ...]
     start: int
     stop: int
 
     def groups(self, level: Level) -> list[Group]:
         """Return the ties of relevant documents and their lookalikes, as counts of relevant and of all documents.
 
-        Documents with the same words are always in one tie, so that ties are made of groups of such documents.
+        Documents with the same words are always in the same tie, so a tie consists of groups of such documents.
         """
         ties = [{group} for group in self._hits if self._unjudged(group)]
         if level != "same":
@@ -150,7 +150,7 @@ class _Pool:
     @cached_property
     def _hits(self) -> Counter[int]:
         """The relevant documents of each group of documents with the same words, without the query's own."""
-        return Counter(self._group(column) for column in self.relevant if column not in self.own)
+        return Counter(self._group(column) for column in self.relevant if column not in self.copies)
 
     def _group(self, column: int) -> int:
         return int(self.ceiling.lookalikes.documents.group[column])
@@ -158,7 +158,7 @@ class _Pool:
     def _unjudged(self, group: int) -> int:
         """Return the number of candidates in a group that are not judged relevant."""
         members = self.ceiling.lookalikes.documents.members[group]
-        return sum(self._in_block(column) and column not in self.own for column in members) - self._hits[group]
+        return sum(self._in_block(column) and column not in self.copies for column in members) - self._hits[group]
 
     def _in_block(self, column: int) -> bool:
         return self.start <= column < self.stop
@@ -172,10 +172,10 @@ class _Pool:
         collection = self.ceiling.lookalikes.collection
         ties = []
         for column in self.ceiling._others.get(self.question, ()):
-            if not self._in_block(column) or column in self.own or column in self.relevant:
+            if not self._in_block(column) or column in self.copies or column in self.relevant:
                 continue
             language = collection.document_languages[column]
-            relevant = [item for item in self.relevant if item not in self.own]
+            relevant = [item for item in self.relevant if item not in self.copies]
             same = [item for item in relevant if collection.document_languages[item] == language]
             ties.append({self._group(column), *map(self._group, same or relevant)})
         return ties

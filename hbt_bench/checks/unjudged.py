@@ -38,11 +38,15 @@ FITTING_SHARE = 0.3
 class Unjudged:
     """A document that may be relevant to a query.
 
-    A question counts once: `query` is its version in the document's language if it has one. `evidence` has some of the
-    fields `like`, a relevant document; `query`, another query; `similarity`, with `here` and `there`, the words that
-    only this or only the relevant document has; `answer`, with `question_share`, the share of the query's words in this
-    document, and `judged_share`, the greatest such share of a relevant document in the language. Rare words weigh more
-    in a share: the weight is log((N + 1) / (n + 0.5)) for a word in n of N documents of the language.
+    A question counts once: `query` is its version in the document's language, if it has such a version. `evidence` has
+    some of these fields:
+
+    - `like`, a relevant document; `query`, another query
+    - `similarity`, with `here` and `there`, the words that only this or only the relevant document has
+    - `answer`, with `question_share`, the share of the query's words in this document, and `judged_share`, the greatest
+      such share of a relevant document in the language
+
+    Rare words weigh more in a share: a word in n of N documents of the language has the weight log((N + 1) / (n + 0.5)).
     """
 
     query: str
@@ -150,7 +154,7 @@ class _Question:
         return dict(sorted(judged.items()))
 
     def _candidate(self, column: int, rows: Iterable[int], kind: Kind, **evidence: Any) -> Iterator[Unjudged]:
-        """Yield a candidate for one of the queries that may find the document, preferably in its language."""
+        """Yield a candidate for a query that may find the document, preferably in its language."""
         collection = self.finder.lookalikes.collection
         document = collection.documents[column]
         possible = [row for row in rows if document.id not in collection.own_documents(row)]

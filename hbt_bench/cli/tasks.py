@@ -164,8 +164,8 @@ def audit(
 
     NAMES are tasks, task files or suites, separated by commas. The audit prints three tables: texts with the same words
     or nearly the same words; unjudged documents that may be relevant, which --output writes with their evidence; and
-    the best AP that a system can expect if it cannot tell a relevant document from its unjudged doubles. These are
-    candidates for people to judge, so findings are no error (exit code 0).
+    the best AP that a system can expect if these documents look relevant to it. They are candidates for people to
+    judge, so the exit code is 0.
 
     \b
     hbt-bench tasks audit xquad-r --output candidates.jsonl

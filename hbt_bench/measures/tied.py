@@ -1,6 +1,6 @@
 """The expected AP of rankings with ties in random order, and the best AP that ties leave.
 
-A tie is a group of documents that a system cannot tell apart. Let a group of m documents, r of them relevant, stand
+A tie is a group of documents with the same score. Let a group of m documents, r of them relevant, stand
 below N documents with A relevant among them. The document at place j of the group is relevant with probability r / m,
 and then (j - 1)(r - 1) / (m - 1) relevant documents are expected above it in the group. So the group adds
 

@@ -5,8 +5,8 @@ neighbouring words; the start and the end of a text count as words, and a repeat
 
 Comparing all pairs would take hours for 100,000 texts, so only pairs that can reach the threshold t are compared
 (Bayardo, Ma and Srikant, WWW 2007). A pair that reaches t shares at least t * n of the n shingles of either text. So
-if the shingles of all texts are sorted by the same order, it shares one of the first n - ceil(t * n) + 1 shingles of
-each. With the rarest shingle first, few pairs do.
+if the shingles of all texts are sorted by the same order, the first n - ceil(t * n) + 1 shingles of both texts overlap.
+With the rarest shingle first, few pairs do.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hbt_bench.errors import UsageError
 from hbt_bench.ranking.word_table import WordTable
 
-#: The default threshold: in a sentence of 12 words, one other word leaves 11 of 15 shingles, a similarity of 0.73.
+#: The default threshold: in a sentence of 12 words, another word leaves 11 of 15 shingles, a similarity of 0.73.
 THRESHOLD = 0.7
 #: The most pairs that are kept, which need about 100 MB.
 MOST_PAIRS = 5_000_000

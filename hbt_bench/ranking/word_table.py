@@ -1,4 +1,4 @@
-"""The words of many texts as numbers in one array, to compare the texts and to find phrases in them."""
+"""The words of many texts as numbers in an array, to compare the texts and to find phrases in them."""
 
 from __future__ import annotations
 
