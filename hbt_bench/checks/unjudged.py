@@ -46,7 +46,7 @@ class Unjudged:
     - `answer`, with `question_share`, the share of the query's words in this document, and `judged_share`, the greatest
       such share of a relevant document in the language
 
-    Rare words weigh more in a share: a word in n of N documents of the language has the weight log((N + 1) / (n + 0.5)).
+    Rare words weigh more in a share: a word in n of N documents of a language has the weight log((N + 1) / (n + 0.5)).
     """
 
     query: str
