@@ -263,6 +263,9 @@ def test_tables_of_ms_marco(tmp_path, monkeypatch, capsys):
     assert len(collection.documents) == 2
     assert "the split 'train' are read, on which models may have been trained" in notes
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "b/qrels.dev.tsv").write_text("7\t0\t1\t1\n")
+    assert run(["tasks", "new", "other", "--from", "b", "--language", "en"]) == 3
+    assert "b has no queries.jsonl or queries.dev.tsv, which the judgements of" in capsys.readouterr().err
     assert run(["tasks", "new", "other", "--from", "b", "--columns", "id=x"]) == 2
     assert "which has fixed columns: leave out --columns" in capsys.readouterr().err
 

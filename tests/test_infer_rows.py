@@ -269,6 +269,12 @@ def test_marks_and_blanks_around_codes_are_dropped():
     assert len(Folder.read(Path("demo.yaml")).specs["demo"].load().queries) == 4
 
 
+def test_mark_without_a_code_is_no_language(capsys):
+    source, collection = new("data.jsonl", [{**ROWS[0], "lang": "\u200f"}, {**ROWS[1], "lang": "de"}])
+    assert (source["columns"]["language"], collection.languages) == ("lang", ("de",))
+    assert "1 row has no language and is left out (data.jsonl:1)" in capsys.readouterr().err
+
+
 # Columns that the user names, and unused columns
 
 
@@ -335,6 +341,16 @@ def test_other_files_of_a_folder_are_named(capsys):
     draft_folder("data")
     err = capsys.readouterr().err
     assert "1 file is left out, because the language is unknown or repeated: 'notes.jsonl' (1)" in err
+
+
+def test_field_with_another_language_than_the_file_is_stated(capsys):
+    Path("data").mkdir()
+    for code, label in (("en", "en-US"), ("de", "fr")):
+        Path("data", f"{code}.jsonl").write_text(json.dumps({"question": "q", "answer": "a", "lang": label}))
+    draft_folder("data")
+    err = capsys.readouterr().err
+    assert "by their field 'lang', 1 rows in the file of 'de' are in 'fr', but they are read as 'de'" in err
+    assert "en-US" not in err
 
 
 @pytest.mark.parametrize(

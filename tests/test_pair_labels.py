@@ -201,6 +201,14 @@ def test_forms_and_their_splits():
     assert PairLabels.detect({"en": 3, "de-AT": 1}) is None
 
 
+def test_form_needs_a_column(capsys):
+    Path("data.jsonl").write_text(json.dumps({"query": "a", "passage": "b"}))
+    for form, message in ((FORM, "needs the column with the labels"), ("en-de", "is not a form of labels")):
+        columns = ["--columns", f"language_form={form}"]
+        assert run(["tasks", "new", "demo", "--from", "data.jsonl", "--language", "en", *columns]) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_columns_without_form_keep_their_keys():
     """Finished jobs of studies have addresses that hash these keys."""
     assert "language_form" not in ColumnsSpec(query="q", document="d").model_dump_json()

@@ -82,7 +82,8 @@ class _Incomplete:
     def has(self, row: Row) -> bool:
         """Count a row if it lacks a language or an id."""
         for kind, paths in self.paths.items():
-            if any(all(map(is_missing, values(row.fields, path))) for path in paths):
+            is_empty = _has_no_label if kind == "language" else is_missing
+            if any(all(map(is_empty, values(row.fields, path))) for path in paths):
                 self.first.setdefault(kind, row)
                 self.counts[kind] += 1
                 return True
@@ -97,6 +98,11 @@ class _Incomplete:
                     single_text(first, path)  # raises the error of the missing field
             number = f"{count:,} rows have" if count > 1 else "1 row has"
             log.warning(f"{self.name}: {number} no {kind} and {'are' if count > 1 else 'is'} left out ({first.where})")
+
+
+def _has_no_label(value: object) -> bool:
+    """Return whether a value is missing, or has only blanks and direction marks."""
+    return is_missing(value) or not label_text(value)
 
 
 def _check_aligned(name: str, counts: Mapping[str, int]) -> None:

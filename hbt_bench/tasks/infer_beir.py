@@ -72,6 +72,9 @@ def _source(path: str, split: str, codes: Mapping[str, str], folders: Mapping[Pa
     pins = {}
     for folder, name in folders.items():
         for names in beir_names(split):
+            if not _file(folder, names).is_file() and not (folder / "qrels").is_dir():  # tables of MS MARCO
+                listed = " or ".join(name for name in names if not name.endswith(".gz"))
+                raise DataError(f"{folder} has no {listed}, which the judgements of the split '{split}' need: add it")
             file = _file(folder, names).relative_to(folder).as_posix()
             pins[f"{name}/{file}"] = pin(folder / file)
     return {"kind": "beir", "path": path, "split": split, "languages": abbreviated(codes), "pins": pins}

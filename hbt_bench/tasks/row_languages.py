@@ -10,7 +10,7 @@ from hbt_bench.data.language_pairs import LabelForm
 from hbt_bench.data.records import PLACEHOLDER, Row, first_value, identifier, is_missing, label_text, values
 from hbt_bench.data.row_fields import usual_fields
 from hbt_bench.errors import UsageError
-from hbt_bench.languages import read_label
+from hbt_bench.languages import general, read_label
 from hbt_bench.tasks.labels import RowFiles, describe_unused, match_codes
 from hbt_bench.tasks.language_fields import count_labels
 from hbt_bench.tasks.pair_labels import LabelledRow, PairLabels
@@ -32,7 +32,7 @@ def find_language_column(rows: Iterable[Row], sample: Sequence[Row]) -> str | No
 def _count(rows: Iterable[Row], path: str) -> Counter[str]:
     """Return the labels in a column with their rows; rows without a label are not counted."""
     labels = (first_value(row.fields, path) for row in rows)
-    return Counter(label_text(label) for label in labels if not is_missing(label))
+    return Counter(text for label in labels if not is_missing(label) and (text := label_text(label)))
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,11 @@ class RowLanguages:
         """
         notes: list[str] = []
         form = None
+        if self.form is not None and "language" not in columns:
+            raise UsageError("language_form needs the column with the labels: name it with --columns language=FIELD")
         if self.files.by_language:
             counts = Counter(str(row.language) for row in self.files)
+            notes = self._notes_on_fields()
         elif "language" in columns:
             counts = _count(self.files, columns["language"])
             form, notes = self._form(columns, counts)
@@ -80,6 +83,21 @@ class RowLanguages:
                 "example `languages: {sw: kiswahili}`"
             )
         return codes, form, [*notes, *describe_unused({label: counts[label] for label in unused}, "row", codes)]
+
+    def _notes_on_fields(self) -> list[str]:
+        """Return a note on rows with a field that names another language than their file does."""
+        others: Counter[tuple[str, str, str]] = Counter()
+        for row in self.files:
+            for name in list(usual_fields(row.fields, "language"))[:1]:
+                label, own = label_text(row.fields[name]), str(row.language)
+                codes = [general(code) for code in map(read_label, (label, own)) if code]
+                if len(set(codes)) > 1:
+                    others[name, label, own] += 1
+        return [
+            f"by their field '{name}', {count:,} rows in the file of '{own}' are in '{label}', but they are read as "
+            f"'{own}'"
+            for (name, label, own), count in others.most_common(3)
+        ]
 
     def _form(self, columns: Mapping[str, str], counts: Counter[str]) -> tuple[LabelForm | None, list[str]]:
         """Return the form of the labels in the language column, and notes on it."""
