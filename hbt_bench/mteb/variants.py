@@ -5,27 +5,28 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
-
 from hbt_bench.errors import UsageError
 from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.identity.variant import Variant
-from hbt_bench.mteb import backends
-from hbt_bench.mteb.token_batches import batch_by_tokens
 
 _NOT_DENSE = "{options} is for models of sentence-transformers with one vector per text, and {name} is not such a model"
-_TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+#: The names of torch for precisions.
+_TYPES = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}
 
 
 def check(variant: Variant, device: str | None) -> None:
     """Raise `UsageError` if no model has the settings, here and on this device."""
     if variant.backend:
+        from hbt_bench.mteb import backends  # late, because it imports torch
+
         backends.check(variant.backend, variant.dtype, device)
 
 
 def check_checkpoint(variant: Variant, checkpoint: Checkpoint, name: str) -> None:
     """Raise `UsageError` if the class of a model, whose files are in a folder, does not have the settings."""
     if variant.backend:
+        from hbt_bench.mteb import backends
+
         backends.check_checkpoint(variant.backend, checkpoint, name)
     if not checkpoint.dense and (options := _of_vectors(variant)):
         raise UsageError(_NOT_DENSE.format(options=options, name=name))
@@ -48,6 +49,7 @@ def apply(model: Any, name: str, variant: Variant, batch_tokens: int | None = No
 
     Raises `UsageError` if the model does not have a setting, and `ModelError` if it cannot be exported.
     """
+    import torch
     from sentence_transformers import SentenceTransformer
 
     inner: Any = getattr(model, "model", None)
@@ -58,6 +60,8 @@ def apply(model: Any, name: str, variant: Variant, batch_tokens: int | None = No
     if variant.truncate_dim:
         _truncate(inner, name, variant.truncate_dim)
     if variant.backend:
+        from hbt_bench.mteb import backends
+
         meta = model.mteb_model_meta
         if meta.n_parameters is None:  # an exported model has no weights that could be counted
             count = sum(parameter.numel() for parameter in inner.parameters())
@@ -67,8 +71,10 @@ def apply(model: Any, name: str, variant: Variant, batch_tokens: int | None = No
     elif variant.dtype:
         if not isinstance(inner, torch.nn.Module):
             raise UsageError(f"--dtype is for torch models, and {name} is not a torch model. Leave it out.")
-        inner.to(_TYPES[variant.dtype])
+        inner.to(getattr(torch, _TYPES[variant.dtype]))
     if batch_tokens:
+        from hbt_bench.mteb.token_batches import batch_by_tokens
+
         batch_by_tokens(inner, name, batch_tokens)
 
 
@@ -81,6 +87,8 @@ def _truncate(model: Any, name: str, dimensions: int) -> None:
 
 def _shorten(model: Any, name: str, tokens: int) -> None:
     """Set the number of tokens that a model reads. Raises `UsageError` if it has no such number, or fewer positions."""
+    import torch
+
     if model.max_seq_length in (None, math.inf):
         raise UsageError(f"--max-seq-length is for models that have such a limit, and {name} has none. Leave it out.")
     tables = [getattr(module, "position_embeddings", None) for module in model.modules()]
