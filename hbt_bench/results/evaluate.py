@@ -94,7 +94,8 @@ class Evaluation:
             log.warning("--languages does not restrict MTEB's own tasks")
         request = self.model
         if isinstance(request, ModelRequest) and request.device is None and self.processes.count > 1:
-            request = replace(request, device=local_device())
+            # backends other than torch compute on the CPU
+            request = replace(request, device=local_device() if request.backend == "torch" else "cpu")
         model = request.load()
         vectors = EmbeddingStore(cache_dir() / "embeddings", self._vector_identity(model.mteb_model_meta))
         if self.overwrite:
