@@ -55,7 +55,7 @@ benchmarks-gpu: .venv/dev
 	PYTHONPATH=. $(BIN)/python benchmarks/gpu.py --output results/benchmarks/gpu
 	PYTHONPATH=. $(BIN)/python benchmarks/encoding.py $(MODEL) --device cuda --texts 1200 --output results/benchmarks/encoding-gpu
 
-# Compare ways to encode on the processor, half an hour on two cores; needs XQuAD-R in HBT_BENCH_DATA. The folder MODEL is
+# Compare ways to encode on the processor, an hour on two cores; needs XQuAD-R in HBT_BENCH_DATA. The folder MODEL is
 # made by benchmarks/make_e5_small.py.
 MODEL ?=
 benchmarks-encoding: .venv/dev

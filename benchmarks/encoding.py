@@ -161,8 +161,9 @@ class Models:
             from hbt_bench.identity.checkpoint import Checkpoint
             from hbt_bench.mteb import backends
 
-            identity = f"encoding@{Checkpoint(self.folder).revision}"
-            backends.export(model, identity, self.folder.name, engine, dtype)
+            checkpoint = Checkpoint.from_folder(self.folder)
+            identity = f"{checkpoint.name}@{checkpoint.revision}"  # that of `--scores`, which finds the exported model
+            backends.export(model, identity, checkpoint.name, engine, dtype)
             return model
         model.to(_TYPES[dtype])
         if engine == "compiled":
