@@ -330,8 +330,9 @@ def scores(folder: Path, device: str, languages: Sequence[str] | None, data_dir:
             start = time.perf_counter()
             results = Evaluation(request, select_tasks("xquad-r"), Path(output), chosen, data_dir).run()
             seconds = time.perf_counter() - start
-        rows[name] = {result.task.partition("[")[0].rpartition("-")[2]: result.scores["AP"] for result in results}
-        rows[name]["seconds"] = seconds
+        modes = [result.task.partition("[")[0].rpartition("-")[2] for result in results]
+        precision = [result.scores.get("AP", 0.0) for result in results]  # a single language has no cross-lingual part
+        rows[name] = {**dict(zip(modes, precision, strict=True)), "seconds": seconds}
         print(f"{name}: {rows[name]}", file=sys.stderr)
     return rows
 
