@@ -134,3 +134,57 @@ def test_shared_numbers_are_a_sign():
     assert related([tuple(first) for first, _ in texts], [tuple(second) for _, second in texts])
     mixed = [second for _, second in texts[7:] + texts[:7]]
     assert not related([tuple(first) for first, _ in texts], [tuple(second) for second in mixed])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        lambda n: f"{n}-0",
+        lambda n: f"doc{n}_p0",
+        lambda n: f"doc{n // 4}_p{n % 4}",
+        lambda n: f"train-{n:05d}-of-00080",
+        lambda n: f"{10 * n}",
+        lambda n: f"{5000 * n + 3}",
+        lambda n: f"{n * n}",
+        lambda n: f"{n // 5 * 1000 + n % 5}",
+        lambda n: f"{n // 5 * 10**6 + n % 5}",
+        lambda n: f"{n // 10}.{n % 10}",
+        lambda n: f"{n:04x}",
+        lambda n: f"{n:04d}".translate(str.maketrans("0123456789", "abcdefghij")),
+        lambda n: f"00000000-0000-0000-0000-{n:012d}",
+    ],
+)
+def test_counters_of_every_form_need_related_texts(name):
+    ids = [name(number) for number in range(40)]
+    assert len(set(ids)) == 40
+    items, unpaired = pair("faq", [*pieces(ENGLISH_40, "en", ids), *pieces(OTHER_40, "de", ids)], None, "")
+    assert (len(items), "look unrelated" in unpaired) == (80, True)
+    items, unpaired = pair(
+        "faq", [*pieces(ENGLISH_40, "en", ids), *pieces(translated(ENGLISH_40), "de", ids)], None, ""
+    )
+    assert (len(items), languages(items), unpaired) == (40, {("de", "en")}, "")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        lambda draw: f"Q{draw.randrange(10**8)}",
+        lambda draw: f"{draw.getrandbits(96):024x}",
+        lambda draw: f"https://example.org/{draw.getrandbits(32):08x}/a",
+        lambda draw: "".join(draw.choices("bcdfgklmnprst", k=7)),
+    ],
+)
+def test_ids_with_much_information_are_believed(name):
+    ids = [name(random.Random(number)) for number in range(40)]
+    items, unpaired = pair("faq", [*pieces(ENGLISH_40, "en", ids), *pieces(OTHER_40, "de", ids)], None, "")
+    assert (len(items), languages(items), unpaired) == (40, {("de", "en")}, "")
+
+
+def test_too_few_ids_to_compare_are_reported(messages):
+    few = COUNTERS[:4]
+    items, unpaired = pair("faq", [*pieces(ENGLISH_40[:4], "en", few), *pieces(OTHER_40[:4], "de", few)], None, "")
+    assert (len(items), unpaired) == (4, "")
+    assert messages == [
+        "faq: the 4 ids that 'de' and 'en' share are too few to compare their texts, and are taken for translations; "
+        "`parallel: false` states that they are not"
+    ]

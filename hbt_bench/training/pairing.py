@@ -2,17 +2,20 @@
 
 Only the user or the data state that two texts are translations, never their position. The data state it by a record
 that has both, or by an id that both share. But ids may be the numbers of rows in each language, which agree for texts
-that have nothing in common. So ids that agree no more often than row numbers do need a sign in the texts: translations
-share numbers and names, and long texts have long translations.
+that have nothing in common. So ids that could be counters need a sign in the texts: translations share numbers and
+names, and long texts have long translations.
 """
 
 from __future__ import annotations
 
+import logging
+import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise, zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -22,14 +25,21 @@ from hbt_bench.errors import DataError
 from hbt_bench.training import counter_rng
 from hbt_bench.training.items import Item
 
+log = logging.getLogger(__name__)
+
 #: Texts with the same id that are compared at least, because fewer show nothing, and at most.
 _FEWEST, _MOST = 6, 200
 #: Random pairings that the pairing by id is compared with.
 _PAIRINGS = 199
 #: The share of random pairings that may look at least as related, for few and for many texts.
 _LEVELS = ((12, 0.01), (0, 0.05))
-#: Ids agree by chance if there are at most this many times as many equal ids as in two random samples of numbers.
-_CHANCE = 2.0
+#: Ids agree by chance if there are at most this many times as many equal ids as in two random samples: of codes, and of
+#: numbers, because numbers that count something often have gaps.
+_CHANCE, _SPARSE = 2.0, 2000.0
+#: A counter has so many times as many numbers as different steps between them: tens have the step 10 alone.
+_STEPS = 4
+#: The last digits of a number that are compared.
+_DIGITS = 18
 #: The first key of the draw of random pairings; see `hbt_bench.training.plan` for the keys of the other draws.
 _PAIRING = 102
 _WORD = re.compile(r"\d+|[^\W\d_]+")
@@ -57,7 +67,7 @@ def pair(name: str, pieces: Sequence[Piece], parallel: bool | None, advice: str)
     """
     if parallel and all(piece.key is None for piece in pieces):
         raise DataError(f"{name} has no ids, by which `parallel: true` pairs records: set `id` to their field")
-    unrelated = "" if parallel is not None else _unrelated(pieces)
+    unrelated = "" if parallel is not None else _unrelated(name, pieces)
     if parallel is False or unrelated:
         pieces = [_apart(piece) for piece in pieces]
     items = _join(pieces)
@@ -97,7 +107,7 @@ def _apart(piece: Piece) -> Piece:
     return piece if piece.key is None else piece._replace(item=replace(piece.item, id=f"{codes}/{piece.key}"))
 
 
-def _unrelated(pieces: Sequence[Piece]) -> str:
+def _unrelated(name: str, pieces: Sequence[Piece]) -> str:
     """Return why equal ids are no translations, or "" if they are, as far as ids and texts show."""
     by_language: dict[str, dict[str, Piece]] = defaultdict(dict)
     for piece in pieces:
@@ -109,7 +119,13 @@ def _unrelated(pieces: Sequence[Piece]) -> str:
     for language in sorted(by_language.keys() - {pivot}):
         first, second = by_language[pivot], by_language[language]
         common = [key for key in first if key in second and first[key] is not second[key]]
-        if len(common) < _FEWEST or not ids_agree_by_chance(first, second):
+        if not common or not ids_agree_by_chance(first, second):
+            continue
+        if len(common) < _FEWEST:
+            log.info(
+                f"{name}: the {len(common)} ids that '{pivot}' and '{language}' share are too few to compare their "
+                "texts, and are taken for translations; `parallel: false` states that they are not"
+            )
             continue
         chosen = [common[number * len(common) // _MOST] for number in range(_MOST)] if len(common) > _MOST else common
         if not related(
@@ -128,34 +144,46 @@ def _in_language(item: Item, language: str) -> tuple[str, str]:
 
 
 def ids_agree_by_chance(first: Iterable[str], second: Iterable[str]) -> bool:
-    """Return whether two lists of ids have no more ids in common than two lists of row numbers would have.
+    """Return whether two lists of ids may have their ids in common because both count something.
 
-    Ids are compared as numbers if they differ only in their last number, such as ``q1`` and ``q2``. For example, 1 to
-    50 and 1 to 90 agree by chance; fifty equal numbers of ten digits do not, and hashes never do.
+    Counters are row numbers, with texts around them as in ``q1`` or ``train-00017-of-00080``, multiples and other small
+    numbers, several numbers as in ``doc17_p0``, and short codes such as ``00a1``. Hashes and long numbers are none. For
+    example, 1 to 50 and 1 to 90 agree by chance; fifty equal numbers of ten digits do not.
     """
-    numbers = [_numbers(ids) for ids in (first, second)]
-    if not all(numbers):
-        return False
+    sides = set(first), set(second)
+    shapes = [_shapes(ids) for ids in sides]
+    if any(2 * len(by_shape) > len(ids) for by_shape, ids in zip(shapes, sides, strict=True)):
+        return len(sides[0] & sides[1]) * _codes(sides[0] | sides[1]) <= _CHANCE * len(sides[0]) * len(sides[1])
     common = chance = 0.0
-    for prefix in numbers[0].keys() & numbers[1].keys():
-        these, those = numbers[0][prefix], numbers[1][prefix]
-        span = max(*these, *those) - min(*these, *those) + 1
+    for shape in shapes[0].keys() & shapes[1].keys():
+        these, those = shapes[0][shape], shapes[1][shape]
+        columns = zip(*(these | those), strict=True)
         common += len(these & those)
-        chance += len(these) * len(those) / span
-    return common <= _CHANCE * chance
+        chance += len(these) * len(those) / math.prod(map(_values, columns))
+    return common <= _SPARSE * chance
 
 
-def _numbers(ids: Iterable[str]) -> Mapping[tuple[str, str], set[int]]:
-    """Return the last numbers of ids by the rest of the id; empty if the rest identifies the record, as in a hash."""
-    numbers: dict[tuple[str, str], set[int]] = defaultdict(set)
-    count = 0
+def _shapes(ids: Iterable[str]) -> Mapping[tuple[str, ...], set[tuple[int, ...]]]:
+    """Return the numbers in ids by the texts around them."""
+    shapes: dict[tuple[str, ...], set[tuple[int, ...]]] = defaultdict(set)
     for name in ids:
-        count += 1
-        match = re.fullmatch(r"(.*?)(\d{1,18})(\D*)", name, re.DOTALL)
-        if match is None:
-            return {}
-        numbers[match[1], match[3]].add(int(match[2]))
-    return numbers if len(numbers) <= count / 2 else {}
+        texts = re.split(r"[0-9]+", name)
+        shapes[tuple(texts)].add(tuple(int(number[-_DIGITS:]) for number in re.findall(r"[0-9]+", name)))
+    return shapes
+
+
+def _values(numbers: Iterable[int]) -> int:
+    """Return how many numbers a counter could have had: those in steps of a few sizes, else all in between."""
+    different = sorted(set(numbers))
+    span = different[-1] - different[0] + 1
+    steps = {later - earlier for earlier, later in pairwise(different)}
+    is_counted = different[0] <= span and len(steps) <= len(different) / _STEPS
+    return len(different) if is_counted else span
+
+
+def _codes(ids: Collection[str]) -> int:
+    """Return the number of codes with the letters and digits that ids have at each position, from the end."""
+    return math.prod(len(set(letters)) for letters in zip_longest(*(name[::-1] for name in ids)))
 
 
 def related(first: Sequence[tuple[str, str]], second: Sequence[tuple[str, str]]) -> bool:
