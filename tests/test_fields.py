@@ -95,6 +95,15 @@ def test_empty_field_is_not_missing():
         (["['one']", "one"], False),
         (["[1]"], False),
         (["[citation needed]"], False),
+        (["['one', nan]", '["two", null]'], True),
+        (["['one'\n 'two']"], True),
+        (["('one', 'two')"], True),
+        (['[{"text": "one"}, {"text": "two", "title": "T"}]'], True),
+        (["{'text': ['one'], 'answer_start': [3]}"], True),
+        (["{'text': array(['one'], dtype=object), 'answer_start': array([3])}"], True),
+        (['{"title": "T", "text": "a \\/ \\u00e9"}'], True),
+        (['{"name": "get_weather", "parameters": {}}'], False),  # a passage that is JSON
+        (["{text}", "(see one)", "[x for x in y]", "["], False),
     ],
 )
 def test_list_in_a_cell_is_not_a_text(cells, refused):
@@ -103,7 +112,7 @@ def test_list_in_a_cell_is_not_a_text(cells, refused):
         reader.watch({"n": cell})
         reader.several({"n": cell}, ["n"], "", "demo:1")
     if refused:
-        with pytest.raises(DataError, match=r"^demo has lists written as text in 'n', such as \["):
+        with pytest.raises(DataError, match=r"^demo has (lists|mappings) written as text in 'n', such as [\[({]"):
             reader.check()
     else:
         reader.check()

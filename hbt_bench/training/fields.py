@@ -7,11 +7,13 @@ and perhaps ``title``, as in the files of DPR and of SQuAD.
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hbt_bench.data.records import PLACEHOLDER, first_value, values
+from hbt_bench.data.records import PLACEHOLDER, Row, checked_text, first_value, is_missing, values
+from hbt_bench.data.row_fields import USUAL_FIELDS
 from hbt_bench.errors import DataError, did_you_mean
 
 #: A path, or several paths with texts to join by a space.
@@ -20,6 +22,12 @@ Fields = str | tuple[str, ...]
 Entries = str | tuple[str | tuple[str, ...], ...]
 #: Field names in a message at most.
 _NAMES_SHOWN = 8
+#: Names in mappings that hold a text, in files of DPR, SQuAD, MS MARCO and BEIR.
+_TEXT_NAMES = frozenset(
+    {"text", "texts", "passage_text", "contents", *USUAL_FIELDS["document"], *USUAL_FIELDS["query"]}
+)
+#: Missing values in a list that JSON, Python or numpy wrote.
+_MISSING_NAMES = frozenset({"nan", "NaN", "null", "None"})
 
 
 def paths_of(fields: Entries | None) -> list[str]:
@@ -50,11 +58,15 @@ class FieldReader:
         self._unseen = {path: key for key, paths in self.keys.items() for path in paths}
         self._written: dict[str, str | None] = {}  # the first text of a path if all are lists written as text
         self._empty: set[str] = set()  # paths that lead to a field without a value
+        self._by_language = [path for path in self._unseen if PLACEHOLDER in path]
+        self._without: dict[str, set[str]] = {}  # language -> paths without a text in it so far
         self._example: tuple[object, str] | None = None
 
     def watch(self, record: object, language: str = "") -> None:
         """Note which fields a record has; every record is watched before it is read."""
         self._example = self._example or (record, language)
+        without = self._without.setdefault(language, set(self._by_language)) if self._by_language else set()
+        without -= {path for path in without if not all(map(is_missing, values(record, path, language)))}
         if not self._unseen:
             return
         for path in list(self._unseen):
@@ -74,7 +86,16 @@ class FieldReader:
                 raise DataError(
                     f"{self.name} has lists written as text in '{path}', such as {text:.60}: write JSON lines with "
                     "lists, or a column for each text"
+                    if text.strip()[0] in "[("
+                    else f"{self.name} has mappings written as text in '{path}', such as {text:.60}: write JSON lines "
+                    "with mappings, or a column for the text"
                 )
+
+    def missing(self, key: str, language: str) -> list[str]:
+        """Return the fields for a key of the recipe in a language if no record has a text in them."""
+        paths = self.keys.get(key, [])
+        without = self._without.get(language, set())
+        return [path.replace(PLACEHOLDER, language) for path in paths] if paths and without.issuperset(paths) else []
 
     @property
     def names(self) -> list[str]:
@@ -125,6 +146,11 @@ class FieldReader:
         texts.pop("", None)
         return list(texts)
 
+    def members(self, record: object, path: str, language: str, position: str) -> list[str]:
+        """Return the texts at a path in the order of the data, with repeated and empty texts."""
+        texts = self._texts(record, path, language, position)
+        return [texts.strip()] if isinstance(texts, str) else [text.strip() for text in texts]
+
     def _rows(
         self, record: object, paths: tuple[str, ...], language: str, position: str, *, complete: bool
     ) -> Iterator[str]:
@@ -161,20 +187,20 @@ class FieldReader:
             return [self._text(member, where, position, listed=True) for member in value]
         text = self._text(value, where, position)
         if self._written.get(path, "") is not None and text.strip():
-            self._written[path] = (self._written.get(path) or text) if _is_list(text) else None
+            self._written[path] = (self._written.get(path) or text) if _is_structure(text) else None
         return text
 
     def _text(self, value: Any, where: str, position: str, *, listed: bool = False) -> str:
         if value is None:
             return ""
         if isinstance(value, str):
-            return value
+            return checked_text(value, Row({}, position), where)
         if isinstance(value, Mapping) and isinstance(value.get("text"), str):
             title = value.get("title")
             if isinstance(title, str) and title.strip():
                 self.titled.add(f"{where}.*" if listed else where)
-                return _join([title, value["text"]])
-            return str(value["text"])
+                return self._text(_join([title, value["text"]]), where, position)
+            return self._text(value["text"], where, position)
         if isinstance(value, Mapping):
             names = ", ".join(str(name) for name in list(value)[:_NAMES_SHOWN])
             member = f"{where}.*" if listed else where
@@ -194,16 +220,35 @@ def _members(columns: Mapping[str, Any]) -> list[Any]:
     return [{"title": title, "text": text} for title, text in zip(titles, texts, strict=True)]
 
 
-def _is_list(text: str) -> bool:
-    """Return whether a text is a list of texts as JSON or Python writes it, which tables of pandas have."""
+def _is_structure(text: str) -> bool:
+    """Return whether a text is a list of texts, or a mapping with texts, as JSON, Python or numpy writes it.
+
+    Tables of pandas have such cells. A mapping without a usual name of a text may be a text that is JSON.
+    """
     text = text.strip()
-    if not (text.startswith("[") and text.endswith("]")):
+    if text[:1] + text[-1:] not in ("[]", "{}", "()"):
         return False
     try:
-        members = ast.literal_eval(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes that JSON has and Python lacks
+            tree = ast.parse(text, mode="eval").body
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return False
-    return isinstance(members, list) and all(isinstance(member, str) for member in members)
+    return _has_texts(tree)
+
+
+def _has_texts(node: ast.expr) -> bool:
+    """Return whether an expression is a list of texts, of missing values and of mappings, or a mapping with texts."""
+    if isinstance(node, ast.Dict):
+        names = {key.value for key in node.keys if isinstance(key, ast.Constant)}
+        return len(names) == len(node.keys) and not names.isdisjoint(_TEXT_NAMES)
+    members = node.elts if isinstance(node, ast.List | ast.Tuple | ast.Set) else [None]
+    return all(
+        (isinstance(member, ast.Constant) and isinstance(member.value, str | None))
+        or (isinstance(member, ast.Name) and member.id in _MISSING_NAMES)
+        or (isinstance(member, ast.Dict | ast.List | ast.Tuple) and _has_texts(member))
+        for member in members
+    )
 
 
 def _join(texts: list[str]) -> str:

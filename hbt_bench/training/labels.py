@@ -59,9 +59,10 @@ class Labels:
         others = [label for label in self._counts if label not in codes]
         for code, label in match_labels(others, wanted={*self._explicit, *self._preferred}, rare=True).items():
             if code not in codes.values() and (not self._chosen or code in self._chosen):
-                codes[label] = code
+                codes |= {name: code for name in others if name == label or _is_spelling(name, label)}
         if not codes:
             self._raise()
+        self._report_spellings(codes)
         self._warn([label for label in others if label not in codes and self.is_wanted(label)])
         missing = [code for code in self._chosen if code not in codes.values()]
         if missing:
@@ -69,6 +70,13 @@ class Labels:
                 f"{self._name} has no records in {' '.join(missing)} (the codes in the data are {self._shown()})"
             )
         return codes
+
+    def _report_spellings(self, codes: Mapping[str, str]) -> None:
+        """Log the codes that the data spell in several ways."""
+        for code in dict.fromkeys(codes.values()):
+            labels = [f"'{label}' ({self._counts[label]:,})" for label, other in codes.items() if other == code]
+            if len(labels) > 1:
+                log.info(f"{self._name}: {' and '.join(labels)} are read as {code}; {_ADVICE}, to read a single code")
 
     def _warn(self, left_out: list[str]) -> None:
         records = [f"'{label}' ({self._counts[label]:,})" for label in left_out]
@@ -89,3 +97,9 @@ class Labels:
 
     def _shown(self) -> str:
         return ", ".join(f"'{label}'" for label in list(self._counts)[:8])
+
+
+def _is_spelling(label: str, other: str) -> bool:
+    """Return whether two labels are the same code, such as "EN", "eng" and "English"."""
+    code = read_label(label, rare=True)
+    return code is not None and code == read_label(other, rare=True)

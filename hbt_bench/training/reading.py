@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from hbt_bench.data.records import first_value, identifier, same_value
+from hbt_bench.data.records import PLACEHOLDER, Row, checked_text, first_value, identifier, same_value
+from hbt_bench.data.row_fields import usual_fields
 from hbt_bench.errors import DataError
+from hbt_bench.languages import general, read_label
 from hbt_bench.training.fields import Entries, FieldReader, Fields, paths_of
 from hbt_bench.training.items import Item
+from hbt_bench.training.judged import Unread, grades_at, relevant
 from hbt_bench.training.labels import Labels
 from hbt_bench.training.pairing import Piece, pair
 from hbt_bench.training.parallel import MISSING, ParallelText
@@ -37,6 +40,8 @@ def read_items(name: str, spec: Records, records: Iterable[tuple[str, Mapping[st
         reading.add(position, record)
     items, unpaired = pair(name, reading.pieces(), spec.is_parallel, spec.id_advice(reading.names))
     _check_complete(name, spec, items)
+    if spec.max_negatives and spec.negative is None:
+        log.warning(f"{name}: `max_negatives` has no effect without `negative`, the field of the hard negatives")
     source = ParallelText.from_items(
         name, items, bitext=spec.bitext, max_negatives=spec.max_negatives, unpaired=unpaired
     )
@@ -55,10 +60,17 @@ class _Reading:
         keys["id"] = [] if spec.id_field in (None, "id") else paths_of(spec.id_field)
         self._fields = FieldReader(name, keys)
         texts = {"query": spec.query, "passage": spec.passage, "negative": spec.negative}
-        self._texts = FieldReader(name, {key: paths_of(fields) for key, fields in texts.items()})
+        paths = {key: paths_of(fields) for key, fields in texts.items()}
+        self._texts = FieldReader(name, paths | ({"grade": [spec.grade]} if spec.grade else {}))
+        self._unread = Unread(
+            name, paths["passage"], [*spec.where, *(path for each in paths.values() for path in each)]
+        )
         self._values: dict[str, Counter[str]] = {field: Counter() for field in spec.where}
         self._labels = Labels(name, spec.labels, spec.chosen, spec.preferred)
         self._false_negatives = 0
+        self._others: dict[str, Counter[str]] = defaultdict(
+            Counter
+        )  # languages in fields that the recipe does not name
         self._group: object = None
         self._count = 0
 
@@ -68,8 +80,11 @@ class _Reading:
         self._fields.watch(record)
         if not self._selects(record):
             return
+        self._notice(record)
         field = self.spec.id_field
         key = None if field is None else identifier(record[field] if field in record else first_value(record, field))
+        if key is not None:
+            checked_text(key, Row(record, position), str(field))
         item = Item(position if key is None else key, {}, {})
         for label, content in self._by_language(record, position).items():
             self._labels.count(label, position)
@@ -85,6 +100,23 @@ class _Reading:
             self._group, item = group, replace(item, passages={}, more_passages={})
         self._pieces.append(Piece(key, position, item))
 
+    def _notice(self, record: Mapping[str, Any]) -> None:
+        """Count the values of fields that look like the language of a record, if the recipe states another."""
+        if self.spec.single is None or isinstance(record.get(TEXTS), Mapping):
+            return
+        for field in usual_fields(record, "language"):
+            code = read_label(record[field])
+            if code and general(code) != general(self.spec.single):
+                self._others[field][str(record[field])] += 1
+
+    def _warn_of_languages(self) -> None:
+        for field, labels in self._others.items():
+            shown = ", ".join(f"'{label}' ({count:,})" for label, count in labels.most_common(_SHOWN))
+            log.warning(
+                f"{self.name}: {labels.total():,} of {len(self._pieces):,} records that are read as {self.spec.single} "
+                f"have another language in '{field}': {shown}. Set `language_field: {field}` to read it"
+            )
+
     @property
     def names(self) -> list[str]:
         """The names of the fields of the first record."""
@@ -99,6 +131,10 @@ class _Reading:
             raise DataError(f"{self.name} has no record that fits: check `where` and `part`{self._values_shown()}")
         codes = self._labels.codes()
         self._texts.check()
+        if self.spec.chosen and not self.spec.language_field:
+            self._check_languages(codes)
+        self._warn_of_languages()
+        self._unread.warn()
         for path in sorted(self._texts.titled):
             log.info(f"{self.name}: titles in '{path}' stand before their texts; name '{path}.text' for the text alone")
         if self._false_negatives:
@@ -113,7 +149,21 @@ class _Reading:
             )
         if all(label == code for label, code in codes.items()) and self._labels.all_read(codes):
             return self._pieces
-        return [piece._replace(item=_renamed(piece.item, codes)) for piece in self._pieces]
+        return [piece._replace(item=_renamed(piece, codes)) for piece in self._pieces]
+
+    def _check_languages(self, codes: Mapping[str, str]) -> None:
+        """Raise `DataError` if a language has neither queries nor passages; log what it lacks otherwise."""
+        for label, code in codes.items():
+            lacking = {key: self._texts.missing(key, label) for key in self._texts.keys}
+            if lacking["query"] and lacking["passage"]:
+                shown = " and ".join(f"'{', '.join(lacking[key])}'" for key in ("query", "passage"))
+                raise DataError(
+                    f"{self.name} has no text in {shown}, its `query` and `passage` in {code}: leave {code} out of "
+                    f"`languages`, or map its code, as in `languages: {{{code}: CODE}}`"
+                )
+            for key, fields in lacking.items():
+                if fields:
+                    log.warning(f"{self.name} has no text in '{', '.join(fields)}', its `{key}` in {code}")
 
     def _selects(self, record: Mapping[str, Any]) -> bool:
         """Return whether `where` and `part` keep a record."""
@@ -138,11 +188,18 @@ class _Reading:
         """Return the content of a record by the data's code of the language."""
         spec = self.spec
         if isinstance(record.get(TEXTS), Mapping):
+            if spec.language:
+                raise DataError(
+                    f"{position} has texts by language, so it takes no `language: {spec.language}`: leave `language` "
+                    f"out, or choose languages with `languages: [{spec.language}]`"
+                )
             return {
                 str(label): {"text": content} if isinstance(content, str) else content
                 for label, content in record[TEXTS].items()
             }
         if spec.languages and not spec.language_field:
+            if len(spec.languages) > 1:
+                self._check_paths(position)
             return dict.fromkeys(spec.labels.values(), record)
         label = spec.language or (first_value(record, spec.language_field) if spec.language_field else None)
         if label is None and not spec.language_field:
@@ -152,12 +209,29 @@ class _Reading:
             return {}
         return {str(label): record}
 
+    def _check_paths(self, position: str) -> None:
+        """Raise `DataError` if a text would count as a text of several languages."""
+        codes = " and ".join(self.spec.languages)
+        shared = self.spec.keys_without_language()
+        if len(shared) == 2 + (self.spec.negative is not None):
+            field = next(usual_fields(self.names, "language"), None)
+            advice = f"`language_field: {field}`" if field else "`language_field` to the field with the language"
+            raise DataError(
+                f"{position} has no texts by language, but `languages` names {codes}: set {advice}, or write paths "
+                f"with {PLACEHOLDER}, such as `query: {next(iter(shared.values()))}_{PLACEHOLDER}`"
+            )
+        for key, path in shared.items():
+            raise DataError(
+                f"{position}: `{key}: {path}` is the same text for {codes}: write a path with {PLACEHOLDER}. A "
+                f"language without such a field has no `{key}`"
+            )
+
     def _read(self, item: Item, label: str, content: Any, position: str) -> None:
         """Add the texts of a record in a language."""
         spec, texts = self.spec, self._texts
         if query := texts.joined(content, spec.query, label, position):
             item.queries[label] = query
-        if passages := texts.several(content, _entries(spec.passage), label, position, complete=False):
+        if passages := self._passages(label, content, position):
             item.passages[label], *more = passages
             if more:
                 item.more_passages[label] = more
@@ -166,6 +240,16 @@ class _Reading:
             answers = {" ".join(text.split()) for text in passages}
             item.negatives[label] = [text for text in negatives if " ".join(text.split()) not in answers]
             self._false_negatives += len(negatives) - len(item.negatives[label])
+
+    def _passages(self, label: str, content: Any, position: str) -> list[str]:
+        """Return the different passages of a record in a language, without those that its grades call irrelevant."""
+        path, grade = self.spec.passage, self.spec.grade
+        if grade is None or not isinstance(path, str):
+            self._unread.watch(content, label)
+            return self._texts.several(content, _entries(path), label, position, complete=False)
+        grades = grades_at(content, grade, label, position)
+        texts = relevant(self._texts.members(content, path, label, position), grades, grade, position) if grades else []
+        return [text for text in dict.fromkeys(texts) if text]
 
 
 def _entries(passage: Entries) -> Iterable[Fields]:
@@ -180,8 +264,14 @@ def _alternatives(negative: Entries) -> Iterable[Fields]:
     return [negative] if isinstance(negative, str) else negative
 
 
-def _renamed(item: Item, codes: Mapping[str, str]) -> Item:
-    """Return an item with our codes; the languages without a code are left out."""
+def _renamed(piece: Piece, codes: Mapping[str, str]) -> Item:
+    """Return the item of a record with our codes; the languages without a code are left out.
+
+    Raises `DataError` if the record has a language in two spellings.
+    """
+    item, labels = piece.item, piece.languages & codes.keys()
+    if len({codes[label] for label in labels}) < len(labels):
+        raise DataError(f"{piece.position} has a language in two spellings ({', '.join(sorted(labels))}): remove one")
     columns = {name: getattr(item, name) for name in ("queries", "passages", "more_passages", "negatives")}
     return Item(
         item.id,
@@ -199,13 +289,16 @@ def _check_complete(name: str, spec: Records, items: Sequence[Item]) -> None:
     """
     for key, column in (("query", "queries"), ("passage", "passages")):
         shown = _shown(getattr(spec, key))
+        reason = f"their `{key}` '{shown}' is empty"
+        if spec.grade and key == "passage":
+            reason = f"they have no `{key}` with a `grade` above 0"
         if not any(getattr(item, column) for item in items):
+            if spec.grade and key == "passage":
+                raise DataError(f"{name} has no item to train on: {reason}")
             raise DataError(f"{name} has no text in '{shown}', its `{key}`: the field is empty")
         missing = sum(not getattr(item, column) and bool(item.queries or item.passages) for item in items)
         if missing and not (spec.next_in and key == "passage"):
-            log.warning(
-                f"{name}: {missing:,} of {len(items):,} items are left out, because their `{key}` '{shown}' is empty"
-            )
+            log.warning(f"{name}: {missing:,} of {len(items):,} items are left out, because {reason}")
     if spec.negative is not None and not any(texts for item in items for texts in item.negatives.values()):
         raise DataError(
             f"{name} has no hard negative in '{_shown(spec.negative)}': check the name of the field, or leave "

@@ -13,12 +13,14 @@ from pydantic import (
     Field,
     PrivateAttr,
     SerializerFunctionWrapHandler,
+    field_validator,
     model_serializer,
     model_validator,
 )
 
+from hbt_bench.data.records import PLACEHOLDER
 from hbt_bench.tasks.schema import check_language
-from hbt_bench.training.fields import Entries, Fields
+from hbt_bench.training.fields import Entries, Fields, paths_of
 from hbt_bench.training.strategies import StrategyName
 from hbt_bench.yaml_file import StrictModel
 
@@ -97,12 +99,14 @@ class Records(TrainingSource):
     languages are a single parallel item. `where` keeps records with these values.
     """
 
-    younger_keys: ClassVar[frozenset[str]] = frozenset({"max_negatives", "parallel"})
+    younger_keys: ClassVar[frozenset[str]] = frozenset({"grade", "max_negatives", "parallel"})
 
     name: str | None = None
     query: Fields
     #: A list is a text whose parts are joined by a space. A list of lists is several passages.
     passage: Entries
+    #: The field with the grade of a record, or of each passage. Passages are positives if their grade is above 0.
+    grade: str | None = None
     #: A list is several negatives. A list in the list is a negative whose parts are joined by a space.
     negative: Entries | None = None
     #: Hard negatives of a row, drawn anew at each visit. Without it, as many as most items have, but 7 at most.
@@ -120,12 +124,36 @@ class Records(TrainingSource):
     #: A field such as the document of a sentence: the passage is then that of the next record with the same value.
     next_in: str | None = None
 
+    @field_validator("where", mode="before")
+    @classmethod
+    def _plain_values(cls, where: object) -> object:
+        for key, value in where.items() if isinstance(where, Mapping) else ():
+            if not isinstance(value, str | int | float):
+                shown = "null" if value is None else value
+                raise ValueError(  # noqa: TRY004 -- pydantic's form
+                    f"`where: {{{key}: {shown}}}` has no value to compare with: give a text, a number, true or false, "
+                    "and a source for each of several values"
+                )
+        return where
+
     @model_validator(mode="after")
     def _successors(self) -> Self:
         if self.next_in and self.language_field:
             raise ValueError(
                 "`next_in` needs all languages of a sentence in one record, so it takes no `language_field`"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_language_key(self) -> Self:
+        other = next((key for key in ("language_field", "languages") if getattr(self, key)), None)
+        if self.language and other:
+            raise ValueError(
+                f"`language: {self.language}` states that all records are in one language, so it takes no `{other}`: "
+                "leave one of them out"
+            )
+        if self.grade and not isinstance(self.passage, str):
+            raise ValueError("`grade` needs a single path in `passage`, whose texts it judges")
         return self
 
     @property
@@ -151,6 +179,22 @@ class Records(TrainingSource):
     def chosen(self) -> tuple[str, ...]:
         """The languages to read; none if all are read."""
         return tuple(self.languages)
+
+    @property
+    def single(self) -> str | None:
+        """The language of all records that are not parallel, None if it is another for each record or path."""
+        if self.language or self.language_field or len(self.languages) != 1:
+            return self.language
+        return next(iter(self.languages))
+
+    def keys_without_language(self) -> dict[str, str]:
+        """Return the keys whose text is the same for each of several languages, with the path."""
+        keys: dict[str, Entries | None] = {"query": self.query, "passage": self.passage, "negative": self.negative}
+        return {
+            key: ", ".join(paths)
+            for key, entries in keys.items()
+            if (paths := paths_of(entries)) and not any(PLACEHOLDER in path for path in paths)
+        }
 
     @property
     def labels(self) -> dict[str, str]:

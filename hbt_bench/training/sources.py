@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ from hbt_bench.data import cldr
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import first_path
 from hbt_bench.data.dialect import TableFormat
-from hbt_bench.data.records import read_hub, read_rows
+from hbt_bench.data.records import Row, first_value, identifier, read_hub, read_rows
 from hbt_bench.errors import DataError
 from hbt_bench.training.items import Item
 from hbt_bench.training.parallel import ParallelText
@@ -117,6 +118,10 @@ class HubData(Records):
             raise ValueError("`next_in` needs all languages of a sentence in one record")
         if self.parallel is not None and self.align == "row":
             raise ValueError("`align: row` pairs the rows of all languages, so it takes no `parallel`")
+        parts = next((key for key in ("configs", "folders", "splits") if getattr(self, key)), None)
+        other = next((key for key in ("language", "languages", "language_field") if getattr(self, key)), None)
+        if parts and other:
+            raise ValueError(f"`{parts}` names the languages, so it takes no `{other}`: leave `{other}` out")
         return self
 
     @property
@@ -158,23 +163,52 @@ class HubData(Records):
     def _records(self, folders: Sequence[Path]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         source = first_path(folders, self.dataset, Path.is_dir) or self.dataset
         counts: Counter[str] = Counter()
+        ids: dict[str, int] = {}  # the row of each id of the first language
         for language in self._parts or [""]:
             config, split = self.configs.get(language), self.splits.get(language, self.split)
             folder = self.folders.get(language)
             rows = read_hub(source, self.revision, config, split, folder=folder)
-            for number, row in enumerate(rows):
+            for number, row in enumerate(self._with_configurations(rows)):
                 if number == self.limit:
                     break
                 record = dict(row.fields)
                 if language and not isinstance(record.get(TEXTS), Mapping):
                     record[TEXTS] = {language: row.fields}
                 if self.align == "row":
+                    self._check_id(row, number, ids, first=not counts.keys() - {language})
                     record["id"] = str(number)
                 counts[language] += 1
                 yield f"{self.label}, row {number} of {config or folder or split}", record
         if self.align == "row" and len(set(counts.values())) > 1:
             rows_of = ", ".join(f"{count:,} in {language}" for language, count in counts.items())
             log.warning(f"{self.label} has different numbers of rows ({rows_of}), which `align: row` pairs by number")
+
+    def _with_configurations(self, rows: Iterator[Row]) -> Iterator[Row]:
+        """Yield rows; the error of a data set that needs a configuration names those that it has."""
+        try:
+            yield from rows
+        except DataError as error:
+            names = re.search(r"available configs: \[(.*?)\]", str(error.__cause__), re.DOTALL)
+            if names is None or self._parts:
+                raise
+            raise DataError(
+                f"{self.label} has several configurations ({names[1]}): name one for each language, as in "
+                "`configs: {en: NAME}`"
+            ) from error
+
+    def _check_id(self, row: Row, number: int, ids: dict[str, int], *, first: bool) -> None:
+        """Raise `DataError` if the id of a row is that of another row in the first language."""
+        key = identifier(first_value(row.fields, self.id)) if self.id not in (None, "none") else None
+        if key is None:
+            return
+        if first:
+            ids[key] = min(number, ids.get(key, number))
+        elif ids.get(key, number) != number:
+            raise DataError(
+                f"{self.label} pairs rows by number (`align: row`), but the {self.id} '{key}' is in row {ids[key]} of "
+                f"the first language and in row {number} of {row.where}: pair by id with `id: {self.id}` and without "
+                "`align`, or ignore the ids with `id: none`"
+            )
 
 
 SourceSpec = Annotated[CldrFacts | FileData | HubData, Field(discriminator="kind")]

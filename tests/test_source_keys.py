@@ -1,0 +1,228 @@
+"""Keys of a source that contradict the data or each other, and data that a source would read in silence."""
+
+import json
+
+import pytest
+
+from hbt_bench.errors import DataError, UsageError
+from hbt_bench.training.parallel import MISSING
+from hbt_bench.training.recipe import Recipe
+from tests.factories import hub_data_set
+
+
+def texts(source, column="queries"):
+    rows = getattr(source, column)
+    return {
+        code: [source.texts[number] for number in rows[row] if number != MISSING]
+        for row, code in enumerate(source.languages)
+    }
+
+
+@pytest.fixture
+def read(tmp_path):
+    """A function that writes records into data.jsonl, and reads them by the keys of a source."""
+
+    def read(records, **keys):
+        (tmp_path / "data.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+        source = {"path": "data.jsonl", "query": "q", "passage": "p", **keys}
+        return Recipe(data=[source]).data[0].read([tmp_path])
+
+    return read
+
+
+def flat(*labels):
+    return [{"lang": label, "q": f"q{n} {label}", "p": f"p{n} {label}"} for n, label in enumerate(labels)]
+
+
+def test_record_is_not_its_own_translation(read):
+    message = r"data\.jsonl:1 has no texts by language, but `languages` names en and de: set `language_field: lang`"
+    with pytest.raises(DataError, match=message):
+        read(flat("en", "de"), languages=["en", "de"])
+    assert texts(read(flat("en", "de"), languages=["en", "de"], language_field="lang")) == {
+        "en": ["q0 en"],
+        "de": ["q1 de"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ("language: en, language_field: lang", "`language: en` states that all records are in one language"),
+        ("language: fr, languages: [en, de]", "so it takes no `languages`: leave one of them out"),
+        ("kind: hub, dataset: a, configs: {en: x}, languages: [en]", "`configs` names the languages, so it takes no"),
+        ("kind: hub, dataset: a, folders: {en: x}, language: en", "`folders` names the languages, so it takes no"),
+        ("kind: hub, dataset: a, splits: {en: x}, language_field: l", "leave `language_field` out"),
+        ("grade: label, passage: [[a], [b]]", "`grade` needs a single path in `passage`"),
+        ("where: {label: null}", "`where: {label: null}` has no value to compare with: give a text, a number"),
+        ("where: {label: [a, b]}", "`where: {label: ['a', 'b']}` has no value to compare with"),
+    ],
+)
+def test_keys_that_contradict_each_other(tmp_path, keys, message):
+    file, passage = "" if "kind" in keys else ", path: a.jsonl", "" if "passage:" in keys else ", passage: p"
+    (tmp_path / "r.yaml").write_text(f"data:\n  - {{query: q{passage}{file}, {keys}}}\n")
+    with pytest.raises(DataError, match=r"r\.yaml:2:") as error:
+        Recipe.read(tmp_path / "r.yaml")
+    assert message in str(error.value)
+
+
+def test_language_of_records_with_texts_by_language(read):
+    records = [{"texts": {"en": {"q": "a", "p": "b"}, "de": {"q": "c", "p": "d"}}}]
+    with pytest.raises(DataError, match=r"data\.jsonl:1 has texts by language, so it takes no `language: en`"):
+        read(records, language="en")
+    assert texts(read(records, languages=["en"])) == {"en": ["a"]}
+
+
+@pytest.mark.parametrize("keys", [{"language": "en"}, {"languages": ["en"]}])
+def test_field_with_another_language_is_reported(read, messages, keys):
+    assert texts(read(flat("en", "de", "en-GB", "de", None, "pos"), **keys))["en"][1] == "q1 de"
+    assert messages == [
+        "data: 2 of 6 records that are read as en have another language in 'lang': 'de' (2). Set "
+        "`language_field: lang` to read it"
+    ]
+
+
+def test_ids_that_contradict_row_numbers(tmp_path):
+    rows = {
+        code: [{"uid": f"k{n}", "q": f"{code} q{n}", "p": f"{code} p{n}"} for n in range(3)] for code in ("en", "de")
+    }
+    rows["de"].reverse()
+    hub_data_set(tmp_path / "h", {code: {"train": entries} for code, entries in rows.items()})
+    source = {"kind": "hub", "dataset": "h", "configs": {"en": "en", "de": "de"}, "query": "q", "passage": "p"}
+
+    def read(**keys):
+        return Recipe(data=[{**source, "align": "row", **keys}]).data[0].read([tmp_path])
+
+    with pytest.raises(DataError, match=r"the uid 'k2' is in row 2 of the first language and in row 0 of .*`id: none`"):
+        read(id="uid")
+    assert texts(read(id="none"))["de"] == ["de q2", "de q1", "de q0"]
+    message = r"^h has several configurations \('en', 'de'\): name one for each language, as in `configs: {en: NAME}`"
+    with pytest.raises(DataError, match=message):
+        read(configs={}, align="id", language="en")
+
+
+COLUMNS = [{"q_en": f"q{n}", "q_fr": f"f{n}", "p_en": f"p{n}", "n_en": f"n{n}"} for n in range(2)]
+
+
+def test_text_of_several_languages(read):
+    keys = {"query": "q_{language}", "languages": ["en", "fr"]}
+    message = r"data\.jsonl:1: `passage: p_en` is the same text for en and fr: write a path with {language}"
+    with pytest.raises(DataError, match=message):
+        read(COLUMNS, passage="p_en", **keys)
+    with pytest.raises(DataError, match=r"`negative: n_en` is the same text"):
+        read(COLUMNS, passage="p_{language}", negative="n_en", **keys)
+
+
+def test_language_without_columns(read, messages):
+    keys = {"query": "q_{language}", "passage": "p_{language}"}
+    message = "data has no text in 'q_sw' and 'p_sw', its `query` and `passage` in sw: leave sw out of `languages`"
+    with pytest.raises(DataError, match=message):
+        read(COLUMNS, languages=["en", "sw"], **keys)
+    empty = [{**record, "q_sw": "", "p_sw": None} for record in COLUMNS]
+    with pytest.raises(DataError, match=message):
+        read(empty, languages=["en", "sw"], **keys)
+    messages.clear()
+    source = read(COLUMNS, languages=["en", "fr"], negative="n_{language}", **keys)
+    assert source.counts.tolist() == [[2, 0], [2, 0]]
+    assert messages == [
+        "data has no text in 'p_fr', its `passage` in fr",
+        "data has no text in 'n_fr', its `negative` in fr",
+    ]
+
+
+def test_spellings_of_a_code_are_a_language(read, messages):
+    labels = ("EN", "en", "eng", "English", "de", "pt-BR", "pt-PT", "klingon")
+    source = read(flat(*labels), language_field="lang")
+    assert source.languages == ("de", "en", "pt-BR", "pt-PT")
+    assert texts(source)["en"] == ["q0 EN", "q1 en", "q2 eng", "q3 English"]
+    assert any(
+        line.startswith("data: 'EN' (1) and 'en' (1) and 'eng' (1) and 'English' (1) are read as en")
+        for line in messages
+    )
+    assert texts(read(flat(*labels), language_field="lang", languages={"en": "EN"}))["en"] == ["q0 EN"]
+    record = {"texts": {"EN": {"q": "a", "p": "b"}, "en": {"q": "c", "p": "d"}}}
+    with pytest.raises(DataError, match=r"data\.jsonl:1 has a language in two spellings \(EN, en\)"):
+        read([record])
+
+
+MARCO = {"passages": {"text": ["a", "b", "c"], "is_selected": [0, 1, 0]}}
+DOCUMENTS = {"docs": [{"text": "a", "score": 0}, {"text": "b", "score": 2}, {"text": "c", "score": None}]}
+SINGLE = [{"q": f"q{n}", "p": "abc"[n], "label": f"{int(n == 1)}"} for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("records", "passage", "grade"),
+    [
+        (SINGLE, "p", "label"),
+        ([{"q": "q1", **MARCO}], "passages.text", "passages.is_selected"),
+        ([{"q": "q1", **DOCUMENTS}], "docs", "docs.*.score"),
+        ([{"q": "q1", **DOCUMENTS}], "docs.*.text", "docs.*.score"),
+    ],
+)
+def test_grades_of_passages(read, messages, records, passage, grade):
+    keys = {"passage": passage, "language": "en"}
+    source = read(records, **keys)
+    assert {*texts(source, "passages")["en"], *(source.texts[number] for number in source.more_passages.values)} == {
+        *"abc"
+    }
+    assert messages == [
+        f"data: passages are judged in '{grade}' ({1 if 'score' in grade else 2} with 0), and all are read as answers. "
+        f"Set `grade: {grade}` to read those above 0 only"
+    ]
+    messages.clear()
+    source = read(records, grade=grade, **keys)
+    assert texts(source, "passages") == {"en": ["b"]}
+    assert int(source.counts.sum()) == 1
+    assert not len(source.more_passages.values)
+    assert not [line for line in messages if "judged" in line]
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"p": ["a", "b"], "g": [1, 0, 1]}, "has 2 passages and 3 grades in 'g'"),
+        ({"p": "a", "g": "good"}, "the grade 'good' is not a whole number"),
+        ({"p": "a", "g": 0}, "data has no item to train on: they have no `passage` with a `grade` above 0"),
+        ({"p": "a"}, "data has no field 'g' for `grade`"),
+    ],
+)
+def test_grades_that_cannot_be_read(read, record, message):
+    with pytest.raises(DataError) as error:
+        read([{"q": "q", **record}], grade="g", language="en")
+    assert message in str(error.value)
+
+
+def test_where_needs_no_report_of_grades(read, messages):
+    assert len(read(SINGLE, language="en", where={"label": 1})) == 1
+    assert messages == []
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{"q": "\ud800", "p": "b"}, {"q": "a", "p": ["b", "\ud800"]}, {"q": "a", "p": {"title": "\ud800", "text": "b"}}],
+)
+def test_text_that_cannot_be_encoded(read, record):
+    with pytest.raises(DataError, match=r"data\.jsonl:2: '[qp]' contains an unpaired surrogate"):
+        read([{"q": "x", "p": "y"}, record], language="en")
+    with pytest.raises(DataError, match=r"data\.jsonl:1: 'id' contains an unpaired surrogate"):
+        read([{"id": "\ud800", "q": "x", "p": "y"}], language="en")
+
+
+def test_maximum_without_negatives_is_reported(read, messages):
+    read(flat("en"), language="en", max_negatives=3)
+    assert messages == ["data: `max_negatives` has no effect without `negative`, the field of the hard negatives"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": "4", "accumulation": "4"}, "`batch_size: 4` with `accumulation: 4` has a row in each part"),
+        ({"batch_size": "1"}, "raise `batch_size`, lower `accumulation`, or give every source hard negatives"),
+        ({"pivot": "fr"}, "`pivot: fr` has no effect without `distillation`"),
+    ],
+)
+def test_recipe_that_trains_nothing(changes, message):
+    with pytest.raises(UsageError) as error:
+        Recipe.read(None, changes)
+    assert message in str(error.value)
+    negatives = [{"path": "a", "query": "q", "passage": "p", "negative": "n"}]
+    assert Recipe(batch_size=1, data=negatives).batch_size == 1
