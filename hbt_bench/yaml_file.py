@@ -55,6 +55,15 @@ _Loader.add_implicit_resolver(_BOOL, re.compile("^(?:true|false)$"), list("tf"))
 _Loader.add_implicit_resolver(_INT, re.compile("^(?:0|-?[1-9][0-9]{0,17})$"), list("-0123456789"))
 
 
+def parse(text: str) -> Any:
+    """Return the content of a YAML text, with the types of YAML files; raises the errors of PyYAML.
+
+    >>> parse("{languages: [en, no]}")
+    {'languages': ['en', 'no']}
+    """
+    return yaml.load(text, Loader=_Loader)
+
+
 class StrictModel(BaseModel):
     """The base of the models of YAML files: instances are immutable, and an unknown key is an error."""
 
@@ -91,7 +100,7 @@ class YamlFile:
         try:
             if _SUSPICIOUS.search(text) or text.count("[") + text.count("{") > MAX_DEPTH:
                 _scan(path, text)
-            content = yaml.load(text, Loader=_Loader)
+            content = parse(text)
         except yaml.YAMLError as error:
             raise DataError(_syntax_message(path, error)) from error
         except (ValueError, RecursionError) as error:  # a number or a code point that Python cannot hold

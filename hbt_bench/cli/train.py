@@ -21,6 +21,7 @@ from hbt_bench.errors import UsageError
 from hbt_bench.files import file_name
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.strategies import STRATEGIES
+from hbt_bench.yaml_file import parse
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -146,7 +147,7 @@ def _value(name: str, text: Any) -> Any:
 
 def _inline(name: str, text: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return parse(text)
     except (yaml.YAMLError, ValueError, RecursionError):  # an impossible date, or endless nesting
         raise UsageError(f"--{name}: '{text}' is not valid YAML: write {{path: FILE, query: FIELD, ...}}") from None
 
