@@ -262,17 +262,32 @@ def test_inits_of_equal_names_are_different_recipes(tmp_path):
     recipe = Recipe(**{**SMALL, "init": "/one/bert", "data": [{"path": "/data/a.jsonl", "query": "q", "passage": "p"}]})
     folder = write_recipe(tmp_path, recipe)
     assert "/" not in json.loads((tmp_path / RECIPE_FILE).read_text())["recipe"]["init"]
-    assert folder.has_model(recipe)
-    assert folder.has_model(recipe.model_copy(update={"name": "other", "workers": 2}))
+    assert folder.check_recipe(recipe)
+    assert folder.check_recipe(recipe.model_copy(update={"name": "other", "workers": 2}))
     with pytest.raises(UsageError, match=r"it differs in data, init\)"):
-        folder.has_model(recipe.model_copy(update={"init": "/two/bert"}))
+        folder.check_recipe(recipe.model_copy(update={"init": "/two/bert"}))
     with pytest.raises(UsageError, match=r"it differs in seed\)"):
-        folder.has_model(recipe.model_copy(update={"seed": 5}))
+        folder.check_recipe(recipe.model_copy(update={"seed": 5}))
+
+
+def test_model_of_other_inputs_is_not_the_model(tmp_path):
+    recipe = Recipe(**SMALL)
+    folder = write_recipe(tmp_path, recipe)
+    assert folder.has_model(card.Inputs(recipe, "plan", "init"))  # of an older version
+    facts = {"recipe": recipe.resolved(), "recipe_digest": recipe.digest, "plan": "a", "init_revision": "b"}
+    (tmp_path / RECIPE_FILE).write_text(json.dumps(facts))
+    assert folder.has_model(card.Inputs(recipe, "a", "b"))
+    with pytest.raises(UsageError, match="of the same recipe, but of another version of the data: choose"):
+        folder.has_model(card.Inputs(recipe, "c", "b"))
+    with pytest.raises(UsageError, match="of another version of the data and another version of the init"):
+        folder.has_model(card.Inputs(recipe, "c", None))
+    assert card.Inputs(recipe, "a", None).identity == f"a {recipe.digest}"
+    assert card.Inputs(recipe, "a", "b").identity == f"a {recipe.digest} b"
 
 
 def test_recipe_file_of_older_version_has_paths(tmp_path):
     recipe = Recipe(**{**SMALL, "init": "/one/bert"})
     (tmp_path / RECIPE_FILE).write_text(json.dumps({"recipe": recipe.resolved()}))
-    assert RunFolder(tmp_path).has_model(recipe)
+    assert RunFolder(tmp_path).check_recipe(recipe)
     with pytest.raises(UsageError, match=r"it differs in init\)"):
-        RunFolder(tmp_path).has_model(recipe.model_copy(update={"init": "/two/bert"}))
+        RunFolder(tmp_path).check_recipe(recipe.model_copy(update={"init": "/two/bert"}))

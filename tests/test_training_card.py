@@ -26,6 +26,7 @@ def write_card(folder, text):
         ("tiny:2x128", None),
         ("intfloat/multilingual-e5-small", "intfloat/multilingual-e5-small"),
         ("xlm-roberta-base", "xlm-roberta-base"),
+        ("LaBSE", "sentence-transformers/LaBSE"),
     ],
 )
 def test_base_model_of_names(init, name):
@@ -73,6 +74,16 @@ def test_base_model_of_a_configuration(tmp_path, config, name):
 )
 def test_base_model_of_a_card(tmp_path, metadata, name):
     assert card.base_model(str(write_card(tmp_path, f"---\n{metadata}\n---\n# m\n"))) == name
+
+
+def test_base_model_is_no_folder_next_to_a_folder_above(tmp_path, messages):
+    folder = tmp_path / "team" / "runs" / "a" / "m"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"_name_or_path": "team/bert"}')
+    assert card.base_model(str(folder)) == "team/bert"
+    assert [line for line in messages if line.startswith("the card names team/bert as base model, by the config")]
+    (tmp_path / "team" / "bert").mkdir()
+    assert card.base_model(str(folder)) is None
 
 
 def test_base_model_of_an_adapter(tmp_path):

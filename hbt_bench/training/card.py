@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import yaml
 
-from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.text import as_code, as_markdown, as_prose, fenced
+from hbt_bench.training import inits
 from hbt_bench.training.data import TrainingData
 from hbt_bench.training.recipe import NEUTRAL_FIELDS, Recipe
 from hbt_bench.training.strategies import STRATEGIES
+
+log = logging.getLogger(__name__)
 
 #: Keys of a recipe, and of the facts, whose texts may be paths.
 _PATHS = frozenset({"init", "path", "dev", "guard", "guards"})
@@ -39,12 +43,42 @@ _CHECKPOINT = re.compile(r"(checkpoint|step|epoch)[-_=]?\d+")
 _CACHED = re.compile(r"/models--([^/]+)/snapshots/[^/]+$")
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """All that a run depends on: its recipe, the fingerprint of its batches, and the revision of its init.
+
+    The revision is None for random weights. For example, ``Inputs(recipe, data.plan.fingerprint, None).identity``.
+    """
+
+    recipe: Recipe
+    plan: str
+    init_revision: str | None
+
+    @property
+    def identity(self) -> str:
+        """The identity of the run, by which it knows its checkpoints."""
+        return " ".join(filter(None, (self.plan, self.recipe.digest, self.init_revision)))
+
+    def changed_since(self, facts: Mapping[str, Any]) -> list[str]:
+        """Return which of data and init are others than in the facts about a model of the same recipe."""
+        now = {"version of the data": ("plan", self.plan), "version of the init": ("init_revision", self.init_revision)}
+        # older models have no revision of an init of the hub
+        return [name for name, (key, value) in now.items() if facts.get(key) not in (None, value)]
+
+
 def training_facts(
-    recipe: Recipe, data: TrainingData, steps: int, kept_step: int, seconds: float, history: Sequence[Mapping[str, Any]]
+    recipe: Recipe,
+    data: TrainingData,
+    steps: int,
+    kept_step: int,
+    seconds: float,
+    history: Sequence[Mapping[str, Any]],
+    init_revision: str | None = None,
 ) -> dict[str, Any]:
     """Return everything that the model depends on, and the course of its training.
 
-    The model has the weights of `kept_step`. `history` is the trainer's log.
+    The model has the weights of `kept_step`. `history` is the trainer's log. `init_revision` is that of
+    `hbt_bench.training.inits`, at the start.
     """
     drawn = data.plan.drawn_shares(steps)
     queries: dict[str, float] = defaultdict(float)
@@ -57,7 +91,7 @@ def training_facts(
         "alpha": recipe.alpha,
         "seed": recipe.seed,
         "init": recipe.init,
-        "init_revision": Checkpoint.from_folder(Path(recipe.init)).revision if Path(recipe.init).is_dir() else None,
+        "init_revision": init_revision,
         "base_model": base_model(recipe.init),
         "recipe": recipe.resolved(),
         "recipe_digest": recipe.digest,
@@ -125,17 +159,23 @@ def base_model(init: str) -> str | None:
     """
     folder = Path(init)
     if not folder.is_dir():
-        return None if ":" in init else init
+        return None if ":" in init else inits.hub_name(init)
     if name := _cached_name(folder.resolve()):
         return name
-    names = [_card_metadata(folder).get("base_model")]
+    declared = _card_metadata(folder).get("base_model")
+    names = [declared]
     for file, key in (("adapter_config.json", "base_model_name_or_path"), ("config.json", "_name_or_path")):
         try:
             names.append(json.loads((folder / file).read_bytes())[key])
         except (OSError, ValueError, LookupError, TypeError):  # the library reports a damaged file
             continue
     flat = [name for entry in names for name in (entry if isinstance(entry, list) else [entry])]
-    return next((name for name in flat if isinstance(name, str) and _is_hub_name(name, folder)), None)
+    found = next((name for name in flat if isinstance(name, str) and _is_hub_name(name, folder)), None)
+    if found and not declared:
+        log.info(
+            f"the card names {found} as base model, by the configuration of {init}: correct it if this is no model"
+        )
+    return found
 
 
 def _cached_name(folder: PurePath) -> str | None:
@@ -151,7 +191,7 @@ def _is_hub_name(name: str, folder: Path) -> bool:
         bool(_HUB_NAME.fullmatch(name))
         and not _FOLDERS.fullmatch(first)
         and not _CHECKPOINT.fullmatch(last)
-        and not any((parent / name).exists() for parent in (Path(), folder, folder.parent))
+        and not any((parent / name).exists() for parent in (Path(), folder, *folder.absolute().parents))
     )
 
 

@@ -51,6 +51,17 @@ def resolve(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={key: value for key, value in settings.items() if value != getattr(recipe, key)})
 
 
+def revision(init: str) -> str | None:
+    """Return the revision of an init: the hash of a folder's files, or the commit of the hub. Random weights have none.
+
+    Raises the errors of `Init.from_name`.
+    """
+    if is_random(init):
+        return None
+    found = Init.from_name(init)
+    return found.revision or found.checkpoint.revision
+
+
 def check_matryoshka(recipe: Recipe, dimensions: int | None) -> None:
     """Raise `UsageError` if `matryoshka` goes beyond the dimensions of a model."""
     if recipe.matryoshka and max(recipe.matryoshka) > (dimensions or 0):
@@ -137,12 +148,12 @@ class Init:
             raise UsageError(
                 f"there is no folder {name}: give --init a folder, a hub name, static:DIM or tiny:LAYERSxDIM"
             )
-        return cls(name, hub_checkpoint(_hub_name(name)))
+        return cls(name, hub_checkpoint(hub_name(name)))
 
     @property
     def hub_name(self) -> str | None:
         """The name on the hub, None for a folder."""
-        return None if Path(self.name).is_dir() else _hub_name(self.name)
+        return None if Path(self.name).is_dir() else hub_name(self.name)
 
     @property
     def revision(self) -> str | None:
@@ -247,10 +258,10 @@ class Init:
         return {**prompts, **explicit}
 
 
-def _hub_name(name: str) -> str:
+def hub_name(name: str) -> str:
     """Return the whole name on the hub: sentence-transformers has a short name for its models.
 
-    >>> _hub_name("LaBSE"), _hub_name("xlm-roberta-base")
+    >>> hub_name("LaBSE"), hub_name("xlm-roberta-base")
     ('sentence-transformers/LaBSE', 'xlm-roberta-base')
     """
     from sentence_transformers.util import ORIGINAL_TRANSFORMER_MODELS

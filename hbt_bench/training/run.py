@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hbt_bench.data.collection import Collection
 from hbt_bench.distributed import is_first, world_size
-from hbt_bench.errors import UsageError
+from hbt_bench.errors import ModelError, UsageError
 from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.training import card, inits, models
 from hbt_bench.training.data import TrainingData
@@ -59,9 +59,8 @@ class Training:
 
     def _run(self) -> Path:
         self._folder.check(self.overwrite)
-        if self._is_done() and world_size() == 1:  # several processes must agree, so they check again in `_train`
-            log.info(f"{self.output} has this model already")
-            return self.output
+        if not self.overwrite:
+            self._folder.check_recipe(self.recipe)
         if self.recipe.batch_size % (world_size() * self.recipe.accumulation):
             raise UsageError(
                 f"a batch of {self.recipe.batch_size} cannot be divided among {world_size()} processes with "
@@ -71,46 +70,55 @@ class Training:
             _use_bf16("bf16")  # raises an error if the GPU has none
         registry = TaskRegistry()
         data = TrainingData.from_recipe(self.recipe, self.folders, drop_overlap=self.drop_overlap, registry=registry)
+        inputs = card.Inputs(self.recipe, data.plan.fingerprint, inits.revision(self.recipe.init))
+        if self._is_done(inputs) and world_size() == 1:  # several processes must agree, so they check again in `_train`
+            log.info(f"{self.output} has this model already")
+            return self.output
         for weighted in data.plan.sources:
             if self.recipe.loss == "paper" and not weighted.source.depth:
                 raise UsageError(f"the loss `paper` needs hard negatives, and {weighted.source.name} has none")
         with clear_errors(self.output), self._folder.lock():
-            return self._train(data, data.dev)
+            return self._train(data, data.dev, inputs)
 
     @property
     def _folder(self) -> RunFolder:
         return RunFolder(self.output)
 
-    def _is_done(self) -> bool:
-        return not self.overwrite and self._folder.has_model(self.recipe)
+    def _is_done(self, inputs: card.Inputs) -> bool:
+        return not self.overwrite and self._folder.has_model(inputs)
 
-    def _start(self, identity: str) -> tuple[bool, Path | None]:
+    def _start(self, inputs: card.Inputs) -> tuple[bool, Path | None]:
         """Return whether the model is complete by now, and the checkpoint to continue from."""
-        if self._is_done():
+        if self._is_done(inputs):
             log.info(f"{self.output} has this model already")
             return True, None
-        if self.overwrite or not self.resume:
+        if not self.resume:
             self._folder.remove_checkpoints()
-        return False, self._folder.last_checkpoint(identity)
+        try:
+            return False, self._folder.last_checkpoint(inputs.identity)
+        except ModelError:  # the checkpoints of another run
+            if not self.overwrite:
+                raise
+        self._folder.remove_checkpoints()
+        return False, self._folder.last_checkpoint(inputs.identity)
 
-    def _train(self, data: TrainingData, dev: Collection | None) -> Path:
+    def _train(self, data: TrainingData, dev: Collection | None, inputs: card.Inputs) -> Path:
         from accelerate.utils import broadcast_object_list, wait_for_everyone  # type: ignore[import-untyped]
         from transformers.utils import logging as transformers_logging
 
         logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
-        identity = f"{data.plan.fingerprint} {self.recipe.digest}"
-        start = self._start(identity) if is_first() else None
+        start = self._start(inputs) if is_first() else None
         arguments = self._arguments()  # joins the processes; the broadcast needs that
         done, checkpoint = broadcast_object_list([start])[0]
         if not done:
-            self._fit(data, dev, arguments, identity, checkpoint)
+            self._fit(data, dev, arguments, inputs, checkpoint)
         wait_for_everyone()
         return self.output
 
     def _fit(
-        self, data: TrainingData, dev: Collection | None, arguments: Any, identity: str, checkpoint: Path | None
+        self, data: TrainingData, dev: Collection | None, arguments: Any, inputs: card.Inputs, checkpoint: Path | None
     ) -> None:
         """Train from a checkpoint, or from the start, and save the model."""
         from transformers import EarlyStoppingCallback, set_seed
@@ -122,7 +130,7 @@ class Training:
         started, recipe = time.monotonic(), self.recipe
         set_seed(recipe.seed)
         model = models.load(recipe, data.texts())
-        guard = CheckpointGuard(identity)
+        guard = CheckpointGuard(inputs.identity)
         early_stopping = [EarlyStoppingCallback(recipe.patience)] if recipe.patience else []
         trainer = guard.trainer = PlanTrainer(
             self._rows(data.plan),
@@ -142,7 +150,9 @@ class Training:
             state = trainer.state
             best_step = state.best_global_step or state.global_step
             seconds = time.monotonic() - started
-            facts = card.training_facts(recipe, data, state.global_step, best_step, seconds, state.log_history)
+            facts = card.training_facts(
+                recipe, data, state.global_step, best_step, seconds, state.log_history, inputs.init_revision
+            )
             used = {"precision": _NAMES[arguments.mixed_precision], **models.used_settings(model)}
             self._folder.save(model, facts | {"used": used})
 

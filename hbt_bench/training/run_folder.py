@@ -101,16 +101,32 @@ class RunFolder:
         written = set(marker.read_text().splitlines()) if marker.is_file() else set()
         return {path.relative_to(self.path).parts[0] for path in replaceable_files(self.path)} - written
 
-    def has_model(self, recipe: Recipe) -> bool:
-        """Return whether the folder has the complete model of a recipe.
+    def has_model(self, inputs: card.Inputs) -> bool:
+        """Return whether the folder has the complete model of a run.
 
-        Raises `UsageError` if it has the model of another recipe, and `OutputError` if the recipe file is damaged.
+        Raises `UsageError` if it has the model of another run, and `OutputError` if the recipe file is damaged.
+        """
+        facts = self.check_recipe(inputs.recipe)
+        if facts is None:
+            return False
+        if changed := inputs.changed_since(facts):
+            raise UsageError(
+                f"{self.path} has a model of the same recipe, but of another {' and another '.join(changed)}: choose "
+                "another --output, or --overwrite"
+            )
+        return True
+
+    def check_recipe(self, recipe: Recipe) -> dict[str, Any] | None:
+        """Return the facts about the complete model in the folder, None without a model.
+
+        Raises `UsageError` if it is the model of another recipe, and `OutputError` if the recipe file is damaged.
         """
         path = self.path / RECIPE_FILE
         if not path.is_file():
-            return False
+            return None
         try:
-            different = card.differences(recipe, json.loads(path.read_bytes()))
+            facts: dict[str, Any] = json.loads(path.read_bytes())
+            different = card.differences(recipe, facts)
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise OutputError(f"{path} is damaged: train again with --overwrite") from error
         if different:
@@ -118,7 +134,7 @@ class RunFolder:
                 f"{self.path} has a model of another recipe (it differs in {', '.join(different)}): choose "
                 "another --output, or --overwrite"
             )
-        return True
+        return facts
 
     def last_checkpoint(self, identity: str) -> Path | None:
         """Return the checkpoint from which the run `identity` continues, None to start anew; remove unusable ones.
