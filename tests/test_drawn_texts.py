@@ -224,3 +224,11 @@ def test_loss_sees_a_column_for_each_negative():
     rows = Rows(plan(source, steps=2), parallel=False)
     assert rows.columns == ["query", "passage", "negative0", "negative1"]
     assert [list(rows[row]) for row in (0, 15)] == [rows.columns] * 2
+
+
+def test_borrowed_negatives_of_a_row_differ():
+    """Two rows have all four hard negatives, so the other two rows borrow texts that the batch has already."""
+    lists = [["n0", "n1"], ["n2", "n3"], [], []]
+    for batch in plan(ParallelText.from_items("few", items(lists)), rows=4, steps=20).batches():
+        assert batch.negatives.shape == (4, 2)
+        assert all(len(set(negatives)) == 2 for _, _, negatives in rows_of(batch))

@@ -184,3 +184,12 @@ def test_dev_collection_has_the_measure(changes, error, message):
     with pytest.raises(error, match=message):
         dev_collection(Recipe(**{"dev": "cldr-facts", **changes}), [])
     assert dev_collection(Recipe(dev="cldr-facts", dev_measure="rank_distance", languages=("de", "en")), []).name
+
+
+def test_items_with_a_further_passage_in_common_are_on_the_same_side():
+    """Pairs of items share only their second passage."""
+    items = [Item(str(n), {"en": f"q{n}"}, {"en": f"p{n}"}, {}, {"en": [f"shared {n // 2}"]}) for n in range(400)]
+    ((training, held_out),) = hold_out([ParallelText.from_items("demo", items)], 0.3)
+    pairs = {int(key) // 2 for key in held_out.ids}
+    assert 60 < len(held_out) < 180
+    assert not pairs & {int(key) // 2 for key in training.ids}

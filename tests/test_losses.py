@@ -114,6 +114,19 @@ def test_cached_loss_has_equal_gradients(symmetric):
         assert (values - other[name]).abs().max() < 1e-5, name
 
 
+def test_matryoshka_trains_all_dimensions(tmp_path):
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    from hbt_bench.training.models import learn_subwords
+
+    model = SentenceTransformer(modules=[StaticEmbedding(learn_subwords(["a b"], 300), embedding_dim=16)])
+    assert losses.build(Recipe(matryoshka=(4,)), model, gather=False).matryoshka_dims == (16, 4)
+    assert losses.build(Recipe(matryoshka=(16, 8)), model, gather=False).matryoshka_dims == (16, 8)
+    model.truncate_dim = 6
+    assert losses.build(Recipe(matryoshka=(4,)), model, gather=False).matryoshka_dims == (6, 4)
+
+
 def test_matryoshka_sums_over_leading_dimensions():
     base = {"init": "tiny:1x32", "vocabulary": 300}
     torch.manual_seed(0)

@@ -107,3 +107,37 @@ def test_bad_items_raise_data_error(items, message):
 def test_nothing_left_raises_data_error(source):
     with pytest.raises(DataError, match=r"^nothing is left to train on of small \(fr\)$"):
         source.restricted(["fr"])
+
+
+def test_positives_are_queries_and_all_passages():
+    items = [
+        Item(
+            "a", {"en": "q1", "de": "f1"}, {"en": "p1", "de": "a1"}, {"en": ["n1"]}, {"en": ["p2", "p3"], "de": ["a2"]}
+        ),
+        Item("b", {"en": "q4"}, {"en": "p4"}, {}, {"en": ["p1"]}),
+    ]
+    source = ParallelText.from_items("demo", items)
+    found = {}
+    for item, text in zip(*source.positives(), strict=True):
+        found.setdefault(int(item), []).append(source.texts[text])
+    assert {item: sorted(texts) for item, texts in found.items()} == {
+        0: ["a1", "a2", "f1", "p1", "p2", "p3", "q1"],
+        1: ["p1", "p4", "q4"],
+    }
+    assert [source.texts[number] for number in source.shared.values] == ["p1", "p1"]
+
+
+def test_used_texts_are_those_of_the_items():
+    items = [
+        Item(str(n), {"en": f"q{n}", "de": f"f{n}"}, {"en": f"p{n}", "de": f"a{n}"}, {"en": [f"n{n}"]})
+        for n in range(2)
+    ]
+    source = ParallelText.from_items("demo", items)
+
+    def used(part):
+        return [text for text, is_used in zip(part.texts, part.used(), strict=True) if is_used]
+
+    assert used(source) == list(source.texts)
+    assert used(source.restricted(["en"])) == ["q0", "p0", "n0", "q1", "p1", "n1"]
+    assert used(source.split(np.array([True, False]))[0]) == ["f1", "a1", "q1", "p1", "n1"]
+    assert used(source.without(lambda language, text: text == "n1")) == ["f0", "a0", "q0", "p0", "n0", "f1", "a1", "q1"]

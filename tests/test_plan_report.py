@@ -160,3 +160,33 @@ def test_too_few_hard_negatives_are_refused(tmp_path):
         TrainingData.from_recipe(Recipe(**settings, batch_size=8), [tmp_path])
     data = TrainingData.from_recipe(Recipe(**settings, batch_size=7), [tmp_path])
     assert all((batch.negatives >= 0).all() for batch in data.plan.batches())
+
+
+@pytest.mark.parametrize(
+    ("translated", "changes", "message"),
+    [
+        (30, {"language_weights": {"fr": 3}}, "`language_weights` names fr, but the data are in de en"),
+        (0, {"distillation": 1}, "`distillation` has no effect, because no item has its query in two languages"),
+        (
+            30,
+            {"distillation": 1, "pivot": "fr"},
+            "no source has queries in fr, the `pivot` of `distillation`: choose one",
+        ),
+    ],
+)
+def test_keys_without_effect_are_refused(plan, translated, changes, message):
+    with pytest.raises(UsageError) as error:
+        plan({"a": (30, translated, {})}, **changes)
+    assert message in str(error.value)
+
+
+def test_keys_without_effect_are_reported(plan, messages):
+    plan({"a": (30, 30, {})}, strategy="monolingual", alpha=0.3, pairs="one")
+    assert messages == [
+        "`alpha: 0.3` has no effect on monolingual batches",
+        "`pairs: one` has no effect on monolingual batches",
+    ]
+    messages.clear()
+    plan({"a": (30, 30, {"strategy": "monolingual"}), "b": (30, 30, {})}, alpha=0.3, pairs="one")
+    plan({"c": (30, 30, {})}, distillation=1, languages=["de", "en"], language_weights={"de": 2, "en": 1})
+    assert not [line for line in messages if "no effect" in line or "pivot" in line]

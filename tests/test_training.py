@@ -295,6 +295,68 @@ def test_killed_overwrite_leaves_no_complete_model(tmp_path, monkeypatch, messag
     assert Checkpoint.from_folder(folder).revision == Checkpoint.from_folder(undisturbed).revision
 
 
+def write_pairs(folder, word):
+    rows = [{"q": f"{word} question {n}", "p": f"{word} answer {n}"} for n in range(24)]
+    (folder / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {
+        "data": [{"path": "p.jsonl", "query": "q", "passage": "p", "language": "en"}],
+        "folders": (folder,),
+        "languages": None,
+        "strategy": "monolingual",
+        "init": "static:8",
+        "steps": 4,
+        "save_every": 2,
+    }
+
+
+def test_replaced_data_or_init_is_noticed(tmp_path, messages):
+    changes = write_pairs(tmp_path, "red")
+    train(tmp_path / "init", **changes)
+    other = {**changes, "init": str(tmp_path / "init")}
+    train(tmp_path / "m", **other)
+    messages.clear()
+    train(tmp_path / "m", **other)
+    assert messages == [f"{tmp_path / 'm'} has this model already"]
+    write_pairs(tmp_path, "blue")
+    with pytest.raises(UsageError, match="but of another version of the data: choose another --output"):
+        train(tmp_path / "m", **other)
+    write_pairs(tmp_path, "red")
+    train(tmp_path / "init", **{**changes, "seed": 3}, overwrite=True)
+    with pytest.raises(UsageError, match="but of another version of the init: choose another --output"):
+        train(tmp_path / "m", **other)
+
+
+def test_stopped_overwrite_continues(tmp_path, messages):
+    changes = write_pairs(tmp_path, "red")
+    train(tmp_path / "m", **{**changes, "seed": 5})
+    with pytest.raises(StoppedError):
+        train(tmp_path / "m", **changes, overwrite=True, progress=stop_after(3))
+    folder = train(tmp_path / "m", **changes, overwrite=True)
+    assert "continuing from checkpoint-2" in messages
+    assert weights_hash(folder) == weights_hash(train(tmp_path / "n", **changes))
+    with pytest.raises(StoppedError):
+        train(folder, **changes, overwrite=True, progress=stop_after(3))
+    messages.clear()
+    train(folder, **{**changes, "seed": 6}, overwrite=True)  # the checkpoints of another run
+    assert not [line for line in messages if "continuing" in line]
+
+
+def test_tokenizer_is_learned_from_the_texts_that_are_trained_on(tmp_path):
+    rows = [
+        {"id": f"z{n:x}k", "texts": {code: {"q": f"{code} q{n}", "p": f"{code} p{n}"} for code in ("en", "de", "sw")}}
+        for n in range(40)
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    source = {"path": "a.jsonl", "query": "q", "passage": "p"}
+    recipe = Recipe(data=[source], languages=("en", "de"), batch_size=4, guard=(), dev_share=0.3, dev_measure="loss")
+    data = TrainingData.from_recipe(recipe, [tmp_path])
+    assert data.held_out is not None
+    held_out = {text for _, text in data.held_out.sources[0].source.occurrences()}
+    texts = list(data.texts())
+    assert (len(held_out) + len(texts), len(set(texts))) == (160, len(texts))
+    assert not held_out & set(texts)
+
+
 def test_full_disk(tmp_path, monkeypatch):
     def full(*arguments, **options):
         raise OSError(28, "No space left on device")

@@ -23,7 +23,7 @@ from hbt_bench.training.held_out import development_plan, hold_out
 from hbt_bench.training.overlap import Overlap
 from hbt_bench.training.parallel import ParallelText
 from hbt_bench.training.plan import BatchPlan
-from hbt_bench.training.plan_report import check_negatives, fill, report, usual_weight
+from hbt_bench.training.plan_report import check_keys, check_negatives, fill, report, usual_weight
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.sources import CldrFacts, SourceSpec
 from hbt_bench.training.strategies import STRATEGIES, BatchMix, Phase, WeightedSource
@@ -79,6 +79,7 @@ class TrainingData:
         splits = hold_out(sources, recipe.dev_share) if recipe.dev_share else []
         sources = [training for training, _ in splits] or sources
         _check_languages(recipe, sources)
+        check_keys(recipe, sources)
         phases: list[Phase] = ["main" if number < len(recipe.data) else "instruction" for number in range(len(specs))]
         plan = _plan(recipe, [_weighted(recipe, *parts) for parts in zip(specs, sources, phases, strict=True)])
         report(recipe, plan, [spec.weight for spec in specs])
@@ -91,9 +92,10 @@ class TrainingData:
         return cls(plan, development, dropped, tuple(overlaps), dev)
 
     def texts(self) -> Iterator[str]:
-        """Iterate over the training texts, each once per source."""
+        """Iterate over the texts that are trained on, each once per source, in the order of the data."""
         for weighted in self.plan.sources:
-            yield from weighted.source.texts
+            used = weighted.source.used()
+            yield from (text for text, is_used in zip(weighted.source.texts, used.tolist(), strict=True) if is_used)
 
 
 def dev_collection(recipe: Recipe, folders: Sequence[Path], registry: TaskRegistry | None = None) -> Collection | None:

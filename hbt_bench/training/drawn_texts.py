@@ -104,14 +104,20 @@ class _Negatives:
         self._drawn[rows, _positions(rows)] = texts
 
     def _borrow(self, row: int, column: int, used: set[int]) -> int:
-        """Return a text of another item for a row: a hard negative, or a passage, that is not `used` if possible."""
+        """Return a text of another item for a row: a hard negative, or a passage.
+
+        It is not `used` if possible, and at least not used by the row.
+        """
         source, language = self._source, int(self._draw.languages[row])
-        repeated = MISSING
+        own = set(source.folded[self._drawn[row, :column]].tolist())
+        repeated, of_row = MISSING, True
         for texts in self._offers(row, column, language):
             for text in texts.tolist():
-                if int(source.folded[text]) not in used:
+                number = int(source.folded[text])
+                if number not in used:
                     return int(text)
-                repeated = text
+                if of_row or number not in own:
+                    repeated, of_row = text, number in own
         if repeated == MISSING:
             raise DataError(
                 f"{source.name} has too few hard negatives in {source.languages[language]} for a batch of "

@@ -96,7 +96,8 @@ def build(recipe: Recipe, model: SentenceTransformer, *, gather: bool) -> nn.Mod
     if recipe.distillation:
         loss = ParallelQueryLoss(loss, recipe.distillation, gather=gather)
     if recipe.matryoshka:
-        loss = MatryoshkaLoss(model, loss, sorted(recipe.matryoshka, reverse=True))
+        sizes = {*recipe.matryoshka, model.get_embedding_dimension() or max(recipe.matryoshka)}
+        loss = MatryoshkaLoss(model, loss, sorted(sizes, reverse=True))
     return loss
 
 

@@ -295,6 +295,12 @@ class ParallelText:
         arrays = {name: getattr(self, name).ravel()[cells] for name in ("queries", "passages")}
         return arrays | {name: getattr(self, name).take(cells.ravel()) for name in ("negatives", "more_passages")}
 
+    def used(self) -> NDArray[np.bool_]:
+        """Return which texts are those of an item, (texts,); a part of a source has all texts of the whole."""
+        used = np.zeros(len(self.texts), dtype=np.bool_)
+        used[np.concatenate([self.positives()[1], self.negatives.values])] = True
+        return used
+
     def occurrences(self) -> Iterator[tuple[str, str]]:
         """Yield (language, text) for every query, passage and hard negative, once per language and text."""
         cells = self._cells()

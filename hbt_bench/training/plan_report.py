@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hbt_bench.training.parallel import ParallelText
+from hbt_bench.errors import UsageError
+from hbt_bench.training.parallel import MISSING, ParallelText
 from hbt_bench.training.plan import BatchPlan
 from hbt_bench.training.recipe import Recipe
-from hbt_bench.training.strategies import BatchType, WeightedSource
+from hbt_bench.training.strategies import STRATEGIES, BatchType, StrategyName, WeightedSource
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,48 @@ _FREQUENT_SHARE, _FREQUENT_ROWS = 0.1, 4
 def usual_weight(recipe: Recipe, source: ParallelText) -> float:
     """Return the weight of a source without a `weight`, such as its number of items."""
     return float(len(source)) if recipe.source_weights == "size" else 1.0
+
+
+def check_keys(recipe: Recipe, sources: Sequence[ParallelText]) -> None:
+    """Raise `UsageError` for a key without effect on the data of a recipe; log what users may not expect."""
+    spoken = {code for source in sources for code in source.languages}
+    weights = recipe.language_weights if isinstance(recipe.language_weights, dict) else {}
+    if unknown := [code for code in weights if code not in spoken and code in (recipe.languages or weights)]:
+        raise UsageError(
+            f"`language_weights` names {' '.join(unknown)}, but the data are in {' '.join(sorted(spoken))}: leave "
+            f"{' '.join(unknown)} out, or write the codes of the data"
+        )
+    if not recipe.distillation:
+        return
+    if not any((source.queries != MISSING).sum(axis=0).max(initial=0) > 1 for source in sources):
+        raise UsageError(
+            "`distillation` has no effect, because no item has its query in two languages: leave it out, or add "
+            "parallel queries"
+        )
+    asked = {
+        source.languages[row] for source in sources for row in np.flatnonzero((source.queries != MISSING).any(axis=1))
+    }
+    if recipe.pivot not in asked:
+        text = f"no source has queries in {recipe.pivot}, the `pivot` of `distillation`"
+        if recipe.pivot != type(recipe).model_fields["pivot"].default:
+            raise UsageError(f"{text}: choose one of {' '.join(sorted(asked))}")
+        log.warning(f"{text}: each query learns from its version in a random other language")
+
+
+def _report_unused(recipe: Recipe, plan: BatchPlan) -> None:
+    """Warn of keys that the recipe sets and no batch depends on."""
+    types = [batch_type for weighted in plan.sources for _, batch_type in weighted.mix.types]
+    uses_alpha = any(strategy.uses_alpha for strategy in (STRATEGIES[name] for name in _strategies(recipe)))
+    unused = {"alpha": not uses_alpha, "pairs": all(batch_type.mono == 1 for batch_type in types)}
+    for key, is_unused in unused.items():
+        if is_unused and getattr(recipe, key) != type(recipe).model_fields[key].default:
+            log.warning(f"`{key}: {getattr(recipe, key)}` has no effect on {' and '.join(_strategies(recipe))} batches")
+
+
+def _strategies(recipe: Recipe) -> list[StrategyName]:
+    """Return the strategies of a recipe and of its sources."""
+    own = [source.strategy for source in recipe.data if source.strategy]
+    return list(dict.fromkeys([*([recipe.strategy] if len(own) < len(recipe.data) else []), *own]))
 
 
 def fill(weighted: WeightedSource, rows: int) -> WeightedSource:
@@ -52,6 +95,7 @@ def check_negatives(plan: BatchPlan) -> None:
 def report(recipe: Recipe, plan: BatchPlan, weights: Sequence[float | None]) -> None:
     """Log the shares of the sources, and warn of differences from the recipe; `weights` are those that it sets."""
     _report_alpha(recipe, plan)
+    _report_unused(recipe, plan)
     for weighted in plan.sources:
         _report_frequent_text(weighted, plan.batch_size)
         for _, batch_type in weighted.mix.types:

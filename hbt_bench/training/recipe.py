@@ -94,7 +94,9 @@ class Recipe(StrictModel):
     cached: int | None = Field(
         None, gt=0, description="Rows per forward pass with cached gradients; for large batches."
     )
-    matryoshka: tuple[Count, ...] | None = Field(None, description="Also train these leading dimensions.")
+    matryoshka: tuple[Count, ...] | None = Field(
+        None, description="Also train these leading dimensions, next to all dimensions."
+    )
     distillation: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         0.0, description="Weight of the divergence from the parallel query's ranking (LaKDA)."
     )
@@ -178,6 +180,12 @@ class Recipe(StrictModel):
             ),
             "`dev_share` needs `dev_measure: loss`": self.dev_share and self.dev_measure != "loss",
             "`accumulation` must divide `batch_size`": self.batch_size % self.accumulation,
+            f"`batch_size: {self.batch_size}` with `accumulation: {self.accumulation}` has a row in each part, and "
+            "so no other passage to rank the passage against: raise `batch_size`, lower `accumulation`, or give every "
+            "source hard negatives (`negative`)": self.batch_size == self.accumulation and not self._has_negatives,
+            f"`pivot: {self.pivot}` has no effect without `distillation`: leave one out, or add the other": (
+                self.pivot != type(self).model_fields["pivot"].default and not self.distillation
+            ),
             "the instruction stage has no steps, or all of them: change its `share` or `steps`": (
                 stage in (0, self.steps) if self.instruction else False
             ),
@@ -204,6 +212,12 @@ class Recipe(StrictModel):
                 raise file.invalid(error, cls) from None
             flag = f"--{str(location[0]).replace('_', '-')}: " if location else ""
             raise UsageError(f"{flag}{message}") from None
+
+    @property
+    def _has_negatives(self) -> bool:
+        """Whether every source names hard negatives."""
+        sources = [*self.data, *(self.instruction.data if self.instruction else ())]
+        return all(getattr(source, "negative", None) for source in sources)
 
     @property
     def has_dev(self) -> bool:
