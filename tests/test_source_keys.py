@@ -144,7 +144,7 @@ def test_spellings_of_a_code_are_a_language(read, messages):
         read([record])
 
 
-MARCO = {"passages": {"text": ["a", "b", "c"], "is_selected": [0, 1, 0]}}
+MARCO = {"passages": {"text": ["a", "b", "c"], "is_selected": [0, 1, None]}}
 DOCUMENTS = {"docs": [{"text": "a", "score": 0}, {"text": "b", "score": 2}, {"text": "c", "score": None}]}
 SINGLE = [{"q": f"q{n}", "p": "abc"[n], "label": f"{int(n == 1)}"} for n in range(3)]
 
@@ -165,7 +165,7 @@ def test_grades_of_passages(read, messages, records, passage, grade):
         *"abc"
     }
     assert messages == [
-        f"data: passages are judged in '{grade}' ({1 if 'score' in grade else 2} with 0), and all are read as answers. "
+        f"data: passages are judged in '{grade}' ({2 if grade == 'label' else 1} with 0), and all are read as answers. "
         f"Set `grade: {grade}` to read those above 0 only"
     ]
     messages.clear()

@@ -170,12 +170,10 @@ def base_model(init: str) -> str | None:
         except (OSError, ValueError, LookupError, TypeError):  # the library reports a damaged file
             continue
     flat = [name for entry in names for name in (entry if isinstance(entry, list) else [entry])]
-    found = next((name for name in flat if isinstance(name, str) and _is_hub_name(name, folder)), None)
-    if found and not declared:
-        log.info(
-            f"the card names {found} as base model, by the configuration of {init}: correct it if this is no model"
-        )
-    return found
+    name = next((entry for entry in flat if isinstance(entry, str) and _is_hub_name(entry, folder)), None)
+    if name and not declared:
+        log.info(f"the card names {name} as base model, by the configuration of {init}: correct it if this is no model")
+    return name
 
 
 def _cached_name(folder: PurePath) -> str | None:

@@ -109,15 +109,15 @@ class _Negatives:
         It is not `used` if possible, and at least not used by the row.
         """
         source, language = self._source, int(self._draw.languages[row])
-        own = set(source.folded[self._drawn[row, :column]].tolist())
-        repeated, of_row = MISSING, True
+        in_row = set(source.folded[self._drawn[row, :column]].tolist())
+        repeated, is_in_row = MISSING, True
         for texts in self._offers(row, column, language):
             for text in texts.tolist():
                 number = int(source.folded[text])
                 if number not in used:
                     return int(text)
-                if of_row or number not in own:
-                    repeated, of_row = text, number in own
+                if is_in_row or number not in in_row:
+                    repeated, is_in_row = text, number in in_row
         if repeated == MISSING:
             raise DataError(
                 f"{source.name} has too few hard negatives in {source.languages[language]} for a batch of "

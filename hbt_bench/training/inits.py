@@ -58,8 +58,8 @@ def revision(init: str) -> str | None:
     """
     if is_random(init):
         return None
-    found = Init.from_name(init)
-    return found.revision or found.checkpoint.revision
+    model = Init.from_name(init)
+    return model.revision or model.checkpoint.revision
 
 
 def check_matryoshka(recipe: Recipe, dimensions: int | None) -> None:

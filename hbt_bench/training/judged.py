@@ -28,10 +28,10 @@ def grades_at(record: object, path: str, language: str, position: str) -> list[i
     Raises `DataError` with the position for a value that is not a grade. For example, with the path
     ``passages.is_selected``, the record ``{"passages": {"is_selected": [0, 1]}}`` has the grades 0 and 1.
     """
-    found = list(values(record, path, language))
-    if len(found) == 1 and isinstance(found[0], list):
-        found = found[0]
-    return [_grade(value, position) for value in found if "*" in path or not is_missing(value)]
+    members = list(values(record, path, language))
+    if len(members) == 1 and isinstance(members[0], list):
+        return [_grade(value, position) for value in members[0]]
+    return [_grade(value, position) for value in members if "*" in path or not is_missing(value)]
 
 
 def _grade(value: object, position: str) -> int:
@@ -58,8 +58,8 @@ def relevant(texts: Sequence[str], grades: Sequence[int], path: str, position: s
 class Unread:
     """Fields that look like grades, and that the recipe does not name."""
 
-    def __init__(self, name: str, passages: Sequence[str], known: Sequence[str]) -> None:
-        self._name, self._known = name, set(known)
+    def __init__(self, name: str, passages: Sequence[str], named: Sequence[str]) -> None:
+        self._name, self._named = name, set(named)
         self._parents = list(dict.fromkeys(["", *(path.rpartition(".")[0] for path in passages)]))
         self._lists = [path for path in passages if "*" not in path]
         self._counts: dict[str, Counter[bool]] = defaultdict(Counter)
@@ -89,7 +89,7 @@ class Unread:
     def warn(self) -> None:
         """Log the fields that have both grades above 0 and others, which are not read."""
         for field, counts in self._counts.items():
-            if len(counts) == 2 and field not in self._known:
+            if len(counts) == 2 and field not in self._named:
                 log.warning(
                     f"{self._name}: passages are judged in '{field}' ({counts[False]:,} with 0), and all are read as "
                     f"answers. Set `grade: {field}` to read those above 0 only"

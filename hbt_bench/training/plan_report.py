@@ -70,8 +70,7 @@ def _report_unused(recipe: Recipe, plan: BatchPlan) -> None:
 
 def _strategies(recipe: Recipe) -> list[StrategyName]:
     """Return the strategies of a recipe and of its sources."""
-    own = [source.strategy for source in recipe.data if source.strategy]
-    return list(dict.fromkeys([*([recipe.strategy] if len(own) < len(recipe.data) else []), *own]))
+    return list(dict.fromkeys(source.strategy or recipe.strategy for source in recipe.data))
 
 
 def fill(weighted: WeightedSource, rows: int) -> WeightedSource:

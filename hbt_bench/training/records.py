@@ -105,7 +105,7 @@ class Records(TrainingSource):
     query: Fields
     #: A list is a text whose parts are joined by a space. A list of lists is several passages.
     passage: Entries
-    #: The field with the grade of a record, or of each passage. Passages are positives if their grade is above 0.
+    #: The field with the grade of a record, or of each passage. A passage is a positive if its grade is above 0.
     grade: str | None = None
     #: A list is several negatives. A list in the list is a negative whose parts are joined by a space.
     negative: Entries | None = None
@@ -188,7 +188,7 @@ class Records(TrainingSource):
         return next(iter(self.languages))
 
     def keys_without_language(self) -> dict[str, str]:
-        """Return the keys whose text is the same for each of several languages, with the path."""
+        """Return the keys with the same text for each of several languages, with their path."""
         keys: dict[str, Entries | None] = {"query": self.query, "passage": self.passage, "negative": self.negative}
         return {
             key: ", ".join(paths)
