@@ -76,9 +76,27 @@ def test_language_of_records_with_texts_by_language(read):
 def test_field_with_another_language_is_reported(read, messages, keys):
     assert texts(read(flat("en", "de", "en-GB", "de", None, "pos"), **keys))["en"][1] == "q1 de"
     assert messages == [
-        "data: 2 of 6 records that are read as en have another language in 'lang': 'de' (2). Set "
+        "data: 2 of 6 records have another language in 'lang' than that they are read in: 'de' (2). Set "
         "`language_field: lang` to read it"
     ]
+
+
+def test_languages_of_query_and_passage(read, messages):
+    """The language of a passage is that of the record, unless texts are by language."""
+    read([{"lang": "en", "passage_lang": "de", "q": f"q{n}", "p": f"p{n}"} for n in range(2)], language_field="lang")
+    assert len(messages) == 1
+    assert "data: 2 of 2 records have another language in 'passage_lang' than that they are read in" in messages[0]
+    assert 'write records with texts by language, such as {"texts"' in messages[0]
+    with pytest.raises(DataError, match=r"data\.jsonl:1 has the code 'en-de': for texts in en and de, write records"):
+        read(flat("en-de", "en-fr"), language_field="lang")
+    mapped = read(flat("en-de", "en-fr"), language_field="lang", languages={"en": "en-de"})
+    assert texts(mapped) == {"en": ["q0 en-de"]}
+    assert read(flat("pt-br", "en-US", "en-DE"), language_field="lang").languages == ("en-DE", "en-US", "pt")
+
+
+def test_missing_values_are_no_text(read):
+    source = read([{"q": "a", "p": "b"}, {"q": "c", "p": float("nan")}], language="en")
+    assert int(source.counts.sum()) == 1
 
 
 def test_ids_that_contradict_row_numbers(tmp_path):

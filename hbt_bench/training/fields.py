@@ -191,7 +191,7 @@ class FieldReader:
         return text
 
     def _text(self, value: Any, where: str, position: str, *, listed: bool = False) -> str:
-        if value is None:
+        if is_missing(value):
             return ""
         if isinstance(value, str):
             return checked_text(value, Row({}, position), where)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from hbt_bench.errors import DataError
 from hbt_bench.languages import general, match_labels, read_label, unknown_code
+from hbt_bench.tasks.pair_labels import PairLabels
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Labels:
                 codes |= {name: code for name in others if name == label or _is_spelling(name, label)}
         if not codes:
             self._raise()
+        self._check_pairs(codes)
         self._report_spellings(codes)
         self._warn([label for label in others if label not in codes and self.is_wanted(label)])
         missing = [code for code in self._chosen if code not in codes.values()]
@@ -70,6 +72,20 @@ class Labels:
                 f"{self._name} has no records in {' '.join(missing)} (the codes in the data are {self._shown()})"
             )
         return codes
+
+    def _check_pairs(self, codes: Mapping[str, str]) -> None:
+        """Raise `DataError` for a label such as "en-de", which may be a locale or name two languages."""
+        pairs = PairLabels.detect(self._counts)
+        if pairs is None:
+            return
+        for label in pairs.doubtful:
+            if label in codes and label.islower() and label not in self._explicit.values():
+                first, second = pairs.halves[label]
+                example = f'{{"texts": {{"{first}": ..., "{second}": ...}}}}'
+                raise DataError(
+                    f"{self._first[label]} has the code '{label}': for texts in {first} and {second}, write records with "
+                    f"texts by language, as {example}; for a region, set `languages: {{{codes[label]}: {label}}}`"
+                )
 
     def _report_spellings(self, codes: Mapping[str, str]) -> None:
         """Log the codes that the data spell in several ways."""

@@ -101,20 +101,30 @@ class _Reading:
         self._pieces.append(Piece(key, position, item))
 
     def _notice(self, record: Mapping[str, Any]) -> None:
-        """Count the values of fields that look like the language of a record, if the recipe states another."""
-        if self.spec.single is None or isinstance(record.get(TEXTS), Mapping):
+        """Count the values of fields that look like a language, if it is not the language that the recipe states."""
+        if isinstance(record.get(TEXTS), Mapping):
             return
-        for field in usual_fields(record, "language"):
-            code = read_label(record[field])
-            if code and general(code) != general(self.spec.single):
-                self._others[field][str(record[field])] += 1
+        field = self.spec.language_field
+        stated = read_label(first_value(record, field), rare=True) if field else self.spec.single
+        if stated is None:
+            return
+        for name in {*usual_fields(record, "language"), *(name for name in record if "lang" in name.lower())}:
+            code = read_label(record[name]) if name != field else None
+            if code and general(code) != general(stated):
+                self._others[name][str(record[name])] += 1
 
     def _warn_of_languages(self) -> None:
-        for field, labels in self._others.items():
+        for field, labels in sorted(self._others.items()):
             shown = ", ".join(f"'{label}' ({count:,})" for label, count in labels.most_common(_SHOWN))
+            advice = f"Set `language_field: {field}` to read it"
+            if self.spec.language_field:
+                advice = (
+                    "If query and passage have different languages, write records with texts by language, such as "
+                    '{"texts": {"en": {"q": ...}, "de": {"p": ...}}}'
+                )
             log.warning(
-                f"{self.name}: {labels.total():,} of {len(self._pieces):,} records that are read as {self.spec.single} "
-                f"have another language in '{field}': {shown}. Set `language_field: {field}` to read it"
+                f"{self.name}: {labels.total():,} of {len(self._pieces):,} records have another language in '{field}' "
+                f"than that they are read in: {shown}. {advice}"
             )
 
     @property
