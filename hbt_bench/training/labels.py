@@ -83,8 +83,8 @@ class Labels:
                 first, second = pairs.halves[label]
                 example = f'{{"texts": {{"{first}": ..., "{second}": ...}}}}'
                 raise DataError(
-                    f"{self._first[label]} has the code '{label}': for texts in {first} and {second}, write records with "
-                    f"texts by language, as {example}; for a region, set `languages: {{{codes[label]}: {label}}}`"
+                    f"{self._first[label]} has the code '{label}': for texts in {first} and {second}, write records "
+                    f"with texts by language, as {example}; for a region, set `languages: {{{codes[label]}: {label}}}`"
                 )
 
     def _report_spellings(self, codes: Mapping[str, str]) -> None:
