@@ -2,8 +2,8 @@
 
     python benchmarks/trim_results.py results
 
-A result over 300 kB (a cross-lingual task with a thousand language pairs) loses MTEB's own keys, 140 of 150 per pair.
-It keeps this program's measures, intervals and signature. Ranks over 2.5 MB are deleted. `hbt-bench run` with the
+A result over 100 kB (such as a cross-lingual task with a hundred language pairs) loses MTEB's own keys, 140 of 150 per pair.
+It keeps this program's measures, intervals and signature. Ranks over 1.5 MB are deleted. `hbt-bench run` with the
 command in results/README.md writes the full files again.
 """
 
@@ -19,8 +19,8 @@ from hbt_bench.files import write_text
 from hbt_bench.results.schema import seal
 
 _MTEB_KEY = re.compile(r"nauc_.*|(ndcg|map|recall|precision|mrr|hit_rate)_at_\d+|accuracy")
-_LARGEST_RESULT = 300_000
-_LARGEST_RANKS = 2_500_000
+_LARGEST_RESULT = 100_000
+_LARGEST_RANKS = 1_500_000
 
 
 def trimmed(content: dict[str, Any]) -> str:
