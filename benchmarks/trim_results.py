@@ -2,7 +2,7 @@
 
     python benchmarks/trim_results.py results
 
-A result over 100 kB (such as a cross-lingual task with a hundred language pairs) loses MTEB's own keys, 140 of 150 per pair.
+A result over 100 kB (a cross-lingual task with a hundred language pairs) loses MTEB's own keys, 140 of 150 per pair.
 It keeps this program's measures, intervals and signature. Ranks over 1.5 MB are deleted. `hbt-bench run` with the
 command in results/README.md writes the full files again.
 """
