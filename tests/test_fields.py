@@ -116,3 +116,15 @@ def test_list_in_a_cell_is_not_a_text(cells, refused):
             reader.check()
     else:
         reader.check()
+
+
+def test_some_lists_in_cells_are_reported(messages):
+    reader = FieldReader("demo", {"negative": ["n"]})
+    for cell in ("['one']", "two", "", "['three', nan]"):
+        reader.watch({"n": cell})
+        reader.several({"n": cell}, ["n"], "", "demo:1")
+    reader.check()
+    assert messages == [
+        "demo has lists written as text in 'n', such as ['one'] (2 of 3 texts), and reads them as texts: write JSON "
+        "lines with lists, or a column for each text"
+    ]

@@ -73,6 +73,11 @@ def test_train_then_run(hbt, tmp_path):
     assert (code, err.splitlines()[0]) == (0, "hbt-bench: ckpt has this model already")
 
 
+def test_norwegian_in_a_flag_is_a_language(hbt):
+    code, out, _ = hbt("train", "--data", "{path: a, query: q, passage: p, languages: [en, no]}", "--show-recipe")
+    assert (code, yaml.safe_load(out)["data"][0]["languages"]) == (0, ["en", "no"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -80,7 +85,8 @@ def test_train_then_run(hbt, tmp_path):
         (["--strategy", "hybird"], 2, "'hybird' is not one of"),
         (["--data", "{path: a.jsonl, query: q, passage: p, negativ: n}"], 2, "--data: unknown key 'negativ'"),
         (["--data", "{path: [}"], 2, "--data: '{path: [}' is not valid YAML"),
-        (["--data", "{path: 2001-99-99}"], 2, "--data: '{path: 2001-99-99}' is not valid YAML"),
+        (["--data", "{path: 2001-99-99}"], 2, "--data: the key 'query' is missing"),  # a date is a text, as in files
+        (["--data", "{path: a, query: q, passage: p, where: {a: null}}"], 2, "--data: `where: {a: null}` has no value"),
         (["--data", "{path: " + "[" * 3000], 2, "is not valid YAML"),
         (["--batch-size", "5000"], 3, "fewer than a batch of 5000"),
         (["missing.yaml"], 2, "'missing.yaml' does not exist"),

@@ -7,7 +7,9 @@ and perhaps ``title``, as in the files of DPR and of SQuAD.
 from __future__ import annotations
 
 import ast
+import logging
 import warnings
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +17,8 @@ from typing import Any
 from hbt_bench.data.records import PLACEHOLDER, Row, checked_text, first_value, is_missing, values
 from hbt_bench.data.row_fields import USUAL_FIELDS
 from hbt_bench.errors import DataError, did_you_mean
+
+log = logging.getLogger(__name__)
 
 #: A path, or several paths with texts to join by a space.
 Fields = str | tuple[str, ...]
@@ -56,7 +60,8 @@ class FieldReader:
 
     def __post_init__(self) -> None:
         self._unseen = {path: key for key, paths in self.keys.items() for path in paths}
-        self._written: dict[str, str | None] = {}  # the first text of a path if all are lists written as text
+        self._written: dict[str, str] = {}  # the first list or mapping of a path that is written as text
+        self._counts: dict[str, Counter[bool]] = defaultdict(Counter)  # how many are, and how many are not
         self._empty: set[str] = set()  # paths that lead to a field without a value
         self._by_language = [path for path in self._unseen if PLACEHOLDER in path]
         self._without: dict[str, set[str]] = {}  # language -> paths without a text in it so far
@@ -82,14 +87,13 @@ class FieldReader:
             if path not in self._empty:
                 raise DataError(f"{self.name} has no field '{path}' for `{key}`{self.hint(path)}")
         for path, text in self._written.items():
-            if text is not None:
-                raise DataError(
-                    f"{self.name} has lists written as text in '{path}', such as {text:.60}: write JSON lines with "
-                    "lists, or a column for each text"
-                    if text.strip()[0] in "[("
-                    else f"{self.name} has mappings written as text in '{path}', such as {text:.60}: write JSON lines "
-                    "with mappings, or a column for the text"
-                )
+            kind, columns = ("lists", "each text") if text.strip()[0] in "[(" else ("mappings", "the text")
+            counts = self._counts[path]
+            shown = f"{self.name} has {kind} written as text in '{path}', such as {text:.60}"
+            advice = f"write JSON lines with {kind}, or a column for {columns}"
+            if not counts[False]:
+                raise DataError(f"{shown}: {advice}")
+            log.warning(f"{shown} ({counts[True]:,} of {counts.total():,} texts), and reads them as texts: {advice}")
 
     def missing(self, key: str, language: str) -> list[str]:
         """Return the fields for a key of the recipe in a language if no record has a text in them."""
@@ -186,8 +190,11 @@ class FieldReader:
         if isinstance(value, list):
             return [self._text(member, where, position, listed=True) for member in value]
         text = self._text(value, where, position)
-        if self._written.get(path, "") is not None and text.strip():
-            self._written[path] = (self._written.get(path) or text) if _is_structure(text) else None
+        if text.strip():
+            is_structure = _is_structure(text)
+            self._counts[path][is_structure] += 1
+            if is_structure:
+                self._written.setdefault(path, text)
         return text
 
     def _text(self, value: Any, where: str, position: str, *, listed: bool = False) -> str:

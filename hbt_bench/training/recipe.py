@@ -252,4 +252,6 @@ def first_mistake(error: ValidationError) -> tuple[tuple[int | str, ...], str]:
     if deepest["type"] == "extra_forbidden":
         name = str(location[-1])
         return location, f"unknown key '{name}'{did_you_mean(name, set(Recipe.model_fields) - {name})}"
+    if deepest["type"] == "missing":
+        return location, f"the key '{location[-1]}' is missing"
     return location, deepest["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
