@@ -17,7 +17,7 @@ from hbt_bench.data.collection import Collection
 from hbt_bench.measures.bias import Bias
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.reports.bias import BiasReport
-from tests.factories import Matrix, aligned_bias, parallel_collection, torch_random_model
+from tests.factories import Matrix, aligned_bias, parallel_collection, plant_fixture, torch_random_model
 
 
 def report(bias, collection=None):
@@ -238,3 +238,12 @@ def test_one_language_has_no_bias(checkpoint, tmp_path, capsys):
     arguments = ["--task", "cldr-facts-multi", "--languages", "en", "--results", str(tmp_path)]
     assert command(["bias", str(checkpoint), *arguments]) == 2
     assert "two languages" in capsys.readouterr().err
+
+
+def test_command_finds_the_result_of_a_model_that_is_not_here(tmp_path, capsys):
+    plant_fixture(tmp_path, "org/elsewhere", "1", by=0)
+    (tmp_path / "org_elsewhere").rename(tmp_path / "org__elsewhere")
+    arguments = ["--task", "cldr-facts-multi", "--languages", "de,en", "--results", str(tmp_path)]
+    for name in ("org/elsewhere", "elsewhere@1"):
+        assert command(["bias", name, *arguments]) == 0
+        assert "org/elsewhere@1 on cldr-facts-multi[de,en]" in capsys.readouterr().out

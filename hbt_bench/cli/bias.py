@@ -97,9 +97,14 @@ def _evaluated(
     output: Path,
     data_dir: Path | None,
 ) -> Result:
-    """Return the result of a model, and evaluate the model if the result is missing."""
+    """Return the result of a model, and evaluate the model if the result is missing.
+
+    A name that is neither a folder nor BM25 may be that of a result whose model is not here.
+    """
     from hbt_bench.mteb.models import ModelRequest
+    from hbt_bench.reports.systems import ModelResults
     from hbt_bench.results.evaluate import Evaluation
+    from hbt_bench.results.result import Result
 
     selections = registry.select(task)
     spec = selections[0].spec
@@ -107,6 +112,13 @@ def _evaluated(
         raise UsageError(f"--task {task} is not a multilingual task: name, for example, xquad-r-multi")
     if len(spec.select(languages or None)) < 2:
         raise UsageError("language bias needs two languages: add a language to --languages")
+    if not Path(model).is_dir() and model.partition("@")[0] != "bm25":
+        path = (
+            ModelResults.find(model, output).folder
+            / f"{spec.mteb_task_name('multi', spec.select(languages or None))}.json"
+        )
+        if path.is_file():
+            return Result.read(path)
     selections = [replace(selections[0], modes=("multi",))]  # a collection or a task file selects all modes
     with progress_bars():
         return Evaluation(ModelRequest(model), selections, output, languages or None, data_dir).run()[0]
