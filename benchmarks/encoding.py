@@ -313,14 +313,17 @@ SCORED: dict[str, dict[str, Any]] = {
 }
 
 
-def scores(folder: Path, device: str, languages: Sequence[str] | None, data_dir: Path) -> dict[str, dict[str, float]]:
+def scores(
+    folder: Path, device: str, names: Sequence[str], languages: Sequence[str] | None, data_dir: Path
+) -> dict[str, dict[str, float]]:
     """Return AP of the three modes of XQuAD-R and the seconds of the whole evaluation, with a cold vector store."""
     from hbt_bench.mteb.models import ModelRequest
     from hbt_bench.results.evaluate import Evaluation
     from hbt_bench.tasks.registry import select_tasks
 
     rows = {}
-    for name, fields in SCORED.items():
+    for name in names:
+        fields = SCORED[name]
         backend = fields.get("backend", "torch")
         if backend != "torch" and (device != "cpu" or not find_spec({"onnx": "onnxruntime"}.get(backend, backend))):
             continue
@@ -385,9 +388,12 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--languages", default="en,ru,zh,th", help="languages of the sample")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
-        "--only", default="", help="only settings with one of these words, with commas, as in 'bf16;2,048 tokens'"
+        "--only",
+        default="",
+        help="only settings with one of these words, split by semicolons, as in 'bf16;2,048 tokens'",
     )
     parser.add_argument("--scores", action="store_true", help="also evaluate XQuAD-R with the settings of SCORED")
+    parser.add_argument("--scored", default="", help="names in SCORED, split by semicolons; without it, all")
     parser.add_argument("--score-languages", default="", help="languages of the evaluation; without it, all")
     parser.add_argument(
         "--data-dir", type=Path, default=os.environ.get("HBT_BENCH_DATA"), help="folder of the data files"
@@ -416,7 +422,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         folder = options.model or random_model(Path(temporary), texts, *sizes)
         measured = measure(Models(folder, options.device), settings, calls, options.rounds)
         languages = [code for code in options.score_languages.split(",") if code]
-        compared = scores(folder, options.device, languages, Path(options.data_dir)) if options.scores else {}
+        scored = [name for name in SCORED if not options.scored or name in options.scored.split(";")]
+        data_dir = Path(options.data_dir)
+        compared = scores(folder, options.device, scored, languages, data_dir) if options.scores else {}
     _publish(options, about, measured, compared)
     return {**measured, "scores": compared}
 
