@@ -3,8 +3,8 @@
     python benchmarks/trim_results.py results
 
 A result over 100 kB (a cross-lingual task with a hundred language pairs) loses MTEB's own keys, 140 of 150 per pair.
-It keeps this program's measures, intervals and signature. Ranks over 1.5 MB are deleted. `hbt-bench run` with the
-command in results/README.md writes the full files again.
+It keeps this program's measures, intervals and signature. Ranks over 1.5 MB, of query shifts and of contexts are
+deleted. `hbt-bench run` with the command in results/README.md writes the full files again.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+from hbt_bench.data.query_shift import STRENGTHS
 from hbt_bench.files import write_text
 from hbt_bench.results.schema import seal
 
-_MTEB_KEY = re.compile(r"nauc_.*|(ndcg|map|recall|precision|mrr|hit_rate)_at_\d+|accuracy")
+#: Keys of MTEB, and keys that the summary has, too.
+_MTEB_KEY = re.compile(r"signature|subsets|mteb_version|nauc_.*|(ndcg|map|recall|precision|mrr|hit_rate)_at_\d+|accuracy")
 _LARGEST_RESULT = 100_000
 _LARGEST_RANKS = 1_500_000
+_NOT_CITED = re.compile(f".*(Context|{'|'.join(kind.replace('-', '_') for kind in STRENGTHS)}).*")
 
 
 def trimmed(content: dict[str, Any]) -> str:
@@ -50,7 +53,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     before = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     for path in sorted(folder.rglob("*.ranks.npz")):
-        if path.stat().st_size > _LARGEST_RANKS:
+        if path.stat().st_size > _LARGEST_RANKS or _NOT_CITED.fullmatch(path.name):
             path.unlink()
     for path in sorted(folder.glob("*/*/*.json")):
         if path.stat().st_size > _LARGEST_RESULT:

@@ -96,6 +96,6 @@ def test_notebook():
     client.execute()
     texts = [output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", ())]
     printed = " ".join("".join(texts).split())
-    assert "all-MiniLM-L6-v2 is worse than bm25 on xquad-r-multi AP" in printed
+    assert "e5-small-4bit is better than bm25 on xquad-r-multi AP" in printed
     last = notebook.cells[-1].outputs[0]["data"]["text/plain"]
     assert last.startswith("'task:xquad-r-multi|text:sentence|data:be30ad47a30a1149|")
