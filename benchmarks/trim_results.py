@@ -20,7 +20,9 @@ from hbt_bench.files import write_text
 from hbt_bench.results.schema import seal
 
 #: Keys of MTEB, and keys that the summary has, too.
-_MTEB_KEY = re.compile(r"signature|subsets|mteb_version|nauc_.*|(ndcg|map|recall|precision|mrr|hit_rate)_at_\d+|accuracy")
+_MTEB_KEY = re.compile(
+    r"signature|subsets|mteb_version|nauc_.*|(ndcg|map|recall|precision|mrr|hit_rate)_at_\d+|accuracy"
+)
 _LARGEST_RESULT = 100_000
 _LARGEST_RANKS = 1_500_000
 _NOT_CITED = re.compile(f".*(Context|{'|'.join(kind.replace('-', '_') for kind in STRENGTHS)}).*")
