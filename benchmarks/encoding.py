@@ -438,6 +438,8 @@ def _publish(
         f"{name}, on {about['device']}; {measured['texts']:,} texts of XQuAD-R ({options.languages}) with "
         f"{measured['tokens']:,} tokens; best of {options.rounds} rounds that take turns.",
         f"Peak of the products alone, in GFLOPS: {peaks}.",
+        "Padding is the number of padding tokens for each token; it is high where a call has few texts. Cosines are to "
+        "float32 in batches of 32. The greatest change is that of the three AP.",
         figures_table(measured),
         *(f"Skipped: {engine} ({reason})." for engine, reason in measured["skipped"].items()),
         *([scores_table(compared)] if compared else []),
