@@ -180,6 +180,9 @@ def make(folder: Path) -> None:
     card = {"license": "mit", "base_model": "intfloat/multilingual-e5-small"}
     lines = "\n".join(f"{key}: {value}" for key, value in card.items())
     text = f"multilingual-e5-small with matrices rounded to 4 bits (as in {_WEIGHTS[0]}), stored as float32."
+    settings = partial / "tokenizer_config.json"  # has whether the libraries were offline, which is not of the model
+    local = settings.read_text(encoding="utf-8").replace('"local_files_only": true', '"local_files_only": false')
+    settings.write_text(local, encoding="utf-8")
     (partial / "README.md").write_text(f"---\n{lines}\n---\n{text}\n", encoding="utf-8")
     partial.rename(folder)
 

@@ -206,10 +206,11 @@ def test_minilm_numbers_equal_published_numbers(results):
     for result in results[:2]:
         mode = result.mode
         stored, current = numbers(published[f"cldr-facts-{mode}"]), numbers(result)
-        if mode == "cross":  # `make trim-results` removes MTEB's keys from large files
-            trimmed = [measure for measure in current if MTEB_KEY.fullmatch(measure)]
-            assert stored.keys().isdisjoint(trimmed)
-            current = {measure: values for measure, values in current.items() if measure not in trimmed}
+        # `make trim-results` removes MTEB's keys from these files
+        trimmed = [measure for measure in current if MTEB_KEY.fullmatch(measure)]
+        assert stored.keys().isdisjoint(trimmed)
+        current = {measure: values for measure, values in current.items() if measure not in trimmed}
+        assert {"AP", "AP, low", "R@10", "nDCG@10"} <= stored.keys()
         lines = differences(stored, current, result.subsets)
         assert not lines, f"results/ has other numbers of cldr-facts-{mode}:\n" + "\n".join(lines[:30])
     assert [result.mode for result in results] == ["mono", "cross", "multi"]

@@ -34,8 +34,8 @@ def check_checkpoint(variant: Variant, checkpoint: Checkpoint, name: str) -> Non
 
 def check_known(variant: Variant, meta: Any, name: str) -> None:
     """Raise `UsageError` if the class of a model, which MTEB describes in `meta`, does not have the settings."""
-    dense = "Sentence Transformers" in meta.framework and meta.model_type == ["dense"]
-    if not dense and (options := _of_vectors(variant)):
+    options = _of_vectors(variant)
+    if options and not ("Sentence Transformers" in meta.framework and meta.model_type == ["dense"]):
         raise UsageError(_NOT_DENSE.format(options=options, name=name))
 
 
