@@ -290,3 +290,10 @@ def test_tables_of_ms_marco(tmp_path):
         collection = task(tmp_path, split="dev.small").load()
         assert [document.text for document in collection.documents] == ['"The sea', 'Ice "is" cold.']
         assert judgements(collection) == {"en-q-10": {"en-d-1": 1}, "en-q-11": {"en-d-2": 1}}
+
+
+def test_judgement_with_fewer_columns_than_the_header_is_refused(tmp_path):
+    path = tmp_path / "qrels.tsv"
+    path.write_text("query-id\titeration\tcorpus-id\tscore\nq1\t0\td1\t1\nq1\td2\t1\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"qrels.tsv:3: 3 columns instead of the 4"):
+        read_qrels(path)

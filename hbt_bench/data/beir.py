@@ -284,6 +284,8 @@ def read_qrels(path: Path, queries: Container[str] = ()) -> dict[str, dict[str, 
         if position == 0 and not _GRADE.fullmatch(cells[-1]) and cells[0] not in queries:
             columns = _columns(cells)
             continue
+        if len(cells) <= max(columns):
+            raise DataError(f"{path}:{number}: {len(cells)} columns instead of the {max(columns) + 1} of the header")
         query, document, text = (cells[column] for column in columns)
         grade = parse_grade(text, f"{path}:{number}")
         if relevant.setdefault(query, {}).setdefault(document, grade) != grade:
