@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hbt_bench.errors import DataError, did_you_mean
+from hbt_bench.text import one_line
 
 try:
     from yaml import CSafeLoader as _Base
@@ -112,7 +113,7 @@ class YamlFile:
     def error(self, keys: Iterable[object], message: str) -> DataError:
         """Return a `DataError` with the position of the key or item at `keys`; see `position`."""
         line, column = self.position(keys)
-        return DataError(f"{self.path}:{line}:{column}: {message}")
+        return DataError(f"{self.path}:{line}:{column}: {one_line(message)}")
 
     def position(self, keys: Iterable[object]) -> tuple[int, int]:
         """Return line and column, from 1, of a key or item; if it is missing, of the last of `keys` in the file.

@@ -515,3 +515,11 @@ def test_unknown_file_type_is_refused(tmp_path):
     (tmp_path / "d.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match=r"d\.parquet .*\.jsonl, \.csv, \.tsv"):
         list(records.read_rows(tmp_path / "d.parquet"))
+
+
+def test_unknown_key_with_a_line_end_is_named_on_one_line(tmp_path):
+    path = tmp_path / "t.yaml"
+    path.write_text(yaml.safe_dump({"name": "t", "source": {"kind": "cldr-facts"}, "expect": {"a\nb": 1}}))
+    (problem,) = Folder.read(path).problems.values()
+    assert "\n" not in str(problem)
+    assert "'a b'" in str(problem)
