@@ -295,3 +295,19 @@ def test_query_relevant_to_itself_is_refused():
         Collection.from_records(
             "t", [Query("a", "en", "x", "1")], [Document("a", "en", "x")], {"a": {"a": 1}}, own_copies=True
         )
+
+
+@pytest.mark.parametrize("answers", ["['a b', 'c']", '{"text": ["a"], "answer_start": [3]}', "['a', nan]"])
+def test_lists_written_into_cells_are_refused_or_reported(answers, messages):
+    columns = Columns(id=("id",), query="q", document=("a",))
+
+    def rows(*bodies):
+        return [
+            Row({"id": str(number), "q": f"ask {number}", "a": body}, "t", "en") for number, body in enumerate(bodies)
+        ]
+
+    with pytest.raises(DataError, match=r"^demo has (lists|mappings) written as text in 'document', such as [\[{]"):
+        collect("demo", rows(answers, answers), columns, {"en": "en"})
+    collection = collect("demo", rows(answers, "a text"), columns, {"en": "en"})
+    assert [document.text for document in collection.documents] == [answers, "a text"]
+    assert "(1 of 2 texts)" in messages[-1]

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from hbt_bench.data.cells import WrittenStructures
 from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.data.language_pairs import pair_splits
 from hbt_bench.data.questions import QuestionTable
@@ -29,7 +30,7 @@ def collect(
 
     Raises `DataError` with the line for a field that is not a text or that no row has, and for a question or document
     with two texts in the same language; also if languages that are paired by row have different numbers of rows, and
-    for records that `Collection.from_records` refuses.
+    for texts that are lists or mappings written as text, and for records that `Collection.from_records` refuses.
     """
     table = _Sentences(name, columns) if columns.text else QuestionTable(name, columns, complete)
     codes = {label_text(label): code for code, label in languages.items()}
@@ -62,7 +63,19 @@ def collect(
         if columns.language and not columns.language_form and any(next(pair_splits(label), None) for label in skipped):
             advice = "; if they are pairs of languages, set `language_form: '{query_language}-{language}'` in columns"
         raise DataError(f"{name} has no row in {' '.join(codes)}: the codes in the data are {labels}{advice}")
-    return table.collection()
+    collection = table.collection()
+    _check_cells(collection)
+    return collection
+
+
+def _check_cells(collection: Collection) -> None:
+    """Raise `DataError` if all queries or all documents are lists or mappings written as text; warn of some."""
+    written = WrittenStructures(collection.name)
+    for query in collection.queries:
+        written.add("query", query.text)
+    for document in collection.documents:
+        written.add("document", document.text)
+    written.check()
 
 
 class _Incomplete:

@@ -6,19 +6,13 @@ and perhaps ``title``, as in the files of DPR and of SQuAD.
 
 from __future__ import annotations
 
-import ast
-import logging
-import warnings
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hbt_bench.data.cells import WrittenStructures
 from hbt_bench.data.records import PLACEHOLDER, Row, checked_text, first_value, is_missing, values
-from hbt_bench.data.row_fields import USUAL_FIELDS
 from hbt_bench.errors import DataError, did_you_mean
-
-log = logging.getLogger(__name__)
 
 #: A path, or several paths with texts to join by a space.
 Fields = str | tuple[str, ...]
@@ -26,12 +20,6 @@ Fields = str | tuple[str, ...]
 Entries = str | tuple[str | tuple[str, ...], ...]
 #: Field names in a message at most.
 _NAMES_SHOWN = 8
-#: Names in mappings that hold a text, in files of DPR, SQuAD, MS MARCO and BEIR.
-_TEXT_NAMES = frozenset(
-    {"text", "texts", "passage_text", "contents", *USUAL_FIELDS["document"], *USUAL_FIELDS["query"]}
-)
-#: Missing values in a list that JSON, Python or numpy wrote.
-_MISSING_NAMES = frozenset({"nan", "NaN", "null", "None"})
 
 
 def paths_of(fields: Entries | None) -> list[str]:
@@ -60,8 +48,7 @@ class FieldReader:
 
     def __post_init__(self) -> None:
         self._unseen = {path: key for key, paths in self.keys.items() for path in paths}
-        self._written: dict[str, str] = {}  # the first list or mapping of a path that is written as text
-        self._counts: dict[str, Counter[bool]] = defaultdict(Counter)  # how many are, and how many are not
+        self._written = WrittenStructures(self.name)
         self._empty: set[str] = set()  # paths that lead to a field without a value
         self._by_language = [path for path in self._unseen if PLACEHOLDER in path]
         self._without: dict[str, set[str]] = {}  # language -> paths without a text in it so far
@@ -86,14 +73,7 @@ class FieldReader:
         for path, key in self._unseen.items():
             if path not in self._empty:
                 raise DataError(f"{self.name} has no field '{path}' for `{key}`{self.hint(path)}")
-        for path, text in self._written.items():
-            kind, columns = ("lists", "each text") if text.strip()[0] in "[(" else ("mappings", "the text")
-            counts = self._counts[path]
-            shown = f"{self.name} has {kind} written as text in '{path}', such as {text:.60}"
-            advice = f"write JSON lines with {kind}, or a column for {columns}"
-            if not counts[False]:
-                raise DataError(f"{shown}: {advice}")
-            log.warning(f"{shown} ({counts[True]:,} of {counts.total():,} texts), and reads them as texts: {advice}")
+        self._written.check()
 
     def missing(self, key: str, language: str) -> list[str]:
         """Return the fields for a key of the recipe in a language if no record has a text in them."""
@@ -191,10 +171,7 @@ class FieldReader:
             return [self._text(member, where, position, listed=True) for member in value]
         text = self._text(value, where, position)
         if text.strip():
-            is_structure = _is_structure(text)
-            self._counts[path][is_structure] += 1
-            if is_structure:
-                self._written.setdefault(path, text)
+            self._written.add(path, text)
         return text
 
     def _text(self, value: Any, where: str, position: str, *, listed: bool = False) -> str:
@@ -225,37 +202,6 @@ def _members(columns: Mapping[str, Any]) -> list[Any]:
     if not isinstance(titles, list) or len(titles) != len(texts):
         return list(texts)
     return [{"title": title, "text": text} for title, text in zip(titles, texts, strict=True)]
-
-
-def _is_structure(text: str) -> bool:
-    """Return whether a text is a list of texts, or a mapping with texts, as JSON, Python or numpy writes it.
-
-    Tables of pandas have such cells. A mapping without a usual name of a text may be a text that is JSON.
-    """
-    text = text.strip()
-    if text[:1] + text[-1:] not in ("[]", "{}", "()"):
-        return False
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of escapes that JSON has and Python lacks
-            tree = ast.parse(text, mode="eval").body
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return False
-    return _has_texts(tree)
-
-
-def _has_texts(node: ast.expr) -> bool:
-    """Return whether an expression is a list of texts, of missing values and of mappings, or a mapping with texts."""
-    if isinstance(node, ast.Dict):
-        names = {key.value for key in node.keys if isinstance(key, ast.Constant)}
-        return len(names) == len(node.keys) and not names.isdisjoint(_TEXT_NAMES)
-    members = node.elts if isinstance(node, ast.List | ast.Tuple | ast.Set) else [None]
-    return all(
-        (isinstance(member, ast.Constant) and isinstance(member.value, str | None))
-        or (isinstance(member, ast.Name) and member.id in _MISSING_NAMES)
-        or (isinstance(member, ast.Dict | ast.List | ast.Tuple) and _has_texts(member))
-        for member in members
-    )
 
 
 def _join(texts: list[str]) -> str:
