@@ -14,7 +14,6 @@ comparisons (Holm).
 from __future__ import annotations
 
 import argparse
-import gzip
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.report import environment, publish, table
+from benchmarks.report import environment, publish, table, write_csv_gz
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.reports.charts import alpha
 from hbt_bench.reports.render import write_chart
@@ -148,8 +147,7 @@ def checkpoints(folder: Path, path: Path) -> None:
     frame = load_results(folder)
     names = {measure.name for measure in MEASURES}
     frame = frame[frame["measure"].isin(names) & ((frame["subset"] == "all") | frame["measure"].isin(("AP", "R@1")))]
-    text = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    path.write_bytes(gzip.compress(text.encode(), mtime=0))
+    write_csv_gz(frame, path)
 
 
 def questions(found: Sequence[Curve], path: Path) -> None:

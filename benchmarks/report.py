@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import platform
@@ -62,6 +63,13 @@ def publish(title: str, parts: Sequence[str], data: Mapping[str, Any], about: Ma
         path.with_suffix(".md").write_text(text, encoding="utf-8")
         content = json.dumps({"environment": about, **data}, indent=2, ensure_ascii=False)
         path.with_suffix(".json").write_text(content + "\n", encoding="utf-8")
+
+
+def write_csv_gz(frame: Any, path: Path) -> None:
+    """Write a data frame as compressed CSV; equal frames give equal bytes."""
+    text = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
 def verdict(value: float, target: float, at_least: bool) -> str:

@@ -10,7 +10,6 @@ These tests treat the seeds as fixed; the deviation of the seeds is reported sep
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import statistics
 from pathlib import Path
@@ -93,9 +92,7 @@ def checkpoints(output: Path, path: Path) -> None:
         (*RETRIEVAL, *(measure.name for measure in MEASURES if measure.bias), "AP_below_best")
     )
     frame = frame[selected & ((frame["subset"] == "all") | frame["measure"].isin(SUBSETS))]
-    text = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(text.encode(), mtime=0))
+    report.write_csv_gz(frame, path)
 
 
 def publish(options: argparse.Namespace, about: dict[str, object]) -> None:

@@ -13,9 +13,10 @@ from mteb._evaluators.retrieval_metrics import calculate_retrieval_scores, make_
 
 from hbt_bench.errors import UsageError
 from hbt_bench.identity.task_name import MODES
-from hbt_bench.measures.ranking import Ranking, random_average_precision
+from hbt_bench.measures.ranking import Ranking
 from hbt_bench.measures.registry import Measure
 from hbt_bench.measures.scores import CUTOFFS, mteb_scores, retrieval_scores
+from hbt_bench.measures.tied import expected_average_precision
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.ranking.subsets import judged_subsets
 from tests.factories import Matrix, random_collection, random_scores
@@ -36,12 +37,12 @@ def test_average_precision_by_hand(ranking):
 
 
 @pytest.mark.parametrize(("relevant", "candidates"), [(1, 1), (1, 5), (2, 6), (4, 7), (7, 7)])
-def test_random_average_precision_is_the_mean_over_all_orders(relevant, candidates):
+def test_expected_average_precision_of_a_tie_is_the_mean_over_all_orders(relevant, candidates):
     def average_precision(places):
         return np.mean([(number + 1) / (place + 1) for number, place in enumerate(places)])
 
     mean = np.mean([average_precision(places) for places in combinations(range(candidates), relevant)])
-    assert random_average_precision(np.array([relevant]), np.array([candidates])) == pytest.approx(mean, abs=1e-12)
+    assert expected_average_precision([(relevant, candidates)], relevant) == pytest.approx(mean, abs=1e-12)
 
 
 def test_cut_measures_by_hand(ranking):

@@ -101,10 +101,10 @@ def _evaluated(
 
     A name that is neither a folder nor BM25 may be that of a result whose model is not here.
     """
-    from hbt_bench.mteb.models import ModelRequest
+    from hbt_bench.mteb.models import BM25, ModelRequest
     from hbt_bench.reports.systems import ModelResults
     from hbt_bench.results.evaluate import Evaluation
-    from hbt_bench.results.result import Result
+    from hbt_bench.results.store import Result
 
     selections = registry.select(task)
     spec = selections[0].spec
@@ -112,7 +112,7 @@ def _evaluated(
         raise UsageError(f"--task {task} is not a multilingual task: name, for example, xquad-r-multi")
     if len(spec.select(languages or None)) < 2:
         raise UsageError("language bias needs two languages: add a language to --languages")
-    if not Path(model).is_dir() and model.partition("@")[0] != "bm25":
+    if not Path(model).is_dir() and model.partition("@")[0] != BM25:
         path = (
             ModelResults.find(model, output).folder
             / f"{spec.mteb_task_name('multi', spec.select(languages or None))}.json"

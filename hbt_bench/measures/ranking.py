@@ -135,19 +135,3 @@ class Ranking:
         return np.where(defined, last - self.ranks[self._first], np.nan)
 
     span = rank_distance  # the old name
-
-
-def random_average_precision(relevant: NDArray[np.int64], candidates: NDArray[np.int64]) -> Array:
-    """Return the mean average precision of all orders of the candidates, (queries,), exactly.
-
-    With R relevant of N candidates, it is ((R - 1) / (N - 1) (N - H) + H) / N, where H is the N-th harmonic number
-    (Bestgen 2015, Exact expected average precision of the random baseline for system evaluation).
-
-    >>> random_average_precision(np.array([1, 2]), np.array([2, 2])).tolist()
-    [0.75, 1.0]
-    """
-    from scipy.special import digamma  # slow to import
-
-    harmonic = digamma(candidates + 1) + np.euler_gamma
-    others = (relevant - 1) / np.maximum(candidates - 1, 1)
-    return np.asarray((others * (candidates - harmonic) + harmonic) / candidates)

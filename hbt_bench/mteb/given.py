@@ -14,6 +14,7 @@ from hbt_bench.errors import UsageError
 from hbt_bench.identity.checkpoint import Checkpoint, Kind
 from hbt_bench.identity.signature import Prompts
 from hbt_bench.mteb.loaders import wrapped
+from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.mteb.probe import check_tokenizer, check_vectors
 from hbt_bench.ranking.ranks import ScoringModel
 
@@ -39,6 +40,13 @@ class GivenModel:
     given_name: str | None = None
     given_revision: str | None = None
 
+    #: Settings that only a model by name has.
+    device: ClassVar[None] = None
+    batch_tokens: ClassVar[None] = None
+    checkpoint: ClassVar[None] = None
+    experiment: ClassVar[None] = None
+    prompts_by_hand: ClassVar[Mapping[str, str]] = {}
+
     def __post_init__(self) -> None:
         """Raise `UsageError` if the object is no model, or if its name or revision is unknown."""
         from mteb.models import CrossEncoderProtocol, EncoderProtocol, SearchProtocol
@@ -57,13 +65,6 @@ class GivenModel:
                     f"{type(self.model).__name__} has no {field}, by which its results are found again: pass {field}=, "
                     f"such as {'me/exp3' if field == 'name' else 'the version of its weights'}"
                 )
-
-    #: Settings that only a model by name has.
-    device: ClassVar[None] = None
-    batch_tokens: ClassVar[None] = None
-    checkpoint: ClassVar[None] = None
-    experiment: ClassVar[None] = None
-    prompts_by_hand: ClassVar[Mapping[str, str]] = {}
 
     @property
     def name(self) -> str:
@@ -131,3 +132,18 @@ class GivenModel:
                     "revision=, and give it a meta with both"
                 ) from error
         return model
+
+
+def requested(model: Any, name: str | None = None, revision: str | None = None) -> ModelRequest | GivenModel:
+    """Return a model by name or path as a `ModelRequest`, and an object as a `GivenModel`.
+
+    For example, ``requested("bm25")`` and ``requested(SentenceTransformer("ckpt"), "me/exp3")``. Raises `UsageError`
+    for a model that cannot be, and for `name` with a model by name.
+    """
+    if isinstance(model, ModelRequest | GivenModel):
+        return model
+    if not isinstance(model, str | Path):
+        return GivenModel(model, name, revision)
+    if name:
+        raise UsageError("name= is for model objects. A model by name has that name: leave name= out.")
+    return ModelRequest(str(model), revision)

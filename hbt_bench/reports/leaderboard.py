@@ -13,7 +13,8 @@ from hbt_bench.data.collection import TextlessCollection
 from hbt_bench.errors import OutputError, UsageError
 from hbt_bench.identity.task_name import MODES, Mode, TaskName
 from hbt_bench.log import counter
-from hbt_bench.measures.ranking import Array, random_average_precision
+from hbt_bench.measures.ranking import Array
+from hbt_bench.measures.tied import expected_average_precision
 from hbt_bench.ranking.subsets import judged_subsets
 from hbt_bench.reports import columns
 from hbt_bench.reports.columns import Column
@@ -283,9 +284,9 @@ def _random_scores(judgements: TextlessCollection, mode: Mode) -> list[float]:
     """Return the mean AP of a random ranking in each subset of a mode."""
     means = []
     for judged in judged_subsets(judgements, mode):
-        relevant = np.bincount(judged.owner)
         pool, blocks = len(judgements.document_languages), judgements.document_blocks
         size = pool if judged.subset.documents is None else len(range(pool)[blocks[judged.subset.documents]])
-        candidates = np.full(len(relevant), size)
-        means.append(float(random_average_precision(relevant, candidates).mean()))
+        numbers, queries = np.unique(np.bincount(judged.owner), return_counts=True)  # of relevant documents
+        scores = [expected_average_precision([(number, size)], number) for number in numbers.tolist()]
+        means.append(float(np.average(scores, weights=queries)))
     return means

@@ -18,10 +18,10 @@ from hbt_bench.data import records
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import cache_dir
 from hbt_bench.distributed import ALONE, Processes, local_device
-from hbt_bench.errors import HbtBenchError, ModelError, UsageError
+from hbt_bench.errors import HbtBenchError, ModelError
 from hbt_bench.files import check_writable
 from hbt_bench.identity.signature import Signature
-from hbt_bench.mteb.given import GivenModel
+from hbt_bench.mteb.given import GivenModel, requested
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.ranking.ranks import ScoringModel
 from hbt_bench.ranking.store import EmbeddingStore
@@ -284,14 +284,8 @@ def evaluate(
     Raises `UsageError` for an object that is no model, and for one whose name or revision is unknown; and the errors of
     `Evaluation.run`.
     """
-    if isinstance(model, str | Path):
-        if name:
-            raise UsageError("name= is for model objects. A model by name has that name: leave name= out.")
-        source: ModelRequest | GivenModel = ModelRequest(str(model), revision)
-    else:
-        source = model if isinstance(model, ModelRequest | GivenModel) else GivenModel(model, name, revision)
     return Evaluation(
-        source,
+        requested(model, name, revision),
         select_tasks(tasks),
         Path(output),
         None if languages is None else tuple(languages),
