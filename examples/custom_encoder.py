@@ -26,7 +26,7 @@ class UniversalSentenceEncoder(AbsEncoder):
     )
 
     def __init__(self) -> None:
-        self.encoder = USE()
+        self.encoder = USE(threads=1)  # more threads than cores are ten times slower
 
     def encode(self, inputs: Iterable[dict[str, list[str]]], **options: object) -> np.ndarray:
         """Return the vectors of texts, batch by batch."""
