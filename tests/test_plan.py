@@ -1,8 +1,9 @@
-"""Check the plan: 10,000 batches of each strategy follow its specification."""
+"""Check the plan: 10,000 draws and 2,000 batches of each strategy follow its specification."""
 
 import pickle
 from collections import Counter
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from hbt_bench.training.plan import BatchPlan
 from hbt_bench.training.strategies import BatchMix, BatchType, WeightedSource
 
 LANGUAGES = ("ar", "de", "en", "es", "hi")
-BATCHES, ROWS = 10_000, 12
+#: Steps whose language pairs are drawn, of which the first have their items drawn too, which takes ten times as long.
+BATCHES, WITH_ITEMS, ROWS = 10_000, 2_000, 12
 
 
 def parallel(items=150, name="full", shared=4):
@@ -109,49 +111,65 @@ def within_99(count, total, share):
 def test_batches_follow_their_strategy(strategy, pairs):
     source = parallel()
     drawn = plan(strategy, source, pairs=pairs)
-    kinds, pair_counts = Counter(), Counter()
-    for batch in drawn.batches():
+    codes = source.languages
+    rows_draw = {kind.name: kind.per_row for _, kind in drawn.sources[0].mix.types}
+    in_batches = Counter()
+    for batch in islice(drawn.batches(), WITH_ITEMS):
         check_clean(batch)
         check_type(batch, pairs)
-        kinds[batch.type] += 1
-        one_pair = len(np.unique(batch.pairs, axis=0)) == 1
-        for row in batch.pairs[: 1 if one_pair else None].tolist():
-            pair_counts[batch.type, *row] += 1
+        for query, passage in batch.pairs.tolist():
+            in_batches[batch.type, codes[query], codes[passage]] += 1
+    drawn_first = row_counts(drawn, WITH_ITEMS)
+    for kind, several in rows_draw.items():
+        same_kind = {key: count for key, count in drawn_first.items() if key[0] == kind}
+        if several:  # a row whose items all clash takes another pair
+            check_shares(in_batches, kind, drawn)
+        else:
+            assert {key: count for key, count in in_batches.items() if key[0] == kind} == same_kind
+    draws = {key: count if rows_draw[key[0]] else count // ROWS for key, count in row_counts(drawn, BATCHES).items()}
     expected_kinds = {
         "monolingual": {"mono"}, "cross-lingual": {"cross"}, "hybrid": {"mono", "cross"}, "mixed": {"mixed"},
         "pair-per-row": {"rows"},
         "multi-task": {"mixed"},
     }[strategy]  # fmt: skip
-    assert set(kinds) == expected_kinds
+    assert {kind for kind, _, _ in draws} == {kind for kind, _, _ in in_batches} == expected_kinds
     if strategy == "hybrid":
-        assert within_99(kinds["mono"], BATCHES, 0.3)
+        assert within_99(sum(count for (kind, _, _), count in draws.items() if kind == "mono"), BATCHES, 0.3)
     if strategy == "pair-per-row":
-        mono = sum(count for (_, query, passage), count in pair_counts.items() if query == passage)
+        mono = sum(count for (_, query, passage), count in draws.items() if query == passage)
         assert within_99(mono, BATCHES * ROWS, 0.3)
-    # languages and pairs of each type are drawn evenly: a chi-square test at 99 %
-    for kind in kinds:
-        for same in (True, False):
-            counts = [n for (k, q, p), n in pair_counts.items() if k == kind and (q == p) == same]
-            if counts:
-                expected = sum(counts) / (5 if same else 20)
-                statistic = sum((n - expected) ** 2 / expected for n in counts)
-                assert len(counts) == (5 if same else 20)
-                assert statistic < chi2.ppf(0.99, len(counts) - 1), (kind, same)
+    for kind in expected_kinds:
+        check_shares(draws, kind, drawn)
     planned = drawn.batch_shares()
     assert sum(planned.values()) == pytest.approx(1)
     assert {key[1] for key in planned} == expected_kinds
-    for kind in kinds:  # planned shares equal the drawn shares
-        keys = [key for key in planned if key[1] == kind]
-        total = sum(planned[key] for key in keys)
-        draws = sum(count for (name, _, _), count in pair_counts.items() if name == kind)
-        codes = source.languages
-        statistic = sum(
-            (pair_counts[kind, codes.index(q), codes.index(p)] - draws * planned[key] / total) ** 2
-            / (draws * planned[key] / total)
-            for key in keys
-            for q, p in [key[2:]]
-        )
-        assert statistic < chi2.ppf(0.999, len(keys) - 1)
+
+
+def row_counts(drawn, steps):
+    """Return the number of rows by type of batch, query language and passage language, as drawn before the items."""
+    return {key[1:]: round(share * steps * ROWS) for key, share in drawn.drawn_shares(steps).items()}
+
+
+def source_count(drawn, name, steps):
+    """Return how many of the first steps draw from a source."""
+    return round(sum(share for key, share in drawn.drawn_shares(steps).items() if key[0] == name) * steps)
+
+
+def check_shares(counts, kind, drawn):
+    """Check by chi-square tests that pairs are even (at 99 %) and follow the planned shares (at 99.9 %)."""
+    counts = {key[1:]: count for key, count in counts.items() if key[0] == kind}
+    for same in (True, False):
+        observed = [n for (query, passage), n in counts.items() if (query == passage) == same]
+        if observed:
+            expected = sum(observed) / (5 if same else 20)
+            statistic = sum((n - expected) ** 2 / expected for n in observed)
+            assert len(observed) == (5 if same else 20)
+            assert statistic < chi2.ppf(0.99, len(observed) - 1), (kind, same)
+    planned = {key[2:]: share for key, share in drawn.batch_shares().items() if key[1] == kind}
+    assert planned.keys() == counts.keys()
+    scale = sum(counts.values()) / sum(planned.values())
+    statistic = sum((counts[pair] - share * scale) ** 2 / (share * scale) for pair, share in planned.items())
+    assert statistic < chi2.ppf(0.999, len(planned) - 1)
 
 
 def test_language_specific_refuses_several_languages():
@@ -161,7 +179,7 @@ def test_language_specific_refuses_several_languages():
 
 def test_language_specific_batches_are_monolingual():
     source = parallel().restricted(["hi"])
-    for batch in plan("language-specific", source).batches():
+    for batch in plan("language-specific", source, steps=WITH_ITEMS).batches():
         check_clean(batch)
         assert batch.type == "mono"
     assert source.languages == ("hi",)
@@ -234,12 +252,11 @@ def test_first_batch_is_the_same_on_every_machine():
 def test_ragged_data_draw_only_existing_pairs():
     source = ragged()
     for strategy in ("hybrid", "mixed", "pair-per-row"):
-        for batch in plan(strategy, source, steps=500).batches():
+        for batch in plan(strategy, source, steps=200).batches():
             check_clean(batch)
     drawn = plan("hybrid", source, pairs="one", steps=500)
     assert set(drawn.sources[0].unused_pairs(ROWS)) == {("ar-hi", 2), ("hi-ar", 2), ("ar-ar", 2)}
-    codes = source.languages
-    met = {tuple(codes[c] for c in pair) for batch in drawn.batches() for pair in batch.pairs[:1].tolist()}
+    met = {key[2:] for key in drawn.drawn_shares(500)}
     assert ("ar", "hi") not in met
     assert ("en", "hi") in met
 
@@ -247,7 +264,7 @@ def test_ragged_data_draw_only_existing_pairs():
 def test_language_weights_by_size_and_by_mapping():
     source = ragged()
     by_size = plan("monolingual", source, steps=4000, language_weights="size")
-    counts = Counter(source.languages[batch.pairs[0, 0]] for batch in by_size.batches())
+    counts = {query: rows // ROWS for (_, query, _), rows in row_counts(by_size, 4000).items()}
     sizes = {
         code: int(source.counts[row, row])
         for row, code in enumerate(source.languages)
@@ -326,8 +343,9 @@ def test_sources_are_drawn_by_weight():
             WeightedSource(source, weight, BatchMix.from_strategy("hybrid", 0.5, "mixed", source))
             for source, weight in zip((small, large), weights, strict=True)
         )
-        counts = Counter(batch.source.name for batch in BatchPlan(sources, ROWS, 4000, 0).batches())
-        assert within_99(counts["large"], 4000, share)
+        drawn = BatchPlan(sources, ROWS, BATCHES, 0)
+        assert within_99(source_count(drawn, "large", BATCHES), BATCHES, share)
+        assert sum(batch.source is large for batch in islice(drawn.batches(), 200)) == source_count(drawn, "large", 200)
 
 
 @pytest.mark.parametrize("when", ["before", "after", "mixed"])
@@ -340,10 +358,11 @@ def test_instruction_phase_has_its_share_of_steps(when):
     steps = BATCHES if when == "mixed" else 1000
     drawn = BatchPlan(sources, ROWS, steps, 0, 0.3, when)
     names = []
-    for batch in drawn.batches():
+    for batch in islice(drawn.batches(), 1000):
         check_clean(batch)
         names.append(batch.source.name)
-    stage = names.count("dolly")
+    stage = source_count(drawn, "dolly", steps)
+    assert names.count("dolly") == source_count(drawn, "dolly", 1000)
     if when == "mixed":
         assert within_99(stage, steps, 0.3)
         assert "dolly" in names[:50]

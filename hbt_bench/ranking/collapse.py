@@ -30,7 +30,15 @@ def same_share(vectors: Sequence[NDArray[np.float32]] | NDArray[np.float32]) -> 
     """
     count = len(vectors)
     references = [vectors[row] for row in np.linspace(0, count - 1, min(count, _COMPARED)).astype(int)]
-    return max((sum(is_same(first, other) for other in vectors) for first in references), default=0) / max(count, 1)
+    by_shape: dict[tuple[int, ...], list[NDArray[np.float32]]] = {}
+    for vector in vectors:
+        by_shape.setdefault(vector.shape, []).append(vector.ravel())
+    stacked = {shape: np.stack(rows) for shape, rows in by_shape.items()}
+    same = (
+        np.linalg.norm(stacked[first.shape] - first.ravel(), axis=1) <= SAME * np.linalg.norm(first)
+        for first in references
+    )
+    return max((np.count_nonzero(rows) for rows in same), default=0) / max(count, 1)
 
 
 def is_same(first: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
