@@ -47,6 +47,7 @@ ADAPTORS = {
     "mteb/loaders.py": "lazy",
     "mteb/models.py": "",
     "mteb/backends.py": "lazy",
+    "mteb/endpoint.py": "lazy",
     "mteb/given.py": "lazy",
     "mteb/probe.py": "lazy",
     "mteb/token_batches.py": "lazy",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import logging
 import re
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hbt_bench.errors import UsageError
 from hbt_bench.identity.task_name import parse_names
 
 if TYPE_CHECKING:
@@ -115,6 +118,11 @@ def variant(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options for settings that change the vectors of a model; they are part of its signature."""
     for option in (
         click.option(
+            "--precision",
+            type=click.Choice(["int8", "binary"]),
+            help="Numbers of a vector when texts are compared.  [default: the model's]",
+        ),
+        click.option(
             "--max-seq-length", type=click.IntRange(min=1), help="Tokens read of a text.  [default: the model's]"
         ),
         click.option("--truncate-dim", type=click.IntRange(min=1), help="Dimensions kept of a vector.  [default: all]"),
@@ -129,6 +137,72 @@ def variant(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
+
+
+def endpoint(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options for a model on a server to a command, which receives them as ``endpoint``."""
+
+    @functools.wraps(command)
+    def with_endpoint(
+        *arguments: Any,
+        served_name: str | None,
+        concurrency: int,
+        timeout: float,
+        similarity: Any,
+        query_fields: str | None,
+        document_fields: str | None,
+        **values: Any,
+    ) -> Any:
+        from hbt_bench.mteb.endpoint import Endpoint
+
+        fields = _fields("--query-fields", query_fields), _fields("--document-fields", document_fields)
+        settings = None if served_name is None else Endpoint(served_name, concurrency, timeout, *fields, similarity)
+        if settings is None and any(fields):
+            raise UsageError("--query-fields and --document-fields are for a server: add --served-name")
+        return command(*arguments, endpoint=settings, **values)
+
+    flags: Callable[..., Any] = with_endpoint
+    for option in (
+        click.option("--document-fields", metavar="JSON", help="More fields of a server's requests for documents."),
+        click.option("--query-fields", metavar="JSON", help="More fields of a server's requests for queries."),
+        click.option(
+            "--similarity",
+            type=click.Choice(["cosine", "dot"]),
+            default="cosine",
+            show_default=True,
+            help="Similarity of a server's vectors.",
+        ),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(min=0, min_open=True),
+            default=120,
+            show_default=True,
+            help="Seconds until a server's answer is complete.",
+        ),
+        click.option(
+            "--concurrency",
+            type=click.IntRange(1, 64),
+            default=4,
+            show_default=True,
+            help="Requests to a server at the same time.",
+        ),
+        click.option(
+            "--served-name", metavar="NAME", help="The model's name, if --model is the URL of an embeddings server."
+        ),
+    ):
+        flags = option(flags)
+    return flags
+
+
+def _fields(flag: str, text: str | None) -> dict[str, Any]:
+    """Return the JSON object of an option, {} without it."""
+    try:
+        fields = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        raise UsageError(f"""{flag} is not a JSON object: write it as in '{{"input_type": "query"}}'""")
+    return fields
 
 
 def plot(command: Callable[..., Any]) -> Callable[..., Any]:

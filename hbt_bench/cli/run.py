@@ -17,6 +17,7 @@ from hbt_bench.errors import OutputError
 from hbt_bench.identity.task_name import TaskName
 
 if TYPE_CHECKING:
+    from hbt_bench.mteb.endpoint import Endpoint
     from hbt_bench.results.result import Result
     from hbt_bench.tasks.registry import TaskRegistry
 
@@ -28,7 +29,7 @@ _NAME_WIDTH = 19
 
 @click.command("run")
 @click.option(
-    "--model", "name", required=True, help="Local folder, hub name, a name MTEB knows, bm25, or bm25@k1.2-b0.75."
+    "--model", "name", required=True, help="Local folder, hub name, a name MTEB knows, bm25, or a server's URL."
 )
 @click.option(
     "--tasks", multiple=True, required=True, metavar="NAMES", help="Tasks, suite:NAME or task files, with commas."
@@ -44,10 +45,12 @@ _NAME_WIDTH = 19
 @click.option("--batch-tokens", type=click.IntRange(min=1), help="Tokens per batch, in place of --batch-size.")
 @click.option("--device", help="Device, such as cpu, cuda or cuda:1.  [default: torch's choice]")
 @options.variant
-@click.option("--revision", help="Commit or tag of a hub model.")
+@click.option("--name", "given_name", metavar="NAME", help="Name of a folder's or a server's model in the results.")
+@click.option("--revision", help="Commit or tag of a hub model, or version of a server's model.")
 @click.option("--query-prompt", help="Text before every query.  [default: the model's]")
 @click.option("--document-prompt", help="Text before every document.  [default: the model's]")
 @click.option("--trust-remote-code", is_flag=True, help="Run Python code that comes with the model.")
+@options.endpoint
 @click.option("--keep-embeddings", is_flag=True, help="Keep the vectors in the cache for later runs.")
 @click.option("--overwrite", is_flag=True, help="Repeat finished evaluations.")
 def command(
@@ -69,10 +72,13 @@ def command(
     backend: str,
     truncate_dim: int | None,
     max_seq_length: int | None,
+    precision: str | None,
+    given_name: str | None,
     revision: str | None,
     query_prompt: str | None,
     document_prompt: str | None,
     trust_remote_code: bool,
+    endpoint: Endpoint | None,
     keep_embeddings: bool,
     overwrite: bool,
 ) -> None:
@@ -86,6 +92,7 @@ def command(
     hbt-bench run --model ckpt/ --tasks xquad-r-multi
     hbt-bench run --model bm25 --tasks xquad-r --languages en,de --format json
     hbt-bench run --model ckpt/ --tasks ./my-task.yaml,xquad-r+typos,suite:mlir
+    hbt-bench run --model http://localhost:8000 --served-name bge-m3 --tasks xquad-r
     accelerate launch -m hbt_bench run --model ckpt/ --tasks xquad-r
     """  # noqa: D301 -- click needs the character
     from hbt_bench.distributed import is_first, joined
@@ -111,6 +118,9 @@ def command(
         truncate_dim,
         max_seq_length,
         batch_tokens,
+        endpoint,
+        given_name,
+        precision,
     )
     with joined() as processes, progress_bars():
         if trust_remote_code:

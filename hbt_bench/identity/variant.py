@@ -8,7 +8,7 @@ from dataclasses import dataclass
 #: A revision with the marks of a variant, in this order.
 _MARKED = re.compile(
     r"(?P<revision>.+?)(?:-(?P<backend>onnx|openvino))?(?:-(?P<dtype>fp16|bf16|fp32))?"
-    r"(?:-dim(?P<dimensions>[1-9]\d*))?(?:-len(?P<length>[1-9]\d*))?"
+    r"(?:-dim(?P<dimensions>[1-9]\d*))?(?:-len(?P<length>[1-9]\d*))?(?:-(?P<precision>int8|binary))?"
 )
 
 
@@ -24,12 +24,14 @@ class Variant:
         dtype: The precision: ``fp16``, ``bf16`` or ``fp32``.
         truncate_dim: The number of dimensions that are kept.
         max_seq_length: The number of tokens that are read of a text.
+        precision: The numbers of a vector when texts are compared: ``int8``, or ``binary`` for their signs.
     """
 
     backend: str | None = None
     dtype: str | None = None
     truncate_dim: int | None = None
     max_seq_length: int | None = None
+    precision: str | None = None
 
     @classmethod
     def split(cls, revision: str) -> tuple[str, Variant]:
@@ -42,14 +44,14 @@ class Variant:
         if match is None:
             return revision, cls()
         dimensions, length = (int(match[key]) if match[key] else None for key in ("dimensions", "length"))
-        return match["revision"], cls(match["backend"], match["dtype"], dimensions, length)
+        return match["revision"], cls(match["backend"], match["dtype"], dimensions, length, match["precision"])
 
     @property
     def suffix(self) -> str:
         """The marks in a revision, empty without any setting."""
         dimensions = f"dim{self.truncate_dim}" if self.truncate_dim else None
         length = f"len{self.max_seq_length}" if self.max_seq_length else None
-        return "".join(f"-{mark}" for mark in (self.backend, self.dtype, dimensions, length) if mark)
+        return "".join(f"-{mark}" for mark in (self.backend, self.dtype, dimensions, length, self.precision) if mark)
 
     @property
     def options(self) -> list[str]:
@@ -59,5 +61,6 @@ class Variant:
             "--dtype": self.dtype,
             "--truncate-dim": self.truncate_dim,
             "--max-seq-length": self.max_seq_length,
+            "--precision": self.precision,
         }
         return [word for option, value in values.items() if value for word in (option, str(value))]

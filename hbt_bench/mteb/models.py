@@ -20,6 +20,8 @@ from hbt_bench.identity.signature import Prompts
 from hbt_bench.identity.variant import Variant
 from hbt_bench.mteb import variants
 from hbt_bench.mteb.bm25_model import Bm25Model
+from hbt_bench.mteb.embeddings_client import is_url
+from hbt_bench.mteb.endpoint import Endpoint, EndpointEncoder
 from hbt_bench.mteb.loaders import hub_checkpoint, load_error, open_model, wrapped
 from hbt_bench.mteb.loading import load_checked
 from hbt_bench.ranking import bm25
@@ -38,8 +40,9 @@ class ModelRequest:
     checked without loading the model is checked at once.
 
     Attributes:
-        name: A hub name, a local folder, a name that MTEB knows, ``bm25`` or ``bm25@k1.2-b0.75``.
-        revision: The commit of a hub model.
+        name: A hub name, a local folder, a name that MTEB knows, ``bm25`` or ``bm25@k1.2-b0.75``, or the URL of an
+            embeddings server.
+        revision: The commit of a hub model, or the version of a model on a server.
         query_prompt, document_prompt: Prompts that replace the model's own.
         device: A torch device, None to let the library choose.
         trust_remote_code: Whether the model may run code of its repository.
@@ -48,6 +51,9 @@ class ModelRequest:
         truncate_dim: The number of dimensions that are kept of a vector, None for all.
         max_seq_length: The number of tokens that are read of a text, None for the model's own.
         batch_tokens: The number of tokens in a batch, padding included, None for batches with a number of texts.
+        endpoint: The settings of a model on a server, whose URL is the `name`.
+        given_name: The name in results of a folder or of a model on a server, as ``me/exp3``.
+        precision: The numbers of a vector when texts are compared, ``int8`` or ``binary``; None for the model's.
     """
 
     name: str
@@ -61,9 +67,17 @@ class ModelRequest:
     truncate_dim: int | None = None
     max_seq_length: int | None = None
     batch_tokens: int | None = None
+    endpoint: Endpoint | None = None
+    given_name: str | None = None
+    precision: str | None = None
 
     def __post_init__(self) -> None:
         """Raise `UsageError` or `ModelError` if there cannot be such a model."""
+        if is_url(self.name) or self.endpoint is not None:
+            self._check_endpoint()
+            return
+        if self.given_name and self.checkpoint is None:
+            raise UsageError(f"--name is for folders and servers. {self.name} has a name already: leave --name out.")
         if self.lexical is not None:
             bm25.require()
             if self.query_prompt or self.document_prompt:
@@ -79,11 +93,24 @@ class ModelRequest:
         else:
             self._check_options(self.checkpoint)
 
+    def _check_endpoint(self) -> None:
+        """Raise `UsageError` if the model on a server is not described, or if it has settings of a model here."""
+        if not is_url(self.name):
+            raise UsageError(f"--served-name is for servers, and {self.name} is not a URL. Leave it out.")
+        if self.endpoint is None:
+            raise UsageError("--model is the URL of a server: name the model on it with --served-name")
+        self.endpoint.check(self.name, self.variant)
+        values = {"--device": self.device, "--trust-remote-code": self.trust_remote_code}
+        if options := [option for option, value in values.items() if value] + ["--batch-tokens"] * bool(
+            self.batch_tokens
+        ):
+            raise UsageError(f"{' and '.join(options)} is for models that run here. Leave it out.")
+
     @property
     def variant(self) -> Variant:
         """The settings that change the model's vectors."""
         backend = None if self.backend == "torch" else self.backend
-        return Variant(backend, self.dtype, self.truncate_dim, self.max_seq_length)
+        return Variant(backend, self.dtype, self.truncate_dim, self.max_seq_length, self.precision)
 
     def _check_options(self, checkpoint: Checkpoint) -> None:
         """Raise `UsageError` if the user gave prompts or settings that the class of the model does not have."""
@@ -153,7 +180,7 @@ class ModelRequest:
         if self.lexical is not None:
             return f"hbt-bench/{BM25}", str(self.lexical)
         if self.checkpoint is not None:
-            return self.checkpoint.name, self.checkpoint.revision + self._suffix
+            return self.given_name or self.checkpoint.name, self.checkpoint.revision + self._suffix
         return None
 
     @property
@@ -179,7 +206,7 @@ class ModelRequest:
 
     def spare_retries(self) -> None:
         """Set the hub's client offline if its host has no address. Call it early, or it retries for minutes."""
-        if self.identity is None:
+        if self.identity is None and self.endpoint is None:
             records.spare_retries()
 
     @cached_property
@@ -188,14 +215,14 @@ class ModelRequest:
 
         Raises `ModelError` if the hub has no such model.
         """
-        if self.lexical is not None or self.checkpoint is not None or self._known_to_mteb is not None:
+        if self.endpoint or self.lexical is not None or self.checkpoint is not None or self._known_to_mteb is not None:
             return None
         return hub_checkpoint(self.name, self.revision)
 
     @property
     def kind(self) -> Kind | None:
         """The class of the model, None if only MTEB knows it. Raises `ModelError` if the hub has no such model."""
-        if self.lexical is not None:
+        if self.lexical is not None or self.endpoint is not None:
             return None
         if (checkpoint := self.checkpoint or self.hub) is not None:
             return checkpoint.kind
@@ -219,6 +246,8 @@ class ModelRequest:
         """
         if self.lexical is not None:
             return Bm25Model(_meta(f"hbt-bench/{BM25}", str(self.lexical)), self.lexical)
+        if self.endpoint is not None:
+            return self._open_endpoint(self.endpoint)
         try:
             checkpoint = self.checkpoint or self.hub
             model = self._load_own(checkpoint) if checkpoint else self._load_from_mteb()
@@ -230,6 +259,18 @@ class ModelRequest:
             exists = self.checkpoint is not None or self.hub is None
             raise load_error(str(self.checkpoint.path) if self.checkpoint else self.name, error, exists) from error
 
+    def _open_endpoint(self, endpoint: Endpoint) -> EndpointEncoder:
+        """Return the model on a server, after a first request."""
+        model = endpoint.open(self.name, self._override(Prompts()), self.revision)
+        meta, width = model.mteb_model_meta, model.probe.shape[1]
+        if self.truncate_dim and self.truncate_dim > width:
+            raise UsageError(f"--truncate-dim {self.truncate_dim} is more than the {width} dimensions of {meta.name}")
+        model.truncate_dim = self.truncate_dim
+        if self.precision:
+            variants.quantize(model, self.precision)
+        model.mteb_model_meta = _meta(self.given_name or meta.name, meta.revision + self._suffix, meta, self.experiment)
+        return model
+
     def _load_own(self, checkpoint: Checkpoint) -> Any:
         """Load a folder or a hub model with the class of sentence-transformers that saved it."""
         self._check_options(checkpoint)
@@ -238,7 +279,8 @@ class ModelRequest:
         if checkpoint.dense:
             model.prompts = self._override_by_name(model.prompts)
         model = wrapped(model, checkpoint.kind)
-        name, revision = (hub_name, checkpoint.path.name) if hub_name else (checkpoint.name, checkpoint.revision)
+        own_name = self.given_name or checkpoint.name
+        name, revision = (hub_name, checkpoint.path.name) if hub_name else (own_name, checkpoint.revision)
         model.mteb_model_meta = _meta(name, revision + self._suffix, model.mteb_model_meta, self.experiment)
         return model
 

@@ -72,10 +72,38 @@ def apply(model: Any, name: str, variant: Variant, batch_tokens: int | None = No
         if not isinstance(inner, torch.nn.Module):
             raise UsageError(f"--dtype is for torch models, and {name} is not a torch model. Leave it out.")
         inner.to(getattr(torch, _TYPES[variant.dtype]))
+    if variant.precision:
+        quantize(model, variant.precision)
     if batch_tokens:
         from hbt_bench.mteb.token_batches import batch_by_tokens
 
         batch_by_tokens(inner, name, batch_tokens)
+
+
+def quantize(model: Any, precision: str) -> None:
+    """Make the vectors of a model, in MTEB's protocol, have few distinct numbers.
+
+    ``int8`` rounds a vector to 255 steps between minus and plus its greatest absolute number, and ``binary`` keeps the
+    signs. So the vector of a text does not depend on other texts, as it would with a scale from a sample.
+    """
+    import torch
+    from mteb.similarity_functions import dot_score
+
+    encode = model.encode
+
+    def rounded(*arguments: Any, **options: Any) -> Any:
+        vectors = encode(*arguments, **options)
+        values = torch.as_tensor(vectors).float()
+        if precision == "binary":
+            values = (values > 0).float() * 2 - 1
+        else:
+            step = values.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny) / 127
+            values = (values / step).round() * step
+        return values if isinstance(vectors, torch.Tensor) else values.numpy()
+
+    model.encode = rounded
+    if precision == "binary":  # whole numbers, so that equal distances are equal scores; all lengths are the same
+        model.similarity = dot_score
 
 
 def _truncate(model: Any, name: str, dimensions: int) -> None:

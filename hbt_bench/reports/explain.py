@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,8 @@ _OLDER_TOKENS = (
 #: MTEB's revision of a model without a commit, its name of a model object without a name, and the mark of a run with
 #: ``--trust-remote-code``.
 _NO_REVISION, _NO_NAME, _CODE = "no_revision_available", "no_model_name/available", "-remote-code"
+#: A revision of a model on a server.
+_SERVED = re.compile(r"(?P<stated>.+)-endpoint\d+(?P<dot>-dot)?(?P<fields>-fields\w+)?")
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,8 @@ def _explain_model(name: str, revision: str) -> tuple[list[str], str, list[str]]
     if name == _BM25:
         older = [] if revision.endswith(f"-t{VERSION}") else [_OLDER_TOKENS]
         return ["--model", f"bm25@{revision}"], "the lexical baseline, its parameters k1 and b, and its tokens", older
+    if served := _SERVED.fullmatch(revision):
+        return _explain_served(name, served)
     code = ["--trust-remote-code"] if revision.endswith(_CODE) else []
     revision = revision.removesuffix(_CODE)
     if name.startswith("local/"):
@@ -164,6 +169,19 @@ def _explain_model(name: str, revision: str) -> tuple[list[str], str, list[str]]
     if revision == _NO_REVISION:
         return ["--model", name, *code], "a model that MTEB registers without a commit", []
     return ["--model", name, "--revision", revision, *code], "name on the hub, and its commit", []
+
+
+def _explain_served(name: str, revision: re.Match[str]) -> tuple[list[str], str, list[str]]:
+    """Return the options of a model on a server, the meaning of its revision, and notes."""
+    options = ["--model", "http://HOST:PORT", "--served-name", name.removeprefix("endpoint/")]
+    options += ["--similarity", "dot"] if revision["dot"] else []
+    notes = [
+        f"replace http://HOST:PORT with the URL of the server; its hash is {revision['stated']}, unless this is the "
+        "version that was stated with --revision"
+    ]
+    if revision["fields"]:
+        notes.append("the requests had more fields: add --query-fields and --document-fields")
+    return options, "a model on a server: hash of its URL or stated version, and the dimension of its vectors", notes
 
 
 def _find_checkpoint(folder: str, revision: str) -> Path | None:

@@ -21,6 +21,7 @@ from hbt_bench.distributed import ALONE, Processes, local_device
 from hbt_bench.errors import HbtBenchError, ModelError
 from hbt_bench.files import check_writable
 from hbt_bench.identity.signature import Signature
+from hbt_bench.mteb.endpoint import EndpointEncoder
 from hbt_bench.mteb.given import GivenModel, requested
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.ranking.ranks import ScoringModel
@@ -93,14 +94,17 @@ class Evaluation:
         if self.languages and len(specs) < len(self.selections):
             log.warning("--languages does not restrict MTEB's own tasks")
         request = self.model
-        if isinstance(request, ModelRequest) and request.device is None and self.processes.count > 1:
+        alone = self.processes.count == 1
+        if isinstance(request, ModelRequest) and request.device is None and not alone and not request.endpoint:
             # backends other than torch compute on the CPU
             request = replace(request, device=local_device() if request.backend == "torch" else "cpu")
         model = request.load()
-        vectors = EmbeddingStore(cache_dir() / "embeddings", self._vector_identity(model.mteb_model_meta))
+        vectors = EmbeddingStore(cache_dir() / "embeddings", self._vector_identity(model))
         if self.overwrite:
             vectors.clear()
         with vectors.in_use():
+            if isinstance(model, EndpointEncoder):
+                model.keep(vectors)
             results = [
                 result
                 for selection in self.selections
@@ -124,8 +128,11 @@ class Evaluation:
                 "ranks whole collections. Evaluate it on a reranking task of MTEB."
             )
 
-    def _vector_identity(self, meta: Any) -> str:
+    def _vector_identity(self, model: Any) -> str:
         """Return the identity of a text's vector: model, prompts, device, batch size and library versions."""
+        if isinstance(model, EndpointEncoder):
+            return model.vectors_depend_on
+        meta = model.mteb_model_meta
         libraries = ("torch", "transformers", "sentence-transformers", "mteb", "hbt-bench")
         versions = " ".join(f"{name} {version(name)}" for name in libraries)
         device = (self.model.device or "").partition(":")[0]  # all GPUs give the same vectors
@@ -331,7 +338,9 @@ def _count_parameters(model: Any) -> int | None:
 
 
 def _device(model: Any) -> str:
-    """Return the name of the device, without which a speed means little."""
+    """Return the name of the device, without which a speed means little; of a model on a server, its URL."""
+    if isinstance(model, EndpointEncoder):
+        return model.place
     import torch
 
     device = torch.device(getattr(getattr(model, "model", None), "device", "cpu"))
