@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hbt_bench.errors import DataError, HbtBenchError, ModelError, OutputError, ProcessError, UsageError
     from hbt_bench.measures.ranking import Ranking
     from hbt_bench.mteb.models import ModelRequest
+    from hbt_bench.mteb.plugin import register
     from hbt_bench.mteb.tasks import get_tasks
     from hbt_bench.ranking.ranks import Ranks, rank
     from hbt_bench.reports.compare import compare
@@ -40,6 +41,7 @@ _MODULES = {
     "get_tasks": "mteb.tasks",
     "load_results": "results.store",
     "rank": "ranking.ranks",
+    "register": "mteb.plugin",
     "select_tasks": "tasks.registry",
 }
 
@@ -64,6 +66,7 @@ __all__ = [
     "get_tasks",
     "load_results",
     "rank",
+    "register",
     "select_tasks",
 ]
 

@@ -44,6 +44,9 @@ HARNESS = {"mteb", "sentence_transformers"}
 ADAPTORS = {
     "mteb/tasks.py": "",
     "mteb/shared_pass.py": "",
+    "mteb/plugin.py": "",
+    "mteb/metadata.py": "",
+    "mteb/benchmarks.py": "",
     "mteb/loaders.py": "lazy",
     "mteb/models.py": "",
     "mteb/backends.py": "lazy",

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from datasets import Dataset, concatenate_datasets
 from mteb.abstasks.retrieval import AbsTaskRetrieval
-from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.models import (
     CrossEncoderProtocol,
     EncoderProtocol,
@@ -24,9 +23,9 @@ from mteb.models import (
 from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.identity.signature import Signature
 from hbt_bench.identity.task_name import Mode
-from hbt_bench.languages import get_language
 from hbt_bench.measures.ranking import Ranking
 from hbt_bench.measures.scores import mteb_scores, retrieval_scores
+from hbt_bench.mteb.metadata import task_metadata
 from hbt_bench.mteb.shared_pass import SPLIT, MtebEncoder, SharedPass, dataset
 from hbt_bench.ranking.ranks import UNRETRIEVED, ScoringModel
 from hbt_bench.ranking.subsets import SubsetQrels
@@ -41,7 +40,8 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
     def __init__(self, shared: SharedPass, mode: Mode, **kwargs: Any) -> None:
         self.shared = shared
         self.mode = mode
-        self.metadata = _metadata(shared, mode)
+        chosen = [judged.subset for judged in shared.judged(mode).values()]
+        self.metadata = task_metadata(shared.spec, mode, shared.languages, chosen, shared.collection.fingerprint)
         self.dataset: dict[str, dict[str, Any]] = {}
         # MTEB's name for a query that is also a document
         self.ignore_identical_ids = shared.collection.copies is not None
@@ -179,48 +179,6 @@ def is_ours(model: Any) -> bool:
         return True
     others = (SearchProtocol, CrossEncoderProtocol, SparseEncoderWrapper)
     return isinstance(model, EncoderProtocol) and not isinstance(model, others)
-
-
-def _metadata(shared: SharedPass, mode: Mode) -> TaskMetadata:
-    spec, languages = shared.spec, shared.languages
-    everything = list(dict.fromkeys(get_language(code).mteb for code in languages))  # MTEB has no regions
-    eval_langs: dict[str, list[str]] = {}
-    for judged in shared.judged(mode).values():
-        subset = judged.subset
-        query = get_language(subset.queries).mteb
-        if subset.documents is None:
-            eval_langs[subset.name] = [query, *(code for code in everything if code != query)]
-        elif subset.mode == "mono":
-            eval_langs[subset.name] = [query]
-        else:
-            eval_langs[subset.name] = [query, get_language(subset.documents).mteb]
-    words = {
-        "mono": "Queries of each language search the candidates of the same language.",
-        "cross": "Queries of each language search the candidates of one other language.",
-        "multi": "Queries of each language search the candidates of all languages in one pool.",
-    }
-    about = spec.about
-    return TaskMetadata(
-        name=spec.mteb_task_name(mode, languages),
-        description=f"{spec.description} {words[mode]}",
-        dataset={"path": f"hbt-bench/{spec.base}", "revision": shared.collection.fingerprint},
-        type="Retrieval",
-        category="t2t",
-        modalities=["text"],
-        eval_splits=[SPLIT],
-        eval_langs=eval_langs,
-        main_score=spec.main_score,
-        reference=about.reference,
-        license=about.license,
-        date=about.date,
-        domains=list(about.domains) or None,
-        task_subtypes=list(about.task_subtypes),
-        annotations_creators=about.annotations_creators,
-        dialect=[],
-        sample_creation=about.sample_creation,
-        adapted_from=list(about.adapted_from) or None,
-        bibtex_citation=about.citation,
-    )
 
 
 def _dataset(rows: Sequence[Query] | Sequence[Document]) -> Dataset:
