@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,7 @@ def compared(output: Path, spec: TaskSpec, mode: Mode, measure: str, seeds: int)
             by_question(ModelResults.find(f"local/{label}", output / "results").read(spec, mode, None), measure)
             for label in labels
         ]
-        means.append(Clusters(np.mean([model.values for model in models], axis=0), models[0].counts))
+        means.append(replace(models[0], values=np.mean([model.values for model in models], axis=0)))
         spread.append(statistics.stdev(model.average for model in models) if seeds > 1 else 0.0)
     draws = bootstrap(means, seed=0)
     base = [name for name, _, _ in RUNS].index(BASELINE)

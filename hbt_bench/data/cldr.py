@@ -130,7 +130,8 @@ def _build(split: str, codes: tuple[str, ...]) -> Collection:
             queries.append(query)
             documents.append(Document(document, code, answer))
             relevant[query.id] = grades
-    return Collection.from_records(NAME, queries, documents, relevant)
+    territories = [(query.question, query.question.partition("-")[2]) for query in queries]
+    return Collection.from_records(NAME, queries, documents, relevant, clusters={"territory": territories})
 
 
 @cache

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from hbt_bench.data.levels import DOCUMENT, nested_levels
 from hbt_bench.errors import DataError
 from hbt_bench.languages import find, select, unknown_code
 
@@ -69,7 +70,9 @@ class TextlessCollection:
     `query_languages` (queries,) and `document_languages` (documents,) are ascending indexes into `languages`, so that
     each language is a contiguous block. `questions` (queries,) is the number of each query's question, which versions
     in several languages share. `parallel` is whether the relevant documents of a question are translations of each
-    other; the distance between their ranks is only meaningful if they are.
+    other; the distance between their ranks is only meaningful if they are. `levels` has the clusters of the questions,
+    from fine to coarse: for each level, the number of each question's cluster, (questions,); see
+    `hbt_bench.data.levels`. Scores do not depend on them.
     """
 
     languages: tuple[str, ...]
@@ -78,6 +81,7 @@ class TextlessCollection:
     questions: NDArray[np.int32]
     document_languages: NDArray[np.int16]
     parallel: bool = field(default=True, kw_only=True)
+    levels: Mapping[str, NDArray[np.int32]] = field(default_factory=dict, kw_only=True)
 
     @cached_property
     def query_blocks(self) -> dict[str, slice]:
@@ -122,12 +126,15 @@ class Collection(TextlessCollection):
         parallel: bool = True,
         own_copies: bool = False,
         own_documents: Mapping[str, Iterable[str]] | None = None,
+        clusters: Mapping[str, Iterable[tuple[str, str]]] | None = None,
     ) -> Collection:
         """Check the records and sort them by language; the order within a language is kept.
 
         `relevant` maps query ids to relevant document ids with their grades. `own_documents` maps query ids to the ids
         of documents that are the query's own text, and so are not candidates for it. If such a document is relevant
         to the query, the query cannot find it. With `own_copies`, the own document has the id of the query.
+        `clusters` has levels from fine to coarse, such as paragraph and article: pairs of a question and the id of its
+        cluster. The level of the documents comes first, from the judgements.
 
         Raises `DataError` for a repeated id, an empty text, an unknown language, a judgement of an unknown document or
         query, a grade below 1 or above 32767, a query that has no relevant document, and with `own_copies` for a query
@@ -155,17 +162,20 @@ class Collection(TextlessCollection):
         questions = {question: number for number, question in enumerate(dict.fromkeys(q.question for q in queries))}
         if own_copies:
             own_documents = _same_ids(name, queries, relevant)
+        qrels = _qrels(name, queries, documents, relevant)
+        numbers = np.array([questions[query.question] for query in queries], dtype=np.int32)
         return cls(
             languages,
-            _qrels(name, queries, documents, relevant),
+            qrels,
             np.array([order[query.language] for query in queries], dtype=np.int16),
-            np.array([questions[query.question] for query in queries], dtype=np.int32),
+            numbers,
             np.array([order[document.language] for document in documents], dtype=np.int16),
             name,
             queries,
             documents,
             parallel=parallel,
             copies=None if own_documents is None else _copies(queries, documents, own_documents),
+            levels=nested_levels(questions, (numbers[qrels.queries], qrels.documents), clusters or {}),
         )
 
     @cached_property
@@ -258,8 +268,19 @@ class Collection(TextlessCollection):
         copies = None
         if self.copies is not None:
             copies = {query.id: self.own_documents(row) for row, query in enumerate(self.queries)}
+        questions = list(dict.fromkeys(query.question for query in self.queries))
         return Collection.from_records(
-            self.name, queries, documents, relevant, parallel=self.parallel, own_documents=copies
+            self.name,
+            queries,
+            documents,
+            relevant,
+            parallel=self.parallel,
+            own_documents=copies,
+            clusters={
+                name: zip(questions, map(str, labels.tolist()), strict=True)
+                for name, labels in self.levels.items()
+                if name != DOCUMENT
+            },
         )
 
 

@@ -11,7 +11,7 @@ from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.data.language_pairs import pair_splits
 from hbt_bench.data.questions import QuestionTable
 from hbt_bench.data.records import Row, is_missing, label_text, values
-from hbt_bench.data.row_fields import Columns, Texts, first_of_group, key_of, single_text, texts_at
+from hbt_bench.data.row_fields import ClusterIds, Columns, Texts, first_of_group, key_of, single_text, texts_at
 from hbt_bench.errors import DataError
 
 __all__ = ["Columns", "collect"]
@@ -140,6 +140,7 @@ class _Sentences:
         self.sentences = Texts(name, "sentence")
         self.rows: dict[str, dict[str, str]] = {}  # row -> language -> sentence
         self.merged: dict[tuple[str, str], str] = {}  # language and text -> sentence, if equal sentences are merged
+        self.clusters = ClusterIds(columns.clusters)
 
     def add(self, row: Row, key: str, code: str, label: str, *, required: bool, query_code: str | None = None) -> None:
         """Add the sentence of a row in a language; if `required`, a missing field is an error."""
@@ -148,10 +149,12 @@ class _Sentences:
             sentence = self.merged.setdefault((code, text), key) if self.columns.merge else key
             self.sentences.add(code, sentence, text, row.where)
             self.rows.setdefault(key, {})[code] = sentence
+            self.clusters.add(row, key, label)
 
     def collection(self) -> Collection:
         """Build the collection; a sentence without a translation is only a candidate."""
-        meanings = self._meanings()
+        first = self._first_rows()
+        meanings = {(code, key): first[key] for code, key in self.sentences.texts}
         members: dict[str, list[tuple[str, str]]] = {}  # meaning -> its sentences
         for sentence, meaning in meanings.items():
             members.setdefault(meaning, []).append(sentence)
@@ -171,11 +174,11 @@ class _Sentences:
             [Document(*fields[:3]) for fields in texts],
             relevant,
             own_copies=True,
+            clusters=self.clusters.pairs(self.name, first),
         )
 
-    def _meanings(self) -> dict[tuple[str, str], str]:
-        """Return the meaning of each sentence: the first of the rows that are connected by shared sentences."""
+    def _first_rows(self) -> dict[str, str]:
+        """Return for each row the first of the rows that are connected by shared sentences."""
         # a sentence is named after the first row that has it
         shared = ((row, sentence) for row, versions in self.rows.items() for sentence in versions.values())
-        first = first_of_group(self.rows, shared)
-        return {(code, key): first[key] for code, key in self.sentences.texts}
+        return first_of_group(self.rows, shared)

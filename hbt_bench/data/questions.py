@@ -11,7 +11,7 @@ from hbt_bench.data.beir import parse_grade
 from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.data.own_documents import own_documents, same_text
 from hbt_bench.data.records import Row, checked_text, identifier, is_missing, values
-from hbt_bench.data.row_fields import Columns, Key, Texts, first_of_group, key_of, missing_field, texts_at
+from hbt_bench.data.row_fields import ClusterIds, Columns, Key, Texts, first_of_group, key_of, missing_field, texts_at
 from hbt_bench.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ class QuestionTable:
         self.titled: dict[Key, tuple[str, ...]] = {}  # language and document -> its title and text apart
         self.first_rows: dict[Key, str] = {}  # language and text -> the first row with this query, for rows without id
         self.repeats: list[tuple[str, str]] = []  # a row without id, and the first row with its query
+        self.clusters = ClusterIds(columns.clusters)
 
     def add(self, row: Row, key: str, code: str, label: str, *, required: bool, query_code: str | None = None) -> None:
         """Add the query and the documents of a row in a language; if `required`, a missing field is an error.
@@ -68,6 +69,7 @@ class QuestionTable:
             query = question if columns.id else self.first_rows.setdefault((query_code, text), question)
             self.queries.add(query_code, query, text, row.where)
             _merge(self.answers.setdefault(question, {}), grades)
+            self.clusters.add(row, question, label)
             if query != question:
                 self.repeats.append((question, query))
 
@@ -149,6 +151,7 @@ class QuestionTable:
             relevant,
             parallel=self.columns.parallel,
             own_documents=self._own_documents(relevant),
+            clusters=self.clusters.pairs(self.name, questions),
         )
 
     def _drop_copies(self, answers: Iterable[Mapping[str, int]]) -> None:

@@ -268,8 +268,11 @@ def read_lareqa(name: str, files: Mapping[str, Path], candidate: Candidate = "se
     Raises `DataError` if a file cannot be parsed, if a sentence break is outside its paragraph, and if an answer is
     outside its paragraph or in the gap between two sentences. For example,
     ``read_lareqa("xquad-r", {"de": Path("de.json"), "en": Path("en.json")})``.
+
+    Questions with a common paragraph or article in any of the languages are clusters.
     """
     queries, documents = [], []
+    clusters: dict[str, list[tuple[str, str]]] = {"paragraph": [], "article": []}
     answers: dict[str, list[str]] = {}  # question id -> its relevant sentences in all languages
     for language, path in files.items():
         for paragraph in _paragraphs(language, path):
@@ -281,8 +284,10 @@ def read_lareqa(name: str, files: Mapping[str, Path], candidate: Candidate = "se
                 position = _sentence(paragraph, question, start, answer, path)
                 queries.append(Query(f"{language}-{question}", language, text, question))
                 answers.setdefault(question, []).append(f"{paragraph.key}-{position:03d}")
+                clusters["paragraph"].append((question, paragraph.key))
+                clusters["article"].append((question, paragraph.key.rpartition("-")[0]))
     relevant = {query.id: dict.fromkeys(answers[query.question], 1) for query in queries}
-    return Collection.from_records(name, queries, documents, relevant)
+    return Collection.from_records(name, queries, documents, relevant, clusters=clusters)
 
 
 def _paragraphs(language: str, path: Path) -> Iterator[_Paragraph]:

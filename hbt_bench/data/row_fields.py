@@ -50,8 +50,9 @@ class Columns:
     language code, if no path has the placeholder; `language_form` is the form of its values if they name the languages
     of query and document, as in "en-de". `merge` treats equal sentences, or equal documents, of a language as
     the same. With `unanswered`, questions may lack a document, and are then dropped. Without `parallel`, equal ids in
-    two languages are unrelated. `ignore_identical_ids` is the rule for documents with the id of a query; see
-    `hbt_bench.data.own_documents`.
+    two languages are unrelated. `clusters` has the field with the id of a question's cluster by level, from fine to
+    coarse, for example that of its article; a row may lack it. `ignore_identical_ids` is the rule for documents with
+    the id of a query; see `hbt_bench.data.own_documents`.
 
     For example, ``Columns(id=("id",), language="lang", query="question", document="answer")``.
     """
@@ -66,6 +67,7 @@ class Columns:
     text: str | None = None
     merge: bool = False
     unanswered: bool = False
+    clusters: Mapping[str, str] = field(default_factory=dict)
     parallel: bool = True
     ignore_identical_ids: bool | None = None
     language_form: LabelForm | None = None
@@ -86,6 +88,7 @@ class Columns:
             self.title,
             self.grade,
             self.text,
+            *self.clusters.values(),
         ]
         return {path.split(".")[0] for path in paths if path and not path.startswith(PLACEHOLDER)}
 
@@ -109,6 +112,30 @@ class Texts:
                 f"{self.lines[language, key]}: give each its own id"
             )
         self.lines.setdefault((language, key), where)
+
+
+class ClusterIds:
+    """The ids of the questions' clusters, from the fields of `Columns.clusters` by level."""
+
+    def __init__(self, paths: Mapping[str, str]) -> None:
+        self.paths = paths
+        self.ids: dict[str, list[tuple[str, str]]] = {level: [] for level in paths}
+
+    def add(self, row: Row, question: str, label: str) -> None:
+        """Add the clusters of a row's question; a row may lack them. Raises `DataError` if there are several."""
+        for level, path in self.paths.items():
+            if not all(map(is_missing, values(row.fields, path, label))):
+                self.ids[level].append((question, single_text(row, path, label)))
+
+    def pairs(self, name: str, questions: Mapping[str, str]) -> dict[str, list[tuple[str, str]]]:
+        """Return pairs of a question and a cluster; `questions` has the question of each added row.
+
+        Raises `DataError` if no row has a level.
+        """
+        for level, ids in self.ids.items():
+            if not ids:
+                raise DataError(f"{name}: no row has the field '{self.paths[level]}' of the clusters '{level}'")
+        return {level: [(questions[row], key) for row, key in ids] for level, ids in self.ids.items()}
 
 
 def key_of(row: Row, paths: tuple[str, ...], label: str = "") -> str:

@@ -21,6 +21,7 @@ from hbt_bench.data import row_fields
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import DataFiles, Pin, RemoteFile, check_relative
 from hbt_bench.data.language_pairs import LabelForm
+from hbt_bench.data.levels import DOCUMENT, QUESTION
 from hbt_bench.data.records import PLACEHOLDER
 from hbt_bench.errors import DataError
 from hbt_bench.identity.task_name import MODES, Mode
@@ -184,7 +185,15 @@ class ColumnsSpec(StrictModel):
     text: str | None = None
     merge: bool = False
     unanswered: bool = False
+    clusters: dict[str, str] = Field(default_factory=dict)
     language_form: str | None = None
+
+    @field_validator("clusters")
+    @classmethod
+    def _check_clusters(cls, clusters: dict[str, str]) -> dict[str, str]:
+        if taken := {QUESTION, DOCUMENT} & clusters.keys():
+            raise ValueError(f"'{min(taken)}' is a level that every collection has: choose another name")
+        return clusters
 
     @field_validator("language_form")
     @classmethod
@@ -197,6 +206,7 @@ class ColumnsSpec(StrictModel):
         fields: dict[str, Any] = handler(self)
         if fields.get("language_form") is None:  # the addresses of finished jobs of studies hash these keys
             fields.pop("language_form", None)
+        fields.pop("clusters", None)  # scores do not depend on them
         return fields
 
     @model_validator(mode="after")
@@ -229,6 +239,7 @@ class ColumnsSpec(StrictModel):
         """Return the paths for `columns.collect`."""
         return row_fields.Columns(
             **self.model_dump(exclude={"language_form"}),
+            clusters=self.clusters,
             parallel=parallel,
             ignore_identical_ids=ignore_identical_ids,
             language_form=LabelForm.parse(self.language_form) if self.language_form else None,
