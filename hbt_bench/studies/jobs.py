@@ -34,6 +34,8 @@ from hbt_bench.training.run import Training
 
 log = logging.getLogger(__name__)
 
+#: The version of the test. A change repeats the comparisons, but no training and no evaluation.
+_TEST = "seeds and questions, 2"
 # Rates for rough estimates of time, measured on a processor core or calculated for a GPU.
 #: Seconds per training pair of a static:64 init with 4,000 subwords on a core, and its weights. The time grows with
 #: the square root of the weights.
@@ -222,9 +224,10 @@ class StudyPlan:
 
     @cached_property
     def address(self) -> str:
-        """The address of the comparison: a hash of all evaluations, the answer and the curve."""
+        """The address of the comparison: a hash of all evaluations, the test, the answer, curve and contrasts."""
         study = self.design.study
-        compared = [study.answer.model_dump_json(), study.sweep.model_dump_json() if study.sweep else ""]
+        compared = [_TEST, study.answer.model_dump_json(), study.sweep.model_dump_json() if study.sweep else ""]
+        compared += [contrast.model_dump_json() for contrast in study.contrasts]
         return _hash([(job.train.label, job.group, job.name, job.address) for job in self.evaluations], compared)
 
     @property

@@ -20,11 +20,11 @@ from hbt_bench.text import as_prose
 
 _METHOD = (
     "Every model answers every question, so seeds and questions are crossed. Values are averaged over both. The "
-    "variance of an average is the variance of the mean over seeds plus that of the mean over questions, and intervals "
-    "and tests use the critical value of Cochran and Cox, so a significant difference holds for other seeds and other "
-    "questions. Models with the same seed are paired, and so are the versions of a question. ± is the standard "
-    "deviation over seeds. The p-values of the answer are corrected among themselves (Holm), and all others among "
-    "themselves."
+    "variance of an average has parts for the seeds, for the questions and for the rest, and intervals and tests use "
+    "all three, so a significant difference holds for other seeds and other questions. Models with the same seed are "
+    "paired, and so are the versions of a question. ± is the standard deviation over seeds. The p-values of the answer "
+    "are corrected among themselves (Holm), those of the contrasts, and all others. A yes claims all comparisons of the "
+    "answer at once, so it needs no correction."
 )
 #: Score columns that fit a page without scrolling.
 _MAX_COLUMNS = 4
@@ -70,12 +70,15 @@ class Report:
         answers = result.select(kind="answer")
         differences = [figure for figure in result.select(kind="score") if figure.baseline]
         sections = [
-            Section("The answer", [study.limits] if study.limits else (), [_differences(answers, "Comparisons")]),
+            Section("The answer", [study.limits] if study.limits else (), [differences_table(answers, "Comparisons")]),
             *_curve(plan, result),
             *_scores(result),
             Section("By language", ["AP in the pool of all languages, by query language."], _languages(result)),
             Section("Drops", ["A drop is the AP that a model loses; a robust model has small drops."], _drops(result)),
-            Section("Differences", [significant_differences(differences)], [_differences(differences, "All pairs")]),
+            Section(
+                "Differences", [significant_differences(differences)], [differences_table(differences, "All pairs")]
+            ),
+            Section("Contrasts", (), _contrasts(result)),
             _cost(result),
             _method(plan, result),
         ]
@@ -182,10 +185,16 @@ def _drops(result: StudyResult) -> list[Table]:
         return []
     differences = [figure for figure in result.select(kind="drop") if figure.baseline]
     title = "Differences between drops (negative: the first strategy loses less)"
-    return [_grid(drops, "Drop of AP"), _differences(differences, title)]
+    return [_grid(drops, "Drop of AP"), differences_table(differences, title)]
 
 
-def _differences(figures: Sequence[Estimate], title: str) -> Table:
+def _contrasts(result: StudyResult) -> list[Table]:
+    figures = result.select(kind="contrast")
+    return [differences_table(figures, "Contrasts, corrected among themselves")] if figures else []
+
+
+def differences_table(figures: Sequence[Estimate], title: str) -> Table:
+    """Return a table of differences, with the tests of equivalence if there are any."""
     rows = [
         [
             figure.system,
@@ -196,10 +205,13 @@ def _differences(figures: Sequence[Estimate], title: str) -> Table:
             f"[{_signed(figure.low, figure.measure)}, {_signed(figure.high, figure.measure)}]",
             probability(figure.p_raw),
             probability(figure.p),
+            probability(figure.p_same),
         ]
         for figure in figures
     ]
-    header = ("strategy", "against", "tasks", "measure", "difference", "95 %", "p", "p corrected")
+    header = ["strategy", "against", "tasks", "measure", "difference", "95 %", "p", "p corrected", "p same"]
+    if all(figure.p_same is None for figure in figures):
+        header, *rows = (cells[:-1] for cells in (header, *rows))
     return Table(header, rows, title, names=4)
 
 

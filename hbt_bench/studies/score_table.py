@@ -132,6 +132,11 @@ class ScoreTable:
         ranked = {bool(systems[first][0].asked) for key, systems in self.means.items() if key[0] == group}
         return f"AP and {MAIN_SCORE}" if len(ranked) > 1 else "AP" if True in ranked else MAIN_SCORE
 
+    def labels(self, strategies: Sequence[str], init: str) -> list[str]:
+        """Return the names in the report of the strategies with an init."""
+        systems = {label: trainings[0].system for label, trainings in self.systems.items()}
+        return [label for label, system in systems.items() if system.strategy in strategies and system.init == init]
+
     def compared_pairs(self) -> Iterator[tuple[str, str]]:
         """Iterate over the pairs to compare: the strategy of the answer with each other system of the same init."""
         systems = {label: trainings[0].system for label, trainings in self.systems.items()}
@@ -147,7 +152,9 @@ class ScoreTable:
 
 def _average(scores: Sequence[ModelScore]) -> SeedQuestionMean:
     values = [score.by_question for score in scores if score.by_question is not None]
-    return SeedQuestionMean(np.array([score.value for score in scores]), (np.mean(values, axis=0),) if values else ())
+    if values:
+        return SeedQuestionMean.from_matrix(np.stack(values))
+    return SeedQuestionMean(np.array([score.value for score in scores]))
 
 
 def _mean_score(job: Evaluate, results: Sequence[Result], stored: StoredRanks | None) -> ModelScore:

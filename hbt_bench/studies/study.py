@@ -53,13 +53,28 @@ class Sweep(StrictModel):
 class Answer(StrictModel):
     """The comparison that answers the question: `strategy` against each of `over`, by mean AP on a group of tasks.
 
-    `claim` is the sentence that holds if the answer is yes.
+    `claim` is the sentence that holds if the answer is yes. `margin` is the size below which a difference does not
+    matter; with it, the report states whether strategies without a significant difference are the same.
     """
 
     claim: str
     strategy: str
     over: tuple[str, ...] = Field(min_length=1)
     tasks: Group = "out-of-domain"
+    margin: Annotated[float, Field(gt=0)] | None = None
+
+
+class Contrast(StrictModel):
+    """A comparison besides those of the answer: the mean of the strategies `of` minus the mean of those in `minus`."""
+
+    of: tuple[str, ...] = Field(min_length=1)
+    minus: tuple[str, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _differs(self) -> Self:
+        if common := set(self.of) & set(self.minus):
+            raise ValueError(f"'{sorted(common)[0]}' is on both sides: remove it from one side")
+        return self
 
 
 class ScaleOverrides(StrictModel):
@@ -72,6 +87,7 @@ class ScaleOverrides(StrictModel):
     tasks: Tasks | None = None
     sweep: Sweep | None = None
     answer: Answer | None = None
+    contrasts: tuple[Contrast, ...] | None = None
     drop_overlap: bool | None = None
     limits: str | None = None
 
@@ -89,6 +105,7 @@ class Study(StrictModel):
     tasks: Tasks = Tasks()
     sweep: Sweep | None = None
     answer: Answer
+    contrasts: tuple[Contrast, ...] = ()
     drop_overlap: bool = False
     limits: str = ""
     scales: dict[Scale, ScaleOverrides]
@@ -167,6 +184,11 @@ class Design:
                 strategies[f"hybrid, alpha {alpha:g}"] = {"strategy": "hybrid", "alpha": alpha}, alpha
         return tuple(StudySystem(init, name, *keys) for init in self.study.inits for name, keys in strategies.items())
 
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """The names of the strategies and of the other points of the curve."""
+        return tuple(dict.fromkeys(system.strategy for system in self.systems))
+
     def _alpha(self, name: str, keys: Mapping[str, Any]) -> float | None:
         """Return the alpha of a strategy on the curve, None if it is not a point of the curve."""
         sweep, alpha = self.study.sweep, keys.get("alpha", 0.5)
@@ -218,17 +240,21 @@ class Design:
                         unshifted.update(map(selection.spec.task_name, selection.modes))
 
     def _check_names(self) -> None:
-        """Check that the strategies of the answer and of the curve exist."""
-        answer, sweep = self.study.answer, self.study.sweep
+        """Check that the strategies of the answer, the curve and the contrasts exist."""
+        study, answer, sweep = self.study, self.study.answer, self.study.sweep
         names: dict[tuple[object, ...], str] = {("answer", "strategy"): answer.strategy}
         names |= {("answer", "over", index): name for index, name in enumerate(answer.over)}
         if sweep:
             names |= {("sweep", "zero"): sweep.zero, ("sweep", "one"): sweep.one}
         for keys, name in names.items():
-            if name not in self.study.strategies:
-                hint = did_you_mean(name, self.study.strategies) or f" (there are {', '.join(self.study.strategies)})"
-                raise StudyError(keys, f"no strategy '{name}'{hint}")
-        if not self.study.tasks.in_group(answer.tasks):
+            if name not in study.strategies:
+                raise StudyError(keys, unknown_strategy(name, tuple(study.strategies)))
+        for index, contrast in enumerate(study.contrasts):
+            for side in ("of", "minus"):
+                for number, name in enumerate(getattr(contrast, side)):
+                    if name not in self.strategies:
+                        raise StudyError(("contrasts", index, side, number), unknown_strategy(name, self.strategies))
+        if not study.tasks.in_group(answer.tasks):
             raise StudyError(("answer", "tasks"), f"there are no {answer.tasks} tasks")
 
     def _recipe_error(self, system: StudySystem, error: ValidationError) -> StudyError:
@@ -250,6 +276,12 @@ def _check_shift(selection: Selection, name: str, index: int, unshifted: Set[str
         if task not in unshifted:
             message = f"'{name}' is compared with the unshifted {task}, which is not among the other tasks"
             raise StudyError(keys, f"{message}: add it")
+
+
+def unknown_strategy(name: str, names: Sequence[str]) -> str:
+    """Return the message on a strategy that a study does not have."""
+    hint = did_you_mean(name, names) or f" (there are {', '.join(names)})"
+    return f"no strategy '{name}'{hint}"
 
 
 class StudyError(DataError):

@@ -16,20 +16,21 @@ from hbt_bench.files import write_text
 from hbt_bench.identity.task_name import TaskName
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.stats.paired import SIGNIFICANCE, holm
-from hbt_bench.stats.seeds import SeedQuestionMean
+from hbt_bench.stats.seeds import SeedQuestionMean, SquaredErrors
 from hbt_bench.studies.jobs import StudyPlan, short_name
 from hbt_bench.studies.score_table import MAIN_SCORE, ScoreTable
-from hbt_bench.studies.study import GROUPS, Answer
+from hbt_bench.studies.study import GROUPS, Answer, Contrast
 
 
 @dataclass(frozen=True)
 class Estimate:
     """A number with its 95 % interval. The fields are the keys of the file.
 
-    `kind` is "score", "drop" (a loss between two groups of tasks, or between unshifted and shifted queries), or
-    "answer". With a `baseline` the number is a difference, and `p_raw` and `p` are its p-values, `p` after Holm's
-    correction. `language` is a query language, or empty for the mean over all. `spread` is the standard deviation over
-    seeds.
+    `kind` is "score", "drop" (a loss between two groups of tasks, or between unshifted and shifted queries), "answer"
+    or "contrast". With a `baseline` the number is a difference, and `p_raw` and `p` are its p-values, `p` after Holm's
+    correction, and `errors` its squared errors. `p_same` is the p-value of the two one-sided tests that the difference
+    is not within the margin of the study, after Holm's correction. `language` is a query language, or empty for the
+    mean over all. `spread` is the standard deviation over seeds.
     """
 
     kind: str
@@ -45,18 +46,28 @@ class Estimate:
     language: str = ""
     p_raw: float | None = None
     p: float | None = None
+    p_same: float | None = None
+    errors: SquaredErrors | None = None
 
     @classmethod
-    def from_average(cls, average: SeedQuestionMean, **names: str) -> Self:
+    def from_average(cls, average: SeedQuestionMean, margin: float | None = None, **names: str) -> Self:
         """Make an estimate of an average or, if `names` have a baseline, of a difference."""
-        p = average.p_value if names.get("baseline") else None
-        low, high = average.interval
-        return cls(value=average.value, low=low, high=high, spread=average.spread, p_raw=p, p=p, **names)
+        (low, high), value, spread = average.interval, average.value, average.spread
+        if not names.get("baseline"):
+            return cls(value=value, low=low, high=high, spread=spread, **names)
+        p, same = average.p_value, None if margin is None else average.p_equivalent(margin)
+        errors = average.squared_errors
+        return cls(value=value, low=low, high=high, spread=spread, p_raw=p, p=p, p_same=same, errors=errors, **names)
 
     @property
     def significant(self) -> bool:
         """Whether the difference is significant after the correction."""
         return self.p is not None and self.p < SIGNIFICANCE
+
+    @property
+    def same(self) -> bool:
+        """Whether the difference is within the margin of the study, but not significant."""
+        return not self.significant and self.p_same is not None and self.p_same < SIGNIFICANCE
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,7 @@ class Cost:
 class StudyResult:
     """All estimates and costs of a study.
 
-    The p-values of the answer are corrected among themselves, and all others among themselves.
+    The p-values of the answer are corrected among themselves, those of the contrasts, and all others.
     """
 
     figures: tuple[Estimate, ...]
@@ -93,9 +104,13 @@ class StudyResult:
     def from_plan(cls, plan: StudyPlan) -> StudyResult:
         """Compute the result of a plan from its evaluations, which must all be done."""
         table = ScoreTable(plan)
-        figures = _corrected([*_scores(table), *_drops(table), *_differences(table)])
+        figures = corrected([*_scores(table), *_drops(table), *_differences(table)])
         facts = plan.trainings[0].facts
-        figures += _corrected(_answers(table))
+        figures += corrected(_answers(table))
+        study = plan.design.study
+        figures += corrected(
+            figure for contrast in study.contrasts for figure in contrasts(table, contrast, study.answer.margin)
+        )
         return cls(figures, tuple(_costs(table)), facts["machine"], facts["versions"])
 
     @classmethod
@@ -186,7 +201,33 @@ def _answers(table: ScoreTable) -> Iterator[Estimate]:
     for system, other in table.compared_pairs():
         mean, other_mean = table.group_mean(answer.tasks, system), table.group_mean(answer.tasks, other)
         if table.systems[other][0].system.strategy in answer.over and mean and other_mean:
-            yield Estimate.from_average(mean - other_mean, system=system, baseline=other, **names)
+            yield Estimate.from_average(mean - other_mean, answer.margin, system=system, baseline=other, **names)
+
+
+def contrasts(table: ScoreTable, contrast: Contrast, margin: float | None = None) -> Iterator[Estimate]:
+    """Iterate over the differences of a contrast for each init: the means of the groups, then the single tasks.
+
+    The p-values are not corrected.
+    """
+    for init in table.study.inits:
+        of, minus = table.labels(contrast.of, init), table.labels(contrast.minus, init)
+        names = {"kind": "contrast", "system": " and ".join(of), "baseline": " and ".join(minus)}
+        for group in GROUPS:
+            sides = [[table.group_mean(group, system) for system in systems] for systems in (of, minus)]
+            means = [[mean for mean in side if mean] for side in sides]
+            if all(means):
+                named = {"group": group, "task": "", "measure": table.group_measure(group), **names}
+                yield Estimate.from_average(_joint(means[0]) - _joint(means[1]), margin, **named)
+        for key in table.scores:
+            if not key.language:
+                left, right = (_joint([table.average(key, system) for system in side]) for side in (of, minus))
+                scale = margin if MEASURES.describe(key.measure).bounds[1] <= 1 else None  # a margin of AP
+                yield Estimate.from_average(left - right, scale, **key._asdict(), **names)
+
+
+def _joint(means: Sequence[SeedQuestionMean]) -> SeedQuestionMean:
+    """Average strategies, which have the same seeds and questions."""
+    return SeedQuestionMean.average(means, [0] * len(means))
 
 
 def _costs(table: ScoreTable) -> Iterator[Cost]:
@@ -206,32 +247,46 @@ def _costs(table: ScoreTable) -> Iterator[Cost]:
         )
 
 
-def _corrected(estimates: Iterable[Estimate]) -> tuple[Estimate, ...]:
-    """Apply Holm's correction over all differences among `estimates`."""
+def corrected(estimates: Iterable[Estimate]) -> tuple[Estimate, ...]:
+    """Apply Holm's correction over all differences among `estimates`, and over all tests of equivalence."""
     every = tuple(estimates)
     adjusted = iter(holm([estimate.p_raw for estimate in every if estimate.p_raw is not None]))
-    return tuple(estimate if estimate.p_raw is None else replace(estimate, p=next(adjusted)) for estimate in every)
+    every = tuple(estimate if estimate.p_raw is None else replace(estimate, p=next(adjusted)) for estimate in every)
+    same = iter(holm([estimate.p_same for estimate in every if estimate.p_same is not None]))
+    return tuple(estimate if estimate.p_same is None else replace(estimate, p_same=next(same)) for estimate in every)
 
 
 def answer(question: Answer, figures: Sequence[Estimate]) -> str:
-    """Return the answer: yes if the strategy is better than every other at corrected p < 0.05.
+    """Return the answer: yes if the strategy is better than every other at p < 0.05.
 
-    If it is better than some, the answer is yes in part. If it is better than none and worse than some, the answer is
-    no. If no difference is significant, the question is undecided.
+    A yes claims every comparison at once, so its p-values need no correction: the probability that all are significant
+    is largest if only one is wrong (an intersection-union test; Berger 1982, Technometrics 24, 295-300). All other
+    answers pick some comparisons, so they need Holm's correction: yes in part if the strategy is better than some, no
+    if it is better than none and worse than some. If no difference is significant, the strategies are the same within
+    the margin of the question, or the question is undecided.
     """
-    better = [figure for figure in figures if figure.significant and figure.value > 0]
+    verdict, better = f"Yes: in this run {question.claim}.", list(figures)
+    yes = all(figure.value > 0 and figure.p_raw is not None and figure.p_raw < SIGNIFICANCE for figure in figures)
+    if not yes:
+        better = [figure for figure in figures if figure.significant and figure.value > 0]
     worse = [figure for figure in figures if figure.significant and figure.value < 0]
-    unclear = [figure for figure in figures if not figure.significant]
-    if len(better) == len(figures):
-        verdict = f"Yes: in this run {question.claim}."
-    elif better:
+    same = [figure for figure in figures if figure.same and figure not in better]
+    unclear = [figure for figure in figures if figure not in (*better, *worse, *same)]
+    if better and not yes:
         verdict = f"Only in part: in this run it is not shown against all that {question.claim}."
     elif worse:
         verdict = f"No: this run does not show that {question.claim}."
-    else:
+    elif same and not unclear:
+        verdict = f"No: all differences are below {question.margin:g}, the margin set beforehand."
+    elif not yes:
         verdict = f"Undecided: no difference is significant, so this run does not show whether {question.claim}."
-    outcomes = [(better, "is better than"), (worse, "is worse than"), (unclear, "does not differ with certainty from")]
-    clauses = [f"{verb} {_listed(differences)}" for differences, verb in outcomes if differences]
+    outcomes = [
+        (better, "is better than"),
+        (worse, "is worse than"),
+        (same, f"is the same within {question.margin or 0:g} as"),
+        (unclear, "does not differ with certainty from"),
+    ]
+    clauses = [f"{verb} {_listed(differences, not yes)}" for differences, verb in outcomes if differences]
     system = " and ".join(dict.fromkeys(figure.system for figure in figures))
     measure = figures[0].measure.replace("_", " ")
     return f"{verdict} By mean {measure} {GROUPS[question.tasks]}, {system} {' and '.join(clauses)}."
@@ -263,12 +318,12 @@ def probability(p: float | None) -> str:
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
-def _listed(figures: Sequence[Estimate]) -> str:
+def _listed(figures: Sequence[Estimate], corrected_p: bool) -> str:
     """Join the baselines of the differences, each with its numbers, by commas and a final "and"."""
     texts = []
     for figure in figures:
-        p = probability(figure.p)
-        p = p if p.startswith("<") else f"= {p}"
+        p = probability(figure.p if corrected_p else figure.p_raw)
+        p = f"{'corrected p' if corrected_p else 'p'} {p if p.startswith('<') else f'= {p}'}"
         interval = f"95 % from {figure.low:+.4f} to {figure.high:+.4f}"
-        texts.append(f"{figure.baseline} ({figure.value:+.4f}, {interval}, corrected p {p})")
+        texts.append(f"{figure.baseline} ({figure.value:+.4f}, {interval}, {p})")
     return " and ".join([", ".join(texts[:-1]), texts[-1]] if texts[1:] else texts)
