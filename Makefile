@@ -15,7 +15,7 @@ test: .venv/dev lint
 
 # Measure coverage, with child processes; fail below 95 % of lines or of branches.
 coverage: .venv/dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term --cov-report=json:build/coverage.json
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-report=json:build/coverage.json
 	$(BIN)/python -c "import json; t = json.load(open('build/coverage.json'))['totals']; \
 	  shares = t['covered_lines'] / t['num_statements'], t['covered_branches'] / t['num_branches']; \
 	  print('lines {:.2%}, branches {:.2%}'.format(*shares)); raise SystemExit(min(shares) < 0.95)"

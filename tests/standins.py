@@ -16,8 +16,9 @@ from tests.factories import torch_random_model
 ROOT = Path(__file__).resolve().parent.parent
 #: The model folders in the documentation.
 MODELS = ("ckpt", "ckpt-a", "ckpt-b", "a", "b", "c", "other", "all-MiniLM-L6-v2", "intfloat/multilingual-e5-base")
-#: The languages of the stand-ins for tasks/ood, which documentation and recipes use.
-_LANGUAGES = ("am", "ar", "de", "en", "es", "et", "hi", "ru", "sw", "te", "th", "tr", "yo", "zh")
+#: The languages of the stand-ins for tasks/ood that documentation evaluates, and those that recipes train on, too.
+_EVALUATED = ("am", "de", "en", "sw", "te", "yo", "zh")
+_LANGUAGES = (*_EVALUATED, "ar", "es", "hi", "ru", "th", "tr")
 _WORDS = [
     "river",
     "stone",
@@ -77,9 +78,11 @@ def _data(data: Path, tasks: Path) -> None:
     for path in (tasks / "ood").glob("*-ood.yaml"):
         content = yaml.safe_load(path.read_text())
         source = content["source"]
-        source["languages"] = [code for code in source["languages"] if code in _LANGUAGES]  # a thousand pairs are slow
-        path.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
+        source["languages"] = [code for code in source["languages"] if code in _LANGUAGES]
         _gzip(data / source["path"], [_record(row, source) for row in range(60)])
+        # a thousand pairs of languages are slow
+        source["languages"] = [code for code in source["languages"] if code in _EVALUATED]
+        path.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
     codes = ("de", "en", "es", "tr", "zh")
     for name in ("mlqa-test", "mkqa-mia", "exams", "xcopa", "paws-x"):
         rows = []
