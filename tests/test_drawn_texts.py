@@ -218,7 +218,7 @@ def test_unwanted_negatives_and_passages_are_removed():
 
 
 def test_loss_sees_a_column_for_each_negative():
-    from hbt_bench.training.trainer import Rows
+    from hbt_bench.training.rows import Rows
 
     source = ParallelText.from_items("ragged", items(RAGGED), max_negatives=2)
     rows = Rows(plan(source, steps=2), parallel=False)

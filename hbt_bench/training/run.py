@@ -23,7 +23,7 @@ from hbt_bench.training.run_folder import RunFolder, clear_errors
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from hbt_bench.training.trainer import Rows
+    from hbt_bench.training.rows import Rows
 
 log = logging.getLogger(__name__)
 
@@ -208,7 +208,7 @@ class Training:
         return arguments
 
     def _rows(self, plan: BatchPlan) -> Rows:
-        from hbt_bench.training.trainer import Rows
+        from hbt_bench.training.rows import Rows
 
         return Rows(plan, parallel=self.recipe.distillation > 0)
 

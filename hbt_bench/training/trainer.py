@@ -22,7 +22,7 @@ from sentence_transformers import SentenceTransformer, SentenceTransformerTraine
 from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 from sentence_transformers.util import batch_to_device
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hbt_bench.data.collection import Collection
@@ -37,44 +37,8 @@ from hbt_bench.ranking.dense import DenseScorer, Role, Vectors
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.ranking.subsets import judged_subsets
 from hbt_bench.training import run_folder
-from hbt_bench.training.plan import Batch, BatchPlan
-
-
-class Rows(Dataset[dict[str, str]]):
-    """The rows of all batches of a plan in order, as texts.
-
-    For example, with batches of 100, ``rows[250]["query"]`` is the query in row 50 of the batch of step 2. With
-    `parallel`, rows have the parallel query too.
-    """
-
-    def __init__(self, plan: BatchPlan, *, parallel: bool) -> None:
-        self.plan = plan
-        self._parallel = parallel
-        self._negatives = max(weighted.source.depth for weighted in plan.sources)
-        self._last: Batch | None = None
-
-    def __len__(self) -> int:
-        return self.plan.steps * self.plan.batch_size
-
-    @property
-    def columns(self) -> list[str]:
-        """The keys of a row, in the order that losses expect."""
-        negatives = [f"negative{number}" for number in range(self._negatives)]
-        return ["query", "passage", *negatives, *(["parallel"] if self._parallel else [])]
-
-    def __getitem__(self, row: int) -> dict[str, str]:
-        """Return the texts of a row by column."""
-        step, index = divmod(row, self.plan.batch_size)
-        if self._last is None or self._last.step != step:
-            self._last = self.plan.batch_at(step)
-        batch = self._last
-        texts = batch.source.texts
-        columns = {"query": texts[batch.queries[index]], "passage": texts[batch.passages[index]]}
-        for number, text in enumerate(batch.negatives[index]):
-            columns[f"negative{number}"] = texts[text]
-        if self._parallel:
-            columns["parallel"] = texts[batch.parallel[index]]
-        return columns
+from hbt_bench.training.plan import BatchPlan
+from hbt_bench.training.rows import Rows
 
 
 def collator(model: SentenceTransformer, columns: Sequence[str]) -> SentenceTransformerDataCollator:
@@ -99,8 +63,8 @@ class PlanTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     def get_train_dataloader(self) -> DataLoader[dict[str, str]]:
         """Return the rows of the plan, sliced for every process and accumulated part."""
         self.accelerator.even_batches = False
-        loader = DataLoader(
-            self.rows,
+        loader: DataLoader[dict[str, str]] = DataLoader(
+            self.rows,  # type: ignore[arg-type] -- torch asks for `Dataset` and needs the two methods
             batch_size=self.args.per_device_train_batch_size,
             drop_last=True,
             collate_fn=self.data_collator,

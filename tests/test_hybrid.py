@@ -1,0 +1,232 @@
+"""Test hybrid batches in a training script of one's own: they are those of `hbt-bench train`."""
+
+import json
+
+import pytest
+import torch
+from accelerate.data_loader import BatchSamplerShard
+
+from hbt_bench.errors import DataError, UsageError
+from hbt_bench.training.data import TrainingData
+from hbt_bench.training.hybrid import PlanBatchSampler, hybrid_dataset
+from hbt_bench.training.recipe import Recipe
+from tests.factories import train
+
+LANGUAGES = ("de", "en", "sw")
+FIELDS = {"query": "question", "passage": "context", "language_field": "lang"}
+
+
+def records(count=60):
+    return [
+        {"id": f"q{number}", "lang": code, "question": f"{code} question {number}", "context": f"{code} text {number}"}
+        for number in range(count)
+        for code in LANGUAGES
+    ]
+
+
+def plan_of(data):
+    return data.format["format_kwargs"]["transform"].plan
+
+
+def sampler(data, rows=16):
+    return PlanBatchSampler(data, batch_size=rows)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return hybrid_dataset(records(), **FIELDS, batch_size=16, steps=40, seed=3)
+
+
+def test_rows_are_those_of_a_recipe(data, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records()))
+    recipe = Recipe(data=[{"path": "rows.jsonl", **FIELDS}], batch_size=16, steps=40, seed=3)
+    plan = TrainingData.from_recipe(recipe, [tmp_path]).plan
+    texts = [
+        (batch.source.texts[query], batch.source.texts[passage])
+        for batch in plan.batches()
+        for query, passage in zip(batch.queries, batch.passages, strict=True)
+    ]
+    assert [(row["query"], row["passage"]) for row in data] == texts
+
+
+def test_batches_have_one_type_and_no_item_twice(data):
+    mono = 0
+    for numbers in sampler(data):
+        rows = data[numbers]
+        languages = [(query[:2], passage[:2]) for query, passage in zip(rows["query"], rows["passage"], strict=True)]
+        same = {query == passage for query, passage in languages}
+        assert len(same) == 1
+        mono += same == {True}
+        if same == {True}:
+            assert len(set(languages)) == 1
+        items = [text.split()[2] for text in rows["query"]]
+        assert items == [text.split()[2] for text in rows["passage"]]
+        assert len(set(items)) == 16
+    assert 12 <= mono <= 28  # 20 of 40 are expected; outside with a chance of 1 in 140
+
+
+@pytest.mark.parametrize("shape", ["mapping", "texts", "paths", "dataset"])
+def test_shapes_of_rows(data, shape):
+    options = {**FIELDS, "batch_size": 16, "steps": 40, "seed": 3}
+    if shape == "mapping":
+        rows = {code: [record for record in records() if record["lang"] == code] for code in LANGUAGES}
+        del options["language_field"]
+    elif shape == "texts":
+        groups = {}
+        for record in records():
+            groups.setdefault(record["id"], {})[record["lang"]] = record
+        rows = [{"id": key, "texts": texts} for key, texts in groups.items()]
+        del options["language_field"]
+    elif shape == "paths":
+        rows = [
+            {"id": f"q{number}"}
+            | {f"q_{code}": f"{code} question {number}" for code in LANGUAGES}
+            | {f"p_{code}": f"{code} text {number}" for code in LANGUAGES}
+            for number in range(60)
+        ]
+        options |= {"query": "q_{language}", "passage": "p_{language}", "languages": LANGUAGES}
+        del options["language_field"]
+    else:
+        from datasets import Dataset
+
+        rows = Dataset.from_list(records())
+    made = hybrid_dataset(rows, **options)
+    assert [plan_of(made).batch_at(step).items.tolist() for step in (0, 39)] == [
+        plan_of(data).batch_at(step).items.tolist() for step in (0, 39)
+    ]
+    assert sorted(made[:]["query"]) == sorted(data[:]["query"])
+
+
+def test_mapping_by_row():
+    rows = {
+        code: [{"q": f"{code} {number}", "p": f"{code} p{number}"} for number in range(20)] for code in ("de", "en")
+    }
+    made = hybrid_dataset(rows, query="q", passage="p", align="row", batch_size=8, steps=9, alpha=0)
+    for row in made:
+        assert row["query"][:2] != row["passage"][:2]
+        assert row["passage"].split()[1] == "p" + row["query"].split()[1]
+    rows["en"].pop()
+    with pytest.raises(DataError, match="20 in de, 19 in en"):
+        hybrid_dataset(rows, query="q", passage="p", align="row", batch_size=8, steps=9)
+
+
+def test_hard_negatives_are_columns():
+    rows = [{**record, "wrong": f"{record['lang']} wrong {record['id']}"} for record in records()]
+    made = hybrid_dataset(rows, **FIELDS, negative="wrong", batch_size=16, steps=4, alpha=1)
+    assert set(made[0]) == {"query", "passage", "negative0"}
+    assert all(row["negative0"].split()[2] == "q" + row["query"].split()[2] for row in made)
+
+
+def test_processes_and_parts_share_a_batch(data):
+    whole = list(sampler(data))
+    assert len(sampler(data)) == len(whole) == 40
+    parts = list(_of_four(data))
+    shards = [list(BatchSamplerShard(_of_four(data), 2, index, even_batches=False)) for index in range(2)]
+    assert [len(shard) for shard in shards] == [80, 80]
+    for step, rows in enumerate(whole):
+        assert [row for part in parts[4 * step : 4 * step + 4] for row in part] == rows
+        assert sorted(row for shard in shards for part in shard[2 * step : 2 * step + 2] for row in part) == rows
+
+
+def _of_four(data):
+    made = PlanBatchSampler.__new__(PlanBatchSampler)
+    made._plan, made.batch_size, made.drop_last = plan_of(data), 4, True
+    return made
+
+
+def trainer(folder, data, output, **options):
+    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+    from sentence_transformers import SentenceTransformerTrainingArguments as Arguments
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+    from transformers import set_seed
+
+    set_seed(3)
+    model = SentenceTransformer(str(folder), device="cpu")
+    usual = {"per_device_train_batch_size": 16, "max_steps": 12, "save_strategy": "no"}
+    arguments = Arguments(
+        str(output),
+        batch_sampler=PlanBatchSampler,
+        prompts={"query": "Query: ", "passage": "Passage: "},
+        learning_rate=1e-3,
+        weight_decay=0.01,
+        warmup_steps=1,
+        seed=3,
+        use_cpu=True,
+        report_to=[],
+        disable_tqdm=True,
+        **{**usual, **options},
+    )
+    loss = MultipleNegativesRankingLoss(model, scale=20)
+    return SentenceTransformerTrainer(model, arguments, train_dataset=data, loss=loss)
+
+
+@pytest.fixture(scope="module")
+def init(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("init") / "model", steps=1, batch_size=8)
+
+
+def test_stock_trainer_gives_the_weights_of_train(init, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records()))
+    options = {"batch_size": 16, "steps": 12, "seed": 3}
+    source = {"kind": "file", "path": str(path), **FIELDS}
+    ours = train(tmp_path / "ours", init=str(init), data=[source], **options)
+    stock = trainer(init, hybrid_dataset(records(), **FIELDS, **options), tmp_path / "stock")
+    stock.train()
+    from safetensors.torch import load_file
+
+    weights = load_file(ours / "model.safetensors")
+    trained = dict(stock.model[0].auto_model.state_dict())
+    before = load_file(init / "model.safetensors")
+    assert any(not torch.equal(weights[name], before[name]) for name in weights)
+    assert all(torch.equal(weights[name], trained[name]) for name in weights)
+
+
+def test_resumed_run_has_the_same_weights(init, data, tmp_path):
+    whole = trainer(init, data, tmp_path / "whole")
+    whole.train()
+    trainer(init, data, tmp_path / "part", save_strategy="steps", save_steps=6).train()
+    again = trainer(init, data, tmp_path / "part", save_strategy="steps", save_steps=6)
+    again.train(resume_from_checkpoint=str(tmp_path / "part" / "checkpoint-6"))
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gradient_accumulation_steps": 2}, "set per_device_train_batch_size to 8"),
+        ({"per_device_train_batch_size": 12}, "a step has 12 rows"),
+        ({"max_steps": 41}, "set max_steps=40"),
+        ({"max_steps": -1, "num_train_epochs": 2}, "the trainer has 80 steps, but the data set has 40"),
+    ],
+)
+def test_arguments_that_do_not_fit(init, data, tmp_path, options, message):
+    made = trainer(init, data, tmp_path, **options)
+    with pytest.raises(UsageError, match=message):
+        made.train()
+    assert made.state.global_step == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"strategy": "hybird"}, UsageError, "unknown strategy 'hybird'"),
+        ({"alpha": 1.5}, UsageError, "alpha is 1.5"),
+        ({"batch_size": 61}, DataError, "60 items, fewer than a batch of 61"),
+        ({"qurey": "x"}, UsageError, "unknown key 'qurey'"),
+        ({"passage": "answer"}, DataError, "answer"),
+        ({"language_field": None}, DataError, "no language"),
+    ],
+)
+def test_mistakes(changes, error, message):
+    with pytest.raises(error, match=message):
+        hybrid_dataset(records(), **{**FIELDS, "batch_size": 16, "steps": 4, **changes})
+
+
+def test_sampler_needs_the_data_set():
+    from datasets import Dataset
+
+    with pytest.raises(UsageError, match="hybrid_dataset"):
+        PlanBatchSampler(Dataset.from_list(records()), batch_size=4)
