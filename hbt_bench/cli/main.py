@@ -41,6 +41,7 @@ _COMMANDS = {
     "card": "Write the evaluation block of a checkpoint's model card.",
     "export": "Copy results into the layout of MTEB's results repository.",
     "study": "Answer a research question: train, evaluate, compare.",
+    "mteb": "Run the command line of MTEB with the tasks of hbt-bench.",
     "doctor": "Check this installation and suggest fixes.",
     "quickstart": "Run the main job on built-in data, without network.",
 }
