@@ -135,7 +135,7 @@ def _of_four(data):
     return made
 
 
-def trainer(folder, data, output, **options):
+def trainer(folder, data, output, evaluator=None, **options):
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
     from sentence_transformers import SentenceTransformerTrainingArguments as Arguments
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
@@ -158,7 +158,7 @@ def trainer(folder, data, output, **options):
         **{**usual, **options},
     )
     loss = MultipleNegativesRankingLoss(model, scale=20)
-    return SentenceTransformerTrainer(model, arguments, train_dataset=data, loss=loss)
+    return SentenceTransformerTrainer(model, arguments, train_dataset=data, loss=loss, evaluator=evaluator)
 
 
 @pytest.fixture(scope="module")
@@ -230,3 +230,44 @@ def test_sampler_needs_the_data_set():
 
     with pytest.raises(UsageError, match="hybrid_dataset"):
         PlanBatchSampler(Dataset.from_list(records()), batch_size=4)
+
+
+def test_evaluator_chooses_the_checkpoint(init, data, tmp_path):
+    from hbt_bench.training.evaluator import CollectionEvaluator
+
+    evaluator = CollectionEvaluator("cldr-facts", primary="rank_distance", languages=LANGUAGES)
+    assert (evaluator.primary_metric, evaluator.greater_is_better) == ("cldr-facts_rank_distance", False)
+    made = trainer(
+        init,
+        data,
+        tmp_path,
+        evaluator,
+        eval_strategy="steps",
+        eval_steps=6,
+        save_strategy="steps",
+        save_steps=6,
+        load_best_model_at_end=True,
+        metric_for_best_model=f"eval_{evaluator.primary_metric}",
+        greater_is_better=evaluator.greater_is_better,
+    )
+    made.train()
+    values = [log["eval_cldr-facts_rank_distance"] for log in made.state.log_history if "eval_cldr-facts_AP" in log]
+    assert len(values) == 2
+    assert made.state.best_metric == min(values)
+    again = evaluator(made.model)
+    assert set(again) == {f"cldr-facts_{key}" for key in ("AP", "AP_mono", "AP_cross", "rank_distance")}
+    assert again["cldr-facts_rank_distance"] == pytest.approx(min(values))
+    (path,) = tmp_path.rglob("collection_evaluation_cldr-facts.csv")
+    lines = path.read_text().splitlines()
+    assert lines[0].startswith("epoch,steps,cldr-facts_AP_mono")
+    assert len(lines) == 3
+    assert "cldr-facts_AP" in made.model.model_card_data.eval_results_dict[evaluator]
+
+
+def test_evaluator_without_such_a_score():
+    from hbt_bench.training.evaluator import CollectionEvaluator
+
+    with pytest.raises(UsageError, match="no score 'AP_pool': choose one of .*AP_mono"):
+        CollectionEvaluator("cldr-facts", primary="AP_pool")
+    with pytest.raises(UsageError, match="unknown collection 'cldr-fact'"):
+        CollectionEvaluator("cldr-fact")

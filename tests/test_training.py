@@ -387,7 +387,7 @@ def test_early_stopping_keeps_the_best_weights(tmp_path):
     assert f"the weights are those of step {facts['kept_step']}" in (folder / "README.md").read_text()
     from sentence_transformers import SentenceTransformer
 
-    from hbt_bench.training.trainer import CollectionEvaluator
+    from hbt_bench.training.evaluator import CollectionEvaluator
 
     evaluator = CollectionEvaluator(cldr.read("dev", ["de", "en", "sw"]), 32)
     assert evaluator(SentenceTransformer(str(folder), device="cpu"))["AP"] == pytest.approx(max(scores), abs=1e-6)

@@ -132,8 +132,8 @@ class PlanBatchSampler:
         if self.batch_size * processes * parts != rows:
             raise UsageError(
                 f"a step has {self.batch_size} rows x {processes} processes x {parts} accumulated parts, but a batch "
-                f"of the data set has {rows}: set per_device_train_batch_size to {rows / (processes * parts):g}, or make "
-                f"the data set with batch_size={self.batch_size * processes * parts}"
+                f"of the data set has {rows}: set per_device_train_batch_size to {rows / (processes * parts):g}, or "
+                f"make the data set with batch_size={self.batch_size * processes * parts}"
             )
         steps = getattr(arguments, "max_steps", -1)
         if steps <= 0:

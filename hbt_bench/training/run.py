@@ -214,7 +214,8 @@ class Training:
 
     def _evaluator(self, model: SentenceTransformer, data: TrainingData, dev: Collection | None) -> Any:
         from hbt_bench.training import losses
-        from hbt_bench.training.trainer import CollectionEvaluator, LossEvaluator
+        from hbt_bench.training.evaluator import CollectionEvaluator
+        from hbt_bench.training.trainer import LossEvaluator
 
         if dev is not None:
             return CollectionEvaluator(dev, self.recipe.batch_size)

@@ -11,13 +11,11 @@ import functools
 import gc
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
 from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
@@ -25,17 +23,9 @@ from sentence_transformers.util import batch_to_device
 from torch.utils.data import DataLoader
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from hbt_bench.data.collection import Collection
 from hbt_bench.distributed import is_first
 from hbt_bench.errors import ModelError
-from hbt_bench.identity.task_name import MODES
 from hbt_bench.log import progress
-from hbt_bench.measures.ranking import Ranking
-from hbt_bench.measures.registry import MEASURES
-from hbt_bench.measures.scores import retrieval_scores
-from hbt_bench.ranking.dense import DenseScorer, Role, Vectors
-from hbt_bench.ranking.ranks import rank
-from hbt_bench.ranking.subsets import judged_subsets
 from hbt_bench.training import run_folder
 from hbt_bench.training.plan import BatchPlan
 from hbt_bench.training.rows import Rows
@@ -64,7 +54,7 @@ class PlanTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         """Return the rows of the plan, sliced for every process and accumulated part."""
         self.accelerator.even_batches = False
         loader: DataLoader[dict[str, str]] = DataLoader(
-            self.rows,  # type: ignore[arg-type] -- torch asks for `Dataset` and needs the two methods
+            self.rows,  # type: ignore[arg-type]
             batch_size=self.args.per_device_train_batch_size,
             drop_last=True,
             collate_fn=self.data_collator,
@@ -148,57 +138,6 @@ class StepReporter(TrainerCallback):  # type: ignore[misc]
         """Keep the loss for the reports of the next steps."""
         if "loss" in rest["logs"]:
             self._loss = f"loss {rest['logs']['loss']:.3f}, "
-
-
-@dataclass(frozen=True)
-class _Encoder:
-    """The `Encoder` of a model in training."""
-
-    model: SentenceTransformer
-    batch_size: int
-
-    def encode(self, texts: Sequence[str], role: Role, language: str) -> Vectors:
-        with torch.inference_mode():
-            vectors = self.model.encode(
-                list(texts),
-                prompt_name=role,
-                task=role,
-                batch_size=self.batch_size,
-                show_progress_bar=False,
-                normalize_embeddings=True,
-            )
-        return np.asarray(vectors, dtype=np.float32)
-
-    def similarity(self, queries: Vectors, documents: Vectors) -> NDArray[np.float32]:
-        cosines: NDArray[np.float32] = queries @ documents.T
-        return cosines
-
-
-class CollectionEvaluator(SentenceEvaluator):  # type: ignore[misc]
-    """The headline measures on a collection, which the trainer computes between steps."""
-
-    def __init__(self, collection: Collection, batch_size: int) -> None:
-        super().__init__()
-        self.collection = collection
-        self.batch_size = batch_size
-
-    def __call__(
-        self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
-    ) -> dict[str, float]:
-        """Return the scores under ``AP`` (multilingual), ``AP_mono``, ``AP_cross`` and ``rank_distance``."""
-        scorer = DenseScorer.from_collection(self.collection, _Encoder(model, self.batch_size))
-        ranks, _ = rank(self.collection, scorer, confidences=False)
-        values: dict[str, float] = {}
-        for mode in MODES:
-            scores = [
-                retrieval_scores(Ranking.from_ranks(self.collection, ranks, judged), mode)
-                for judged in judged_subsets(self.collection, mode)
-            ]
-            for measure in MEASURES.headline():
-                if scores and all(measure in subset for subset in scores):
-                    key = measure if mode == "multi" else f"{measure}_{mode}"
-                    values[key] = float(np.mean([subset[measure] for subset in scores]))
-        return values
 
 
 class LossEvaluator(SentenceEvaluator):  # type: ignore[misc]
