@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import textwrap
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,19 +12,14 @@ import numpy as np
 
 from hbt_bench.cli import options
 from hbt_bench.cli.terminal import print_table, progress_bars
-from hbt_bench.errors import DataError, UsageError
-from hbt_bench.identity.task_name import TaskName
+from hbt_bench.languages.groups import GROUPS
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hbt_bench.data.collection import Collection
-    from hbt_bench.reports.bias import BiasReport, WorstQuery
-    from hbt_bench.results.ranks_file import StoredRanks
-    from hbt_bench.results.store import Result
+    from hbt_bench.reports.bias import BiasReport, View
+    from hbt_bench.reports.worst_questions import WorstQuery
     from hbt_bench.tasks.registry import TaskRegistry
-
-log = logging.getLogger(__name__)
 
 
 @click.command("bias")
@@ -37,6 +30,17 @@ log = logging.getLogger(__name__)
 @options.data_dir
 @options.task_dir
 @options.formats("table", "json", "md", "csv")
+@options.cluster
+@click.option(
+    "--view",
+    type=click.Choice(["fair", "user"]),
+    default="fair",
+    show_default=True,
+    help="Judge for all languages, or for a reader of the query's language alone, who gains from a preference for it.",
+)
+@click.option(
+    "--by", type=click.Choice(GROUPS), help="Add scores by script, family or resource class of the languages."
+)
 @options.plot
 def command(
     source: str,
@@ -46,6 +50,9 @@ def command(
     data_dir: Path | None,
     registry: TaskRegistry,
     style: str,
+    cluster: str | None,
+    view: View,
+    by: str | None,
     plot: Path | None,
 ) -> None:
     """Show the language bias of a model: a sentence, a summary, matrices by language, the worst questions.
@@ -57,87 +64,30 @@ def command(
     hbt-bench bias results/MODEL/REVISION/XQuADRMultilingualRetrieval.json
     hbt-bench bias ckpt/ --task xquad-r-multi --plot bias.png
     """  # noqa: D301 -- click needs the character
-    from hbt_bench.measures.bias import Bias
-    from hbt_bench.reports.bias import BiasReport
+    from hbt_bench.actions import bias
+    from hbt_bench.actions import plot as chart
     from hbt_bench.reports.render import check_plot, write_chart
-    from hbt_bench.results.store import Result
 
     if plot:
         check_plot(plot)
-    if not source.endswith(".json"):
-        result = _evaluated(source, task, registry, languages, results, data_dir)
-    elif Path(source).is_file():
-        result = Result.read(Path(source))
-    else:
-        raise UsageError(f"there is no file {source}: name a result, as in results/<model>/<revision>/<Task>.json")
-    if result.ranks is None or TaskName.parse(result.task).mode != "multi":
-        raise UsageError(f"{result.path} is a result of {result.task}: name a result of a multilingual task")
-    stored = result.stored_ranks()
-    if len(stored.judgements.languages) < 2:
-        raise UsageError(f"{result.path} has a single language: language bias needs two")
-    collection = _texts(result.task, stored, registry, data_dir)
-    report = BiasReport.from_bias(
-        Bias(stored.judgements, stored.ranks), result.task, result.label, result.signature, collection
-    )
+    with progress_bars():
+        report = bias(
+            source,
+            task,
+            languages=languages,
+            results=results,
+            data_dir=data_dir,
+            cluster=cluster,
+            view=view,
+            by=by,
+            registry=registry,
+        )
     if plot:
-        from hbt_bench.reports.charts import bias
-
-        write_chart(bias(report), plot)
+        write_chart(chart(report), plot)
     if style == "table":
         show(report)
     else:
         click.echo({"json": report.json, "md": report.markdown, "csv": report.by_language().csv}[style]())
-
-
-def _evaluated(
-    model: str,
-    task: str,
-    registry: TaskRegistry,
-    languages: tuple[str, ...],
-    output: Path,
-    data_dir: Path | None,
-) -> Result:
-    """Return the result of a model, and evaluate the model if the result is missing.
-
-    A name that is neither a folder nor BM25 may be that of a result whose model is not here.
-    """
-    from hbt_bench.mteb.models import BM25, ModelRequest
-    from hbt_bench.reports.systems import ModelResults
-    from hbt_bench.results.evaluate import Evaluation
-    from hbt_bench.results.store import Result
-
-    selections = registry.select(task)
-    spec = selections[0].spec
-    if len(selections) != 1 or spec is None or "multi" not in selections[0].modes:
-        raise UsageError(f"--task {task} is not a multilingual task: name, for example, xquad-r-multi")
-    if len(spec.select(languages or None)) < 2:
-        raise UsageError("language bias needs two languages: add a language to --languages")
-    if not Path(model).is_dir() and model.partition("@")[0] != BM25:
-        path = (
-            ModelResults.find(model, output).folder
-            / f"{spec.mteb_task_name('multi', spec.select(languages or None))}.json"
-        )
-        if path.is_file():
-            return Result.read(path)
-    selections = [replace(selections[0], modes=("multi",))]  # a collection or a task file selects all modes
-    with progress_bars():
-        return Evaluation(ModelRequest(model), selections, output, languages or None, data_dir).run()[0]
-
-
-def _texts(task: str, stored: StoredRanks, registry: TaskRegistry, data_dir: Path | None) -> Collection | None:
-    """Return the collection with the texts, or None if it is missing or is not that of the result."""
-    name = TaskName.parse(task).mode_name
-    try:
-        if name not in registry.tasks:
-            raise registry.unknown(name)
-        collection = registry.tasks[name][0].load(stored.judgements.languages, data_dir)
-    except (DataError, UsageError) as error:
-        log.warning(f"the texts are left out: {error}")
-        return None
-    if collection.fingerprint == stored.data:
-        return collection
-    log.warning("the texts are left out: the data here are not those of the result")
-    return None
 
 
 def show(report: BiasReport) -> None:
@@ -149,12 +99,17 @@ def show(report: BiasReport) -> None:
     console.print(Text(f"{report.model} on {report.task}", style="bold"))
     console.print(Text(report.diagnosis))
     console.print(Text(report.gap_sentence))
+    if report.hubs is not None:
+        console.print(Text(report.hubs.sentence))
     print_table(report.summary())
+    for table in report.strata.tables() if report.strata else ():
+        print_table(table)
     shares, ranks = report.matrices()
     fair = np.vstack([report.top_shares / report.pool_shares, np.ones(len(report.languages))])
     _matrix(console, shares.title, shares.header, shares.rows, fair)
-    spread = report.mean_ranks / np.nanmean(report.mean_ranks)
-    _matrix(console, ranks.title, ranks.header, ranks.rows, 1 / spread)
+    if np.isfinite(report.mean_ranks).any():
+        spread = report.mean_ranks / np.nanmean(report.mean_ranks)
+        _matrix(console, ranks.title, ranks.header, ranks.rows, 1 / spread)
     if report.worst:
         console.print(Text(f"The {len(report.worst)} worst questions", style="bold"))
     for number, query in enumerate(report.worst, 1):
@@ -162,6 +117,7 @@ def show(report: BiasReport) -> None:
     for note in report.notes:
         console.print(Text(note, style="dim"))
     console.print(Text(report.signature, style="dim"))
+    console.print(Text(f"intervals: {report.interval_signature}", style="dim"))
 
 
 def _matrix(

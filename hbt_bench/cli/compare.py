@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 @options.results()
 @options.formats("table", "md", "csv", "latex", "json")
 @click.option("--by-language", is_flag=True, help="Add a row for each query language, with its own correction.")
+@options.cluster
 @click.option(
     "--samples",
     type=click.IntRange(min=1, max=10_000_000),
@@ -66,14 +67,15 @@ def command(
     results: Path,
     style: str,
     by_language: bool,
+    cluster: str | None,
     samples: int,
     resamples: int,
     seed: int,
 ) -> None:
-    """Compare evaluated MODELS with a paired test clustered by question.
+    """Compare evaluated MODELS with a paired test over clusters of questions.
 
     A model is a local folder, a hub name or bm25 as for `hbt-bench run`, NAME@REVISION, or a folder of results.
-    Differences have bootstrap intervals, and p-values are corrected for the number of comparisons.
+    Differences have bootstrap intervals. Intervals and p-values are corrected for the number of comparisons.
 
     \b
     hbt-bench compare bm25 ckpt/ --tasks xquad-r
@@ -89,6 +91,7 @@ def command(
         results,
         languages=languages or None,
         by_language=by_language,
+        cluster=cluster,
         samples=samples,
         resamples=resamples,
         seed=seed,

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from hbt_bench.actions import leaderboard
+from hbt_bench.actions import plot as chart
 from hbt_bench.cli import options
 from hbt_bench.cli.terminal import print_table, progress_bars
-from hbt_bench.errors import OutputError, UsageError
-from hbt_bench.identity.task_name import MODES
-from hbt_bench.measures.registry import EXCESS
-from hbt_bench.reports.columns import Column, default_names, required_measures
+from hbt_bench.reports.columns import Column
 from hbt_bench.reports.leaderboard import Leaderboard
-from hbt_bench.reports.rows import ResultFilter
 from hbt_bench.reports.table import Table, render
-from hbt_bench.results import store
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +43,7 @@ _NAME_WIDTH = 20
 @options.names("--tasks", "NAMES", "Only these collections or modes, as in xquad-r,mlqa-r-multi.")
 @options.names("--languages", "CODES", "Only these languages; the multilingual pool keeps all.")
 @options.names("--models", "PATTERNS", "Only models with matching names, as in 'local/*'.")
+@options.cluster
 @click.option("--intervals/--no-intervals", default=True, show_default=True, help="Show 95 % intervals and ranks.")
 @click.option(
     "--update",
@@ -63,15 +61,16 @@ def command(
     tasks: tuple[str, ...],
     languages: tuple[str, ...],
     models: tuple[str, ...],
+    cluster: str | None,
     intervals: bool,
     update: tuple[Path, ...],
     plot: Path | None,
 ) -> None:
     """Compare the models in FOLDER (results by default): a row for each model, best first.
 
-    Models share a rank if the test clustered by question finds no significant difference from the best of that rank.
-    If the terminal is too narrow for all columns, the last columns are left out. With --update, the table replaces the
-    lines between <!-- leaderboard --> and <!-- /leaderboard -->.
+    Models share a rank if the test by clusters of questions finds no significant difference from the best of that
+    rank. If the terminal is too narrow for all columns, the last columns are left out. With --update, the table
+    replaces the lines between <!-- leaderboard --> and <!-- /leaderboard -->.
 
     \b
     hbt-bench leaderboard --reported --sort rank_distance
@@ -79,19 +78,25 @@ def command(
     hbt-bench leaderboard --update README.md
     hbt-bench leaderboard --tasks xquad-r --models '*e5*,bm25' --plot modes.svg
     """  # noqa: D301 -- click needs the character
-    needed = required_measures(
-        [*(columns or default_names()), *([sort] if sort else []), *(["AP", EXCESS] if plot else [])]
-    )
     with progress_bars(), _no_collection():
-        shown = ResultFilter(tasks, models, languages)
-        board = Leaderboard.from_results(readable(folder, needed), reported, shown, sort, intervals)
-    if not board.rows:
-        raise OutputError(f"there are no results of multilingual collections in {folder}: run `hbt-bench run` first")
+        board = leaderboard(
+            folder,
+            tasks=tasks,
+            models=models,
+            languages=languages,
+            columns=columns,
+            reported=reported,
+            sort=sort,
+            intervals=intervals,
+            cluster=cluster,
+        )
     chosen = board.columns(columns)
-    for note in board.notes:
-        log.warning(note)
     if plot:
-        _plot(board, plot)
+        from hbt_bench.reports.render import check_plot, write_chart
+
+        check_plot(plot)
+        write_chart(chart(board), plot)
+        log.info(f"wrote {plot}")
     if update:
         from hbt_bench.reports.card import update_block
 
@@ -103,30 +108,6 @@ def command(
         _show(board, chosen, bool(columns))
     else:
         click.echo(render(board.tables(chosen), style, board.legend))
-
-
-def _plot(board: Leaderboard, path: Path) -> None:
-    """Write the chart of the three modes. Raises `UsageError` unless the leaderboard has a single collection."""
-    from hbt_bench.reports import charts
-    from hbt_bench.reports.render import check_plot, write_chart
-
-    check_plot(path)
-    if len(board.boards) != 1:
-        names = ", ".join(each.collection for each in board.boards)
-        raise UsageError(f"--plot shows a single collection, and these are {names}. Choose with --tasks.")
-    (shown,) = board.boards
-    values = [
-        {
-            "model": row.label,
-            "measured": row.measured,
-            "excess": row.value(("multi", EXCESS)),
-            **{mode: row.value((mode, "AP")) for mode in MODES},
-        }
-        for row in shown.rows
-    ]
-    title = "own-language bias: excess in the top 10 of the pool"
-    write_chart(charts.modes(values, shown.chance(), title), path)
-    log.info(f"wrote {path}")
 
 
 @contextmanager
@@ -162,12 +143,3 @@ def _fitting(table: Table, width: int) -> int:
     widths = table.widths(0, _NAME_WIDTH)
     fitting = [count for count in range(2, len(widths) + 1) if sum(widths[:count]) + 2 * (count - 1) <= width]
     return max(fitting, default=2)
-
-
-def readable(folder: Path, measures: Collection[str] | None = None) -> Iterator[store.Result]:
-    """Yield the results in a folder, and log a warning for each file that cannot be read."""
-    for result in store.read_all(folder, measures):
-        if isinstance(result, OutputError):
-            log.warning(f"left out: {result}")
-        else:
-            yield result

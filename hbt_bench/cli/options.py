@@ -194,6 +194,22 @@ def endpoint(command: Callable[..., Any]) -> Callable[..., Any]:
     return flags
 
 
+def correction(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options for the correction of a model's vectors, which are part of its signature."""
+    for option in (
+        click.option(
+            "--correct-on",
+            metavar="TEXTS",
+            default="own",
+            show_default=True,
+            help="Texts to fit the correction on: own, or a task or file, as in ntrex-ood:400.",
+        ),
+        click.option("--correct", metavar="NAME", help="Correction of the vectors, such as center or subspace:4."),
+    ):
+        command = option(command)
+    return command
+
+
 def _fields(flag: str, text: str | None) -> dict[str, Any]:
     """Return the JSON object of an option, {} without it."""
     try:
@@ -203,6 +219,14 @@ def _fields(flag: str, text: str | None) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise UsageError(f"""{flag} is not a JSON object: write it as in '{{"input_type": "query"}}'""")
     return fields
+
+
+cluster = click.option(
+    "--cluster",
+    metavar="LEVEL",
+    help="Clusters of intervals and tests: question, document, or a level of the data such as paragraph or article.  "
+    "[default: the coarsest with at least 30 clusters]",
+)
 
 
 def plot(command: Callable[..., Any]) -> Callable[..., Any]:

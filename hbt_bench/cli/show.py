@@ -55,10 +55,12 @@ def _scores(result: Result) -> None:
     from hbt_bench.measures.registry import MEASURES
     from hbt_bench.reports.table import number
 
-    intervals = ", with 95 % intervals" if result.intervals else ""
+    intervals = f", with 95 % intervals by {result.interval_level}" if result.intervals else ""
     click.echo(f"\nMeans over {len(result.subsets)} of {result.expected_subsets} subsets{intervals}:")
     for name in ("main_score", *MEASURES.in_tables()):
         if name in result.scores:
             interval = result.intervals.get(name)
             bounds = f"  [{', '.join(number(bound, name) for bound in interval)}]" if interval else ""
             click.echo(f"  {name:14}{number(result.scores[name], name):>9}{bounds}")
+    if result.interval_signature:
+        click.echo(f"  intervals: {result.interval_signature}")

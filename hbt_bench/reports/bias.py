@@ -1,68 +1,71 @@
-"""The language bias of a model on a collection: summary, matrices, worst questions and a diagnosis.
-
-`BiasReport` is the report of a single model, and `model_details` the part of the results page on each model.
-"""
+"""The language bias of a model on a collection: summary, matrices, worst questions and a diagnosis."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.data.collection import Collection
 from hbt_bench.errors import DataError
-from hbt_bench.identity.task_name import Mode
 from hbt_bench.languages import find
 from hbt_bench.measures.bias import DEPTH, Bias, LanguageGap
+from hbt_bench.measures.chance import chance
+from hbt_bench.measures.hubness import Hubness, hubness
+from hbt_bench.measures.preference import FIRST
 from hbt_bench.measures.registry import EXCESS, MEASURES
-from hbt_bench.ranking.subsets import pair_name
-from hbt_bench.reports.table import Table
-from hbt_bench.results.store import Result
+from hbt_bench.reports.strata import Strata
+from hbt_bench.reports.table import Table, render
+from hbt_bench.reports.worst_questions import WorstQuery, worst_questions
+from hbt_bench.results.scores import hierarchy_of
 from hbt_bench.stats.clusters import Clusters
 from hbt_bench.text import as_code, as_prose
 
 #: A preference is mentioned if a language's share of the top 10 differs from its share of the pool by more than this.
 _NOTICEABLE = 0.05
-#: Worst questions in a report.
-_MAX_QUESTIONS = 10
-#: Bins of a distribution of rank distance, equal for all models on a collection.
-BINS = 40
-#: Characters of a text on the results page.
-_MAX_TEXT = 400
+#: Whose view a report takes: that of all languages, or that of a reader of the query's language alone.
+View = Literal["fair", "user"]
 
 
 @dataclass(frozen=True)
 class BiasFigure:
-    """A measure: its mean over languages, the 95 % interval over questions, and the mean of each language."""
+    """A measure: its mean over languages, the 95 % interval over questions, and the mean of each language.
+
+    `chance` is the value of a random ranking, None if the measure has none.
+    """
 
     measure: str
     value: float
     low: float
     high: float
     languages: dict[str, float]
+    chance: float | None = None
+
+    def arrow(self, view: View = "fair") -> str:
+        """Return an arrow in the direction of better values."""
+        measure = MEASURES[self.measure]
+        return measure.arrow if view == "fair" else {"higher": "↑", "lower": "↓"}[measure.for_user]
 
     @property
     def worst(self) -> str:
         """Return the language with the worst mean."""
-        pick = max if MEASURES[self.measure].lower_is_better else min
+        return self.worst_in("fair")
+
+    def worst_in(self, view: View) -> str:
+        """Return the language with the worst mean in a view."""
+        pick = max if self.arrow(view) == "↓" else min
         return pick(self.languages, key=lambda code: self.languages[code])
 
-
-@dataclass(frozen=True)
-class WorstQuery:
-    """A query with distant answers: the rank of the best answer in each language, and the text that ranks first."""
-
-    query: str
-    language: str
-    text: str
-    rank_distance: int
-    ranks: dict[str, int]
-    first_language: str
-    first_text: str
+    @property
+    def at_chance(self) -> bool:
+        """Whether the interval has the value of a random ranking, or the mean is on its worse side."""
+        if self.chance is None:
+            return False
+        return self.high >= self.chance if self.arrow() == "↓" else self.low <= self.chance
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +73,10 @@ class BiasReport:
     """The report of `hbt-bench bias`. For example, `BiasReport.from_bias(...).markdown()`.
 
     `top_shares` and `mean_ranks` are matrices (query languages, document languages). `spread` is the rank distance of
-    each query, or the rank of its last answer if the answers are not translations of each other. `notes` are the
-    measures that are left out, with the reason.
+    each query, or the rank of its last answer if the answers are not translations of each other; it is empty if the
+    cut of a run leaves both open, and `gap` is then None. `hubs` is the hubness of the pool, None if the top is too
+    short, `view` decides which measures are shown, and `strata` are
+    scores by groups of languages. `notes` are the measures that are left out, with the reason.
     """
 
     task: str
@@ -83,13 +88,41 @@ class BiasReport:
     mean_ranks: NDArray[np.float64]
     pool_shares: NDArray[np.float64]
     spread: NDArray[np.float64]
-    gap: LanguageGap
+    gap: LanguageGap | None
     worst: tuple[WorstQuery, ...]
     notes: tuple[str, ...]
+    interval_signature: str = ""
+    hubs: Hubness | None = None
+    view: View = "fair"
+    strata: Strata | None = None
+
+    def __repr__(self) -> str:
+        return f"BiasReport({self.model} on {self.task}, {len(self.languages)} languages)"
+
+    def _repr_html_(self) -> str:
+        """Return the diagnosis, the summary and the matrices for a notebook."""
+        sentences = [sentence.removesuffix(".") for sentence in (self.diagnosis, self.gap_sentence) if sentence]
+        return render([self.summary(), *self.matrices()], "html", sentences)
 
     @classmethod
-    def from_bias(cls, bias: Bias, task: str, model: str, signature: str, collection: Collection | None) -> BiasReport:
-        """Compute all bias measures. `collection` has the texts of the worst questions."""
+    def from_bias(
+        cls,
+        bias: Bias,
+        task: str,
+        model: str,
+        signature: str,
+        collection: Collection | None,
+        cluster: str | None = None,
+        *,
+        view: View = "fair",
+        by: str | None = None,
+    ) -> BiasReport:
+        """Compute all bias measures. `collection` has the texts of the worst questions.
+
+        `cluster` is the level of the clusters in intervals; see `Level.choose`. `by` adds scores by script, family or
+        resources of the languages.
+        """
+        level = hierarchy_of(bias.judgements).level(cluster)
         figures, notes = [], []
         for measure in (measure for measure in MEASURES if measure.bias):
             name = measure.name
@@ -105,8 +138,10 @@ class BiasReport:
             means = zip(bias.judgements.languages, bias.by_language(values).tolist(), strict=True)
             languages = {code: mean for code, mean in means if np.isfinite(mean)}
             average = float(np.mean(list(languages.values())))
-            figures.append(BiasFigure(name, average, *clusters.interval(), languages))
+            by_chance = chance(measure, bias.judgements, "multi")
+            figures.append(BiasFigure(name, average, *clusters.at(level).interval(), languages, by_chance))
         has_distance = any(figure.measure == "rank_distance" for figure in figures)
+        has_last = any(figure.measure == "Max@R" for figure in figures)
         return cls(
             task,
             model,
@@ -116,10 +151,14 @@ class BiasReport:
             bias.by_language(bias.top_shares()),
             bias.mean_ranks(),
             bias.pool_shares,
-            bias.rank_distance() if has_distance else bias.max_rank(),
+            bias.rank_distance() if has_distance else bias.max_rank() if has_last else np.empty(0),
             bias.gap(),
-            _worst_questions(bias, collection) if collection and has_distance else (),
+            worst_questions(bias, collection) if collection and has_distance else (),
             tuple(notes),
+            level.signature(),
+            hubness(bias.judgements, bias.ranks, DEPTH) if bias.ranks.top.shape[1] >= DEPTH else None,
+            view,
+            Strata.from_bias(bias, by, cluster) if by else None,
         )
 
     def figure(self, measure: str) -> BiasFigure | None:
@@ -128,14 +167,36 @@ class BiasReport:
 
     @property
     def diagnosis(self) -> str:
-        """Return the preference for a language and the distance between answers, in words."""
+        """Return the preference for a language and the distance between answers, or the user's view, in words."""
+        if self.view == "user":
+            return self._first_document
         distance, relative = self.figure("rank_distance"), self.figure("rank_distance_relative")
         if distance is None or relative is None:
             return f"{self._preference}."
+        verdict = "" if not distance.at_chance else " This is no better than chance."
         return (
             f"{self._preference}. The answers to a question span {distance.value:,.0f} ranks, {relative.value:.0%} of "
-            "the span in a random ranking."
+            f"the {distance.chance:,.0f} in a random ranking.{verdict}"
         )
+
+    @property
+    def _first_document(self) -> str:
+        """Return how well the first document serves a reader of the query's language, as sentences."""
+        rate = self.figure("same_language_first")
+        kinds = [self.figure(kind) for kind in FIRST]
+        sentences = []
+        if rate is not None:
+            sentences.append(
+                f"The first answer is in the query's language for {rate.value:.0%} of the queries "
+                f"({rate.chance:.0%} by chance)."
+            )
+        if all(kinds):
+            own, other, wrong_own, wrong_other = (f"{kind.value:.0%}" for kind in kinds if kind)
+            sentences.append(
+                f"The first document is an answer in the query's language for {own}, an answer in another language for "
+                f"{other}, a wrong document in the query's language for {wrong_own}, and in another for {wrong_other}."
+            )
+        return " ".join(sentences) or "The ranks do not show the first documents."
 
     @property
     def _preference(self) -> str:
@@ -146,6 +207,8 @@ class BiasReport:
             share, fair = float(self.top_shares[indices, indices].mean()), float(self.pool_shares[indices].mean())
             verb = "prefers" if excess.low > _NOTICEABLE else "avoids"
             return f"It {verb} documents in the query's language: {_shares(share, fair)}"
+        if np.isnan(self.top_shares).all():
+            return f"The rankings of the run are too short for the shares of the top {DEPTH}"
         shares = np.nanmean(self.top_shares, axis=0)
         favourite = int(np.argmax(shares - self.pool_shares))
         share, fair = float(shares[favourite]), float(self.pool_shares[favourite])
@@ -161,21 +224,28 @@ class BiasReport:
     def gap_sentence(self) -> str:
         """Return the differences in AP between query languages, in words."""
         gap = self.gap
+        if gap is None:
+            return "AP by query language is open, because relevant documents are below the cut of the run."
         best, worst = (f"{code} {gap.languages[code]:.4f}" for code in (gap.best, gap.worst))
         return f"AP by query language: best {best}, worst {worst}, gap {gap.gap:.4f}, deviation {gap.deviation:.4f}."
 
     def summary(self) -> Table:
-        """Return the figures with their intervals and worst languages; an arrow points to better values."""
-        rows = [
-            [
-                f"{figure.measure} {MEASURES[figure.measure].arrow}",
-                _short(figure.value),
-                f"[{_short(figure.low)}, {_short(figure.high)}]",
-                f"{figure.worst} {_short(figure.languages[figure.worst])}",
-            ]
-            for figure in self.figures
-        ]
-        return Table(("measure", "mean", "95 % interval", "worst language"), rows)
+        """Return the figures of the view with intervals, chance and worst languages; arrows point to better values."""
+        rows = []
+        for figure in self.figures:
+            if self.view == "fair" or MEASURES[figure.measure].for_user:
+                worst = figure.worst_in(self.view)
+                name = MEASURES[figure.measure].shown_name
+                rows.append(
+                    [
+                        f"{name} {figure.arrow(self.view)}",
+                        _short(figure.value),
+                        f"[{_short(figure.low)}, {_short(figure.high)}]",
+                        "-" if figure.chance is None else _short(figure.chance),
+                        f"{worst} {_short(figure.languages[worst])}",
+                    ]
+                )
+        return Table(("measure", "mean", "95 % interval", "chance", "worst language"), rows)
 
     def matrices(self) -> tuple[Table, Table]:
         """Return the shares of the top 10 in percent, and the mean ranks: query languages by document languages."""
@@ -205,17 +275,21 @@ class BiasReport:
             "task": self.task,
             "model": self.model,
             "signature": self.signature,
+            "interval_signature": self.interval_signature,
             "diagnosis": self.diagnosis,
             "measures": {
                 figure.measure: {key: value for key, value in vars(figure).items() if key != "measure"}
                 for figure in self.figures
             },
-            "AP": {key: getattr(self.gap, key) for key in ("languages", "best", "worst", "gap", "deviation")},
+            "AP": {key: getattr(self.gap, key, None) for key in ("languages", "best", "worst", "gap", "deviation")},
             "languages": list(self.languages),
-            f"top{DEPTH}_shares": _as_lists(self.top_shares),
-            "mean_ranks": _as_lists(self.mean_ranks),
+            f"top{DEPTH}_shares": as_lists(self.top_shares),
+            "mean_ranks": as_lists(self.mean_ranks),
             "pool_shares": self.pool_shares.tolist(),
             "worst": [vars(query) for query in self.worst],
+            "hubness": None if self.hubs is None else vars(self.hubs),
+            "view": self.view,
+            **({"strata": self.strata.records()} if self.strata else {}),
             "notes": list(self.notes),
         }
         return json.dumps(content, ensure_ascii=False, indent=2)
@@ -227,9 +301,10 @@ class BiasReport:
             f"# Language bias of {as_prose(self.model)} on {as_prose(self.task)}",
             as_prose(self.diagnosis),
             as_prose(self.gap_sentence),
+            *([] if self.hubs is None else [as_prose(self.hubs.sentence)]),
             self.summary().markdown(),
         ]
-        for table in (shares, ranks):
+        for table in (*(self.strata.tables() if self.strata else ()), shares, ranks):
             blocks += [f"**{table.title}**", table.markdown()]
         if self.worst:
             rows = [
@@ -246,82 +321,6 @@ class BiasReport:
         return "\n\n".join([*blocks, *map(as_prose, self.notes), f"`{as_code(self.signature)}`"])
 
 
-def _worst_questions(bias: Bias, collection: Collection) -> tuple[WorstQuery, ...]:
-    """Return the questions with the largest rank distance, each in the language with its largest distance."""
-    distances = bias.rank_distance()
-    worst: dict[int, WorstQuery] = {}
-    for row in np.argsort(-distances, kind="stable"):
-        question = int(collection.questions[row])
-        if question in worst or not np.isfinite(distances[row]):
-            continue
-        pairs = slice(collection.qrels.offsets[row], collection.qrels.offsets[row + 1])
-        ranks: dict[str, int] = {}
-        for column, rank in zip(collection.qrels.documents[pairs], bias.ranks.pool[pairs], strict=True):
-            language = collection.documents[column].language
-            ranks[language] = min(int(rank), ranks.get(language, int(rank)))
-        first = collection.documents[bias.ranks.top[row, 0]]
-        query = collection.queries[row]
-        worst[question] = WorstQuery(
-            query.id, query.language, query.text, int(distances[row]), ranks, first.language, first.text
-        )
-        if len(worst) == _MAX_QUESTIONS:
-            break
-    return tuple(worst.values())
-
-
-def model_details(results: Mapping[Mode, Result], collection: Collection | None) -> dict[str, Any] | None:
-    """Return the details of a model on the results page, as JSON values, or None if it has no ranks.
-
-    Matrices are (query languages, document languages); a missing value is None. `ap` has the monolingual mode on its
-    diagonal and the cross-lingual mode elsewhere. `ranks` are mean ranks of the answers in the pool, `shares`
-    percentages of the top 10 by document language. `distances` are the shares of queries in each of `BINS` bins of rank
-    distance from 0 to the size of the pool; `mean` is the mean rank distance, and `random` that of a random ranking.
-
-    `results` are those of the model by mode, and `collection` has the texts of the worst questions. Raises
-    `OutputError` if the ranks do not belong to the results.
-    """
-    ranked = [result.stored_ranks() for result in results.values() if result.ranks]  # every mode checks its ranks
-    if not ranked:
-        return None
-    judgements = ranked[0].judgements
-    bias, languages = Bias(judgements, ranked[0].ranks), judgements.languages
-    scores = {name: values for mode in results if mode != "multi" for name, values in results[mode].subsets.items()}
-    details: dict[str, Any] = {
-        "languages": languages,
-        "ap": [[scores.get(pair_name(query, document), {}).get("AP") for document in languages] for query in languages],
-        "ranks": [],
-        "shares": [],
-        "pool": len(judgements.document_languages),
-        "distances": [],
-        "mean": None,
-        "random": None,
-        "worst": [],
-    }
-    if "multi" in results:
-        details["ranks"] = _as_lists(np.round(bias.mean_ranks()))
-        details["shares"] = _as_lists(np.round(100 * bias.by_language(bias.top_shares())))
-        if judgements.parallel:  # other answers have no distance
-            details |= _distances(bias, details["pool"])
-            worst = _worst_questions(bias, collection) if collection else ()
-            details["worst"] = [
-                vars(query) | {"text": _cut(query.text), "first_text": _cut(query.first_text)} for query in worst
-            ]
-    return details
-
-
-def _distances(bias: Bias, pool: int) -> dict[str, Any]:
-    """Return the distribution of rank distance, its mean, and the mean of a random ranking."""
-    distance, relative = bias.rank_distance(), bias.relative_rank_distance()
-    finite = np.isfinite(distance)
-    counts = np.histogram(distance[finite], bins=BINS, range=(0, pool))[0]
-    positive = finite & (relative > 0)
-    return {
-        "distances": [round(share, 4) for share in (counts / max(1, counts.sum())).tolist()],
-        "mean": float(distance[finite].mean()) if finite.any() else None,
-        "random": float((distance[positive] / relative[positive]).mean()) if positive.any() else None,
-    }
-
-
 def _shares(top: float, pool: float) -> str:
     return f"they fill {top:.0%} of the top {DEPTH}, but {pool:.0%} of the pool"
 
@@ -335,9 +334,6 @@ def _short(value: float) -> str:
     return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.3f}"
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT].rstrip() + " …"
-
-
-def _as_lists(matrix: NDArray[np.float64]) -> list[list[float | None]]:
+def as_lists(matrix: NDArray[np.float64]) -> list[list[float | None]]:
+    """Return a matrix as JSON values; NaN becomes None."""
     return [[None if np.isnan(value) else value for value in row] for row in matrix.tolist()]

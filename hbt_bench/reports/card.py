@@ -156,7 +156,7 @@ def _evaluation_block(results: Sequence[Result]) -> str:
     signatures = "\n".join(as_code(result.signature) for result in results)
     return (
         "## Evaluation with hbt-bench\n\n"
-        "Means over the language subsets of each task, with 95 % bootstrap intervals over questions.\n\n"
+        "Means over the language subsets of each task, with 95 % bootstrap intervals over clusters of questions.\n\n"
         f"{table.markdown()}\n\nA signature names everything that the scores of a task depend on. `hbt-bench show` "
         f"explains it and prints the command that reproduces the scores.\n\n```\n{signatures}\n```"
     )

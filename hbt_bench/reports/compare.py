@@ -1,10 +1,11 @@
-"""Compare models on the same queries: paired, clustered by question, corrected for the number of comparisons.
+"""Compare models on the same queries: paired, by clusters of questions, corrected for the number of comparisons.
 
 The results of `hbt-bench run` and their ranks are read; nothing is evaluated.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,10 +15,21 @@ from hbt_bench.identity.task_name import parse_names
 from hbt_bench.measures.ranking import Array
 from hbt_bench.measures.registry import MEASURES, Measure
 from hbt_bench.reports.difference import Comparison, ComparisonRow, Difference
-from hbt_bench.reports.systems import ModelResults, RankedResult, System, check_comparable, labels, version_notes
-from hbt_bench.stats.clusters import RESAMPLES, Clusters, bootstrap, percentiles
+from hbt_bench.reports.systems import (
+    ModelResults,
+    RankedResult,
+    System,
+    check_comparable,
+    common_level,
+    labels,
+    version_notes,
+)
+from hbt_bench.stats.clusters import CONFIDENCE, RESAMPLES, Clusters, Level, averages, bootstrap, quantiles
 from hbt_bench.stats.paired import RANDOMIZATIONS, SIGNIFICANCE, Paired, holm
 from hbt_bench.tasks.registry import TaskRegistry
+
+#: Resamples outside both ends of an interval together, below which its ends are guesses.
+_TAIL = 10
 
 
 def compare(
@@ -29,6 +41,7 @@ def compare(
     *,
     languages: Iterable[str] | None = None,
     by_language: bool = False,
+    cluster: str | None = None,
     samples: int = RANDOMIZATIONS,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -50,6 +63,7 @@ def compare(
         results: The folder of the results.
         languages: The languages that the models were evaluated in, None for all.
         by_language: Add rows for each query language, with their own correction.
+        cluster: The level of the clusters, such as "question" or "article"; see `Level.choose` for the default.
         samples: Random swaps of each test.
         resamples: Bootstrap resamples of each interval.
         seed: The seed of both.
@@ -68,14 +82,15 @@ def compare(
         System.from_results(label, [task[index] for task in by_task]) for index, label in enumerate(labels(first))
     )
     test = _Test([system.label for system in systems], base, samples, resamples, seed)
+    levels = {task[0].result.task: common_level(task, cluster) for task in by_task}
     tested = [
-        test.rows(task, measure, by_language)
+        test.rows(task, levels[task[0].result.task], measure, by_language)
         for task in by_task
         for measure in requested
         if task[0].mode_ranks.mode in measure.modes
     ]
-    rows = _corrected([row for overall, _ in tested for row in overall])
-    language_rows = _corrected([row for _, single in tested for row in single])
+    rows = _corrected([pair for overall, _ in tested for pair in overall])
+    language_rows = _corrected([pair for _, single in tested for pair in single])
     if not rows:
         special = [measure.name for measure in requested if measure.modes == ("multi",) or measure.needs_translations]
         needs = "A cross-lingual task needs two languages."
@@ -85,18 +100,34 @@ def compare(
                 "xquad-r-multi, and a cross-lingual task needs two languages."
             )
         raise UsageError(f"nothing is left to compare. {needs}")
-    notes = [note for task in by_task for note in version_notes(task)] + _sample_notes(rows, samples)
+    notes = [note for task in by_task for note in version_notes(task)]
+    for kind in (rows, language_rows):
+        notes += _sample_notes(kind, samples, resamples)
     return Comparison(
-        systems, systems[base].label, rows, language_rows, tuple(dict.fromkeys(notes)), samples, resamples, seed
+        systems,
+        systems[base].label,
+        rows,
+        language_rows,
+        tuple(dict.fromkeys(notes)),
+        samples,
+        resamples,
+        seed,
+        levels,
     )
 
 
-def _sample_notes(rows: Sequence[ComparisonRow], samples: int) -> list[str]:
-    """Return a note if no difference can be significant with so few samples."""
+def _sample_notes(rows: Sequence[ComparisonRow], samples: int, resamples: int) -> list[str]:
+    """Return notes if no difference can be significant with so few samples, or intervals have too few resamples."""
     compared = sum(row.difference is not None for row in rows)
-    if compared / (samples + 1) < SIGNIFICANCE:
-        return []
-    return [f"{samples} samples are too few: no difference can be significant in {compared} comparisons"]
+    notes = []
+    if compared / (samples + 1) >= SIGNIFICANCE:
+        notes.append(f"{samples} samples are too few: no difference can be significant in {compared} comparisons")
+    needed = math.ceil(_TAIL * compared / SIGNIFICANCE)
+    if resamples < needed:
+        notes.append(
+            f"{resamples:,} resamples are too few for the intervals of {compared} differences: set --resamples {needed}"
+        )
+    return notes
 
 
 def _sources(models: Sequence[str | Path], baseline: str | Path | None, output: Path) -> list[ModelResults]:
@@ -125,6 +156,10 @@ def _read_results(
     return by_task
 
 
+#: A row, and the resampled differences of its system from the baseline, (resamples,), None for the baseline.
+_Uncorrected = tuple[ComparisonRow, Array | None]
+
+
 @dataclass(frozen=True)
 class _Test:
     """The settings of all tests in a comparison. `labels` are those of the systems, `base` is the baseline's index."""
@@ -136,51 +171,69 @@ class _Test:
     seed: int
 
     def rows(
-        self, results: Sequence[RankedResult], measure: Measure, by_language: bool
-    ) -> tuple[list[ComparisonRow], list[ComparisonRow]]:
-        """Return the rows of a task over all languages and, if requested, by query language; p is not corrected yet."""
+        self, results: Sequence[RankedResult], level: Level, measure: Measure, by_language: bool
+    ) -> tuple[list[_Uncorrected], list[_Uncorrected]]:
+        """Return the rows of a task over all languages and, if requested, by query language."""
+        for ranked in results:
+            ranked.check_cut(measure)
         measured = [pair for ranked in results if (pair := ranked.mode_ranks.clusters(measure))]
         if not measured:
             return [], []
         clusters = [values for values, _ in measured]
         for ranked, values in zip(results, clusters, strict=True):
             ranked.result.check_score(measure.name, values.average, error=DataError)
-        draws = bootstrap(clusters, self.resamples, self.seed)
+        draws = bootstrap([values.at(level) for values in clusters], self.resamples, self.seed)
         task = results[0].result.task
         languages = [subset.queries for subset in measured[0][1]]
         single = []
         for language in dict.fromkeys(languages) if by_language else ():
             columns = [index for index, code in enumerate(languages) if code == language]
-            single += self._rows((task, measure, language), clusters, draws, columns)
-        return self._rows((task, measure, None), clusters, draws, range(len(languages))), single
+            single += self._rows((task, measure, language), level, clusters, draws, columns)
+        return self._rows((task, measure, None), level, clusters, draws, range(len(languages))), single
 
     def _rows(
         self,
         about: tuple[str, Measure, str | None],
+        level: Level,
         clusters: Sequence[Clusters],
         draws: Array,
         columns: Sequence[int],
-    ) -> list[ComparisonRow]:
-        """Return a row for each system over the subsets `columns`; `draws` are (systems, resamples, subsets)."""
+    ) -> list[_Uncorrected]:
+        """Return a row for each system over the subsets `columns`; `draws` are (systems, resamples, subsets).
+
+        Wins, losses and effect sizes are by question, so that they do not depend on the level.
+        """
         task, measure, language = about
         selected = [values.take(columns) for values in clusters]
         rows = []
         for index, (label, values) in enumerate(zip(self.labels, selected, strict=True)):
-            difference = None
+            difference, resampled = None, None
             if index != self.base:
                 paired = Paired(values, selected[self.base])
-                p = paired.p_value(self.samples, self.seed)
-                interval = percentiles((draws[index] - draws[self.base])[:, columns])
+                p = Paired(values.at(level), selected[self.base].at(level)).p_value(self.samples, self.seed)
+                resampled = averages((draws[index] - draws[self.base])[:, columns])
+                interval = quantiles(resampled)
                 outcomes = paired.outcomes(measure.lower_is_better)
                 difference = Difference(paired.difference, interval, p, p, *outcomes, paired.effect_size)
-            interval = percentiles(draws[index][:, columns])
-            rows.append(ComparisonRow(task, measure.name, language, label, values.average, interval, difference))
+            interval = quantiles(averages(draws[index][:, columns]))
+            row = ComparisonRow(task, measure.name, language, label, values.average, interval, difference)
+            rows.append((row, resampled))
         return rows
 
 
-def _corrected(rows: Sequence[ComparisonRow]) -> tuple[ComparisonRow, ...]:
-    """Return the rows with p-values after Holm's correction over all comparisons in `rows`."""
-    adjusted = iter(holm([row.difference.p_raw for row in rows if row.difference]))
-    return tuple(
-        replace(row, difference=replace(row.difference, p=next(adjusted))) if row.difference else row for row in rows
-    )
+def _corrected(rows: Sequence[_Uncorrected]) -> tuple[ComparisonRow, ...]:
+    """Return the rows corrected for all comparisons in `rows`.
+
+    The p-values have Holm's correction. The intervals of the differences have Bonferroni's, so that all of them
+    contain their true value in 95 % of samples (Bonferroni's inequality; Holm's steps give no intervals).
+    """
+    compared = [row.difference for row, _ in rows if row.difference]
+    adjusted = iter(holm([difference.p_raw for difference in compared]))
+    confidence = 1 - (1 - CONFIDENCE) / max(1, len(compared))
+    corrected = []
+    for row, resampled in rows:
+        if row.difference and resampled is not None:
+            bounds = quantiles(resampled, confidence)
+            row = replace(row, difference=replace(row.difference, p=next(adjusted), interval=bounds))
+        corrected.append(row)
+    return tuple(corrected)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.reports.systems import System
-from hbt_bench.reports.table import Table, number
+from hbt_bench.reports.table import Table, number, render
+from hbt_bench.stats.clusters import Level
 from hbt_bench.stats.paired import SIGNIFICANCE
 
 
@@ -17,7 +18,8 @@ from hbt_bench.stats.paired import SIGNIFICANCE
 class Difference:
     """A system minus the baseline.
 
-    `wins`, `ties` and `losses` count questions, and `p` is `p_raw` after Holm's correction. `effect_size` is None if it
+    `wins`, `ties` and `losses` count questions. `p` is `p_raw` after Holm's correction, and `interval` is corrected for
+    the same comparisons: all intervals contain their true values in 95 % of samples. `effect_size` is None if it
     is not defined: see `Paired.effect_size`.
     """
 
@@ -91,7 +93,8 @@ class Comparison:
     """Models compared with a baseline.
 
     `rows` are over all query languages. `language_rows` are over each query language, if requested. Both are sorted by
-    task, measure, language and system, in the order of the request. `notes` are for the reader.
+    task, measure, language and system, in the order of the request. `notes` are for the reader. `levels` has the
+    clusters of each task.
     """
 
     systems: tuple[System, ...]
@@ -102,6 +105,16 @@ class Comparison:
     samples: int
     resamples: int
     seed: int
+    levels: Mapping[str, Level]
+
+    def __repr__(self) -> str:
+        others = ", ".join(system.label for system in self.systems if system.label != self.baseline)
+        return f"Comparison({self.baseline} with {others}: {len(self.rows)} rows)"
+
+    def _repr_html_(self) -> str:
+        """Return the tables and conclusions for a notebook."""
+        sentences = [*self.conclusions, self.method(), *self.notes]
+        return render(self.tables(), "html", [sentence.removesuffix(".") for sentence in sentences])
 
     @property
     def conclusions(self) -> list[str]:
@@ -112,8 +125,9 @@ class Comparison:
     def method(self, columns: bool = True) -> str:
         """Return the test in words, with the meaning of the `columns` of a table."""
         text = (
-            f"Differences are from {self.baseline}. 95 % intervals: bootstrap over questions, {self.resamples:,} "
-            f"resamples. p: randomization test by question, {self.samples:,} samples, Holm-corrected over "
+            f"Differences are from {self.baseline}. 95 % intervals: bootstrap over {self._clusters}, "
+            f"{self.resamples:,} resamples. p: randomization test over the same, {self.samples:,} samples. Corrected, "
+            f"p by Holm's method and intervals of differences by Bonferroni's, for "
             f"{_counted(_comparisons(self.rows))}"
         )
         if self.language_rows:
@@ -122,6 +136,16 @@ class Comparison:
         if columns:
             text += " W/T/L: questions won, tied, lost. d: mean difference of a question over its standard deviation."
         return f"{text} Seed {self.seed}."
+
+    @property
+    def _clusters(self) -> str:
+        """The clusters of the tasks in words, once if they are the same for all."""
+        tasks: dict[str, list[str]] = {}
+        for task, level in self.levels.items():
+            tasks.setdefault(str(level), []).append(task)
+        if len(tasks) == 1:
+            return next(iter(tasks))
+        return " or ".join(f"{clusters} ({', '.join(names)})" for clusters, names in tasks.items())
 
     def tables(self) -> list[Table]:
         """Return a table for each task and measure, for a terminal of 80 columns: intervals are below their values."""
@@ -166,6 +190,8 @@ class Comparison:
             "baseline": self.baseline,
             "systems": [asdict(system) for system in self.systems],
             "correction": "holm",
+            "interval_correction": "bonferroni",
+            "intervals": {task: level.signature(self.resamples, self.seed) for task, level in self.levels.items()},
             "comparisons": _comparisons(self.rows),
             "language_comparisons": _comparisons(self.language_rows),
             "samples": self.samples,

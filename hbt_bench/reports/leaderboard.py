@@ -7,19 +7,18 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
-import numpy as np
-
 from hbt_bench.data.collection import TextlessCollection
 from hbt_bench.errors import OutputError, UsageError
 from hbt_bench.identity.task_name import MODES, Mode, TaskName
 from hbt_bench.log import counter
+from hbt_bench.measures.chance import chance
 from hbt_bench.measures.ranking import Array
-from hbt_bench.measures.tied import expected_average_precision
-from hbt_bench.ranking.subsets import judged_subsets
+from hbt_bench.measures.registry import MEASURES
 from hbt_bench.reports import columns
+from hbt_bench.reports.bold import bold_cells
 from hbt_bench.reports.columns import Column
 from hbt_bench.reports.rows import Key, LeaderboardRow, ResultFilter, RowBuilder, assign_ranks, reported_rows
-from hbt_bench.reports.table import Table
+from hbt_bench.reports.table import Table, render
 from hbt_bench.results.store import Result
 
 #: Models are sorted and ranked by the AP of the first of these modes that a collection has. A measure without a mode
@@ -40,6 +39,7 @@ class Board:
         rows: The models; reported scores are on every board of their collection.
         ranked_by: The score that ranks are based on, None if there are no ranks.
         sorted_by: The score that rows are sorted by, None if they are sorted by another column.
+        clusters: The clusters of the ranks and intervals in words, "" if no result has clusters.
     """
 
     collection: str
@@ -47,17 +47,38 @@ class Board:
     rows: tuple[LeaderboardRow, ...]
     ranked_by: Key | None = None
     sorted_by: Key | None = None
+    clusters: str = ""
+
+    def __repr__(self) -> str:
+        return f"Board({self.collection}: {len(self.rows)} models)"
 
     def chance(self) -> dict[Mode, float]:
         """Return the AP of a random ranking in each mode, empty if no model has the ranks of the board's data."""
+        scores = {mode: self.random_score((mode, "AP")) for mode in MODES}
+        return {mode: score for mode, score in scores.items() if score is not None}
+
+    def random_score(self, key: Key) -> float | None:
+        """Return a score of a random ranking, None for an unknown measure or if no model has the ranks."""
+        judgements = self._judgements
+        return chance(MEASURES.describe(key[1]), judgements, key[0]) if judgements else None
+
+    @cached_property
+    def _judgements(self) -> TextlessCollection | None:
+        """The judgements of the board's data, from the first ranks that can be read."""
         for row in self.rows:
             for result, _ in row.sources.values():
                 try:
-                    judgements = result.stored_ranks().judgements
+                    return result.stored_ranks().judgements
                 except OutputError:
                     continue
-                return {mode: float(np.mean(means)) for mode in MODES if (means := _random_scores(judgements, mode))}
-        return {}
+        return None
+
+    def random_row(self, keys: Iterable[Key]) -> LeaderboardRow | None:
+        """Return a row with the scores of a random ranking, None if there are none."""
+        found = {key: score for key in keys if (score := self.random_score(key)) is not None}
+        return (
+            LeaderboardRow(self.collection, self.data, "random ranking", "", "chance", values=found) if found else None
+        )
 
 
 @dataclass(frozen=True)
@@ -71,6 +92,13 @@ class Leaderboard:
     result_filter: ResultFilter = field(default_factory=ResultFilter)
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"Leaderboard({', '.join(f'{board.collection}: {len(board.rows)} models' for board in self.boards)})"
+
+    def _repr_html_(self) -> str:
+        """Return the tables and their legend for a notebook."""
+        return render(self.tables(), "html", self.legend)
+
     @classmethod
     def from_results(
         cls,
@@ -79,6 +107,7 @@ class Leaderboard:
         result_filter: ResultFilter | None = None,
         sort: str | None = None,
         intervals: bool = True,
+        cluster: str | None = None,
     ) -> Leaderboard:
         """Collect the modes of each model in a row, then sort and rank the rows.
 
@@ -93,11 +122,12 @@ class Leaderboard:
                 or from the cross-lingual or monolingual mode on a board without it.
             intervals: Add intervals and ranks. If the results lack them, they are computed from the ranks of
                 documents.
+            cluster: The level of the clusters; see `Level.choose`. A collection without it has its own level.
 
         Raises `UsageError` for an unknown column, or if the filter excludes all results.
         """
         result_filter = result_filter or ResultFilter()
-        builder = RowBuilder(result_filter, intervals)
+        builder = RowBuilder(result_filter, intervals, cluster)
         for result in results:
             builder.add(result)
         rows = [*builder.rows.values(), *(reported_rows(result_filter) if reported else [])]
@@ -107,7 +137,7 @@ class Leaderboard:
             columns.select([sort], list({key for row in rows for key in row.values}))  # raises if it is unknown
             sort = columns.full_name(sort)
         notes = [*builder.notes]
-        boards = tuple(_board(*board, rows, sort, intervals, notes) for board in _collections(rows))
+        boards = tuple(_board(*board, rows, sort, builder, notes) for board in _collections(rows))
         return cls(boards, result_filter, tuple(dict.fromkeys(notes)))
 
     @cached_property
@@ -150,13 +180,19 @@ class Leaderboard:
             facts.append(f"languages {' '.join(self.result_filter.languages)}")
         if board.ranked_by and "rank" in names:
             facts.append(f"ranks by {columns.key_title(board.ranked_by)}")
-        cells = [[column.text(row) for column in chosen] for row in board.rows]
+        if board.clusters:
+            facts.append(board.clusters)
+        # a random ranking of all languages is not that of some
+        keys = [] if self.result_filter.languages else [column.key for column in chosen if column.key]
+        random = board.random_row(keys)
+        rows = [*board.rows, *([random] if random else [])]
+        cells = [[column.text(row) for column in chosen] for row in rows]
         return Table(
             [column.header for column in chosen],
             cells,
             f"{board.collection} ({'; '.join(facts)})",
             names=next((index for index, column in enumerate(chosen) if column.key), len(chosen)),
-            bold=_bold(board.rows, cells, chosen),
+            bold=bold_cells(board.rows, cells, chosen, random),
             heading=names.index("model") if "model" in names else 0,
             records=lambda: [_record(row, chosen) for row in board.rows],
         )
@@ -177,13 +213,19 @@ class Leaderboard:
         if any(not row.measured for row in self.rows):
             sources = dict.fromkeys(row.source.removeprefix("reported: ") for row in self.rows if not row.measured)
             lines.append(f"† scores reported by {' and '.join(sources)}, not measured here, without a rank")
+        clusters = ", or by the clusters in the title" if any(board.clusters for board in self.boards) else ""
+        if any(row.depths for row in self.rows):
+            lines.append(
+                "‡ a run of another system; two numbers are the lowest and highest mean that the cut of the run leaves "
+                "open, so there is no rank"
+            )
         if any(row.rank for row in self.rows):
             lines.append(
                 "Models share a rank if the test finds no significant difference from the best of that rank "
-                "(randomization test by question, p < 0.05, Bonferroni)"
+                f"(randomization test by question{clusters}, p < 0.05, Bonferroni)"
             )
         if any(row.intervals for row in self.rows):
-            lines.append("± is the wider half of the 95 % interval over questions")
+            lines.append(f"± is the wider half of the 95 % interval over questions{clusters}")
         return lines
 
 
@@ -201,7 +243,7 @@ def _collections(rows: Iterable[LeaderboardRow]) -> list[tuple[str, str]]:
 
 
 def _board(
-    collection: str, data: str, rows: Sequence[LeaderboardRow], sort: str | None, intervals: bool, notes: list[str]
+    collection: str, data: str, rows: Sequence[LeaderboardRow], sort: str | None, builder: RowBuilder, notes: list[str]
 ) -> Board:
     """Rank and sort those of `rows` that belong to a collection. Adds to `notes`."""
     rows = [row for row in rows if row.collection == collection and row.data in ("", data)]
@@ -212,14 +254,31 @@ def _board(
     matches = [key for key in keys if sort in (key[1], ":".join(key))]
     sort_key = min(matches, key=lambda key: MAIN_MODES.index(key[0]), default=main)
     ranked_by = None
-    for key in dict.fromkeys(key for key in (sort_key, main) if key and intervals):
-        contributions = _contributions(sorted(rows, key=partial(_order, key=key)), key, notes)
+    for key in dict.fromkeys(key for key in (sort_key, main) if key and builder.intervals):
+        contributions = _contributions(sorted(rows, key=partial(_order, key=key)), key, builder.cluster, notes)
         if contributions:
             ranked_by = key
             assign_ranks(contributions, key)
             break
     ordered = sorted(rows, key=lambda row: (fact.order(row) if fact else (), _order(row, sort_key)))
-    return Board(collection, data, tuple(ordered), ranked_by, None if fact else sort_key)
+    clusters = _clusters(rows, builder.cluster, notes) if builder.intervals else ""
+    return Board(collection, data, tuple(ordered), ranked_by, None if fact else sort_key, clusters)
+
+
+def _clusters(rows: Sequence[LeaderboardRow], cluster: str | None, notes: list[str]) -> str:
+    """Return the clusters of a board in words, "" if there are no results. Adds to `notes`."""
+    results = [result for row in rows for result, _ in row.sources.values()]
+    older = sum(result.hierarchy is None for result in results)
+    known = next((result for result in results if result.hierarchy), None)
+    if known and older:
+        number = f"{older:,} results of {results[0].collection} are" if older > 1 else f"{results[0].task} has a result"
+        notes.append(
+            f"{number} of an older version, with intervals by question: `hbt-bench run` with the same model adds the "
+            "clusters of the data"
+        )
+    if known is None or known.hierarchy is None:
+        return ""
+    return str(known.hierarchy.level(cluster if cluster and known.has_level(cluster) else None))
 
 
 def _order(row: LeaderboardRow, key: Key | None) -> tuple[Any, ...]:
@@ -228,13 +287,22 @@ def _order(row: LeaderboardRow, key: Key | None) -> tuple[Any, ...]:
     return (first, *(-(row.value((mode, "AP")) or 0.0) for mode in MAIN_MODES), row.label)
 
 
-def _contributions(rows: Sequence[LeaderboardRow], key: Key, notes: list[str]) -> list[tuple[LeaderboardRow, Array]]:
-    """Return the rows that can be ranked by a score, with the contribution of each question. Adds to `notes`."""
+def _contributions(
+    rows: Sequence[LeaderboardRow], key: Key, cluster: str | None, notes: list[str]
+) -> list[tuple[LeaderboardRow, Array]]:
+    """Return the rows that can be ranked by a score, with the contribution of each cluster. Adds to `notes`.
+
+    All rows have the same data, so those of older versions take the clusters of the others.
+    """
     rankable = []
+    results = (row.sources[key[0]][0] for row in rows if key[0] in row.sources)
+    known = next((result for result in results if result.hierarchy), None)
+    hierarchy = known.hierarchy if known else None
+    level = cluster if known and cluster and known.has_level(cluster) else None
     count = counter("ranking models", len(rows))
     for row in rows:
         try:
-            contributions = row.contributions(key)
+            contributions = row.contributions(key, hierarchy, level)
         except OutputError as error:
             notes.append(f"no rank of {row.label} on {row.collection}: {error}")
             continue
@@ -258,35 +326,3 @@ def _record(row: LeaderboardRow, chosen: Sequence[Column]) -> dict[str, Any]:
     }
     values = {key: value for column in chosen for key, value in column.record(row).items()}
     return identity | {key: value for key, value in values.items() if key not in identity}
-
-
-def _bold(
-    rows: Sequence[LeaderboardRow], cells: Sequence[Sequence[str]], chosen: Sequence[Column]
-) -> frozenset[tuple[int, int]]:
-    """Return the cells with the best text of each score, if the row is measured and complete."""
-    bold = set()
-    for index, column in enumerate(chosen):
-        key = column.key
-        if key is None:
-            continue
-        texts = {
-            position: cells[position][index].partition("\n")[0]
-            for position, row in enumerate(rows)
-            if row.measured and key[0] not in row.missing and row.value(key) is not None
-        }
-        if texts:
-            best = texts[min(texts, key=lambda position: column.order(rows[position]))]
-            bold |= {(position, index) for position, text in texts.items() if text == best}
-    return frozenset(bold)
-
-
-def _random_scores(judgements: TextlessCollection, mode: Mode) -> list[float]:
-    """Return the mean AP of a random ranking in each subset of a mode."""
-    means = []
-    for judged in judged_subsets(judgements, mode):
-        pool, blocks = len(judgements.document_languages), judgements.document_blocks
-        size = pool if judged.subset.documents is None else len(range(pool)[blocks[judged.subset.documents]])
-        numbers, queries = np.unique(np.bincount(judged.owner), return_counts=True)  # of relevant documents
-        scores = [expected_average_precision([(number, size)], number) for number in numbers.tolist()]
-        means.append(float(np.average(scores, weights=queries)))
-    return means

@@ -17,6 +17,7 @@ from hbt_bench.identity.task_name import MODES, Mode, TaskName
 from hbt_bench.languages import parse_code
 from hbt_bench.measures.ranking import Array
 from hbt_bench.ranking.subsets import Subset
+from hbt_bench.results.hierarchy import Hierarchy
 from hbt_bench.results.scores import Interval
 from hbt_bench.results.store import Result, model_label
 from hbt_bench.stats.paired import SIGNIFICANCE, sign_flip_p
@@ -91,6 +92,8 @@ class LeaderboardRow:
         source: "measured", or the paper that reports the scores.
         values, intervals: The mean over the subsets of a mode, and its 95 % interval, by mode and measure.
         decimals: The decimals of reported scores, as in their paper.
+        limits: The lowest and highest mean that the cut of a run leaves open, by mode and measure.
+        depths: The depth of the rankings of a run, by mode.
         missing: The modes that lack subsets, with the number of subsets that exist and that should exist.
         languages: The AP by query language in `languages_mode`: the multilingual mode, else the monolingual mode.
         sources: The result of each mode, and the subsets taken from it.
@@ -108,6 +111,8 @@ class LeaderboardRow:
     prompt: str = "none"
     values: dict[Key, float] = field(default_factory=dict)
     intervals: dict[Key, Interval] = field(default_factory=dict)
+    limits: dict[Key, Interval] = field(default_factory=dict)
+    depths: dict[Mode, int] = field(default_factory=dict)
     missing: dict[Mode, tuple[int, int]] = field(default_factory=dict)
     languages: dict[str, float] = field(default_factory=dict)
     languages_mode: Mode | None = None
@@ -128,9 +133,10 @@ class LeaderboardRow:
 
     @property
     def label(self) -> str:
-        """The name in tables: model, revision, prompts given by hand, and a dagger for reported scores."""
+        """The name in tables: model, revision, prompts given by hand, † for reported scores, ‡ for a run."""
         prompt = "" if self.prompt == "none" else f" prompt:{self.prompt}"
-        return model_label(self.model, self.revision) + prompt + ("" if self.measured else " †")
+        mark = " ‡" if self.depths else "" if self.measured else " †"
+        return model_label(self.model, self.revision) + prompt + mark
 
     @property
     def worst(self) -> tuple[str, float] | None:
@@ -145,22 +151,27 @@ class LeaderboardRow:
         value = self.values.get(key)
         return value if value is not None and math.isfinite(value) else None
 
-    def contributions(self, key: Key) -> Array | None:
-        """Return the contribution of each question to a score, (questions,), or None if the score cannot be tested.
+    def contributions(self, key: Key, hierarchy: Hierarchy | None = None, cluster: str | None = None) -> Array | None:
+        """Return the contribution of each cluster to a score, (clusters,), or None if the score cannot be tested.
 
+        `hierarchy` has the clusters of the data, and `cluster` is their level; see `Result.cluster_contributions`.
         Raises `OutputError` if they must be computed from ranks that cannot be read.
         """
         mode, measure = key
         if mode not in self.sources or mode in self.missing or self.value(key) is None:
             return None
         result, names = self.sources[mode]
-        return result.contributions(measure, names)
+        return result.cluster_contributions(measure, names, hierarchy, cluster)
 
     def add(self, result: Result, mode: Mode, names: Sequence[str]) -> None:
         """Add the means of a mode over the subsets in `names`."""
         self.sources[mode] = result, names
         self.values |= {(mode, measure): value for measure, value in result.subsets.means(names).items()}
         self.signatures[mode] = result.signature
+        if result.depth is not None:
+            self.depths[mode] = result.depth
+            if len(names) == len(result.subsets):
+                self.limits |= {(mode, measure): ends for measure, ends in result.limits.items()}
         self.parameters = result.parameters or self.parameters
         self.speed = result.speed or self.speed
         self.training = result.training or self.training
@@ -175,13 +186,14 @@ class LeaderboardRow:
 
 @dataclass
 class RowBuilder:
-    """Builds rows from results, with intervals if `intervals` is true.
+    """Builds rows from results, with intervals if `intervals` is true, at the level `cluster` if it is set.
 
     `tasks` are the collections and modes of all results, filtered out or not. `notes` are for the reader.
     """
 
     result_filter: ResultFilter
     intervals: bool
+    cluster: str | None = None
     rows: dict[tuple[str, ...], LeaderboardRow] = field(default_factory=dict)
     tasks: set[tuple[str, str]] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
@@ -202,12 +214,20 @@ class RowBuilder:
         row.add(result, mode, names)
         if self.intervals:
             try:
-                stored = result.intervals if len(names) == len(result.subsets) else {}
-                means = stored or result.computed_intervals(names).means
+                cluster = self._cluster(result)
+                has_stored = len(names) == len(result.subsets) and cluster in (None, result.interval_level)
+                means = (result.intervals if has_stored else {}) or result.computed_intervals(names, cluster).means
             except OutputError as error:
                 self.notes.append(f"no intervals of {row.label} on {result.task}: {error}")
             else:
                 row.intervals |= {(mode, measure): interval for measure, interval in means.items()}
+
+    def _cluster(self, result: Result) -> str | None:
+        """Return the level that was asked for, None if a result does not have it; notes that."""
+        if self.cluster is None or result.has_level(self.cluster):
+            return self.cluster
+        self.notes.append(f"{result.collection} has no clusters by '{self.cluster}': its usual level is used")
+        return None
 
     def _row(self, result: Result, mode: Mode) -> LeaderboardRow:
         """Return the row of a model. Its modes may have several folders; a second run of a mode is another row."""
@@ -240,10 +260,10 @@ def reported_rows(result_filter: ResultFilter) -> list[LeaderboardRow]:
 
 
 def assign_ranks(rows: Sequence[tuple[LeaderboardRow, Array]], key: Key) -> None:
-    """Rank rows by a score. `rows` have the contributions of their questions, and are sorted from best to worst.
+    """Rank rows by a score. `rows` have the contributions of their clusters, and are sorted from best to worst.
 
     The best model opens a group. Each next model is compared with the best of the current group by the randomization
-    test clustered by question. It opens a new group if p is below 0.05 divided by the number of comparisons
+    test over clusters of questions. It opens a new group if p is below 0.05 divided by the number of comparisons
     (Bonferroni: each model but the first is compared once), else it joins the group. The rank of a group is 1 plus the
     number of models before it. So a shared rank means that no difference from the best of the group was shown, not
     that there is none.
@@ -257,7 +277,7 @@ def assign_ranks(rows: Sequence[tuple[LeaderboardRow, Array]], key: Key) -> None
 
 
 def differ(first: Array, second: Array, level: float) -> bool:
-    """Test whether two scores differ, from the contributions of the same questions; `level` is the bound on p.
+    """Test whether two scores differ, from the contributions of the same clusters; `level` is the bound on p.
 
     For example, ``differ(np.full(10, 0.1), np.full(10, 0.05), level=0.05)`` is True.
     """

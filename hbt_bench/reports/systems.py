@@ -11,9 +11,12 @@ from typing import NamedTuple
 from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.identity.task_name import Mode, TaskName
+from hbt_bench.measures.registry import Measure
 from hbt_bench.measures.scores import ModeRanks
 from hbt_bench.mteb.models import BM25
+from hbt_bench.results.scores import hierarchy_of
 from hbt_bench.results.store import Result, StoredRanks, model_folder, model_label
+from hbt_bench.stats.clusters import Level
 from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.tasks.task import TaskSpec
 
@@ -27,6 +30,15 @@ class RankedResult(NamedTuple):
     model: str
     result: Result
     mode_ranks: ModeRanks
+
+    def check_cut(self, measure: Measure) -> None:
+        """Raise `DataError` if the ranks are those of a run whose cut leaves a measure open."""
+        ranks = self.mode_ranks
+        if ranks.ranks.cut is not None and measure.applies_to(ranks.judgements, ranks.mode):
+            try:
+                ranks.values(measure)
+            except DataError as error:
+                raise DataError(f"{self.model}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -93,7 +105,7 @@ class ModelResults:
                 f"{subject} has no ranks, so its queries cannot be compared. MTEB evaluates this model itself and "
                 "keeps no ranks."
             )
-        stored, data = StoredRanks.read(result.ranks), result.fields["data"]
+        stored, data = result.with_levels(StoredRanks.read(result.ranks)), result.fields["data"]
         if stored.data != data:
             raise DataError(
                 f"{result.ranks} is of data {stored.data}, but {path.name} is of data {data}. "
@@ -197,6 +209,23 @@ def check_comparable(results: Sequence[RankedResult]) -> None:
                     f"{first.model} and {other.model} cannot be compared on {first.result.task}: their {trait} differ "
                     f"({value} and {other_value}). Evaluate both again with the same {trait}."
                 )
+
+
+def common_level(results: Sequence[RankedResult], cluster: str | None = None) -> Level:
+    """Return the level of the clusters for results of the same data; `cluster` names it, see `Level.choose`.
+
+    Results of older versions have no clusters, and take those of the others. Raises `DataError` if two results have
+    different clusters.
+    """
+    hierarchies = [hierarchy_of(ranked.mode_ranks.judgements) for ranked in results]
+    known = [(ranked, each) for ranked, each in zip(results, hierarchies, strict=True) if ranked.result.hierarchy]
+    for ranked, each in known:
+        if not each.same_levels(known[0][1]):
+            raise DataError(
+                f"{known[0][0].model} and {ranked.model} have different clusters of questions on {ranked.result.task}. "
+                "Evaluate both again with the same version of hbt-bench."
+            )
+    return (known[0][1] if known else hierarchies[0]).level(cluster)
 
 
 def version_notes(results: Sequence[RankedResult]) -> list[str]:

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
+from html import escape
 from pathlib import Path
 from typing import Any
 
+from hbt_bench.data.levels import QUESTION
 from hbt_bench.errors import HbtBenchError, OutputError
 from hbt_bench.identity.signature import parse_fields
 from hbt_bench.identity.task_name import Mode, TaskName
 from hbt_bench.measures.ranking import Array
 from hbt_bench.measures.registry import MEASURES
+from hbt_bench.results.hierarchy import Hierarchy
 from hbt_bench.results.plain import ForeignError, StockError, with_summary
 from hbt_bench.results.ranks_file import StoredRanks
 from hbt_bench.results.schema import FORMAT, ResultFile, Summary, SummaryLine, describe, read_json, read_summary, verify
-from hbt_bench.results.scores import Interval, Intervals, Scores, agree, decode_contributions, question_contributions
+from hbt_bench.results.scores import (
+    Interval,
+    Intervals,
+    Scores,
+    agree,
+    decode_contributions,
+    hierarchy_of,
+    question_clusters,
+    question_contributions,
+)
 
 __all__ = ["ForeignError", "Result", "StockError", "finite", "model_label"]
 
@@ -42,8 +54,12 @@ class Result:
         ranks: The file with the ranks, None for a task of MTEB.
         format: The format of the file.
         intervals: The 95 % intervals of the means by measure, empty if the file has none.
+        limits: The lowest and highest means that the cut of a run leaves open, by measure, empty for whole rankings.
         subset_intervals: The intervals of each subset by measure.
         encoded_contributions: The stored contributions by measure, as base64 of float32.
+        interval_signature: Everything that the intervals depend on, besides the signature. None in the results of older
+            versions, whose clusters are questions.
+        hierarchy: The clusters of the questions, None in the results of older versions.
         parameters: The number of the model's parameters, None if unknown.
         speed: Texts that were encoded and ranked per second, None if unknown.
         training: The settings of the model's recipe, empty if unknown.
@@ -65,8 +81,11 @@ class Result:
     ranks: Path | None = None
     format: int = FORMAT
     intervals: Mapping[str, Interval] = field(default_factory=dict)
+    limits: Mapping[str, Interval] = field(default_factory=dict)
     subset_intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     encoded_contributions: Mapping[str, str] = field(default_factory=dict)
+    interval_signature: str | None = None
+    hierarchy: Hierarchy | None = None
     parameters: int | None = None
     speed: float | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -74,6 +93,22 @@ class Result:
     given_prompts: Mapping[str, str] | None = None
     unshifted: str | None = None
     plain: bool = False
+
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{name} {self.scores[name]:.4g}" for name in self._shown[:3])
+        return f"Result({self.task} of {self.label}: {scores})"
+
+    def _repr_html_(self) -> str:
+        """Return the scores of each subset as a table for a notebook."""
+        import pandas as pd
+
+        frame = pd.DataFrame({"all": self.scores, **self.subsets}).T[self._shown]
+        return f"<p>{escape(repr(self))}</p>{frame.to_html(float_format='{:.4f}'.format, na_rep='-', max_rows=30)}"
+
+    @property
+    def _shown(self) -> list[str]:
+        """The measures in a short description: those of tables, else the first of the task."""
+        return [name for name in MEASURES.in_tables() if name in self.scores] or list(self.scores)[:5]
 
     @property
     def scores(self) -> dict[str, float]:
@@ -120,6 +155,12 @@ class Result:
         """The fields of the signature."""
         return parse_fields(self.signature)
 
+    @property
+    def depth(self) -> int | None:
+        """The number of documents up to which the rankings of a run are complete, None for whole rankings."""
+        depth = self.fields.get("depth", "")
+        return int(depth) if depth.isdecimal() else None
+
     @cached_property
     def task_name(self) -> TaskName:
         """The parts of the task's name."""
@@ -153,15 +194,54 @@ class Result:
             self.check_score(measure, float(contributions.sum()), chosen)
         return contributions
 
-    def computed_intervals(self, names: Collection[str] | None = None) -> Intervals:
+    @property
+    def interval_level(self) -> str:
+        """The level of the clusters of the stored intervals."""
+        return parse_fields(self.interval_signature or "").get("level", QUESTION)
+
+    def has_level(self, name: str) -> bool:
+        """Return whether the data have clusters of this name."""
+        return name == QUESTION or (self.hierarchy is not None and name in self.hierarchy.levels)
+
+    def cluster_contributions(
+        self,
+        measure: str,
+        names: Collection[str] | None = None,
+        hierarchy: Hierarchy | None = None,
+        cluster: str | None = None,
+    ) -> Array | None:
+        """Return the contribution of each cluster to the mean, (clusters,); see `contributions` for the questions.
+
+        `hierarchy` replaces that of this result, which must be of the same data; without any, a question is a cluster.
+        `cluster` is the level; see `Level.choose`.
+        """
+        hierarchy = hierarchy or self.hierarchy
+        if measure in self.encoded_contributions and (names is None or len(names) == len(self.subsets)):
+            contributions = decode_contributions(self.encoded_contributions[measure])
+            if hierarchy is None:
+                return contributions
+            return hierarchy.level(cluster).add_up(contributions, hierarchy.asked.get(measure))
+        if self.ranks is None or self.mode is None:
+            return None
+        stored = self.stored_ranks()
+        chosen = self.subsets if names is None else names
+        clusters = question_clusters(stored.judgements, stored.ranks, self.mode, measure, chosen)
+        if clusters is None:
+            return None
+        self.check_score(measure, clusters.average, chosen)
+        level = (hierarchy or hierarchy_of(stored.judgements)).level(cluster)
+        return level.add_up(clusters.contributions, clusters.questions)
+
+    def computed_intervals(self, names: Collection[str] | None = None, cluster: str | None = None) -> Intervals:
         """Return the intervals of all subsets, or those in `names`, computed from the ranks; none without ranks.
 
-        Raises `OutputError` if the ranks are damaged or of other data.
+        `cluster` is the level of the clusters; see `Level.choose`. Raises `OutputError` if the ranks are damaged or of
+        other data.
         """
         if self.ranks is None or self.mode is None:
             return Intervals()
         stored = self.stored_ranks()
-        return Intervals.from_ranks(stored.judgements, stored.ranks, self.mode, names)
+        return Intervals.from_ranks(stored.judgements, stored.ranks, self.mode, names, cluster)
 
     def stored_ranks(self) -> StoredRanks:
         """Read the ranks from which the scores were computed.
@@ -171,13 +251,21 @@ class Result:
         """
         if self.ranks is None:
             raise OutputError(f"{self.path} has no ranks. Run again with --overwrite.")
-        stored = StoredRanks.read(self.ranks)
+        stored = self.with_levels(StoredRanks.read(self.ranks))
         if stored.data != self.fields.get("data"):
             raise OutputError(f"{self.ranks} is of other data than {self.path.name}. Run again with --overwrite.")
         if self.mode is not None:
             contributions = question_contributions(stored.judgements, stored.ranks, self.mode, "AP", self.subsets)
             self.check_score("AP", math.nan if contributions is None else float(contributions.sum()))
         return stored
+
+    def with_levels(self, stored: StoredRanks) -> StoredRanks:
+        """Return the ranks of this result with the clusters of the questions, which files of ranks do not have."""
+        if self.hierarchy is None or stored.judgements.levels:
+            return stored
+        if hierarchy_of(stored.judgements).questions != self.hierarchy.questions:
+            raise OutputError(f"{self.ranks} has other questions than {self.path.name}. Run again with --overwrite.")
+        return replace(stored, judgements=replace(stored.judgements, levels=self.hierarchy.levels))
 
     def check_score(
         self,
@@ -225,7 +313,9 @@ class Result:
 
     @classmethod
     def _from_summary(cls, path: Path, summary: Summary, mteb_name: str, subsets: Scores, **fields: Any) -> Result:
-        others = ("ranks", "mteb_name", "values", "stock")
+        others = ("ranks", "mteb_name", "values", "stock", "clusters")
+        if summary.clusters is not None:
+            fields["hierarchy"] = summary.clusters.hierarchy
         fields |= {name: value for name, value in summary if name not in others and value is not None}
         ranks = path.parent / summary.ranks if summary.ranks else None
         return cls(path=path, mteb_name=mteb_name, subsets=subsets, ranks=ranks, **fields)
@@ -240,6 +330,7 @@ class Result:
             "scores": finite(self.scores),
             "subsets": {name: finite(scores) for name, scores in self.subsets.items()},
             "signature": self.signature,
+            "interval_signature": self.interval_signature,
             "path": str(self.path),
         }
 

@@ -21,6 +21,7 @@ from pydantic_core import from_json
 
 from hbt_bench.identity.signature import parse_fields
 from hbt_bench.measures.registry import MEASURES
+from hbt_bench.results.hierarchy import Hierarchy
 from hbt_bench.results.scores import TOLERANCE, Scores, agree, decode_contributions
 
 #: The format that is written.
@@ -91,6 +92,19 @@ class Values(_Schema, extra="allow"):
         return self
 
 
+class HierarchyEntry(_Schema):
+    """The clusters of the questions in a summary, as `Hierarchy.as_json` writes them."""
+
+    questions: Annotated[int, Field(ge=0, lt=1 << 31)]
+    levels: dict[str, str]
+    asked: dict[str, str]
+
+    @cached_property
+    def hierarchy(self) -> Hierarchy:
+        """The clusters. Raises `ValueError` if they are damaged."""
+        return Hierarchy.from_json(self.model_dump())
+
+
 class Summary(_Schema):
     """The identity of a result, and all that a leaderboard shows of it."""
 
@@ -111,7 +125,10 @@ class Summary(_Schema):
     unshifted: str | None = Field(None, alias="clean")
     values: Values | None = None
     intervals: dict[str, Bounds] = {}
+    limits: dict[str, Bounds] = {}
     encoded_contributions: dict[str, str] = Field({}, alias="shares")
+    interval_signature: str | None = None
+    clusters: HierarchyEntry | None = Field(None, alias="hierarchy")
 
 
 class SummaryLine(Summary):
@@ -235,8 +252,11 @@ def _check_statistics(
     means = {measure: scores.mean(measure) for measure in {**summary.intervals, **summary.encoded_contributions}}
     for measure, interval in summary.intervals.items():
         _check_interval(measure, interval, means[measure])
+    hierarchy = summary.clusters and summary.clusters.hierarchy
     for measure, text in summary.encoded_contributions.items():
-        _check_contributions(measure, text, means[measure])
+        number = _check_contributions(measure, text, means[measure])
+        if hierarchy and number != len(hierarchy.asked.get(measure, range(hierarchy.questions))):
+            raise ValueError(f"the contributions to {measure} are of other questions than the clusters")
     for measure, intervals in subset_intervals.items():
         values = scores.by_subset(measure)
         for name, interval in intervals.items():
@@ -250,13 +270,15 @@ def _check_interval(measure: str, interval: tuple[float, float], value: float | 
         raise ValueError(f"the interval of {measure} does not contain {value:.6g}")
 
 
-def _check_contributions(measure: str, text: str, mean: float | None) -> None:
+def _check_contributions(measure: str, text: str, mean: float | None) -> int:
+    """Return the number of contributions; raises `ValueError` if they do not add up to the mean."""
     try:
-        total = float(decode_contributions(text).sum())
+        contributions = decode_contributions(text)
     except ValueError as error:
         raise ValueError(f"the contributions to {measure} are not base64 of float32") from error
-    if mean is None or not agree(total, mean):
+    if mean is None or not agree(float(contributions.sum()), mean):
         raise ValueError(f"the contributions to {measure} do not add up to its mean")
+    return len(contributions)
 
 
 def read_json(path: Path) -> Any:

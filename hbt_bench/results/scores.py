@@ -1,4 +1,4 @@
-"""The numbers of a result: scores by subset, 95 % intervals clustered by question, contributions of the questions.
+"""The numbers of a result: scores by subset, 95 % intervals over clusters of questions, contributions of the questions.
 
 All are computed from the ranks during evaluation and stored in the result, so that a leaderboard of a thousand models
 reads them without resampling.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from hbt_bench.measures.registry import MEASURES, Measure
 from hbt_bench.measures.scores import ModeRanks
 from hbt_bench.ranking.ranks import Ranks
 from hbt_bench.ranking.subsets import Subset
+from hbt_bench.results.hierarchy import Hierarchy
 from hbt_bench.stats.clusters import Clusters, bootstrap, percentiles
 
 Interval = tuple[float, float]
@@ -102,12 +103,17 @@ class Intervals:
     """Intervals of a task: `means` of the macro averages by measure, `subsets` of each subset.
 
     `contributions` has, for some measures, the contribution of each question to the macro average, (questions,). The
-    average is their sum.
+    average is their sum. `limits` are the lowest and highest averages that the cut of a run leaves open, by measure.
+    `hierarchy` has the clusters of the questions, and `signature` everything that the intervals
+    depend on, besides the ranks: see `Level.signature`.
     """
 
     means: Mapping[str, Interval] = field(default_factory=dict)
     subsets: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     contributions: Mapping[str, Array] = field(default_factory=dict)
+    hierarchy: Hierarchy | None = None
+    signature: str | None = None
+    limits: Mapping[str, Interval] = field(default_factory=dict)
 
     @classmethod
     def from_ranks(
@@ -116,8 +122,11 @@ class Intervals:
         ranks: Ranks,
         mode: Mode,
         names: Collection[str] | None = None,
+        cluster: str | None = None,
     ) -> Intervals:
-        """Resample the questions of a task, in all subsets or in those called `names`.
+        """Resample the clusters of a task, in all subsets or in those called `names`.
+
+        `cluster` is the level of the clusters; see `Level.choose`. Raises `UsageError` for an unknown level.
 
         For example, ``Intervals.from_ranks(collection, ranks, "multi").means["AP"]`` is the interval of the mean AP.
         """
@@ -127,11 +136,14 @@ class Intervals:
         for measure in MEASURES:
             if measure.scored and (values := mode_ranks.clusters(measure)):
                 clusters[measure.name], columns[measure.name] = values
+        hierarchy = hierarchy_of(judgements)
+        level = hierarchy.level(cluster)
+        sums = {name: system.at(level) for name, system in clusters.items()}
         draws: dict[str, Array] = {}
-        for name, system in clusters.items():
+        for name, system in sums.items():
             if name not in draws:  # measures of the same queries share their draws
-                group = [other for other in clusters if np.array_equal(system.counts, clusters[other].counts)]
-                draws |= zip(group, bootstrap([clusters[other] for other in group]), strict=True)
+                group = [other for other in sums if np.array_equal(system.counts, sums[other].counts)]
+                draws |= zip(group, bootstrap([sums[other] for other in group]), strict=True)
         means = {name: percentiles(values) for name, values in draws.items()}
         subsets = {
             name: {
@@ -140,13 +152,18 @@ class Intervals:
             }
             for name, values in draws.items()
         }
-        stored = {name: values.contributions for name, values in clusters.items() if MEASURES[name].contributions}
-        return cls(means, subsets, stored)
+        stored = {name: values for name, values in clusters.items() if MEASURES[name].contributions}
+        contributions = {name: values.contributions for name, values in stored.items()}
+        asked = {name: values.questions for name, values in stored.items()}
+        lacking = {name: rows.astype(np.int32) for name, rows in asked.items() if len(rows) < hierarchy.questions}
+        limits = {measure.name: ends for measure in MEASURES if (ends := mode_ranks.limits(measure))}
+        limits = {name: ends for name, ends in limits.items() if name not in means}
+        return cls(means, subsets, contributions, replace(hierarchy, asked=lacking), level.signature(), limits)
 
     def as_json(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the part that leaderboards read, and the intervals of the subsets.
 
-        The first part has the means, and the contributions as base64 of little-endian float32.
+        The first part has the means, the contributions as base64 of little-endian float32, and the clusters.
         """
         means = {measure: _rounded(interval) for measure, interval in self.means.items()}
         contributions = {
@@ -157,23 +174,43 @@ class Intervals:
             measure: {name: _rounded(interval) for name, interval in intervals.items()}
             for measure, intervals in self.subsets.items()
         }
-        return {"intervals": means, "shares": contributions}, subsets
+        summary: dict[str, Any] = {"intervals": means, "shares": contributions}
+        if self.limits:
+            summary["limits"] = {measure: _rounded(ends) for measure, ends in self.limits.items()}
+        if self.hierarchy is not None:
+            summary |= {"interval_signature": self.signature, "hierarchy": self.hierarchy.as_json()}
+        return summary, subsets
 
 
-def question_contributions(
+def hierarchy_of(judgements: TextlessCollection) -> Hierarchy:
+    """Return the clusters of a collection's questions."""
+    return Hierarchy(int(judgements.questions.max(initial=-1)) + 1, judgements.levels)
+
+
+def question_clusters(
     judgements: TextlessCollection, ranks: Ranks, mode: Mode, measure: str, names: Collection[str] | None = None
-) -> Array | None:
-    """Return the contribution of each question to the macro average of any measure, (questions,).
+) -> Clusters | None:
+    """Return the values of any measure by question, in all subsets or those called `names`.
 
-    The average is over all subsets or those called `names`. Return None for a score that has no value per query, and
-    if no query has a value.
+    Return None for a score that has no value per query, and if no query has a value.
     """
     try:
         parsed = Measure.parse(measure)
     except UsageError:
         return None
     values = ModeRanks(judgements, ranks, mode, names).clusters(parsed)
-    return values[0].contributions if values else None
+    return values[0] if values else None
+
+
+def question_contributions(
+    judgements: TextlessCollection, ranks: Ranks, mode: Mode, measure: str, names: Collection[str] | None = None
+) -> Array | None:
+    """Return the contribution of each question to the macro average of any measure, (questions,), or None.
+
+    See `question_clusters`.
+    """
+    clusters = question_clusters(judgements, ranks, mode, measure, names)
+    return None if clusters is None else clusters.contributions
 
 
 def decode_contributions(text: str) -> Array:

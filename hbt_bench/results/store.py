@@ -80,11 +80,19 @@ def write(
         "values": summary_values(scores_from_mteb(task_result, bool(summary["stock"]))),
         **statistics,
     }
+    write_file(path, rest, line, subset_intervals)
+    return Result.read(path)
+
+
+def write_file(
+    path: Path, task_result: Mapping[str, Any], line: Mapping[str, Any], subset_intervals: Mapping[str, Any]
+) -> None:
+    """Write a result file: its second line, with checksums of the line and the rest, then MTEB's task result."""
+    rest = {key: value for key, value in task_result.items() if key != "hbt_bench_intervals"}
     line = seal(line, {**rest, "hbt_bench_intervals": subset_intervals})
     body = json.dumps(rest, indent=2, ensure_ascii=False)[1:-2]
     tail = f'"hbt_bench_intervals": {json.dumps(subset_intervals)}'
     write_text(path, f"{{\n{PREFIX.decode()}{json.dumps(line, ensure_ascii=False)},{body},\n  {tail}\n}}\n")
-    return Result.read(path)
 
 
 def read_all(output: Path, measures: Collection[str] | None = None) -> Iterator[Result | OutputError]:
@@ -173,7 +181,8 @@ def load_results(folder: str | Path = "results", intervals: bool = True) -> pd.D
     - ``low`` and ``high``: the 95 % interval, NaN if there is none. Missing intervals are computed from the ranks,
       unless `intervals` is False.
 
-    ``frame.attrs["signatures"]`` has the signatures by model and task. Damaged files and copies of a result are left
+    ``frame.attrs["signatures"]`` has the signatures by model and task, and ``frame.attrs["interval_signatures"]`` those
+    of the intervals, with the level of the clusters. Damaged files and copies of a result are left
     out, with a warning in the log and a sentence in ``frame.attrs["left_out"]``. Raises `OutputError` if there is no
     such folder.
     """
@@ -181,6 +190,7 @@ def load_results(folder: str | Path = "results", intervals: bool = True) -> pd.D
 
     rows: list[tuple[Any, ...]] = []
     signatures: dict[str, dict[str, str]] = {}
+    interval_signatures: dict[str, dict[str, str]] = {}
     left_out: list[str] = []
     for result in read_all(Path(folder)):
         if isinstance(result, OutputError):
@@ -189,20 +199,21 @@ def load_results(folder: str | Path = "results", intervals: bool = True) -> pd.D
         prompt = result.prompt_by_hand
         model = result.label + ("" if prompt == "none" else f" prompt:{prompt}")
         signatures.setdefault(model, {})[result.task] = result.signature
-        means, subsets = result.intervals, result.subset_intervals
+        means, subsets, level = result.intervals, result.subset_intervals, result.interval_signature
         if intervals and not means:
             try:
                 computed = result.computed_intervals()
             except OutputError as error:
                 left_out.append(str(error))
             else:
-                means, subsets = computed.means, computed.subsets
+                means, subsets, level = computed.means, computed.subsets, computed.signature
+        interval_signatures.setdefault(model, {})[result.task] = level or f"level:{result.interval_level}"
         rows += [(model, result.task, result.mode or "", *row) for row in _rows(result, means, subsets)]
     for sentence in left_out:
         log.warning(f"left out: {sentence}")
     columns = ["model", "task", "mode", "subset", "measure", "value", "low", "high"]
     frame = pd.DataFrame(rows, columns=columns)
-    frame.attrs |= {"signatures": signatures, "left_out": left_out}
+    frame.attrs |= {"signatures": signatures, "interval_signatures": interval_signatures, "left_out": left_out}
     return frame
 
 
