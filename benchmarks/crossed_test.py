@@ -37,29 +37,31 @@ EFFECT = 3.0
 QUESTIONS = Path("results/training/e5-small-questions.npz")
 
 
-def new(errors: SquaredErrors) -> float:
+def new(errors: SquaredErrors, level: float = LEVEL) -> float:
     """Return the margin of the test of hbt-bench."""
-    return errors.margin(LEVEL)
+    return errors.margin(level)
 
 
-def predecessor(errors: SquaredErrors) -> float:
+def predecessor(errors: SquaredErrors, level: float = LEVEL) -> float:
     """Return the margin of Cochran and Cox, with the rest in both variances."""
-    t, q = (-float(stdtrit(count - 1, LEVEL / 2)) for count in (errors.seeds, errors.questions))
+    t, q = (-float(stdtrit(count - 1, level / 2)) for count in (errors.seeds, errors.questions))
     total = errors.by_seed + errors.by_question
     return (t * errors.by_seed + q * errors.by_question) / math.sqrt(total)
 
 
-def equal_seeds(errors: SquaredErrors) -> float:
+def equal_seeds(errors: SquaredErrors, level: float = LEVEL) -> float:
     """Return the margin of a t-test by question alone."""
-    return -float(stdtrit(errors.questions - 1, LEVEL / 2)) * math.sqrt(errors.by_question)
+    return -float(stdtrit(errors.questions - 1, level / 2)) * math.sqrt(errors.by_question)
 
 
-TESTS: dict[str, Callable[[SquaredErrors], float]] = {
+Test = Callable[[SquaredErrors, float], float]
+
+TESTS: dict[str, Test] = {
     "new": new, "predecessor": predecessor, "equal seeds": equal_seeds,
 }  # fmt: skip
 
 
-def integrated(test: Callable[[SquaredErrors], float], seeds: int, ratio: float, rest: float, effect: float) -> float:
+def integrated(test: Test, seeds: int, ratio: float, rest: float, effect: float, level: float = LEVEL) -> float:
     """Return the rate of rejections if the variances by question are known and values are normal.
 
     The integral is over the variance by seed, whose estimate has a chi-squared distribution.
@@ -68,7 +70,7 @@ def integrated(test: Callable[[SquaredErrors], float], seeds: int, ratio: float,
     steps = (nodes + 1) / 2
     drawn = chi2.ppf(steps**4, seeds - 1) / (seeds - 1)  # the power puts nodes where margins change most
     deviation = math.sqrt(1 + ratio)
-    margins = np.array([test(SquaredErrors(float(x), seeds, 1.0, 10**9, rest)) for x in (rest + ratio) * drawn])
+    margins = np.array([test(SquaredErrors(float(x), seeds, 1.0, 10**9, rest), level) for x in (rest + ratio) * drawn])
     rejected = ndtr(effect - margins / deviation) + ndtr(-effect - margins / deviation)
     return float((weights / 2 * 4 * steps**3 * rejected).sum())
 
@@ -140,7 +142,7 @@ def simulated(population: Population, seeds: int, ratio: float, studies: int, ef
         values, sizes, error = population.study(seeds, ratio, generator)
         mean = SeedQuestionMean.from_matrix(values + effect * error, sizes)
         for name, test in TESTS.items():
-            rejected[name] += abs(mean.value) > test(mean.squared_errors)
+            rejected[name] += abs(mean.value) > test(mean.squared_errors, LEVEL)
     return {name: count / studies for name, count in rejected.items()}
 
 
@@ -155,6 +157,19 @@ def exact_rows(tests: Sequence[str], effect: float) -> list[list[str]]:
     return rows
 
 
+def smaller_levels() -> list[list[str]]:
+    """Return the largest rate at small levels, which corrections for many comparisons need, divided by the level."""
+    rows = []
+    for level in (0.05, 0.01, 0.001, 0.0001):
+        cells = [
+            max(integrated(TESTS[name], seeds, ratio, rest, 0.0, level) for ratio in RATIOS for rest in RESTS) / level
+            for name in ("new", "predecessor")
+            for seeds in SEEDS
+        ]
+        rows.append([f"{100 * level:g} %", *(f"{cell:.2f}" for cell in cells)])
+    return rows
+
+
 def main() -> None:
     """Integrate, simulate and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -165,6 +180,7 @@ def main() -> None:
     header = ["seeds vary by", *(f"{ratio:g}" for ratio in RATIOS)]
     positives = exact_rows(["new", "predecessor"], 0.0)
     powers = exact_rows(["new", "predecessor"], EFFECT)
+    small = smaller_levels()
     ratios = (0.0, 0.3, 3.0, 30.0)
     rows, most = [], dict.fromkeys(TESTS, 0.0)
     for population in populations():
@@ -190,6 +206,8 @@ def main() -> None:
         "(both of the mean). The rest is specific to a seed and a question; its share is of the variance by question.",
         "## The largest rate of false positives, in %",
         table(["", *TESTS], summary),
+        "## The largest rate of false positives, divided by the level, integrated",
+        table(["level", *(f"{name}, {seeds} seeds" for name in ("new", "predecessor") for seeds in SEEDS)], small),
         "## False positives in %, integrated",
         table(header, positives),
         f"## Power in %, integrated, for a true difference of {EFFECT:g} standard errors",
@@ -198,15 +216,16 @@ def main() -> None:
         table(header, powers),
         f"## False positives and power in %, simulated, {options.studies:,} studies each",
         f"The standard error of a rate of 5 % is {error:.2f}: if all {cells_count} rates were exactly 5 %, the largest "
-        f"would be about {100 * LEVEL + error * -float(ndtri(0.5 / cells_count)):.1f}. Power is that for a difference of "
-        f"{EFFECT:g} standard errors in {options.studies // 4:,} studies. In 48 articles, the clusters are the articles.",
+        f"would be about {100 * LEVEL + error * -float(ndtri(0.5 / cells_count)):.1f}. Power is that for a difference "
+        f"of {EFFECT:g} standard errors in {options.studies // 4:,} studies. In 48 articles, the clusters are the "
+        "articles.",
         table(
             ["population", "seeds", "test", *(f"false, {ratio:g}" for ratio in ratios),
              *(f"power, {ratio:g}" for ratio in ratios)],
             rows,
         ),
     ]  # fmt: skip
-    data = {"false_positives": positives, "power": powers, "simulated": rows, "largest": summary}
+    data = {"false_positives": positives, "power": powers, "simulated": rows, "largest": summary, "levels": small}
     publish("The test over seeds and questions", parts, data, about, options.output)
 
 

@@ -2,30 +2,35 @@
 
 python benchmarks/strategies.py recipes/parallel-small.yaml --data-dir DATA --tasks xquad-r,mlqa-r --output runs
 
-A second run does the missing work only. A strategy's value for a query is the mean over its seeds. Strategies are
-compared with hybrid-50 by the tests of `hbt-bench compare`, clustered by question and corrected over all comparisons.
-These tests treat the seeds as fixed; the deviation of the seeds is reported separately.
+A second run does the missing work only. Strategies are compared with hybrid-50 over seeds and clusters of questions
+(`hbt_bench.stats.seeds`), corrected over all comparisons (Holm). With `--restate`, the tests are computed again from
+the stored scores of the checkpoints and the stored intervals over questions:
+
+python benchmarks/strategies.py recipes/parallel-small.yaml --data-dir DATA --tasks TASKS --restate results/training/x
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import report
 
-from hbt_bench.identity.task_name import Mode
+from hbt_bench.identity.task_name import Mode, TaskName
 from hbt_bench.measures.registry import MEASURES, Measure
 from hbt_bench.mteb.models import ModelRequest
-from hbt_bench.reports.systems import ModelResults, RankedResult
+from hbt_bench.reports.systems import ModelResults, RankedResult, common_level
 from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.results.store import load_results
-from hbt_bench.stats.clusters import Clusters, bootstrap, percentiles
-from hbt_bench.stats.paired import Paired, holm
+from hbt_bench.stats.clusters import Array, Level
+from hbt_bench.stats.paired import SIGNIFICANCE, holm
+from hbt_bench.stats.seeds import SeedQuestionMean, SquaredErrors
 from hbt_bench.tasks.registry import select_tasks
 from hbt_bench.tasks.task import TaskSpec
 from hbt_bench.training.recipe import Recipe
@@ -43,41 +48,94 @@ RUNS = [
 
 #: The strategy that the others are compared with.
 BASELINE = "hybrid-50"
+#: The quantile of a 95 % interval, and the largest ratio of the variances by article and by question of a difference
+#: between strategies, measured on XQuAD-R with the stored values of `results/training/e5-small-questions.npz`.
+NORMAL, ARTICLES = 1.96, 3.4
+RESTATED = (
+    "A strategy's value is the mean over its three seeds. Strategies are compared with hybrid-50 over seeds and "
+    "questions, corrected over all comparisons (Holm). The values of the questions of these models are not stored. So "
+    "the tests were computed from the stored scores of the checkpoints and from the stored bootstrap intervals over "
+    f"questions, on the safe side: the variance over questions is multiplied by {ARTICLES:g}, the largest ratio "
+    "between variances by article and by question in [e5-small.md](e5-small.md), and the variance that is specific to "
+    "a seed and a question counts twice. Intervals have the same variances. "
+    "`python benchmarks/strategies.py recipes/parallel-small.yaml --data-dir DATA --tasks TASKS --restate "
+    "results/training/parallel-small` computes the tables again; the key `by_question` of "
+    "[parallel-small.json](parallel-small.json) has the intervals over questions."
+)
 #: The published measures of each model besides those of bias, and the published measures of its subsets.
 RETRIEVAL = ("AP", "R@1", "R@10", "nDCG@10")
 SUBSETS = ("AP", "R@1", "R@10", "rank_distance", "same_language_excess@10")
 
 
-def by_question(evidence: RankedResult, measure: str) -> Clusters:
-    """Return the values of all subsets by question."""
-    values = evidence.mode_ranks.clusters(Measure.parse(measure))
-    assert values is not None
-    return values[0]
+def matrix(evidence: Sequence[RankedResult], measure: str) -> tuple[Array, Array]:
+    """Return the values of models by cluster of questions, (models, clusters), and the sizes of the clusters."""
+    level, rows = common_level(evidence), []
+    for ranked in evidence:
+        measured = ranked.mode_ranks.clusters(Measure.parse(measure))
+        assert measured is not None
+        values = measured[0]
+        sizes = level.add_up(np.ones(len(values.questions)), values.questions)
+        rows.append(level.add_up(values.contributions * len(values.questions), values.questions) / sizes)
+    return np.stack(rows), sizes
+
+
+def estimated(value: float, spread: float, errors: SquaredErrors, difference: bool) -> dict[str, object]:
+    """Return the fields of a row for a score, or for a difference from the baseline."""
+    width = errors.margin(SIGNIFICANCE)
+    interval = (value - width, value + width)
+    if not difference:
+        return {"value": value, "interval": interval, "seed_deviation": spread}
+    fields = {"difference": value, "difference_interval": interval, "p_raw": errors.p_value(value)}
+    return {**fields, "errors": asdict(errors)}
 
 
 def compared(output: Path, spec: TaskSpec, mode: Mode, measure: str, seeds: int) -> list[dict[str, object]]:
     """Return the rows of all strategies on a task by a measure, with uncorrected p-values."""
-    means, spread = [], []
-    for name, _, _ in RUNS:
-        labels = [f"{name}-seed{seed}" for seed in range(seeds)]
-        models = [
-            by_question(ModelResults.find(f"local/{label}", output / "results").read(spec, mode, None), measure)
-            for label in labels
-        ]
-        means.append(replace(models[0], values=np.mean([model.values for model in models], axis=0)))
-        spread.append(statistics.stdev(model.average for model in models) if seeds > 1 else 0.0)
-    draws = bootstrap(means, seed=0)
-    base = [name for name, _, _ in RUNS].index(BASELINE)
+    models = [
+        ModelResults.find(f"local/{name}-seed{seed}", output / "results").read(spec, mode, None)
+        for name, _, _ in RUNS
+        for seed in range(seeds)
+    ]
+    values, sizes = matrix(models, measure)
+    by_strategy = values.reshape(len(RUNS), seeds, -1)
+    base = by_strategy[[name for name, _, _ in RUNS].index(BASELINE)]
     rows: list[dict[str, object]] = []
-    for index, (name, _, _) in enumerate(RUNS):
+    for (name, _, _), own in zip(RUNS, by_strategy, strict=True):
         row: dict[str, object] = {"task": spec.task_name(mode), "measure": measure, "strategy": name}
-        row |= {"value": means[index].average, "interval": percentiles(draws[index]), "seed_deviation": spread[index]}
-        if index != base:
-            paired = Paired(means[index], means[base])
-            row |= {"difference": paired.difference, "difference_interval": percentiles(draws[index] - draws[base])}
-            row["p_raw"] = paired.p_value()
+        for mean in [SeedQuestionMean.from_matrix(own, sizes), SeedQuestionMean.from_matrix(own - base, sizes)][
+            : 2 - (name == BASELINE)
+        ]:
+            row |= estimated(mean.value, mean.spread, mean.squared_errors, "value" in row)
         rows.append(row)
     return rows
+
+
+def restated(rows: Sequence[Mapping[str, Any]], scores: Any, questions: Mapping[str, int]) -> list[dict[str, object]]:
+    """Return rows that were tested by question with the test over seeds and questions.
+
+    The variance by seed comes from the `scores` of the checkpoints. The variance by question comes from the stored
+    bootstrap intervals, times `ARTICLES`. The rest is not stored, so it counts twice, which is on the safe side.
+    """
+    scores = scores[scores["subset"] == "all"].sort_values("model")
+    strategy = scores["model"].str.extract(r"local/(.*)-seed")[0]
+    by_model = {
+        key: group["value"].to_numpy() for key, group in scores.groupby([scores.task, scores.measure, strategy])
+    }
+    new = []
+    for row in rows:
+        key = (row["task"], row["measure"])
+        own, base = (by_model[(*key, name)] for name in (row["strategy"], BASELINE))
+        fields = {name: row[name] for name in ("task", "measure", "strategy")}
+        parts = [(row["value"], own, row["interval"])]
+        if row["strategy"] != BASELINE:
+            parts.append((row["difference"], own - base, row["difference_interval"]))
+        for value, seeds, (low, high) in parts:
+            by_question = ARTICLES * ((high - low) / 2 / NORMAL) ** 2
+            count = questions[TaskName.parse(row["task"]).base]
+            errors = SquaredErrors(float(seeds.var(ddof=1)) / len(seeds), len(seeds), by_question, count)
+            fields |= estimated(value, float(seeds.std(ddof=1)), errors, "value" in fields)
+        new.append(fields)
+    return new
 
 
 def measures(output: Path, spec: TaskSpec, mode: Mode) -> tuple[str, ...]:
@@ -96,18 +154,12 @@ def checkpoints(output: Path, path: Path) -> None:
     report.write_csv_gz(frame, path)
 
 
-def publish(options: argparse.Namespace, about: dict[str, object]) -> None:
-    """Compare the strategies and write the report."""
-    rows = []
-    for selection in select_tasks(options.tasks):
-        assert selection.spec is not None
-        for mode in selection.modes:
-            for measure in measures(options.output, selection.spec, mode):
-                rows += compared(options.output, selection.spec, mode, measure, options.seeds)
+def tables(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Correct the p-values of the rows, and return a table for each task and measure."""
     tested = [row for row in rows if "p_raw" in row]
     for row, p in zip(tested, holm([row["p_raw"] for row in tested]), strict=True):
         row["p"] = p
-    parts = ["\n".join(line for line in (__doc__ or "").strip().splitlines()[4:])]
+    parts = []
     for task, measure in dict.fromkeys((row["task"], row["measure"]) for row in rows):
         digits = 1 if measure == "rank_distance" else 4
         table = []
@@ -117,12 +169,43 @@ def publish(options: argparse.Namespace, about: dict[str, object]) -> None:
             cells.append(f"{row['seed_deviation']:.{digits}f}")
             if "p" in row:
                 low, high = row["difference_interval"]
-                cells += [f"{row['difference']:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]", f"{row['p']:.2g}"]
+                cells += [f"{row['difference']:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"]
+                cells += [f"{row['p_raw']:.2g}", f"{row['p']:.2g}"]
             else:
-                cells += ["-", "-"]
+                cells += ["-", "-", "-"]
             table.append(cells)
-        header = ["strategy", "mean over the seeds [95 %]", "deviation of the seeds", f"minus {BASELINE} [95 %]", "p"]
-        parts += [f"## {task}, {measure}", report.table(header, table)]
+        header = ["strategy", "mean over the seeds [95 %]", "deviation of the seeds", f"minus {BASELINE} [95 %]"]
+        parts += [f"## {task}, {measure}", report.table([*header, "p", "corrected"], table)]
+    return parts
+
+
+def restate(options: argparse.Namespace) -> None:
+    """Test the stored rows again, and replace the tables of the report; the rest of the report stays."""
+    path = options.restate.with_suffix(".json")
+    stored = json.loads(path.read_text("utf-8"))
+    questions = {}
+    for selection in select_tasks(options.tasks):
+        assert selection.spec is not None
+        loaded = selection.spec.load(None, options.data_dir)
+        questions[selection.spec.base] = Level.choose(loaded.levels, int(loaded.questions.max()) + 1).number
+    original = stored.setdefault("by_question", stored["rows"])
+    rows = restated(original, pd.read_csv(path.with_name("checkpoints.csv.gz")), questions)
+    parts = [f"# Strategies of {options.recipe.stem}", RESTATED, *tables(rows)]
+    _, mark, rest = path.with_suffix(".md").read_text("utf-8").partition("## Cost\n")
+    path.with_suffix(".md").write_text("\n\n".join([*parts, mark + rest]), "utf-8")
+    stored["rows"] = rows
+    path.write_text(json.dumps(stored, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def publish(options: argparse.Namespace, about: dict[str, object]) -> None:
+    """Compare the strategies and write the report."""
+    rows: list[dict[str, Any]] = []
+    for selection in select_tasks(options.tasks):
+        assert selection.spec is not None
+        for mode in selection.modes:
+            for measure in measures(options.output, selection.spec, mode):
+                rows += compared(options.output, selection.spec, mode, measure, options.seeds)
+    parts = ["\n".join(line for line in (__doc__ or "").strip().splitlines()[4:6]), *tables(rows)]
     costs = []
     for name, _, _ in RUNS:
         recipes = [
@@ -148,7 +231,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=Path("runs"), help="folder of the models and results")
     parser.add_argument("--report", default="", help="path of the report without ending")
+    parser.add_argument("--restate", type=Path, help="path of a stored report, to test its values again")
     options = parser.parse_args()
+    if options.restate:
+        restate(options)
+        return
     about = report.environment()
     for seed in range(options.seeds):
         for name, strategy, alpha in RUNS:
