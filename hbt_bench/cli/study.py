@@ -35,6 +35,7 @@ def command() -> None:
 
     \b
     hbt-bench study list
+    hbt-bench study plan ood-low-resource --scale small
     hbt-bench study run ood-low-resource --scale small --data-dir ../data
     """  # noqa: D301 -- click needs the character
 
@@ -98,10 +99,11 @@ def _run(name: str, scale: str, dry_run: bool, output: Path, data_dir: Path | No
     \b
     hbt-bench study run ood-low-resource --scale small --data-dir data/
     """  # noqa: D301 -- click needs the character
+    from hbt_bench.actions import study_plan
     from hbt_bench.studies.study_result import run_study
 
     with progress_bars():
-        plan = _plan(name, scale, output, data_dir)
+        plan = study_plan(name, scale, output, data_dir)
         if dry_run:
             _print(plan)
             return
@@ -120,17 +122,9 @@ def _report(name: str, scale: str, output: Path, data_dir: Path | None) -> None:
     \b
     hbt-bench study report ood-low-resource --scale small
     """  # noqa: D301 -- click needs the character
-    _write(_plan(name, scale, output, data_dir))
+    from hbt_bench.actions import study_plan
 
-
-def _plan(name: str, scale: str, output: Path, data_dir: Path | None) -> StudyPlan:
-    from hbt_bench.data.data_files import search_folders
-    from hbt_bench.studies.jobs import StudyPaths, StudyPlan
-    from hbt_bench.studies.study import find_study
-
-    design = find_study(name).at(scale)  # type: ignore[arg-type]
-    paths = StudyPaths(output, search_folders(data_dir, None), data_dir, design.study.drop_overlap)
-    return StudyPlan(design, paths)
+    _write(study_plan(name, scale, output, data_dir))
 
 
 def _write(plan: StudyPlan) -> None:

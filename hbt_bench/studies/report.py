@@ -23,8 +23,8 @@ _METHOD = (
     "variance of an average has parts for the seeds, for the questions and for the rest, and intervals and tests use "
     "all three, so a significant difference holds for other seeds and other questions. Models with the same seed are "
     "paired, and so are the versions of a question. ± is the standard deviation over seeds. The p-values of the answer "
-    "are corrected among themselves (Holm), those of the contrasts, and all others. A yes claims all comparisons of the "
-    "answer at once, so it needs no correction."
+    "are corrected among themselves (Holm), those of the contrasts, and all others. A yes claims all comparisons of "
+    "the answer at once, so it needs no correction."
 )
 #: Score columns that fit a page without scrolling.
 _MAX_COLUMNS = 4
@@ -62,10 +62,7 @@ class Report:
     def from_plan(cls, plan: StudyPlan) -> Report:
         """Return the report of a finished study; raises `DataError` if the study is not finished."""
         study, scale = plan.design.study, plan.design.scale
-        if not plan.comparison.is_file():
-            raise DataError(
-                f"the study {study.name} is not finished: run `{command(plan)} --output {plan.paths.output}`"
-            )
+        check_finished(plan)
         result = StudyResult.read(plan.comparison.read_text("utf-8"))
         answers = result.select(kind="answer")
         differences = [figure for figure in result.select(kind="score") if figure.baseline]
@@ -112,6 +109,13 @@ class Report:
         write_text(folder / "report.md", self.markdown())
         write_text(folder / "report.html", self.html())
         return folder / "report.md", folder / "report.html"
+
+
+def check_finished(plan: StudyPlan) -> None:
+    """Raise `DataError` if the study is not finished."""
+    if not plan.comparison.is_file():
+        again = f"{command(plan)} --output {plan.paths.output}"
+        raise DataError(f"the study {plan.design.study.name} is not finished: run `{again}`")
 
 
 def folder(plan: StudyPlan) -> Path:
@@ -279,4 +283,8 @@ def _method(plan: StudyPlan, result: StudyResult) -> Section:
     versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     seeds = ", ".join(map(str, plan.design.study.seeds))
     made = f"Made by `{command(plan)}` from comparison {plan.address}, with {versions}, on {result.machine}."
-    return Section("Method", [f"Inits: {', '.join(plan.design.study.inits)}. Seeds: {seeds}. {_METHOD}", made])
+    clusters = ", ".join(f"{name}: {clusters}" for name, clusters in result.clusters.items())
+    samples = [f"Questions are sampled by cluster. {clusters}."] if clusters else []
+    return Section(
+        "Method", [f"Inits: {', '.join(plan.design.study.inits)}. Seeds: {seeds}. {_METHOD}", *samples, made]
+    )

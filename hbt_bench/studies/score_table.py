@@ -18,6 +18,7 @@ from hbt_bench.ranking.ranks import Ranks
 from hbt_bench.ranking.subsets import subsets
 from hbt_bench.results.ranks_file import StoredRanks
 from hbt_bench.results.result import Result
+from hbt_bench.stats.clusters import Level
 from hbt_bench.stats.seeds import SeedQuestionMean
 from hbt_bench.studies.jobs import Evaluate, StudyPlan, Train
 
@@ -67,20 +68,24 @@ class ScoreKey(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelScore:
-    """The score of a model, with its values by question if ranks are stored.
+    """The score of a model; if ranks are stored, with the means of the clusters of questions and their sizes.
 
     Scores with equal `asked` have the same questions.
     """
 
     value: float
-    by_question: Array | None = None
+    by_cluster: Array | None = None
+    sizes: Array | None = None
     asked: Hashable = None
 
     @classmethod
-    def from_questions(cls, values: Array, collection: str) -> ModelScore:
+    def from_questions(cls, values: Array, collection: str, level: Level) -> ModelScore:
         """Make a score from the output of `question_values`."""
         asked = np.isfinite(values)
-        return cls(float(np.nanmean(values)), values[asked], (collection, asked.tobytes()))
+        numbers = np.flatnonzero(asked)
+        sizes = level.add_up(np.ones(len(numbers)), numbers)
+        means = level.add_up(values[asked], numbers) / sizes
+        return cls(float(np.nanmean(values)), means, sizes, (collection, asked.tobytes()))
 
 
 #: The scores of each system, in the order of its seeds.
@@ -91,7 +96,7 @@ class ScoreTable:
     """All scores of a finished plan, read from its results.
 
     `systems` has the trainings of each system, by its name in the report; `scores` has the scores of each task; `means`
-    has the mean over its modes, by group and task.
+    has the mean over its modes, by group and task; `clusters` has the clusters of the tests in words, by collection.
     """
 
     def __init__(self, plan: StudyPlan) -> None:
@@ -99,12 +104,15 @@ class ScoreTable:
         self.systems: dict[str, list[Train]] = {}
         self.scores: dict[ScoreKey, SystemScores] = {}
         self.means: dict[tuple[str, str], SystemScores] = {}
+        self.clusters: dict[str, str] = {}
         for train in plan.trainings:
             self.systems.setdefault(self._label(train), []).append(train)
         for job in plan.evaluations:
             system = self._label(job.train)
             results = job.results
             stored = next((StoredRanks.read(result.ranks) for result in results if result.ranks), None)
+            if stored:
+                self.clusters.setdefault(_collection(job), str(_level(stored)))
             mean = _mean_score(job, results, stored)
             self.means.setdefault((job.group, results[0].task), {}).setdefault(system, []).append(mean)
             for key, score in _task_scores(job, results, stored):
@@ -151,9 +159,9 @@ class ScoreTable:
 
 
 def _average(scores: Sequence[ModelScore]) -> SeedQuestionMean:
-    values = [score.by_question for score in scores if score.by_question is not None]
+    values = [score.by_cluster for score in scores if score.by_cluster is not None]
     if values:
-        return SeedQuestionMean.from_matrix(np.stack(values))
+        return SeedQuestionMean.from_matrix(np.stack(values), scores[0].sizes)
     return SeedQuestionMean(np.array([score.value for score in scores]))
 
 
@@ -164,7 +172,7 @@ def _mean_score(job: Evaluate, results: Sequence[Result], stored: StoredRanks | 
     evaluated = {TaskName.parse(result.task).mode for result in results}
     modes = [mode for mode in MODES if mode in evaluated]
     values = question_values(stored.judgements, stored.ranks, modes, MEASURES["AP"])
-    return ModelScore.from_questions(values, _collection(job))
+    return ModelScore.from_questions(values, _collection(job), _level(stored))
 
 
 def _task_scores(
@@ -183,10 +191,15 @@ def _task_scores(
             for language in ("", *by_language):
                 values = question_values(stored.judgements, stored.ranks, [mode], measure, language)
                 if np.isfinite(values).any():
-                    score = ModelScore.from_questions(values, _collection(job))
+                    score = ModelScore.from_questions(values, _collection(job), _level(stored))
                     if not language:
                         result.check_score(measure.name, score.value, error=DataError)
                     yield ScoreKey(job.group, result.task, measure.name, language), score
+
+
+def _level(stored: StoredRanks) -> Level:
+    """Return the clusters of questions that are the unit of the tests."""
+    return Level.choose(stored.judgements.levels, int(stored.judgements.questions.max()) + 1)
 
 
 def _collection(job: Evaluate) -> str:

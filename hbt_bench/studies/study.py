@@ -198,6 +198,15 @@ class Design:
             return float(name == sweep.one)
         return alpha if keys.get("strategy") == "hybrid" and alpha in sweep.alphas else None
 
+    def contrast(self, of: Sequence[str], minus: Sequence[str]) -> Contrast:
+        """Return a contrast between strategies; raises `UsageError` for an unknown name, or the same on both sides."""
+        for name in (*of, *minus):
+            if name not in self.strategies:
+                raise UsageError(unknown_strategy(name, self.strategies))
+        if common := set(of) & set(minus):
+            raise UsageError(f"'{sorted(common)[0]}' is on both sides: remove it from one side")
+        return Contrast(of=tuple(of), minus=tuple(minus))
+
     def recipe(self, system: StudySystem, seed: int) -> Recipe:
         """Return the recipe of a model; raises pydantic's `ValidationError`."""
         return Recipe.model_validate({**self.study.recipe, "init": system.init, **system.changes, "seed": seed})

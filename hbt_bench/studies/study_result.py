@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -52,12 +52,14 @@ class Estimate:
     @classmethod
     def from_average(cls, average: SeedQuestionMean, margin: float | None = None, **names: str) -> Self:
         """Make an estimate of an average or, if `names` have a baseline, of a difference."""
-        (low, high), value, spread = average.interval, average.value, average.spread
-        if not names.get("baseline"):
-            return cls(value=value, low=low, high=high, spread=spread, **names)
-        p, same = average.p_value, None if margin is None else average.p_equivalent(margin)
-        errors = average.squared_errors
-        return cls(value=value, low=low, high=high, spread=spread, p_raw=p, p=p, p_same=same, errors=errors, **names)
+        p = same = errors = None
+        if names.get("baseline"):
+            p, errors = average.p_value, average.squared_errors
+            same = None if margin is None else average.p_equivalent(margin)
+        low, high = average.interval
+        numbers = {"value": average.value, "low": low, "high": high, "spread": average.spread, "p_raw": p, "p": p}
+        fields: dict[str, Any] = {**names, **numbers, "p_same": same, "errors": errors}
+        return cls(**fields)
 
     @property
     def significant(self) -> bool:
@@ -90,7 +92,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """All estimates and costs of a study.
+    """All estimates and costs of a study. `clusters` has the clusters of the tests in words, by collection.
 
     The p-values of the answer are corrected among themselves, those of the contrasts, and all others.
     """
@@ -99,6 +101,7 @@ class StudyResult:
     costs: tuple[Cost, ...]
     machine: str
     versions: Mapping[str, str]
+    clusters: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_plan(cls, plan: StudyPlan) -> StudyResult:
@@ -111,7 +114,7 @@ class StudyResult:
         figures += corrected(
             figure for contrast in study.contrasts for figure in contrasts(table, contrast, study.answer.margin)
         )
-        return cls(figures, tuple(_costs(table)), facts["machine"], facts["versions"])
+        return cls(figures, tuple(_costs(table)), facts["machine"], facts["versions"], table.clusters)
 
     @classmethod
     def read(cls, text: str | bytes) -> StudyResult:
@@ -170,9 +173,9 @@ def _drops(table: ScoreTable) -> Iterator[Estimate]:
     for (group, task), losses in _losses(table).items():
         names = {"kind": "drop", "group": group, "task": task, "measure": "AP"}
         for system, loss in losses.items():
-            yield Estimate.from_average(loss, system=system, **names)
+            yield Estimate.from_average(loss, None, system=system, **names)
         for system, other in table.compared_pairs():
-            yield Estimate.from_average(losses[system] - losses[other], system=system, baseline=other, **names)
+            yield Estimate.from_average(losses[system] - losses[other], None, system=system, baseline=other, **names)
 
 
 def _losses(table: ScoreTable) -> dict[tuple[str, str], dict[str, SeedQuestionMean]]:
