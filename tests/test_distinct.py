@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hbt_bench.errors import DataError
-from hbt_bench.training.distinct import DistinctItems
+from hbt_bench.training.clashes import DistinctItems
 from hbt_bench.training.parallel import Item, ParallelText
 from hbt_bench.training.plan import BatchPlan
 from hbt_bench.training.strategies import BatchMix, WeightedSource

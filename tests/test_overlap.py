@@ -14,7 +14,7 @@ THAI = "ประเทศไทยตั้งอยู่ในเอเชี
 @pytest.fixture(scope="module")
 def overlap():
     queries = [Query("q1", "en", "Who is Ann?", "1"), Query("q2", "th", "ใคร", "2")]
-    documents = [Document("d1", "en", LONG), Document("d2", "th", THAI)]
+    documents = [Document("d1", "en", LONG), Document("d2", "th", THAI), Document("d3", "en", "!!!")]
     return Overlap([Collection.from_records("c", queries, documents, {"q1": {"d1": 1}, "q2": {"d2": 1}})])
 
 
@@ -25,6 +25,8 @@ def overlap():
         ("en", " Who  is Ann?! ", "same text"),
         ("de", "Who is Ann?", None),  # another language
         ("en", "Who is Anna?", None),
+        ("en", "!!!", "same text"),
+        ("en", "???", None),
         ("en", "Then " + " ".join(LONG.split()[2:12]) + " and more", "shared run"),
         ("en", "Then " + " ".join(LONG.split()[2:11]) + " and more", None),  # nine words
         ("th", "ก" + THAI[3:27] + "ข", "shared run"),  # 24 characters

@@ -38,7 +38,7 @@ class Overlap:
                 if compared is not None and language not in compared:
                     continue
                 words = _words(text)
-                self._texts.add((language, hash(" ".join(words))))
+                self._texts.add((language, hash(" ".join(words) or text)))
                 self._runs.update((language, hash(run)) for run in _runs(language, words))
 
     def reason(self, language: str, text: str) -> str | None:
@@ -47,7 +47,7 @@ class Overlap:
         key = hash((language, text))
         if key not in self._reasons:
             words = _words(text)
-            same = (language, hash(" ".join(words))) in self._texts
+            same = (language, hash(" ".join(words) or text)) in self._texts
             shared = same or any((language, hash(run)) in self._runs for run in _runs(language, words))
             self._reasons[key] = "same text" if same else "shared run" if shared else None
         return self._reasons[key]

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.training import counter_rng
 from hbt_bench.training.clashes import Clashes
-from hbt_bench.training.drawn_texts import TextDraw
+from hbt_bench.training.draws import Cursor, Draw, TextDraw, pick
 from hbt_bench.training.parallel import MISSING, ParallelText
-from hbt_bench.training.sampler import Cursor, Draw, pick
 from hbt_bench.training.strategies import BatchType, Phase, WeightedSource
 
 When = Literal["before", "after", "mixed"]
@@ -35,9 +34,9 @@ _OTHER_PAIRS = 100
 #: Items to choose from for each row of a batch that random substitutes do not fill.
 _CHOICE = 16
 
-# the purpose of a random number, the first key of every draw; `drawn_texts` has more
+# the purpose of a random number, the first key of every draw; `draws` has more
 _PHASE, _SOURCE, _TYPE, _PAIR, _ORDER, _SUBSTITUTE, _OTHER_PAIR, _PARALLEL = range(8)
-_DISTINCT, _DISTINCT_PAIR = 12, 13  # 8 to 11 are those of `drawn_texts`
+_DISTINCT, _DISTINCT_PAIR = 12, 13  # 8 to 11 are those of `draws`
 
 
 class Batch(NamedTuple):

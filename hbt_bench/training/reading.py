@@ -12,13 +12,12 @@ from hbt_bench.data.records import PLACEHOLDER, Row, checked_text, first_value, 
 from hbt_bench.data.row_fields import usual_fields
 from hbt_bench.errors import DataError
 from hbt_bench.languages import general, read_label
-from hbt_bench.training.fields import Entries, FieldReader, Fields, paths_of
+from hbt_bench.training.fields import Entries, FieldReader, Fields, Unread, grades_at, paths_of, relevant
 from hbt_bench.training.items import Item
-from hbt_bench.training.judged import Unread, grades_at, relevant
-from hbt_bench.training.labels import Labels
 from hbt_bench.training.pairing import Piece, pair
 from hbt_bench.training.parallel import MISSING, ParallelText
 from hbt_bench.training.records import Records
+from hbt_bench.training.source_labels import Labels
 
 log = logging.getLogger(__name__)
 

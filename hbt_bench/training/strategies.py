@@ -17,7 +17,7 @@ from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from hbt_bench.errors import DataError, UsageError
-from hbt_bench.training.distinct import DistinctItems
+from hbt_bench.training.clashes import DistinctItems
 from hbt_bench.training.parallel import ParallelText
 
 Weights = Literal["uniform", "size"] | Mapping[str, float]
