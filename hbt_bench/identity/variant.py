@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from hbt_bench.identity.correction import KINDS
+
 #: A revision with the marks of a variant, in this order.
 _MARKED = re.compile(
     r"(?P<revision>.+?)(?:-(?P<backend>onnx|openvino))?(?:-(?P<dtype>fp16|bf16|fp32))?"
     r"(?:-dim(?P<dimensions>[1-9]\d*))?(?:-len(?P<length>[1-9]\d*))?(?:-(?P<precision>int8|binary))?"
+    rf"(?:-(?P<correction>(?:{'|'.join(KINDS)})[\w.]*-on-[\w.+,>\[\]-]+))?"
 )
 
 
@@ -25,6 +28,7 @@ class Variant:
         truncate_dim: The number of dimensions that are kept.
         max_seq_length: The number of tokens that are read of a text.
         precision: The numbers of a vector when texts are compared: ``int8``, or ``binary`` for their signs.
+        correction: The correction of the vectors and the texts that it was fitted on, as in ``center-on-own``.
     """
 
     backend: str | None = None
@@ -32,6 +36,7 @@ class Variant:
     truncate_dim: int | None = None
     max_seq_length: int | None = None
     precision: str | None = None
+    correction: str | None = None
 
     @classmethod
     def split(cls, revision: str) -> tuple[str, Variant]:
@@ -44,14 +49,16 @@ class Variant:
         if match is None:
             return revision, cls()
         dimensions, length = (int(match[key]) if match[key] else None for key in ("dimensions", "length"))
-        return match["revision"], cls(match["backend"], match["dtype"], dimensions, length, match["precision"])
+        settings = match["backend"], match["dtype"], dimensions, length, match["precision"], match["correction"]
+        return match["revision"], cls(*settings)
 
     @property
     def suffix(self) -> str:
         """The marks in a revision, empty without any setting."""
         dimensions = f"dim{self.truncate_dim}" if self.truncate_dim else None
         length = f"len{self.max_seq_length}" if self.max_seq_length else None
-        return "".join(f"-{mark}" for mark in (self.backend, self.dtype, dimensions, length, self.precision) if mark)
+        marks = (self.backend, self.dtype, dimensions, length, self.precision, self.correction)
+        return "".join(f"-{mark}" for mark in marks if mark)
 
     @property
     def options(self) -> list[str]:
@@ -62,5 +69,17 @@ class Variant:
             "--truncate-dim": self.truncate_dim,
             "--max-seq-length": self.max_seq_length,
             "--precision": self.precision,
+            **self._correction,
         }
         return [word for option, value in values.items() if value for word in (option, str(value))]
+
+    @property
+    def _correction(self) -> dict[str, str]:
+        """The options of the correction. Held-out texts have a name, perhaps a number, and a hash."""
+        if not self.correction:
+            return {}
+        kind, _, source = self.correction.partition("-on-")
+        if source != "own":
+            name, _, count = source.rpartition("_")[0].rpartition("_")
+            source = f"{name}:{count}" if name and count.isdecimal() else source.rpartition("_")[0]
+        return {"--correct": kind.replace("_", ":"), "--correct-on": source}

@@ -20,6 +20,7 @@ from hbt_bench.identity.signature import Prompts
 from hbt_bench.identity.variant import Variant
 from hbt_bench.mteb import variants
 from hbt_bench.mteb.bm25_model import Bm25Model
+from hbt_bench.mteb.corrections import NO_VECTORS, CorrectedModel, Correction
 from hbt_bench.mteb.embeddings_client import is_url
 from hbt_bench.mteb.endpoint import Endpoint, EndpointEncoder
 from hbt_bench.mteb.loaders import hub_checkpoint, load_error, open_model, wrapped
@@ -54,6 +55,7 @@ class ModelRequest:
         endpoint: The settings of a model on a server, whose URL is the `name`.
         given_name: The name in results of a folder or of a model on a server, as ``me/exp3``.
         precision: The numbers of a vector when texts are compared, ``int8`` or ``binary``; None for the model's.
+        correction: The correction of the vectors, None for none.
     """
 
     name: str
@@ -70,9 +72,12 @@ class ModelRequest:
     endpoint: Endpoint | None = None
     given_name: str | None = None
     precision: str | None = None
+    correction: Correction | None = None
 
     def __post_init__(self) -> None:
         """Raise `UsageError` or `ModelError` if there cannot be such a model."""
+        if self.correction and self.precision:
+            raise UsageError("--correct is for vectors of full precision. Leave out --precision.")
         if is_url(self.name) or self.endpoint is not None:
             self._check_endpoint()
             return
@@ -80,6 +85,8 @@ class ModelRequest:
             raise UsageError(f"--name is for folders and servers. {self.name} has a name already: leave --name out.")
         if self.lexical is not None:
             bm25.require()
+            if self.correction:
+                raise UsageError(NO_VECTORS.format(name=self.name))
             if self.query_prompt or self.document_prompt:
                 raise UsageError("bm25 takes no prompts. Leave out --query-prompt and --document-prompt.")
             if options := [*self.variant.options[::2], *(["--batch-tokens"] if self.batch_tokens else [])]:
@@ -115,6 +122,8 @@ class ModelRequest:
     def _check_options(self, checkpoint: Checkpoint) -> None:
         """Raise `UsageError` if the user gave prompts or settings that the class of the model does not have."""
         variants.check_checkpoint(self.variant, checkpoint, self.name)
+        if self.correction and not checkpoint.dense:
+            raise UsageError(NO_VECTORS.format(name=self.name))
         if (self.query_prompt or self.document_prompt) and not checkpoint.dense:
             raise UsageError(f"prompts are for models with one vector per text, and {self.name} is not such a model")
 
@@ -180,7 +189,8 @@ class ModelRequest:
         if self.lexical is not None:
             return f"hbt-bench/{BM25}", str(self.lexical)
         if self.checkpoint is not None:
-            return self.given_name or self.checkpoint.name, self.checkpoint.revision + self._suffix
+            mark = f"-{self.correction.mark}" if self.correction else ""
+            return self.given_name or self.checkpoint.name, self.checkpoint.revision + self._suffix + mark
         return None
 
     @property
@@ -244,6 +254,10 @@ class ModelRequest:
 
         Raises `ModelError` if it cannot be loaded, or if its weights, tokenizer or vectors are unusable.
         """
+        model = self._load()
+        return CorrectedModel(model, self.correction) if self.correction else model
+
+    def _load(self) -> Any:
         if self.lexical is not None:
             return Bm25Model(_meta(f"hbt-bench/{BM25}", str(self.lexical)), self.lexical)
         if self.endpoint is not None:
@@ -289,6 +303,8 @@ class ModelRequest:
         import mteb
 
         variants.check_known(self.variant, self._known_to_mteb, self.name)
+        if self.correction and self._known_to_mteb.model_type != ["dense"]:
+            raise UsageError(NO_VECTORS.format(name=self.name))
         options: dict[str, Any] = {"trust_remote_code": True} if self.trust_remote_code else {}
         if self.experiment:
             defaults = mteb.get_model_meta(self.name).loader_kwargs.get("model_prompts")

@@ -29,11 +29,14 @@ from torch.utils.data import DataLoader
 
 from hbt_bench.data.collection import Collection
 from hbt_bench.distributed import ALONE, Processes
+from hbt_bench.errors import ModelError
 from hbt_bench.identity.task_name import Mode
 from hbt_bench.log import counter
 from hbt_bench.measures.bias import Bias
 from hbt_bench.measures.scores import bias_scores
+from hbt_bench.mteb.corrections import CorrectedModel, uncorrected
 from hbt_bench.mteb.probe import depends_on_call, prompt_fills, unknown_share
+from hbt_bench.ranking.blocks import BlockScorer, Scorer
 from hbt_bench.ranking.dense import DenseScorer, Role, Vectors, distinct_texts
 from hbt_bench.ranking.ranks import Confidences, Ranks, ScoringModel, rank
 from hbt_bench.ranking.store import EmbeddingStore
@@ -130,6 +133,7 @@ class SharedPass:
         store: Keeps vectors on disk, if it is set.
         processes: The processes that share the work with a model of vectors. All of them must evaluate it.
         prompt_label: The label of the prompts in signatures.
+        keeps_scorers: Keep the scorers of the last pass in `scorers`, with the vectors of the collection.
         speed: Distinct texts that the last pass encoded and ranked per second, None if any vector was on disk.
     """
 
@@ -140,6 +144,8 @@ class SharedPass:
         self.processes: Processes = ALONE
         self.prompt_label = "model"
         self.speed: float | None = None
+        self.keeps_scorers = False
+        self.scorers: tuple[Scorer | BlockScorer, Mapping[str, Scorer] | None] | None = None
         self._judged: dict[Mode, dict[str, SubsetQrels]] = {}
         self._ranked: tuple[weakref.ref[Any], str, Ranks, Confidences | None] | None = None
         self._bias: dict[str, dict[str, float]] | None = None
@@ -158,7 +164,7 @@ class SharedPass:
 
     def texts(self, model: Any) -> int:
         """Return the number of texts that a pass with `model` encodes."""
-        return distinct_texts(self.collection, _symmetric(model))
+        return distinct_texts(self.collection, _symmetric(uncorrected(model)))
 
     @property
     def ranks(self) -> Ranks | None:
@@ -177,14 +183,19 @@ class SharedPass:
         queries = counter("ranking queries", len(collection.queries))
         started = perf_counter()
         if isinstance(model, ScoringModel):
-            ranked = rank(collection, *model.scorers(collection), progress=queries)
+            pool, blocks = model.scorers(collection)
+            ranked = rank(collection, pool, blocks, progress=queries)
         else:
-            encoder = MtebEncoder(model, metadata, encode_kwargs)
+            encoder = MtebEncoder(uncorrected(model), metadata, encode_kwargs)
+            correct = model.fit if isinstance(model, CorrectedModel) else None
             encoded = counter("encoding texts", texts)
-            scorer = DenseScorer.from_collection(collection, encoder, self.store, encoded, self.processes)
+            scorer = DenseScorer.from_collection(collection, encoder, self.store, encoded, self.processes, correct)
+            pool, blocks = scorer, None
             ranked = rank(collection, scorer, processes=self.processes, progress=queries)
             encoded_texts = self.processes.gather(sum(encoder.counts))
-        self.speed = texts / (perf_counter() - started) if sum(encoded_texts) == texts else None
+        self.scorers = (pool, blocks) if self.keeps_scorers else None
+        timed = sum(encoded_texts) == texts and getattr(model, "encodes", True)  # not vectors that existed before
+        self.speed = texts / (perf_counter() - started) if timed else None
         self._ranked = (weakref.ref(model), settings, *ranked)
         self._bias = None
         return ranked
@@ -198,10 +209,16 @@ class SharedPass:
         if self._stateful is None or self._stateful[0]() is not model or self._stateful[1] != settings:
             language = self.languages[0]
 
-            def encode(texts: Sequence[str]) -> Vectors:
-                return MtebEncoder(_untouched(model), metadata, encode_kwargs).encode(texts, "document", language)
+            encoder = uncorrected(model)
 
-            self._stateful = weakref.ref(model), settings, depends_on_call(model, encode)
+            def encode(texts: Sequence[str]) -> Vectors:
+                return MtebEncoder(_untouched(encoder), metadata, encode_kwargs).encode(texts, "document", language)
+
+            self._stateful = weakref.ref(model), settings, depends_on_call(encoder, encode)
+            if self._stateful[2] and isinstance(model, CorrectedModel):
+                raise ModelError(
+                    "the vector of a text depends on the other texts of a call, as with int8: it cannot be corrected"
+                )
             if self._stateful[2]:
                 log.warning(
                     "the vector of a text depends on the other texts of a call, as with int8: MTEB evaluates the "

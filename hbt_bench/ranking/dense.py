@@ -17,12 +17,12 @@ from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.distributed import ALONE, Processes
 from hbt_bench.errors import ModelError
 from hbt_bench.ranking.collapse import check_collapse
+from hbt_bench.ranking.correction import FittedCorrection, Role, Sample
 from hbt_bench.ranking.store import EmbeddingStore
 
 if TYPE_CHECKING:
     from hbt_bench.ranking.products import Products, VectorRows
 
-Role = Literal["query", "document"]
 Vectors = NDArray[np.float32]
 
 #: Texts that are encoded, checked and stored together; a killed run loses at most these.
@@ -158,6 +158,73 @@ def _checked(vectors: Vectors, texts: Sequence[str]) -> Vectors:
     return np.ascontiguousarray(vectors, dtype=np.float32)
 
 
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """The vectors of a collection: those of the chunks, and for each role the chunk and row of each text."""
+
+    collection: Collection
+    vectors: Mapping[Chunk, Vectors]
+    layouts: Mapping[Role, _Layout]
+
+    @classmethod
+    def from_collection(cls, collection: Collection, encoding: Encoding) -> Encoded:
+        """Encode a collection: equal texts of a language once per role, and texts in the store not at all.
+
+        If the encoder has `symmetric` set, a language with the same texts in both roles, as in bitext, is encoded
+        once. Raises `ModelError` for infinite vectors, a wrong number of them, or different dimensions.
+        """
+        layouts = _layouts(collection, getattr(encoding.encoder, "symmetric", False))
+        chunks = _distinct_chunks(layouts)
+        vectors = dict(zip(chunks, encoding.run(chunks), strict=True))
+        for layout in layouts:
+            if len(dimensions := {vectors[chunk].shape[1] for chunk in layout[0]}) > 1:
+                sizes = ", ".join(map(str, sorted(dimensions)))
+                raise ModelError(f"the model returned vectors of different sizes ({sizes}): they cannot be compared")
+        return cls(collection, vectors, {"query": layouts[0], "document": layouts[1]})
+
+    def rows(self, role: Role, correction: FittedCorrection | None = None) -> VectorRows:
+        """Return the vectors of all texts in a role, in memory if they are few, else read when indexed.
+
+        A chunk is corrected as a whole, so that equal texts keep equal vectors.
+        """
+        chunks, chunk_of, row_of = self.layouts[role]
+        vectors = [self.vectors[chunk] for chunk in chunks]
+        if correction:
+            vectors = [correction(rows, role, chunk.language) for chunk, rows in zip(chunks, vectors, strict=True)]
+        gathered = GatheredVectors(vectors, chunk_of, row_of)
+        return gathered[:] if 4 * len(row_of) * vectors[0].shape[1] <= _IN_MEMORY else gathered
+
+    def by_language(self, role: Role) -> dict[str, list[Chunk]]:
+        """Return the chunks of each language."""
+        chunks: dict[str, list[Chunk]] = {}
+        for chunk in self.layouts[role][0]:
+            chunks.setdefault(chunk.language, []).append(chunk)
+        return chunks
+
+    @property
+    def sample(self) -> Sample:
+        """The vectors as a sample to fit a correction on."""
+        return Sample(
+            {
+                role: {
+                    language: [self.vectors[chunk] for chunk in chunks]
+                    for language, chunks in self.by_language(role).items()
+                }
+                for role in self.layouts
+            },
+            self._translations,
+        )
+
+    def _translations(self) -> dict[str, tuple[NDArray[np.int32], Vectors]]:
+        """Return the numbers and vectors of the queries that are in several languages, one query for each number."""
+        numbers, queries = self.collection.questions, self.rows("query")
+        blocks = {code: np.arange(block.start, block.stop) for code, block in self.collection.query_blocks.items()}
+        first = {code: rows[np.unique(numbers[rows], return_index=True)[1]] for code, rows in blocks.items()}
+        versions = np.bincount(np.concatenate([numbers[rows] for rows in first.values()]))
+        shared = {code: rows[versions[numbers[rows]] > 1] for code, rows in first.items()}
+        return {code: (numbers[rows], queries[rows]) for code, rows in shared.items() if len(rows)}
+
+
 # Score a collection
 
 
@@ -211,27 +278,26 @@ class DenseScorer:
         store: EmbeddingStore | None = None,
         progress: Callable[[int], object] = lambda texts: None,
         processes: Processes = ALONE,
+        correct: Callable[[Encoded, Encoding], FittedCorrection] | None = None,
     ) -> DenseScorer:
-        """Encode a collection: equal texts of a language once per role, and texts in `store` not at all.
+        """Encode a collection as `Encoded` does. `processes` share the texts, and each gets all vectors.
 
-        If the encoder has `symmetric` set, a language with the same texts in both roles, as in bitext, is encoded
-        once. `processes` share the texts, and each gets all vectors. `progress` receives the number of texts of
-        each chunk that is done. Raises `ModelError` for infinite vectors, a wrong number of them, or the same vector
-        for most texts.
+        `progress` receives the number of texts of each chunk that is done. `correct` fits a correction of the vectors.
+        Raises `ModelError` for unusable vectors, or the same vector for most texts.
         """
-        layouts = _layouts(collection, getattr(encoder, "symmetric", False))
-        chunks = _distinct_chunks(layouts)
-        vectors = dict(zip(chunks, Encoding(encoder, store, processes, progress).run(chunks), strict=True))
-        queries, documents = (_gathered([vectors[key] for key in keys], *index) for keys, *index in layouts)
+        encoding = Encoding(encoder, store, processes, progress)
+        encoded = Encoded.from_collection(collection, encoding)
+        unknown_share = getattr(encoder, "unknown_share", lambda texts: 0.0)
+        prompt_fills = getattr(encoder, "prompt_fills", lambda role: False)
+        for role in encoded.layouts:
+            check_collapse(role, _samples(encoded, role), unknown_share, prompt_fills)
+        fitted = correct(encoded, encoding) if correct else None
+        queries, documents = (encoded.rows(role, fitted) for role in encoded.layouts)
         if queries.shape[1] != documents.shape[1]:
             raise ModelError(
                 f"the model returned query vectors of {queries.shape[1]} dimensions and document vectors of "
                 f"{documents.shape[1]}: they cannot be compared"
             )
-        unknown_share = getattr(encoder, "unknown_share", lambda texts: 0.0)
-        prompt_fills = getattr(encoder, "prompt_fills", lambda role: False)
-        for role, (keys, *_) in zip(("query", "document"), layouts, strict=True):
-            check_collapse(role, _samples(keys, vectors), unknown_share, prompt_fills)
         return cls(encoder, queries, documents)
 
 
@@ -276,26 +342,15 @@ def _layout(texts: tuple[Query, ...] | tuple[Document, ...], blocks: dict[str, s
     return chunks, chunk_of, row_of
 
 
-def _samples(chunks: Sequence[Chunk], vectors: Mapping[Chunk, Vectors]) -> dict[str, tuple[list[str], Vectors]]:
+def _samples(encoded: Encoded, role: Role) -> dict[str, tuple[list[str], Vectors]]:
     """Return some texts of each language, of all lengths, with their vectors."""
     samples = {}
-    for language in dict.fromkeys(chunk.language for chunk in chunks):
-        spoken = [chunk for chunk in chunks if chunk.language == language]
+    for language, spoken in encoded.by_language(role).items():
         step = -(-sum(len(chunk.texts) for chunk in spoken) // _COMPARED)
         rows = [(chunk, row) for chunk in spoken for row in range(0, len(chunk.texts), step)]
         texts = [chunk.texts[row] for chunk, row in rows]
-        samples[language] = texts, np.stack([vectors[chunk][row] for chunk, row in rows])
+        samples[language] = texts, np.stack([encoded.vectors[chunk][row] for chunk, row in rows])
     return samples
-
-
-def _gathered(vectors: list[Vectors], chunk_of: NDArray[np.int32], row_of: NDArray[np.int32]) -> VectorRows:
-    """Return the vectors of all texts, in memory if they are few, else read when indexed."""
-    dimensions = {chunk.shape[1] for chunk in vectors}
-    if len(dimensions) > 1:
-        sizes = ", ".join(map(str, sorted(dimensions)))
-        raise ModelError(f"the model returned vectors of different sizes ({sizes}): they cannot be compared")
-    gathered = GatheredVectors(vectors, chunk_of, row_of)
-    return gathered[:] if 4 * len(row_of) * dimensions.pop() <= _IN_MEMORY else gathered
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,275 @@
+"""Models whose vectors are corrected, and the texts that a correction is fitted on."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hbt_bench.data import records
+from hbt_bench.data.collection import Collection, Document, Qrels, Query
+from hbt_bench.errors import DataError, ModelError, UsageError
+from hbt_bench.identity.correction import CorrectionName
+from hbt_bench.languages.labels import match_labels
+from hbt_bench.log import counter
+from hbt_bench.ranking.correction import FittedCorrection, fit
+from hbt_bench.ranking.dense import Encoded, Encoding, distinct_texts
+from hbt_bench.ranking.ranks import ScoringModel
+from hbt_bench.tasks.registry import TaskRegistry
+
+log = logging.getLogger(__name__)
+
+#: The name of the evaluated collection's own texts as a source.
+OWN = "own"
+_FILES = re.compile(r".+\.(parquet|(jsonl|tsv|csv)(\.gz)?)")
+#: The message for a model without vectors; `name` is the model.
+NO_VECTORS = "{name} does not give one vector per text, which --correct could change. Leave it out."
+_NUMBER = re.compile(r"(?P<source>.+):(?P<count>[1-9]\d{0,8})")
+
+
+@dataclass(frozen=True)
+class FitTexts:
+    """The held-out texts that a correction is fitted on, with no judgements.
+
+    Attributes:
+        source: The name of a task, a task file, or a file with fields ``text``, ``language`` and perhaps ``id``.
+        count: The number of texts of each language and role, None for all.
+        registry: Finds the task.
+        data_dir: The folder of the data files.
+    """
+
+    source: str
+    count: int | None
+    registry: TaskRegistry
+    data_dir: Path | None = None
+
+    @cached_property
+    def name(self) -> str:
+        """The name of the collection or the file, without its ending."""
+        if _FILES.fullmatch(self.source):
+            return re.sub(r"[^\w.-]", "-", Path(self.source).name.partition(".")[0])
+        spec = self._spec
+        return spec.task_name(spec.modes[0]).replace(f"-{spec.modes[0]}", "")
+
+    @cached_property
+    def _spec(self) -> Any:
+        selections = self.registry.select(self.source)
+        if len(selections) != 1 or selections[0].spec is None:
+            raise UsageError(
+                f"--correct-on {self.source} is not a task with the languages of its texts: name a task such as "
+                "ntrex-ood, or a file (.jsonl, .csv, .tsv or .parquet) with the fields text and language"
+            )
+        return selections[0].spec
+
+    @cached_property
+    def collection(self) -> Collection:
+        """The texts as a collection without judgements; translations have the same question."""
+        if _FILES.fullmatch(self.source):
+            whole = _read_file(Path(self.source).expanduser())
+        else:
+            whole = self._spec.load(None, self.data_dir)
+        return _without_judgements(whole, self.count)
+
+    @cached_property
+    def mark(self) -> str:
+        """The source in a revision: name, number and a hash of the texts."""
+        digest = hashlib.sha256()
+        for text in (*self.collection.queries, *self.collection.documents):
+            encoded = f"{text.language}\0{text.text}".encode()
+            digest.update(len(encoded).to_bytes(8, "little") + encoded)
+        digest.update(self.collection.questions.astype("<i4").tobytes())
+        count = f"_{self.count}" if self.count else ""
+        return f"{self.name}{count}_{digest.hexdigest()[:8]}"
+
+
+@dataclass(frozen=True)
+class Correction:
+    """A correction, and the texts that it is fitted on.
+
+    For example, ``Correction.parse("center")`` and ``Correction.parse("subspace:4", "cldr-facts")``.
+
+    Attributes:
+        name: The kind of correction.
+        texts: Held-out texts, None for those of the collection that is evaluated.
+    """
+
+    name: CorrectionName
+    texts: FitTexts | None = None
+
+    @classmethod
+    def parse(
+        cls, name: str, on: str = OWN, registry: TaskRegistry | None = None, data_dir: Path | None = None
+    ) -> Correction:
+        """Read the values of ``--correct`` and ``--correct-on``. Raises `UsageError` if they cannot be."""
+        correction = CorrectionName.parse(name)
+        if on == OWN:
+            return cls(correction)
+        match = _NUMBER.fullmatch(on)
+        source, count = (match["source"], int(match["count"])) if match else (on, None)
+        if source == OWN:
+            raise UsageError("--correct-on own has all texts of the collection: leave the number out")
+        if _FILES.fullmatch(source) and not Path(source).expanduser().is_file():
+            raise UsageError(f"there is no file {source}, which --correct-on names")
+        texts = FitTexts(source, count, registry or TaskRegistry(), data_dir)
+        _ = texts.name  # raises an error for an unknown task
+        return cls(correction, texts)
+
+    @cached_property
+    def mark(self) -> str:
+        """The correction in a revision, such as ``center-on-own``; texts of the collection itself are transductive."""
+        return f"{self.name.mark}-on-{self.texts.mark if self.texts else OWN}"
+
+    def check(self, task: str) -> None:
+        """Raise `UsageError` if the texts of a task, given by its base name, are held out in name only."""
+        if self.texts and self.texts.name.partition("[")[0].partition("+")[0] == task:
+            raise UsageError(
+                f"{task} is evaluated, so its texts are not held out: name others, or leave --correct-on out"
+            )
+
+    def fit(self, own: Encoded, encoding: Encoding) -> FittedCorrection:
+        """Return the correction, fitted on the evaluated collection or on the held-out texts, which are encoded.
+
+        The first process fits for all, so that all have the same bytes.
+        """
+        sample = own.sample if self.texts is None else self._encoded(self.texts.collection, encoding).sample
+        first = encoding.processes.rank == 0
+        fitted: FittedCorrection = encoding.processes.share(fit(self.name, sample) if first else None)
+        return fitted
+
+    def _encoded(self, collection: Collection, encoding: Encoding) -> Encoded:
+        total = distinct_texts(collection, getattr(encoding.encoder, "symmetric", False))
+        progress = counter("encoding texts to fit on", total)
+        return Encoded.from_collection(collection, replace(encoding, progress=progress))
+
+
+class CorrectedModel:
+    """An encoder whose vectors are corrected, by MTEB's protocol.
+
+    Attributes:
+        model: The encoder, by MTEB's protocol.
+        given: The object that the caller gave, perhaps a model of sentence-transformers.
+        correction: The correction and the texts to fit on.
+        mteb_model_meta: MTEB's description. The revision ends with the mark of the correction.
+    """
+
+    def __init__(self, model: Any, correction: Correction, given: Any = None) -> None:
+        self.model, self.correction, self.given = model, correction, model if given is None else given
+        meta = model.mteb_model_meta
+        self.mteb_model_meta = meta.model_copy(update={"revision": f"{meta.revision}-{correction.mark}"})
+        self._held_out: FittedCorrection | None = None
+
+    def fit(self, own: Encoded, encoding: Encoding) -> FittedCorrection:
+        """Return the fitted correction. With held-out texts, it is fitted once for all collections."""
+        if self.correction.texts is None:
+            return self.correction.fit(own, encoding)
+        if self._held_out is None:
+            self._held_out = self.correction.fit(own, encoding)
+        self._log_unseen(self._held_out, own.collection)
+        return self._held_out
+
+    def _log_unseen(self, fitted: FittedCorrection, collection: Collection) -> None:
+        unseen = [code for code in collection.languages if code not in fitted.languages]
+        if unseen and fitted.languages:
+            log.warning(
+                f"{collection.name}: {self.correction.texts and self.correction.texts.name} has no {' '.join(unseen)}: "
+                "these languages get the correction of all its texts together"
+            )
+
+    def encode(self, inputs: Any, **options: Any) -> Any:
+        """Raise `ModelError`: only our tasks know the language of each text."""
+        raise ModelError(
+            f"{self.mteb_model_meta.name} is corrected by language, and only the tasks of hbt-bench have the language "
+            "of each text. Evaluate the model without a correction here."
+        )
+
+    def similarity(self, queries: Any, documents: Any) -> Any:
+        """Return the similarity that the encoder defines."""
+        return self.model.similarity(queries, documents)
+
+    def similarity_pairwise(self, queries: Any, documents: Any) -> Any:
+        """Return the similarity of pairs that the encoder defines."""
+        return self.model.similarity_pairwise(queries, documents)
+
+
+def uncorrected(model: Any) -> Any:
+    """Return the encoder of a corrected model, or the model itself."""
+    return model.model if isinstance(model, CorrectedModel) else model
+
+
+def check_vectors_known(model: Any, name: str) -> None:
+    """Raise `UsageError` for a model object that does not give vectors, which could be corrected."""
+    from mteb.models import CrossEncoderProtocol, EncoderProtocol, SearchProtocol, SparseEncoderWrapper
+
+    others = (ScoringModel, SearchProtocol, CrossEncoderProtocol, SparseEncoderWrapper, CorrectedModel)
+    if not isinstance(model, EncoderProtocol) or isinstance(model, others):
+        raise UsageError(NO_VECTORS.format(name=name))
+
+
+def _read_file(path: Path) -> Collection:
+    """Return the rows of a file as queries and documents with the same texts."""
+    rows = list(_rows(path))
+    codes = {label: code for code, label in match_labels({label for _, label, _ in rows}, rare=True).items()}
+    unknown = {label for _, label, _ in rows} - codes.keys()
+    if unknown:
+        raise DataError(f"{path}: '{min(unknown)}' in the field language is not a language")
+    queries = [Query(f"q{number}", codes[label], text, key) for number, (key, label, text) in enumerate(rows)]
+    documents = [Document(f"d{number}", codes[label], text) for number, (_, label, text) in enumerate(rows)]
+    return Collection.from_records(path.stem, queries, documents, {q.id: {f"d{q.id[1:]}": 1} for q in queries})
+
+
+def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield id, language and text of the rows; a row without an id is not a translation of another row."""
+    for number, (cells, place) in enumerate(_cells(path)):
+        text, language, key = (cells.get(field) for field in ("text", "language", "id"))
+        if not isinstance(text, str) or not text.strip() or not isinstance(language, str):
+            raise DataError(f"{place} lacks a text in the fields text and language")
+        yield f"row {number}" if records.is_missing(key) else f"id {key}", language, text
+
+
+def _cells(path: Path) -> Iterator[tuple[Mapping[str, Any], str]]:
+    if path.suffix == ".parquet":
+        from pyarrow import ArrowException, parquet
+
+        try:
+            table = parquet.read_table(path).to_pylist()
+        except (OSError, ArrowException) as error:
+            raise DataError(f"{path} is not a readable parquet file: {error}") from error
+        yield from ((cells, f"{path}, row {number}") for number, cells in enumerate(table, 1))
+        return
+    for row in records.read_rows(path):
+        yield row.fields, row.where
+
+
+def _without_judgements(collection: Collection, count: int | None) -> Collection:
+    """Return the first texts of each language and role, without any judgement."""
+    queries, documents = (
+        np.concatenate([_first(block, numbers, count) for block in blocks.values()])
+        for blocks, numbers in (
+            (collection.query_blocks, collection.questions),
+            (collection.document_blocks, np.arange(len(collection.documents))),
+        )
+    )
+    empty = Qrels(np.zeros(len(queries) + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int16))
+    return replace(
+        collection,
+        queries=tuple(collection.queries[row] for row in queries.tolist()),
+        documents=tuple(collection.documents[row] for row in documents.tolist()),
+        query_languages=collection.query_languages[queries],
+        document_languages=collection.document_languages[documents],
+        questions=collection.questions[queries],
+        qrels=empty,
+        copies=None,
+        levels={},
+    )
+
+
+def _first(block: slice, numbers: Any, count: int | None) -> Any:
+    rows = np.arange(block.start, block.stop)
+    return np.sort(rows[np.argsort(numbers[rows], kind="stable")][:count])

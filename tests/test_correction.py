@@ -1,0 +1,277 @@
+"""Corrections of vectors: the formulas by hand, what they are fitted on, and how a corrected model is identified."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import hbt_bench
+from hbt_bench.errors import ModelError, UsageError
+from hbt_bench.identity.correction import CorrectionName
+from hbt_bench.identity.variant import Variant
+from hbt_bench.mteb.corrections import CorrectedModel, Correction
+from hbt_bench.mteb.given import requested
+from hbt_bench.mteb.models import ModelRequest
+from hbt_bench.ranking.correction import Sample, fit
+from hbt_bench.results.evaluate import Evaluation
+from hbt_bench.tasks.registry import Selection
+from tests.factories import LANGUAGES, TestEncoder, hashed
+
+#: Three vectors in two languages.
+DE, EN = np.array([[0, 1], [0, 3]], np.float32), np.array([[4, 0]], np.float32)
+
+
+def sample(queries, documents=None, numbers=None):
+    """Return a sample of arrays by language; by default, queries and documents are the same."""
+    documents = queries if documents is None else documents
+    translations = {language: (np.arange(len(rows), dtype=np.int32), rows) for language, rows in queries.items()}
+    vectors = {"query": queries, "document": documents}
+    return Sample(
+        {role: {code: [rows] for code, rows in texts.items()} for role, texts in vectors.items()}, lambda: translations
+    )
+
+
+def fitted(name, *arguments):
+    return fit(CorrectionName.parse(name), sample(*arguments))
+
+
+def normal(count, dimensions=6, seed=0):
+    return np.random.default_rng(seed).standard_normal((count, dimensions)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "de", "en"),
+    [
+        ("center", [[0, -1], [0, 1]], [[0, 0]]),
+        # the mean of all three vectors is (4/3, 4/3)
+        ("center:shared", [[-4 / 3, -1 / 3], [-4 / 3, 5 / 3]], [[8 / 3, -4 / 3]]),
+        # all vectors of de are on the second axis, and those of en on the first
+        ("lir:1", [[0, 0], [0, 0]], [[0, 0]]),
+        # the means differ in the direction (-2, 1): (0, 1) less 1/5 of it, (0, 3) less 3/5, (4, 0) plus 8/5
+        ("subspace:1", [[2 / 5, 4 / 5], [6 / 5, 12 / 5]], [[4 / 5, 8 / 5]]),
+        # documents of de lose half of the offset (0, 2) - (4, 0)
+        ("shift:0.5", [[2, 0], [2, 2]], [[4, 0]]),
+    ],
+)
+def test_formulas_by_hand(name, de, en):
+    correction = fitted(name, {"de": DE, "en": EN})
+    assert correction(DE, "document", "de") == pytest.approx(np.array(de), abs=1e-6)
+    assert correction(EN, "document", "en") == pytest.approx(np.array(en), abs=1e-6)
+
+
+def test_all_but_the_top_by_hand():
+    # the mean is (0, 1) and the first component is the first axis
+    rows = np.array([[-3, 0], [3, 0], [0, 3]], np.float32)
+    correction = fitted("all-but-the-top", {"de": rows[:1], "en": rows[1:]})
+    assert correction(rows, "query", "de") == pytest.approx(np.array([[0, -1], [0, -1], [0, 2]]), abs=1e-6)
+
+
+def test_roles_have_means_of_their_own():
+    correction = fitted("center:role", {"de": DE}, {"de": DE + 10})
+    assert np.array_equal(correction(DE, "query", "de"), DE - [0, 2])
+    assert np.array_equal(correction(DE, "document", "de"), DE - [10, 12])
+    together = fitted("center", {"de": DE}, {"de": DE + 10})
+    assert np.array_equal(together(DE, "query", "de"), DE - [5, 7])
+
+
+def test_shift_leaves_queries():
+    correction = fitted("shift:1", {"de": DE, "en": EN})
+    assert np.array_equal(correction(DE, "query", "de"), DE)
+    assert np.array_equal(correction(DE, "document", "sw"), DE)
+
+
+def test_rotation_brings_translations_together():
+    rows, angle = normal(40), np.linalg.qr(normal(6, seed=1))[0].astype(np.float32)
+    turned = rows @ angle + 3
+    correction = fitted("procrustes", {"de": turned, "en": rows})
+    assert correction(turned, "query", "de") == pytest.approx(correction(rows, "document", "en"), abs=2e-4)
+    matrix = correction.maps["query"]["de"].matrix
+    assert matrix @ matrix.T == pytest.approx(np.eye(6), abs=1e-5)
+
+
+def test_few_sentences_do_not_turn_the_other_directions():
+    rows = np.zeros((2, 6), np.float32)
+    rows[:, 0] = [1, -1]
+    correction = fitted("procrustes", {"de": rows, "en": np.roll(rows, 1, axis=1)})
+    other = np.eye(6, dtype=np.float32)[3:]
+    assert correction(other, "query", "de") == pytest.approx(other, abs=1e-5)
+
+
+def test_whitening_is_that_of_scikit_learn():
+    from sklearn.covariance import ledoit_wolf
+
+    rows = normal(9) * np.array([5, 3, 1, 1, 0.5, 0.1], np.float32)
+    correction = fitted("whiten", {"de": rows}, {"de": rows[:0]})
+    covariance, shrinkage = ledoit_wolf(rows)
+    assert 0.05 < shrinkage < 0.95
+    matrix = correction.maps["query"]["de"].matrix.astype(np.float64)
+    assert matrix @ covariance @ matrix.T == pytest.approx(np.eye(6), abs=1e-4)
+    half = fitted("whiten:0.5", {"de": rows}, {"de": rows[:0]}).maps["query"]["de"].matrix.astype(np.float64)
+    assert half @ half == pytest.approx(matrix, rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["center", "center:role", "center:shared", "subspace:1", "procrustes"])
+def test_second_correction_changes_nothing(name):
+    texts = {"de": normal(30) + 1, "en": normal(30, seed=1) - 2}
+    first = fitted(name, texts)
+    once = {code: first(rows, "query", code) for code, rows in texts.items()}
+    again = fitted(name, once)
+    assert again(once["de"], "query", "de") == pytest.approx(once["de"], abs=1e-4)
+
+
+def test_unseen_language_gets_the_correction_of_all_texts():
+    correction = fitted("center", {"de": DE, "en": EN})
+    assert correction(EN, "query", "sw") == pytest.approx(EN - np.float32(4 / 3), abs=1e-6)
+    assert correction.languages == {"de", "en"}
+
+
+@pytest.mark.parametrize(
+    ("name", "fragment"),
+    [
+        ("centre", "unknown correction 'centre'.*center"),
+        ("cosine", "there are center, whiten"),
+        ("subspace", "subspace needs a number of directions"),
+        ("shift", "write it as in shift:0.6"),
+        ("shift:1.5", "above 1"),
+        ("subspace:0", "not a whole number from 1"),
+        ("subspace:1.5", "not a whole number from 1"),
+        ("center:2", "has a number, but center has none"),
+        ("center:roles", "'roles' is not a variant of center, which has center:role and center:shared"),
+        ("shift:0.5:role", "which has no variants"),
+    ],
+)
+def test_name_that_cannot_be(name, fragment):
+    with pytest.raises(UsageError, match=fragment):
+        CorrectionName.parse(name)
+
+
+@pytest.mark.parametrize("name", ["center", "center:role", "whiten:0.5:shared", "lir:2", "subspace:4:role", "lir"])
+def test_name_is_written_as_it_is_read(name):
+    assert str(CorrectionName.parse(name)) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "fragment"),
+    [
+        ("subspace:2", {"de": DE, "en": EN}, "at most 1"),
+        ("lir:2", {"de": DE, "en": EN}, "lir:2 removes too many directions"),
+        ("procrustes", {"de": DE}, "needs parallel sentences"),
+        ("shift:1", {"de": DE}, "'en', but there is no such text"),
+        ("whiten", {"de": EN}, "needs different texts"),
+    ],
+)
+def test_fit_that_cannot_be(name, texts, fragment):
+    with pytest.raises(UsageError, match=fragment):
+        fitted(name, texts)
+
+
+def test_other_dimensions_are_refused():
+    with pytest.raises(ModelError, match="fitted on vectors of 2 dimensions, and the texts have vectors of 6"):
+        fitted("center", {"de": DE})(normal(3), "query", "de")
+
+
+@pytest.mark.parametrize(
+    ("mark", "options"),
+    [
+        ("center-on-own", "--correct center --correct-on own"),
+        ("subspace_4_role-on-ntrex-ood_400_1a2b3c4d", "--correct subspace:4:role --correct-on ntrex-ood:400"),
+        ("all-but-the-top-on-my_file_1a2b3c4d", "--correct all-but-the-top --correct-on my_file"),
+        ("shift_0.6-on-cldr-facts[de,en]_1a2b3c4d", "--correct shift:0.6 --correct-on cldr-facts[de,en]"),
+    ],
+)
+def test_revision_names_the_correction(mark, options):
+    revision, variant = Variant.split(f"1e76180541b3e331-bf16-{mark}")
+    assert (revision, variant.dtype, variant.correction) == ("1e76180541b3e331", "bf16", mark)
+    assert variant.options == ["--dtype", "bf16", *options.split()]
+    assert variant.suffix == f"-bf16-{mark}"
+
+
+def evaluate(model, output, tasks, languages=LANGUAGES, **options):
+    return hbt_bench.evaluate(model, tasks, output, languages=languages, **options)
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("HBT_BENCH_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def encoder():
+    return TestEncoder(hashed())
+
+
+def test_corrections_share_the_vectors(encoder, tmp_path):
+    plain = evaluate(encoder, tmp_path, "cldr-facts", keep_embeddings=True)
+    count = encoder.encoded.total()
+    for name in ("center", "procrustes", "center:role"):
+        results = evaluate(hbt_bench.corrected(encoder, name), tmp_path, "cldr-facts", keep_embeddings=True)
+        assert results[0].revision == f"1-{name.replace(':', '_')}-on-own"
+        assert f"@{results[0].revision}|" in results[0].signature
+        assert results[2].scores["AP"] != plain[2].scores["AP"]
+    assert encoder.encoded.total() == count
+    held_out = hbt_bench.corrected(encoder, "center", on="cldr-facts[de,en]:20")
+    with pytest.raises(UsageError, match="cldr-facts is evaluated"):
+        evaluate(held_out, tmp_path, "cldr-facts")
+
+
+def write_texts(folder, rows):
+    path = folder / "texts.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_fit_on_a_file(encoder, tmp_path, caplog):
+    rows = [
+        {"id": number, "language": code, "text": f"{code} {number}"} for number in range(4) for code in ("de", "en")
+    ]
+    path = write_texts(tmp_path, rows)
+    model = hbt_bench.corrected(encoder, "center", on=f"{path}:3")
+    [result] = evaluate(model, tmp_path, "cldr-facts-mono")
+    assert result.revision.startswith("1-center-on-texts_3_")
+    assert caplog.text.count("texts has no sw: these languages get") == 1
+    fitted_maps = model.correction.texts.collection
+    assert [query.text for query in fitted_maps.queries] == [f"{code} {n}" for code in ("de", "en") for n in range(3)]
+    assert len(fitted_maps.qrels.documents) == 0
+    other = Correction.parse("center", str(write_texts(tmp_path, [*rows[:-1], {**rows[-1], "text": "other"}])))
+    assert other.mark != Correction.parse("center", f"{path}:3").mark
+
+
+@pytest.mark.parametrize(
+    ("on", "fragment"),
+    [
+        ("own:5", "leave the number out"),
+        ("missing.jsonl", "there is no file missing.jsonl"),
+    ],
+)
+def test_texts_that_cannot_be(on, fragment):
+    with pytest.raises(UsageError, match=fragment):
+        Correction.parse("center", on)
+
+
+def test_models_without_vectors_are_refused_before_loading():
+    with pytest.raises(UsageError, match="does not give one vector per text"):
+        ModelRequest("bm25", correction=Correction.parse("center"))
+    with pytest.raises(UsageError, match="Leave out --precision"):
+        ModelRequest("org/model", precision="int8", correction=Correction.parse("center"))
+    with pytest.raises(UsageError, match="does not give one vector per text"):
+        hbt_bench.corrected("bm25", "center")
+
+
+def test_own_tasks_of_mteb_are_refused(encoder, tmp_path):
+    request = requested(hbt_bench.corrected(encoder, "center"))
+    with pytest.raises(UsageError, match="MTEB's own tasks lack"):
+        Evaluation(request, [Selection(None, stock="SciFact")], tmp_path).run()
+
+
+def test_plain_mteb_evaluates_a_corrected_model(encoder, tmp_path):
+    import mteb
+
+    tasks = hbt_bench.get_tasks("cldr-facts-multi", languages=["de", "en"])
+    model = hbt_bench.corrected(encoder, "center")
+    assert isinstance(model, CorrectedModel)
+    results = mteb.evaluate(model, tasks, cache=None, co2_tracker=False, show_progress_bar=False)
+    expected = evaluate(model, tmp_path, "cldr-facts-multi", languages=["de", "en"])
+    ap = [entry["AP"] for entry in results.task_results[0].scores["test"]]
+    assert np.mean(ap) == pytest.approx(expected[0].scores["AP"], abs=1e-6)
