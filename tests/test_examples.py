@@ -51,6 +51,12 @@ def test_train_and_compare(example, tmp_path):
     assert (tmp_path / "out" / "hybrid" / "hbt_bench_recipe.json").is_file()
 
 
+def test_hybrid_training(example, tmp_path):
+    out = example("hybrid_training.py", tmp_path / "model", 60)
+    assert float(re.search(r"'cldr-facts_AP_mono': (0\.\d+)", out)[1]) > 0.5  # an untrained bag of subwords has less
+    assert (tmp_path / "model" / "modules.json").is_file()
+
+
 def test_task_author(example, tmp_path):
     out = example("task_author.py", tmp_path)
     scores = dict(re.findall(r"^(planets-\w+) +AP (\d\.\d+)", out, re.MULTILINE))
