@@ -36,6 +36,9 @@ __all__ = ["Result", "StoredRanks", "find", "load_results", "model_folder", "mod
 
 log = logging.getLogger(__name__)
 
+#: The beginning of the last part of a result file.
+INTERVALS = '"hbt_bench_intervals": '
+
 
 def model_folder(output: Path, model: str, revision: str, experiment: str | None = None) -> Path:
     """Return MTEB's folder of a model's results. Names that a file system may refuse are changed."""
@@ -80,19 +83,16 @@ def write(
         "values": summary_values(scores_from_mteb(task_result, bool(summary["stock"]))),
         **statistics,
     }
-    write_file(path, rest, line, subset_intervals)
+    line = seal(line, {**rest, "hbt_bench_intervals": subset_intervals})
+    body = json.dumps(rest, indent=2, ensure_ascii=False)[1:-2]
+    write_text(path, assembled(line, f"{body},\n  ", subset_intervals))
     return Result.read(path)
 
 
-def write_file(
-    path: Path, task_result: Mapping[str, Any], line: Mapping[str, Any], subset_intervals: Mapping[str, Any]
-) -> None:
-    """Write a result file: its second line, with checksums of the line and the rest, then MTEB's task result."""
-    rest = {key: value for key, value in task_result.items() if key != "hbt_bench_intervals"}
-    line = seal(line, {**rest, "hbt_bench_intervals": subset_intervals})
-    body = json.dumps(rest, indent=2, ensure_ascii=False)[1:-2]
-    tail = f'"hbt_bench_intervals": {json.dumps(subset_intervals)}'
-    write_text(path, f"{{\n{PREFIX.decode()}{json.dumps(line, ensure_ascii=False)},{body},\n  {tail}\n}}\n")
+def assembled(line: Mapping[str, Any], body: str, subset_intervals: Mapping[str, Any]) -> str:
+    """Return the text of a result file: its second line, the text of MTEB's task result, intervals of the subsets."""
+    summary, intervals = json.dumps(line, ensure_ascii=False), json.dumps(subset_intervals)
+    return f"{{\n{PREFIX.decode()}{summary},{body}{INTERVALS}{intervals}\n}}\n"
 
 
 def read_all(output: Path, measures: Collection[str] | None = None) -> Iterator[Result | OutputError]:

@@ -8,14 +8,15 @@ import numpy as np
 
 from hbt_bench.data.collection import Collection
 from hbt_bench.errors import OutputError
+from hbt_bench.files import write_text
 from hbt_bench.identity.task_name import Mode
 from hbt_bench.measures.registry import Measure
 from hbt_bench.measures.scores import ModeRanks
 from hbt_bench.ranking.ranks import Ranks
 from hbt_bench.results.result import Result
-from hbt_bench.results.schema import FORMAT, read_json
+from hbt_bench.results.schema import FORMAT, read_json, seal
 from hbt_bench.results.scores import Intervals, decode_contributions, hierarchy_of
-from hbt_bench.results.store import write_file
+from hbt_bench.results.store import INTERVALS, assembled
 from hbt_bench.stats.clusters import Array, Clusters
 
 
@@ -31,11 +32,13 @@ def upgrade(result: Result, collection: Collection) -> Result:
         return result
     if collection.fingerprint != result.fields["data"]:
         raise OutputError(f"{result.path} is of other data than {collection.name}. Run again with --overwrite.")
-    content = read_json(result.path)
     means, subsets = _intervals(result, collection).as_json()
+    content = read_json(result.path)
     line = {key: value for key, value in content.pop("hbt_bench").items() if key != "check"}
-    stored = {"shares": line["shares"]}  # rounded once already
-    write_file(result.path, content, line | means | stored, subsets)
+    line |= means | {"shares": line["shares"]}  # contributions were rounded once already
+    body = result.path.read_text(encoding="utf-8").split("\n", 2)[2].rpartition(INTERVALS)[0]
+    sealed = seal(line, {**content, "hbt_bench_intervals": subsets})
+    write_text(result.path, assembled(sealed, f"\n{body}", subsets))
     return Result.read(result.path)
 
 
