@@ -127,6 +127,89 @@ def _report(name: str, scale: str, output: Path, data_dir: Path | None) -> None:
     _write(study_plan(name, scale, output, data_dir))
 
 
+@command.command("contrast")
+@click.argument("name")
+@click.option("--of", multiple=True, required=True, help="A strategy; repeat it for the mean of several.")
+@click.option("--minus", multiple=True, required=True, help="The strategy to compare with; repeat it for several.")
+@click.option(
+    "--margin",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Test also whether scores are the same within this margin, which you chose beforehand.",
+)
+@_scale
+@_output
+@options.data_dir
+def _contrast(
+    name: str,
+    of: tuple[str, ...],
+    minus: tuple[str, ...],
+    margin: float | None,
+    scale: str,
+    output: Path,
+    data_dir: Path | None,
+) -> None:
+    """Test any strategies of a finished study against each other.
+
+    The p-values are corrected over the rows of the table.
+
+    \b
+    hbt-bench study contrast ood-low-resource --of cross-lingual --minus monolingual
+    hbt-bench study contrast ood-low-resource --of hybrid --of cross-lingual --minus monolingual --margin 0.01
+    """  # noqa: D301 -- click needs the character
+    from hbt_bench.actions import study_plan
+    from hbt_bench.studies import report
+    from hbt_bench.studies.score_table import ScoreTable
+    from hbt_bench.studies.study_result import contrasts, corrected
+
+    plan = study_plan(name, scale, output, data_dir)
+    contrast = plan.design.contrast(of, minus)
+    report.check_finished(plan)
+    figures = corrected(contrasts(ScoreTable(plan), contrast, margin))
+    print_table(report.differences_table(figures, f"{' and '.join(of)} minus {' and '.join(minus)}"))
+
+
+@command.command("plan")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@_scale
+@click.option(
+    "--from",
+    "earlier",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Result of an earlier study, runs/comparisons/ADDRESS.json.  [default: the published results]",
+)
+@click.option(
+    "--difference",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.01,
+    show_default=True,
+    help="The smallest difference that matters.",
+)
+@click.option("--seeds", type=click.IntRange(min=2, max=1000), help="Planned seeds.  [default: those of the study]")
+@click.option("--questions", type=click.IntRange(min=2), help="Planned questions.  [default: those of the results]")
+def _power(
+    names: tuple[str, ...],
+    scale: str,
+    earlier: Path | None,
+    difference: float,
+    seeds: int | None,
+    questions: int | None,
+) -> None:
+    """Show the smallest differences that studies can show, before anything is trained.
+
+    Variances are those of an earlier study of the same kind. The shares are those of the seeds, of the questions, and
+    of the rest, which is specific to a seed and a question.
+
+    \b
+    hbt-bench study plan ood-low-resource --scale small
+    hbt-bench study plan mine.yaml --from runs/comparisons/1f2e3d4c5b6a7988.json --difference 0.005
+    """  # noqa: D301 -- click needs the character
+    from hbt_bench.studies.planning import plan_table
+    from hbt_bench.studies.study import find_study
+
+    designs = [find_study(name).at(scale) for name in names]  # type: ignore[arg-type]
+    print_table(plan_table(designs, difference, earlier=earlier, seeds=seeds, questions=questions))
+
+
 def _write(plan: StudyPlan) -> None:
     from hbt_bench.studies import report
 

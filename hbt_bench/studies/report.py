@@ -61,9 +61,13 @@ class Report:
     @classmethod
     def from_plan(cls, plan: StudyPlan) -> Report:
         """Return the report of a finished study; raises `DataError` if the study is not finished."""
-        study, scale = plan.design.study, plan.design.scale
         check_finished(plan)
-        result = StudyResult.read(plan.comparison.read_text("utf-8"))
+        return cls.from_result(plan, StudyResult.read(plan.comparison.read_text("utf-8")), plan.address)
+
+    @classmethod
+    def from_result(cls, plan: StudyPlan, result: StudyResult, address: str) -> Report:
+        """Return the report of a result of the study with the address of its comparison."""
+        study, scale = plan.design.study, plan.design.scale
         answers = result.select(kind="answer")
         differences = [figure for figure in result.select(kind="score") if figure.baseline]
         sections = [
@@ -77,7 +81,7 @@ class Report:
             ),
             Section("Contrasts", (), _contrasts(result)),
             _cost(result),
-            _method(plan, result),
+            _method(plan, result, address),
         ]
         title = f"{study.title} ({scale})"
         filled = [section for section in sections if section.tables or section.paragraphs or section.pictures]
@@ -279,12 +283,14 @@ def _cost(result: StudyResult) -> Section:
     return Section("Cost of training", [sentence], [table])
 
 
-def _method(plan: StudyPlan, result: StudyResult) -> Section:
+def _method(plan: StudyPlan, result: StudyResult, address: str) -> Section:
     versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     seeds = ", ".join(map(str, plan.design.study.seeds))
-    made = f"Made by `{command(plan)}` from comparison {plan.address}, with {versions}, on {result.machine}."
+    made = f"Made by `{command(plan)}` from comparison {address}, with {versions}, on {result.machine}."
     clusters = ", ".join(f"{name}: {clusters}" for name, clusters in result.clusters.items())
     samples = [f"Questions are sampled by cluster. {clusters}."] if clusters else []
+    if all(figure.errors is None or not figure.errors.rest for figure in result.figures):
+        samples.append("The rest is not known, so it counts as part of the seeds and of the questions (the safe side).")
     return Section(
         "Method", [f"Inits: {', '.join(plan.design.study.inits)}. Seeds: {seeds}. {_METHOD}", *samples, made]
     )
