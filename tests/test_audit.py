@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hbt_bench.checks.audit import Audit, Count, known_answers
+from hbt_bench.checks.audit import Audit, Count, known_answers, lareqa_answers, read_answers
 from hbt_bench.checks.unjudged import Unjudged
 from hbt_bench.cli.main import run
-from hbt_bench.data.answers import lareqa_answers, read_answers
 from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.measures.tied import best_average_precision, expected_average_precision
@@ -360,7 +359,7 @@ def test_answers_of_a_shipped_task(data_dir):
         ("{", ":2: not JSON"),
         ('{"query": "q1"}', ":2: a line needs a query id and a list of texts"),
         ('{"query": "q1", "answers": "two"}', ":2: a line needs a query id and a list of texts"),
-        ('["q1", ["two"]]', ":2: a line needs a query id and a list of texts"),
+        ('["q1", ["two"]]', ":2: a line must be an object in braces, not a list"),
         ('{"query": "q9", "answers": []}', ":2: the collection has no query 'q9'"),
     ],
 )

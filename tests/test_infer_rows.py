@@ -10,8 +10,8 @@ import yaml
 
 from hbt_bench.cli.main import run
 from hbt_bench.data.records import Row
+from hbt_bench.tasks.fields import count_labels, name_of, paths_by_language
 from hbt_bench.tasks.folders import Folder
-from hbt_bench.tasks.language_fields import count_labels, name_of, paths_by_language
 
 #: Two questions in two languages.
 ROWS = [

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from hbt_bench.checks.ceiling import LEVELS, Bound, Ceiling, Level
 from hbt_bench.checks.lookalikes import Lookalikes
-from hbt_bench.checks.unjudged import KINDS, Finder, Kind, Unjudged
-from hbt_bench.data.answers import Answers, lareqa_answers
+from hbt_bench.checks.unjudged import KINDS, Answers, Finder, Kind, Unjudged
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import Pin
+from hbt_bench.data.records import read_json_rows
+from hbt_bench.errors import DataError
 from hbt_bench.files import replacing
 from hbt_bench.identity.task_name import Mode
 from hbt_bench.ranking.near_duplicates import THRESHOLD
@@ -117,3 +118,42 @@ def known_answers(spec: TaskSpec, languages: Sequence[str], data_dir: Path | Non
             for code in languages
         }
     )
+
+
+def lareqa_answers(files: Mapping[str, Path]) -> Answers:
+    """Return the answers in LAReQA's files, a file for each language, under the query ids of `readers.read_lareqa`.
+
+    Raises `DataError` if a file cannot be read.
+    """
+    answers: dict[str, tuple[str, ...]] = {}
+    for language, path in files.items():
+        try:
+            for article in json.loads(path.read_bytes())["data"]:
+                for question in (question for paragraph in article["paragraphs"] for question in paragraph["qas"]):
+                    texts = (str(answer["text"]) for answer in question["answers"])
+                    answers[f"{language}-{question['id']}"] = tuple(dict.fromkeys(texts))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} is not a LAReQA file ({error}): fetch it again") from error
+    return answers
+
+
+def read_answers(path: Path, queries: Container[str]) -> Answers:
+    """Read answers from JSON lines with a query id and texts: ``{"query": "en-q-7", "answers": ["two", "2"]}``.
+
+    Raises `DataError` with the line for another form, and for an id that is not in `queries`.
+    """
+    answers: dict[str, tuple[str, ...]] = {}
+    for row in read_json_rows(path):
+        query, texts = row.fields.get("query"), row.fields.get("answers")
+        if not (isinstance(query, str) and isinstance(texts, list) and all(isinstance(text, str) for text in texts)):
+            raise DataError(
+                f"{row.where}: a line needs a query id and a list of texts, as in "
+                '{"query": "en-q-7", "answers": ["two"]}'
+            )
+        if query not in queries:
+            raise DataError(
+                f"{row.where}: the collection has no query '{query}': use the ids of the collection, which --output "
+                "writes"
+            )
+        answers[query] = tuple(dict.fromkeys((*answers.get(query, ()), *texts)))
+    return answers

@@ -16,10 +16,11 @@ from typing import Any, Literal
 import numpy as np
 
 from hbt_bench.checks.lookalikes import Lookalikes
-from hbt_bench.data.answers import Answers
 from hbt_bench.log import counter
 from hbt_bench.ranking.word_table import text_words
 
+#: The texts that answer each query, such as the spans of SQuAD, by the id of the query.
+Answers = Mapping[str, tuple[str, ...]]
 Kind = Literal["other version", "translation", "same text", "same query", "near-duplicate", "answer"]
 #: The reasons for which an unjudged document may be relevant, the strongest first.
 KINDS: dict[Kind, str] = {

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import click
 
-from hbt_bench.checks.audit import Audit, known_answers
+from hbt_bench.checks.audit import Audit, known_answers, read_answers
 from hbt_bench.cli.terminal import print_table, progress_bars
-from hbt_bench.data.answers import read_answers
 from hbt_bench.errors import UsageError
 from hbt_bench.files import check_writable
 from hbt_bench.ranking.near_duplicates import THRESHOLD

@@ -145,13 +145,14 @@ def read_rows(path: Path, table: TableFormat = INFERRED) -> Iterator[Row]:
         advice = _CONVERSIONS.get(ending, "")
         raise DataError(f"{path} has an unknown file type: use {', '.join(SUFFIXES)}, with or without .gz{advice}")
     if ending == ".jsonl":
-        yield from _json_rows(path)
+        yield from read_json_rows(path)
         return
     for number, cells in read_table(path, table):
         yield Row(cells, f"{path}:{number}")
 
 
-def _json_rows(path: Path) -> Iterator[Row]:
+def read_json_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows of a file of JSON lines, whatever its name; raises `DataError` with the line."""
     for number, text in read_lines(path):
         if not text.strip():
             continue

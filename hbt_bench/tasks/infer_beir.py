@@ -13,8 +13,7 @@ from hbt_bench.data.readers import Parallel, SharedIds
 from hbt_bench.data.records import PLACEHOLDER, first_value, label_text
 from hbt_bench.errors import DataError, UsageError
 from hbt_bench.languages import read_label
-from hbt_bench.tasks.inferred import InferredSource, abbreviated, pin
-from hbt_bench.tasks.labels import describe_unused, match_codes, no_layout
+from hbt_bench.tasks.inferred import InferredSource, abbreviated, describe_unused, match_codes, no_layout, pin
 from hbt_bench.tasks.pair_folders import PairFolders, parallel_queries
 from hbt_bench.tasks.pair_labels import PairLabels
 

@@ -13,10 +13,8 @@ from hbt_bench.data.lines import suffix
 from hbt_bench.data.records import PLACEHOLDER, Row, first_value, identifier, is_missing, values
 from hbt_bench.data.row_fields import USUAL_FIELDS, is_negative_field, usual_fields
 from hbt_bench.errors import UsageError
-from hbt_bench.tasks.document_fields import document_paths, find_grades, find_ids, sibling_paths
-from hbt_bench.tasks.inferred import InferredSource, abbreviated, pin
-from hbt_bench.tasks.labels import RowFiles
-from hbt_bench.tasks.language_fields import name_of, paths_by_language
+from hbt_bench.tasks.fields import document_paths, find_grades, find_ids, name_of, paths_by_language, sibling_paths
+from hbt_bench.tasks.inferred import InferredSource, RowFiles, abbreviated, pin
 from hbt_bench.tasks.row_languages import RowLanguages, find_language_column
 
 #: The keys of `columns` that the command line can set, and those that may have several fields.

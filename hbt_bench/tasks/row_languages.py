@@ -11,8 +11,8 @@ from hbt_bench.data.records import PLACEHOLDER, Row, first_value, identifier, is
 from hbt_bench.data.row_fields import usual_fields
 from hbt_bench.errors import UsageError
 from hbt_bench.languages import general, read_label
-from hbt_bench.tasks.labels import RowFiles, describe_unused, match_codes
-from hbt_bench.tasks.language_fields import count_labels
+from hbt_bench.tasks.fields import count_labels
+from hbt_bench.tasks.inferred import RowFiles, describe_unused, match_codes
 from hbt_bench.tasks.pair_labels import LabelledRow, PairLabels
 
 
