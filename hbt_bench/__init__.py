@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hbt_bench.actions import bias, card, draft_task, leaderboard, plot, report, study, train
     from hbt_bench.data.collection import Collection, Document, Query
     from hbt_bench.errors import DataError, HbtBenchError, ModelError, OutputError, ProcessError, UsageError
     from hbt_bench.measures.ranking import Ranking
+    from hbt_bench.mteb.endpoint import Endpoint
     from hbt_bench.mteb.models import ModelRequest
     from hbt_bench.mteb.plugin import register
     from hbt_bench.mteb.tasks import get_tasks
@@ -20,40 +22,57 @@ if TYPE_CHECKING:
     from hbt_bench.results.result import Result
     from hbt_bench.results.store import load_results
     from hbt_bench.tasks.registry import select_tasks
+    from hbt_bench.training.evaluator import CollectionEvaluator
+    from hbt_bench.training.hybrid import PlanBatchSampler, hybrid_dataset
 
 _MODULES = {
     "Collection": "data.collection",
+    "CollectionEvaluator": "training.evaluator",
     "DataError": "errors",
     "Document": "data.collection",
+    "Endpoint": "mteb.endpoint",
     "Evaluation": "results.evaluate",
     "HbtBenchError": "errors",
     "ModelError": "errors",
     "ModelRequest": "mteb.models",
     "OutputError": "errors",
+    "PlanBatchSampler": "training.hybrid",
     "ProcessError": "errors",
     "Query": "data.collection",
     "Ranking": "measures.ranking",
     "Ranks": "ranking.ranks",
     "Result": "results.result",
     "UsageError": "errors",
+    "bias": "actions",
+    "card": "actions",
     "compare": "reports.compare",
+    "draft_task": "actions",
     "evaluate": "results.evaluate",
     "get_tasks": "mteb.tasks",
+    "hybrid_dataset": "training.hybrid",
+    "leaderboard": "actions",
     "load_results": "results.store",
+    "plot": "actions",
     "rank": "ranking.ranks",
     "register": "mteb.plugin",
+    "report": "actions",
     "select_tasks": "tasks.registry",
+    "study": "actions",
+    "train": "actions",
 }
 
 __all__ = [
     "Collection",
+    "CollectionEvaluator",
     "DataError",
     "Document",
+    "Endpoint",
     "Evaluation",
     "HbtBenchError",
     "ModelError",
     "ModelRequest",
     "OutputError",
+    "PlanBatchSampler",
     "ProcessError",
     "Query",
     "Ranking",
@@ -61,13 +80,22 @@ __all__ = [
     "Result",
     "UsageError",
     "__version__",
+    "bias",
+    "card",
     "compare",
+    "draft_task",
     "evaluate",
     "get_tasks",
+    "hybrid_dataset",
+    "leaderboard",
     "load_results",
+    "plot",
     "rank",
     "register",
+    "report",
     "select_tasks",
+    "study",
+    "train",
 ]
 
 

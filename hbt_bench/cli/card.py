@@ -21,7 +21,6 @@ def command(checkpoint: Path, results: Path) -> None:
     hbt-bench run --model ckpt/ --tasks xquad-r
     hbt-bench card ckpt/
     """  # noqa: D301 -- click needs the character
-    from hbt_bench.identity.checkpoint import Checkpoint
-    from hbt_bench.reports.card import write_card
+    from hbt_bench.actions import card
 
-    click.echo(f"{write_card(Checkpoint.from_folder(checkpoint), results)}")
+    click.echo(f"{card(checkpoint, results)}")

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hbt_bench.cli import options
-from hbt_bench.cli.leaderboard import readable
 from hbt_bench.cli.terminal import progress_bars
-from hbt_bench.errors import OutputError
 
 if TYPE_CHECKING:
     from hbt_bench.tasks.registry import TaskRegistry
@@ -58,22 +56,21 @@ def command(
     hbt-bench report --output report.html
     hbt-bench report sweep/ --tasks xquad-r --baseline bm25 --output sweep.html
     """  # noqa: D301 -- click needs the character
-    from hbt_bench.files import check_writable, write_text
-    from hbt_bench.measures.registry import MEASURES
-    from hbt_bench.reports.page import ReportRequest, results_page
-    from hbt_bench.reports.render import is_page, require_charts
-    from hbt_bench.reports.rows import ResultFilter
+    from hbt_bench.actions import report
 
-    if output.is_file() and not is_page(output.read_bytes()):
-        raise OutputError(f"{output} is not a page of hbt-bench: choose another --output, or move the file away")
-    require_charts("the report")
-    check_writable(output.resolve().parent)
     with progress_bars():
-        request = ReportRequest(ResultFilter(tasks, models), reported, baseline, data_dir, registry)
-        content = request.content(readable(folder, MEASURES.in_summary()))
-    text = results_page(content, title)
-    write_text(output, text)
+        report(
+            folder,
+            output,
+            title=title,
+            tasks=tasks,
+            models=models,
+            baseline=baseline,
+            reported=reported,
+            data_dir=data_dir,
+            registry=registry,
+        )
     click.echo(f"{output}")
-    size = len(text.encode())
+    size = output.stat().st_size
     advice = "open it in a browser" if size < _LARGE else "leave models out with --models or --tasks to shrink it"
     log.info(f"{size / 1e6:.1f} MB, one file: {advice}")

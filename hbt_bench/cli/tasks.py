@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from hbt_bench.cli import options
 from hbt_bench.cli.terminal import print_table
-from hbt_bench.errors import DataError, UsageError
+from hbt_bench.errors import DataError
 from hbt_bench.reports.table import Table, render
 from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.tasks.task import TaskSpec
-
-if TYPE_CHECKING:
-    from hbt_bench.data.dialect import TableFormat
 
 log = logging.getLogger(__name__)
 
@@ -215,25 +211,21 @@ def new(
     hbt-bench tasks validate my-task.yaml
     hbt-bench run --model bm25 --tasks ./my-task.yaml
     """  # noqa: D301 -- click needs the character
-    from hbt_bench.tasks.draft import TaskDraft
+    from hbt_bench.actions import draft_task
 
-    table = _table_format(quoting=quoting, delimiter=delimiter, header=header)
-    draft = TaskDraft.from_data(name, data, output, columns, language, data_dir, registry, table, split)
-    path = draft.write(overwrite)
+    path = draft_task(
+        name,
+        data,
+        output,
+        columns=columns,
+        language=language,
+        split=split,
+        overwrite=overwrite,
+        data_dir=data_dir,
+        registry=registry,
+        quoting=quoting,
+        delimiter=delimiter,
+        header=header,
+    ).path
     click.echo(f"{path}")
-    for note in draft.notes:
-        log.info(note)
     log.info(f"check it with `hbt-bench tasks validate {path}`")
-
-
-def _table_format(**keys: object) -> TableFormat:
-    """Return the conventions of a table from the options; raises `UsageError` for a wrong value."""
-    from pydantic import ValidationError
-
-    from hbt_bench.data.dialect import TableFormat
-
-    try:
-        return TableFormat.model_validate(keys)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"--{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}") from error

@@ -18,7 +18,6 @@ from hbt_bench.cli.terminal import print_table, progress_bars
 from hbt_bench.data.data_files import search_folders
 from hbt_bench.distributed import is_first
 from hbt_bench.errors import UsageError
-from hbt_bench.files import file_name
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.strategies import STRATEGIES
 from hbt_bench.yaml_file import parse
@@ -111,12 +110,18 @@ def command(
 
         show(TrainingData.from_recipe(settings, folders, drop_overlap=drop_overlap), preview)
         return
-    from hbt_bench.training.run import Training
+    from hbt_bench.actions import train
 
-    name = settings.name or (recipe.stem if recipe else f"{settings.strategy}-seed{settings.seed}")
-    folder = output or Path(*(file_name(part) for part in name.split("/") if part.strip(". ")))
     with progress_bars():
-        Training(settings, folder, tuple(folders), drop_overlap=drop_overlap, resume=resume, overwrite=overwrite).run()
+        folder = train(
+            recipe,
+            output,
+            data_dir=data_dir,
+            drop_overlap=drop_overlap,
+            resume=resume,
+            overwrite=overwrite,
+            **values,
+        )
     if is_first():
         click.echo(folder)
         advice = shlex.join(["hbt-bench", "run", "--model", str(folder), "--tasks", "xquad-r"])

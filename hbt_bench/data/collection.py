@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
 from hbt_bench.data.levels import DOCUMENT, nested_levels
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+#: The number of languages in a short description.
+_SHOWN = 8
 #: The highest grade of a judgement, which fits 16 bits.
 MAX_GRADE = 32767
 
@@ -53,6 +56,9 @@ class Qrels:
     documents: NDArray[np.int32]
     grades: NDArray[np.int16]
 
+    def __repr__(self) -> str:
+        return f"Qrels({len(self.documents):,} judgements of {len(self.offsets) - 1:,} queries)"
+
     @cached_property
     def queries(self) -> NDArray[np.int64]:
         """The query of each pair, shape (pairs,)."""
@@ -82,6 +88,23 @@ class TextlessCollection:
     document_languages: NDArray[np.int16]
     parallel: bool = field(default=True, kw_only=True)
     levels: Mapping[str, NDArray[np.int32]] = field(default_factory=dict, kw_only=True)
+
+    def __repr__(self) -> str:
+        return f"TextlessCollection({self._counts})"
+
+    def _repr_html_(self) -> str:
+        """Return the number of queries and documents of each language as a table for a notebook."""
+        import pandas as pd
+
+        blocks = {"queries": self.query_blocks, "documents": self.document_blocks}
+        counts = {name: {code: rows.stop - rows.start for code, rows in of.items()} for name, of in blocks.items()}
+        return f"<p>{escape(repr(self))}</p>{pd.DataFrame(counts).to_html()}"
+
+    @property
+    def _counts(self) -> str:
+        codes = ", ".join(self.languages[:_SHOWN]) + (", ..." if len(self.languages) > _SHOWN else "")
+        queries, documents = len(self.query_languages), len(self.document_languages)
+        return f"{queries:,} queries and {documents:,} documents in {len(self.languages)} languages: {codes}"
 
     @cached_property
     def query_blocks(self) -> dict[str, slice]:
@@ -114,6 +137,9 @@ class Collection(TextlessCollection):
     documents: tuple[Document, ...]
     copies: NDArray[np.int32] | None = field(default=None, kw_only=True)
     unshifted: str | None = field(default=None, kw_only=True)
+
+    def __repr__(self) -> str:
+        return f"Collection({self.name!r}, {self._counts})"
 
     @classmethod
     def from_records(

@@ -28,6 +28,10 @@ def number(value: float | None, measure: str, decimals: int | None = None) -> st
     return f"{value:z.{decimals}f}"
 
 
+#: The number of headings in a short description.
+_SHOWN = 5
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of text cells. The second line of a cell is a note, such as an interval.
@@ -50,6 +54,14 @@ class Table:
     bold: frozenset[tuple[int, int]] = frozenset()
     heading: int = 0
     records: Callable[[], Sequence[Mapping[str, Any]]] | None = None
+
+    def __repr__(self) -> str:
+        names = ", ".join(" ".join(name.split()) for name in self.header[:_SHOWN])
+        return f"Table({len(self.rows)} rows: {names}{', ...' if len(self.header) > _SHOWN else ''})"
+
+    def _repr_html_(self) -> str:
+        """Return the table for a notebook."""
+        return render([self], "html")
 
     def widths(self, width: int, name_width: int = 8) -> list[int]:
         """Return the widths of the columns on a terminal of `width` characters. Two spaces separate columns.

@@ -34,6 +34,9 @@ class Selection:
     modes: tuple[Mode, ...] = ()
     stock: str = ""
 
+    def __repr__(self) -> str:
+        return f"Selection({self.spec.name}: {', '.join(self.modes)})" if self.spec else f"Selection({self.stock})"
+
 
 @dataclass(frozen=True)
 class TaskLocation:
