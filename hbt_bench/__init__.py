@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from hbt_bench.errors import DataError, HbtBenchError, ModelError, OutputError, ProcessError, UsageError
     from hbt_bench.measures.ranking import Ranking
     from hbt_bench.mteb.endpoint import Endpoint
+    from hbt_bench.mteb.given import corrected
     from hbt_bench.mteb.models import ModelRequest
     from hbt_bench.mteb.plugin import register
     from hbt_bench.mteb.tasks import get_tasks
     from hbt_bench.ranking.ranks import Ranks, rank
     from hbt_bench.reports.compare import compare
     from hbt_bench.results.evaluate import Evaluation, evaluate
+    from hbt_bench.results.queries import load_queries
     from hbt_bench.results.result import Result
+    from hbt_bench.results.runs import score
     from hbt_bench.results.store import load_results
     from hbt_bench.tasks.registry import select_tasks
     from hbt_bench.training.evaluator import CollectionEvaluator
@@ -46,16 +49,19 @@ _MODULES = {
     "bias": "actions",
     "card": "actions",
     "compare": "reports.compare",
+    "corrected": "mteb.given",
     "draft_task": "actions",
     "evaluate": "results.evaluate",
     "get_tasks": "mteb.tasks",
     "hybrid_dataset": "training.hybrid",
     "leaderboard": "actions",
+    "load_queries": "results.queries",
     "load_results": "results.store",
     "plot": "actions",
     "rank": "ranking.ranks",
     "register": "mteb.plugin",
     "report": "actions",
+    "score": "results.runs",
     "select_tasks": "tasks.registry",
     "study": "actions",
     "train": "actions",
@@ -83,16 +89,19 @@ __all__ = [
     "bias",
     "card",
     "compare",
+    "corrected",
     "draft_task",
     "evaluate",
     "get_tasks",
     "hybrid_dataset",
     "leaderboard",
+    "load_queries",
     "load_results",
     "plot",
     "rank",
     "register",
     "report",
+    "score",
     "select_tasks",
     "study",
     "train",

@@ -30,6 +30,8 @@ _PATH_ERRORS = {errno.ENAMETOOLONG: UsageError.exit_code} | dict.fromkeys(
 #: Each command with its line in the overview, which must not import the command's module.
 _COMMANDS = {
     "run": "Evaluate a model on tasks.",
+    "score": "Score the rankings of any system, as in TREC runs.",
+    "texts": "Write the texts of tasks, to encode or index them elsewhere.",
     "train": "Train a dual encoder with hybrid or other batches.",
     "bias": "Show the language bias of a model.",
     "compare": "Compare models: differences, intervals, tests.",

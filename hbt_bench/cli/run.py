@@ -13,7 +13,7 @@ import click
 
 from hbt_bench.cli import options
 from hbt_bench.cli.terminal import print_table, progress_bars
-from hbt_bench.errors import OutputError
+from hbt_bench.errors import OutputError, UsageError
 from hbt_bench.identity.task_name import TaskName
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _NAME_WIDTH = 19
 
 @click.command("run")
 @click.option(
-    "--model", "name", required=True, help="Local folder, hub name, a name MTEB knows, bm25, or a server's URL."
+    "--model", "name", required=True, help="Local folder, hub name, a name of MTEB, bm25, vectors:DIR, or a URL."
 )
 @click.option(
     "--tasks", multiple=True, required=True, metavar="NAMES", help="Tasks, suite:NAME or task files, with commas."
@@ -45,6 +45,7 @@ _NAME_WIDTH = 19
 @click.option("--batch-tokens", type=click.IntRange(min=1), help="Tokens per batch, in place of --batch-size.")
 @click.option("--device", help="Device, such as cpu, cuda or cuda:1.  [default: torch's choice]")
 @options.variant
+@options.correction
 @click.option("--name", "given_name", metavar="NAME", help="Name of a folder's or a server's model in the results.")
 @click.option("--revision", help="Commit or tag of a hub model, or version of a server's model.")
 @click.option("--query-prompt", help="Text before every query.  [default: the model's]")
@@ -52,6 +53,9 @@ _NAME_WIDTH = 19
 @click.option("--trust-remote-code", is_flag=True, help="Run Python code that comes with the model.")
 @options.endpoint
 @click.option("--keep-embeddings", is_flag=True, help="Keep the vectors in the cache for later runs.")
+@click.option(
+    "--keep-run", type=click.IntRange(min=1), metavar="DEPTH", help="Keep the best DEPTH documents of each query."
+)
 @click.option("--overwrite", is_flag=True, help="Repeat finished evaluations.")
 def command(
     name: str,
@@ -73,6 +77,8 @@ def command(
     truncate_dim: int | None,
     max_seq_length: int | None,
     precision: str | None,
+    correct: str | None,
+    correct_on: str,
     given_name: str | None,
     revision: str | None,
     query_prompt: str | None,
@@ -80,6 +86,7 @@ def command(
     trust_remote_code: bool,
     endpoint: Endpoint | None,
     keep_embeddings: bool,
+    keep_run: int | None,
     overwrite: bool,
 ) -> None:
     """Evaluate a model on tasks and write MTEB results.
@@ -92,11 +99,15 @@ def command(
     hbt-bench run --model ckpt/ --tasks xquad-r-multi
     hbt-bench run --model bm25 --tasks xquad-r --languages en,de --format json
     hbt-bench run --model ckpt/ --tasks ./my-task.yaml,xquad-r+typos,suite:mlir
+    hbt-bench run --model ckpt/ --tasks xquad-r --correct center
     hbt-bench run --model http://localhost:8000 --served-name bge-m3 --tasks xquad-r
     accelerate launch -m hbt_bench run --model ckpt/ --tasks xquad-r
     """  # noqa: D301 -- click needs the character
     from hbt_bench.distributed import is_first, joined
+    from hbt_bench.mteb.corrections import Correction
+    from hbt_bench.mteb.given import GivenModel, given_vectors
     from hbt_bench.mteb.models import ModelRequest
+    from hbt_bench.mteb.vectors import PREFIX
     from hbt_bench.results.evaluate import Evaluation
 
     restrictions = (languages, query_languages, document_languages, script, family)
@@ -106,22 +117,44 @@ def command(
     ]
     query_prompt = options.typed("--query-prompt", query_prompt)
     document_prompt = options.typed("--document-prompt", document_prompt)
-    model = ModelRequest(
-        name,
-        revision,
-        query_prompt,
-        document_prompt,
-        device,
-        trust_remote_code,
-        dtype,
-        backend,
-        truncate_dim,
-        max_seq_length,
-        batch_tokens,
-        endpoint,
-        given_name,
-        precision,
-    )
+    if correct is None and correct_on != "own":
+        raise UsageError("--correct-on names the texts of a correction: add --correct, as in --correct center")
+    model: ModelRequest | GivenModel
+    if name.startswith(PREFIX):
+        settings = {
+            "--query-prompt": query_prompt,
+            "--document-prompt": document_prompt,
+            "--device": device,
+            "--trust-remote-code": trust_remote_code,
+            "--dtype": dtype,
+            "--backend": backend != "torch",
+            "--truncate-dim": truncate_dim,
+            "--max-seq-length": max_seq_length,
+            "--batch-tokens": batch_tokens,
+            "--served-name": endpoint,
+            "--precision": precision,
+            "--correct": correct,
+            "--revision": revision,
+        }
+        model = given_vectors(name, given_name, settings)
+    else:
+        model = ModelRequest(
+            name,
+            revision,
+            query_prompt,
+            document_prompt,
+            device,
+            trust_remote_code,
+            dtype,
+            backend,
+            truncate_dim,
+            max_seq_length,
+            batch_tokens,
+            endpoint,
+            given_name,
+            precision,
+            Correction.parse(correct, correct_on, registry, data_dir) if correct else None,
+        )
     with joined() as processes, progress_bars():
         if trust_remote_code:
             log.warning(f"running the code that comes with {name}; its results are marked -remote-code")
@@ -137,6 +170,7 @@ def command(
             keep_embeddings,
             overwrite,
             processes=processes,
+            keep_run=keep_run,
         )
         results = evaluation.run()
     if not is_first():

@@ -65,7 +65,8 @@ class Signature:
 
     `task` is the task name, `text` the kind of a candidate's text and `data` the collection's fingerprint, or MTEB's
     data set revision. `model` is a name and a content hash or commit, joined by ``@``. `prompt` is a label of
-    `Prompts`. `versions` are pairs of a program and its version, by default the installed versions.
+    `Prompts`. `depth` is the number of documents up to which the rankings of a run are complete, None for whole
+    rankings. `versions` are pairs of a program and its version, by default the installed versions.
     """
 
     task: str
@@ -74,6 +75,7 @@ class Signature:
     model: str
     prompt: str
     ties: str = TIE_RULE
+    depth: int | None = None
     versions: tuple[tuple[str, str], ...] = field(default_factory=_versions)
 
     @classmethod
@@ -89,12 +91,14 @@ class Signature:
         if missing:
             raise UsageError(f"the signature lacks {', '.join(missing)}: copy all of it, in quotes")
         required = {name: fields.pop(name) for name in _REQUIRED}
-        return cls(**required, versions=tuple(fields.items()))
+        depth = int(fields.pop("depth")) if fields.get("depth", "").isdecimal() else None
+        return cls(**required, depth=depth, versions=tuple(fields.items()))
 
     @property
     def fields(self) -> dict[str, str]:
         """All fields by name, in the order in which they are written."""
-        return {name: getattr(self, name) for name in _REQUIRED} | dict(self.versions)
+        depth = {} if self.depth is None else {"depth": str(self.depth)}
+        return {name: getattr(self, name) for name in _REQUIRED} | depth | dict(self.versions)
 
     def __str__(self) -> str:
         return "|".join(f"{name}:{value.replace('|', '/')}" for name, value in self.fields.items())

@@ -6,17 +6,27 @@ measures their names, such as ``nDCG@10``, and `hbt_bench.measures.scores` compu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.data.collection import TextlessCollection
-from hbt_bench.ranking.ranks import UNRETRIEVED, Ranks
+from hbt_bench.ranking.ranks import BELOW_CUT, UNRETRIEVED, Ranks
 from hbt_bench.ranking.subsets import SubsetQrels
 
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class RankingCut:
+    """The ends of the rankings of a subset: their common `depth`, `lengths` (queries,), and the `candidates`."""
+
+    depth: int
+    lengths: NDArray[np.int64]
+    candidates: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +35,8 @@ class Ranking:
 
     `ranks`, `grades` and `owner` (pairs,) are the rank from 1, the relevance grade, and the position of the query.
     They are sorted by owner, then by rank. `queries` is the number of queries. `parallel` is true if the relevant
-    documents of a question are translations of each other. Properties and methods return a value for each
-    query, (queries,).
+    documents of a question are translations of each other. `cut` has the ends of a run's rankings, None for whole
+    rankings. Properties and methods return a value for each query, (queries,).
 
     For example, a query with relevant documents at ranks 2 and 5:
 
@@ -39,20 +49,24 @@ class Ranking:
     owner: NDArray[np.int64]
     queries: int
     parallel: bool = True
+    cut: RankingCut | None = None
 
     @classmethod
     def from_ranks(cls, judgements: TextlessCollection, ranks: Ranks, judged: SubsetQrels) -> Ranking:
         """Select the ranks of a subset: those in the pool for the multilingual mode, else those in the block."""
-        values = (ranks.pool if judged.subset.documents is None else ranks.block)[judged.pairs]
-        return cls._sorted(judgements, values, judgements.qrels.grades[judged.pairs], judged.owner, len(judged.rows))
+        documents, grades = judged.subset.documents, judgements.qrels.grades[judged.pairs]
+        values = (ranks.pool if documents is None else ranks.block)[judged.pairs]
+        cut = _ranking_cut(judgements, ranks, judged.rows, documents)
+        return cls._sorted(judgements, values, grades, judged.owner, len(judged.rows), cut)
 
     of = from_ranks  # the old name
 
     @classmethod
     def in_pool(cls, judgements: TextlessCollection, ranks: Ranks) -> Ranking:
         """Select the ranks of every query of a collection in the pool of all languages."""
-        qrels = judgements.qrels
-        return cls._sorted(judgements, ranks.pool, qrels.grades, qrels.queries, len(qrels.offsets) - 1)
+        qrels, queries = judgements.qrels, len(judgements.qrels.offsets) - 1
+        cut = _ranking_cut(judgements, ranks, np.arange(queries), None)
+        return cls._sorted(judgements, ranks.pool, qrels.grades, qrels.queries, queries, cut)
 
     @classmethod
     def _sorted(
@@ -62,10 +76,11 @@ class Ranking:
         grades: NDArray[np.int16],
         owner: NDArray[np.int64],
         queries: int,
+        cut: RankingCut | None = None,
     ) -> Ranking:
         order = np.lexsort((ranks, owner))
         ranks_by_query, grades_by_query = ranks[order].astype(np.int64), grades[order].astype(np.int64)
-        return cls(ranks_by_query, grades_by_query, owner[order], queries, judgements.parallel)
+        return cls(ranks_by_query, grades_by_query, owner[order], queries, judgements.parallel, cut)
 
     @cached_property
     def relevant(self) -> NDArray[np.int64]:
@@ -135,3 +150,57 @@ class Ranking:
         return np.where(defined, last - self.ranks[self._first], np.nan)
 
     span = rank_distance  # the old name
+
+    @cached_property
+    def open(self) -> NDArray[np.int64]:
+        """The number of relevant documents below the cut of a run, at unknown ranks."""
+        return np.bincount(self.owner[self.ranks == BELOW_CUT], minlength=self.queries)
+
+    def known_to(self, depth: int) -> bool:
+        """Return whether the relevant documents at the ranks up to `depth` are known for every query."""
+        return self.cut is None or depth <= self.cut.depth or not self.open.any()
+
+    def completed(self, last: bool) -> Ranking:
+        """Return the ranking with the documents below the cut directly below it, or at the end if `last` is true.
+
+        No measure that falls with the ranks has a higher value than in the first case, or a lower than in the second.
+        """
+        if self.cut is None:
+            return self
+        below = np.flatnonzero(self.ranks == BELOW_CUT)
+        owner = self.owner[below]
+        number = np.arange(len(below)) - np.searchsorted(owner, owner)
+        first = self.cut.candidates - self.open[owner] if last else self.cut.lengths[owner]
+        ranks = self.ranks.copy()
+        ranks[below] = first + number + 1
+        return replace(self, ranks=ranks, cut=None)
+
+    def limits(self, measure: Callable[[Ranking], Array]) -> tuple[Array, Array]:
+        """Return the lowest and highest value that the cut leaves open, of a measure that falls with the ranks."""
+        return measure(self.completed(last=True)), measure(self.completed(last=False))
+
+    def rank_distance_limits(self) -> tuple[Array, Array]:
+        """Return the smallest and the largest rank distance that the cut leaves open."""
+        high, low = self.limits(Ranking.rank_distance)
+        if self.cut is None:
+            return low, high
+        # without any relevant document above the cut, they may be farther apart than all at the end
+        whole = self.cut.candidates - self.cut.lengths - 1
+        return low, np.where(np.isfinite(high) & (self.open == self.relevant), whole, high)
+
+
+def ratio(numerator: Array | NDArray[np.integer], denominator: Array | NDArray[np.integer]) -> Array:
+    """Return the elementwise quotient, NaN if the denominator is not above 0."""
+    return np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=np.greater(denominator, 0))
+
+
+def _ranking_cut(
+    judgements: TextlessCollection, ranks: Ranks, rows: NDArray[np.int64], documents: str | None
+) -> RankingCut | None:
+    """Return the ends of the rankings of the queries `rows` among the documents of a language, or of the pool."""
+    if ranks.cut is None:
+        return None
+    block = slice(0, len(judgements.document_languages)) if documents is None else judgements.document_blocks[documents]
+    column = -1 if documents is None else judgements.languages.index(documents)
+    lengths = ranks.cut.lengths[rows, column].astype(np.int64)
+    return RankingCut(ranks.cut.depth, lengths, block.stop - block.start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -67,7 +68,23 @@ class ModeRanks:
             return [values[judged.rows] for judged in self.subsets]
         if measure.needs_translations:
             require_translations(self.judgements, measure.title or measure.name)
+        for ranking in self._rankings:
+            measure.check_cut(ranking)
         return [measure.from_ranking(ranking) for ranking in self._rankings]
+
+    def limits(self, measure: Measure) -> tuple[float, float] | None:
+        """Return the lowest and highest mean over the subsets that the cut of a run leaves open.
+
+        Return None if no limits are known, or if the measure has a value.
+        """
+        if measure.limits is None or not measure.applies_to(self.judgements, self.mode):
+            return None
+        if all(ranking.known_to(len(self.judgements.document_languages)) for ranking in self._rankings):
+            return None
+        by_subset = [measure.limits(ranking) for ranking in self._rankings]
+        ends = [[values[end][np.isfinite(values[end])] for values in by_subset] for end in (0, 1)]
+        low, high = (np.mean([array.mean() for array in arrays if len(array)]) for arrays in ends)
+        return float(low), float(high)
 
     def clusters(self, measure: Measure) -> tuple[Clusters, list[Subset]] | None:
         """Return the values by question, and the subsets that are the columns; None if the measure has no value.
@@ -96,9 +113,11 @@ def retrieval_scores(ranking: Ranking, mode: Mode) -> dict[str, float]:
     scores = {}
     for measure in MEASURES:
         if measure.scored and measure.from_ranking and mode in measure.modes:
-            values = measure.from_ranking(ranking)
-            if np.isfinite(values).any():
-                scores[measure.name] = float(np.nanmean(values))
+            with suppress(DataError):  # the cut of a run leaves the value open
+                measure.check_cut(ranking)
+                values = measure.from_ranking(ranking)
+                if np.isfinite(values).any():
+                    scores[measure.name] = float(np.nanmean(values))
     return scores
 
 
@@ -111,13 +130,14 @@ def bias_scores(bias: Bias) -> dict[str, dict[str, float]]:
     """
     columns: dict[str, Array] = {}
     for measure in MEASURES:
-        if measure.bias:
+        if measure.bias and measure.stored:
             try:
                 columns[measure.name] = bias.by_language(measure.pool_values(bias))
             except DataError:  # PEER and rank distance do not apply to every collection
                 continue
     gap = bias.gap()
-    columns["AP_below_best"] = gap.languages[gap.best] - np.array(list(gap.languages.values()))
+    if gap is not None:
+        columns["AP_below_best"] = gap.languages[gap.best] - np.array(list(gap.languages.values()))
     shares, ranks = bias.by_language(bias.top_shares()), bias.mean_ranks()
     for index, language in enumerate(bias.judgements.languages):
         columns[f"top10_share_{language}"] = shares[:, index]
@@ -133,8 +153,9 @@ def mteb_scores(
 ) -> dict[str, float]:
     """Return every key of MTEB's retrieval scores with MTEB's value, as of mteb 2.26.5.
 
-    The nAUC keys are left out without `confidences`.
+    The nAUC keys are left out without `confidences`, and the cut-offs below the end of a run.
     """
+    cutoffs = [cutoff for cutoff in CUTOFFS if ranking.known_to(cutoff)]
     values: dict[str, Array] = {}
     for name, measure in (
         ("ndcg", ranking.ndcg),
@@ -143,9 +164,9 @@ def mteb_scores(
         ("precision", ranking.precision),
         ("mrr", ranking.reciprocal_rank),
     ):
-        values |= {f"{name}_at_{cutoff}": measure(cutoff) for cutoff in CUTOFFS}
+        values |= {f"{name}_at_{cutoff}": measure(cutoff) for cutoff in cutoffs}
     scores = {key: float(value.mean()) for key, value in values.items()}
-    scores |= {f"hit_rate_at_{cutoff}": float(ranking.success(cutoff).mean()) for cutoff in CUTOFFS}
+    scores |= {f"hit_rate_at_{cutoff}": float(ranking.success(cutoff).mean()) for cutoff in cutoffs}
     scores["accuracy"] = scores["recall_at_1"]
     if confidences is not None:
         column = len(judgements.languages)

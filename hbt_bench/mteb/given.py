@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,10 +13,13 @@ from typing import Any, ClassVar, get_args
 from hbt_bench.errors import UsageError
 from hbt_bench.identity.checkpoint import Checkpoint, Kind
 from hbt_bench.identity.signature import Prompts
+from hbt_bench.mteb import vectors
+from hbt_bench.mteb.corrections import OWN, CorrectedModel, Correction, check_vectors_known
 from hbt_bench.mteb.loaders import wrapped
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.mteb.probe import check_tokenizer, check_vectors
-from hbt_bench.ranking.ranks import ScoringModel
+from hbt_bench.ranking.ranks import RankedModel, ScoringModel
+from hbt_bench.tasks.registry import TaskRegistry
 
 #: What MTEB writes for a name or revision that it does not know.
 _UNKNOWN = frozenset({None, "", "no_model_name/available", "no_revision_available"})
@@ -34,11 +37,13 @@ class GivenModel:
         given_name: The name in results, as ``me/exp3``; None for the name in the object's `mteb_model_meta`.
         given_revision: The version of the weights; None for the revision in `mteb_model_meta`, or, of a model of
             sentence-transformers, the hash that its saved folder has.
+        correction: The correction of the vectors, None for none.
     """
 
     model: Any
     given_name: str | None = None
     given_revision: str | None = None
+    correction: Correction | None = None
 
     #: Settings that only a model by name has.
     device: ClassVar[None] = None
@@ -51,7 +56,7 @@ class GivenModel:
         """Raise `UsageError` if the object is no model, or if its name or revision is unknown."""
         from mteb.models import CrossEncoderProtocol, EncoderProtocol, SearchProtocol
 
-        protocols = (ScoringModel, EncoderProtocol, SearchProtocol, CrossEncoderProtocol)
+        protocols = (ScoringModel, RankedModel, EncoderProtocol, SearchProtocol, CrossEncoderProtocol)
         if self.kind is None and not isinstance(self.model, protocols):
             needed = ("encode", "similarity", "similarity_pairwise", "mteb_model_meta")
             missing = [name for name in needed if not hasattr(self.model, name)]
@@ -88,6 +93,12 @@ class GivenModel:
 
     @cached_property
     def identity(self) -> tuple[str, str]:
+        """The name and revision, with the mark of the correction."""
+        name, revision = self._plain_identity
+        return name, f"{revision}-{self.correction.mark}" if self.correction else revision
+
+    @cached_property
+    def _plain_identity(self) -> tuple[str, str]:
         """The name and revision. To hash a model of sentence-transformers, it is saved in a temporary folder."""
         if self._revision:
             return self.name, self._revision
@@ -120,7 +131,7 @@ class GivenModel:
             check_tokenizer(self.name, self.model)
             check_vectors(self.name, self.model)
             model = wrapped(self.model, self.kind)
-        name, revision = self.identity
+        name, revision = self._plain_identity
         base = getattr(model, "mteb_model_meta", None) or ModelMeta.create_empty()
         meta = base.model_copy(update={"name": name, "revision": revision})
         if meta != base:
@@ -131,7 +142,7 @@ class GivenModel:
                     f"{type(self.model).__name__} does not let its mteb_model_meta be set: leave out name= and "
                     "revision=, and give it a meta with both"
                 ) from error
-        return model
+        return CorrectedModel(model, self.correction) if self.correction else model
 
 
 def requested(model: Any, name: str | None = None, revision: str | None = None) -> ModelRequest | GivenModel:
@@ -142,8 +153,56 @@ def requested(model: Any, name: str | None = None, revision: str | None = None) 
     """
     if isinstance(model, ModelRequest | GivenModel):
         return model
+    if isinstance(model, CorrectedModel):
+        return GivenModel(model.given, name, revision, model.correction)
     if not isinstance(model, str | Path):
         return GivenModel(model, name, revision)
+    if str(model).startswith(vectors.PREFIX):
+        return given_vectors(str(model), name, {"revision": revision})
     if name:
         raise UsageError("name= is for model objects. A model by name has that name: leave name= out.")
     return ModelRequest(str(model), revision)
+
+
+def given_vectors(model: str, name: str | None, settings: Mapping[str, object]) -> GivenModel:
+    """Return the vectors of ``vectors:DIR``. Raises `UsageError` for `settings` of models, which cannot change them."""
+    if options := [option for option, value in settings.items() if value]:
+        raise UsageError(f"{' and '.join(options)} cannot change vectors that exist, as {model}. Leave it out.")
+    return GivenModel(vectors.VectorModel.from_name(model), name)
+
+
+def corrected(
+    model: Any,
+    correction: str,
+    on: str = OWN,
+    *,
+    data_dir: str | Path | None = None,
+    task_dirs: Iterable[str | Path] = (),
+) -> CorrectedModel:
+    """Return a model with corrected vectors, which `hbt_bench.evaluate` and `mteb.evaluate` take with our tasks.
+
+    For example, the model minus the mean of each language's texts, and minus the means of held-out texts::
+
+        hbt_bench.evaluate(hbt_bench.corrected(model, "center"), "xquad-r", name="me/exp3")
+        hbt_bench.evaluate(hbt_bench.corrected(model, "center", on="cldr-facts"), "xquad-r", name="me/exp3")
+
+    Args:
+        model: A model of sentence-transformers, an encoder of MTEB's protocol, or a name that `ModelRequest` takes.
+        correction: ``center``, ``whiten``, ``lir:K``, ``subspace:K``, ``procrustes``, ``shift:FACTOR`` or
+            ``all-but-the-top``; see `docs/how-to/correct.md`.
+        on: ``own`` for the texts of the evaluated collection, or held-out texts: a task or a file, perhaps with a
+            number of texts of each language, as in ``ntrex-ood:400``.
+        data_dir: The folder of the data files.
+        task_dirs: Folders with task files.
+
+    Raises `UsageError` for an unknown correction or source, and for a model without vectors.
+    """
+    registry = TaskRegistry([Path(folder) for folder in task_dirs])
+    parsed = Correction.parse(correction, on, registry, Path(data_dir) if data_dir else None)
+    if isinstance(model, str | Path):
+        loaded = requested(model).load()
+        check_vectors_known(loaded, str(model))
+        return CorrectedModel(loaded, parsed)
+    given = GivenModel(model, getattr(model, "name", None) or "model", "given")
+    check_vectors_known(wrapped(model, given.kind) if given.kind else model, type(model).__name__)
+    return CorrectedModel(wrapped(model, given.kind) if given.kind else model, parsed, model)

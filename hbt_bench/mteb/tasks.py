@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,12 +24,14 @@ from mteb.models import (
 from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.identity.signature import Signature
 from hbt_bench.identity.task_name import Mode
+from hbt_bench.measures.bias import Bias
 from hbt_bench.measures.ranking import Ranking
-from hbt_bench.measures.scores import mteb_scores, retrieval_scores
+from hbt_bench.measures.scores import bias_scores, mteb_scores, retrieval_scores
 from hbt_bench.mteb.metadata import task_metadata
 from hbt_bench.mteb.shared_pass import SPLIT, MtebEncoder, SharedPass, dataset
-from hbt_bench.ranking.ranks import UNRETRIEVED, ScoringModel
-from hbt_bench.ranking.subsets import SubsetQrels
+from hbt_bench.ranking.ranks import UNRETRIEVED, Confidences, RankedModel, Ranks, ScoringModel, run_depth
+from hbt_bench.ranking.run_ranks import RunRanks
+from hbt_bench.ranking.subsets import Subset, SubsetQrels
 from hbt_bench.tasks.registry import select_tasks
 
 __all__ = ["SPLIT", "MtebEncoder", "ParallelRetrieval", "SharedPass", "get_tasks", "is_ours", "quiet_libraries"]
@@ -40,6 +43,10 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
     def __init__(self, shared: SharedPass, mode: Mode, **kwargs: Any) -> None:
         self.shared = shared
         self.mode = mode
+        #: The ranks of the last evaluation, and the name of their file.
+        self.ranks: Ranks | None = None
+        self.ranks_name = ""
+        self._run: RunRanks | None = None
         chosen = [judged.subset for judged in shared.judged(mode).values()]
         self.metadata = task_metadata(shared.spec, mode, shared.languages, chosen, shared.collection.fingerprint)
         self.dataset: dict[str, dict[str, Any]] = {}
@@ -95,45 +102,73 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
         MTEB evaluates subset by subset if the model gives no vectors (cross-encoders, search models), if a vector
         depends on the other texts of a call, or if the run has a prediction folder.
         """
+        collection = self.shared.collection
+        self.ranks_name = f"{self.metadata.name}.ranks.npz"
+        if isinstance(model, RankedModel):
+            self.ranks = model.ranks_in(collection, self.mode)
+            return self._scores(model, self.ranks, None, subsets_to_run)
         if prediction_folder is not None or not self.shares_pass(model, encode_kwargs):
+            self._run = RunRanks(collection, self.mode)
             self._top_k = len(self.shared.collection.documents)  # AP needs the whole ranking
             quiet = {**encode_kwargs, "show_progress_bar": False}  # a bar for each subset would be hundreds
             options = {**kwargs, "encode_kwargs": quiet, "prediction_folder": prediction_folder}
             searching = _without_own(model, self.shared.collection)
             scores_by_mteb: Mapping[str, Any] = super().evaluate(searching, split, subsets_to_run, **options)
-            return {name: {**entry, **self._identity(model)} for name, entry in scores_by_mteb.items()}
-        ranks, confidences = self.shared.evaluate(model, self.metadata, encode_kwargs)
+            bias = self._ranks_of_run()
+            return {
+                name: {**entry, **bias.get(name, {}), **self._identity(model)} for name, entry in scores_by_mteb.items()
+            }
+        self.ranks, confidences = self.shared.evaluate(model, self.metadata, encode_kwargs)
+        self.ranks_name = self.shared.spec.ranks_name(self.shared.languages)
+        return self._scores(model, self.ranks, confidences, subsets_to_run)
+
+    def _ranks_of_run(self) -> dict[str, dict[str, float]]:
+        """Keep the ranks that MTEB's rankings gave, if it ranked all subsets. Return the bias measures by subset."""
+        run, self._run, self.ranks = self._run, None, None
+        if run is None or run.missing():
+            return {}
+        self.ranks = run.ranks()
+        if self.mode != "multi":
+            return {}
+        by_language = bias_scores(Bias(self.shared.collection, self.ranks))
+        return {Subset(language, None).name: scores for language, scores in by_language.items()}
+
+    def _scores(
+        self, model: Any, ranks: Ranks, confidences: Confidences | None, subsets_to_run: list[str] | None
+    ) -> dict[str, Any]:
+        """Return the scores of the subsets from the ranks."""
         collection, identity = self.shared.collection, self._identity(model)
+        bias = self.shared.bias(ranks) if self.mode == "multi" else {}
         scores = {}
         for name, judged in self.shared.judged(self.mode).items():
             if subsets_to_run is None or name in subsets_to_run:
                 ranking = Ranking.from_ranks(collection, ranks, judged)
                 entry: dict[str, Any] = mteb_scores(ranking, judged, confidences, collection)
                 entry |= retrieval_scores(ranking, self.mode)
-                if self.mode == "multi":
-                    entry |= self.shared.bias(ranks)[judged.subset.queries]
+                entry |= bias.get(judged.subset.queries, {})
                 scores[name] = entry | {
                     "queries": len(judged.rows),
-                    "main_score": entry[self.metadata.main_score],
+                    "main_score": entry.get(self.metadata.main_score, math.nan),  # open if a run was cut
                     **identity,
                 }
         return scores
 
     def _identity(self, model: Any) -> dict[str, Any]:
         """Return the signature and the number of subsets, by which a result of plain `mteb.evaluate` is read."""
-        meta = getattr(model, "mteb_model_meta", None)
-        signature = self.signature(f"{getattr(meta, 'name', None)}@{getattr(meta, 'revision', None)}")
-        return {"signature": str(signature), "subsets": len(self.shared.judged(self.mode))}
+        return {"signature": str(self.signature_of(model)), "subsets": len(self.shared.judged(self.mode))}
 
     def shares_pass(self, model: Any, encode_kwargs: Mapping[str, Any]) -> bool:
         """Return whether our pass over the scores ranks with this model. MTEB ranks with the others."""
-        if isinstance(model, ScoringModel):
+        if isinstance(model, ScoringModel | RankedModel):
             return True
         return is_ours(model) and not self.shared.is_stateful(model, self.metadata, encode_kwargs)
 
-    def signature(self, model: str) -> Signature:
-        """Return the signature of this task's scores for `model`, a name and revision joined by ``@``."""
-        return self.shared.spec.signature(self.mode, self.shared.collection, model, self.shared.prompt_label)
+    def signature_of(self, model: Any) -> Signature:
+        """Return the signature of a model's scores on this task."""
+        meta, collection = getattr(model, "mteb_model_meta", None), self.shared.collection
+        name = f"{getattr(meta, 'name', None)}@{getattr(meta, 'revision', None)}"
+        depth = run_depth(model, collection, self.mode)
+        return self.shared.spec.signature(self.mode, collection, name, self.shared.prompt_label, depth)
 
     def task_specific_scores(
         self,
@@ -144,8 +179,20 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
         hf_subset: str,
     ) -> dict[str, float]:
         """Return our measures if MTEB ranked the documents. Documents that MTEB did not return rank last."""
+        if self._run is not None:
+            self._collect(self._run, hf_subset, results)
         ranking = _ranking_of_run(qrels, results, self._top_k, _own_documents(self.shared.collection))
         return retrieval_scores(replace(ranking, parallel=self.shared.collection.parallel), self.mode)
+
+    def _collect(self, run: RunRanks, subset: str, rankings: Mapping[str, Mapping[str, float]]) -> None:
+        """Add MTEB's rankings of a subset to a run."""
+        collection = self.shared.collection
+        row_of = {query.id: row for row, query in enumerate(collection.queries)}
+        column_of = {document.id: column for column, document in enumerate(collection.documents)}
+        rows = [row_of[query] for query, scores in rankings.items() for _ in scores]
+        columns = [column_of[document] for scores in rankings.values() for document in scores]
+        scores = [score for scores in rankings.values() for score in scores.values()]
+        run.add(np.array(rows, np.int64), np.array(columns, np.int64), np.array(scores, np.float64))
 
 
 def get_tasks(

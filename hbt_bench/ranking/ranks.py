@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from hbt_bench.data.collection import Collection
 from hbt_bench.distributed import ALONE, Processes
 from hbt_bench.errors import ModelError
+from hbt_bench.identity.task_name import Mode
 from hbt_bench.ranking.blocks import Blocks, BlockScorer, Scorer, WholeRows
 from hbt_bench.ranking.rank_counter import RankCounter, RankState, Segment
 
@@ -29,6 +30,8 @@ CONFIDENCE_DEPTH = 1000
 #: The rank of a relevant document that is not a candidate, since it is the query's own text. trec_eval and MTEB count
 #: such a document as not retrieved: its reciprocal is 0 to nine digits, and it is below every cut-off.
 UNRETRIEVED = int(np.iinfo(np.int32).max)
+#: The rank of a relevant document that a cut run does not have: it is below the cut, at an unknown rank.
+BELOW_CUT = UNRETRIEVED - 1
 #: Bytes of best scores in memory while documents come in chunks.
 _STATE_BYTES = 1 << 28
 
@@ -40,8 +43,34 @@ Progress = Callable[[int], object]
 class ScoringModel(Protocol):
     """A model that scores candidate sets itself instead of returning vectors."""
 
-    def scorers(self, collection: Collection) -> tuple[Scorer, Mapping[str, Scorer]]:
-        """Return a scorer of the pool and a scorer of each language's documents."""
+    def scorers(self, collection: Collection) -> tuple[Scorer | BlockScorer, Mapping[str, Scorer] | None]:
+        """Return a scorer of the pool, and of each language's documents if their scores are not those of the pool."""
+
+
+@runtime_checkable
+class RankedModel(Protocol):
+    """A model whose rankings exist, as those of a run."""
+
+    def ranks_in(self, collection: Collection, mode: Mode) -> Ranks:
+        """Return the ranks in a mode, with the cut of the run."""
+
+
+def run_depth(model: Any, collection: Collection, mode: Mode) -> int | None:
+    """Return the depth of the rankings of a run, None for a model that ranks all documents."""
+    cut = model.ranks_in(collection, mode).cut if isinstance(model, RankedModel) else None
+    return cut.depth if cut else None
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """The ends of the rankings of a run, which has the best documents only.
+
+    `depth` is the number of documents up to which every ranking is complete. `lengths` (queries, languages + 1) are the
+    documents that the run has of each query among those of a language and, last, of the pool; 0 for no ranking.
+    """
+
+    depth: int
+    lengths: NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +79,8 @@ class Ranks:
 
     `pool` and `block` (pairs,) are the ranks, from 1, of each pair of the collection's qrels among all documents and
     among the documents of its language, or `UNRETRIEVED`. `top` (queries, min(TOP_K, candidates)) has the columns of
-    the best documents in the pool, best first.
+    the best documents in the pool, best first. In the ranks of a run, `cut` has the ends of its rankings, the rank of a
+    document that a ranking does not have is `BELOW_CUT`, and `top` is as wide as the shortest ranking.
 
     For example, ``ranks.pool[offsets[q]:offsets[q + 1]]``, with the offsets of the qrels, are the ranks of query q.
     """
@@ -58,6 +88,10 @@ class Ranks:
     pool: NDArray[np.int32]
     block: NDArray[np.int32]
     top: NDArray[np.int32]
+    cut: Cut | None = None
+
+    def __repr__(self) -> str:
+        return f"Ranks({len(self.pool):,} ranks of {len(self.top):,} queries)"
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,6 +45,8 @@ class Column:
     def order(self, row: LeaderboardRow) -> tuple[Any, ...]:
         """Return the sort key of a row: rows without a value come last, after those with incomplete results."""
         value = self.value(row)
+        if value is None and self.key in row.limits:
+            value = row.limits[self.key][self.lower_is_better]  # the worst of the values that a cut leaves open
         # the mean of an incomplete result is over fewer languages
         incomplete = self.key is not None and self.key[0] in row.missing
         return (value is None, incomplete, 0 if value is None else -value if self.descending else value)
@@ -58,7 +60,7 @@ def score(mode: Mode, measure: str) -> Column:
     def text(row: LeaderboardRow) -> str:
         value = row.value(key)
         if value is None:
-            return "-"
+            return "-" if key not in row.limits else "\n".join(f"{number(end, measure)}‡" for end in row.limits[key])
         mark = "*" if mode in row.missing else ""
         interval = row.intervals.get(key)
         width = f"\n±{number(max(interval[1] - value, value - interval[0]), measure)}" if interval else ""

@@ -14,6 +14,8 @@ from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.identity.signature import Signature
 from hbt_bench.identity.task_name import Mode, TaskName
 from hbt_bench.identity.variant import Variant
+from hbt_bench.mteb.run_model import RUN_REVISION
+from hbt_bench.mteb.vectors import PREFIX, VECTORS_REVISION
 from hbt_bench.ranking.tokens import VERSION
 from hbt_bench.results.result import Result
 from hbt_bench.tasks.registry import TaskLocation, TaskRegistry
@@ -92,7 +94,8 @@ def explain(signature: Signature, result: Result | None = None, registry: TaskRe
     revision, variant = Variant.split(revision)
     model, revision_meaning, notes = _explain_model(name, revision)
     prompts, prompts_meaning = _explain_prompts(signature.prompt, result, notes)
-    command = ["hbt-bench", "run", *model, *variant.options, "--tasks", signature.task]
+    verb = ["score", "path/to/run"] if revision.startswith(RUN_REVISION) else ["run"]
+    command = ["hbt-bench", *verb, *model, *variant.options, "--tasks", signature.task]
     if location and location.folder:
         command += ["--task-dir", _short_path(location.folder)]
     elif not location and not is_stock:
@@ -110,6 +113,7 @@ def explain(signature: Signature, result: Result | None = None, registry: TaskRe
         "model": revision_meaning,
         "prompt": prompts_meaning,
         "ties": _TIES.get(signature.ties, "the rule for equal scores"),
+        "depth": "the rankings of the run are complete up to this rank, and ranks below it are unknown",
         "hbt": "version of hbt-bench",
         "mteb": "version of mteb",
     }
@@ -153,6 +157,12 @@ def _explain_model(name: str, revision: str) -> tuple[list[str], str, list[str]]
         return ["--model", f"bm25@{revision}"], "the lexical baseline, its parameters k1 and b, and its tokens", older
     if served := _SERVED.fullmatch(revision):
         return _explain_served(name, served)
+    if revision.startswith(RUN_REVISION):
+        note = "replace path/to/run with the files of the run, whose rankings have this hash, and add its options"
+        return ["--name", name], "the system that made a run, and the hash of its rankings", [note]
+    if revision.startswith(VECTORS_REVISION):
+        note = f"replace path/to/vectors with the folder whose files hash to {revision}"
+        return ["--model", f"{PREFIX}path/to/vectors"], "vectors in a folder, and the hash of its files", [note]
     code = ["--trust-remote-code"] if revision.endswith(_CODE) else []
     revision = revision.removesuffix(_CODE)
     if name.startswith("local/"):

@@ -18,17 +18,20 @@ from hbt_bench.data import records
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import cache_dir
 from hbt_bench.distributed import ALONE, Processes, local_device
-from hbt_bench.errors import HbtBenchError, ModelError
+from hbt_bench.errors import HbtBenchError, ModelError, UsageError
 from hbt_bench.files import check_writable
 from hbt_bench.identity.signature import Signature
+from hbt_bench.mteb.corrections import uncorrected
 from hbt_bench.mteb.endpoint import EndpointEncoder
 from hbt_bench.mteb.given import GivenModel, requested
 from hbt_bench.mteb.models import ModelRequest
-from hbt_bench.ranking.ranks import ScoringModel
+from hbt_bench.ranking.ranks import RankedModel, ScoringModel, run_depth
 from hbt_bench.ranking.store import EmbeddingStore
 from hbt_bench.results import store
+from hbt_bench.results.kept_runs import keep_run
 from hbt_bench.results.scores import Intervals
 from hbt_bench.results.store import Result
+from hbt_bench.results.upgrade import upgrade
 from hbt_bench.tasks.registry import Selection, select_tasks
 from hbt_bench.tasks.task import TaskSpec
 
@@ -55,6 +58,7 @@ class Evaluation:
         languages: The languages to which the collections are restricted, None for all.
         data_dir: The folder of the data files.
         batch_size: Texts per batch.
+        keep_run: The number of best documents to keep of each query, in a file for `export`. None keeps no run.
         keep_embeddings: Leave the vectors in the cache after success. A run that was killed finds them there anyway.
         overwrite: Evaluate again if there are results.
         processes: The processes that share the work.
@@ -69,6 +73,7 @@ class Evaluation:
     keep_embeddings: bool = False
     overwrite: bool = False
     processes: Processes = field(default=ALONE, compare=False)
+    keep_run: int | None = None
 
     def run(self) -> list[Result]:
         """Evaluate and return a result for each task, in the order of `selections`.
@@ -91,6 +96,7 @@ class Evaluation:
 
         quiet_libraries()
         self._check_kind(specs)
+        self._check_correction(specs)
         if self.languages and len(specs) < len(self.selections):
             log.warning("--languages does not restrict MTEB's own tasks")
         request = self.model
@@ -99,12 +105,13 @@ class Evaluation:
             # backends other than torch compute on the CPU
             request = replace(request, device=local_device() if request.backend == "torch" else "cpu")
         model = request.load()
-        vectors = EmbeddingStore(cache_dir() / "embeddings", self._vector_identity(model))
+        encoder = uncorrected(model)
+        vectors = EmbeddingStore(cache_dir() / "embeddings", self._vector_identity(encoder))
         if self.overwrite:
             vectors.clear()
         with vectors.in_use():
-            if isinstance(model, EndpointEncoder):
-                model.keep(vectors)
+            if isinstance(encoder, EndpointEncoder):
+                encoder.keep(vectors)
             results = [
                 result
                 for selection in self.selections
@@ -114,6 +121,11 @@ class Evaluation:
         if not self.keep_embeddings:
             vectors.clear()
         return [result for result in results if result is not None]
+
+    @property
+    def _repeats(self) -> bool:
+        """Whether tasks with results are evaluated again."""
+        return self.overwrite or self.keep_run is not None
 
     @property
     def _writes(self) -> bool:
@@ -127,6 +139,15 @@ class Evaluation:
                 f"{self.model.name} is a cross-encoder, which only re-ranks given candidates, but {specs[0].name} "
                 "ranks whole collections. Evaluate it on a reranking task of MTEB."
             )
+
+    def _check_correction(self, specs: Sequence[TaskSpec]) -> None:
+        """Raise `UsageError` if the languages of texts are unknown, or held-out texts are those of a task."""
+        if self.model.correction is None:
+            return
+        if len(specs) < len(self.selections):
+            raise UsageError("--correct needs the language of each text, which MTEB's own tasks lack: leave them out")
+        for spec in specs:
+            self.model.correction.check(spec.base)
 
     def _vector_identity(self, model: Any) -> str:
         """Return the identity of a text's vector: model, prompts, device, batch size and library versions."""
@@ -143,7 +164,7 @@ class Evaluation:
     def _stored_results(self, collections: Mapping[str, Collection]) -> list[Result] | None:
         """Return all results from disk, without loading the model; None if any is missing."""
         identity = self.model.identity
-        if identity is None or self.overwrite:
+        if identity is None or self._repeats:
             return None
         folders = self._folders(*identity)
         results = []
@@ -152,12 +173,13 @@ class Evaluation:
                 return None
             spec, collection = selection.spec, collections[selection.spec.name]
             for mode in selection.modes:
-                signature = spec.signature(mode, collection, "@".join(identity), self.model.prompt_label)
+                depth = run_depth(getattr(self.model, "model", None), collection, mode)
+                signature = spec.signature(mode, collection, "@".join(identity), self.model.prompt_label, depth)
                 name = f"{spec.mteb_task_name(mode, collection.languages)}.json"
                 result = _find(folders, name, str(signature))
                 if result is None:
                     return None
-                results.append(result)
+                results.append(upgrade(result, collection))
         return results
 
     def _folders(self, model: str, revision: str) -> list[Path]:
@@ -183,6 +205,7 @@ class Evaluation:
         shared.store = vectors
         shared.processes = self.processes
         shared.prompt_label = self.model.prompt_label
+        shared.keeps_scorers = self.keep_run is not None
         return [self._evaluate_task(tasks.ParallelRetrieval(shared, mode), model, shared) for mode in selection.modes]
 
     def _evaluate_task(self, task: Any, model: Any, shared: SharedPass | None) -> Result | None:
@@ -190,8 +213,8 @@ class Evaluation:
         meta = model.mteb_model_meta
         folder, *former = self._folders(meta.name, meta.revision)
         name = f"{task.metadata.name}.json"
-        signature = self._signature(task, meta, shared)
-        stored = _find([folder, *former], name, signature) if self._writes and not self.overwrite else None
+        signature = self._signature(task, model, shared)
+        stored = _find([folder, *former], name, signature) if self._writes and not self._repeats else None
         if self.processes.share(stored is not None):
             return stored
         if not self._writes:
@@ -199,11 +222,13 @@ class Evaluation:
             return None
         content = self._run_mteb(task, model)
         intervals = ranks = None
-        if shared and shared.ranks is not None:
+        if shared and task.ranks is not None:
             collection = shared.collection
-            intervals = Intervals.from_ranks(collection, shared.ranks, task.mode)
-            ranks = folder / shared.spec.ranks_name(shared.languages)
-            store.StoredRanks(collection.fingerprint, collection, shared.ranks).write(ranks)
+            intervals = Intervals.from_ranks(collection, task.ranks, task.mode)
+            ranks = folder / task.ranks_name
+            store.StoredRanks(collection.fingerprint, collection, task.ranks).write(ranks)
+        if shared and self.keep_run is not None:
+            keep_run(folder, task, self.keep_run)
         summary = {
             "task": task.name if shared else task.metadata.name,
             "model": meta.name,
@@ -214,20 +239,20 @@ class Evaluation:
             "prompts": None if self.model.prompts is None else vars(self.model.prompts),
             "clean": shared.collection.unshifted if shared else None,
             "ranks": ranks.name if ranks else None,
-            "parameters": _count_parameters(model),
+            "parameters": _count_parameters(uncorrected(model)),
             "speed": shared.speed if shared else None,
-            "device": _device(model),
+            "device": _device(uncorrected(model)),
             "training": self.model.checkpoint.recipe if self.model.checkpoint else {},
         }
         if self.model.prompts_by_hand:
             summary["prompts_by_hand"] = self.model.prompts_by_hand
         return store.write(folder / name, content, summary, meta.to_dict(), intervals)
 
-    def _signature(self, task: Any, meta: Any, shared: SharedPass | None) -> str:
-        model = f"{meta.name}@{meta.revision}"
+    def _signature(self, task: Any, model: Any, shared: SharedPass | None) -> str:
         if shared:
-            return str(task.signature(model))
-        return str(Signature(task.metadata.name, "mteb", _data_revision(task), model, self.model.prompt_label, "mteb"))
+            return str(task.signature_of(model))
+        name = f"{model.mteb_model_meta.name}@{model.mteb_model_meta.revision}"
+        return str(Signature(task.metadata.name, "mteb", _data_revision(task), name, self.model.prompt_label, "mteb"))
 
     def _run_mteb(self, task: Any, model: Any) -> dict[str, Any]:
         """Evaluate a task and return MTEB's JSON. Raises `ModelError` if MTEB or the model's code fails."""
@@ -267,6 +292,7 @@ def evaluate(
     data_dir: str | Path | None = None,
     batch_size: int = 32,
     overwrite: bool = False,
+    keep_embeddings: bool = False,
 ) -> list[Result]:
     """Evaluate a model object, or a model by name, on tasks, and return a result for each task.
 
@@ -287,6 +313,7 @@ def evaluate(
         data_dir: The folder of the data files, None to look them up or download them.
         batch_size: Texts per batch.
         overwrite: Evaluate again if there are results.
+        keep_embeddings: Leave the vectors in the cache, for example for corrections of the same model.
 
     Raises `UsageError` for an object that is no model, and for one whose name or revision is unknown; and the errors of
     `Evaluation.run`.
@@ -298,7 +325,8 @@ def evaluate(
         None if languages is None else tuple(languages),
         Path(data_dir) if data_dir else None,
         batch_size,
-        overwrite=overwrite,
+        keep_embeddings,
+        overwrite,
     ).run()
 
 
@@ -337,10 +365,12 @@ def _count_parameters(model: Any) -> int | None:
     return count
 
 
-def _device(model: Any) -> str:
+def _device(model: Any) -> str | None:
     """Return the name of the device, without which a speed means little; of a model on a server, its URL."""
     if isinstance(model, EndpointEncoder):
         return model.place
+    if isinstance(model, RankedModel):  # a run was made elsewhere
+        return None
     import torch
 
     device = torch.device(getattr(getattr(model, "model", None), "device", "cpu"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,35 +13,63 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from hbt_bench.data.collection import Qrels, TextlessCollection
+from hbt_bench.data.collection import Collection, Qrels, TextlessCollection
 from hbt_bench.data.lines import FREE_BYTES, MAX_RATIO
 from hbt_bench.errors import OutputError
 from hbt_bench.files import write_bytes
-from hbt_bench.ranking.ranks import UNRETRIEVED, Ranks
+from hbt_bench.ranking.ranks import BELOW_CUT, Cut, Ranks
 
 _RANKS = ("pool", "block", "top")
 _QRELS = ("offsets", "documents", "grades")
 _COLLECTION = ("query_languages", "questions", "document_languages")
 
 
+@dataclass(frozen=True)
+class Ids:
+    """The ids of all queries, (queries,), and of the documents that the ranks name, by column."""
+
+    queries: list[str]
+    documents: dict[int, str]
+
+    @classmethod
+    def from_collection(cls, collection: Collection, top: NDArray[np.int32]) -> Ids:
+        """Return the ids that belong to ranks: those of relevant documents and of the best documents."""
+        columns = np.union1d(collection.qrels.documents, top)
+        documents = {column: collection.documents[column].id for column in columns.tolist()}
+        return cls([query.id for query in collection.queries], documents)
+
+
 @dataclass(frozen=True, eq=False)
 class StoredRanks:
-    """Ranks with the qrels of their collection. `data` is the fingerprint of the collection."""
+    """Ranks with the qrels of their collection. `data` is the fingerprint of the collection.
+
+    `ids` are None in the files of older versions.
+    """
 
     data: str
     judgements: TextlessCollection
     ranks: Ranks
+    ids: Ids | None = None
+
+    def __repr__(self) -> str:
+        return f"StoredRanks(data={self.data!r}, {self.judgements!r})"
 
     def write(self, path: Path) -> None:
         """Write all arrays into one file, atomically. Equal ranks give equal bytes."""
         collection, buffer = self.judgements, io.BytesIO()
-        flags: dict[str, Any] = {} if collection.parallel else {"parallel": np.array(False)}
+        extra: dict[str, Any] = {} if collection.parallel else {"parallel": np.array(False)}
+        if (cut := self.ranks.cut) is not None:
+            extra |= {"depth": np.array(cut.depth), "lengths": cut.lengths}
+        ids = Ids.from_collection(collection, self.ranks.top) if isinstance(collection, Collection) else self.ids
+        if ids is not None:
+            text = json.dumps([ids.queries, list(ids.documents.items())], ensure_ascii=False)
+            extra["ids"] = np.frombuffer(text.encode(), np.uint8)
         np.savez_compressed(
             buffer,
             data=np.array(self.data),
             languages=np.array(collection.languages),
             **{name: getattr(self.ranks, name) for name in _RANKS},
-            **flags,
+            **extra,
             **{name: getattr(collection.qrels, name) for name in _QRELS},
             **{name: getattr(collection, name) for name in _COLLECTION},
         )
@@ -56,10 +85,11 @@ class StoredRanks:
                 collection = TextlessCollection(languages, qrels, *(arrays[name] for name in _COLLECTION))
                 if "parallel" in arrays:
                     collection = replace(collection, parallel=bool(arrays["parallel"]))
-                ranks = Ranks(*(arrays[name] for name in _RANKS))
+                cut = Cut(int(arrays["depth"]), arrays["lengths"]) if "depth" in arrays else None
+                ranks = Ranks(arrays["pool"], arrays["block"], arrays["top"], cut)
                 if wrong := next((name for name, passed in _checks(collection, ranks) if not passed), None):
                     raise ValueError(f"its {wrong} contradict the rest")
-                return cls(str(arrays["data"]), collection, ranks)
+                return cls(str(arrays["data"]), collection, ranks, _read_ids(arrays, collection))
         except FileNotFoundError as error:
             raise OutputError(
                 f"the ranks {path} are missing. Copy them into the folder of the results, or run again."
@@ -77,6 +107,16 @@ def _load(file: BinaryIO) -> Any:
         raise ValueError(f"it would grow to {size >> 20} MiB, more than {MAX_RATIO} times its size")
     file.seek(0)
     return np.load(file, allow_pickle=False)
+
+
+def _read_ids(arrays: Any, collection: TextlessCollection) -> Ids | None:
+    """Return the ids in a file, None for a file of an older version."""
+    if "ids" not in arrays:
+        return None
+    queries, documents = json.loads(arrays["ids"].tobytes())
+    if len(queries) != len(collection.questions):
+        raise ValueError("its ids contradict the rest")
+    return Ids([str(name) for name in queries], {int(column): str(name) for column, name in documents})
 
 
 def _checks(collection: TextlessCollection, ranks: Ranks) -> Iterator[tuple[str, bool | np.bool_]]:
@@ -105,12 +145,21 @@ def _checks(collection: TextlessCollection, ranks: Ranks) -> Iterator[tuple[str,
     rows = np.repeat(np.arange(queries), steps)
     language = collection.document_languages[qrels.documents]
     yield "ranks", len(ranks.pool) == len(ranks.block) == pairs
-    lost = ranks.pool == UNRETRIEVED
-    yield "ranks", np.array_equal(lost, ranks.block == UNRETRIEVED)
-    yield "ranks", _within(ranks.pool[~lost], 1, documents + 1)
-    yield "ranks", _within(ranks.block[~lost], 1, np.bincount(collection.document_languages)[language[~lost]] + 1)
-    yield "ranks", _distinct(rows[~lost], ranks.pool[~lost])
-    yield "ranks", _distinct(rows[~lost], language[~lost], ranks.block[~lost])
+    if ranks.cut is None:
+        yield "ranks", np.array_equal(ranks.pool >= BELOW_CUT, ranks.block >= BELOW_CUT)
+        yield "ranks", bool((ranks.pool != BELOW_CUT).all())
+        sizes = np.bincount(collection.document_languages, minlength=languages)
+        most: tuple[NDArray[Any], NDArray[Any]] = np.full(pairs, documents), sizes[language]
+    else:
+        lengths = ranks.cut.lengths
+        yield "lengths", lengths.shape == (queries, languages + 1) and lengths.dtype.kind == "i"
+        yield "lengths", _within(lengths, 0, documents + 1) and lengths.max(initial=1) <= ranks.cut.depth
+        most = lengths[rows, -1], lengths[rows, language]
+    everywhere = np.zeros_like(language)
+    for limits, segment, values in zip(most, (everywhere, language), (ranks.pool, ranks.block), strict=True):
+        known = values < BELOW_CUT
+        yield "ranks", _within(values[known], 1, limits[known] + 1)
+        yield "ranks", _distinct(rows[known], segment[known], values[known])
     high = ranks.pool <= top.shape[1]
     yield "best documents", (top[rows[high], ranks.pool[high] - 1] == qrels.documents[high]).all()
 

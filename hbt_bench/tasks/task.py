@@ -271,14 +271,18 @@ class TaskSpec(StrictModel):
         shifts = "".join(f"_{shift.word}" for shift in self._shifts)
         return file_name(f"{self.mteb_name}{MODE_WORDS[mode]}Retrieval{suffix}{shifts}")
 
-    def signature(self, mode: Mode, collection: Collection, model: str, prompt: str) -> Signature:
-        """Return the signature of the scores of `model` (``name@revision``) in one mode of this collection."""
-        return Signature(
-            self.task_name(mode, collection.languages), self.source.text, collection.fingerprint, model, prompt
-        )
+    def signature(
+        self, mode: Mode, collection: Collection, model: str, prompt: str, depth: int | None = None
+    ) -> Signature:
+        """Return the signature of the scores of `model` (``name@revision``) in one mode of this collection.
+
+        `depth` is that of a run, None for whole rankings.
+        """
+        task = self.task_name(mode, collection.languages)
+        return Signature(task, self.source.text, collection.fingerprint, model, prompt, depth=depth)
 
     def ranks_name(self, languages: Sequence[str] | None = None) -> str:
-        """Return the name of the file of ranks, which all modes share."""
+        """Return the name of the file of ranks, which all modes share if one pass made them."""
         return self.mteb_task_name("multi", languages).replace(MODE_WORDS["multi"], "", 1) + ".ranks.npz"
 
     def _restriction(self, languages: Sequence[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -1,0 +1,112 @@
+"""The value of each query, in long form, from the ranks of results."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hbt_bench.errors import DataError, OutputError
+from hbt_bench.identity.task_name import parse_names
+from hbt_bench.measures.registry import MEASURES, Measure
+from hbt_bench.measures.scores import ModeRanks
+from hbt_bench.results.scores import hierarchy_of
+from hbt_bench.results.store import Result, read_all
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+
+def load_queries(
+    folder: str | Path = "results",
+    measures: str | Iterable[str] | None = None,
+    tasks: str | Iterable[str] | None = None,
+) -> pd.DataFrame:
+    """Return the value of each query and measure, with a row for each model, task, subset, query and measure.
+
+    For example, the mean average precision of a model by query language::
+
+        frame = load_queries("results", "AP", "xquad-r-multi")
+        frame.groupby(["model", "query_language"])["value"].mean()
+
+    The columns are ``model`` (name and revision), ``task``, ``mode``, ``subset``, ``query`` (the id), ``question`` (a
+    number that the versions of a query share), ``cluster`` (the number of its cluster in intervals and tests),
+    ``query_language``, ``document_language`` ("all" for the pool), ``measure`` and ``value``. Queries without a value
+    are left out.
+
+    Args:
+        folder: The folder of the results.
+        measures: Names of measures, as ``AP,nDCG@10``; None for those of results.
+        tasks: Names of tasks, as ``xquad-r-multi``; None for all.
+
+    Results without ranks or without ids, and measures that do not apply, are left out, with a warning. Raises
+    `UsageError` for an unknown measure, and `OutputError` if there is no such folder or no value.
+    """
+    import pandas as pd
+
+    chosen = [Measure.parse(name) for name in parse_names(measures)] if measures else [m for m in MEASURES if m.scored]
+    names = set(parse_names(tasks)) if tasks else None
+    frames: list[pd.DataFrame] = []
+    for result in read_all(Path(folder)):
+        if isinstance(result, OutputError):
+            log.warning(f"left out: {result}")
+        elif result.mode is not None and (names is None or result.task in names):
+            try:
+                frames += _frames(result, chosen)
+            except OutputError as error:
+                log.warning(f"left out: {error}")
+    if not frames:
+        raise OutputError(f"no result in {folder} has values of these queries. Run `hbt-bench run` first.")
+    return pd.concat(frames, ignore_index=True)
+
+
+def _frames(result: Result, measures: Iterable[Measure]) -> Iterator[pd.DataFrame]:
+    """Yield a table for each subset and measure. Raises `OutputError` without ranks or ids."""
+    import pandas as pd
+
+    if result.mode is None:
+        return
+    stored = result.stored_ranks()
+    if stored.ids is None:
+        raise OutputError(f"{stored_name(result)} is of an older version, without ids. Run again with --overwrite.")
+    ids = np.array(stored.ids.queries, object)
+    judgements = stored.judgements
+    ranks = ModeRanks(judgements, stored.ranks, result.mode)
+    clusters = hierarchy_of(judgements).level().labels
+    for measure in measures:
+        if result.mode not in measure.modes:
+            continue
+        try:
+            values = ranks.values(measure)
+        except DataError as error:
+            log.warning(f"{measure.name} of {result.label} on {result.task} is left out: {error}")
+            continue
+        for judged, array in zip(ranks.subsets, values, strict=True):
+            has_value = np.isfinite(array)
+            rows = judged.rows[has_value]
+            questions = judgements.questions[rows]
+            yield pd.DataFrame(
+                {
+                    "model": result.label,
+                    "task": result.task,
+                    "mode": result.mode,
+                    "subset": judged.subset.name,
+                    "query": ids[rows],
+                    "question": questions,
+                    "cluster": clusters[questions],
+                    "query_language": judged.subset.queries,
+                    "document_language": judged.subset.documents or "all",
+                    "measure": measure.name,
+                    "value": array[has_value],
+                }
+            )
+
+
+def stored_name(result: Result) -> str:
+    """Return the name of the file with the ranks of a result, for messages."""
+    return str(result.ranks or result.path)
