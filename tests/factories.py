@@ -153,6 +153,29 @@ def bias_of_orders(collection, orders):
     return Bias(collection, rank(collection, Matrix(matrix), confidences=False)[0])
 
 
+def six_queries():
+    """Return the bias of six queries over nine documents: two questions in three languages, one other document each.
+
+    The queries are de 0, de 1, en 0, en 1, sw 0, sw 1.
+    """
+    collection = parallel_collection(2, extra=1)
+    orders = [
+        # de 0: German first, the other languages at 4 and 9
+        "de-d000 de-d001 de-x000 en-d000 en-d001 en-x000 sw-d001 sw-x000 sw-d000",
+        # de 1: all three together at the top
+        "de-d001 en-d001 sw-d001 de-d000 de-x000 en-d000 en-x000 sw-d000 sw-x000",
+        # en 0: Swahili first, English at 2, German at 3
+        "sw-d000 en-d000 de-d000 de-d001 de-x000 en-d001 en-x000 sw-d001 sw-x000",
+        # en 1: at 5, 7 and 9
+        "de-d000 en-d000 sw-d000 de-x000 de-d001 en-x000 en-d001 sw-x000 sw-d001",
+        # sw 0: at 1, 2 and 9
+        "en-d000 de-d000 de-d001 en-d001 de-x000 en-x000 sw-x000 sw-d001 sw-d000",
+        # sw 1: as de 1
+        "de-d001 en-d001 sw-d001 de-d000 de-x000 en-d000 en-x000 sw-d000 sw-x000",
+    ]
+    return bias_of_orders(collection, [order.split() for order in orders])
+
+
 def aligned_bias(questions=7, extra=4):
     """Return the bias of a ranking blind to language: the answers first, their order changing with the question."""
     collection = parallel_collection(questions, extra=extra)

@@ -13,8 +13,9 @@ from scipy.spatial import distance
 
 from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.errors import DataError
-from hbt_bench.measures.bias import Bias, jensen_shannon, kruskal_wallis, ratio, top_k_spearman
-from hbt_bench.measures.ranking import Ranking
+from hbt_bench.measures.bias import Bias, jensen_shannon, top_k_spearman
+from hbt_bench.measures.peer import kruskal_wallis
+from hbt_bench.measures.ranking import Ranking, ratio
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.measures.scores import bias_scores
 from hbt_bench.ranking.ranks import rank
@@ -28,31 +29,13 @@ from tests.factories import (
     parallel_collection,
     random_collection,
     random_scores,
+    six_queries,
 )
 
 
 @pytest.fixture
 def six():
-    """Two questions in three languages, one unrelated document each: six queries over nine documents.
-
-    The queries are de 0, de 1, en 0, en 1, sw 0, sw 1.
-    """
-    collection = parallel_collection(2, extra=1)
-    orders = [
-        # de 0: German first, the other languages at 4 and 9
-        "de-d000 de-d001 de-x000 en-d000 en-d001 en-x000 sw-d001 sw-x000 sw-d000",
-        # de 1: all three together at the top
-        "de-d001 en-d001 sw-d001 de-d000 de-x000 en-d000 en-x000 sw-d000 sw-x000",
-        # en 0: Swahili first, English at 2, German at 3
-        "sw-d000 en-d000 de-d000 de-d001 de-x000 en-d001 en-x000 sw-d001 sw-x000",
-        # en 1: at 5, 7 and 9
-        "de-d000 en-d000 sw-d000 de-x000 de-d001 en-x000 en-d001 sw-x000 sw-d001",
-        # sw 0: at 1, 2 and 9
-        "en-d000 de-d000 de-d001 en-d001 de-x000 en-x000 sw-x000 sw-d001 sw-d000",
-        # sw 1: as de 1
-        "de-d001 en-d001 sw-d001 de-d000 de-x000 en-d000 en-x000 sw-d000 sw-x000",
-    ]
-    return bias_of_orders(collection, [order.split() for order in orders])
+    return six_queries()
 
 
 def test_rank_distance_by_hand(six):
@@ -151,18 +134,20 @@ def test_language_gap_by_hand(six):
     assert bias_scores(six)["de"]["AP_below_best"] == pytest.approx(means["sw"] - means["de"])
 
 
-def test_scores_have_every_measure_but_peer(six):
+def test_scores_have_every_stored_measure_that_applies(six):
     scores = bias_scores(six)
     assert set(scores) == set(LANGUAGES)
-    assert {measure.name for measure in MEASURES if measure.bias} - set(scores["de"]) == {"PEER"}
+    assert {measure.name for measure in MEASURES if measure.bias and measure.stored} - set(scores["de"]) == {
+        "rank_equality"
+    }
     assert scores["de"]["rank_distance"] == 5
     assert scores["de"]["mean_rank_sw"] == 6
     assert scores["de"]["top10_share_de"] == pytest.approx(1 / 3)
 
 
-def test_peer_needs_several_documents_in_a_language(six):
+def test_rank_equality_needs_several_documents_in_a_language(six):
     with pytest.raises(DataError, match="several relevant documents in a language"):
-        six.peer()
+        six.rank_equality()
 
 
 def several(generator, graded=False):
@@ -172,11 +157,11 @@ def several(generator, graded=False):
 
 
 @pytest.mark.parametrize("graded", [False, True])
-def test_peer_equals_scipy(graded):
+def test_rank_equality_equals_scipy(graded):
     bias = several(np.random.default_rng(1), graded)
     qrels, languages = bias.judgements.qrels, bias.judgements.document_languages
     checked = 0
-    for row, value in enumerate(bias.peer()):
+    for row, value in enumerate(bias.rank_equality()):
         pairs = np.arange(qrels.offsets[row], qrels.offsets[row + 1])
         levels = []
         for grade in np.unique(qrels.grades[pairs]):
@@ -424,7 +409,7 @@ def test_exposure_is_compared_with_answer_shares():
     assert bias_of_orders(collection, [["c", "a", "b", "x"]]).exposure_fairness()[0] == pytest.approx(expected)
 
 
-def test_peer_weighs_grades():
+def test_rank_equality_weighs_grades():
     grades = {"a": ("de", 1), "b": ("de", 1), "c": ("en", 1), "d": ("de", 2), "e": ("en", 2), "f": ("en", 2)}
     documents = [Document(name, language, name) for name, (language, _) in grades.items()]
     relevant = {"q": {name: grade for name, (_, grade) in grades.items()}}
@@ -432,9 +417,9 @@ def test_peer_weighs_grades():
     bias = bias_of_orders(collection, [["c", "a", "b", "e", "d", "f"]])
     low, high = stats.kruskal([2, 3], [1]).pvalue, stats.kruskal([5], [4, 6]).pvalue
     assert low != high
-    assert bias.peer().tolist() == pytest.approx([(low + high) / 2])
-    assert bias.peer({1: 1.0, 2: 3.0}).tolist() == pytest.approx([(low + 3 * high) / 4])
-    assert bias.peer({2: 2.0}).tolist() == pytest.approx([high])  # a grade without a weight has none
+    assert bias.rank_equality().tolist() == pytest.approx([(low + high) / 2])
+    assert bias.rank_equality({1: 1.0, 2: 3.0}).tolist() == pytest.approx([(low + 3 * high) / 4])
+    assert bias.rank_equality({2: 2.0}).tolist() == pytest.approx([high])  # a grade without a weight has none
 
 
 def test_ratio_by_zero_is_nan():

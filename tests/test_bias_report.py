@@ -49,7 +49,7 @@ def test_diagnosis_names_the_preferred_language(ranking, words):
 
 
 def test_diagnosis_compares_distance_with_a_random_ranking():
-    assert report(aligned_bias()).diagnosis.endswith("span 2 ranks, 12% of the span in a random ranking.")
+    assert report(aligned_bias()).diagnosis.endswith("span 2 ranks, 12% of the 17 in a random ranking.")
 
 
 def test_figures_have_intervals_and_a_worst_language():
@@ -62,7 +62,7 @@ def test_figures_have_intervals_and_a_worst_language():
     assert recall.worst == min(recall.languages, key=recall.languages.get)
     constant = report(aligned_bias()).figure("rank_distance")
     assert (constant.value, constant.low, constant.high) == (2, 2, 2)
-    assert bias_report.notes[0].startswith("PEER is left out. ")
+    assert bias_report.notes[0].startswith("PEER@20 is left out. ")
 
 
 def test_worst_questions_have_texts_and_ranks():

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from hbt_bench.errors import UsageError, did_you_mean
 from hbt_bench.languages.table import LANGUAGES, Language, find, general, parse_code, subtag
 
+#: The groups of languages by which scores can be shown.
+GROUPS = ("script", "family", "resources")
 #: The name of the group of languages in resource classes 0 to 2.
 LOW_RESOURCE = "low-resource"
 
@@ -66,6 +68,20 @@ def _group(word: str, available: tuple[str, ...]) -> tuple[str, ...] | None:
         for language in languages
         if name.lower() in {group.lower() for group in _groups_of(language, kind)}
     )
+
+
+def group_of(code: str, by: str) -> str:
+    """Return the group of a language by "script", "family" or "resources", "unknown" if it has none.
+
+    A script is its ISO 15924 code, a family is without its branch, and resources are the class of Joshi et al. 2020.
+    For example, ``group_of("sw", "family")`` is "Niger-Congo".
+    """
+    language = find(code)
+    if language is None:
+        return "unknown"
+    if by == "resources":
+        return "unknown" if language.resources is None else str(language.resources)
+    return _groups_of(language, by)[0] or "unknown"
 
 
 def _groups_of(language: Language, kind: str) -> list[str]:

@@ -8,7 +8,6 @@ the language of a document, and r(d) its rank in the pool of all languages.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,8 +16,10 @@ from numpy.typing import NDArray
 
 from hbt_bench.data.collection import TextlessCollection
 from hbt_bench.errors import DataError
-from hbt_bench.measures.ranking import Ranking
-from hbt_bench.ranking.ranks import TOP_K, Ranks
+from hbt_bench.measures import peer as equal_ranks
+from hbt_bench.measures import preference
+from hbt_bench.measures.ranking import Ranking, ratio
+from hbt_bench.ranking.ranks import BELOW_CUT, TOP_K, Ranks
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -73,6 +74,9 @@ class Bias:
     judgements: TextlessCollection
     ranks: Ranks
 
+    def __repr__(self) -> str:
+        return f"Bias({self.judgements!r})"
+
     @cached_property
     def ranking(self) -> Ranking:
         """The ranking of every query in the pool, for the retrieval measures."""
@@ -118,8 +122,7 @@ class Bias:
 
     def relative_rank_distance(self) -> Array:
         """Return rank distance over its mean for a random ranking, (N + 1)(n - 1)/(n + 1): 1 is random."""
-        relevant = self._relevant
-        documents = len(self.judgements.document_languages)
+        documents, relevant = len(self.judgements.document_languages), self._relevant
         expected = (documents + 1) * (relevant - 1) / (relevant + 1)
         return self.rank_distance() / expected  # NaN / 0 for a query with a single relevant document
 
@@ -131,18 +134,38 @@ class Bias:
         """Return Complete@K: 1 if all of G_q is in the top `depth`, else 0."""
         return (self._extreme(np.maximum) <= depth).astype(np.float64)
 
-    def target_language_recall(self, depth: int = DEPTH) -> Array:
-        """Return TLR@k: of the relevant documents in other languages, the share in the top (arXiv 2606.18801)."""
-        others = self._count(~self._same_language)
-        return ratio(self._count(~self._same_language & (self._rank <= depth)), others)
+    def target_language_recall(self, depth: int = DEPTH, among: NDArray[np.bool_] | None = None) -> Array:
+        """Return TLR@k: of the relevant documents in other languages, the share in the top (arXiv 2606.18801).
+
+        `among` (languages,) are the languages whose documents count, by default all but l(q).
+        """
+        counted = ~self._same_language if among is None else ~self._same_language & among[self._language]
+        return ratio(self._count(counted & (self._rank <= depth)), self._count(counted))
 
     def same_language_first(self) -> Array:
-        """Return 1 if the best-ranked relevant document is in l(q), else 0; NaN if none of G_q is in l(q)."""
+        """Return 1 if the best-ranked relevant document is in l(q), else 0; NaN if none of G_q is in l(q).
+
+        Its mean is the language preference rate, LPR (arXiv 2605.07249).
+        """
         best = self._rank == self._extreme(np.minimum)[self._query]
         return np.where(self._count(self._same_language) > 0, self._count(best & self._same_language), np.nan)
 
+    def lang_ndcg(self, depth: int = DEPTH) -> Array:
+        """Return Lang-nDCG@k: only documents in l(q) have a gain; see `preference.lang_ndcg`."""
+        return preference.lang_ndcg(self.judgements, self.ranks, depth)
+
+    def first_document(self, kind: str) -> Array:
+        """Return 1 if the first document is of a kind of `preference.FIRST`, such as ``first_right_own``, else 0."""
+        return preference.first_document(self.judgements, self.ranks, kind)
+
+    def rank_shift(self) -> Array:
+        """Return MLRS-Q: how far answers rise if the question is in their language; see `preference.rank_shift`."""
+        return preference.rank_shift(self.judgements, self.ranks)
+
     def top_shares(self, depth: int = DEPTH) -> Array:
-        """Return the share of each language in the top `depth`, (queries, languages)."""
+        """Return the share of each language in the top `depth`, (queries, languages), NaN if a run is too short."""
+        if self.ranks.cut is not None and self.ranks.top.shape[1] < min(depth, len(self.judgements.document_languages)):
+            return np.full((len(self._relevant), len(self.judgements.languages)), np.nan)
         top = self.judgements.document_languages[self.ranks.top[:, :depth]]
         return np.stack([(top == language).mean(axis=1) for language in range(len(self.judgements.languages))], axis=1)
 
@@ -164,28 +187,13 @@ class Bias:
         excess = self.top_shares(depth)[np.arange(len(languages)), languages] - fair
         return np.where((fair > 0) & (fair < 1), excess, np.nan)
 
-    def peer(self, weights: Mapping[int, float] | None = None) -> Array:
-        """Return PEER: p of Kruskal-Wallis over the ranks of G_q by language, a mean over grades (arXiv 2405.00978).
+    def peer(self, depth: int = TOP_K, weights: equal_ranks.Weights | None = None) -> Array:
+        """Return PEER@depth, as the package of arXiv 2405.00978 computes it; see `hbt_bench.measures.peer.peer`."""
+        return equal_ranks.peer(self.judgements, self.ranks, depth, weights)
 
-        A high p means that the ranks do not differ between the languages. `weights` are the weights of the grades,
-        equal by default. A grade of a query counts if it has documents in several languages and several documents in
-        any of them. Raises `DataError` if no query has such a grade: the statistic is then the number of
-        documents minus 1 for every ranking.
-        """
-        grades = self.judgements.qrels.grades
-        levels = self._query * (int(grades.max(initial=0)) + 1) + grades  # a number for each grade of each query
-        order = np.lexsort((self._rank, levels))
-        _, first, sample = np.unique(levels[order], return_index=True, return_inverse=True)
-        tests = kruskal_wallis(sample, self._language[order])
-        if tests.largest.max(initial=0) < 2:
-            raise DataError(
-                "PEER needs several relevant documents in a language: with a single document each, its statistic is "
-                "the number of documents minus 1 for every ranking"
-            )
-        usable = (tests.largest > 1) & (tests.groups > 1)
-        query, grade = self._query[order][first], grades[order][first]
-        weight = np.array([1.0 if weights is None else weights.get(int(value), 0.0) for value in grade]) * usable
-        return ratio(np.bincount(query, weights=weight * tests.p), np.bincount(query, weights=weight))
+    def rank_equality(self, weights: equal_ranks.Weights | None = None) -> Array:
+        """Return p of Kruskal-Wallis over the exact ranks of G_q; see `hbt_bench.measures.peer.rank_equality`."""
+        return equal_ranks.rank_equality(self.judgements, self._rank, weights)
 
     def rank_consistency(self, depth: int = TOP_K) -> Array:
         """Return MRC@k x 100: the mean Spearman correlation with the rankings of q's versions (arXiv 2509.06195).
@@ -249,16 +257,18 @@ class Bias:
         )
         return same, other
 
-    def gap(self) -> LanguageGap:
-        """Return the mean AP of each query language."""
+    def gap(self) -> LanguageGap | None:
+        """Return the mean AP of each query language, or None if the cut of a run leaves it open."""
+        if self.ranking.open.any():
+            return None
         means = self.by_language(self.ranking.average_precision())
         return LanguageGap({code: float(mean) for code, mean in zip(self.judgements.languages, means, strict=True)})
 
     def mean_ranks(self) -> Array:
-        """Return the mean rank of the relevant documents, (query languages, document languages), NaN for no pairs."""
+        """Return the mean ranks, (query languages, document languages), NaN for no pairs or a pair below a cut."""
         shape = (len(self.judgements.languages),) * 2
         cell = self.judgements.query_languages[self._query] * shape[0] + self._language
-        total = np.bincount(cell, weights=self._rank, minlength=shape[0] ** 2)
+        total = np.bincount(cell, np.where(self.ranks.pool == BELOW_CUT, np.nan, self._rank), shape[0] ** 2)
         return ratio(total, np.bincount(cell, minlength=shape[0] ** 2)).reshape(shape)
 
     def by_language(self, values: Array) -> Array:
@@ -273,43 +283,6 @@ def _before(values: Array, first: Ints) -> Array:
     ends = np.r_[0.0, np.cumsum(values)]
     before: Array = ends[:-1] - ends[first]
     return before
-
-
-def ratio(numerator: Array | Ints, denominator: Array | Ints) -> Array:
-    """Return the elementwise quotient, NaN if the denominator is not above 0."""
-    return np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=np.greater(denominator, 0))
-
-
-@dataclass(frozen=True, eq=False)
-class KruskalWallis:
-    """The tests of many samples: `statistic`, `p`, the number of `groups`, and the size of the `largest` group."""
-
-    statistic: Array
-    p: Array
-    groups: Ints
-    largest: Ints
-
-
-def kruskal_wallis(sample: Ints, group: Ints) -> KruskalWallis:
-    """Test samples by Kruskal-Wallis; the members of a sample come in ascending order of distinct values.
-
-    `sample` (members,) numbers the samples from 0, ascending; `group` (members,) is the group of each member. p is the
-    upper tail of chi-squared with groups - 1 degrees of freedom.
-    """
-    from scipy.stats import chi2
-
-    starts = np.flatnonzero(np.r_[True, np.diff(sample) > 0])
-    rank = np.arange(len(sample)) - starts[sample] + 1
-    _, cell = np.unique(sample * (group.max(initial=0) + 1) + group, return_inverse=True)
-    size, total = np.bincount(cell), np.bincount(cell, weights=rank)
-    owner = np.zeros(len(size), np.int64)
-    owner[cell] = sample
-    members, groups = np.bincount(sample), np.bincount(owner)
-    largest = np.zeros(len(members), np.int64)
-    np.maximum.at(largest, owner, size)
-    spread = np.bincount(owner, weights=total**2 / size)
-    statistic = 12 / (members * (members + 1)) * spread - 3 * (members + 1)
-    return KruskalWallis(statistic, chi2.sf(statistic, np.maximum(groups - 1, 1)), groups, largest)
 
 
 def top_k_spearman(tops: NDArray[np.int32], other_tops: NDArray[np.int32]) -> Array:

@@ -3,34 +3,24 @@
 To add a measure, write its function in `Ranking` or `Bias` and register a `Measure` below. Results, intervals,
 leaderboards, comparisons, bias tables, studies and reports read their lists from `MEASURES`. Document the measure in
 ``docs/reference/measures.md``.
-
-A function is called late, as in ``lambda ranking: ranking.rank_distance()``: task files are checked against the names
-of the measures, and to list the tasks must not take the time that numpy needs.
 """
 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hbt_bench.data.collection import TextlessCollection
-from hbt_bench.errors import DataError, UsageError, did_you_mean
-from hbt_bench.identity.task_name import MODES, Mode
+from hbt_bench.errors import UsageError, did_you_mean
+from hbt_bench.identity.task_name import MODES
+from hbt_bench.measures.measure import FINITE, RANKS, UNIT, Measure
 
 if TYPE_CHECKING:
     from hbt_bench.measures.bias import Bias
     from hbt_bench.measures.ranking import Array, Ranking
 
-Bounds = tuple[float, float]
-
-UNIT: Bounds = (0.0, 1.0)
-#: Ranks are below 2^31.
-RANKS: Bounds = (0.0, 2.0**31)
-FINITE: Bounds = (-sys.float_info.max, sys.float_info.max)
+__all__ = ["CUT_MEASURES", "EXCESS", "MEASURES", "Measure", "MeasureRegistry", "cut_measure"]
 
 #: The bias measure on leaderboards.
 EXCESS = "same_language_excess@10"
@@ -38,104 +28,6 @@ EXCESS = "same_language_excess@10"
 _DEPTH = r"[1-9]\d{0,8}"
 #: MTEB's keys with values from 0 to 1, which excludes nAUC.
 _UNIT_KEY = re.compile(r"(map|ndcg|recall|precision|mrr|hit_rate)_at_\d+|accuracy")
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A measure: its name, its function, and where it appears.
-
-    For example, ``Measure.parse("nDCG@10").from_ranking(ranking)`` is an array with a value for each query.
-
-    The function:
-        from_ranking: Computes the measure of each query of a subset, in any mode.
-        from_pool: Computes it for all queries of a collection from the pool of all languages, if it needs more than
-            the ranks of the relevant documents. A score of a whole language, such as ``mean_rank_de``, has
-            neither function.
-        modes: The modes in which the measure is defined.
-        needs_translations: True if the measure applies only to collections whose answers are translations.
-
-    The numbers:
-        lower_is_better: True if a lower value is better.
-        bounds: The lowest and highest possible value; a file with a value outside them is damaged.
-        decimals: Decimals in tables.
-
-    The names:
-        title: The name in running text, if it is not `name` with its mode.
-        heading: A shorter title for columns.
-        aliases: Short names of the leaderboard's column.
-
-    Where it appears:
-        scored: In every result, for each subset, with a 95 % interval.
-        contributions: Results store the contribution of each question, so that tests need no ranks.
-        summary: In the second line of a result file, which leaderboards read.
-        bias: In the bias report, and in every multilingual result.
-        headline: Compared, studied, drawn against alpha and watched in training by default.
-        table_place: Position in the tables of `run`, `show` and model cards, None to leave it out.
-        columns: The modes with a column in the default leaderboard.
-        lead: True if those columns come before the worst language, and so fit narrow terminals.
-    """
-
-    name: str
-    from_ranking: Callable[[Ranking], Array] | None = None
-    from_pool: Callable[[Bias], Array] | None = None
-    modes: tuple[Mode, ...] = MODES
-    needs_translations: bool = False
-    lower_is_better: bool = False
-    bounds: Bounds = FINITE
-    decimals: int = 4
-    title: str = ""
-    heading: str = ""
-    aliases: tuple[str, ...] = ()
-    scored: bool = False
-    contributions: bool = False
-    summary: bool = False
-    bias: bool = False
-    headline: bool = False
-    table_place: int | None = None
-    columns: tuple[Mode, ...] = ()
-    lead: bool = False
-
-    @classmethod
-    def parse(cls, name: str) -> Measure:
-        """Return the measure called `name`, such as ``AP`` or ``nDCG@10``; raise `UsageError` for an unknown name."""
-        return MEASURES.parse(name)
-
-    @property
-    def has_query_values(self) -> bool:
-        """Whether the measure has a value for each query."""
-        return self.from_ranking is not None or self.from_pool is not None
-
-    @property
-    def arrow(self) -> str:
-        """An arrow in the direction of better values."""
-        return "↓" if self.lower_is_better else "↑"
-
-    def title_in(self, mode: Mode) -> str:
-        """Return the name in a mode, such as ``multi AP``; a measure with a `title` has a single mode."""
-        return self.title or f"{mode} {self.name}"
-
-    def heading_in(self, mode: Mode) -> str:
-        """Return the heading of a column, such as ``multi AP ↑``."""
-        return f"{self.heading or self.title_in(mode)} {self.arrow}"
-
-    def applies_to(self, judgements: TextlessCollection, mode: Mode) -> bool:
-        """Return whether the measure is defined for a collection in a mode."""
-        return mode in self.modes and (judgements.parallel or not self.needs_translations)
-
-    def pool_values(self, bias: Bias) -> Array:
-        """Return the value of every query of a collection in the pool, (queries,), NaN for none.
-
-        Raises `DataError` if the measure does not apply to the collection.
-        """
-        if self.needs_translations:
-            from hbt_bench.measures.bias import require_translations
-
-            require_translations(bias.judgements, self.title or self.name)
-        if self.from_pool is not None:
-            return self.from_pool(bias)
-        if self.from_ranking is not None:
-            return self.from_ranking(bias.ranking)
-        raise DataError(f"{self.name} has no value for a query")
 
 
 #: The measures that look at the top k only, by the name before ``@k``.
@@ -148,15 +40,25 @@ CUT_MEASURES: dict[str, Callable[[Ranking, int], Array]] = {
     "Success": lambda ranking, depth: ranking.success(depth),
 }
 
+#: The measures of the pool with a cut-off.
+POOL_CUT_MEASURES: dict[str, Callable[[Bias, int], Array]] = {
+    "Lang-nDCG": lambda bias, depth: bias.lang_ndcg(depth),
+    "PEER": lambda bias, depth: bias.peer(depth),
+}
+
 
 def cut_measure(name: str, depth: int, **facts: Any) -> Measure:
     """Return a measure with a cut-off: ``cut_measure("nDCG", 10)`` is nDCG@10."""
+    facts |= {"bounds": UNIT, "depth": depth}
+    if name in POOL_CUT_MEASURES:
+        in_pool = POOL_CUT_MEASURES[name]
+        return Measure(f"{name}@{depth}", from_pool=lambda bias: in_pool(bias, depth), modes=("multi",), **facts)
     function = CUT_MEASURES[name]
-    return Measure(f"{name}@{depth}", lambda ranking: function(ranking, depth), bounds=UNIT, **facts)
+    return Measure(f"{name}@{depth}", lambda ranking: function(ranking, depth), **facts)
 
 
 class MeasureRegistry:
-    """All measures by name, in the order of the columns of results."""
+    """All measures by name, in the order of columns."""
 
     def __init__(self, measures: Iterable[Measure]) -> None:
         self._measures = {measure.name: measure for measure in measures}
@@ -188,14 +90,15 @@ class MeasureRegistry:
         if measure is not None and measure.has_query_values:
             return measure
         depth = name.rpartition("@")[2]
-        cut = [f"{base}@{depth if re.fullmatch(_DEPTH, depth) else 10}" for base in CUT_MEASURES]
+        cut = [f"{base}@{depth if re.fullmatch(_DEPTH, depth) else 10}" for base in (*CUT_MEASURES, *POOL_CUT_MEASURES)]
         names = list(dict.fromkeys([*(measure.name for measure in self if measure.has_query_values), *cut]))
         near = did_you_mean(name, names) or f" (choose from {', '.join(names)})"
         raise UsageError(f"unknown measure '{name}'{near}")
 
     def describe(self, name: str) -> Measure:
         """Return the facts about any score: of ours, under MTEB's keys, or unknown (then any finite number)."""
-        if measure := self._find(name):
+        old = next((measure for measure in self if name in measure.old_names), None)
+        if measure := old or self._find(name):
             return measure
         for prefix, lower_is_better in (("mean_rank_", True), ("top10_share_", False)):  # by document language
             if name.startswith(prefix):
@@ -205,8 +108,10 @@ class MeasureRegistry:
     def _find(self, name: str) -> Measure | None:
         if name in self._measures:
             return self._measures[name]
-        match = re.fullmatch(rf"(\w+?)@({_DEPTH})", name)
-        return cut_measure(match[1], int(match[2])) if match and match[1] in CUT_MEASURES else None
+        match = re.fullmatch(rf"([\w-]+?)@({_DEPTH})", name)
+        if match and match[1] in {*CUT_MEASURES, *POOL_CUT_MEASURES}:
+            return cut_measure(match[1], int(match[2]))
+        return next((measure for measure in self if name in measure.aliases), None)
 
     def in_summary(self) -> list[str]:
         """Return the names of the measures in the summary of a result."""
@@ -222,6 +127,10 @@ class MeasureRegistry:
         return sorted(places, key=lambda name: places[name])
 
 
+def _first_document(kind: str, bias: Bias) -> Array:
+    return bias.first_document(kind)
+
+
 #: Measures of the multilingual mode in the bias report.
 _bias_measure = partial(Measure, modes=("multi",), bias=True)
 
@@ -231,6 +140,7 @@ MEASURES = MeasureRegistry(
         Measure(
             "AP",
             lambda ranking: ranking.average_precision(),
+            limits=lambda ranking: ranking.limits(lambda completed: completed.average_precision()),
             bounds=UNIT,
             scored=True,
             contributions=True,
@@ -240,7 +150,13 @@ MEASURES = MeasureRegistry(
             columns=MODES,
             lead=True,
         ),
-        Measure("RR", lambda ranking: ranking.reciprocal_rank(), bounds=UNIT, scored=True),
+        Measure(
+            "RR",
+            lambda ranking: ranking.reciprocal_rank(),
+            limits=lambda ranking: ranking.limits(lambda completed: completed.reciprocal_rank()),
+            bounds=UNIT,
+            scored=True,
+        ),
         cut_measure("nDCG", 10, scored=True, table_place=4),
         cut_measure("R", 1, scored=True, summary=True, table_place=2, columns=("mono", "cross")),
         cut_measure("R", 10, scored=True, summary=True, table_place=3, columns=("multi",)),
@@ -249,6 +165,7 @@ MEASURES = MeasureRegistry(
             "rank_distance",
             lambda ranking: ranking.rank_distance(),
             needs_translations=True,
+            limits=lambda ranking: ranking.rank_distance_limits(),
             lower_is_better=True,
             bounds=RANKS,
             decimals=1,
@@ -271,14 +188,26 @@ MEASURES = MeasureRegistry(
             decimals=1,
         ),
         _bias_measure("Max@R", from_pool=lambda bias: bias.max_rank(), lower_is_better=True),
-        _bias_measure("Complete@20", from_pool=lambda bias: bias.complete(20)),
-        _bias_measure("Complete@100", from_pool=lambda bias: bias.complete(100)),
-        _bias_measure("TLR@10", from_pool=lambda bias: bias.target_language_recall(10)),
-        _bias_measure("same_language_first", from_pool=lambda bias: bias.same_language_first(), lower_is_better=True),
+        _bias_measure("Complete@20", from_pool=lambda bias: bias.complete(20), depth=20),
+        _bias_measure("Complete@100", from_pool=lambda bias: bias.complete(100), depth=100),
+        _bias_measure("TLR@10", from_pool=lambda bias: bias.target_language_recall(10), depth=10),
+        _bias_measure(
+            "same_language_first",
+            from_pool=lambda bias: bias.same_language_first(),
+            lower_is_better=True,
+            for_user="higher",
+            fair_by_chance=True,
+            title="LPR",
+            aliases=("LPR",),
+        ),
         _bias_measure(
             EXCESS,
             from_pool=lambda bias: bias.same_language_excess(10),
+            depth=10,
+            needs_top=True,
             lower_is_better=True,
+            for_user="higher",
+            fair_by_chance=True,
             bounds=(-1.0, 1.0),
             title="own-language bias",
             heading="own-lang. bias",
@@ -288,13 +217,36 @@ MEASURES = MeasureRegistry(
             columns=("multi",),
             lead=True,
         ),
-        _bias_measure("PEER", from_pool=lambda bias: bias.peer()),
-        _bias_measure("MRC@20", from_pool=lambda bias: bias.rank_consistency()),
-        _bias_measure("AWRF@20", from_pool=lambda bias: bias.exposure_fairness()),
+        *(
+            _bias_measure(
+                kind,
+                from_pool=partial(_first_document, kind),
+                depth=1,
+                needs_top=True,
+                lower_is_better=kind.startswith("first_wrong"),
+                for_user="higher" if kind == "first_right_own" else "lower",
+                fair_by_chance=kind == "first_wrong_own",
+                stored=False,
+            )
+            for kind in ("first_right_own", "first_right_other", "first_wrong_own", "first_wrong_other")
+        ),
+        cut_measure("Lang-nDCG", 10, bias=True, for_user="higher", stored=False),
+        _bias_measure(
+            "MLRS-Q", from_pool=lambda bias: bias.rank_shift(), lower_is_better=True, fair_by_chance=True, stored=False
+        ),
+        cut_measure("PEER", 20, bias=True, fair_by_chance=True, stored=False),
+        _bias_measure(
+            "rank_equality", from_pool=lambda bias: bias.rank_equality(), fair_by_chance=True, old_names=("PEER",)
+        ),
+        _bias_measure("MRC@20", from_pool=lambda bias: bias.rank_consistency(), depth=20, needs_top=True),
+        _bias_measure(
+            "AWRF@20", from_pool=lambda bias: bias.exposure_fairness(), depth=20, needs_top=True, fair_by_chance=True
+        ),
         _bias_measure(
             "remove_same_language",
             from_pool=lambda bias: bias.removal()[0],
             needs_translations=True,
+            fair_by_chance=True,
             lower_is_better=True,
         ),
         _bias_measure("remove_other_language", from_pool=lambda bias: bias.removal()[1], needs_translations=True),

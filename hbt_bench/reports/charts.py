@@ -17,8 +17,8 @@ import numpy as np
 
 from hbt_bench.identity.task_name import MODES, Mode
 from hbt_bench.measures.bias import DEPTH
-from hbt_bench.reports.bias import BINS
 from hbt_bench.reports.columns import charted_scores
+from hbt_bench.reports.model_details import BINS
 from hbt_bench.text import visible
 
 if TYPE_CHECKING:

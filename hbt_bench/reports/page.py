@@ -15,10 +15,10 @@ from hbt_bench.errors import DataError, HbtBenchError, OutputError, UsageError, 
 from hbt_bench.identity.task_name import Mode, TaskName
 from hbt_bench.languages import find
 from hbt_bench.log import counter, progress
-from hbt_bench.reports.bias import model_details
 from hbt_bench.reports.columns import Column, charted_scores, key_title
 from hbt_bench.reports.compare import compare
 from hbt_bench.reports.leaderboard import Board, Leaderboard
+from hbt_bench.reports.model_details import model_details
 from hbt_bench.reports.render import chart_library, html, inline_json, inline_script
 from hbt_bench.reports.rows import LeaderboardRow, ResultFilter
 from hbt_bench.results.store import Result
