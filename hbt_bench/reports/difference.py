@@ -14,13 +14,19 @@ from hbt_bench.stats.clusters import Level
 from hbt_bench.stats.paired import SIGNIFICANCE
 
 
+#: The fields of a difference in CSV and JSON, besides its value and interval.
+_FIELDS = ("p", "p_raw", "wins", "ties", "losses", "effect_size", "p_same", "margin", "shown")
+
+
 @dataclass(frozen=True)
 class Difference:
     """A system minus the baseline.
 
     `wins`, `ties` and `losses` count questions. `p` is `p_raw` after Holm's correction, and `interval` is corrected for
     the same comparisons: all intervals contain their true values in 95 % of samples. `effect_size` is None if it
-    is not defined: see `Paired.effect_size`.
+    is not defined: see `Paired.effect_size`. `p_same` is the corrected p of the two one-sided tests that the systems
+    differ by `margin` or more, and `shown` is the smallest true difference that is found with a power of 0.8; both are
+    None if they were not requested.
     """
 
     value: float
@@ -31,6 +37,9 @@ class Difference:
     ties: int
     losses: int
     effect_size: float | None
+    p_same: float | None = None
+    margin: float | None = None
+    shown: float | None = None
 
 
 @dataclass(frozen=True)
@@ -60,11 +69,15 @@ class ComparisonRow:
 
     @property
     def verdict(self) -> str:
-        """The result of the test: ``better`` or ``worse`` than the baseline, ``undecided``, or ``baseline``."""
+        """The result of the test: ``better`` or ``worse`` than the baseline, ``undecided``, or ``baseline``.
+
+        With a margin, ``same`` is a difference that is not significant and below the margin.
+        """
         if self.difference is None:
             return "baseline"
         if self.difference.p >= SIGNIFICANCE:
-            return "undecided"
+            same = self.difference.p_same
+            return "same" if same is not None and same < SIGNIFICANCE else "undecided"
         return "better" if (self.difference.value > 0) != self.lower_is_better else "worse"
 
     def conclusion(self, baseline: str, comparisons: int) -> str:
@@ -77,14 +90,15 @@ class ComparisonRow:
         if difference is None:
             return ""
         task = f"{self.task} {self.measure}" + (f" for queries in {self.language}" if self.language else "")
-        verdict = (
-            f"{self.system} and {baseline} do not differ significantly on {task}"
-            if self.verdict == "undecided"
-            else f"{self.system} is {self.verdict} than {baseline} on {task}"
-        )
+        verdict = {
+            "undecided": f"{self.system} and {baseline} do not differ significantly on {task}",
+            "same": f"{self.system} and {baseline} are the same within {difference.margin or 0:g} on {task}",
+        }.get(self.verdict, f"{self.system} is {self.verdict} than {baseline} on {task}")
+        same = "" if difference.p_same is None else f", p of the margin = {difference.p_same:.2g}"
+        shown = "" if difference.shown is None else f"; shown from {number(difference.shown, self.measure)}"
         return (
             f"{verdict}: {_signed(difference.value, self.measure)} {_interval(difference.interval, self.measure)}, "
-            f"p = {difference.p:.2g} (Holm, {_counted(comparisons)})"
+            f"p = {difference.p:.2g}{same} (Holm, {_counted(comparisons)}){shown}"
         )
 
 
@@ -109,7 +123,7 @@ class Comparison:
 
     def __repr__(self) -> str:
         others = ", ".join(system.label for system in self.systems if system.label != self.baseline)
-        return f"Comparison({self.baseline} with {others}: {len(self.rows)} rows)"
+        return f"Comparison({self.baseline} with {others})"
 
     def _repr_html_(self) -> str:
         """Return the tables and conclusions for a notebook."""
@@ -135,6 +149,8 @@ class Comparison:
         text += "."
         if columns:
             text += " W/T/L: questions won, tied, lost. d: mean difference of a question over its standard deviation."
+        if any(row.difference and row.difference.shown is not None for row in self.rows):
+            text += " Shown from: the smallest true difference that is found with a power of 80 %."
         return f"{text} Seed {self.seed}."
 
     @property
@@ -257,7 +273,7 @@ def _record(row: ComparisonRow, baseline: str) -> dict[str, Any]:
         "difference": difference and difference.value,
         "difference_low": low,
         "difference_high": high,
-        **{name: getattr(difference, name, None) for name in ("p", "p_raw", "wins", "ties", "losses", "effect_size")},
+        **{name: getattr(difference, name, None) for name in _FIELDS},
         "verdict": row.verdict,
     }
 

@@ -57,7 +57,7 @@ class Table:
 
     def __repr__(self) -> str:
         names = ", ".join(" ".join(name.split()) for name in self.header[:_SHOWN])
-        return f"Table({len(self.rows)} rows: {names}{', ...' if len(self.header) > _SHOWN else ''})"
+        return f"Table({names}{', ...' if len(self.header) > _SHOWN else ''})"
 
     def _repr_html_(self) -> str:
         """Return the table for a notebook."""
