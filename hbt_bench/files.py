@@ -1,4 +1,4 @@
-"""Write files atomically: a reader sees the whole new file or the old one.
+"""Write files atomically: a reader sees the whole new file or the old one. Also names and hashes of files.
 
 1. Write a temporary file ``.NAME.xxxxxxxx.tmp`` in the folder of the target.
 2. Flush it to the disk.
@@ -43,6 +43,12 @@ def file_name(text: str) -> str:
         return name
     start = name.encode()[: _LONGEST_NAME - 9].decode(errors="ignore")
     return f"{start}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file's content; raises `OSError` if it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def output_error(path: Path, error: OSError, advice: str = _ADVICE) -> OutputError:

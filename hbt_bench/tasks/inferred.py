@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -13,6 +12,7 @@ from hbt_bench.data.dialect import TableFormat
 from hbt_bench.data.lines import suffix
 from hbt_bench.data.records import PLACEHOLDER, Row, read_rows
 from hbt_bench.errors import DataError, UsageError
+from hbt_bench.files import file_hash
 from hbt_bench.languages import general, match_labels, read_label
 from hbt_bench.tasks.fields import label_spans
 from hbt_bench.tasks.pair_labels import PairLabels
@@ -41,11 +41,9 @@ def abbreviated(codes: Mapping[str, str]) -> list[str] | dict[str, str]:
 def pin(path: Path) -> dict[str, Any]:
     """Return SHA-256 and size of a file; raises `UsageError` if it cannot be read."""
     try:
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return {"sha256": file_hash(path), "size": path.stat().st_size}
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
-    return {"sha256": digest, "size": path.stat().st_size}
 
 
 # Labels of languages

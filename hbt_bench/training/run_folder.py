@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from hbt_bench.distributed import is_first
 from hbt_bench.errors import HbtBenchError, ModelError, OutputError, UsageError
-from hbt_bench.files import check_writable, output_error, write_text
+from hbt_bench.files import check_writable, file_hash, output_error, write_text
 from hbt_bench.identity.checkpoint import RECIPE_FILE
 from hbt_bench.identity.model_files import model_files, replaceable_files
 from hbt_bench.training import card
@@ -279,7 +279,7 @@ def clear_errors(folder: Path) -> Iterator[None]:
 def mark(folder: Path, identity: str) -> None:
     """Mark a checkpoint of the run `identity` as complete; raises `OutputError` if the marker cannot be written."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != COMPLETE)
-    files = {path.relative_to(folder).as_posix(): _file_hash(path) for path in paths}
+    files = {path.relative_to(folder).as_posix(): file_hash(path) for path in paths}
     body = json.dumps({"run": identity, "files": files}, indent=1) + "\n"
     write_text(folder / COMPLETE, hashlib.sha256(body.encode()).hexdigest() + "\n" + body)
 
@@ -321,14 +321,9 @@ def _read_marker(folder: Path) -> dict[str, Any] | None:
 def _is_usable(folder: Path, files: dict[str, str], usable: Sequence[Path]) -> bool:
     """Return whether all files match their hashes, and the best checkpoint of that time is among `usable`."""
     try:
-        if any(_file_hash(folder / name) != digest for name, digest in files.items()):
+        if any(file_hash(folder / name) != digest for name, digest in files.items()):
             return False
     except OSError:  # a file is missing or unreadable
         return False
     best = json.loads((folder / "trainer_state.json").read_bytes())["best_model_checkpoint"]
     return best is None or Path(best).name in {path.name for path in usable}
-
-
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

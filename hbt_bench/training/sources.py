@@ -6,7 +6,6 @@ for the fields of records are in `hbt_bench.training.records`.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 from collections import Counter
@@ -24,6 +23,7 @@ from hbt_bench.data.data_files import first_path
 from hbt_bench.data.dialect import TableFormat
 from hbt_bench.data.records import Row, first_value, identifier, read_hub, read_rows
 from hbt_bench.errors import DataError
+from hbt_bench.files import file_hash
 from hbt_bench.training.items import Item
 from hbt_bench.training.parallel import ParallelText
 from hbt_bench.training.reading import TEXTS, read_items
@@ -89,7 +89,7 @@ class FileData(Records, TableFormat):
     def version(self, folders: Sequence[Path]) -> str:
         """Return the SHA-256 of the file, or "missing"."""
         path = first_path(folders, self.path, Path.is_file)
-        return _file_hash(path.resolve(), path.stat().st_mtime_ns) if path else "missing"
+        return _unchanged_hash(path.resolve(), path.stat().st_mtime_ns) if path else "missing"
 
 
 class HubData(Records):
@@ -236,7 +236,6 @@ def collection_items(collection: Collection) -> list[Item]:
 
 
 @cache
-def _file_hash(path: Path, modified: int) -> str:
+def _unchanged_hash(path: Path, modified: int) -> str:
     """Return the SHA-256 of a file; `modified`, the time of its last change, is part of the cache's key."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return file_hash(path)
