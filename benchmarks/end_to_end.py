@@ -26,7 +26,7 @@ import report
 
 from hbt_bench.data.collection import Collection
 from hbt_bench.mteb.models import ModelRequest
-from hbt_bench.ranking.dense import distinct_texts
+from hbt_bench.ranking.encode import distinct_texts
 from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.tasks.registry import select_tasks
 

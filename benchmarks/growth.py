@@ -17,7 +17,8 @@ import report
 
 from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.languages import LANGUAGES
-from hbt_bench.ranking.dense import DenseScorer, Vectors
+from hbt_bench.ranking.correction import Vectors
+from hbt_bench.ranking.dense import DenseScorer
 from hbt_bench.ranking.ranks import rank
 
 _DIMENSIONS = 384

@@ -19,7 +19,8 @@ import torch
 from growth import Cosine, collection_of
 from numpy.lib.format import open_memmap
 
-from hbt_bench.ranking.dense import DenseScorer, Vectors
+from hbt_bench.ranking.correction import Vectors
+from hbt_bench.ranking.dense import DenseScorer
 from hbt_bench.ranking.ranks import rank
 
 _DIMENSIONS = 384

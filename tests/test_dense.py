@@ -10,7 +10,7 @@ import pytest
 
 from hbt_bench.distributed import ALONE
 from hbt_bench.errors import ModelError
-from hbt_bench.ranking.dense import Chunk, Encoding
+from hbt_bench.ranking.encode import Chunk, Encoding
 from hbt_bench.ranking.store import EmbeddingStore
 from tests.factories import Threads
 

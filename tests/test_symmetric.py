@@ -11,7 +11,8 @@ import torch
 from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.mteb.shared_pass import SharedPass
-from hbt_bench.ranking.dense import DenseScorer, distinct_texts
+from hbt_bench.ranking.dense import DenseScorer
+from hbt_bench.ranking.encode import distinct_texts
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.tasks.registry import select_tasks
 from tests.factories import TestEncoder, hashed, torch_random_model

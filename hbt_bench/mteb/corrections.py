@@ -20,9 +20,10 @@ from hbt_bench.identity.correction import CorrectionName
 from hbt_bench.languages.labels import match_labels
 from hbt_bench.log import counter
 from hbt_bench.ranking.correction import FittedCorrection, fit
-from hbt_bench.ranking.dense import Encoded, Encoding, distinct_texts
+from hbt_bench.ranking.encode import Encoded, Encoding, distinct_texts
 from hbt_bench.ranking.ranks import ScoringModel
 from hbt_bench.tasks.registry import TaskRegistry
+from hbt_bench.tasks.task import TaskSpec
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class FitTexts:
         return spec.task_name(spec.modes[0]).replace(f"-{spec.modes[0]}", "")
 
     @cached_property
-    def _spec(self) -> Any:
+    def _spec(self) -> TaskSpec:
         selections = self.registry.select(self.source)
         if len(selections) != 1 or selections[0].spec is None:
             raise UsageError(
@@ -81,8 +82,9 @@ class FitTexts:
     def mark(self) -> str:
         """The source in a revision: name, number and a hash of the texts."""
         digest = hashlib.sha256()
-        for text in (*self.collection.queries, *self.collection.documents):
-            encoded = f"{text.language}\0{text.text}".encode()
+        texts = [(row.language, row.text) for row in self.collection.queries]
+        for language, text in texts + [(row.language, row.text) for row in self.collection.documents]:
+            encoded = f"{language}\0{text}".encode()
             digest.update(len(encoded).to_bytes(8, "little") + encoded)
         digest.update(self.collection.questions.astype("<i4").tobytes())
         count = f"_{self.count}" if self.count else ""
@@ -235,13 +237,13 @@ def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
 
 def _cells(path: Path) -> Iterator[tuple[Mapping[str, Any], str]]:
     if path.suffix == ".parquet":
-        from pyarrow import ArrowException, parquet
+        import pandas as pd
 
         try:
-            table = parquet.read_table(path).to_pylist()
-        except (OSError, ArrowException) as error:
+            table = pd.read_parquet(path).to_dict("records")
+        except (OSError, ValueError) as error:
             raise DataError(f"{path} is not a readable parquet file: {error}") from error
-        yield from ((cells, f"{path}, row {number}") for number, cells in enumerate(table, 1))
+        yield from (({str(key): cell for key, cell in row.items()}, f"{path}:{n}") for n, row in enumerate(table, 1))
         return
     for row in records.read_rows(path):
         yield row.fields, row.where

@@ -37,7 +37,9 @@ from hbt_bench.measures.scores import bias_scores
 from hbt_bench.mteb.corrections import CorrectedModel, uncorrected
 from hbt_bench.mteb.probe import depends_on_call, prompt_fills, unknown_share
 from hbt_bench.ranking.blocks import BlockScorer, Scorer
-from hbt_bench.ranking.dense import DenseScorer, Role, Vectors, distinct_texts
+from hbt_bench.ranking.correction import Role, Vectors
+from hbt_bench.ranking.dense import DenseScorer
+from hbt_bench.ranking.encode import distinct_texts
 from hbt_bench.ranking.ranks import Confidences, Ranks, ScoringModel, rank
 from hbt_bench.ranking.store import EmbeddingStore
 from hbt_bench.ranking.subsets import SubsetQrels, judged_subsets

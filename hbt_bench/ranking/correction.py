@@ -6,6 +6,7 @@ on the vectors of texts. Judgements are not in reach here, so no correction can 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 from hbt_bench.errors import ModelError, UsageError
 from hbt_bench.identity.correction import CorrectionName
+
+log = logging.getLogger(__name__)
 
 Role = Literal["query", "document"]
 Vectors = NDArray[np.float32]
@@ -64,7 +67,7 @@ class AffineMap:
                 f"the correction was fitted on vectors of {len(self.offset)} dimensions, and the texts have vectors of "
                 f"{vectors.shape[1]}"
             )
-        moved = vectors - self.offset
+        moved: Vectors = vectors - self.offset
         return moved if self.matrix is None else moved @ self.matrix
 
 
@@ -191,6 +194,11 @@ def _procrustes(texts: Mapping[str, Chunks], sample: Sample) -> _Maps:
         )
     maps = {language: _center(chunks, 0) for language, chunks in texts.items()}
     numbers, english = sentences[SOURCE]
+    if len(numbers) < english.shape[1]:
+        log.warning(
+            f"procrustes is fitted on {len(numbers)} sentences for {english.shape[1]} dimensions, so the rotations fit "
+            "these sentences better than others: take more sentences than dimensions"
+        )
     for language in sentences.keys() & maps.keys() - {SOURCE}:
         _, rows, targets = np.intersect1d(sentences[language][0], numbers, assume_unique=True, return_indices=True)
         if len(rows):

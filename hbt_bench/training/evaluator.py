@@ -21,7 +21,8 @@ from hbt_bench.measures.ranking import Ranking
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.measures.scores import retrieval_scores
 from hbt_bench.ranking.correction import Role
-from hbt_bench.ranking.dense import DenseScorer, Vectors
+from hbt_bench.ranking.correction import Vectors
+from hbt_bench.ranking.dense import DenseScorer
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.ranking.subsets import judged_subsets
 from hbt_bench.training.data import dev_collection
