@@ -1,4 +1,6 @@
-"""A measure: its name, its function, and every fact about it.
+"""A measure with every fact about it, and the registry that finds measures by name.
+
+Import both from `hbt_bench.measures.registry`, which fills the registry.
 
 The functions are called late, as in ``lambda ranking: ranking.rank_distance()``: task files are checked against the
 names of the measures, and to list the tasks must not take the time that numpy needs.
@@ -6,13 +8,14 @@ names of the measures, and to list the tasks must not take the time that numpy n
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hbt_bench.data.collection import TextlessCollection
-from hbt_bench.errors import DataError
+from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.identity.task_name import MODES, Mode
 
 if TYPE_CHECKING:
@@ -103,8 +106,6 @@ class Measure:
     @classmethod
     def parse(cls, name: str) -> Measure:
         """Return the measure called `name`, such as ``AP`` or ``nDCG@10``; raise `UsageError` for an unknown name."""
-        from hbt_bench.measures.registry import MEASURES
-
         return MEASURES.parse(name)
 
     @property
@@ -177,3 +178,110 @@ class Measure:
         low, high = self.limits(ranking)
         known = (low == high) & (low == self.from_ranking(ranking))
         return bool((known | (low != low)).all())  # NaN is the value of a query to which the measure does not apply
+
+
+_DEPTH = r"[1-9]\d{0,8}"
+#: MTEB's keys with values from 0 to 1, which excludes nAUC.
+_UNIT_KEY = re.compile(r"(map|ndcg|recall|precision|mrr|hit_rate)_at_\d+|accuracy")
+
+
+#: The measures that look at the top k only, by the name before ``@k``.
+CUT_MEASURES: dict[str, Callable[[Ranking, int], Array]] = {
+    "AP": lambda ranking, depth: ranking.average_precision(depth, capped=True),  # XTREME-R's divisor
+    "nDCG": lambda ranking, depth: ranking.ndcg(depth),
+    "R": lambda ranking, depth: ranking.recall(depth),
+    "P": lambda ranking, depth: ranking.precision(depth),
+    "RR": lambda ranking, depth: ranking.reciprocal_rank(depth),
+    "Success": lambda ranking, depth: ranking.success(depth),
+}
+
+#: The measures of the pool with a cut-off.
+POOL_CUT_MEASURES: dict[str, Callable[[Bias, int], Array]] = {
+    "Lang-nDCG": lambda bias, depth: bias.lang_ndcg(depth),
+    "PEER": lambda bias, depth: bias.peer(depth),
+}
+
+
+def cut_measure(name: str, depth: int, **facts: Any) -> Measure:
+    """Return a measure with a cut-off: ``cut_measure("nDCG", 10)`` is nDCG@10."""
+    facts |= {"bounds": UNIT, "depth": depth}
+    if name in POOL_CUT_MEASURES:
+        in_pool = POOL_CUT_MEASURES[name]
+        return Measure(f"{name}@{depth}", from_pool=lambda bias: in_pool(bias, depth), modes=("multi",), **facts)
+    function = CUT_MEASURES[name]
+    return Measure(f"{name}@{depth}", lambda ranking: function(ranking, depth), **facts)
+
+
+class MeasureRegistry:
+    """All measures by name, in the order of columns."""
+
+    def __init__(self) -> None:
+        self._measures: dict[str, Measure] = {}
+
+    def __iter__(self) -> Iterator[Measure]:
+        """Iterate over the registered measures."""
+        return iter(self._measures.values())
+
+    def __getitem__(self, name: str) -> Measure:
+        """Return a registered measure by its exact name."""
+        return self._measures[name]
+
+    def register(self, *measures: Measure) -> None:
+        """Add measures, after all others; raise `UsageError` if a name is taken."""
+        for measure in measures:
+            if measure.name in self._measures:
+                raise UsageError(f"the measure '{measure.name}' exists already")
+            self._measures[measure.name] = measure
+
+    def unregister(self, name: str) -> None:
+        """Remove a measure."""
+        del self._measures[name]
+
+    def parse(self, name: str) -> Measure:
+        """Return a measure that has a value for each query, with any cut-off.
+
+        Raises `UsageError` with a suggestion for an unknown name.
+        """
+        measure = self._find(name)
+        if measure is not None and measure.has_query_values:
+            return measure
+        depth = name.rpartition("@")[2]
+        cut = [f"{base}@{depth if re.fullmatch(_DEPTH, depth) else 10}" for base in (*CUT_MEASURES, *POOL_CUT_MEASURES)]
+        names = list(dict.fromkeys([*(measure.name for measure in self if measure.has_query_values), *cut]))
+        near = did_you_mean(name, names) or f" (choose from {', '.join(names)})"
+        raise UsageError(f"unknown measure '{name}'{near}")
+
+    def describe(self, name: str) -> Measure:
+        """Return the facts about any score: of ours, under MTEB's keys, or unknown (then any finite number)."""
+        old = next((measure for measure in self if name in measure.old_names), None)
+        if measure := old or self._find(name):
+            return measure
+        for prefix, lower_is_better in (("mean_rank_", True), ("top10_share_", False)):  # by document language
+            if name.startswith(prefix):
+                return Measure(name, modes=("multi",), lower_is_better=lower_is_better)
+        return Measure(name, bounds=UNIT if _UNIT_KEY.fullmatch(name) else FINITE)
+
+    def _find(self, name: str) -> Measure | None:
+        if name in self._measures:
+            return self._measures[name]
+        match = re.fullmatch(rf"([\w-]+?)@({_DEPTH})", name)
+        if match and match[1] in {*CUT_MEASURES, *POOL_CUT_MEASURES}:
+            return cut_measure(match[1], int(match[2]))
+        return next((measure for measure in self if name in measure.aliases), None)
+
+    def in_summary(self) -> list[str]:
+        """Return the names of the measures in the summary of a result."""
+        return [measure.name for measure in self if measure.summary]
+
+    def headline(self) -> list[str]:
+        """Return the names of the measures that are compared by default."""
+        return [measure.name for measure in self if measure.headline]
+
+    def in_tables(self) -> list[str]:
+        """Return the names of the measures that commands print, in the order of their columns."""
+        places = {measure.name: measure.table_place for measure in self if measure.table_place is not None}
+        return sorted(places, key=lambda name: places[name])
+
+
+#: Every measure, in the order of the columns of results; `hbt_bench.measures.registry` fills it.
+MEASURES = MeasureRegistry()

@@ -130,12 +130,23 @@ class Ranking:
         best = self.ranks[self._first]
         return np.where(True if cutoff is None else best <= cutoff, 1 / best, 0.0)
 
-    def ndcg(self, cutoff: int) -> Array:
-        """Return nDCG@cutoff with the grade as gain and log2(rank + 1) as discount."""
-        gain = self._sum((self.ranks <= cutoff) * self.grades / np.log2(self.ranks + 1))
+    def r_precision(self) -> Array:
+        """Return the precision at the number of relevant documents (trec_eval's Rprec)."""
+        return self._sum((self.ranks <= self.relevant[self.owner]).astype(np.float64)) / self.relevant
+
+    def ndcg(self, cutoff: int, *, exponential: bool = False) -> Array:
+        """Return nDCG@cutoff with the grade as gain and log2(rank + 1) as discount.
+
+        The gain of a grade g is 2^g - 1 if `exponential` (Burges et al. 2005), as in many learning-to-rank papers.
+        """
+        gains = self.grades.astype(np.float64)
+        if exponential and len(gains):
+            highest = gains.max()  # all gains are divided by 2^highest, which may be larger than a float
+            gains = np.exp2(gains - highest) - np.exp2(-highest)
+        gain = self._sum((self.ranks <= cutoff) * gains / np.log2(self.ranks + 1))
         ideal_order = np.lexsort((-self.grades, self.owner))
         counted = self._hits <= cutoff
-        ideal = self._sum(counted * self.grades[ideal_order] / np.log2(self._hits + 1))
+        ideal = self._sum(counted * gains[ideal_order] / np.log2(self._hits + 1))
         return np.divide(gain, ideal)
 
     def rank_distance(self) -> Array:
