@@ -19,6 +19,8 @@ MODELS = ("ckpt", "ckpt-a", "ckpt-b", "a", "b", "c", "other", "all-MiniLM-L6-v2"
 #: The languages of the stand-ins for tasks/ood that documentation evaluates, and those that recipes train on, too.
 _EVALUATED = ("am", "de", "en", "sw", "te", "yo", "zh")
 _LANGUAGES = (*_EVALUATED, "ar", "es", "hi", "ru", "th", "tr")
+#: The languages of the stand-ins for LAReQA.
+_LAREQA = ("ar", "de", "en", "hi", "zh")
 _WORDS = [
     "river",
     "stone",
@@ -70,8 +72,8 @@ def _gzip(path: Path, rows: list[dict]) -> None:
 
 
 def _data(data: Path, tasks: Path) -> None:
-    for name, codes in (("xquad-r", "ar de el en es hi ru th tr vi zh"), ("mlqa-r", "ar de en es hi vi zh")):
-        for code in codes.split():
+    for name in ("xquad-r", "mlqa-r"):
+        for code in _LAREQA:
             path = data / "lareqa" / name / f"{code}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(_lareqa(name, code)))
@@ -132,8 +134,9 @@ def _pin(tasks: Path, data: Path) -> None:
             content["tasks"] = ["cldr-facts-multi[de,en]", "xquad-r-multi[de,en]"]
         for name, pin in (content.get("source", {}).get("pins") or {}).items():
             pin |= _hash(data / name) if (data / name).is_file() else {}
-        for code, pin in (content.get("source", {}).get("files") or {}).items():
-            pin |= _hash(data / content["source"]["path"].format(language=code))
+        if files := content.get("source", {}).get("files"):
+            path_of = content["source"]["path"].format
+            content["source"]["files"] = {code: files[code] | _hash(data / path_of(language=code)) for code in _LAREQA}
         if path.stem != "cldr-facts":
             content.pop("expect", None)
         path.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
