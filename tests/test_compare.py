@@ -12,6 +12,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 
 import hbt_bench
 from hbt_bench.cli.main import run
@@ -371,6 +372,9 @@ def test_json_has_everything(planted):
         "ties": 0,
         "losses": 0,
         "effect_size": pytest.approx(1.3172754),
+        "p_same": None,
+        "margin": None,
+        "shown": None,
         "verdict": "undecided",
     }
     assert content["rows"][0]["difference"] is None
@@ -378,6 +382,25 @@ def test_json_has_everything(planted):
     assert (content["samples"], content["resamples"], content["seed"]) == (10_000, 2_000, 0)
     assert content["systems"][1]["signatures"][TASK].startswith(f"task:{TASK}|text:sentence|data:d0|model:local/best@1")
     assert content["systems"][1]["folder"] == str(planted / "local__best" / "1")
+
+
+def test_margin_and_power(tmp_path):
+    """Forty questions with equal ranks but for four, which differ both ways: the same within 0.2, not within 0.02."""
+    worse = [(2, 4)] * 80
+    best = [(1, 4), (2, 4), (3, 4), (2, 4)] * 2 + worse[8:]
+    plant(tmp_path, "local/worse", worse)
+    plant(tmp_path, "local/best", best)
+    options = {"measures": "AP", "power": True}
+    row = on(tmp_path, margin=0.2, **options).rows[1]
+    assert row.verdict == "same"
+    assert row.difference.p_same < 0.05
+    error = row.difference.shown / (stdtrit(39, 0.975) + stdtrit(39, 0.8))
+    low, high = row.difference.interval
+    assert error == pytest.approx((high - low) / 2 / 1.96, rel=0.15)
+    sentence = on(tmp_path, margin=0.2, **options).conclusions[0]
+    assert "best and worse are the same within 0.2 on cldr-facts-multi" in sentence
+    assert "shown from" in sentence
+    assert on(tmp_path, margin=0.002, **options).rows[1].verdict == "undecided"
 
 
 def test_csv_has_unrounded_numbers(planted):

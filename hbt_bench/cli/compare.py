@@ -41,6 +41,12 @@ log = logging.getLogger(__name__)
 @click.option("--by-language", is_flag=True, help="Add a row for each query language, with its own correction.")
 @options.cluster
 @click.option(
+    "--margin",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Test also whether models are the same within this margin, which you chose beforehand.",
+)
+@click.option("--power", is_flag=True, help="Add the smallest difference that these questions show, at a power of 0.8.")
+@click.option(
     "--samples",
     type=click.IntRange(min=1, max=10_000_000),
     default=RANDOMIZATIONS,
@@ -68,6 +74,8 @@ def command(
     style: str,
     by_language: bool,
     cluster: str | None,
+    margin: float | None,
+    power: bool,
     samples: int,
     resamples: int,
     seed: int,
@@ -92,6 +100,8 @@ def command(
         languages=languages or None,
         by_language=by_language,
         cluster=cluster,
+        margin=margin,
+        power=power,
         samples=samples,
         resamples=resamples,
         seed=seed,

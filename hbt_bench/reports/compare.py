@@ -6,7 +6,7 @@ The results of `hbt-bench run` and their ranks are read; nothing is evaluated.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from hbt_bench.reports.systems import (
 )
 from hbt_bench.stats.clusters import CONFIDENCE, RESAMPLES, Clusters, Level, averages, bootstrap, quantiles
 from hbt_bench.stats.paired import RANDOMIZATIONS, SIGNIFICANCE, Paired, holm
+from hbt_bench.stats.power import paired_p_equivalent, paired_smallest_difference
 from hbt_bench.tasks.registry import TaskRegistry
 
 #: Resamples outside both ends of an interval together, below which its ends are guesses.
@@ -42,6 +43,8 @@ def compare(
     languages: Iterable[str] | None = None,
     by_language: bool = False,
     cluster: str | None = None,
+    margin: float | None = None,
+    power: bool = False,
     samples: int = RANDOMIZATIONS,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -64,6 +67,8 @@ def compare(
         languages: The languages that the models were evaluated in, None for all.
         by_language: Add rows for each query language, with their own correction.
         cluster: The level of the clusters, such as "question" or "article"; see `Level.choose` for the default.
+        margin: Test also whether systems are the same within this margin, chosen beforehand, in measures up to 1.
+        power: Compute the smallest difference that the test finds with a power of 0.8.
         samples: Random swaps of each test.
         resamples: Bootstrap resamples of each interval.
         seed: The seed of both.
@@ -89,8 +94,11 @@ def compare(
         for measure in requested
         if task[0].mode_ranks.mode in measure.modes
     ]
-    rows = _corrected([pair for overall, _ in tested for pair in overall])
-    language_rows = _corrected([pair for _, single in tested for pair in single])
+    numbers = {task: level.number for task, level in levels.items()}
+    rows, language_rows = (
+        _planned(_corrected(pairs), pairs, numbers, margin, power)
+        for pairs in ([pair for both in tested for pair in both[kind]] for kind in (0, 1))
+    )
     if not rows:
         special = [measure.name for measure in requested if measure.modes == ("multi",) or measure.needs_translations]
         needs = "A cross-lingual task needs two languages."
@@ -237,3 +245,33 @@ def _corrected(rows: Sequence[_Uncorrected]) -> tuple[ComparisonRow, ...]:
             row = replace(row, difference=replace(row.difference, p=next(adjusted), interval=bounds))
         corrected.append(row)
     return tuple(corrected)
+
+
+def _planned(
+    rows: Sequence[ComparisonRow],
+    pairs: Sequence[_Uncorrected],
+    numbers: Mapping[str, int],
+    margin: float | None,
+    power: bool,
+) -> tuple[ComparisonRow, ...]:
+    """Return the rows with the tests of equivalence and the smallest differences that are found, if requested.
+
+    The standard error of a difference is that of its bootstrap. `numbers` has the number of clusters of each task.
+    """
+    compared = [index for index, row in enumerate(rows) if row.difference]
+    planned, p_same = list(rows), {}
+    for index in compared:
+        row, resampled = rows[index], pairs[index][1]
+        assert row.difference is not None
+        assert resampled is not None
+        error, clusters = float(resampled.std(ddof=1)), numbers[row.task]
+        if margin is not None and MEASURES.describe(row.measure).bounds[1] <= 1:
+            p_same[index] = paired_p_equivalent(row.difference.value, error, clusters, margin)
+        if power:
+            shown = paired_smallest_difference(error, clusters, SIGNIFICANCE / len(compared))
+            planned[index] = replace(row, difference=replace(row.difference, shown=shown))
+    for index, p in zip(p_same, holm(list(p_same.values())), strict=True):
+        difference = planned[index].difference
+        assert difference is not None
+        planned[index] = replace(planned[index], difference=replace(difference, p_same=p, margin=margin))
+    return tuple(planned)

@@ -13,7 +13,6 @@ from hbt_bench.reports.table import Table, number, render
 from hbt_bench.stats.clusters import Level
 from hbt_bench.stats.paired import SIGNIFICANCE
 
-
 #: The fields of a difference in CSV and JSON, besides its value and interval.
 _FIELDS = ("p", "p_raw", "wins", "ties", "losses", "effect_size", "p_same", "margin", "shown")
 
