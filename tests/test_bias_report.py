@@ -247,3 +247,45 @@ def test_command_finds_the_result_of_a_model_that_is_not_here(tmp_path, capsys):
     for name in ("org/elsewhere", "elsewhere@1"):
         assert command(["bias", name, *arguments]) == 0
         assert "org/elsewhere@1 on cldr-facts-multi[de,en]" in capsys.readouterr().out
+
+
+def test_chance_is_beside_every_figure():
+    bias_report = report(preferring()[1])
+    assert {figure.measure for figure in bias_report.figures if figure.chance is None} == set()
+    # 126 documents, 3 of them relevant: 127 * 2/4
+    assert bias_report.figure("rank_distance").chance == 63.5
+    assert bias_report.figure("same_language_excess@10").chance == 0
+    header = bias_report.summary().header
+    rows = {row[0]: row for row in bias_report.summary().rows}
+    assert rows["rank_distance ↓"][header.index("chance")] == "63.5"
+    # the answers are farther apart than at random, because other languages are last
+    assert bias_report.diagnosis.endswith("of the 64 in a random ranking. This is no better than chance.")
+    assert json.loads(bias_report.json())["measures"]["rank_distance"]["chance"] == 63.5
+
+
+def test_view_of_a_user_turns_the_arrows():
+    bias = preferring()[1]
+    user = BiasReport.from_bias(bias, "toy-multi", "m", "s", None, view="user")
+    names = [row[0] for row in user.summary().rows]
+    assert names[:3] == ["LPR ↑", "same_language_excess@10 ↑", "first_right_own ↑"]
+    assert "rank_distance ↓" not in names
+    assert user.diagnosis.startswith(
+        "The first answer is in the query's language for 100% of the queries (33% by chance). The first document is an "
+        "answer in the query's language for "
+    )
+    assert "LPR ↓" in [row[0] for row in report(bias).summary().rows]
+
+
+def test_command_shows_view_and_groups(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    arguments = ["bias", "bm25", "--task", "cldr-facts-multi", "--languages", "de,en,sw", "--results", str(tmp_path)]
+    assert command([*arguments, "--view", "user", "--by", "family"]) == 0
+    output = " ".join(capsys.readouterr().out.split())  # narrow tables break their titles
+    assert "The first answer is in the query's language for" in output
+    assert "TLR@10 by family of the query and of the answers in other languages" in output
+    assert "Hubs: the number of top 10s" in output
+    assert command([*arguments, "--by", "script", "--format", "json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert {stratum["queries"] for stratum in content["strata"]} == {"Latn"}
+    assert set(content["hubness"]) == {"skewness", "chance", "languages", "hubs", "never"}
+    assert command([*arguments, "--by", "scripts"]) == 2

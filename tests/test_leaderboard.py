@@ -9,6 +9,8 @@ import io
 import json
 import shutil
 import subprocess
+from collections import Counter
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -676,3 +678,34 @@ def test_plot_of_two_collections_is_refused(planted, capsys):
     assert command([*arguments, "--reported"]) == 2
     assert "--tasks" in capsys.readouterr().err
     assert not (planted / "modes.svg").exists()
+
+
+def test_values_of_the_paper_are_complete():
+    text = files("hbt_bench.reports").joinpath("reported.csv").read_text(encoding="utf-8")
+    paper = [line for line in csv.DictReader(text.splitlines()) if line["source"].startswith("arXiv 2408.10536")]
+    tables = Counter(int(line["source"].rpartition(" ")[2]) for line in paper)
+    # mono, cross and multi AP and recall of three strategies; rank distance of both models; nDCG@10 and R@100
+    assert tables == {3: 18, 4: 18, 5: 18, 6: 18, 7: 6, 8: 6, 12: 6, 13: 6}
+    miracl = {(line["model"], line["measure"]): line["value"] for line in paper if line["collection"] == "miracl"}
+    assert miracl["XLM-R, monolingual", "nDCG@10"] == "0.4148"
+    assert miracl["XLM-R, hybrid", "nDCG@10"] == "0.4054"
+    assert miracl["LaBSE, monolingual", "R@100"] == "0.8120"
+
+
+def test_scores_at_chance_are_not_bold(tmp_path):
+    plant_fixture(tmp_path, "org/a", "a" * 40, 0)
+    board = Leaderboard.from_results(read_all(tmp_path))
+    table = board.tables()[0]
+    assert table.rows[-1][list(table.header).index("model")] == "random ranking"
+    assert len(table._records) == len(table.rows) - 1  # CSV and JSON have models only
+    column = list(table.header).index("rank dist. ↓")
+    chance_score = board.boards[0].random_score(("multi", "rank_distance"))
+    assert table.rows[-1][column] == f"{chance_score:.1f}"
+    row = board.boards[0].rows[0]
+    key = ("multi", "rank_distance")
+    low, high = row.intervals[key]
+    assert ((0, column) in table.bold) == (high < chance_score)
+    for interval, is_bold in (((1.0, chance_score - 1), True), ((1.0, chance_score + 1), False)):
+        row.intervals[key] = interval
+        assert ((0, column) in board.tables()[0].bold) is is_bold
+    assert low < high
