@@ -44,6 +44,14 @@ def test_plain_mteb(example, tmp_path):
     assert re.findall(r"^(\w\w)-multi +rank distance +\d", out, re.MULTILINE) == ["de", "en", "sw"]
 
 
+def test_mteb_only(example, tmp_path):
+    out = example("mteb_only.py", tmp_path / "cache")
+    assert len(list((tmp_path / "cache").rglob("CldrFacts*.json"))) == 3
+    assert re.search(r"^rank 1  mteb/baseline-random-encoder  mean 0\.0\d+  {'Monolingual': '0\.0", out)
+    assert "CldrFactsMultilingualRetrieval_de_en_sw" in out
+    assert out.endswith("AP ['de-multi']\n")
+
+
 def test_train_and_compare(example, tmp_path):
     out = example("train_and_compare.py", 3, tmp_path / "out")
     assert re.findall(r"^(\w+) +cldr-facts-multi", out, re.MULTILINE) == ["monolingual", "hybrid"]

@@ -19,6 +19,7 @@ from hbt_bench.results.store import Result, read_all
 from tests.factories import torch_random_model
 
 RESULTS = Path(__file__).parent / "fixtures" / "format-2"
+WORDS = ("CrossLingual", "Monolingual", "Multilingual")
 
 
 def read_results(folder=RESULTS):
@@ -45,7 +46,17 @@ def test_mteb_loads_the_export(tmp_path, capsys, monkeypatch):
         "CldrFactsMonolingualRetrieval_de_en.json",
         "CldrFactsMultilingualRetrieval_de_en.json",
         "model_meta.json",
+        "run_settings.jsonl",
     ]
+    settings = [json.loads(line) for line in (folder / "run_settings.jsonl").read_text().splitlines()]
+    assert [entry["task"] for entry in settings] == [f"CldrFacts{word}Retrieval_de_en" for word in WORDS]
+    assert settings[0] == {
+        "task": "CldrFactsCrossLingualRetrieval_de_en",
+        "splits": ["test"],
+        "version": {"mteb": "2.26.24", "hbt-bench": "0.1.0"},
+        "encode_kwargs": {},
+        "subsets": ["de-en", "en-de"],
+    }
     expected = {result.mteb_name: result.scores["AP"] for result in read_results()}
     for name, score in expected.items():
         assert TaskResult.from_disk(folder / f"{name}.json").get_score() == pytest.approx(score, abs=1e-5)

@@ -122,8 +122,14 @@ def _register_all(names: str | Iterable[str]) -> list[str]:
     for selection in select_tasks(names):
         if selection.spec is None:
             raise UsageError(f"{selection.stock} is a task of MTEB, which needs no registration")
-        tasks += [_register(selection.spec, mode) for mode in selection.modes]
+        tasks += [name for _, name in _register_modes(selection.spec, selection.modes)]
     return tasks
+
+
+def _register_modes(spec: TaskSpec, modes: Iterable[Mode]) -> list[tuple[Mode, str]]:
+    """Register modes of a collection, without those that have no subsets, such as mono of ``xquad-r[de>en]``."""
+    named = [(mode, _register(spec, mode)) for mode in modes]
+    return [(mode, name) for mode, name in named if _task_module._TASKS_REGISTRY[name].metadata.eval_langs]
 
 
 def _register(spec: TaskSpec, mode: Mode) -> str:
@@ -207,7 +213,8 @@ def _benchmark(title: str, name: str) -> Any:
         if selection.spec is None:
             tasks.append((None, _task_module.get_task(selection.stock)))
         else:
-            tasks += [(mode, _task_module.get_task(_register(selection.spec, mode))) for mode in selection.modes]
+            registered = _register_modes(selection.spec, selection.modes)
+            tasks += [(mode, _task_module.get_task(name)) for mode, name in registered]
     suite = registry.suites.get(name.removeprefix("suite:")) if name.startswith("suite:") else None
     return benchmark(title, suite.description if suite else " ".join(spec.description for spec in specs), specs, tasks)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from hbt_bench.errors import OutputError
 from hbt_bench.files import check_writable, write_bytes, write_text
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 _SUMMARY_KEYS = ("task", "model", "revision", "signature", "subsets", "stock", "prompts", "prompts_by_hand")
 #: MTEB's description of the model, in the folder of its results.
 _MODEL_META = "model_meta.json"
+#: MTEB's record of the settings of each task and split, as JSON lines in the folder of the results.
+_RUN_SETTINGS = "run_settings.jsonl"
 #: Tasks that a note lists by name.
 _MAX_NAMES = 5
 
@@ -26,7 +30,8 @@ _MAX_NAMES = 5
 def export_mteb(folder: Path, output: Path) -> list[Path]:
     """Copy results into the layout of embeddings-benchmark/results, and read them back with MTEB's own loaders.
 
-    The layout is ``<output>/results/<org__model>/<revision>/<Task>.json`` with ``model_meta.json`` in each folder.
+    The layout is ``<output>/results/<org__model>/<revision>/<Task>.json`` with ``model_meta.json`` and
+    ``run_settings.jsonl`` in each folder.
     Return the paths. Logs a warning for results that are left out, or that the repository would refuse. For example,
     ``export_mteb(Path("results"), Path("submission"))``.
 
@@ -47,6 +52,7 @@ def export_mteb(folder: Path, output: Path) -> list[Path]:
         if not description.exists() or all(_is_export(path) for path in others if path.name != _MODEL_META):
             write_bytes(description, _read(result.path.parent / _MODEL_META))
         write_text(output / target, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        _write_run_settings((output / target).with_name(_RUN_SETTINGS), result, content)
     _check(results, output)
     for note in _refusals(results):
         log.warning(note)
@@ -57,6 +63,35 @@ def _plain_summary(result: Result) -> dict[str, object]:
     """Return the summary of a result that plain `mteb.evaluate` wrote without one."""
     keys = {"task": result.task, "model": result.model, "revision": result.revision, "signature": result.signature}
     return {**keys, "subsets": result.expected_subsets, "stock": False}
+
+
+def _write_run_settings(path: Path, result: Result, content: Mapping[str, Any]) -> None:
+    """Write the settings of a result in place of those that an earlier export wrote of the task.
+
+    They are those that MTEB recorded in the folder of the result, or else the versions that the result names.
+    """
+    task, recorded = content["task_name"], result.path.with_name(_RUN_SETTINGS)
+    entries = [entry for entry in _read_lines(recorded) if entry.get("task") == task]
+    if not entries:
+        versions = {"mteb": content.get("mteb_version"), "hbt-bench": result.fields.get("hbt")}
+        for split, scores in content["scores"].items():
+            subsets = sorted({entry["hf_subset"] for entry in scores})
+            entries.append(
+                {"task": task, "splits": [split], "version": versions, "encode_kwargs": {}, "subsets": subsets}
+            )
+    others = [entry for entry in _read_lines(path) if entry.get("task") != task]
+    write_text(path, "".join(json.dumps(entry) + "\n" for entry in (*others, *entries)))
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the objects of JSON lines, without lines of other content. A link is not read: it may be private."""
+    entries = []
+    if path.is_file() and not path.is_symlink():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with suppress(ValueError, RecursionError):
+                if isinstance(entry := json.loads(line), dict):
+                    entries.append(entry)
+    return entries
 
 
 def _is_export(path: Path) -> bool:

@@ -135,10 +135,15 @@ def _load(registry: TaskRegistry, name: str, data_dir: Path | None) -> ParallelR
     if len(modes) != 1 or len(selections) != 1:
         example = modes[-1][0].task_name(modes[-1][1]) if modes else "xquad-r-multi"
         raise UsageError(f"{name} is not a single task of hbt-bench: name a mode, such as {example}")
+    from hbt_bench.mteb.metadata import defined_metadata
     from hbt_bench.mteb.tasks import ParallelRetrieval, SharedPass, quiet_libraries
 
     spec, mode = modes[0]
     quiet_libraries()
+    if not defined_metadata(spec, mode).is_filled():
+        about = spec.about
+        missing = [key for key in type(about).model_fields if not getattr(about, key) and key != "adapted_from"]
+        raise UsageError(f"MTEB needs all metadata, but the definition of {spec.base} has no {', '.join(missing)}")
     collection = spec.load(None, data_dir)
     for row, query in enumerate(collection.queries):
         if others := [key for key in collection.own_documents(row) if key != query.id]:
@@ -147,10 +152,6 @@ def _load(registry: TaskRegistry, name: str, data_dir: Path | None) -> ParallelR
                 "but MTEB leaves out documents with the id of the query only"
             )
     task = ParallelRetrieval(SharedPass(spec, collection), mode)
-    if not task.metadata.is_filled():
-        about = spec.about
-        missing = [key for key in type(about).model_fields if not getattr(about, key) and key != "adapted_from"]
-        raise UsageError(f"MTEB needs all metadata, but the definition of {spec.base} has no {', '.join(missing)}")
     task.load_data()
     return task
 

@@ -1,0 +1,133 @@
+"""A task as a pull request to MTEB: MTEB alone, on the exported folder, has the scores of our task."""
+
+from __future__ import annotations
+
+import json
+import math
+import runpy
+
+import datasets
+import mteb
+import pytest
+from mteb.abstasks.retrieval import AbsTaskRetrieval
+
+from hbt_bench import get_tasks
+from hbt_bench.cli.main import run
+from hbt_bench.errors import OutputError, UsageError
+from hbt_bench.reports.mteb_task import export_task
+from hbt_bench.tasks.registry import TaskRegistry
+from tests.factories import TestEncoder, hashed
+
+NAME = "cldr-facts-multi[de,en]"
+MTEB_NAME = "CldrFactsMultilingualRetrieval_de_en"
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Return the folder of an export."""
+    output = tmp_path_factory.mktemp("pull-request")
+    arguments = ["--for", "mteb-task", NAME, "--hub", "org/cldr-facts-multi", "--revision", "abc123"]
+    assert run(["export", *arguments, "--output", str(output)]) == 0
+    return output
+
+
+def task_of(folder):
+    [path] = folder.glob("mteb/tasks/retrieval/multilingual/*.py")
+    assert "hbt" not in path.read_text()
+    return runpy.run_path(str(path))[MTEB_NAME]()
+
+
+def evaluate(task):
+    model = TestEncoder(hashed())
+    [result] = mteb.evaluate(model, task, cache=None, show_progress_bar=False, co2_tracker=False).task_results
+    return {entry["hf_subset"]: entry for entry in result.scores["test"]}
+
+
+def test_stock_mteb_has_the_same_scores(exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    task = task_of(exported)
+    assert type(task).__bases__ == (AbsTaskRetrieval,)
+    assert task.metadata.dataset == {"path": "org/cldr-facts-multi", "revision": "abc123"}
+    assert task.metadata.main_score == "ndcg_at_10"
+    task.metadata = task.metadata.model_copy(
+        update={"dataset": {"path": str(exported / "dataset"), "revision": "main"}}
+    )
+    theirs, ours = evaluate(task), evaluate(get_tasks(NAME))
+    assert list(theirs) == list(ours) == ["de-multi", "en-multi"]
+    compared = 0
+    for subset, entry in theirs.items():
+        for key, value in entry.items():
+            if isinstance(value, float) and key != "main_score":
+                other = ours[subset][key]
+                assert value == pytest.approx(other, abs=1e-5) or (math.isnan(value) and math.isnan(other)), key
+                compared += 1
+        assert entry["main_score"] == pytest.approx(ours[subset]["ndcg_at_10"], abs=1e-5)
+    assert compared > 250
+
+
+def test_metadata_are_those_of_our_task(exported):
+    task, [ours] = task_of(exported), get_tasks(NAME)
+    changed = {"dataset", "main_score", "bibtex_citation"}
+    assert task.metadata.model_dump(exclude=changed) == ours.metadata.model_dump(exclude=changed)
+    assert task.metadata.bibtex_citation.strip() == ours.metadata.bibtex_citation.strip()
+    task.metadata._validate_metadata()
+    assert task.metadata.is_filled()
+
+
+def test_statistics_count_the_subsets(exported):
+    [path] = exported.glob(f"mteb/descriptive_stats/Retrieval/{MTEB_NAME}.json")
+    statistics = json.loads(path.read_text())["test"]
+    assert (statistics["num_queries"], statistics["num_documents"]) == (2 * 182, 2 * 2 * 182)
+    assert statistics["hf_subset_descriptive_stats"]["de-multi"]["num_documents"] == 2 * 182
+    assert statistics["relevant_docs_statistics"]["average_relevant_docs_per_query"] == 2.0
+
+
+def test_files_of_a_language_are_shared(exported):
+    names = {path.relative_to(exported / "dataset").as_posix() for path in (exported / "dataset").rglob("*.parquet")}
+    assert names == {f"{part}/{code}.parquet" for part in ("corpus", "queries") for code in ("de", "en")} | {
+        "qrels/de-multi.parquet",
+        "qrels/en-multi.parquet",
+    }
+    card = (exported / "dataset" / "README.md").read_text()
+    assert "license: other" in card
+    assert "- config_name: en-multi-corpus" in card
+    text = (exported / "PULL_REQUEST.md").read_text()
+    assert "hf upload org/cldr-facts-multi dataset . --repo-type dataset" in text
+    assert "loaded 2 of 2 subsets" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "hub", "message"),
+    [
+        ("cldr-facts[de,en]", "a/b", r"name a mode, such as cldr-facts-multi\[de,en\]"),
+        ("SciFact", "a/b", "is not a single task of hbt-bench"),
+        (NAME, "cldr", "give it as ORG/NAME"),
+    ],
+)
+def test_other_requests_are_refused(name, hub, message, tmp_path):
+    with pytest.raises(UsageError, match=message):
+        export_task(name, hub, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_brackets_in_the_path_are_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"has \[ in its path"):
+        export_task(NAME, "a/b", tmp_path / "x[1]")
+
+
+def test_data_of_another_export_are_refused(tmp_path):
+    (tmp_path / "dataset" / "corpus").mkdir(parents=True)
+    (tmp_path / "dataset" / "corpus" / "sw.parquet").touch()
+    with pytest.raises(OutputError, match=r"sw\.parquet belongs to another export"):
+        export_task(NAME, "a/b", tmp_path)
+
+
+def test_repository_is_needed(capsys):
+    assert run(["export", "--for", "mteb-task", NAME]) == 2
+    assert "Add --hub ORG/NAME" in capsys.readouterr().err
+
+
+def test_missing_metadata_are_named(tmp_path):
+    (tmp_path / "mine.yaml").write_text("name: mine\nsource: {kind: cldr}\nmetadata: {license: cc-by-4.0}\n")
+    with pytest.raises(UsageError, match="the definition of mine has no reference, date, domains"):
+        export_task("mine-multi", "a/b", tmp_path / "out", registry=TaskRegistry([tmp_path]))
