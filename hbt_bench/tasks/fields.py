@@ -196,8 +196,8 @@ def sibling_paths(sample: Sequence[Row], document: str) -> dict[str, str]:
     parent = ".".join(steps[:position])
     if PLACEHOLDER in document or (position == 0 and len(steps) > 1):  # a list of texts
         return {}
-    found = [member for row in sample for member in (values(row.fields, parent) if parent else [row.fields])]
-    names = dict.fromkeys(str(name) for member in found if isinstance(member, Mapping) for name in member)
+    members = [member for row in sample for member in (values(row.fields, parent) if parent else [row.fields])]
+    names = dict.fromkeys(str(name) for member in members if isinstance(member, Mapping) for name in member)
     return {name.lower(): ".".join([*steps[:position], name, *steps[position + 1 :]]) for name in names}
 
 

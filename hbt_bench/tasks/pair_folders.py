@@ -70,9 +70,9 @@ class PairFolders:
         """Return whether two folders with the same label at `position` have equal files of a kind."""
         names = next(names for names in beir_names("test") if names[0].startswith(kind))
         return any(
-            _equal(self.folders[one], self.folders[other], names)
-            for one, other in combinations(self.folders, 2)
-            if one[position] == other[position]
+            _equal(self.folders[first], self.folders[second], names)
+            for first, second in combinations(self.folders, 2)
+            if first[position] == second[position]
         )
 
     def by_language(self, position: int) -> dict[tuple[str, str], Path]:
@@ -120,9 +120,9 @@ def _splits(name: str) -> Iterator[tuple[str, str, str]]:
             yield first, separator, second
 
 
-def _equal(one: Path, other: Path, names: Iterable[str]) -> bool:
-    """Return whether two folders have the same file by one of its names."""
-    paths = [(one / name, other / name) for name in names]
+def _equal(folder: Path, other: Path, names: Iterable[str]) -> bool:
+    """Return whether two folders have the same file under a name of `names`."""
+    paths = [(folder / name, other / name) for name in names]
     return any(
         first.is_file() and second.is_file() and filecmp.cmp(first, second, shallow=False) for first, second in paths
     )

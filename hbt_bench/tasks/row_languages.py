@@ -89,14 +89,14 @@ class RowLanguages:
         others: Counter[tuple[str, str, str]] = Counter()
         for row in self.files:
             for name in list(usual_fields(row.fields, "language"))[:1]:
-                label, own = label_text(row.fields[name]), str(row.language)
-                codes = [general(code) for code in map(read_label, (label, own)) if code]
+                label, of_file = label_text(row.fields[name]), str(row.language)
+                codes = [general(code) for code in map(read_label, (label, of_file)) if code]
                 if len(set(codes)) > 1:
-                    others[name, label, own] += 1
+                    others[name, label, of_file] += 1
         return [
-            f"by their field '{name}', {count:,} rows in the file of '{own}' are in '{label}', but they are read as "
-            f"'{own}'"
-            for (name, label, own), count in others.most_common(3)
+            f"by their field '{name}', {count:,} rows in the file of '{of_file}' are in '{label}', but they are read "
+            f"as '{of_file}'"
+            for (name, label, of_file), count in others.most_common(3)
         ]
 
     def _form(self, columns: Mapping[str, str], counts: Counter[str]) -> tuple[LabelForm | None, list[str]]:

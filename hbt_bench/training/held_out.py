@@ -39,19 +39,19 @@ def hold_out(sources: Sequence[ParallelText], share: float) -> list[tuple[Parall
     shares = [min(share, _MAX_HELD_OUT / len(source)) for source in sources]
     number = int(groups.max(initial=-1)) + 1
     threshold, too_large = np.zeros(number), np.zeros(number, dtype=np.bool_)
-    for source, start, part in zip(sources, starts, shares, strict=False):
+    for source, start, source_share in zip(sources, starts, shares, strict=False):
         sizes = np.bincount(groups[start : start + len(source)], minlength=number)
-        threshold[sizes > 0] = np.maximum(threshold[sizes > 0], part)
-        too_large |= sizes > max(1.0, part * len(source))
+        threshold[sizes > 0] = np.maximum(threshold[sizes > 0], source_share)
+        too_large |= sizes > max(1.0, source_share * len(source))
     _, first = np.unique(groups, return_index=True)
     owner = np.searchsorted(starts, first, side="right") - 1
     # a group is drawn by its first item, so data without common texts are split item by item
     drawn = (counter_rng.uniform(_HOLD_OUT, first - starts[owner]) < threshold) & ~too_large
     splits = []
     for source, start in zip(sources, starts, strict=False):
-        own = groups[start : start + len(source)]
-        _report(source, int(drawn[own].sum()), int(too_large[own].sum()))
-        splits.append(source.split(drawn[own]))
+        numbers = groups[start : start + len(source)]
+        _report(source, int(drawn[numbers].sum()), int(too_large[numbers].sum()))
+        splits.append(source.split(drawn[numbers]))
     return splits
 
 

@@ -244,19 +244,19 @@ class ParallelText:
         A passage is also removed if all its hard negatives are unwanted.
         """
 
-        def wanted(row: int, numbers: NDArray[np.int32]) -> NDArray[np.bool_]:
+        def stays(row: int, numbers: NDArray[np.int32]) -> NDArray[np.bool_]:
             code, present = self.languages[row], np.unique(numbers[numbers != MISSING])
             return ~np.isin(numbers, [number for number in present if unwanted(code, self.texts[number])])
 
         def cleared(column: NDArray[np.int32]) -> NDArray[np.int32]:
-            return np.stack([np.where(wanted(row, numbers), numbers, MISSING) for row, numbers in enumerate(column)])
+            return np.stack([np.where(stays(row, numbers), numbers, MISSING) for row, numbers in enumerate(column)])
 
-        def kept(lists: Ragged) -> Ragged:
+        def reduced(lists: Ragged) -> Ragged:
             ends = lists.offsets[:: len(self)]
             parts = [lists.values[start:end] for start, end in pairwise(ends)]
-            return lists.keep(np.concatenate([wanted(row, numbers) for row, numbers in enumerate(parts)]))
+            return lists.keep(np.concatenate([stays(row, numbers) for row, numbers in enumerate(parts)]))
 
-        negatives, more_passages = kept(self.negatives), kept(self.more_passages)
+        negatives, more_passages = reduced(self.negatives), reduced(self.more_passages)
         passages = cleared(self.passages).ravel()
         first = np.flatnonzero((passages == MISSING) & (more_passages.lengths() > 0))
         passages[first] = more_passages.values[more_passages.offsets[first]]  # another passage takes its place

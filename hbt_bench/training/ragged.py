@@ -51,6 +51,6 @@ class Ragged(NamedTuple):
             return Ragged.empty(len(rows))
         return Ragged(np.concatenate([[0], np.cumsum(self.lengths()[rows])]), self.of(rows)[0])
 
-    def keep(self, wanted: NDArray[np.bool_]) -> Ragged:
-        """Return the rows with the wanted of all values."""
-        return Ragged(np.concatenate([[0], np.cumsum(wanted)])[self.offsets], self.values[wanted])
+    def keep(self, chosen: NDArray[np.bool_]) -> Ragged:
+        """Return the rows with the values that are true in `chosen` (values,)."""
+        return Ragged(np.concatenate([[0], np.cumsum(chosen)])[self.offsets], self.values[chosen])
