@@ -189,6 +189,7 @@ _UNIT_KEY = re.compile(r"(map|ndcg|recall|precision|mrr|hit_rate)_at_\d+|accurac
 CUT_MEASURES: dict[str, Callable[[Ranking, int], Array]] = {
     "AP": lambda ranking, depth: ranking.average_precision(depth, capped=True),  # XTREME-R's divisor
     "nDCG": lambda ranking, depth: ranking.ndcg(depth),
+    "nDCGexp": lambda ranking, depth: ranking.ndcg(depth, exponential=True),
     "R": lambda ranking, depth: ranking.recall(depth),
     "P": lambda ranking, depth: ranking.precision(depth),
     "RR": lambda ranking, depth: ranking.reciprocal_rank(depth),

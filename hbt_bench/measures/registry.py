@@ -146,4 +146,10 @@ MEASURES.register(
     ),
     _bias_measure("remove_other_language", from_pool=lambda bias: bias.removal()[1], needs_translations=True),
     Measure("AP_below_best", modes=("multi",), lower_is_better=True),
+    Measure(
+        "Rprec",
+        lambda ranking: ranking.r_precision(),
+        limits=lambda ranking: ranking.limits(lambda completed: completed.r_precision()),
+        bounds=UNIT,
+    ),
 )
