@@ -64,6 +64,8 @@ def engine(monkeypatch, tmp_path):
         (Variant("openvino", "bf16"), "-openvino-bf16", "--backend openvino --dtype bf16"),
         (Variant(None, "fp32", 64, 128), "-fp32-dim64-len128", "--dtype fp32 --truncate-dim 64 --max-seq-length 128"),
         (Variant("onnx", None, None, 16), "-onnx-len16", "--backend onnx --max-seq-length 16"),
+        (Variant(truncate_dim=64, precision="int8"), "-dim64-int8", "--truncate-dim 64 --precision int8"),
+        (Variant(dtype="fp16", precision="binary"), "-fp16-binary", "--dtype fp16 --precision binary"),
     ],
 )
 def test_revision_names_the_variant(variant, suffix, options):
@@ -120,6 +122,26 @@ def test_dimensions_and_tokens_are_those_of_sentence_transformers(bert):
     model = request.load()
     assert np.array_equal(model.model.encode(TEXTS), plain_model.encode(TEXTS))
     assert model.mteb_model_meta.revision == request.identity[1] == f"{request.checkpoint.revision}-dim4-len5"
+
+
+def test_binary_ranks_by_hamming_distance_and_does_not_depend_on_other_texts(bert, tmp_path):
+    [*results] = Evaluation(
+        ModelRequest(str(bert), device="cpu", precision="binary"), select_tasks(str(small_task(tmp_path))), tmp_path
+    ).run()
+    assert results[2].revision.endswith("-binary")
+    stored = results[2].stored_ranks()  # MTEB's own path, for vectors that depend on other texts, has no ranks
+    collection = select_tasks(str(tmp_path / "small.yaml"))[0].spec.load()
+    model = ModelRequest(str(bert), device="cpu").load().model
+    queries, documents = (
+        model.encode([text.text for text in texts]) > 0 for texts in (collection.queries, collection.documents)
+    )
+    distances = (queries[:, None] != documents[None]).sum(axis=2)
+    ids = np.array([document.id for document in collection.documents])
+    qrels = collection.qrels
+    for pair, (row, column) in enumerate(zip(qrels.queries, qrels.documents, strict=True)):
+        nearer = distances[row] < distances[row, column]
+        equal = (distances[row] == distances[row, column]) & (ids > ids[column])  # ties: the greater id first
+        assert stored.ranks.pool[pair] == 1 + (nearer | equal).sum()
 
 
 def test_fp32_is_part_of_the_revision(bert):

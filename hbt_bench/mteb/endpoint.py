@@ -19,7 +19,7 @@ import numpy as np
 from hbt_bench.errors import ModelError, UsageError
 from hbt_bench.identity.signature import Prompts
 from hbt_bench.identity.variant import Variant
-from hbt_bench.mteb.embeddings_client import EmbeddingsClient, Vectors, authorization, embeddings_url
+from hbt_bench.mteb.embeddings_client import EmbeddingsClient, Vectors, authorization, embeddings_url, is_url
 from hbt_bench.ranking.store import EmbeddingStore
 
 log = logging.getLogger(__name__)
@@ -63,13 +63,6 @@ class Endpoint:
         for flag, fields in (("--query-fields", self.query_fields), ("--document-fields", self.document_fields)):
             if reserved := {"input", "model", "encoding_format"} & fields.keys():
                 raise UsageError(f"{flag} has '{min(reserved)}', which is not for you to set: leave it out")
-
-    def check(self, url: str, variant: Variant) -> None:
-        """Raise `UsageError` for a URL, a key or settings that cannot be, without asking the server."""
-        embeddings_url(url)
-        authorization()
-        if options := [option for option in variant.options[::2] if option in _OF_SERVER]:
-            raise UsageError(f"{' and '.join(options)} is for models that run here: set it on the server")
 
     @property
     def name(self) -> str:
@@ -117,13 +110,29 @@ class Endpoint:
         return EndpointEncoder(self, client, prompts, probe, meta)
 
 
+def check_endpoint(url: str, endpoint: Endpoint | None, variant: Variant, local: Mapping[str, object]) -> None:
+    """Raise `UsageError` for a URL, a key or settings that cannot be, without asking the server.
+
+    `local` has the values of other options, by name, that only models in this process have.
+    """
+    if not is_url(url):
+        raise UsageError(f"--served-name is for servers, and {url} is not a URL. Leave it out.")
+    if endpoint is None:
+        raise UsageError("--model is the URL of a server: name the model on it with --served-name")
+    embeddings_url(url)
+    authorization()
+    options = [option for option in variant.options[::2] if option in _OF_SERVER]
+    if options := [*(f"--{name}" for name, value in local.items() if value), *options]:
+        raise UsageError(f"{' and '.join(options)} is for models that run here. Leave it out, or set it on the server.")
+
+
 class EndpointEncoder:
     """A model on a server, as MTEB's protocol of encoders.
 
     Attributes:
         mteb_model_meta: The name and revision.
         vectors_depend_on: All that a vector depends on besides its text; not on the batch or on libraries here.
-        place: The server, in the place of a device.
+        client: The client of the server.
     """
 
     def __init__(
@@ -139,11 +148,6 @@ class EndpointEncoder:
         """The identity of stored vectors."""
         meta = self.mteb_model_meta
         return json.dumps(["endpoint 1", meta.name, meta.revision, self.prompts.query, self.prompts.document])
-
-    @property
-    def place(self) -> str:
-        """The URL of the requests, which results name in place of a device."""
-        return self.client.url
 
     def keep(self, store: EmbeddingStore) -> None:
         """Store the vectors of each request in `store`, and read those that are there.

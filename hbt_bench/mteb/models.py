@@ -22,7 +22,7 @@ from hbt_bench.mteb import variants
 from hbt_bench.mteb.bm25_model import Bm25Model
 from hbt_bench.mteb.corrections import NO_VECTORS, CorrectedModel, Correction
 from hbt_bench.mteb.embeddings_client import is_url
-from hbt_bench.mteb.endpoint import Endpoint, EndpointEncoder
+from hbt_bench.mteb.endpoint import Endpoint, EndpointEncoder, check_endpoint
 from hbt_bench.mteb.loaders import hub_checkpoint, load_error, open_model, wrapped
 from hbt_bench.mteb.loading import load_checked
 from hbt_bench.ranking import bm25
@@ -79,7 +79,12 @@ class ModelRequest:
         if self.correction and self.precision:
             raise UsageError("--correct is for vectors of full precision. Leave out --precision.")
         if is_url(self.name) or self.endpoint is not None:
-            self._check_endpoint()
+            local = {
+                "device": self.device,
+                "trust-remote-code": self.trust_remote_code,
+                "batch-tokens": self.batch_tokens,
+            }
+            check_endpoint(self.name, self.endpoint, self.variant, local)
             return
         if self.given_name and self.checkpoint is None:
             raise UsageError(f"--name is for folders and servers. {self.name} has a name already: leave --name out.")
@@ -99,19 +104,6 @@ class ModelRequest:
             raise UsageError(f"--revision is for hub models, but {self.name} is a folder. Leave it out.")
         else:
             self._check_options(self.checkpoint)
-
-    def _check_endpoint(self) -> None:
-        """Raise `UsageError` if the model on a server is not described, or if it has settings of a model here."""
-        if not is_url(self.name):
-            raise UsageError(f"--served-name is for servers, and {self.name} is not a URL. Leave it out.")
-        if self.endpoint is None:
-            raise UsageError("--model is the URL of a server: name the model on it with --served-name")
-        self.endpoint.check(self.name, self.variant)
-        values = {"--device": self.device, "--trust-remote-code": self.trust_remote_code}
-        if options := [option for option, value in values.items() if value] + ["--batch-tokens"] * bool(
-            self.batch_tokens
-        ):
-            raise UsageError(f"{' and '.join(options)} is for models that run here. Leave it out.")
 
     @property
     def variant(self) -> Variant:
@@ -293,8 +285,8 @@ class ModelRequest:
         if checkpoint.dense:
             model.prompts = self._override_by_name(model.prompts)
         model = wrapped(model, checkpoint.kind)
-        own_name = self.given_name or checkpoint.name
-        name, revision = (hub_name, checkpoint.path.name) if hub_name else (own_name, checkpoint.revision)
+        local_name = self.given_name or checkpoint.name
+        name, revision = (hub_name, checkpoint.path.name) if hub_name else (local_name, checkpoint.revision)
         model.mteb_model_meta = _meta(name, revision + self._suffix, model.mteb_model_meta, self.experiment)
         return model
 

@@ -84,6 +84,7 @@ class Evaluation:
         check_writable(self.output)
         check_writable(cache_dir(), "set HBT_BENCH_CACHE to another folder")
         specs = [selection.spec for selection in self.selections if selection.spec]
+        self._check_correction(specs)
         for spec in specs:
             spec.select(self.languages)
         collections = {spec.name: spec.load(self.languages, self.data_dir) for spec in specs}
@@ -96,7 +97,6 @@ class Evaluation:
 
         quiet_libraries()
         self._check_kind(specs)
-        self._check_correction(specs)
         if self.languages and len(specs) < len(self.selections):
             log.warning("--languages does not restrict MTEB's own tasks")
         request = self.model
@@ -368,7 +368,7 @@ def _count_parameters(model: Any) -> int | None:
 def _device(model: Any) -> str | None:
     """Return the name of the device, without which a speed means little; of a model on a server, its URL."""
     if isinstance(model, EndpointEncoder):
-        return model.place
+        return model.client.url
     if isinstance(model, RankedModel):  # a run was made elsewhere
         return None
     import torch
