@@ -67,7 +67,8 @@ def _run(
         run.setdefault(collection.queries[row].id, {})[collection.documents[column].id] = score
     for row in np.unique(rows).tolist():
         query = collection.queries[row].id
-        kept = {name: score for name, score in run[query].items() if name not in collection.own_documents(row)}
+        own = set(collection.own_documents(row))
+        kept = {name: score for name, score in run[query].items() if name not in own}
         best = sorted(((score, name) for name, score in kept.items()), reverse=True)[:depth]
         run[query] = {name: score for score, name in best}
     return run

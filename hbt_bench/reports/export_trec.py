@@ -101,7 +101,7 @@ def _trec(run: pd.DataFrame, tag: str) -> bytes:
     # the shortest digits of a float32, so that the same number is read again
     text = "".join(f"{query} Q0 {document} {rank} {score!s} {tag}\n" for query, document, rank, score in lines)
     buffer = io.BytesIO()
-    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as file:
+    with gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=6, mtime=0) as file:
         file.write(text.encode())
     return buffer.getvalue()
 

@@ -156,7 +156,7 @@ class Intervals:
         contributions = {name: values.contributions for name, values in stored.items()}
         asked = {name: values.questions for name, values in stored.items()}
         lacking = {name: rows.astype(np.int32) for name, rows in asked.items() if len(rows) < hierarchy.questions}
-        limits = {measure.name: ends for measure in MEASURES if (ends := mode_ranks.limits(measure))}
+        limits = {measure.name: ends for measure in MEASURES if measure.scored and (ends := mode_ranks.limits(measure))}
         limits = {name: ends for name, ends in limits.items() if name not in means}
         return cls(means, subsets, contributions, replace(hierarchy, asked=lacking), level.signature(), limits)
 
