@@ -8,16 +8,24 @@ import numpy as np
 import pytest
 
 import hbt_bench
+from hbt_bench.cli.main import run
+from hbt_bench.data.collection import Collection, Document, Query
+from hbt_bench.distributed import ALONE
 from hbt_bench.errors import ModelError, UsageError
 from hbt_bench.identity.correction import CorrectionName
+from hbt_bench.identity.signature import Signature
 from hbt_bench.identity.variant import Variant
 from hbt_bench.mteb.corrections import CorrectedModel, Correction
 from hbt_bench.mteb.given import requested
 from hbt_bench.mteb.models import ModelRequest
+from hbt_bench.ranking import encode
 from hbt_bench.ranking.correction import Sample, fit
+from hbt_bench.ranking.dense import DenseScorer
+from hbt_bench.reports.explain import explain
 from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.tasks.registry import Selection
-from tests.factories import LANGUAGES, TestEncoder, hashed
+from tests.factories import LANGUAGES, TestEncoder, Threads, hashed, parallel_collection
+from tests.layouts import pooled
 
 #: Three vectors in two languages.
 DE, EN = np.array([[0, 1], [0, 3]], np.float32), np.array([[4, 0]], np.float32)
@@ -121,6 +129,15 @@ def test_second_correction_changes_nothing(name):
     assert again(once["de"], "query", "de") == pytest.approx(once["de"], abs=1e-4)
 
 
+def test_few_texts_and_sentences_are_logged_once(caplog):
+    fitted("procrustes", {"de": normal(3), "en": normal(30)})
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "procrustes is fitted on few texts of de (6)",
+    ]
+    fitted("procrustes", {"de": normal(25, 30), "en": normal(25, 30)})
+    assert caplog.messages[-1].startswith("procrustes is fitted on 25 sentences for 30 dimensions")
+
+
 def test_unseen_language_gets_the_correction_of_all_texts():
     correction = fitted("center", {"de": DE, "en": EN})
     assert correction(EN, "query", "sw") == pytest.approx(EN - np.float32(4 / 3), abs=1e-6)
@@ -203,17 +220,52 @@ def encoder():
 
 
 def test_corrections_share_the_vectors(encoder, tmp_path):
-    plain = evaluate(encoder, tmp_path, "cldr-facts", keep_embeddings=True)
+    [plain] = evaluate(encoder, tmp_path, "cldr-facts-multi", keep_embeddings=True)
     count = encoder.encoded.total()
-    for name in ("center", "procrustes", "center:role"):
-        results = evaluate(hbt_bench.corrected(encoder, name), tmp_path, "cldr-facts", keep_embeddings=True)
-        assert results[0].revision == f"1-{name.replace(':', '_')}-on-own"
-        assert f"@{results[0].revision}|" in results[0].signature
-        assert results[2].scores["AP"] != plain[2].scores["AP"]
+    for name in ("center", "procrustes"):
+        [result] = evaluate(hbt_bench.corrected(encoder, name), tmp_path, "cldr-facts-multi", keep_embeddings=True)
+        assert result.revision == f"1-{name}-on-own"
+        assert f"@{result.revision}|" in result.signature
+        assert result.scores["AP"] != plain.scores["AP"]
     assert encoder.encoded.total() == count
     held_out = hbt_bench.corrected(encoder, "center", on="cldr-facts[de,en]:20")
     with pytest.raises(UsageError, match="cldr-facts is evaluated"):
         evaluate(held_out, tmp_path, "cldr-facts")
+
+
+@pytest.mark.parametrize(("in_memory", "name"), [(0, "whiten"), (1 << 30, "center:role")])
+def test_processes_and_large_collections_have_the_same_vectors(in_memory, name, monkeypatch):
+    collection = parallel_collection(30)
+    correction = Correction.parse(name)
+
+    def rows(processes, **options):
+        scorer = DenseScorer.from_collection(collection, Words(), processes=processes, correct=correction.fit)
+        return scorer.queries[:], scorer.documents[:]
+
+    expected = rows(ALONE)
+    monkeypatch.setattr(encode, "_IN_MEMORY", in_memory)
+    for vectors in Threads(2).run(rows):
+        assert all(map(np.array_equal, vectors, expected))
+
+
+class Words:
+    """An encoder that makes a vector of each text's hash."""
+
+    def encode(self, texts, role, language):
+        return np.stack([hashed()(text, role) for text in texts])
+
+    def similarity(self, queries, documents):
+        return queries @ documents.T
+
+
+def test_equal_texts_of_a_language_keep_equal_vectors():
+    texts = ["a", "b", "a", "c", "b"]
+    queries = [Query(f"q{number}", "de", text, str(number)) for number, text in enumerate(texts)]
+    documents = [Document(f"d{number}", "de", text) for number, text in enumerate(texts)]
+    collection = Collection.from_records("t", queries, documents, {q.id: {"d0": 1} for q in queries})
+    scorer = DenseScorer.from_collection(collection, Words(), correct=Correction.parse("whiten").fit)
+    assert np.array_equal(scorer.documents[0], scorer.documents[2])
+    assert np.array_equal(scorer.documents[1], scorer.documents[4])
 
 
 def write_texts(folder, rows):
@@ -275,3 +327,35 @@ def test_plain_mteb_evaluates_a_corrected_model(encoder, tmp_path):
     expected = evaluate(model, tmp_path, "cldr-facts-multi", languages=["de", "en"])
     ap = [entry["AP"] for entry in results.task_results[0].scores["test"]]
     assert np.mean(ap) == pytest.approx(expected[0].scores["AP"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "fragment"),
+    [
+        (["--model", "bm25", "--correct", "center"], "bm25 does not give one vector per text"),
+        (["--model", "bm25", "--correct-on", "cldr-facts"], "add --correct, as in --correct center"),
+        (["--model", "org/model", "--correct", "mean"], "unknown correction 'mean'"),
+        (["--model", "org/model", "--correct", "center", "--correct-on", "no-task"], "no-task"),
+    ],
+)
+def test_command_line_refuses(options, fragment, tmp_path, capsys):
+    assert run(["run", *options, "--tasks", "cldr-facts", "--output", str(tmp_path)]) == 2
+    assert fragment in capsys.readouterr().err
+
+
+def test_command_line_corrects_a_folder(tmp_path, capsys):
+    pooled(tmp_path / "ckpt")
+    command = [
+        "run",
+        "--model",
+        str(tmp_path / "ckpt"),
+        "--tasks",
+        "cldr-facts-multi[de,en]",
+        "--output",
+        str(tmp_path),
+    ]
+    assert run([*command, "--output", str(tmp_path), "--correct", "center:role", "--format", "json"]) == 0
+    [result] = json.loads(capsys.readouterr().out)["results"]
+    assert result["revision"].endswith("-center_role-on-own")
+    shown = explain(Signature.parse(result["signature"]))
+    assert "--correct center:role --correct-on own" in shown.command

@@ -50,7 +50,7 @@ class CorrectionName:
     Attributes:
         kind: A key of `KINDS`.
         number: A number of directions, a strength or a factor; None for a kind without a number.
-        scope: ``role`` if queries and documents have maps of their own, ``shared`` if all languages have the same map.
+        scope: ``role`` if queries and documents have separate maps, ``shared`` if all languages have the same map.
     """
 
     kind: str
@@ -73,11 +73,11 @@ class CorrectionName:
             raise UsageError(f"{kind} needs a {about.number}: write it as in {example}")
         scope: Scope = ""
         if words:
-            known = {scope: scope for scope in about.scopes}
-            if len(words) > 1 or words[0] not in known:
-                allowed = f"has {' and '.join(f'{kind}:{scope}' for scope in known)}" if known else "has no variants"
+            scopes = {scope: scope for scope in about.scopes}
+            if len(words) > 1 or words[0] not in scopes:
+                allowed = f"has {' and '.join(f'{kind}:{scope}' for scope in scopes)}" if scopes else "has no variants"
                 raise UsageError(f"'{words[-1]}' is not a variant of {kind}, which {allowed}")
-            scope = known[words[0]]
+            scope = scopes[words[0]]
         return cls(kind, number, scope)
 
     def __str__(self) -> str:
@@ -93,11 +93,11 @@ class CorrectionName:
 def _number(text: str, about: _Kind, word: str) -> float:
     if not about.number:
         raise UsageError(f"'{text}' has a number, but {text.partition(':')[0]} has none: leave it out")
-    whole = about.greatest is None
-    if not re.fullmatch(r"[1-9]\d{0,4}" if whole else r"\d?(\.\d{1,6})?", word) or not float(word):
-        bounds = "a whole number from 1" if whole else f"a number above 0, up to {about.greatest:g}"
+    is_whole = about.greatest is None
+    if not re.fullmatch(r"[1-9]\d{0,4}" if is_whole else r"\d?(\.\d{1,6})?", word) or not float(word):
+        bounds = "a whole number from 1" if is_whole else f"a number above 0, up to {about.greatest:g}"
         raise UsageError(f"the {about.number} of '{text}' is not {bounds}")
-    number = int(word) if whole else float(word)
+    number = int(word) if is_whole else float(word)
     if about.greatest is not None and number > about.greatest:
         raise UsageError(f"the {about.number} of '{text}' is above {about.greatest:g}")
     return number

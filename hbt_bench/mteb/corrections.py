@@ -27,7 +27,7 @@ from hbt_bench.tasks.task import TaskSpec
 
 log = logging.getLogger(__name__)
 
-#: The name of the evaluated collection's own texts as a source.
+#: The source that stands for the texts of the evaluated collection.
 OWN = "own"
 _FILES = re.compile(r".+\.(parquet|(jsonl|tsv|csv)(\.gz)?)")
 #: The message for a model without vectors; `name` is the model.
@@ -73,10 +73,10 @@ class FitTexts:
     def collection(self) -> Collection:
         """The texts as a collection without judgements; translations have the same question."""
         if _FILES.fullmatch(self.source):
-            whole = _read_file(Path(self.source).expanduser())
+            collection = _read_file(Path(self.source).expanduser())
         else:
-            whole = self._spec.load(None, self.data_dir)
-        return _without_judgements(whole, self.count)
+            collection = self._spec.load(None, self.data_dir)
+        return _without_judgements(collection, self.count)
 
     @cached_property
     def mark(self) -> str:
@@ -135,14 +135,14 @@ class Correction:
                 f"{task} is evaluated, so its texts are not held out: name others, or leave --correct-on out"
             )
 
-    def fit(self, own: Encoded, encoding: Encoding) -> FittedCorrection:
+    def fit(self, evaluated: Encoded, encoding: Encoding) -> FittedCorrection:
         """Return the correction, fitted on the evaluated collection or on the held-out texts, which are encoded.
 
         The first process fits for all, so that all have the same bytes.
         """
-        sample = own.sample if self.texts is None else self._encoded(self.texts.collection, encoding).sample
+        sample = evaluated.sample if self.texts is None else self._encoded(self.texts.collection, encoding).sample
         first = encoding.processes.rank == 0
-        fitted: FittedCorrection = encoding.processes.share(fit(self.name, sample) if first else None)
+        fitted: FittedCorrection = encoding.processes.share(fit(self.name, sample) if first else None, 0)
         return fitted
 
     def _encoded(self, collection: Collection, encoding: Encoding) -> Encoded:
@@ -167,13 +167,13 @@ class CorrectedModel:
         self.mteb_model_meta = meta.model_copy(update={"revision": f"{meta.revision}-{correction.mark}"})
         self._held_out: FittedCorrection | None = None
 
-    def fit(self, own: Encoded, encoding: Encoding) -> FittedCorrection:
+    def fit(self, evaluated: Encoded, encoding: Encoding) -> FittedCorrection:
         """Return the fitted correction. With held-out texts, it is fitted once for all collections."""
         if self.correction.texts is None:
-            return self.correction.fit(own, encoding)
+            return self.correction.fit(evaluated, encoding)
         if self._held_out is None:
-            self._held_out = self.correction.fit(own, encoding)
-        self._log_unseen(self._held_out, own.collection)
+            self._held_out = self.correction.fit(evaluated, encoding)
+        self._log_unseen(self._held_out, evaluated.collection)
         return self._held_out
 
     def _log_unseen(self, fitted: FittedCorrection, collection: Collection) -> None:

@@ -1,4 +1,4 @@
-"""Correct vectors without training: remove the part of a vector that tells its language.
+"""Correct vectors without training: remove the part of a vector that depends on its language.
 
 Each correction is an affine map of a vector, ``(vector - offset) @ matrix``, for each role and language. It is fitted
 on the vectors of texts. Judgements are not in reach here, so no correction can be fitted on them.
@@ -30,6 +30,8 @@ ROLES: tuple[Role, ...] = ("query", "document")
 SOURCE = "en"
 #: Weight of the identity in a rotation: it decides in directions that the sentences do not have.
 _RIDGE = 1e-6
+#: Fewer texts give no reliable mean of a language.
+_FEW = 20
 #: Means that differ by less than this part of their greatest number are the same.
 _SAME = 1e-5
 
@@ -84,7 +86,7 @@ class FittedCorrection:
 
     @property
     def languages(self) -> frozenset[str]:
-        """The languages with a map of their own."""
+        """The languages that the fit has seen."""
         return frozenset(language for maps in self.maps.values() for language in maps)
 
 
@@ -114,17 +116,20 @@ _Maps = tuple[Mapping[str, AffineMap], AffineMap]
 
 def _fit(name: CorrectionName, texts: Mapping[str, Chunks], sample: Sample) -> _Maps:
     """Return the map of each language, and the map of an unseen language: that of all texts together."""
+    few = [f"{language} ({count})" for language, chunks in texts.items() if (count := _count(chunks)) < _FEW]
+    if few and name.scope != "shared" and name.kind != "all-but-the-top":
+        log.warning(f"{name} is fitted on few texts of {', '.join(few)}: take at least {_FEW} of each language")
     everything = [chunk for chunks in texts.values() for chunk in chunks]
     if name.kind == "subspace":
         shared = _without_subspace(texts, int(name.number or 0))
         return dict.fromkeys(texts, shared), shared
     if name.kind == "procrustes":
         return _procrustes(texts, sample)
-    one = {"center": _center, "whiten": _whiten, "lir": _lir, "all-but-the-top": _all_but_the_top}[name.kind]
-    shared = one(everything, name.number or 0)
+    fit_map = {"center": _center, "whiten": _whiten, "lir": _lir, "all-but-the-top": _all_but_the_top}[name.kind]
+    shared = fit_map(everything, name.number or 0)
     if name.scope == "shared" or name.kind == "all-but-the-top":
         return {}, shared
-    return {language: one(chunks, name.number or 0) for language, chunks in texts.items()}, shared
+    return {language: fit_map(chunks, name.number or 0) for language, chunks in texts.items()}, shared
 
 
 def _center(chunks: Chunks, _: float) -> AffineMap:

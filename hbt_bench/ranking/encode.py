@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -176,11 +177,25 @@ class Encoded:
         A chunk is corrected as a whole, so that equal texts keep equal vectors.
         """
         chunks, chunk_of, row_of = self.layouts[role]
-        vectors = [self.vectors[chunk] for chunk in chunks]
-        if correction:
-            vectors = [correction(rows, role, chunk.language) for chunk, rows in zip(chunks, vectors, strict=True)]
+        vectors = self._corrected(role, correction) if correction else [self.vectors[chunk] for chunk in chunks]
         gathered = GatheredVectors(vectors, chunk_of, row_of)
         return gathered[:] if 4 * len(row_of) * vectors[0].shape[1] <= _IN_MEMORY else gathered
+
+    def _corrected(self, role: Role, correction: FittedCorrection) -> list[Vectors]:
+        """Return the corrected chunks, in a temporary file if they do not fit in memory."""
+        chunks = self.layouts[role][0]
+        ends = np.cumsum([len(chunk.texts) for chunk in chunks])
+        shape = int(ends[-1]), self.vectors[chunks[0]].shape[1]
+        is_small = 4 * shape[0] * shape[1] <= _IN_MEMORY
+        if is_small:
+            joined = np.empty(shape, np.float32)
+        else:
+            with TemporaryFile() as file:  # the mapping keeps it until the vectors are dropped
+                joined = np.memmap(file, np.float32, "w+", shape=shape)
+        corrected: list[Vectors] = np.split(joined, ends[:-1])
+        for chunk, rows in zip(chunks, corrected, strict=True):
+            rows[:] = correction(self.vectors[chunk], role, chunk.language)
+        return corrected
 
     def by_language(self, role: Role) -> dict[str, list[Chunk]]:
         """Return the chunks of each language."""
