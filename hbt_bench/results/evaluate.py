@@ -85,7 +85,6 @@ class Evaluation:
         check_writable(cache_dir(), "set HBT_BENCH_CACHE to another folder")
         specs = [selection.spec for selection in self.selections if selection.spec]
         self._check_correction(specs)
-        self._check_correction(specs)
         for spec in specs:
             spec.select(self.languages)
         collections = {spec.name: spec.load(self.languages, self.data_dir) for spec in specs}
