@@ -20,8 +20,7 @@ FIRST = ("first_right_own", "first_right_other", "first_wrong_own", "first_wrong
 def own_language_pairs(judgements: TextlessCollection) -> NDArray[np.bool_]:
     """Return whether the relevant document of each pair is in the language of the query, (pairs,)."""
     qrels = judgements.qrels
-    own = judgements.document_languages[qrels.documents] == judgements.query_languages[qrels.queries]
-    return np.asarray(own)
+    return np.equal(judgements.document_languages[qrels.documents], judgements.query_languages[qrels.queries])
 
 
 def lang_ndcg(judgements: TextlessCollection, ranks: Ranks, depth: int) -> Array:
@@ -29,10 +28,10 @@ def lang_ndcg(judgements: TextlessCollection, ranks: Ranks, depth: int) -> Array
 
     The value is 1 if those are first, and NaN for a query without a relevant document in its language.
     """
-    own, qrels = own_language_pairs(judgements), judgements.qrels
-    rows, owner = np.unique(qrels.queries[own], return_inverse=True)
-    order = np.lexsort((ranks.pool[own], owner))
-    rank, grade = ranks.pool[own][order].astype(np.int64), qrels.grades[own][order].astype(np.int64)
+    matches, qrels = own_language_pairs(judgements), judgements.qrels
+    rows, owner = np.unique(qrels.queries[matches], return_inverse=True)
+    order = np.lexsort((ranks.pool[matches], owner))
+    rank, grade = ranks.pool[matches][order].astype(np.int64), qrels.grades[matches][order].astype(np.int64)
     values = np.full(len(judgements.questions), np.nan)
     values[rows] = Ranking(rank, grade, owner[order], len(rows)).ndcg(depth)
     return values
@@ -45,8 +44,8 @@ def first_document(judgements: TextlessCollection, ranks: Ranks, kind: str) -> A
     """
     _, content, language = kind.split("_")
     right = np.minimum.reduceat(ranks.pool, judgements.qrels.offsets[:-1]) == 1
-    own = judgements.document_languages[ranks.top[:, 0]] == judgements.query_languages
-    return np.where((right == (content == "right")) & (own == (language == "own")), 1.0, 0.0)
+    matches = judgements.document_languages[ranks.top[:, 0]] == judgements.query_languages
+    return np.where((right == (content == "right")) & (matches == (language == "own")), 1.0, 0.0)
 
 
 def rank_shift(judgements: TextlessCollection, ranks: Ranks) -> Array:
@@ -62,9 +61,9 @@ def rank_shift(judgements: TextlessCollection, ranks: Ranks) -> Array:
     version[judgements.questions, judgements.query_languages] = np.arange(len(judgements.questions))
     asked = version[judgements.questions[query], judgements.document_languages[qrels.documents]]
     keys = query * documents + qrels.documents  # ascending: by query, then by document
-    wanted = asked * documents + qrels.documents
-    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    pairs = (asked >= 0) & (keys[place] == wanted) & ~own_language_pairs(judgements)
+    target_keys = asked * documents + qrels.documents
+    place = np.minimum(np.searchsorted(keys, target_keys), len(keys) - 1)
+    pairs = (asked >= 0) & (keys[place] == target_keys) & ~own_language_pairs(judgements)
     rank = np.minimum(ranks.pool, documents).astype(np.int64)
     sizes = len(judgements.questions)
     rise = np.bincount(query[pairs], np.maximum(rank - rank[place], 0)[pairs], sizes)
