@@ -16,7 +16,7 @@ from hbt_bench.ranking.ranks import Ranks
 from hbt_bench.results.result import Result
 from hbt_bench.results.schema import FORMAT, read_json, seal
 from hbt_bench.results.scores import Intervals, decode_contributions, hierarchy_of
-from hbt_bench.results.store import INTERVALS, assembled
+from hbt_bench.results.store import INTERVALS, assembled, write
 from hbt_bench.stats.clusters import Array, Clusters
 
 
@@ -25,33 +25,40 @@ def upgrade(result: Result, collection: Collection) -> Result:
 
     Scores, contributions and signature stay. Intervals are computed from the ranks. If the file of ranks is not there,
     those of the measures with stored contributions are computed from these, and other intervals are dropped, unless
-    each question is a cluster. A result that has clusters, and a result without contributions, is returned unchanged.
+    each question is a cluster. A result that has clusters, or neither ranks nor contributions, is returned unchanged.
     Raises `OutputError` for other data.
     """
-    if result.hierarchy is not None or result.format != FORMAT or not result.encoded_contributions:
+    if result.hierarchy is not None or not (_has_ranks(result) or result.encoded_contributions):
         return result
     if collection.fingerprint != result.fields["data"]:
         raise OutputError(f"{result.path} is of other data than {collection.name}. Run again with --overwrite.")
-    means, subsets = _intervals(result, collection).as_json()
-    content = read_json(result.path)
+    intervals, content = _intervals(result, collection), read_json(result.path)
+    if result.format < FORMAT:
+        meta = read_json(result.path.with_name("model_meta.json"))
+        return write(result.path, content, content["hbt_bench"], meta, intervals)
+    means, subsets = intervals.as_json()
     line = {key: value for key, value in content.pop("hbt_bench").items() if key != "check"}
-    line |= means | {"shares": line["shares"]}  # contributions were rounded once already
+    line |= means | {"shares": line.get("shares") or means["shares"]}  # stored contributions were rounded once already
     body = result.path.read_text(encoding="utf-8").split("\n", 2)[2].rpartition(INTERVALS)[0]
     sealed = seal(line, {**content, "hbt_bench_intervals": subsets})
     write_text(result.path, assembled(sealed, f"\n{body}", subsets))
     return Result.read(result.path)
 
 
+def _has_ranks(result: Result) -> bool:
+    return result.mode is not None and result.ranks is not None and result.ranks.is_file()
+
+
 def _intervals(result: Result, collection: Collection) -> Intervals:
-    assert result.mode is not None, "a result with contributions is of our task"
-    if result.ranks is not None and result.ranks.is_file():
+    assert result.mode is not None, "a result with ranks or contributions is of our task"
+    if _has_ranks(result):
         stored = result.stored_ranks()
         judgements = replace(stored.judgements, levels=collection.levels)
         computed = Intervals.from_ranks(judgements, stored.ranks, result.mode)
-        means = {name: computed.means[name] for name in result.intervals}  # the scores have no newer measure
-        return replace(
-            computed, means=means, subsets={name: computed.subsets[name] for name in result.subset_intervals}
-        )
+        known = result.subsets.columns  # the scores have no newer measure
+        means = {name: interval for name, interval in computed.means.items() if name in known}
+        subsets = {name: intervals for name, intervals in computed.subsets.items() if name in known}
+        return replace(computed, means=means, subsets=subsets)
     hierarchy = hierarchy_of(collection)
     level = hierarchy.level()
     clusters = {name: _asked(collection, result.mode, name) for name in result.encoded_contributions}
