@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hbt_bench.actions import bias, card, draft_task, leaderboard, plot, report, study, train
+    from hbt_bench.actions import bias, card, draft_task, export, leaderboard, plot, report, study, train
     from hbt_bench.data.collection import Collection, Document, Query
     from hbt_bench.errors import DataError, HbtBenchError, ModelError, OutputError, ProcessError, UsageError
     from hbt_bench.measures.ranking import Ranking
@@ -52,6 +52,7 @@ _MODULES = {
     "corrected": "mteb.given",
     "draft_task": "actions",
     "evaluate": "results.evaluate",
+    "export": "actions",
     "get_tasks": "mteb.tasks",
     "hybrid_dataset": "training.hybrid",
     "leaderboard": "actions",
@@ -92,6 +93,7 @@ __all__ = [
     "corrected",
     "draft_task",
     "evaluate",
+    "export",
     "get_tasks",
     "hybrid_dataset",
     "leaderboard",

@@ -322,6 +322,38 @@ def card(checkpoint: str | Path, results: str | Path = "results") -> Path:
     return write_card(Checkpoint.from_folder(Path(checkpoint)), Path(results))
 
 
+def export(
+    folder: str | Path = "results",
+    layout: Literal["mteb-results", "trec"] = "mteb-results",
+    output: str | Path | None = None,
+    *,
+    depth: int | None = None,
+) -> Path:
+    """Write results in the layout of another tool, and return the folder of the copies.
+
+    For example, ``export("results", "trec", depth=20)``. `load_queries` returns the value of each query.
+
+    Args:
+        folder: The folder of the results, which stays unchanged.
+        layout: That of MTEB's results repository, or TREC runs and qrels of each subset.
+        output: The folder of the copies, ``export/LAYOUT`` by default.
+        depth: Documents of each query in TREC runs, None for all that are kept.
+
+    Raises `UsageError` for another layout, and `OutputError` if there is nothing to write.
+    """
+    from hbt_bench.reports.export import export_mteb
+    from hbt_bench.reports.export_trec import export_trec
+
+    target = Path("export") / layout if output is None else Path(output)
+    if layout == "trec":
+        export_trec(Path(folder), target, depth)
+    elif layout == "mteb-results":
+        export_mteb(Path(folder), target)
+    else:
+        raise UsageError(f"there is no layout '{layout}': choose mteb-results or trec")
+    return target
+
+
 def draft_task(
     name: str,
     data: str | Path,

@@ -71,6 +71,16 @@ def test_page_card_and_task_are_those_of_the_commands(folder, tmp_path, monkeypa
         hbt_bench.draft_task("mine", "data.jsonl", delimiter="two letters")
 
 
+def test_exports_are_those_of_the_command(folder, tmp_path, capsys):
+    made = hbt_bench.export(folder, "trec", tmp_path / "a", depth=5)
+    printed(["export", "--for", "trec", folder, "--depth", 5, "--output", tmp_path / "b"], capsys)
+    names = [path.relative_to(made) for path in sorted(made.rglob("*")) if path.is_file()]
+    assert len(names) >= 4
+    assert all((made / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
+    with pytest.raises(UsageError, match="no layout 'hub'"):
+        hbt_bench.export(folder, "hub")
+
+
 def test_training_is_that_of_the_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     fields = {"strategy": "hybrid", "init": "static:8", "steps": 2, "batch_size": 8, "languages": ["de", "en"]}
