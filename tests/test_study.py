@@ -20,9 +20,16 @@ from hbt_bench.results.ranks_file import StoredRanks
 from hbt_bench.results.result import Result
 from hbt_bench.studies import report
 from hbt_bench.studies.jobs import Evaluate, StudyPaths, StudyPlan, Train
-from hbt_bench.studies.score_table import question_values
+from hbt_bench.studies.score_table import ScoreTable, question_values
 from hbt_bench.studies.study import GROUPS, SCALES, Answer, Study, find_study, study_names
-from hbt_bench.studies.study_result import Estimate, StudyResult, answer, run_study, significant_differences
+from hbt_bench.studies.study_result import (
+    Estimate,
+    StudyResult,
+    answer,
+    contrasts,
+    run_study,
+    significant_differences,
+)
 from hbt_bench.training import card
 from hbt_bench.training.run import Training
 
@@ -220,6 +227,15 @@ def test_mistakes_have_line_and_column(tmp_path, old, new, message):
     assert new.split(":")[0].strip(" -") in path.read_text().splitlines()[line - 1]
 
 
+@pytest.mark.parametrize(
+    ("minus", "message"),
+    [("hybrit", "no strategy 'hybrit'; did you mean 'hybrid'"), ("hybrid", "'hybrid' is on both sides")],
+)
+def test_mistakes_in_contrasts(tmp_path, minus, message):
+    with pytest.raises(DataError, match=message):
+        plan(tmp_path, tiny(contrasts=[{"of": ["hybrid"], "minus": [minus]}]))
+
+
 def test_one_seed_is_too_few(tmp_path):
     content = tiny()
     content["scales"] = dict.fromkeys(SCALES, content["scales"]["smoke"] | {"seeds": [3]})
@@ -355,6 +371,24 @@ def test_answer_in_part():
     assert "and is worse than cross (-0.0200" in sentence
 
 
+def test_yes_needs_no_correction():
+    """A yes claims all comparisons (intersection-union test): 0.04 and 0.04 are enough, although Holm doubles them."""
+    figures = [replace(figure(name, 0.02, 0.04), p=0.08) for name in ("mono", "cross")]
+    assert answer(Answer(claim="hybrid wins", strategy="hybrid", over=("mono",)), figures).startswith("Yes: ")
+    figures[1] = replace(figures[1], p_raw=0.06, p=0.08)
+    assert answer(Answer(claim="hybrid wins", strategy="hybrid", over=("mono",)), figures).startswith("Undecided: ")
+
+
+def test_undecided_is_split_by_the_margin():
+    question = Answer(claim="hybrid wins", strategy="hybrid", over=("mono",), margin=0.01)
+    same, unclear = replace(figure("mono", 0.001, 0.6), p_same=0.01), replace(figure("cross", 0.005, 0.4), p_same=0.3)
+    sentence = answer(question, [same, unclear])
+    assert sentence.startswith("Undecided: ")
+    assert "is the same within 0.01 as mono (+0.0010" in sentence
+    assert "does not differ with certainty from cross" in sentence
+    assert answer(question, [same]).startswith("No: all differences are below 0.01, the margin set beforehand.")
+
+
 def test_significant_differences_are_listed():
     names = {"kind": "score", "group": "in-domain", "low": 0.0, "high": 0.0, "spread": 0.0, "system": "hybrid"}
     distance = {"task": "x-multi", "measure": "rank_distance", "baseline": "mono"}
@@ -410,7 +444,7 @@ def written(study_plan):
     return [path.read_bytes() for path in (*report.Report.from_plan(study_plan).write(folder), folder / "alpha.svg")]
 
 
-def test_killed_study_resumes_to_the_same_report(tmp_path, counted):
+def test_killed_study_resumes_to_the_same_report(tmp_path, counted, capsys):
     done, kill, started = counted
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
@@ -437,6 +471,8 @@ def test_killed_study_resumes_to_the_same_report(tmp_path, counted):
     run_study(undisturbed)
     assert done == []
     check_figures(undisturbed)
+    check_contrasts(undisturbed)
+    check_commands(undisturbed, capsys)
 
 
 def check_report(study_plan, text, page):
@@ -460,6 +496,38 @@ def check_report(study_plan, text, page):
     plain = re.sub(r"<[^>]*>", "", page)
     assert len(cells) > 20
     assert [cell for cell in cells if html.escape(cell) not in plain] == []
+
+
+def check_contrasts(study_plan):
+    """Check that any strategies can be compared, and that the contrast of the answer is the answer."""
+    result, table = StudyResult.read(study_plan.comparison.read_text()), ScoreTable(study_plan)
+    chosen = study_plan.design.contrast(["cross-lingual", "hybrid"], ["monolingual"])
+    figures = list(contrasts(table, chosen, 0.5))
+    score = next(figure for figure in figures if figure.task and figure.measure == "AP")
+    names = {"kind": "score", "group": score.group, "task": score.task, "measure": "AP", "language": "", "baseline": ""}
+    values = {figure.system: figure.value for figure in result.select(**names)}
+    expected = (values["cross-lingual"] + values["hybrid"]) / 2 - values["monolingual"]
+    assert score.value == pytest.approx(expected)
+    assert score.p_same is not None
+    assert {figure.p_same for figure in figures if figure.measure == "rank_distance"} == {None}
+    [known] = result.select(kind="answer")
+    pair = contrasts(table, study_plan.design.contrast(["hybrid"], ["monolingual"]))
+    [again] = [figure for figure in pair if figure.group == known.group and not figure.task]
+    assert (again.value, again.p_raw, again.errors) == (known.value, known.p_raw, known.errors)
+
+
+def check_commands(study_plan, capsys):
+    """Check that a contrast is tested, and that the result plans the next study."""
+    output = study_plan.paths.output
+    file = str(output.parent / "tiny.yaml")
+    sides = ["--of", "cross-lingual", "--minus", "monolingual", "--margin", "0.5"]
+    capsys.readouterr()
+    assert run(["study", "contrast", file, *sides, "--output", str(output)]) == 0
+    out = capsys.readouterr().out
+    assert "cross-lingual minus monolingual" in out
+    assert "same" in out
+    assert run(["study", "plan", file, "--from", str(study_plan.comparison), "--questions", "1000000"]) == 0
+    assert "(2)" in capsys.readouterr().out
 
 
 def check_figures(study_plan):
@@ -632,6 +700,16 @@ def test_smoke_scale(hbt, shared, name):
     assert "about 0 minutes of one core are left" in out
 
 
+def test_plan_from_published_results(hbt):
+    code, out, err = hbt("plan", "ood-low-resource", "--scale", "small", "--difference", "0.02")
+    assert code == 0
+    assert "0.0226 (3)" in out
+    assert "the variances are those of the published results" in err
+    code, _, err = hbt("plan", "ood-low-resource", "--scale", "small", "--questions", "9")
+    assert code == 2
+    assert "have no number of questions: leave --questions out" in err
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_scale_paper_is_planned_offline(hbt, tmp_path, monkeypatch, name):
     def offline(*address):
@@ -661,6 +739,8 @@ def test_dry_run_writes_nothing(hbt, tmp_path):
         (["report", "ood-low-resource"], 3, "run `hbt-bench study run ood-low-resource"),
         (["show", "none.yaml"], 3, "cannot read none.yaml"),
         (["run", "ood-low-resource", "--scale", "large"], 2, "'large' is not one of"),
+        (["contrast", "ood-low-resource", "--of", "hybrit", "--minus", "mixed"], 2, "did you mean 'hybrid'?"),
+        (["contrast", "ood-low-resource", "--of", "hybrid", "--minus", "hybrid"], 2, "'hybrid' is on both sides"),
     ],
 )
 def test_mistakes_are_one_sentence(hbt, arguments, code, message):

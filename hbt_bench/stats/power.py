@@ -53,10 +53,10 @@ def power(errors: SquaredErrors, difference: float, level: float = LEVEL) -> flo
     from scipy.special import ndtr
 
     margins, weights = _margins(errors, level)
-    found = ndtr((difference - margins) / math.sqrt(errors.total)) + ndtr(
+    detected = ndtr((difference - margins) / math.sqrt(errors.total)) + ndtr(
         (-difference - margins) / math.sqrt(errors.total)
     )
-    return float(weights @ found)
+    return float(weights @ detected)
 
 
 def smallest_difference(errors: SquaredErrors, level: float = LEVEL, probability: float = POWER) -> float:
@@ -118,5 +118,5 @@ def paired_p_equivalent(difference: float, error: float, clusters: int, margin: 
     """
     from scipy.special import stdtr
 
-    inside = margin - abs(difference)
-    return float(stdtr(clusters - 1, -inside / error)) if error > 0 else float(inside <= 0)
+    room = margin - abs(difference)
+    return float(stdtr(clusters - 1, -room / error)) if error > 0 else float(room <= 0)

@@ -228,8 +228,8 @@ class SeedQuestionMean:
         Below 0.05, the average is the same as 0 within the margin (Schuirmann 1987, J. Pharmacokinet. Biopharm. 15,
         657-680).
         """
-        inside = margin - abs(self.value)
+        room = margin - abs(self.value)
         if self.error <= _ROUNDING * self._size:
-            return float(inside <= 0)
-        p = self.squared_errors.p_value(inside) / 2
-        return p if inside > 0 else 1 - p
+            return float(room <= 0)
+        p = self.squared_errors.p_value(room) / 2
+        return p if room > 0 else 1 - p

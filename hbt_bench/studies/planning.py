@@ -82,12 +82,12 @@ def plan_table(
     for design in designs:
         estimates, count = earlier_estimates(design, earlier), seeds or len(design.study.seeds)
         for baseline in design.study.answer.over:
-            known = errors_for(design, estimates, baseline)
-            if questions and known.questions == UNKNOWN_QUESTIONS:
+            before = errors_for(design, estimates, baseline)
+            if questions and before.questions == UNKNOWN_QUESTIONS:
                 raise UsageError(
                     "the published results have no number of questions: leave --questions out, or set --from"
                 )
-            errors = planned(known, count, questions)
+            errors = planned(before, count, questions)
             parts = (errors.seeds_alone, errors.questions_alone, errors.by_question - errors.questions_alone)
             shares = [f"{part / errors.total:.0%}" for part in parts]
             needed = seeds_needed(errors, difference)
@@ -96,7 +96,7 @@ def plan_table(
                 [
                     design.study.name,
                     baseline,
-                    "/".join(shares if known.rest else (*shares[:2], "?")),
+                    "/".join(shares if before.rest else (*shares[:2], "?")),
                     f"{shown[0]:.4f} ({count})",
                     *(f"{value:.4f}" for value in shown[1:]),
                     f"over {MOST_SEEDS:,}" if needed is None else str(needed),
