@@ -30,7 +30,7 @@ from hbt_bench.stats.power import paired_p_equivalent, paired_smallest_differenc
 from hbt_bench.tasks.registry import TaskRegistry
 
 #: Resamples outside both ends of an interval together, below which its ends are guesses.
-_TAIL = 10
+_TAIL = 5
 
 
 def compare(
