@@ -60,6 +60,7 @@ ADAPTORS = {
     "mteb/variants.py": "lazy",
     "mteb/vectors.py": "lazy",
     "data/mteb_reader.py": "lazy",
+    "cli/mteb.py": "lazy",
     "checks/smoke.py": "lazy",
     "results/evaluate.py": "lazy",
     "reports/export.py": "lazy",
