@@ -183,16 +183,7 @@ class Result:
         a measure without a value for each query. Raises `OutputError` if the ranks are damaged, of other data, or do
         not give the score of this result.
         """
-        if measure in self.encoded_contributions and (names is None or len(names) == len(self.subsets)):
-            return decode_contributions(self.encoded_contributions[measure])
-        if self.ranks is None or self.mode is None:
-            return None
-        stored = self.stored_ranks()
-        chosen = self.subsets if names is None else names
-        contributions = question_contributions(stored.judgements, stored.ranks, self.mode, measure, chosen)
-        if contributions is not None:
-            self.check_score(measure, float(contributions.sum()), chosen)
-        return contributions
+        return self.cluster_contributions(measure, names, cluster=QUESTION)
 
     @property
     def interval_level(self) -> str:
