@@ -2,9 +2,9 @@
 
     python benchmarks/trim_results.py results
 
-A result over 100 kB (a cross-lingual task with a hundred language pairs) loses MTEB's own keys, 140 of 150 per pair.
-It keeps this program's measures, intervals and signature. Ranks over 1.5 MB, of query shifts and of contexts are
-deleted. `hbt-bench run` with the command in results/README.md writes the full files again.
+A result over 30 kB loses MTEB's own keys, 140 of 150 per subset, and with more than 200 subsets their intervals. It
+keeps this program's measures and signature, and the intervals of the means. Ranks over 1.5 MB are deleted, and those of
+cldr-facts, the whole of Belebele, query shifts and contexts. The commands in results/README.md write the whole files.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from hbt_bench.results.schema import seal
 _MTEB_KEY = re.compile(
     r"signature|subsets|mteb_version|nauc_.*|(ndcg|map|recall|precision|mrr|hit_rate)_at_\d+|accuracy"
 )
-_LARGEST_RESULT = 100_000
+_LARGEST_RESULT = 30_000
+_MOST_SUBSETS = 200
 _LARGEST_RANKS = 1_500_000
-_NOT_CITED = re.compile(f".*(Context|{'|'.join(kind.replace('-', '_') for kind in STRENGTHS)}).*")
+_SHIFTS = "|".join(kind.replace("-", "_") for kind in STRENGTHS)
+_NOT_CITED = re.compile(f".*(Cldr|BelebeleOodRetrieval[.]|Context|{_SHIFTS}).*")
 
 
 def trimmed(content: dict[str, Any]) -> str:
@@ -39,6 +41,8 @@ def trimmed(content: dict[str, Any]) -> str:
         split: [{key: value for key, value in entry.items() if not _MTEB_KEY.fullmatch(key)} for entry in entries]
         for split, entries in rest["scores"].items()
     }
+    if summary.get("subsets", 0) > _MOST_SUBSETS:
+        rest["hbt_bench_intervals"] = {}
     if "check" in summary:
         summary = seal({key: value for key, value in summary.items() if key != "check"}, rest)
     lines = [f'  "hbt_bench": {json.dumps(summary, ensure_ascii=False)}']

@@ -52,7 +52,7 @@ def test_published_comparison_matches_results(monkeypatch, capsys):
 
 def test_e5_small_is_close_to_the_figure_of_mteb():
     """MTEB publishes nDCG@10 0.67585 on SciFact for the original weights; here they are rounded to 4 bits."""
-    (folder,) = (ROOT / "results" / "local__e5-small-4bit").iterdir()
+    (folder,) = (path for path in (ROOT / "results" / "local__e5-small-4bit").iterdir() if "-on-" not in path.name)
     result = Result.read(folder / "SciFactBEIRMonolingualRetrieval.json")
     assert result.scores["nDCG@10"] == pytest.approx(0.67585, abs=0.02)
 
@@ -60,7 +60,7 @@ def test_e5_small_is_close_to_the_figure_of_mteb():
 def test_reported_figures_are_marked():
     text = (ROOT / "results" / "README.md").read_text()
     rows = [line for line in text.splitlines() if line.endswith("| reported |")]
-    assert len(rows) == 20  # XLM-R and LaBSE with three trainings each, mBERT with four, on two collections
+    assert len(rows) == 26  # XLM-R and LaBSE with three trainings each, mBERT with four
     assert all(line.startswith("| - | ") and " † | " in line for line in rows)
     assert any("XLM-R, hybrid †" in line and "| 0.5927 | 286.6 |" in line for line in rows)
 
@@ -99,7 +99,7 @@ def test_published_checkpoints():
 def test_stored_intervals_match_the_ranks():
     """The published intervals were computed from the published ranks."""
     results = [result for result in read_all(ROOT / "results") if isinstance(result, Result) and result.mode == "multi"]
-    assert len(results) == 49  # four systems on one to nineteen collections
+    assert len(results) == 77  # four systems, and a corrected system, on up to nineteen collections
     for result in results[:1]:
         computed = result.computed_intervals()
         for measure, interval in result.intervals.items():

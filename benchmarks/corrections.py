@@ -1,0 +1,180 @@
+"""Compare corrections of vectors with the uncorrected model, from the results of `hbt-bench run --correct`.
+
+    for on in own ntrex-ood:400; do for kind in center center:role subspace:6 procrustes whiten; do
+      hbt-bench run --model M --tasks xquad-r,mlqa-r --correct $kind --correct-on $on --keep-embeddings --output RESULTS
+    done; done
+    python benchmarks/corrections.py RESULTS --output results/corrections/README
+
+RESULTS also has the results of the models without a correction. Tests are those of `hbt-bench compare`, each model with
+its own correction over all rows of a collection.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import environment, publish, table
+from hbt_bench.identity.task_name import TaskName
+from hbt_bench.measures.registry import MEASURES
+from hbt_bench.results.store import Result, read_all
+from hbt_bench.stats.clusters import CONFIDENCE, Clusters, Level, averages, bootstrap, quantiles
+from hbt_bench.stats.paired import SIGNIFICANCE, Paired, holm
+
+#: The scores of a table: the mode and the measure. Only AP and rank distance are tested.
+SCORES = (
+    ("mono", "AP"),
+    ("cross", "AP"),
+    ("multi", "AP"),
+    ("multi", "rank_distance"),
+    ("multi", "same_language_excess@10"),
+    ("multi", "same_language_first"),
+)
+TESTED = ("AP", "rank_distance")
+MARKS = {"better": " ▲", "worse": " ▼", "undecided": "", "baseline": ""}
+
+
+def described(correction: str) -> tuple[str, str]:
+    """Return the kind of a correction and the texts that it was fitted on, from the end of a revision.
+
+    >>> described("-center_role-on-ntrex-ood_400_99a489e4")
+    ('center:role', 'ntrex-ood:400')
+    """
+    kind, _, on = correction.removeprefix("-").partition("-on-")
+    return kind.replace("_", ":") or "-", re.sub(r"_[0-9a-f]{8}$", "", on).replace("_", ":") or "-"
+
+
+def systems(folder: Path) -> Iterator[tuple[str, str, dict[str, list[Result]]]]:
+    """Yield collection, model, and the results by the end of their revision, the uncorrected first."""
+    found: dict[tuple[str, str], dict[str, list[Result]]] = {}
+    for result in read_all(folder):
+        found.setdefault((result.collection, result.model), {}).setdefault(result.revision, []).append(result)
+    for (collection, model), revisions in sorted(found.items()):
+        plain = min(revisions, key=len)
+        yield collection, model, {key.removeprefix(plain): revisions[key] for key in sorted(revisions, key=_order)}
+
+
+def _order(revision: str) -> tuple[bool, bool, str]:
+    return "-on-" in revision, not revision.endswith("-on-own"), revision
+
+
+def clusters(result: Result, measure: str, level: Level) -> Clusters:
+    """Return the contributions of the clusters of a level, with the mean as their average."""
+    contributions = result.contributions(measure)
+    assert contributions is not None
+    assert result.hierarchy is not None
+    sums = level.add_up(contributions, result.hierarchy.asked.get(measure))
+    return Clusters.from_matrix(sums[:, None] * len(sums))
+
+
+def lines(revisions: dict[str, list[Result]]) -> tuple[Level, list[dict[str, Any]]]:
+    """Return a row for each system: scores, and the differences of those that are tested, with the level of tests."""
+    by_mode = [{TaskName.parse(result.task).mode: result for result in results} for results in revisions.values()]
+    hierarchy = by_mode[0]["multi"].hierarchy
+    assert hierarchy is not None
+    level = hierarchy.level()
+    rows: list[dict[str, Any]] = []
+    for revision, results in zip(revisions, by_mode, strict=True):
+        kind, on = described(revision)
+        row: dict[str, Any] = {"correction": kind, "on": on, "scores": {}}
+        for mode, measure in SCORES:
+            result = results.get(mode)
+            if result is None or measure not in result.scores:
+                continue
+            entry = {"value": result.scores[measure], "interval": result.intervals.get(measure)}
+            if measure in TESTED and rows:
+                pair = Paired(clusters(result, measure, level), clusters(by_mode[0][mode], measure, level))
+                draws = bootstrap([pair.system, pair.baseline], seed=0)
+                entry |= {
+                    "difference": pair.difference,
+                    "p_raw": pair.p_value(),
+                    "draws": averages(draws[0] - draws[1]),
+                }
+            row["scores"][f"{mode} {measure}"] = entry
+        rows.append(row)
+    correct(rows)
+    return level, rows
+
+
+def correct(rows: Sequence[dict[str, Any]]) -> None:
+    """Correct the tests and intervals for all comparisons of `rows`, and add the verdicts."""
+    tested = [(key, entry) for row in rows for key, entry in row["scores"].items() if "p_raw" in entry]
+    confidence = 1 - (1 - CONFIDENCE) / max(1, len(tested))
+    for (key, entry), p in zip(tested, holm([entry["p_raw"] for _, entry in tested]), strict=True):
+        entry["p"] = p
+        entry["difference_interval"] = quantiles(entry.pop("draws"), confidence)
+        better = (entry["difference"] > 0) != MEASURES.describe(key.partition(" ")[2]).lower_is_better
+        entry["verdict"] = "undecided" if p >= SIGNIFICANCE else "better" if better else "worse"
+
+
+def section(title: str, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a heading and a table."""
+    keys = [f"{mode} {measure}" for mode, measure in SCORES if f"{mode} {measure}" in rows[0]["scores"]]
+    cells = []
+    for row in rows:
+        line = [row["correction"], row["on"]]
+        for key in keys:
+            entry = row["scores"].get(key)
+            if entry is None:
+                line.append("-")
+                continue
+            digits = MEASURES.describe(key.partition(" ")[2]).decimals
+            line.append(f"{entry['value']:,.{digits}f}{MARKS[entry.get('verdict', 'baseline')]}")
+        cells.append(line)
+    return [f"### {title}", table(["correction", "fitted on", *keys], cells)]
+
+
+def short(tables: Sequence[dict[str, Any]], correction: str = "center") -> str:
+    """Return a table of a correction on all collections: scores without it, fitted on own and on held-out texts."""
+    keys = ("mono AP", "cross AP", "multi AP", "multi rank_distance")
+    cells = []
+    for entry in tables:
+        chosen = [row for row in entry["rows"] if row["correction"] in ("-", correction)]
+        line = [entry["collection"].replace("[", " ["), entry["model"].partition("/")[2]]
+        for key in keys:
+            digits = MEASURES.describe(key.partition(" ")[2]).decimals
+            scores = [row["scores"].get(key) for row in chosen]
+            texts = [
+                f"{found['value']:,.{digits}f}{MARKS[found.get('verdict', 'baseline')]}" for found in scores if found
+            ]
+            line.append(" → ".join(texts) or "-")
+        cells.append(line)
+    return table(["collection", "model", *keys], cells)
+
+
+def main() -> None:
+    """Write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--output", default="")
+    options = parser.parse_args()
+    parts: list[str] = []
+    data: list[dict[str, Any]] = []
+    collection = ""
+    for name, model, revisions in systems(options.folder):
+        level, rows = lines(revisions)
+        if name != collection:
+            parts.append(f"## {name}")
+            collection = name
+        parts += section(f"{model}, {level}", rows)
+        data.append({"collection": name, "model": model, "level": level.name, "clusters": level.number, "rows": rows})
+    about = (
+        "▲ and ▼: better and worse than the same model without a correction, p < .05 by the paired test of "
+        "`hbt-bench compare`, corrected over all rows of a table. No mark: not tested, or undecided. Differences, "
+        "intervals and p-values are in [README.json](README.json). `own`: fitted on the texts of the collection itself "
+        "(transductive), never on its judgements; `procrustes` on `own` uses which questions are translations of "
+        "each other. `ntrex-ood:400`: fitted on 400 held-out sentences of each language."
+    )
+    summary = [
+        "## Minus the mean of each language",
+        "Without it → fitted on own texts → fitted on held-out texts.",
+        short(data),
+    ]
+    publish("Corrections without training", [about, *summary, *parts], {"tables": data}, environment(), options.output)
+
+
+if __name__ == "__main__":
+    main()
