@@ -267,7 +267,7 @@ def test_evaluator_chooses_the_checkpoint(init, data, tmp_path):
 def test_evaluator_without_such_a_score():
     from hbt_bench.training.evaluator import CollectionEvaluator
 
-    with pytest.raises(UsageError, match="no score 'AP_pool': choose one of .*AP_mono"):
+    with pytest.raises(UsageError, match=r"no score 'AP_pool': choose one of .*AP_mono"):
         CollectionEvaluator("cldr-facts", primary="AP_pool")
     with pytest.raises(UsageError, match="unknown collection 'cldr-fact'"):
         CollectionEvaluator("cldr-fact")

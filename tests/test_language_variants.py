@@ -13,8 +13,8 @@ from hbt_bench.errors import DataError
 from hbt_bench.languages import LANGUAGES
 from hbt_bench.mteb.tasks import get_tasks
 from hbt_bench.ranking.subsets import Subset, judged_subsets, subsets
-from hbt_bench.reports.model_details import model_details
 from hbt_bench.reports.leaderboard import Leaderboard
+from hbt_bench.reports.model_details import model_details
 from hbt_bench.reports.page import ReportRequest
 from hbt_bench.reports.rows import ResultFilter
 from hbt_bench.results.store import Result, read_all

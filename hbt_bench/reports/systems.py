@@ -14,6 +14,7 @@ from hbt_bench.identity.task_name import Mode, TaskName
 from hbt_bench.measures.registry import Measure
 from hbt_bench.measures.scores import ModeRanks
 from hbt_bench.mteb.models import BM25
+from hbt_bench.results.result import short_revision
 from hbt_bench.results.scores import hierarchy_of
 from hbt_bench.results.store import Result, StoredRanks, model_folder, model_label
 from hbt_bench.stats.clusters import Level
@@ -68,7 +69,9 @@ class ModelResults:
         name, _, revision = model.partition("@")
         folder_name = model_folder(output, name, "-").parent.name
         folders = [meta.parent for meta in sorted(output.glob(f"*/*/{_MODEL_META}"))]
-        folders = [folder for folder in folders if folder.name.startswith(revision)]
+        whole = [folder for folder in folders if revision in (folder.name, short_revision(folder.name))]
+        # a correction of the model is another system, so the whole name goes first
+        folders = whole or [folder for folder in folders if folder.name.startswith(revision)]
         exact = [folder for folder in folders if folder.parent.name == folder_name]
         short = [folder for folder in folders if folder.parent.name.endswith(f"__{folder_name}")]
         return cls(model, _single(model, exact or short or [model_folder(output, folder_name, revision or "-")]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -340,8 +341,18 @@ def finite(scores: Mapping[str, float]) -> dict[str, float | None]:
     return {key: value if math.isfinite(value) else None for key, value in scores.items()}
 
 
+def short_revision(revision: str) -> str:
+    """Return a revision with 8 digits of its hash, and without the hash of the texts that a correction was fitted on.
+
+    >>> short_revision("71d6d7d260ca5fd8-center-on-ntrex-ood_400_99a489e4")
+    '71d6d7d2-center-on-ntrex-ood_400'
+    """
+    first, dash, rest = revision.partition("-")
+    first = first[:8] if len(first) > 8 and _HEX_DIGITS.issuperset(first) else first
+    return first + dash + (re.sub(r"_[0-9a-f]{8}$", "", rest) if "-on-" in revision else rest)
+
+
 @cache
 def model_label(model: str, revision: str) -> str:
     """Return a short name for tables: ``local/ckpt@9285d5c8``."""
-    is_hash = len(revision) > 8 and _HEX_DIGITS.issuperset(revision)
-    return f"{model}@{revision[:8] if is_hash else revision}" if revision else model
+    return f"{model}@{short_revision(revision)}" if revision else model

@@ -20,8 +20,7 @@ from hbt_bench.identity.task_name import MODES, Mode
 from hbt_bench.measures.ranking import Ranking
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.measures.scores import retrieval_scores
-from hbt_bench.ranking.correction import Role
-from hbt_bench.ranking.correction import Vectors
+from hbt_bench.ranking.correction import Role, Vectors
 from hbt_bench.ranking.dense import DenseScorer
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.ranking.subsets import judged_subsets
