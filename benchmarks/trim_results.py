@@ -4,7 +4,7 @@
 
 A result over 30 kB loses MTEB's own keys, 140 of 150 per subset, and with more than 200 subsets their intervals. It
 keeps this program's measures and signature, and the intervals of the means. Ranks over 1.5 MB are deleted, and those of
-cldr-facts, the whole of Belebele, query shifts and contexts. The commands in results/README.md write the whole files.
+cldr-facts, NTREX, the whole of Belebele, query shifts and contexts. The commands in results/README.md write them again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LARGEST_RESULT = 30_000
 _MOST_SUBSETS = 200
 _LARGEST_RANKS = 1_500_000
 _SHIFTS = "|".join(kind.replace("-", "_") for kind in STRENGTHS)
-_NOT_CITED = re.compile(f".*(Cldr|BelebeleOodRetrieval[.]|Context|{_SHIFTS}).*")
+_NOT_CITED = re.compile(f".*(Cldr|BelebeleOodRetrieval[.]|NTREX|Context|{_SHIFTS}).*")
 
 
 def trimmed(content: dict[str, Any]) -> str:

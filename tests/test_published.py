@@ -100,7 +100,7 @@ def test_stored_intervals_match_the_ranks():
     """The published intervals were computed from the published ranks."""
     results = [result for result in read_all(ROOT / "results") if isinstance(result, Result) and result.mode == "multi"]
     assert len(results) == 77  # four systems, and a corrected system, on up to nineteen collections
-    for result in results[:1]:
+    for result in [result for result in results if result.task == "xquad-r-multi"][:1]:
         computed = result.computed_intervals()
         for measure, interval in result.intervals.items():
             assert computed.means[measure] == pytest.approx(interval, abs=1e-5), measure
