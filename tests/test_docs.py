@@ -45,6 +45,7 @@ EXCEPTIONS = {
     "docs/how-to/endpoint.md": 2,
     "docs/how-to/evaluate.md": 1,
     "docs/how-to/scale-out.md": 1,
+    "docs/how-to/train.md": 1,
     "docs/scale.md": 1,
     "docs/tutorial.md": 2,
 }

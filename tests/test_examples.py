@@ -91,6 +91,9 @@ def test_custom_encoder(example, tmp_path, monkeypatch):
 class Letters:
     """An encoder in the place of USE that counts pairs of letters."""
 
+    def __init__(self, threads):
+        assert threads == 1
+
     def encode(self, texts):
         vectors = np.zeros((len(texts), 1024), np.float32)
         for row, text in enumerate(texts):

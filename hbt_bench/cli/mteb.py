@@ -11,7 +11,7 @@ from hbt_bench.errors import ModelError, UsageError
 from hbt_bench.text import one_line
 
 
-@click.command("mteb", add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.command("mteb", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("arguments", metavar="[ARGUMENTS]...", nargs=-1, type=click.UNPROCESSED)
 def command(arguments: tuple[str, ...]) -> None:
     """Run MTEB's own command line, which finds our tasks and benchmarks by their MTEB names.

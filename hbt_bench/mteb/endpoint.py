@@ -205,8 +205,8 @@ class EndpointEncoder:
                 raise
 
         pool = ThreadPoolExecutor(self.endpoint.concurrency, thread_name_prefix="endpoint")
-        futures = [pool.submit(run, batch) for batch in batches]
         try:
+            futures = [pool.submit(run, batch) for batch in batches]
             wait(futures, return_when=FIRST_EXCEPTION)
         finally:  # also if the user interrupts the run
             self.client.stopped.set()

@@ -122,6 +122,15 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
         self.ranks_name = self.shared.spec.ranks_name(self.shared.languages)
         return self._scores(model, self.ranks, confidences, subsets_to_run)
 
+    @property
+    def kept_ranks(self) -> tuple[str, Ranks] | None:
+        """The name of the file of ranks, and the ranks; a task without subsets has those of the shared pass."""
+        if self.ranks is not None:
+            return self.ranks_name, self.ranks
+        if self.hf_subsets or self.shared.ranks is None:
+            return None
+        return self.shared.spec.ranks_name(self.shared.languages), self.shared.ranks
+
     def _ranks_of_run(self) -> dict[str, dict[str, float]]:
         """Keep the ranks that MTEB's rankings gave, if it ranked all subsets. Return the bias measures by subset."""
         run, self._run, self.ranks = self._run, None, None

@@ -222,11 +222,11 @@ class Evaluation:
             return None
         content = self._run_mteb(task, model)
         intervals = ranks = None
-        if shared and task.ranks is not None:
-            collection = shared.collection
-            intervals = Intervals.from_ranks(collection, task.ranks, task.mode)
-            ranks = folder / task.ranks_name
-            store.StoredRanks(collection.fingerprint, collection, task.ranks).write(ranks)
+        if shared and (kept := task.kept_ranks) is not None:
+            collection, (name_of_ranks, found) = shared.collection, kept
+            intervals = Intervals.from_ranks(collection, found, task.mode)
+            ranks = folder / name_of_ranks
+            store.StoredRanks(collection.fingerprint, collection, found).write(ranks)
         if shared and self.keep_run is not None:
             keep_run(folder, task, self.keep_run)
         summary = {
