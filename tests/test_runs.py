@@ -191,15 +191,21 @@ def test_ids_that_look_like_missing_values_stay_texts(tmp_path):
 
 
 def test_content_that_is_no_run_is_refused(tmp_path):
-    for content in ([1], {}, {"q": [1]}):
+    deeper = {"multi": {"q": {"d": 1.0}}, "mono": [1]}, {"mteb_model_meta": {}, "multi": {"test": [1]}}
+    for content in ([1], {}, {"q": [1]}, *deeper):
         with pytest.raises(DataError):
             tables_from_mapping(content)
     with pytest.raises(DataError, match="lacks a column for score"):
         tables_from_frame(pd.DataFrame({"qid": ["q"], "docno": ["d"]}))
     with pytest.raises(DataError, match="several columns for the query: qid, query_id"):
         tables_from_frame(pd.DataFrame({"qid": ["q"], "query_id": ["q"], "docno": ["d"], "score": [1]}))
+    with pytest.raises(DataError, match="rows without a subset"):
+        tables_from_frame(pd.DataFrame({"qid": ["q", "r"], "docno": "d", "score": 1, "subset": ["multi", None]}))
     with pytest.raises(UsageError, match="there is no file"):
         read_run(tmp_path / "run.trec")
+    (tmp_path / "run.json").write_text('{"q": {"d": 1.0}, "r": {"d": 1.0}, "q": {"e": 1.0}}')
+    with pytest.raises(DataError, match="'q' is twice in an object"):
+        read_run(tmp_path / "run.json")
 
 
 # Rules
@@ -249,6 +255,19 @@ def test_wrong_pattern_is_refused(small):
     for pattern in ("{name}", "{", "x"):
         with pytest.raises(UsageError, match="--query-ids"):
             ranks_of(small, frame(("q1", "d0", 1.0)), query_ids=pattern)
+
+
+@pytest.mark.parametrize("rule", [{"missing": "ignore"}, {"order": "Rank"}, {"depth": 0}, {"depth": "10"}])
+def test_rule_that_does_not_exist_is_refused(rule):
+    with pytest.raises(UsageError, match=f"{next(iter(rule))} is {next(iter(rule.values()))!r}, but must be"):
+        RunRules(**rule)
+
+
+def test_run_within_languages_on_the_pool_is_logged(small, caplog):
+    ranks_of(small, frame(("q1", "d0", 1.0), ("q1", "d3", 0.5), ("q2", "d4", 1.0)))
+    assert "language of each query" not in caplog.text
+    ranks_of(small, frame(("q1", "d0", 1.0), ("q2", "d4", 1.0)))
+    assert "only documents in the language of each query" in caplog.text
 
 
 def test_ids_by_pattern_and_missing_queries(small, caplog):
@@ -372,7 +391,10 @@ def test_modes_of_a_run(system, tmp_path):
         hbt_bench.score(table(system, 5), "cldr-facts", output, name="me/x", languages=LANGUAGES)
     with pytest.raises(UsageError, match="no rankings of cldr-facts-multi"):
         hbt_bench.score(paths, "cldr-facts", output, name="me/x", languages=LANGUAGES)
-    with pytest.raises(UsageError, match="does not state its system"):
-        hbt_bench.score(table(system, 5), "cldr-facts-multi", output, languages=LANGUAGES)
+    with pytest.raises(UsageError, match="rankings of the mode mono by its name"):
+        hbt_bench.score(paths[0], "cldr-facts-multi", output, name="me/x", languages=LANGUAGES)
+    for name in (None, " "):
+        with pytest.raises(UsageError, match="does not state its system"):
+            hbt_bench.score(table(system, 5), "cldr-facts-multi", output, name=name, languages=LANGUAGES)
     with pytest.raises(UsageError, match="a single collection"):
         hbt_bench.score(table(system, 5), "SciFact", output, name="me/x")

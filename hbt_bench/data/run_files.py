@@ -49,12 +49,21 @@ def read_run(path: Path) -> tuple[Tables, tuple[str, str] | None]:
     try:
         if suffix(path) == ".json":
             with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
-                return tables_from_mapping(json.load(file), str(path))
+                return tables_from_mapping(json.load(file, object_pairs_hook=_without_repetition), str(path))
         if suffix(path) == ".parquet":
             return tables_from_frame(pd.read_parquet(path), str(path)), None
         return {"": _read_trec(path)}, None
     except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:  # of pandas and pyarrow, too
         raise DataError(f"cannot read the run {path} ({' '.join(str(error).split())[:200]})") from error
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of JSON; raises `ValueError` for a key that is there twice, of which a dict keeps the last."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"'{next(key for key in keys if keys.count(key) > 1)}' is twice in an object")
+    return content
 
 
 def tables_from_mapping(run: Any, source: str = "the run") -> tuple[Tables, tuple[str, str] | None]:
@@ -92,6 +101,8 @@ def tables_from_frame(frame: pd.DataFrame, source: str = "the run") -> Tables:
     table = frame[list(columns.values())].set_axis(list(columns), axis=1)
     if "subset" not in columns:
         return {"": _checked(table, source)}
+    if table["subset"].isna().any():
+        raise DataError(f"{source} has rows without a subset: fill the column subset, or leave it out")
     groups = table.groupby("subset", sort=False)
     return {str(name): _checked(group.drop(columns="subset"), f"{source}, {name}") for name, group in groups}
 
@@ -114,7 +125,7 @@ def _read_trec(path: Path) -> pd.DataFrame:
 
 
 def _from_splits(splits: Any, source: str) -> pd.DataFrame:
-    if not isinstance(splits, Mapping) or len(splits) != 1:
+    if not isinstance(splits, Mapping) or len(splits) != 1 or not isinstance(next(iter(splits.values())), Mapping):
         raise DataError(f"{source} has not a single split, as MTEB's predictions for tasks of hbt-bench have")
     return _from_queries(next(iter(splits.values())), source)
 
@@ -122,8 +133,10 @@ def _from_splits(splits: Any, source: str) -> pd.DataFrame:
 def _from_queries(run: Any, source: str) -> pd.DataFrame:
     import pandas as pd
 
+    if not isinstance(run, Mapping):
+        raise DataError(f"{source} is not a mapping of query ids to documents with their scores")
     wrong = next((query for query, scores in run.items() if not isinstance(scores, Mapping)), None)
-    if not isinstance(run, Mapping) or wrong is not None:
+    if wrong is not None:
         raise DataError(f"{source}: the documents of the query '{wrong}' are not a mapping of ids to scores")
     counts = [len(scores) for scores in run.values()]
     frame = pd.DataFrame(

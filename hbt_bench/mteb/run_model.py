@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.run_files import table_hash
-from hbt_bench.errors import DataError
+from hbt_bench.errors import DataError, UsageError
 from hbt_bench.identity.task_name import MODES, Mode
 from hbt_bench.mteb.trec_check import check_with_trec_eval
 from hbt_bench.ranking.ranks import Ranks
@@ -50,6 +50,17 @@ class RunRules:
     document_ids: str = "{id}"
     missing: Literal["refuse", "empty"] = "refuse"
     verify: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise `UsageError` for a rule that does not exist, which would count as another."""
+        for name, value, values in (
+            ("order", self.order, (None, "score", "rank")),
+            ("missing", self.missing, ("refuse", "empty")),
+        ):
+            if value not in values:
+                raise UsageError(f"{name} is {value!r}, but must be one of {', '.join(map(repr, values))}")
+        if self.depth is not None and (not isinstance(self.depth, int) or self.depth < 1):
+            raise UsageError(f"depth is {self.depth!r}, but must be a whole number from 1, or None for all documents")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +105,8 @@ class RunModel:
                 entries.append(self._entries(collection, table, name))
                 run.add(*entries[-1], subset)
         self._check_missing(run)
+        if mode == "multi" and len(collection.languages) > 1:
+            _warn_of_one_language(collection, entries)
         ranks = run.ranks()
         if self.rules.verify:
             check_with_trec_eval(collection, ranks, mode, entries)
@@ -123,6 +136,19 @@ class RunModel:
         if self.rules.missing == "refuse":
             raise DataError(f"{text}. If nothing was retrieved for them, add --missing empty.")
         log.warning(f"{text}: they count as queries for which nothing was retrieved")
+
+
+def _warn_of_one_language(collection: Collection, entries: Sequence[tuple[Ints, Ints, NDArray[np.float64]]]) -> None:
+    """Log a warning if no ranking of the pool has a document in another language than its query."""
+    same = all(
+        (collection.query_languages[rows] == collection.document_languages[columns]).all()
+        for rows, columns, _ in entries
+    )
+    if same:
+        log.warning(
+            f"the run has only documents in the language of each query, but it is scored on the documents of all "
+            f"languages of {collection.name}: if the system searched a language at a time, choose the task of mode mono"
+        )
 
 
 def _positions(names: pd.Series, ids: list[str], kind: str, option: str, collection: str) -> Ints:

@@ -96,7 +96,7 @@ def score_selections(
             raise UsageError(
                 f"the run has no rankings of {selection.spec.task_name(mode)}: add a file of it, or choose another task"
             )
-    if not (name or origin):
+    if not ((name or "").strip() or origin):
         raise UsageError("the run does not state its system: name it, as in --name me/colbert")
     model = GivenModel(RunModel(tables, name or origin or "", rules))
     folder = Path(data_dir) if data_dir else None
@@ -109,6 +109,8 @@ def _tables(run: Run, modes: Sequence[Mode], keys: Sequence[str]) -> tuple[Table
         tables, origin = tables_from_mapping(run)
         return {_key(table, None, modes, keys): rows for table, rows in tables.items()}, origin and origin[0]
     if not isinstance(run, str | Path | Sequence):
+        if not hasattr(run, "columns"):
+            raise UsageError(f"the run is {type(run).__name__}: give a dict, a data frame, or paths of files")
         return {_key(table, None, modes, keys): rows for table, rows in tables_from_frame(run).items()}, None
     merged: Tables = {}
     names = []
@@ -142,6 +144,11 @@ def _key(key: str, path: Path | None, modes: Sequence[Mode], keys: Sequence[str]
     for word in reversed(path.name.split(".") if path else []):
         if word in known:
             return word
+        if word in MODES:
+            raise UsageError(
+                f"{path} has rankings of the mode {word} by its name, which the tasks do not have: choose its task, or "
+                f"state another mode, as in {modes[0]}={path}"
+            )
     if len(modes) > 1:
         raise UsageError(
             f"{path or 'the run'} may be of any mode: choose one task, as in xquad-r-multi, or state the mode or "
