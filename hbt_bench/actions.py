@@ -82,7 +82,7 @@ def train(
 
 
 def model_folder(recipe: Recipe, path: Path | None) -> Path:
-    """Return the folder of a model whose recipe has the given file: the recipe's name, else that of the file."""
+    """Return the folder of a model, from the name of its recipe or of the recipe's file."""
     name = recipe.name or (path.stem if path else f"{recipe.strategy}-seed{recipe.seed}")
     return Path(*(file_name(part) for part in name.split("/") if part.strip(". ")))
 
@@ -380,7 +380,7 @@ def draft_task(
         split: The split of a BEIR folder.
         overwrite: Replace an existing file.
         data_dir: The folder of the data files.
-        registry: The tasks whose names are taken.
+        registry: The tasks with names that are taken.
         table: The conventions of a table in a text file: `quoting`, `delimiter` and `header`.
 
     Raises `UsageError` with the option to set if the data leave a doubt, and `DataError` if they are damaged.

@@ -55,9 +55,9 @@ def _numbers(
     """Return the pairs as numbers; pairs of unknown questions are left out."""
     import numpy as np
 
-    known = [(questions[question], key) for question, key in pairs if question in questions]
-    numbers = {key: number for number, key in enumerate(dict.fromkeys(key for _, key in known))}
-    array = np.array([(question, numbers[key]) for question, key in known], dtype=np.int64).reshape(-1, 2)
+    asked = [(questions[question], key) for question, key in pairs if question in questions]
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(key for _, key in asked))}
+    array = np.array([(question, numbers[key]) for question, key in asked], dtype=np.int64).reshape(-1, 2)
     return array[:, 0], array[:, 1]
 
 
@@ -73,8 +73,8 @@ def _connected(
     nodes = finer + int(ids.max(initial=-1)) + 1
     edges = (np.ones(len(ids), np.bool_), (labels[questions], finer + ids))
     _, components = connected_components(coo_array(edges, shape=(nodes, nodes)).tocsr(), directed=False)
-    found = components[labels]
-    _, first, inverse = np.unique(found, return_index=True, return_inverse=True)
+    joined = components[labels]
+    _, first, inverse = np.unique(joined, return_index=True, return_inverse=True)
     order = np.argsort(np.argsort(first))
     clusters: NDArray[np.int32] = order[inverse].astype(np.int32)
     return clusters

@@ -111,9 +111,9 @@ class _Queries:
         """Return the expected nDCG@depth: each rank has the mean grade of the candidates."""
         discounts = 1 / np.log2(np.arange(2, depth + 2))
         order = np.lexsort((-self.grades, self.owner))
-        place = np.arange(len(order)) - (np.cumsum(self.relevant) - self.relevant)[self.owner]
-        counted = place < depth
-        ideal = np.bincount(self.owner[counted], self.grades[order][counted] * discounts[place[counted]])
+        position = np.arange(len(order)) - (np.cumsum(self.relevant) - self.relevant)[self.owner]
+        counted = position < depth
+        ideal = np.bincount(self.owner[counted], self.grades[order][counted] * discounts[position[counted]])
         mean_grade = np.bincount(self.owner, self.grades) / self.documents
         return np.asarray(mean_grade * discounts[: self.documents].sum() / ideal)
 
@@ -213,7 +213,7 @@ def _random_ranks(judgements: TextlessCollection, generator: np.random.Generator
         row, column = qrels.queries[pairs] - rows.start, qrels.documents[pairs]
         pool[pairs] = ranks[row, column]
         for code, columns in judgements.document_blocks.items():
-            inside = languages[column] == judgements.languages.index(code)
-            better = ranks[row[inside], columns] < pool[pairs][inside][:, None]
-            block[pairs.start + np.flatnonzero(inside)] = 1 + better.sum(axis=1)
+            in_block = languages[column] == judgements.languages.index(code)
+            better = ranks[row[in_block], columns] < pool[pairs][in_block][:, None]
+            block[pairs.start + np.flatnonzero(in_block)] = 1 + better.sum(axis=1)
     return Ranks(pool, block, top)

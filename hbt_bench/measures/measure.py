@@ -176,8 +176,8 @@ class Measure:
         if self.limits is None or self.from_ranking is None:
             return False
         low, high = self.limits(ranking)
-        known = (low == high) & (low == self.from_ranking(ranking))
-        return bool((known | (low != low)).all())  # NaN is the value of a query to which the measure does not apply
+        decided = (low == high) & (low == self.from_ranking(ranking))
+        return bool((decided | (low != low)).all())  # NaN is the value of a query to which the measure does not apply
 
 
 _DEPTH = r"[1-9]\d{0,8}"

@@ -171,6 +171,6 @@ def kruskal_wallis(sample: Ints, group: Ints, values: Array | None = None) -> Kr
     np.maximum.at(largest, owner, size)
     mean = np.bincount(sample, weights=ranks) / members
     between = np.bincount(owner, weights=size * (total / size - mean[owner]) ** 2)
-    whole = np.bincount(sample, weights=(ranks - mean[sample]) ** 2)
-    statistic = ratio((members - 1) * between, whole)
+    variation = np.bincount(sample, weights=(ranks - mean[sample]) ** 2)
+    statistic = ratio((members - 1) * between, variation)
     return KruskalWallis(statistic, chi2.sf(statistic, np.maximum(groups - 1, 1)), groups, largest)

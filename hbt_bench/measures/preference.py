@@ -62,9 +62,9 @@ def rank_shift(judgements: TextlessCollection, ranks: Ranks) -> Array:
     asked = version[judgements.questions[query], judgements.document_languages[qrels.documents]]
     keys = query * documents + qrels.documents  # ascending: by query, then by document
     target_keys = asked * documents + qrels.documents
-    place = np.minimum(np.searchsorted(keys, target_keys), len(keys) - 1)
-    pairs = (asked >= 0) & (keys[place] == target_keys) & ~own_language_pairs(judgements)
+    pair = np.minimum(np.searchsorted(keys, target_keys), len(keys) - 1)
+    pairs = (asked >= 0) & (keys[pair] == target_keys) & ~own_language_pairs(judgements)
     rank = np.minimum(ranks.pool, documents).astype(np.int64)
     sizes = len(judgements.questions)
-    rise = np.bincount(query[pairs], np.maximum(rank - rank[place], 0)[pairs], sizes)
+    rise = np.bincount(query[pairs], np.maximum(rank - rank[pair], 0)[pairs], sizes)
     return 100 * ratio(rise, np.bincount(query[pairs], (rank - 1)[pairs], sizes))

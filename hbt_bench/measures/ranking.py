@@ -196,8 +196,8 @@ class Ranking:
         if self.cut is None:
             return low, high
         # without any relevant document above the cut, they may be farther apart than all at the end
-        whole = self.cut.candidates - self.cut.lengths - 1
-        return low, np.where(np.isfinite(high) & (self.open == self.relevant), whole, high)
+        widest = self.cut.candidates - self.cut.lengths - 1
+        return low, np.where(np.isfinite(high) & (self.open == self.relevant), widest, high)
 
 
 def ratio(numerator: Array | NDArray[np.integer], denominator: Array | NDArray[np.integer]) -> Array:

@@ -14,13 +14,13 @@ from mteb.models.model_implementations import MODEL_REGISTRY
 from hbt_bench.identity.task_name import Mode
 from hbt_bench.tasks.task import TaskSpec
 
-#: The columns of MTEB's tables for the modes, whose scores are not comparable.
+#: The columns of MTEB's tables for the modes. Scores of different modes are not comparable.
 _MODE_LABELS: dict[Mode, str] = {"mono": "Monolingual", "cross": "Cross-lingual", "multi": "Multilingual"}
 
 
 @dataclass(repr=False)
 class HbtBenchmark(Benchmark):  # type: ignore[misc]  # mteb is not followed by mypy
-    """A benchmark of MTEB whose summary keeps models that MTEB does not know, such as local checkpoints."""
+    """A benchmark of MTEB with a summary that keeps models that MTEB does not know, such as local checkpoints."""
 
     def _create_summary_table(self, pl_df: Any) -> Any:
         models = set(pl_df["model_name"].unique()) if "model_name" in pl_df.columns else set()

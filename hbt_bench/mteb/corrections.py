@@ -1,4 +1,4 @@
-"""Models whose vectors are corrected, and the texts that a correction is fitted on."""
+"""Models with corrected vectors, and the texts that a correction is fitted on."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class Correction:
 
 
 class CorrectedModel:
-    """An encoder whose vectors are corrected, by MTEB's protocol.
+    """An encoder with corrected vectors, by MTEB's protocol.
 
     Attributes:
         model: The encoder, by MTEB's protocol.
@@ -228,10 +228,10 @@ def _read_file(path: Path) -> Collection:
 
 def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
     """Yield id, language and text of the rows; a row without an id is not a translation of another row."""
-    for number, (cells, place) in enumerate(_cells(path)):
+    for number, (cells, where) in enumerate(_cells(path)):
         text, language, key = (cells.get(field) for field in ("text", "language", "id"))
         if not isinstance(text, str) or not text.strip() or not isinstance(language, str):
-            raise DataError(f"{place} lacks a text in the fields text and language")
+            raise DataError(f"{where} lacks a text in the fields text and language")
         yield f"row {number}" if records.is_missing(key) else f"id {key}", language, text
 
 

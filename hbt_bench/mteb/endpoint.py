@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 Similarity = Literal["cosine", "dot"]
 
-#: The text whose vector shows the dimension, and whether a server still has the model of an earlier run.
+#: A text that is sent first: its vector shows the dimension, and whether the server has the model of an earlier run.
 _PROBE = "How many moons does Jupiter have?"
 #: Least cosine of two vectors of the same text and model; servers round differently from batch to batch.
 _SAME = 0.99

@@ -108,7 +108,7 @@ class GivenModel:
 
     @property
     def prompts(self) -> Prompts | None:
-        """The prompts of a model of sentence-transformers, None for another object, whose prompts are its own."""
+        """The prompts of a model of sentence-transformers, None for another object, which has its own prompts."""
         if self.kind != "SentenceTransformer":
             return None
         return Prompts.from_config(self.model.prompts)

@@ -36,7 +36,7 @@ class Metadata(TaskMetadata):  # type: ignore[misc]  # mteb is not followed by m
 def task_metadata(
     spec: TaskSpec, mode: Mode, languages: Sequence[str], chosen: Iterable[Subset], revision: str
 ) -> Metadata:
-    """Return MTEB's metadata of a mode of a collection in `languages`, whose subsets are `chosen`."""
+    """Return MTEB's metadata of a mode of a collection in `languages`, with the subsets `chosen`."""
     about = spec.about
     return Metadata(
         name=spec.mteb_task_name(mode, languages),
@@ -62,7 +62,7 @@ def task_metadata(
 
 
 def defined_metadata(spec: TaskSpec, mode: Mode) -> Metadata:
-    """Return the metadata of a task whose data are not read yet.
+    """Return the metadata of a task before its data are read.
 
     The revision is a hash of the definition, with the pins of its data. The subsets are all of the mode in languages
     with queries and documents, as far as the golden counts of the definition name them.

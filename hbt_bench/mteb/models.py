@@ -52,7 +52,7 @@ class ModelRequest:
         truncate_dim: The number of dimensions that are kept of a vector, None for all.
         max_seq_length: The number of tokens that are read of a text, None for the model's own.
         batch_tokens: The number of tokens in a batch, padding included, None for batches with a number of texts.
-        endpoint: The settings of a model on a server, whose URL is the `name`.
+        endpoint: The settings of a model on a server; the `name` is its URL.
         given_name: The name in results of a folder or of a model on a server, as ``me/exp3``.
         precision: The numbers of a vector when texts are compared, ``int8`` or ``binary``; None for the model's.
         correction: The correction of the vectors, None for none.

@@ -185,8 +185,8 @@ class _Benchmarks(Mapping[str, Any]):
 
     def __init__(self) -> None:
         registry = TaskRegistry()
-        known = [*registry.specs, *(f"suite:{name}" for name in registry.suites)]
-        self._names = {f"hbt({name})": name for name in known} | _more_benchmarks
+        names = [*registry.specs, *(f"suite:{name}" for name in registry.suites)]
+        self._names = {f"hbt({name})": name for name in names} | _more_benchmarks
         self._made: dict[str, Any] = dict(_stock_registry())
 
     def __getitem__(self, title: str) -> Any:

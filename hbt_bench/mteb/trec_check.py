@@ -67,9 +67,9 @@ def _run(
         run.setdefault(collection.queries[row].id, {})[collection.documents[column].id] = score
     for row in np.unique(rows).tolist():
         query = collection.queries[row].id
-        own = set(collection.own_documents(row))
-        kept = {name: score for name, score in run[query].items() if name not in own}
-        best = sorted(((score, name) for name, score in kept.items()), reverse=True)[:depth]
+        own_texts = set(collection.own_documents(row))
+        candidates = {name: score for name, score in run[query].items() if name not in own_texts}
+        best = sorted(((score, name) for name, score in candidates.items()), reverse=True)[:depth]
         run[query] = {name: score for score, name in best}
     return run
 
@@ -78,8 +78,8 @@ def _measures(ranking: Ranking) -> dict[str, Callable[[Ranking], Array]]:
     """Return our functions by trec_eval's names."""
     depth = ranking.cut.depth if ranking.cut else max(CUTOFFS)
     measures: dict[str, Callable[[Ranking], Array]] = {
-        "map": lambda known: known.average_precision(depth),
-        "recip_rank": lambda known: known.reciprocal_rank(depth),
+        "map": lambda ranks: ranks.average_precision(depth),
+        "recip_rank": lambda ranks: ranks.reciprocal_rank(depth),
     }
     functions: dict[str, Callable[[Ranking, int], Array]] = {
         "map_cut": Ranking.average_precision,
@@ -107,7 +107,7 @@ def _compare(
 ) -> None:
     for position, row in enumerate(judged.rows.tolist()):
         query = collection.queries[row].id
-        values = theirs.get(query, {})  # trec_eval leaves out a query without documents, whose measures are 0
+        values = theirs.get(query, {})  # trec_eval leaves out a query without documents, and its measures are 0
         for name, array in ours.items():
             value = values.get(name, 0.0)
             if not abs(value - array[position]) <= _TOLERANCE:

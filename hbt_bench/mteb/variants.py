@@ -23,7 +23,7 @@ def check(variant: Variant, device: str | None) -> None:
 
 
 def check_checkpoint(variant: Variant, checkpoint: Checkpoint, name: str) -> None:
-    """Raise `UsageError` if the class of a model, whose files are in a folder, does not have the settings."""
+    """Raise `UsageError` if the class of a model in a folder does not have the settings."""
     if variant.backend:
         from hbt_bench.mteb import backends
 

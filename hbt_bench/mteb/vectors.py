@@ -36,7 +36,7 @@ VECTORS_REVISION = "vectors-"
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 _SETTINGS = "vectors.json"
 _ENDINGS = (".npy", ".safetensors", ".parquet")
-#: Texts of a language whose vectors are compared, to find a model that does not tell texts apart.
+#: Number of texts of a language that are compared, to find vectors that do not distinguish texts.
 _COMPARED = 256
 #: Ids that a message names.
 _SHOWN = 3
@@ -49,7 +49,7 @@ class _Similarity:
     name: str
 
     def encode(self, texts: Sequence[str], role: str, language: str) -> NDArray[np.float32]:
-        """Raise: the vectors exist already."""
+        """Raise `AssertionError`, because the vectors exist already."""
         raise AssertionError("vectors of a folder are not encoded")
 
     def similarity(self, queries: NDArray[np.float32], documents: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -112,13 +112,13 @@ class VectorModel:
 
         digest = hashlib.sha256(b"hbt-bench vectors 1" + self.similarity.encode())
         for role, path in self._files.items():
-            for part in (path, *([_ids_path(path)] if path.suffix != ".parquet" else [])):
-                with part.open("rb") as file:
+            for component in (path, *([_ids_path(path)] if path.suffix != ".parquet" else [])):
+                with component.open("rb") as file:
                     digest.update(role.encode() + hashlib.file_digest(file, "sha256").digest())
         return ModelMeta.create_empty({"name": self.name, "revision": VECTORS_REVISION + digest.hexdigest()[:12]})
 
     def scorers(self, collection: Collection) -> tuple[Scorer | BlockScorer, Mapping[str, Scorer] | None]:
-        """Return the scorer of the pool, whose scores are those of each language, too.
+        """Return the scorer of the pool, which also scores each language.
 
         Raises `ModelError` for missing, repeated or unusable vectors.
         """
@@ -134,7 +134,7 @@ class VectorModel:
         return DenseScorer(_Similarity(self.similarity), queries, documents), None
 
     def index(self, corpus: Any, **options: Any) -> None:
-        """Raise `ModelError`: MTEB calls this for its own tasks, whose texts have no vectors here."""
+        """Raise `ModelError`: MTEB calls this for its own tasks, and their texts have no vectors here."""
         raise ModelError(f"{self.folder} has vectors for tasks of hbt-bench only: leave MTEB's own tasks out")
 
     def search(self, queries: Any, **options: Any) -> dict[str, dict[str, float]]:

@@ -21,7 +21,7 @@ from hbt_bench.ranking.store import EmbeddingStore
 if TYPE_CHECKING:
     from hbt_bench.ranking.products import Products, VectorRows
 
-#: Texts of a language whose vectors are compared, to find a model that does not tell texts apart.
+#: Number of texts of a language that are compared, to find a model that does not distinguish texts.
 _COMPARED = 256
 
 

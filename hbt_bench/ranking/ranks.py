@@ -49,7 +49,7 @@ class ScoringModel(Protocol):
 
 @runtime_checkable
 class RankedModel(Protocol):
-    """A model whose rankings exist, as those of a run."""
+    """A model with existing rankings, such as those of a run."""
 
     def ranks_in(self, collection: Collection, mode: Mode) -> Ranks:
         """Return the ranks in a mode, with the cut of the run."""

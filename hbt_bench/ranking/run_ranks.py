@@ -77,8 +77,8 @@ class RunRanks:
             first = starts[np.argmax(self._lengths[rows[starts], segments[starts]] > 0)]
             raise DataError(f"the query '{self._query(rows[first])}' has two rankings of the same documents: keep one")
         rank = np.arange(len(ranking)) - np.repeat(starts, np.diff(np.r_[starts, len(ranking)])) + 1
-        kept = rank <= (self.depth or len(self.collection.documents))
-        rows, columns, segments, rank = rows[kept], columns[kept], segments[kept], rank[kept]
+        within = rank <= (self.depth or len(self.collection.documents))
+        rows, columns, segments, rank = rows[within], columns[within], segments[within], rank[within]
         np.add.at(self._lengths, (rows, segments), 1)
         self._store(rows, columns, rank)
 
@@ -92,14 +92,14 @@ class RunRanks:
             raise DataError(
                 f"the query '{self._query(row)}' has the document '{collection.documents[column].id}' twice: keep one"
             )
-        asked, found = collection.query_languages[rows], collection.document_languages[columns]
+        asked, returned = collection.query_languages[rows], collection.document_languages[columns]
         if subset is not None:
             queries = collection.languages.index(subset.queries)
             wrong = (asked != queries) | (
-                subset.documents is not None and found != collection.languages.index(subset.documents or "")
+                subset.documents is not None and returned != collection.languages.index(subset.documents or "")
             )
         else:
-            wrong = {"mono": asked != found, "cross": asked == found, "multi": asked < 0}[self.mode]
+            wrong = {"mono": asked != returned, "cross": asked == returned, "multi": asked < 0}[self.mode]
         if wrong.any():
             entry = int(np.argmax(wrong))
             document, language = collection.documents[columns[entry]], collection.languages[asked[entry]]
@@ -115,10 +115,10 @@ class RunRanks:
         copies = self.collection.copies
         if copies is None:
             return rows, columns, scores
-        own = (copies[rows] == columns[:, None]).any(axis=1)
-        if own.any():
-            self._removed = max(self._removed, int(np.bincount(rows[own]).max()))
-        return rows[~own], columns[~own], scores[~own]
+        copy = (copies[rows] == columns[:, None]).any(axis=1)
+        if copy.any():
+            self._removed = max(self._removed, int(np.bincount(rows[copy]).max()))
+        return rows[~copy], columns[~copy], scores[~copy]
 
     def _store(self, rows: Ints, columns: Ints, rank: Ints) -> None:
         """Store the ranks of the judged pairs, and the best documents of the pool."""

@@ -31,12 +31,12 @@ def top_documents(
     """
     order = np.empty(len(collection.documents), np.int64)
     order[sorted(range(len(order)), key=lambda column: collection.documents[column].id)] = np.arange(len(order))
-    whole = slice(0, len(collection.documents))
+    pool_span = slice(0, len(collection.documents))
     for judged in judged_subsets(collection, mode):
         subset = judged.subset
-        span = whole if subset.documents is None else collection.document_blocks[subset.documents]
+        span = pool_span if subset.documents is None else collection.document_blocks[subset.documents]
         own = None if subset.documents is None or blocks is None else blocks[subset.documents]
-        width = (span if own else whole).stop - (span if own else whole).start
+        width = (span if own else pool_span).stop - (span if own else pool_span).start
         queries = collection.query_blocks[subset.queries]
         step = max(1, _SCORES // max(1, width))
         for start in range(queries.start, queries.stop, step):
@@ -51,7 +51,7 @@ def _best(
     collection: Collection, rows: Ints, scores: Floats, span: slice, order: Ints, depth: int
 ) -> tuple[Ints, Ints, Floats]:
     """Return the best documents of each row: by float32 score, then by document id, both descending."""
-    found: list[tuple[Ints, Ints, Floats]] = []
+    rankings: list[tuple[Ints, Ints, Floats]] = []
     for row, line in zip(rows.tolist(), scores, strict=True):
         columns = np.arange(span.start, span.stop)
         if collection.copies is not None:
@@ -61,6 +61,6 @@ def _best(
             limit = np.partition(values, len(values) - depth)[len(values) - depth]
             columns, values = columns[values >= limit], values[values >= limit]
         best = np.lexsort((-order[columns], -values))[:depth]
-        found.append((np.full(len(best), row), columns[best], values[best]))
-    rows_found, columns_found, scores_found = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return rows_found, columns_found, scores_found
+        rankings.append((np.full(len(best), row), columns[best], values[best]))
+    best_rows, best_columns, best_scores = (np.concatenate(parts) for parts in zip(*rankings, strict=True))
+    return best_rows, best_columns, best_scores

@@ -75,10 +75,10 @@ class Board:
 
     def random_row(self, keys: Iterable[Key]) -> LeaderboardRow | None:
         """Return a row with the scores of a random ranking, None if there are none."""
-        found = {key: score for key in keys if (score := self.random_score(key)) is not None}
-        return (
-            LeaderboardRow(self.collection, self.data, "random ranking", "", "chance", values=found) if found else None
-        )
+        scores = {key: score for key in keys if (score := self.random_score(key)) is not None}
+        if not scores:
+            return None
+        return LeaderboardRow(self.collection, self.data, "random ranking", "", "chance", values=scores)
 
 
 @dataclass(frozen=True)
@@ -269,16 +269,16 @@ def _clusters(rows: Sequence[LeaderboardRow], cluster: str | None, notes: list[s
     """Return the clusters of a board in words, "" if there are no results. Adds to `notes`."""
     results = [result for row in rows for result, _ in row.sources.values()]
     older = sum(result.hierarchy is None for result in results)
-    known = next((result for result in results if result.hierarchy), None)
-    if known and older:
+    clustered = next((result for result in results if result.hierarchy), None)
+    if clustered and older:
         number = f"{older:,} results of {results[0].collection} are" if older > 1 else f"{results[0].task} has a result"
         notes.append(
             f"{number} of an older version, with intervals by question: `hbt-bench run` with the same model adds the "
             "clusters of the data"
         )
-    if known is None or known.hierarchy is None:
+    if clustered is None or clustered.hierarchy is None:
         return ""
-    return str(known.hierarchy.level(cluster if cluster and known.has_level(cluster) else None))
+    return str(clustered.hierarchy.level(cluster if cluster and clustered.has_level(cluster) else None))
 
 
 def _order(row: LeaderboardRow, key: Key | None) -> tuple[Any, ...]:
@@ -296,9 +296,9 @@ def _contributions(
     """
     rankable = []
     results = (row.sources[key[0]][0] for row in rows if key[0] in row.sources)
-    known = next((result for result in results if result.hierarchy), None)
-    hierarchy = known.hierarchy if known else None
-    level = cluster if known and cluster and known.has_level(cluster) else None
+    clustered = next((result for result in results if result.hierarchy), None)
+    hierarchy = clustered.hierarchy if clustered else None
+    level = cluster if clustered and cluster and clustered.has_level(cluster) else None
     count = counter("ranking models", len(rows))
     for row in rows:
         try:

@@ -224,7 +224,7 @@ def _literal(value: Any) -> str:
 
 
 def _metadata(fields: Mapping[str, Any], statistics: Path) -> Any:
-    """Return MTEB's metadata, whose statistics are in a file of the export."""
+    """Return MTEB's metadata, with statistics in a file of the export."""
     from mteb.abstasks.task_metadata import TaskMetadata
 
     class Exported(TaskMetadata):  # type: ignore[misc]  # mteb is not followed by mypy
@@ -262,17 +262,17 @@ def _check(
 
 def _stock_task(task_file: Path, name: str) -> Any:
     """Return the task of a task file."""
-    found = spec_from_file_location(task_file.stem, task_file)
-    if found is None or found.loader is None:
+    module_spec = spec_from_file_location(task_file.stem, task_file)
+    if module_spec is None or module_spec.loader is None:
         raise AssertionError(f"{task_file} is not a module")
-    module = module_from_spec(found)
-    found.loader.exec_module(module)
+    module = module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
     return getattr(module, name)()
 
 
 def _plain(data: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return queries, documents and judgements as plain values."""
-    texts = [dict(zip(data[part]["id"], data[part]["text"], strict=True)) for part in ("queries", "corpus")]
+    texts = [dict(zip(data[role]["id"], data[role]["text"], strict=True)) for role in ("queries", "corpus")]
     return (*texts, data["relevant_docs"])
 
 

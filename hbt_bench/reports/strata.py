@@ -68,14 +68,14 @@ class Strata:
 
     def tables(self) -> tuple[Table, Table]:
         """Return a row per group of query languages: the measures, and TLR@10 by group of the documents."""
-        found = {(stratum.measure, stratum.queries, stratum.documents): stratum.text for stratum in self.strata}
+        texts = {(stratum.measure, stratum.queries, stratum.documents): stratum.text for stratum in self.strata}
         measures = [name for name in _BY_QUERY if any(stratum.measure == name for stratum in self.strata)]
         headings = [MEASURES[name].heading_in("multi") for name in measures]
         by_query = [
-            [name, " ".join(codes), *(found.get((measure, name, None), "-") for measure in measures)]
+            [name, " ".join(codes), *(texts.get((measure, name, None), "-") for measure in measures)]
             for name, codes in self.groups.items()
         ]
-        by_pair = [[name, *(found.get((_BY_PAIR, name, other), "-") for other in self.groups)] for name in self.groups]
+        by_pair = [[name, *(texts.get((_BY_PAIR, name, other), "-") for other in self.groups)] for name in self.groups]
         return (
             Table(("queries", "languages", *headings), by_query, f"by {self._title} of the query", names=2),
             Table(

@@ -69,9 +69,9 @@ class ModelResults:
         name, _, revision = model.partition("@")
         folder_name = model_folder(output, name, "-").parent.name
         folders = [meta.parent for meta in sorted(output.glob(f"*/*/{_MODEL_META}"))]
-        whole = [folder for folder in folders if revision in (folder.name, short_revision(folder.name))]
+        named = [folder for folder in folders if revision in (folder.name, short_revision(folder.name))]
         # a correction of the model is another system, so the whole name goes first
-        folders = whole or [folder for folder in folders if folder.name.startswith(revision)]
+        folders = named or [folder for folder in folders if folder.name.startswith(revision)]
         exact = [folder for folder in folders if folder.parent.name == folder_name]
         short = [folder for folder in folders if folder.parent.name.endswith(f"__{folder_name}")]
         return cls(model, _single(model, exact or short or [model_folder(output, folder_name, revision or "-")]))
@@ -221,14 +221,14 @@ def common_level(results: Sequence[RankedResult], cluster: str | None = None) ->
     different clusters.
     """
     hierarchies = [hierarchy_of(ranked.mode_ranks.judgements) for ranked in results]
-    known = [(ranked, each) for ranked, each in zip(results, hierarchies, strict=True) if ranked.result.hierarchy]
-    for ranked, each in known:
-        if not each.same_levels(known[0][1]):
+    clustered = [(ranked, each) for ranked, each in zip(results, hierarchies, strict=True) if ranked.result.hierarchy]
+    for ranked, each in clustered:
+        if not each.same_levels(clustered[0][1]):
             raise DataError(
-                f"{known[0][0].model} and {ranked.model} have different clusters of questions on {ranked.result.task}. "
-                "Evaluate both again with the same version of hbt-bench."
+                f"{clustered[0][0].model} and {ranked.model} have different clusters of questions on "
+                f"{ranked.result.task}. Evaluate both again with the same version of hbt-bench."
             )
-    return (known[0][1] if known else hierarchies[0]).level(cluster)
+    return (clustered[0][1] if clustered else hierarchies[0]).level(cluster)
 
 
 def version_notes(results: Sequence[RankedResult]) -> list[str]:

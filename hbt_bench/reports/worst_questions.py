@@ -1,4 +1,4 @@
-"""The questions whose answers are farthest from each other."""
+"""The questions with the answers that are farthest from each other."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def kept_run_path(folder: Path, mteb_name: str) -> Path:
 
 
 def keep_run(folder: Path, task: Any, depth: int) -> None:
-    """Write the best `depth` documents of each query of a task of ours, whose shared pass has its scorers.
+    """Write the best `depth` documents of each query of a task of ours; its shared pass has the scorers.
 
     Logs a warning if MTEB ranked, or if the rankings are a run already.
     """

@@ -157,9 +157,9 @@ def _checks(collection: TextlessCollection, ranks: Ranks) -> Iterator[tuple[str,
         most = lengths[rows, -1], lengths[rows, language]
     everywhere = np.zeros_like(language)
     for limits, segment, values in zip(most, (everywhere, language), (ranks.pool, ranks.block), strict=True):
-        known = values < BELOW_CUT
-        yield "ranks", _within(values[known], 1, limits[known] + 1)
-        yield "ranks", _distinct(rows[known], segment[known], values[known])
+        above_cut = values < BELOW_CUT
+        yield "ranks", _within(values[above_cut], 1, limits[above_cut] + 1)
+        yield "ranks", _distinct(rows[above_cut], segment[above_cut], values[above_cut])
     high = ranks.pool <= top.shape[1]
     yield "best documents", (top[rows[high], ranks.pool[high] - 1] == qrels.documents[high]).all()
 

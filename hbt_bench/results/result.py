@@ -59,7 +59,7 @@ class Result:
         subset_intervals: The intervals of each subset by measure.
         encoded_contributions: The stored contributions by measure, as base64 of float32.
         interval_signature: Everything that the intervals depend on, besides the signature. None in the results of older
-            versions, whose clusters are questions.
+            versions, which have questions as clusters.
         hierarchy: The clusters of the questions, None in the results of older versions.
         parameters: The number of the model's parameters, None if unknown.
         speed: Texts that were encoded and ranked per second, None if unknown.

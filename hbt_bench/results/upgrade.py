@@ -1,4 +1,4 @@
-"""Add the clusters of the data to results of older versions, whose intervals are by question."""
+"""Add the clusters of the data to results of older versions, which have intervals by question."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def _intervals(result: Result, collection: Collection) -> Intervals:
         stored = result.stored_ranks()
         judgements = replace(stored.judgements, levels=collection.levels)
         computed = Intervals.from_ranks(judgements, stored.ranks, result.mode)
-        known = result.subsets.columns  # the scores have no newer measure
-        means = {name: interval for name, interval in computed.means.items() if name in known}
-        subsets = {name: intervals for name, intervals in computed.subsets.items() if name in known}
+        columns = result.subsets.columns  # the scores have no newer measure
+        means = {name: interval for name, interval in computed.means.items() if name in columns}
+        subsets = {name: intervals for name, intervals in computed.subsets.items() if name in columns}
         return replace(computed, means=means, subsets=subsets)
     hierarchy = hierarchy_of(collection)
     level = hierarchy.level()

@@ -55,11 +55,11 @@ class Level:
         clusters differ in size, their effective number counts. If no level has enough, the level is the question.
         Raises `UsageError` for an unknown name.
         """
-        known = {QUESTION: np.arange(questions, dtype=np.int32), **levels}
-        if name is not None and name not in known:
-            hint = did_you_mean(name, known) or f". Choose one of {', '.join(known)}."
+        named = {QUESTION: np.arange(questions, dtype=np.int32), **levels}
+        if name is not None and name not in named:
+            hint = did_you_mean(name, named) or f". Choose one of {', '.join(named)}."
             raise UsageError(f"the data have no clusters by '{name}'{hint}")
-        choices = [cls(key, labels) for key, labels in known.items() if name in (None, key)]
+        choices = [cls(key, labels) for key, labels in named.items() if name in (None, key)]
         return next((level for level in reversed(choices) if level.effective >= MIN_CLUSTERS), choices[0])
 
     @property
@@ -154,8 +154,8 @@ class Clusters:
     def at(self, level: Level) -> Clusters:
         """Return the measure with a row for each cluster of a level, by ascending number. The average is the same."""
         totals, counts = (level.add_up(values.T, self.questions).T for values in (self.totals, self.counts))
-        whole = counts.astype(np.int64)
-        return Clusters(_means(totals, whole), whole, np.unique(level.labels[self.questions]))
+        integers = counts.astype(np.int64)
+        return Clusters(_means(totals, integers), integers, np.unique(level.labels[self.questions]))
 
     @cached_property
     def totals(self) -> Array:

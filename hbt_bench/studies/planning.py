@@ -89,7 +89,7 @@ def plan_table(
                 )
             errors = planned(before, count, questions)
             parts = (errors.seeds_alone, errors.questions_alone, errors.by_question - errors.questions_alone)
-            shares = [f"{part / errors.total:.0%}" for part in parts]
+            shares = [f"{variance / errors.total:.0%}" for variance in parts]
             needed = seeds_needed(errors, difference)
             shown = [smallest_difference(planned(errors, number)) for number in (count, *_SEEDS)]
             rows.append(

@@ -174,7 +174,7 @@ class Clashes:
 
 
 class DistinctItems:
-    """Items of a source of which no two clash.
+    """Items of a source that do not clash with each other.
 
     The search is greedy: it begins with the items that share no text, and then prefers those that share theirs with the
     fewest others. A batch of as many items can always be drawn.
@@ -252,7 +252,7 @@ class DistinctItems:
         return self._rows[least, mono]
 
     def _independent(self, pair: tuple[int, int] | None, chosen: NDArray[np.bool_], least: int) -> NDArray[np.int32]:
-        """Return items of which no two clash, among those that are true in `chosen` (items,)."""
+        """Return items that do not clash with each other, among those that are true in `chosen` (items,)."""
         candidates = self._order[chosen[self._order]]
         number = int(np.count_nonzero(chosen & self._alone))
         items, others = candidates[:number], candidates[number:]

@@ -278,7 +278,7 @@ class BatchPlan:
         return Clashes(self.sources[draw.source].source, pair)
 
     def _distinct(self, draw: Draw, step: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Draw all rows of a batch from items of which no two clash; `__post_init__` checks that they are enough."""
+        """Draw all rows of a batch from items that do not clash; `__post_init__` checks that they are enough."""
         weighted = self.sources[draw.source]
         if not draw.type.per_row:
             query, passage = draw.pairs[0].tolist()
