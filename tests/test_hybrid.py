@@ -218,6 +218,11 @@ def test_arguments_that_do_not_fit(init, data, tmp_path, options, message):
         ({"qurey": "x"}, UsageError, "unknown key 'qurey'"),
         ({"passage": "answer"}, DataError, "answer"),
         ({"language_field": None}, DataError, "no language"),
+        ({"pairs": "both"}, UsageError, "pairs: must be 'mixed' or 'one'"),
+        ({"language_weights": "sizes"}, UsageError, "language_weights.*must be"),
+        ({"align": "rows"}, UsageError, "align is 'rows'"),
+        ({"seed": -1}, UsageError, "seed: must be"),
+        ({"steps": 2.5}, UsageError, "steps: must be"),
     ],
 )
 def test_mistakes(changes, error, message):
@@ -230,6 +235,22 @@ def test_sampler_needs_the_data_set():
 
     with pytest.raises(UsageError, match="hybrid_dataset"):
         PlanBatchSampler(Dataset.from_list(records()), batch_size=4)
+    data = hybrid_dataset(records(), **FIELDS, batch_size=16, steps=4)
+    assert len(sampler(data)) == 4
+    for changed in (data.shuffle(seed=1), data.select(range(48)), records()):
+        with pytest.raises(UsageError, match="neither shuffled nor cut"):
+            sampler(changed)
+
+
+@pytest.mark.parametrize(
+    ("kept", "reason"),
+    [({"lang", "question", "context"}, "no record has an id"), ({"id", "lang", "question", "context"}, "are in de")],
+)
+def test_hybrid_without_pairs_of_two_languages_is_logged(kept, reason, caplog):
+    rows = [{key: row[key] for key in kept} for row in records() if "id" not in kept or row["lang"] == "de"]
+    hybrid_dataset(rows, **FIELDS, batch_size=16, steps=4)
+    assert "rows has no pairs of two languages, so all batches of hybrid have one" in caplog.text
+    assert reason in caplog.text
 
 
 def test_evaluator_chooses_the_checkpoint(init, data, tmp_path):
@@ -269,5 +290,7 @@ def test_evaluator_without_such_a_score():
 
     with pytest.raises(UsageError, match=r"no score 'AP_pool': choose one of .*AP_mono"):
         CollectionEvaluator("cldr-facts", primary="AP_pool")
+    with pytest.raises(UsageError, match="unknown language code 'd'"):
+        CollectionEvaluator("cldr-facts", languages="de")
     with pytest.raises(UsageError, match="unknown collection 'cldr-fact'"):
         CollectionEvaluator("cldr-fact")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 
@@ -25,7 +26,7 @@ from hbt_bench.ranking.dense import DenseScorer
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.ranking.subsets import judged_subsets
 from hbt_bench.training.data import dev_collection
-from hbt_bench.training.recipe import Recipe
+from hbt_bench.training.recipe import Recipe, first_mistake
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,10 @@ class CollectionEvaluator(SentenceEvaluator):  # type: ignore[misc]
             raise UsageError(f"there is no score '{primary}': choose one of {', '.join(_keys())}")
         if isinstance(collection, str):
             name = collection if name is None else name
-            recipe = Recipe(dev=collection, languages=None if languages is None else tuple(languages))
+            try:
+                recipe = Recipe(dev=collection, languages=None if languages is None else tuple(languages))
+            except ValidationError as error:
+                raise UsageError(first_mistake(error)[1]) from None
             loaded = dev_collection(recipe, search_folders(Path(data_dir) if data_dir else None, None))
             assert loaded is not None
             collection = loaded

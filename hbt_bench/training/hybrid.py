@@ -6,6 +6,7 @@ Both follow the conventions of sentence-transformers, so its own trainer takes t
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -19,10 +20,12 @@ from hbt_bench.errors import DataError, UsageError
 from hbt_bench.training.plan import BatchPlan
 from hbt_bench.training.plan_report import check_negatives, fill
 from hbt_bench.training.reading import TEXTS, read_items
-from hbt_bench.training.recipe import first_mistake
+from hbt_bench.training.recipe import Recipe, first_mistake
 from hbt_bench.training.records import Records
 from hbt_bench.training.rows import Rows
-from hbt_bench.training.strategies import STRATEGIES, BatchMix, Pairs, WeightedSource, Weights
+from hbt_bench.training.strategies import STRATEGIES, BatchMix, Pairs, SourcePairs, WeightedSource, Weights
+
+log = logging.getLogger(__name__)
 
 Record = Mapping[str, Any]
 
@@ -70,21 +73,25 @@ def hybrid_dataset(
         raise UsageError(f"alpha is {alpha}, but it is a share of the batches: give a number from 0 to 1")
     if batch_size < 1 or steps < 1:
         raise UsageError(f"batch_size is {batch_size} and steps is {steps}: both must be at least 1")
+    if align not in ("id", "row"):
+        raise UsageError(f"align is '{align}', but must be 'id' or 'row'")
     codes = tuple(languages or ())
     if isinstance(rows, Mapping):
         rows, fields["id"] = _merged(rows, codes, align, fields.get("id", "id")), "id"
         fields["parallel"] = True if align == "row" else fields.get("parallel")
     try:
         spec = Records(query=query, passage=passage, languages=codes, **fields)
+        recipe = Recipe(pairs=pairs, language_weights=language_weights, batch_size=batch_size, steps=steps, seed=seed)
     except ValidationError as error:
         location, message = first_mistake(error)
         raise UsageError(f"{'.'.join(map(str, location))}: {message}" if location else message) from None
     records = ((f"row {number}", record) for number, record in enumerate(rows))
     source = read_items(spec.name or "rows", spec, records)
-    weighted = fill(
-        WeightedSource(source, 1.0, BatchMix.from_strategy(strategy, alpha, pairs, source), language_weights),
-        batch_size,
-    )
+    mix = BatchMix.from_strategy(strategy, alpha, pairs, source)
+    if STRATEGIES[strategy].uses_alpha and alpha < 1 and not SourcePairs(source, alpha, pairs).cross:
+        reason = source.unpaired or f"all texts are in {' '.join(source.languages)}"
+        log.warning(f"{source.name} has no pairs of two languages, so all batches of {strategy} have one: {reason}")
+    weighted = fill(WeightedSource(source, 1.0, mix, recipe.language_weights), batch_size)
     plan = BatchPlan((weighted,), batch_size, steps, seed)
     check_negatives(plan)
     return plan_dataset(plan)
@@ -120,9 +127,12 @@ class PlanBatchSampler:
     """
 
     def __init__(self, dataset: Dataset, batch_size: int, drop_last: bool = True, **options: Any) -> None:
-        transform = dataset.format["format_kwargs"].get("transform")
-        if not isinstance(transform, _Texts):
-            raise UsageError("PlanBatchSampler needs the data set of hybrid_dataset as it was returned")
+        stated = dataset.format["format_kwargs"] if isinstance(dataset, Dataset) else {}
+        transform = stated.get("transform")
+        if not isinstance(transform, _Texts) or not _is_whole(dataset, transform.plan):
+            raise UsageError(
+                "PlanBatchSampler needs the data set of hybrid_dataset as it was returned: neither shuffled nor cut"
+            )
         self._plan, self.batch_size, self.drop_last = transform.plan, batch_size, drop_last
         self._check(_arguments_of_caller())
 
@@ -150,6 +160,12 @@ class PlanBatchSampler:
     def __iter__(self) -> Iterator[list[int]]:
         starts = range(0, self._plan.steps * self._plan.batch_size, self.batch_size)
         return (list(range(start, start + self.batch_size)) for start in starts)
+
+
+def _is_whole(dataset: Dataset, plan: BatchPlan) -> bool:
+    """Return whether a data set has all rows of a plan in their order, on which the batches depend."""
+    rows = dataset.with_format("arrow")[:]["row"].to_numpy()
+    return np.array_equal(rows, np.arange(plan.steps * plan.batch_size))
 
 
 def _arguments_of_caller() -> Any:
