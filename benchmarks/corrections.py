@@ -110,6 +110,12 @@ def correct(rows: Sequence[dict[str, Any]]) -> None:
         entry["verdict"] = "undecided" if p >= SIGNIFICANCE else "better" if better else "worse"
 
 
+def heading(key: str) -> str:
+    """Return the heading of a column, for example ``multi LPR``."""
+    mode, _, measure = key.partition(" ")
+    return f"{mode} {MEASURES.describe(measure).title or measure}"
+
+
 def section(title: str, rows: Sequence[dict[str, Any]]) -> list[str]:
     """Return a heading and a table."""
     keys = [f"{mode} {measure}" for mode, measure in SCORES if f"{mode} {measure}" in rows[0]["scores"]]
@@ -124,7 +130,7 @@ def section(title: str, rows: Sequence[dict[str, Any]]) -> list[str]:
             digits = MEASURES.describe(key.partition(" ")[2]).decimals
             line.append(f"{entry['value']:,.{digits}f}{MARKS[entry.get('verdict', 'baseline')]}")
         cells.append(line)
-    return [f"### {title}", table(["correction", "fitted on", *keys], cells)]
+    return [f"### {title}", table(["correction", "fitted on", *map(heading, keys)], cells)]
 
 
 def short(tables: Sequence[dict[str, Any]], correction: str = "center") -> str:
@@ -142,7 +148,7 @@ def short(tables: Sequence[dict[str, Any]], correction: str = "center") -> str:
             ]
             line.append(" → ".join(texts) or "-")
         cells.append(line)
-    return table(["collection", "model", *keys], cells)
+    return table(["collection", "model", *map(heading, keys)], cells)
 
 
 def main() -> None:
