@@ -23,7 +23,7 @@ from hbt_bench.ranking.correction import Sample, fit
 from hbt_bench.ranking.dense import DenseScorer
 from hbt_bench.reports.explain import explain
 from hbt_bench.results.evaluate import Evaluation
-from hbt_bench.tasks.registry import Selection
+from hbt_bench.tasks.registry import Selection, TaskRegistry
 from tests.factories import LANGUAGES, TestEncoder, Threads, hashed, parallel_collection
 from tests.layouts import pooled
 
@@ -286,8 +286,26 @@ def test_fit_on_a_file(encoder, tmp_path, caplog):
     fitted_maps = model.correction.texts.collection
     assert [query.text for query in fitted_maps.queries] == [f"{code} {n}" for code in ("de", "en") for n in range(3)]
     assert len(fitted_maps.qrels.documents) == 0
+    assert "not held out" not in caplog.text
     other = Correction.parse("center", str(write_texts(tmp_path, [*rows[:-1], {**rows[-1], "text": "other"}])))
     assert other.mark != Correction.parse("center", f"{path}:3").mark
+
+
+def test_evaluated_texts_in_a_file_are_logged(encoder, tmp_path, caplog):
+    collection = TaskRegistry().select("cldr-facts-mono")[0].spec.narrowed(LANGUAGES).load(None, None)
+    evaluated = [row for row in collection.queries if row.language == "de"][:5]
+    rows = [{"language": row.language, "text": row.text} for row in evaluated]
+    path = write_texts(tmp_path, [*rows, {"language": "en", "text": "other"}])
+    evaluate(hbt_bench.corrected(encoder, "center", on=str(path)), tmp_path, "cldr-facts-mono")
+    assert caplog.text.count("5 of 1,092 texts are also in texts, which the correction is fitted on") == 1
+
+
+def test_number_in_the_name_of_a_file_is_no_count(tmp_path):
+    path = tmp_path / "held_2024.csv"
+    path.write_text("language,text\nde,eins\nen,one\n")
+    mark = Correction.parse("center", str(path)).mark
+    assert mark.startswith("center-on-held-2024_")
+    assert Variant.split(f"1-{mark}")[1].options == ["--correct", "center", "--correct-on", "held-2024"]
 
 
 @pytest.mark.parametrize(

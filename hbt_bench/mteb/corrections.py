@@ -55,7 +55,7 @@ class FitTexts:
     def name(self) -> str:
         """The name of the collection or the file, without its ending."""
         if _FILES.fullmatch(self.source):
-            return re.sub(r"[^\w.-]", "-", Path(self.source).name.partition(".")[0])
+            return re.sub(r"[^\w.-]|_", "-", Path(self.source).name.partition(".")[0])
         spec = self._spec
         return spec.task_name(spec.modes[0]).replace(f"-{spec.modes[0]}", "")
 
@@ -173,6 +173,7 @@ class CorrectedModel:
             return self.correction.fit(evaluated, encoding)
         if self._held_out is None:
             self._held_out = self.correction.fit(evaluated, encoding)
+        _log_shared(self.correction.texts, evaluated.collection)
         self._log_unseen(self._held_out, evaluated.collection)
         return self._held_out
 
@@ -212,6 +213,17 @@ def check_vectors_known(model: Any, name: str) -> None:
     others = (ScoringModel, SearchProtocol, CrossEncoderProtocol, SparseEncoderWrapper, CorrectedModel)
     if not isinstance(model, EncoderProtocol) or isinstance(model, others):
         raise UsageError(NO_VECTORS.format(name=name))
+
+
+def _log_shared(held_out: FitTexts, evaluated: Collection) -> None:
+    """Log a warning if texts of the evaluated collection are among those of the fit."""
+    fitted = {row.text for rows in (held_out.collection.queries, held_out.collection.documents) for row in rows}
+    texts = {row.text for rows in (evaluated.queries, evaluated.documents) for row in rows}
+    if shared := len(texts & fitted):
+        log.warning(
+            f"{evaluated.name}: {shared:,} of {len(texts):,} texts are also in {held_out.name}, which the correction "
+            "is fitted on, so they are not held out"
+        )
 
 
 def _read_file(path: Path) -> Collection:
