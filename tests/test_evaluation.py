@@ -20,6 +20,7 @@ from hbt_bench.results.store import Result, StoredRanks
 from hbt_bench.tasks.registry import Selection, TaskRegistry, select_tasks
 from tests.factories import LANGUAGES, evaluate, plain_bert, result_content, torch_random_model
 from tests.forked import run_script
+from tests.layouts import small_task
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +199,7 @@ output = Path(sys.argv[2])
 def evaluate(output):
     child = os.fork()
     if child == 0:
-        Evaluation(ModelRequest(sys.argv[1]), select_tasks("cldr-facts"), output, ("de", "en")).run()
+        Evaluation(ModelRequest(sys.argv[1]), select_tasks(sys.argv[3]), output).run()
         os._exit(0)
     return child
 
@@ -232,16 +233,17 @@ print(files)
 
 def test_killed_runs_end_with_equal_results(checkpoints, tmp_path):
     """No file is ever unreadable, and the last JSON equals that of an undisturbed run, except for times."""
-    undisturbed = evaluate(checkpoints[0], tmp_path / "undisturbed", languages=("de", "en"))
+    task = str(small_task(tmp_path))
+    undisturbed = evaluate(checkpoints[0], tmp_path / "undisturbed", task, languages=None)
     output = tmp_path / "killed"
-    killer = run_script(KILLER, [checkpoints[0], output], tmp_path)
+    killer = run_script(KILLER, [checkpoints[0], output, task], tmp_path)
     assert killer.returncode == 0, killer.stderr
     assert int(killer.stdout) > 0  # some kills came after the first result
     for number in range(4):
         for expected in undisturbed:
             path = output / f"round-{number}" / expected.path.relative_to(tmp_path / "undisturbed")
             assert result_content(path) == result_content(expected.path)
-            ranks = expected.path.parent / "CldrFactsRetrieval_de_en.ranks.npz"
+            ranks = expected.path.parent / "SmallRetrieval.ranks.npz"
             assert (path.parent / ranks.name).read_bytes() == ranks.read_bytes()
 
 

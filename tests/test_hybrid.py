@@ -136,13 +136,15 @@ def _of_four(data):
 
 
 def trainer(folder, data, output, evaluator=None, **options):
-    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+    from sentence_transformers import SentenceTransformer, SentenceTransformerModelCardData, SentenceTransformerTrainer
     from sentence_transformers import SentenceTransformerTrainingArguments as Arguments
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
     from transformers import set_seed
 
     set_seed(3)
-    model = SentenceTransformer(str(folder), device="cpu")
+    # examples for the card would draw a thousand batches
+    card = SentenceTransformerModelCardData(generate_widget_examples=False)
+    model = SentenceTransformer(str(folder), device="cpu", model_card_data=card)
     usual = {"per_device_train_batch_size": 16, "max_steps": 12, "save_strategy": "no"}
     arguments = Arguments(
         str(output),
