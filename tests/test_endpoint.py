@@ -300,7 +300,7 @@ def test_url_of_requests(text, url):
         (["http://localhost:1", "--served-name", "x", "--dtype", "bf16"], "--dtype is for models that run here"),
         (["http://localhost:1", "--served-name", "x", "--max-seq-length", "9"], "--max-seq-length is for models that"),
         (["http://localhost:1", "--served-name", "x", "--query-fields", "{"], "--query-fields is not a JSON object"),
-        (["http://localhost:1", "--served-name", "x", "--query-fields", '{"input": []}'], "not for you to set"),
+        (["http://localhost:1", "--served-name", "x", "--query-fields", '{"input": []}'], "which hbt-bench sets"),
         (["http://localhost:1", "--query-fields", '{"a": 1}'], "add --served-name"),
         (["http://u:secret@localhost:1", "--served-name", "x"], "leave them out"),
         (["bm25", "--name", "me/bm25"], "--name is for folders and servers"),

@@ -22,6 +22,7 @@ def command(arguments: tuple[str, ...]) -> None:
     hbt-bench mteb run -m intfloat/multilingual-e5-small -t XQuADRMultilingualRetrieval
     hbt-bench mteb run -m intfloat/multilingual-e5-small -b "hbt(xquad-r)"
     hbt-bench mteb available-benchmarks -b "hbt(xquad-r)"
+    hbt-bench mteb   # lists MTEB's commands, such as available-tasks
     """  # noqa: D301 -- click needs the character
     from hbt_bench.mteb import plugin  # noqa: F401 -- registers the tasks
 

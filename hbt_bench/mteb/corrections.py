@@ -232,7 +232,7 @@ def _read_file(path: Path) -> Collection:
     codes = {label: code for code, label in match_labels({label for _, label, _ in rows}, rare=True).items()}
     unknown = {label for _, label, _ in rows} - codes.keys()
     if unknown:
-        raise DataError(f"{path}: '{min(unknown)}' in the field language is not a language")
+        raise DataError(f"{path}: '{min(unknown)}' in the field language is not a language: write a code such as de")
     queries = [Query(f"q{number}", codes[label], text, key) for number, (key, label, text) in enumerate(rows)]
     documents = [Document(f"d{number}", codes[label], text) for number, (_, label, text) in enumerate(rows)]
     return Collection.from_records(path.stem, queries, documents, {q.id: {f"d{q.id[1:]}": 1} for q in queries})
@@ -243,7 +243,7 @@ def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
     for number, (cells, where) in enumerate(_cells(path)):
         text, language, key = (cells.get(field) for field in ("text", "language", "id"))
         if not isinstance(text, str) or not text.strip() or not isinstance(language, str):
-            raise DataError(f"{where} lacks a text in the fields text and language")
+            raise DataError(f"{where} needs a text in each of the fields text and language")
         yield f"row {number}" if records.is_missing(key) else f"id {key}", language, text
 
 

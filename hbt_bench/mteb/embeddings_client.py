@@ -265,12 +265,14 @@ def read_vectors(content: bytes, count: int) -> Vectors:
         start = one_line(content[:60].decode(errors="replace"))
         raise _UnusableError(f"returned no list of embeddings, but '{start}'. Is it a server of embeddings?") from error
     if len(values) != count:
-        raise _UnusableError(f"returned {len(values)} vectors for {count} texts. Is the server damaged?")
+        raise _UnusableError(f"returned {len(values)} vectors for {count} texts. Check the server.")
     if sorted(numbers, key=str) != sorted(range(count), key=str):
-        raise _UnusableError(f"returned vectors for {count} texts that are not numbered from 0 to {count - 1}.")
+        raise _UnusableError(
+            f"returned vectors for {count} texts that are not numbered from 0 to {count - 1}. Check the server."
+        )
     sizes = sorted({len(vector) for vector in values})
     if len(sizes) > 1 or sizes[0] == 0:
-        raise _UnusableError(f"returned vectors of different sizes ({', '.join(map(str, sizes))}).")
+        raise _UnusableError(f"returned vectors of different sizes ({', '.join(map(str, sizes))}). Check its model.")
     vectors = np.empty((count, sizes[0]), np.float32)
     for number, vector in zip(numbers, values, strict=True):
         vectors[number] = vector

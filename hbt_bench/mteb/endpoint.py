@@ -62,7 +62,7 @@ class Endpoint:
             raise UsageError("--model is the URL of a server: name the model on it with --served-name")
         for flag, fields in (("--query-fields", self.query_fields), ("--document-fields", self.document_fields)):
             if reserved := {"input", "model", "encoding_format"} & fields.keys():
-                raise UsageError(f"{flag} has '{min(reserved)}', which is not for you to set: leave it out")
+                raise UsageError(f"{flag} has '{min(reserved)}', which hbt-bench sets: leave it out")
 
     @property
     def name(self) -> str:

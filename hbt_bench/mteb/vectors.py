@@ -100,8 +100,8 @@ class VectorModel:
         for role in ("queries", "documents"):
             present = [path for ending in _ENDINGS if (path := self.folder / f"{role}{ending}").is_file()]
             if len(present) != 1:
-                problem = "several files" if present else "no file"
-                raise UsageError(f"{self.folder} has {problem} {role} with the ending {', '.join(_ENDINGS)}: keep one")
+                problem, advice = ("several files", "keep one") if present else ("no file", "write it")
+                raise UsageError(f"{self.folder} has {problem} {role} with the ending {', '.join(_ENDINGS)}: {advice}")
             files[role] = present[0]
         return files
 
@@ -129,7 +129,7 @@ class VectorModel:
         if queries.shape[1] != documents.shape[1]:
             raise ModelError(
                 f"the vectors of queries have {queries.shape[1]} dimensions, and those of documents "
-                f"{documents.shape[1]}: they cannot be compared"
+                f"{documents.shape[1]}: compute both with the same model and settings"
             )
         return DenseScorer(_Similarity(self.similarity), queries, documents), None
 
@@ -149,8 +149,8 @@ class VectorModel:
         ids, vectors = _read(path)
         if vectors.ndim != 2 or len(vectors) != len(ids) or vectors.dtype.kind not in "fiu":
             raise ModelError(
-                f"{path} has an array of {vectors.dtype} and shape {vectors.shape} for {len(ids):,} ids, not numbers "
-                "of shape (texts, dimensions)"
+                f"{path} has an array of {vectors.dtype} and shape {vectors.shape} for {len(ids):,} ids: write a row "
+                "of numbers for each id"
             )
         row_of = {name: row for row, name in enumerate(ids)}
         if len(row_of) < len(ids):
@@ -166,7 +166,10 @@ class VectorModel:
         chosen = np.ascontiguousarray(vectors[[row_of[text.id] for text in texts]], dtype=np.float32)
         bad = np.flatnonzero(~np.isfinite(chosen).all(axis=1))
         if len(bad):
-            raise ModelError(f"{path}: {len(bad):,} vectors have NaN or infinity, such as that of '{texts[bad[0]].id}'")
+            example = texts[bad[0]].id
+            raise ModelError(
+                f"{path}: {len(bad):,} vectors have NaN or infinity, such as that of '{example}': compute them again"
+            )
         if self.similarity == "cosine" and not (lengths := np.linalg.norm(chosen, axis=1)).all():
             raise ModelError(f"{path}: the vector of '{texts[int(np.argmin(lengths))].id}' is 0, which has no cosine")
         check_collapse(role, _samples(texts, chosen), lambda texts: 0.0)
