@@ -23,6 +23,7 @@ from hbt_bench.measures.registry import EXCESS
 from hbt_bench.reports.card import replace_block
 from hbt_bench.reports.leaderboard import Leaderboard
 from hbt_bench.reports.rows import ResultFilter, differ
+from hbt_bench.reports.systems import ModelResults
 from hbt_bench.reports.table import Table, render
 from hbt_bench.results.scores import Scores
 from hbt_bench.results.store import Result, read_all
@@ -692,6 +693,14 @@ def test_values_of_the_paper_are_complete():
     assert miracl["LaBSE, monolingual", "R@100"] == "0.8120"
 
 
+def test_reported_board_shows_its_own_scores(two_models):
+    leaderboard = Leaderboard.from_results(two_models, reported=True)
+    tables = {table.title.partition(" ")[0]: table for table in leaderboard.tables()}
+    assert list(tables["miracl"].header) == ["model", "mono nDCG@10 ↑", "mono R@100 ↑", "source"]
+    assert ["LaBSE, hybrid †", "0.4411", "0.7954", "reported"] in tables["miracl"].rows
+    assert "multi AP ↑" in tables["xquad-r"].header
+
+
 def test_scores_at_chance_are_not_bold(tmp_path):
     plant_fixture(tmp_path, "org/a", "a" * 40, 0)
     board = Leaderboard.from_results(read_all(tmp_path))
@@ -709,3 +718,19 @@ def test_scores_at_chance_are_not_bold(tmp_path):
         row.intervals[key] = interval
         assert ((0, column) in board.tables()[0].bold) is is_bold
     assert low < high
+
+
+def test_corrections_on_other_texts_of_the_same_name_have_the_whole_revision(tmp_path):
+    marks = [f"0123456789abcdef-center-on-held{digest}" for digest in ("_8e4370d1", "_29911770", "-out_8e4370d1")]
+    for mark in marks:
+        (tmp_path / "local__a" / mark).mkdir(parents=True)
+        (tmp_path / "local__a" / mark / "model_meta.json").touch()
+    results = [result(tmp_path, "xquad-r-multi", {"en-multi": {"AP": 0.5}}, revision=mark) for mark in marks]
+    rows = Leaderboard.from_results(results, intervals=False).rows
+    assert {row.label for row in rows} == {
+        "local/a@0123456789abcdef-center-on-held_8e4370d1",
+        "local/a@0123456789abcdef-center-on-held_29911770",
+        "local/a@01234567-center-on-held-out",
+    }
+    with pytest.raises(UsageError, match="local/a@0123456789abcdef-center-on-held_8e4370d1"):
+        ModelResults.find("local/a", tmp_path)

@@ -102,6 +102,10 @@ def test_strata_by_hand(six):
     assert found["TLR@10", "Indo-European", "Indo-European"].value == 1  # German answers to English, and the reverse
     assert ("TLR@10", "Niger-Congo", "Niger-Congo") not in found  # Swahili has no other language of its family
     by_query, by_pair = strata.tables()
+    assert [by_query.header[-1], strata.tables(for_user=True)[0].header[-1]] == [
+        "own-lang. bias ↓",
+        "own-lang. bias ↑",
+    ]
     assert by_query.rows[1][:2] == ["Niger-Congo", "sw"]
     assert by_pair.rows[1][2] == "-"
 

@@ -102,7 +102,7 @@ def show(report: BiasReport) -> None:
     if report.hubs is not None:
         console.print(Text(report.hubs.sentence))
     print_table(report.summary())
-    for table in report.strata.tables() if report.strata else ():
+    for table in report.strata.tables(report.view == "user") if report.strata else ():
         print_table(table)
     shares, ranks = report.matrices()
     fair = np.vstack([report.top_shares / report.pool_shares, np.ones(len(report.languages))])

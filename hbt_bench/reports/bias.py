@@ -304,7 +304,7 @@ class BiasReport:
             *([] if self.hubs is None else [as_prose(self.hubs.sentence)]),
             self.summary().markdown(),
         ]
-        for table in (*(self.strata.tables() if self.strata else ()), shares, ranks):
+        for table in (*(self.strata.tables(self.view == "user") if self.strata else ()), shares, ranks):
             blocks += [f"**{table.title}**", table.markdown()]
         if self.worst:
             rows = [

@@ -17,7 +17,15 @@ from hbt_bench.measures.registry import MEASURES
 from hbt_bench.reports import columns
 from hbt_bench.reports.bold import bold_cells
 from hbt_bench.reports.columns import Column
-from hbt_bench.reports.rows import Key, LeaderboardRow, ResultFilter, RowBuilder, assign_ranks, reported_rows
+from hbt_bench.reports.rows import (
+    Key,
+    LeaderboardRow,
+    ResultFilter,
+    RowBuilder,
+    assign_ranks,
+    reported_rows,
+    tell_apart,
+)
 from hbt_bench.reports.table import Table, render
 from hbt_bench.results.store import Result
 
@@ -131,6 +139,7 @@ class Leaderboard:
         for result in results:
             builder.add(result)
         rows = [*builder.rows.values(), *(reported_rows(result_filter) if reported else [])]
+        tell_apart(rows)
         if not rows and builder.tasks:
             raise UsageError(result_filter.explain_empty(builder.tasks))
         if sort is not None and rows:
@@ -174,6 +183,7 @@ class Leaderboard:
 
     def table(self, board: Board, chosen: Sequence[Column]) -> Table:
         """Return the table of a board. Its title names the score that the ranks are based on."""
+        chosen = self._with_scores(board, chosen)
         names = [column.name for column in chosen]
         facts = [f"data {board.data}" if board.data else "reported"]
         if self.result_filter.languages:
@@ -196,6 +206,16 @@ class Leaderboard:
             heading=names.index("model") if "model" in names else 0,
             records=lambda: [_record(row, chosen) for row in board.rows],
         )
+
+    def _with_scores(self, board: Board, chosen: Sequence[Column]) -> Sequence[Column]:
+        """Return the columns; if a board of reported scores has none of them, its own scores and facts."""
+        keys = {key for row in board.rows for key in row.values}
+        scores = {column.key for column in chosen if column.key}
+        if board.data or not scores or scores & keys:
+            return chosen
+        facts = [c for c in chosen if not c.key and any(c.text(row) != "-" for row in board.rows)]
+        lead = [column for column in facts if column.name != "source"]
+        return [*lead, *(columns.score(*key) for key in self.keys if key in keys), *facts[len(lead) :]]
 
     @property
     def legend(self) -> list[str]:

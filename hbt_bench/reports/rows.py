@@ -101,6 +101,7 @@ class LeaderboardRow:
         parameters, speed, training: Facts about the model, as in `Result`.
         folder: The folder of the first result.
         rank, ranked_by: The rank, and the score that it is based on.
+        whole_revision: Whether the name has all of the revision, as another row has the same short revision.
     """
 
     collection: str
@@ -125,6 +126,7 @@ class LeaderboardRow:
     folder: str = ""
     rank: int | None = None
     ranked_by: Key | None = None
+    whole_revision: bool = False
 
     @property
     def measured(self) -> bool:
@@ -136,7 +138,8 @@ class LeaderboardRow:
         """The name in tables: model, revision, prompts given by hand, † for reported scores, ‡ for a run."""
         prompt = "" if self.prompt == "none" else f" prompt:{self.prompt}"
         mark = " ‡" if self.depths else "" if self.measured else " †"
-        return model_label(self.model, self.revision) + prompt + mark
+        name = f"{self.model}@{self.revision}" if self.whole_revision else model_label(self.model, self.revision)
+        return name + prompt + mark
 
     @property
     def worst(self) -> tuple[str, float] | None:
@@ -257,6 +260,15 @@ def reported_rows(result_filter: ResultFilter) -> list[LeaderboardRow]:
             row.values[mode, measure] = float(line["value"])
             row.decimals[mode, measure] = len(line["value"].partition(".")[2])
     return list(rows.values())
+
+
+def tell_apart(rows: Sequence[LeaderboardRow]) -> None:
+    """Give rows with the same label but different revisions their whole revision, as after a change of texts."""
+    revisions: dict[str, set[str]] = {}
+    for row in rows:
+        revisions.setdefault(row.label, set()).add(row.revision)
+    for row in [row for row in rows if len(revisions[row.label]) > 1]:
+        row.whole_revision = True
 
 
 def assign_ranks(rows: Sequence[tuple[LeaderboardRow, Array]], key: Key) -> None:

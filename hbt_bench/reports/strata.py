@@ -66,11 +66,17 @@ class Strata:
         level = hierarchy_of(bias.judgements).level(cluster)
         return cls(by, ordered, tuple(_strata(bias, ordered, level)))
 
-    def tables(self) -> tuple[Table, Table]:
-        """Return a row per group of query languages: the measures, and TLR@10 by group of the documents."""
+    def tables(self, for_user: bool = False) -> tuple[Table, Table]:
+        """Return a row per group of query languages: the measures, and TLR@10 by group of the documents.
+
+        With `for_user`, arrows point to the values that are better for a reader of the query's language alone.
+        """
         texts = {(stratum.measure, stratum.queries, stratum.documents): stratum.text for stratum in self.strata}
         measures = [name for name in _BY_QUERY if any(stratum.measure == name for stratum in self.strata)]
         headings = [MEASURES[name].heading_in("multi") for name in measures]
+        for place, name in enumerate(measures):
+            if for_user and (better := MEASURES[name].for_user):
+                headings[place] = headings[place][:-1] + {"higher": "↑", "lower": "↓"}[better]
         by_query = [
             [name, " ".join(codes), *(texts.get((measure, name, None), "-") for measure in measures)]
             for name, codes in self.groups.items()

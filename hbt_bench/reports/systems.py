@@ -172,8 +172,11 @@ def _as_folder(model: str) -> Path | None:
 
 def _single(model: str, folders: Sequence[Path]) -> Path:
     if len(folders) > 1:
-        names = ", ".join(model_label(folder.parent.name.replace("__", "/", 1), folder.name) for folder in folders)
-        raise UsageError(f"'{model}' has several sets of results. Give one of {names}.")
+        models = [folder.parent.name.replace("__", "/", 1) for folder in folders]
+        names = [model_label(name, folder.name) for name, folder in zip(models, folders, strict=True)]
+        if len(set(names)) < len(names):
+            names = [f"{name}@{folder.name}" for name, folder in zip(models, folders, strict=True)]
+        raise UsageError(f"'{model}' has several sets of results. Give one of {', '.join(names)}.")
     return folders[0]
 
 
@@ -248,6 +251,7 @@ def labels(results: Sequence[RankedResult]) -> list[str]:
     for names in (
         [result.model.rpartition("/")[2] for result in plain],
         [model_label(result.model.rpartition("/")[2], result.revision) for result in plain],
+        [f"{result.model}@{result.revision}" for result in plain],
         [f"{result.label} prompt:{result.fields.get('prompt')}" for result in plain],
     ):
         if len(set(names)) == len(names):
