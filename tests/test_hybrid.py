@@ -10,7 +10,7 @@ from hbt_bench.errors import DataError, UsageError
 from hbt_bench.training.data import TrainingData
 from hbt_bench.training.hybrid import PlanBatchSampler, hybrid_dataset
 from hbt_bench.training.recipe import Recipe
-from tests.factories import train
+from tests.factories import parallel_collection, torch_random_model, train
 
 LANGUAGES = ("de", "en", "sw")
 FIELDS = {"query": "question", "passage": "context", "language_field": "lang"}
@@ -285,6 +285,17 @@ def test_evaluator_chooses_the_checkpoint(init, data, tmp_path):
     assert lines[0].startswith("epoch,steps,cldr-facts_AP_mono")
     assert len(lines) == 3
     assert "cldr-facts_AP" in made.model.model_card_data.eval_results_dict[evaluator]
+
+
+def test_name_with_a_slash_is_no_folder(tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    from hbt_bench.training.evaluator import CollectionEvaluator
+
+    model = SentenceTransformer(str(torch_random_model(tmp_path / "model", 0)), device="cpu")
+    values = CollectionEvaluator(parallel_collection(3), name="me/dev")(model, str(tmp_path / "out"))
+    lines = (tmp_path / "out" / "collection_evaluation_me_dev.csv").read_text().splitlines()
+    assert lines[1].split(",")[2:] == [str(value) for value in values.values()]
 
 
 def test_evaluator_without_such_a_score():

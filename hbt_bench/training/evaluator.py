@@ -133,7 +133,8 @@ class CollectionEvaluator(SentenceEvaluator):  # type: ignore[misc]
 
     def _add_line(self, folder: Path, values: dict[str, float]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"collection_evaluation_{self.name or 'results'}.csv"
+        name = (self.name or "results").replace("/", "_")
+        path = folder / f"collection_evaluation_{name}.csv"
         with path.open("a", newline="", encoding="utf-8") as stream:
             writer = csv.DictWriter(stream, list(values))
             if not stream.tell():
