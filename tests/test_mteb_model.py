@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 
 import pytest
 
+from hbt_bench.cli.main import run
 from hbt_bench.errors import ModelError, UsageError
 from hbt_bench.mteb.models import ModelRequest
-from tests.factories import COMMANDS_SCRIPT, TestEncoder, child_environment, hashed, torch_random_model
+from tests.factories import TestEncoder, hashed, torch_random_model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -26,7 +27,7 @@ def hub_cache(tmp_path_factory):
     return home
 
 
-#: Command lines that need the hub's cache. A single process runs them, because the client finds the cache on import.
+#: Command lines that need the hub's cache.
 COMMANDS = {
     "tiny": "--model tests/tiny --tasks cldr-facts-multi --languages de,en --format json",
     "none": "--model tests/none --tasks cldr-facts-mono",
@@ -38,17 +39,16 @@ COMMANDS = {
 def offline(hub_cache, tmp_path_factory):
     """The exit code, stdout and stderr of each command without the hub, and the folder of their outputs."""
     output = tmp_path_factory.mktemp("offline")
-    commands = [["run", *line.split(), "--output", str(output / name)] for name, line in COMMANDS.items()]
-    variables = {"HF_HOME": str(hub_cache), "HF_HUB_OFFLINE": "1", "HBT_BENCH_CACHE": str(output / "cache")}
-    done = subprocess.run(
-        [sys.executable, "-c", COMMANDS_SCRIPT, json.dumps([commands, []])],
-        env=child_environment() | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")  # only the commands write, no library
-    return {name: outcome[:3] for name, outcome in zip(COMMANDS, json.loads(done.stdout), strict=True)}, output
+    outcomes = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SENTENCE_TRANSFORMERS_HOME", str(hub_cache / "hub"))
+        patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub_cache / "hub"))
+        patch.setenv("HBT_BENCH_CACHE", str(output / "cache"))
+        for name, line in COMMANDS.items():
+            with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+                code = run(["run", *line.split(), "--output", str(output / name)])
+            outcomes[name] = code, out.getvalue(), err.getvalue()
+    return outcomes, output
 
 
 def test_hub_model_keeps_its_commit(offline):

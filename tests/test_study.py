@@ -590,7 +590,7 @@ def mtop(tmp_path, monkeypatch):
                 (folder / file["path"]).write_text("\n".join(map(json.dumps, rows)))
         (folder / "README.md").write_text("---\n" + json.dumps({"configs": configs}) + "\n---\n")
     # the default of ten classifiers for each of 48 scores takes too long
-    monkeypatch.setattr(AbsTaskClassification, "n_experiments", 2)
+    monkeypatch.setattr(AbsTaskClassification, "n_experiments", 1)
     plain = abstask.load_dataset
 
     def local(path, name=None, revision=None, **options):
