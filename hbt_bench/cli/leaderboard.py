@@ -129,7 +129,8 @@ def _show(board: Leaderboard, chosen: list[Column], keep_all: bool) -> None:
     left_out: list[str] = []
     for table in board.tables(chosen):
         count = len(chosen) if keep_all else _fitting(table, console.width)
-        left_out = left_out or [column.name for column in chosen[count:]]
+        if count < len(table.header):  # a board of reported scores may have fewer columns
+            left_out = left_out or [column.name for column in chosen[count:]]
         shown = replace(table, header=table.header[:count], rows=[row[:count] for row in table.rows])
         print_table(shown, _NAME_WIDTH)
     for line in board.legend:

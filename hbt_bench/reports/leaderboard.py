@@ -208,14 +208,13 @@ class Leaderboard:
         )
 
     def _with_scores(self, board: Board, chosen: Sequence[Column]) -> Sequence[Column]:
-        """Return the columns; if a board of reported scores has none of them, its own scores and facts."""
-        keys = {key for row in board.rows for key in row.values}
-        scores = {column.key for column in chosen if column.key}
-        if board.data or not scores or scores & keys:
+        """Return the columns; a board of reported scores without any of them has its own scores."""
+        keys = dict.fromkeys(key for row in board.rows for key in row.values)
+        if board.data or any(column.key in keys for column in chosen):
             return chosen
-        facts = [c for c in chosen if not c.key and any(c.text(row) != "-" for row in board.rows)]
+        facts = [c for c in chosen if not c.key and (c.name == "rank" or any(c.text(row) != "-" for row in board.rows))]
         lead = [column for column in facts if column.name != "source"]
-        return [*lead, *(columns.score(*key) for key in self.keys if key in keys), *facts[len(lead) :]]
+        return [*lead, *(columns.score(*key) for key in keys), *facts[len(lead) :]]
 
     @property
     def legend(self) -> list[str]:
