@@ -54,8 +54,8 @@ def command(
 ) -> None:
     """Score RUN, the rankings of any system, and write results as `run` does.
 
-    RUN is a TREC run, JSON of ranx, pytrec_eval or MTEB's prediction_folder, or parquet; .gz may follow. Several files
-    are several subsets: name them run.en-de.trec, or state the subset or mode as in multi=run.trec.
+    RUN is a TREC run, JSON of ranx, pytrec_eval or MTEB's prediction_folder, or parquet; .gz may follow. If you have
+    a file for each subset or mode, name it run.en-de.trec, or state the subset or mode as in multi=run.trec.
 
     A run is cut: measures that depend on documents below its depth are left out, and their limits are shown.
 
