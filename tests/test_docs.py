@@ -171,7 +171,7 @@ class Shell:
             Path(f"{words[2]}.yaml").unlink(missing_ok=True)
         if words[0] == "train" and "--output" in words:  # may hold a stand-in
             shutil.rmtree(words[words.index("--output") + 1], ignore_errors=True)
-        words = [word + FEWER if re.fullmatch(r"cldr-facts(-\w+)?", word) else word for word in words]
+        words = [re.sub(r"^cldr-facts(-\w+)?(?=(:\d+)?$)", rf"\g<0>{FEWER}", word) for word in words]
         smaller = SMALLER.get(words[0], ()) if "--help" not in words else ()
         with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
             code = run([*words, *smaller])
