@@ -261,7 +261,7 @@ def plot(shown: BiasReport | Leaderboard) -> altair.TopLevelMixin:
         }
         for row in board.rows
     ]
-    return charts.modes(values, board.chance(), "own-language bias: excess in the top 10 of the pool")
+    return charts.modes(values, board.chance(), "own-language bias: excess in the top 10")
 
 
 # Write files
