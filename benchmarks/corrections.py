@@ -12,13 +12,13 @@ its own correction over all rows of a collection.
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.report import environment, publish, table
 from hbt_bench.identity.task_name import TaskName
+from hbt_bench.identity.variant import Variant
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.results.store import Result, read_all
 from hbt_bench.stats.clusters import CONFIDENCE, Clusters, Level, averages, bootstrap, quantiles
@@ -37,28 +37,27 @@ TESTED = ("AP", "rank_distance")
 MARKS = {"better": " ▲", "worse": " ▼", "undecided": "", "baseline": ""}
 
 
-def described(correction: str) -> tuple[str, str]:
-    """Return the kind of a correction and the texts that it was fitted on, from the end of a revision.
+def described(revision: str) -> tuple[str, str]:
+    """Return the correction in a revision and the texts that it was fitted on, both "-" without a correction.
 
-    >>> described("-center_role-on-ntrex-ood_400_99a489e4")
+    >>> described("71d6d7d260ca5fd8-center_role-on-ntrex-ood_400_99a489e4")
     ('center:role', 'ntrex-ood:400')
     """
-    kind, _, on = correction.removeprefix("-").partition("-on-")
-    return kind.replace("_", ":") or "-", re.sub(r"_[0-9a-f]{8}$", "", on).replace("_", ":") or "-"
+    options = Variant.split(revision)[1].options
+    return tuple(options[1::2]) if options else ("-", "-")  # type: ignore[return-value]
 
 
 def systems(folder: Path) -> Iterator[tuple[str, str, dict[str, list[Result]]]]:
-    """Yield collection, model, and the results by the end of their revision, the uncorrected first."""
+    """Yield collection, model, and the results by revision: the uncorrected first, then those fitted on own texts."""
     found: dict[tuple[str, str], dict[str, list[Result]]] = {}
     for result in read_all(folder):
         found.setdefault((result.collection, result.model), {}).setdefault(result.revision, []).append(result)
     for (collection, model), revisions in sorted(found.items()):
-        plain = min(revisions, key=len)
-        yield collection, model, {key.removeprefix(plain): revisions[key] for key in sorted(revisions, key=_order)}
+        yield collection, model, {revision: revisions[revision] for revision in sorted(revisions, key=_order)}
 
 
-def _order(revision: str) -> tuple[bool, bool, str]:
-    return "-on-" in revision, not revision.endswith("-on-own"), revision
+def _order(revision: str) -> tuple[int, str]:
+    return ("-", "own").index(on) if (on := described(revision)[1]) in ("-", "own") else 2, revision
 
 
 def clusters(result: Result, measure: str, level: Level) -> Clusters:

@@ -76,12 +76,12 @@ def train(
 
     path = None if recipe is None else Path(recipe)
     settings = Recipe.read(path, fields)
-    folder = model_folder(settings, path) if output is None else Path(output)
+    folder = folder_of_recipe(settings, path) if output is None else Path(output)
     folders = tuple(search_folders(_path(data_dir), path.parent if path else None))
     return Training(settings, folder, folders, drop_overlap=drop_overlap, resume=resume, overwrite=overwrite).run()
 
 
-def model_folder(recipe: Recipe, path: Path | None) -> Path:
+def folder_of_recipe(recipe: Recipe, path: Path | None) -> Path:
     """Return the folder of a model, from the name of its recipe or of the recipe's file."""
     name = recipe.name or (path.stem if path else f"{recipe.strategy}-seed{recipe.seed}")
     return Path(*(file_name(part) for part in name.split("/") if part.strip(". ")))

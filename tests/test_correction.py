@@ -12,10 +12,10 @@ from hbt_bench.cli.main import run
 from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.distributed import ALONE
 from hbt_bench.errors import ModelError, UsageError
-from hbt_bench.identity.correction import CorrectionName
+from hbt_bench.identity.correction_name import CorrectionName
 from hbt_bench.identity.signature import Signature
 from hbt_bench.identity.variant import Variant
-from hbt_bench.mteb.corrections import CorrectedModel, Correction
+from hbt_bench.mteb.corrected_model import CorrectedModel, Correction
 from hbt_bench.mteb.given import requested
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.ranking import encode

@@ -1,6 +1,7 @@
 """Test hybrid batches in a training script of one's own: they are those of `hbt-bench train`."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -121,18 +122,24 @@ def test_hard_negatives_are_columns():
 def test_processes_and_parts_share_a_batch(data):
     whole = list(sampler(data))
     assert len(sampler(data)) == len(whole) == 40
-    parts = list(_of_four(data))
-    shards = [list(BatchSamplerShard(_of_four(data), 2, index, even_batches=False)) for index in range(2)]
+    parts = list(AccumulatingTrainer().sampler(data))
+    shards = [
+        list(BatchSamplerShard(AccumulatingTrainer().sampler(data), 2, index, even_batches=False)) for index in range(2)
+    ]
     assert [len(shard) for shard in shards] == [80, 80]
     for step, rows in enumerate(whole):
         assert [row for part in parts[4 * step : 4 * step + 4] for row in part] == rows
         assert sorted(row for shard in shards for part in shard[2 * step : 2 * step + 2] for row in part) == rows
 
 
-def _of_four(data):
-    made = PlanBatchSampler.__new__(PlanBatchSampler)
-    made._plan, made.batch_size, made.drop_last = plan_of(data), 4, True
-    return made
+class AccumulatingTrainer:
+    """The part of a trainer that a sampler sees: four rows at a time, and four parts of a step."""
+
+    train_dataset = None
+    args = SimpleNamespace(gradient_accumulation_steps=4, max_steps=40)
+
+    def sampler(self, data):
+        return PlanBatchSampler(data, batch_size=4)
 
 
 def trainer(folder, data, output, evaluator=None, **options):

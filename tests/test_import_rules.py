@@ -51,7 +51,7 @@ ADAPTORS = {
     "mteb/loaders.py": "lazy",
     "mteb/models.py": "",
     "mteb/backends.py": "lazy",
-    "mteb/corrections.py": "lazy",
+    "mteb/corrected_model.py": "lazy",
     "mteb/endpoint.py": "lazy",
     "mteb/given.py": "lazy",
     "mteb/probe.py": "lazy",

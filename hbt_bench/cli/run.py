@@ -104,7 +104,7 @@ def command(
     accelerate launch -m hbt_bench run --model ckpt/ --tasks xquad-r
     """  # noqa: D301 -- click needs the character
     from hbt_bench.distributed import is_first, joined
-    from hbt_bench.mteb.corrections import Correction
+    from hbt_bench.mteb.corrected_model import Correction
     from hbt_bench.mteb.given import GivenModel, given_vectors
     from hbt_bench.mteb.models import ModelRequest
     from hbt_bench.mteb.vectors import PREFIX
@@ -140,20 +140,20 @@ def command(
     else:
         model = ModelRequest(
             name,
-            revision,
-            query_prompt,
-            document_prompt,
-            device,
-            trust_remote_code,
-            dtype,
-            backend,
-            truncate_dim,
-            max_seq_length,
-            batch_tokens,
-            endpoint,
-            given_name,
-            precision,
-            Correction.parse(correct, correct_on, registry, data_dir) if correct else None,
+            revision=revision,
+            query_prompt=query_prompt,
+            document_prompt=document_prompt,
+            device=device,
+            trust_remote_code=trust_remote_code,
+            dtype=dtype,
+            backend=backend,
+            truncate_dim=truncate_dim,
+            max_seq_length=max_seq_length,
+            batch_tokens=batch_tokens,
+            endpoint=endpoint,
+            given_name=given_name,
+            precision=precision,
+            correction=Correction.parse(correct, correct_on, registry, data_dir) if correct else None,
         )
     with joined() as processes, progress_bars():
         if trust_remote_code:
@@ -164,11 +164,10 @@ def command(
             model,
             selections,
             output,
-            None,
-            data_dir,
-            batch_size,
-            keep_embeddings,
-            overwrite,
+            data_dir=data_dir,
+            batch_size=batch_size,
+            keep_embeddings=keep_embeddings,
+            overwrite=overwrite,
             processes=processes,
             keep_run=keep_run,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from hbt_bench.identity.correction import KINDS
+from hbt_bench.identity.correction_name import KINDS
 
 #: A revision with the marks of a variant, in this order.
 _MARKED = re.compile(
@@ -13,6 +13,7 @@ _MARKED = re.compile(
     r"(?:-dim(?P<dimensions>[1-9]\d*))?(?:-len(?P<length>[1-9]\d*))?(?:-(?P<precision>int8|binary))?"
     rf"(?:-(?P<correction>(?:{'|'.join(KINDS)})[\w.]*-on-[\w.+,>\[\]-]+))?"
 )
+_HEX_DIGITS = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True)
@@ -83,3 +84,14 @@ class Variant:
             name, _, count = source.rpartition("_")[0].rpartition("_")
             source = f"{name}:{count}" if name and count.isdecimal() else source.rpartition("_")[0]
         return {"--correct": kind.replace("_", ":"), "--correct-on": source}
+
+
+def short_revision(revision: str) -> str:
+    """Return a revision with 8 digits of its hash, and without the hash of the texts that a correction was fitted on.
+
+    >>> short_revision("71d6d7d260ca5fd8-center-on-ntrex-ood_400_99a489e4")
+    '71d6d7d2-center-on-ntrex-ood_400'
+    """
+    first, dash, rest = revision.partition("-")
+    first = first[:8] if len(first) > 8 and _HEX_DIGITS.issuperset(first) else first
+    return first + dash + (re.sub(r"_[0-9a-f]{8}$", "", rest) if "-on-" in revision else rest)

@@ -14,7 +14,7 @@ from hbt_bench.errors import UsageError
 from hbt_bench.identity.checkpoint import Checkpoint, Kind
 from hbt_bench.identity.signature import Prompts
 from hbt_bench.mteb import vectors
-from hbt_bench.mteb.corrections import OWN, CorrectedModel, Correction, check_vectors_known
+from hbt_bench.mteb.corrected_model import OWN, CorrectedModel, Correction, check_vectors_known
 from hbt_bench.mteb.loaders import wrapped
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.mteb.probe import check_tokenizer, check_vectors

@@ -20,7 +20,7 @@ from hbt_bench.identity.signature import Prompts
 from hbt_bench.identity.variant import Variant
 from hbt_bench.mteb import variants
 from hbt_bench.mteb.bm25_model import Bm25Model
-from hbt_bench.mteb.corrections import NO_VECTORS, CorrectedModel, Correction
+from hbt_bench.mteb.corrected_model import NO_VECTORS, CorrectedModel, Correction
 from hbt_bench.mteb.embeddings_client import is_url
 from hbt_bench.mteb.endpoint import Endpoint, EndpointEncoder, check_endpoint
 from hbt_bench.mteb.loaders import hub_checkpoint, load_error, open_model, wrapped

@@ -34,7 +34,7 @@ from hbt_bench.identity.task_name import Mode
 from hbt_bench.log import counter
 from hbt_bench.measures.bias import Bias
 from hbt_bench.measures.scores import bias_scores
-from hbt_bench.mteb.corrections import CorrectedModel, uncorrected
+from hbt_bench.mteb.corrected_model import CorrectedModel, uncorrected
 from hbt_bench.mteb.probe import depends_on_call, prompt_fills, unknown_share
 from hbt_bench.ranking.blocks import BlockScorer, Scorer
 from hbt_bench.ranking.correction import Role, Vectors

@@ -31,7 +31,7 @@ from hbt_bench.mteb.metadata import task_metadata
 from hbt_bench.mteb.shared_pass import SPLIT, MtebEncoder, SharedPass, dataset
 from hbt_bench.ranking.ranks import UNRETRIEVED, Confidences, RankedModel, Ranks, ScoringModel, run_depth
 from hbt_bench.ranking.run_ranks import RunRanks
-from hbt_bench.ranking.subsets import Subset, SubsetQrels
+from hbt_bench.ranking.subsets import Subset
 from hbt_bench.tasks.registry import select_tasks
 
 __all__ = ["SPLIT", "MtebEncoder", "ParallelRetrieval", "SharedPass", "get_tasks", "is_ours", "quiet_libraries"]
@@ -81,7 +81,7 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
                 SPLIT: {
                     "queries": queries[subset.queries].select(judged.rows - first),
                     "corpus": corpus,
-                    "relevant_docs": _relevant(collection, judged),
+                    "relevant_docs": judged.by_id(collection),
                     "top_ranked": None,
                 }
             }
@@ -239,16 +239,6 @@ def is_ours(model: Any) -> bool:
 
 def _dataset(rows: Sequence[Query] | Sequence[Document]) -> Dataset:
     return dataset({"id": [row.id for row in rows], "text": [row.text for row in rows]})
-
-
-def _relevant(collection: Collection, judged: SubsetQrels) -> dict[str, dict[str, int]]:
-    relevant: dict[str, dict[str, int]] = {}
-    rows = judged.rows[judged.owner].tolist()
-    documents = collection.qrels.documents[judged.pairs].tolist()
-    grades = collection.qrels.grades[judged.pairs].tolist()
-    for row, document, grade in zip(rows, documents, grades, strict=True):
-        relevant.setdefault(collection.queries[row].id, {})[collection.documents[document].id] = grade
-    return relevant
 
 
 @dataclass(frozen=True)

@@ -42,19 +42,8 @@ def check_with_trec_eval(collection: Collection, ranks: Ranks, mode: Mode, entri
         run = _run(collection, ranks, rows[candidates], columns[candidates], scores[candidates])
         ranking = Ranking.from_ranks(collection, ranks, judged)
         ours = {name: function(ranking) for name, function in _measures(ranking).items()}
-        theirs = pytrec_eval.RelevanceEvaluator(subset_qrels(collection, judged), set(ours)).evaluate(run)
+        theirs = pytrec_eval.RelevanceEvaluator(judged.by_id(collection), set(ours)).evaluate(run)
         _compare(collection, judged, ours, theirs)
-
-
-def subset_qrels(collection: Collection, judged: SubsetQrels) -> dict[str, dict[str, int]]:
-    """Return the relevant documents of each query of a subset, by id, with their grades."""
-    relevant: dict[str, dict[str, int]] = {}
-    rows = judged.rows[judged.owner].tolist()
-    documents = collection.qrels.documents[judged.pairs].tolist()
-    grades = collection.qrels.grades[judged.pairs].tolist()
-    for row, document, grade in zip(rows, documents, grades, strict=True):
-        relevant.setdefault(collection.queries[row].id, {})[collection.documents[document].id] = grade
-    return relevant
 
 
 def _run(

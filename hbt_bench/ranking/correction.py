@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.errors import ModelError, UsageError
-from hbt_bench.identity.correction import CorrectionName
+from hbt_bench.identity.correction_name import CorrectionName
 
 log = logging.getLogger(__name__)
 

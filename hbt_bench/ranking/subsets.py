@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hbt_bench.data.collection import TextlessCollection
+from hbt_bench.data.collection import Collection, Qrels, TextlessCollection
 from hbt_bench.identity.task_name import Mode
 from hbt_bench.languages import find
 
@@ -94,6 +94,18 @@ class SubsetQrels:
             pairs = pairs[(documents >= columns.start) & (documents < columns.stop)]
         rows, owner = np.unique(qrels.queries[pairs], return_inverse=True)
         return cls(subset, pairs, rows, owner)
+
+    def judgements(self, qrels: Qrels) -> Iterator[tuple[int, int, int]]:
+        """Yield the row of the query, the column of the document and the grade of each pair."""
+        documents, grades = qrels.documents[self.pairs].tolist(), qrels.grades[self.pairs].tolist()
+        return zip(self.rows[self.owner].tolist(), documents, grades, strict=True)
+
+    def by_id(self, collection: Collection) -> dict[str, dict[str, int]]:
+        """Return the relevant documents of each query, by id, with their grades, as pytrec_eval and MTEB take them."""
+        relevant: dict[str, dict[str, int]] = {}
+        for row, column, grade in self.judgements(collection.qrels):
+            relevant.setdefault(collection.queries[row].id, {})[collection.documents[column].id] = grade
+        return relevant
 
 
 def judged_subsets(collection: TextlessCollection, mode: Mode) -> Iterator[SubsetQrels]:

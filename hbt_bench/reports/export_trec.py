@@ -107,7 +107,5 @@ def _trec(run: pd.DataFrame, tag: str) -> bytes:
 
 
 def _qrels(stored: StoredRanks, ids: Ids, judged: SubsetQrels) -> Iterator[str]:
-    qrels = stored.judgements.qrels
-    documents, grades = qrels.documents[judged.pairs].tolist(), qrels.grades[judged.pairs].tolist()
-    for row, column, grade in zip(judged.rows[judged.owner].tolist(), documents, grades, strict=True):
+    for row, column, grade in judged.judgements(stored.judgements.qrels):
         yield f"{ids.queries[row]} 0 {ids.documents[column]} {grade}\n"

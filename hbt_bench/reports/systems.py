@@ -11,10 +11,10 @@ from typing import NamedTuple
 from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.identity.task_name import Mode, TaskName
+from hbt_bench.identity.variant import short_revision
 from hbt_bench.measures.registry import Measure
 from hbt_bench.measures.scores import ModeRanks
 from hbt_bench.mteb.models import BM25
-from hbt_bench.results.result import short_revision
 from hbt_bench.results.scores import hierarchy_of
 from hbt_bench.results.store import Result, StoredRanks, model_folder, model_label
 from hbt_bench.stats.clusters import Level

@@ -21,7 +21,7 @@ from hbt_bench.distributed import ALONE, Processes, local_device
 from hbt_bench.errors import HbtBenchError, ModelError, UsageError
 from hbt_bench.files import check_writable
 from hbt_bench.identity.signature import Signature
-from hbt_bench.mteb.corrections import uncorrected
+from hbt_bench.mteb.corrected_model import uncorrected
 from hbt_bench.mteb.endpoint import EndpointEncoder
 from hbt_bench.mteb.given import GivenModel, requested
 from hbt_bench.mteb.models import ModelRequest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -15,6 +14,7 @@ from hbt_bench.data.levels import QUESTION
 from hbt_bench.errors import HbtBenchError, OutputError
 from hbt_bench.identity.signature import parse_fields
 from hbt_bench.identity.task_name import Mode, TaskName
+from hbt_bench.identity.variant import short_revision
 from hbt_bench.measures.ranking import Array
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.results.hierarchy import Hierarchy
@@ -33,8 +33,6 @@ from hbt_bench.results.scores import (
 )
 
 __all__ = ["ForeignError", "Result", "StockError", "finite", "model_label"]
-
-_HEX_DIGITS = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True)
@@ -339,17 +337,6 @@ def _validated(path: Path, content: Mapping[str, Any]) -> ResultFile:
 def finite(scores: Mapping[str, float]) -> dict[str, float | None]:
     """Return scores for JSON, which has no NaN."""
     return {key: value if math.isfinite(value) else None for key, value in scores.items()}
-
-
-def short_revision(revision: str) -> str:
-    """Return a revision with 8 digits of its hash, and without the hash of the texts that a correction was fitted on.
-
-    >>> short_revision("71d6d7d260ca5fd8-center-on-ntrex-ood_400_99a489e4")
-    '71d6d7d2-center-on-ntrex-ood_400'
-    """
-    first, dash, rest = revision.partition("-")
-    first = first[:8] if len(first) > 8 and _HEX_DIGITS.issuperset(first) else first
-    return first + dash + (re.sub(r"_[0-9a-f]{8}$", "", rest) if "-on-" in revision else rest)
 
 
 @cache

@@ -16,7 +16,7 @@ import numpy as np
 from hbt_bench.data import records
 from hbt_bench.data.collection import Collection, Document, Qrels, Query
 from hbt_bench.errors import DataError, ModelError, UsageError
-from hbt_bench.identity.correction import CorrectionName
+from hbt_bench.identity.correction_name import CorrectionName
 from hbt_bench.languages.labels import match_labels
 from hbt_bench.log import counter
 from hbt_bench.ranking.correction import FittedCorrection, fit
