@@ -6,10 +6,10 @@ import re
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from hbt_bench.errors import DataError, did_you_mean
 from hbt_bench.text import one_line
@@ -69,6 +69,19 @@ class StrictModel(BaseModel):
     """The base of the models of YAML files: instances are immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class GrowingModel(StrictModel):
+    """A model with keys that are younger than its first files: a file without them has the same digest as before."""
+
+    younger_keys: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_younger_keys(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        defaults = {key: type(self).model_fields[key].default for key in self.younger_keys}
+        unset = {key for key, default in defaults.items() if getattr(self, key) == default}
+        return {key: value for key, value in content.items() if key not in unset}
 
 
 @dataclass(frozen=True)

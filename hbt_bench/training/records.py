@@ -5,16 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
     PrivateAttr,
-    SerializerFunctionWrapHandler,
     field_validator,
-    model_serializer,
     model_validator,
 )
 
@@ -22,7 +20,7 @@ from hbt_bench.data.records import PLACEHOLDER
 from hbt_bench.tasks.schema import check_language
 from hbt_bench.training.fields import Entries, Fields, paths_of
 from hbt_bench.training.strategies import StrategyName
-from hbt_bench.yaml_file import StrictModel
+from hbt_bench.yaml_file import GrowingModel, StrictModel
 
 
 def _with_labels(languages: object) -> object:
@@ -39,11 +37,8 @@ def _with_labels(languages: object) -> object:
 Code = Annotated[str, AfterValidator(check_language)]
 
 
-class TrainingSource(StrictModel):
+class TrainingSource(GrowingModel):
     """The fields that every kind of source has."""
-
-    #: Keys that are younger than the first recipes. A recipe without them has the same digest as before.
-    younger_keys: ClassVar[frozenset[str]] = frozenset()
 
     #: How the batches of this source are drawn, if not as in the recipe.
     strategy: StrategyName | None = None
@@ -62,13 +57,6 @@ class TrainingSource(StrictModel):
     def preferred(self) -> tuple[str, ...]:
         """The codes of `preferring`."""
         return self._preferred
-
-    @model_serializer(mode="wrap")
-    def _without_younger_keys(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        content: dict[str, Any] = handler(self)
-        defaults = {key: type(self).model_fields[key].default for key in self.younger_keys}
-        unset = {key for key, default in defaults.items() if getattr(self, key) == default}
-        return {key: value for key, value in content.items() if key not in unset}
 
     def version(self, folders: Sequence[Path]) -> str:
         """Return the version of the data, if other fields do not identify their content."""
