@@ -7,7 +7,7 @@ import json
 import pytest
 
 from hbt_bench.cli.main import run
-from hbt_bench.cli.run import drop
+from hbt_bench.results.drop import drop
 from hbt_bench.results.result import Result
 
 

@@ -53,6 +53,7 @@ ADAPTORS = {
     "mteb/backends.py": "lazy",
     "mteb/corrected_model.py": "lazy",
     "mteb/endpoint.py": "lazy",
+    "mteb/evaluation.py": "lazy",
     "mteb/given.py": "lazy",
     "mteb/probe.py": "lazy",
     "mteb/run_model.py": "lazy",

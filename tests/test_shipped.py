@@ -12,8 +12,9 @@ import pytest
 
 from hbt_bench.checks.task_file import Validation
 from hbt_bench.data.beir import read_qrels
+from hbt_bench.mteb.evaluation import data_revision
 from hbt_bench.mteb.models import ModelRequest
-from hbt_bench.results.evaluate import Evaluation, _data_revision
+from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.tasks.registry import TaskRegistry, select_tasks
 from hbt_bench.tasks.schema import FileSource
 from hbt_bench.tasks.sources import BeirSource, MtebSource
@@ -134,12 +135,12 @@ def test_aggregated_task_of_beir_runs(tmp_path, monkeypatch):
 
 def test_data_of_aggregated_task_depend_on_its_parts():
     task = mteb.get_task("CQADupstackRetrieval")
-    before = _data_revision(task)
+    before = data_revision(task)
     assert re.fullmatch("[0-9a-f]{16}", before)
     part = task.metadata.tasks[0]
     part.metadata = part.metadata.model_copy(update={"dataset": {**part.metadata.dataset, "revision": "f" * 40}})
-    assert _data_revision(task) != before
-    assert _data_revision(mteb.get_task("SciFact")) == mteb.get_task("SciFact").metadata.revision
+    assert data_revision(task) != before
+    assert data_revision(mteb.get_task("SciFact")) == mteb.get_task("SciFact").metadata.revision
 
 
 def ciral(folder, code, questions, judged):

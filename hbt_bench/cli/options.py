@@ -51,7 +51,34 @@ languages = names(
 
 
 def language_choice(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--languages`` to a command, and the options for languages of a role, a script or a family."""
+    """Add the options for languages, those of a role, a script or a family to a command.
+
+    The command receives a function that narrows a task to the languages that are in all options, as ``narrow``. It is
+    None without a choice, and raises `UsageError` for a language or group that the task does not have.
+    """
+
+    @functools.wraps(command)
+    def with_choice(
+        *arguments: Any,
+        languages: tuple[str, ...],
+        query_languages: tuple[str, ...],
+        document_languages: tuple[str, ...],
+        script: tuple[str, ...],
+        family: tuple[str, ...],
+        **values: Any,
+    ) -> Any:
+        def narrow(spec: TaskSpec) -> TaskSpec:
+            for groups, kind in ((script, "script"), (family, "family")):
+                if groups:
+                    spec = spec.narrowed([f"{kind}:{group}" for group in groups])
+            if languages or query_languages or document_languages:
+                spec = spec.narrowed(languages or None, query_languages or None, document_languages or None)
+            return spec
+
+        chosen = languages or query_languages or document_languages or script or family
+        return command(*arguments, narrow=narrow if chosen else None, **values)
+
+    flags: Callable[..., Any] = with_choice
     for option in (
         names("--family", "NAMES", "Only languages of these families or branches, as in Bantu or Turkic."),
         names("--script", "NAMES", "Only languages in these scripts, as in Arab or Deva."),
@@ -59,28 +86,8 @@ def language_choice(command: Callable[..., Any]) -> Callable[..., Any]:
         names("--query-languages", "CODES", "Only queries in these languages."),
         languages,
     ):
-        command = option(command)
-    return command
-
-
-def narrowed(
-    spec: TaskSpec,
-    languages: tuple[str, ...],
-    query_languages: tuple[str, ...],
-    document_languages: tuple[str, ...],
-    script: tuple[str, ...],
-    family: tuple[str, ...],
-) -> TaskSpec:
-    """Return a task with the languages that the options of `language_choice` select; a language must be in all of them.
-
-    Raises `UsageError` for a language or group that the task does not have.
-    """
-    for groups, kind in ((script, "script"), (family, "family")):
-        if groups:
-            spec = spec.narrowed([f"{kind}:{group}" for group in groups])
-    if languages or query_languages or document_languages:
-        spec = spec.narrowed(languages or None, query_languages or None, document_languages or None)
-    return spec
+        flags = option(flags)
+    return flags
 
 
 def _registry(context: click.Context, option: click.Parameter, value: tuple[Path, ...]) -> TaskRegistry:
@@ -198,13 +205,19 @@ def correction(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options for the correction of a model's vectors, which are part of its signature."""
     for option in (
         click.option(
+            "--save-correction",
+            type=click.Path(path_type=Path),
+            metavar="PATH",
+            help="Save the fit as FILE.npz, which --correct takes, or the corrected model as a folder.",
+        ),
+        click.option(
             "--correct-on",
             metavar="TEXTS",
             default="own",
             show_default=True,
             help="Texts to fit the correction on: own, or a task or file, as in ntrex-ood:400.",
         ),
-        click.option("--correct", metavar="NAME", help="Correction of the vectors, such as center or subspace:4."),
+        click.option("--correct", metavar="NAME", help="Correction, such as center or subspace:4, or a saved file."),
     ):
         command = option(command)
     return command

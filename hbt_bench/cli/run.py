@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hbt_bench.cli import options
-from hbt_bench.cli.terminal import print_table, progress_bars
-from hbt_bench.errors import OutputError, UsageError
-from hbt_bench.identity.task_name import TaskName
+from hbt_bench.cli.terminal import progress_bars, show_results
+from hbt_bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from hbt_bench.mteb.endpoint import Endpoint
-    from hbt_bench.results.result import Result
+    from hbt_bench.mteb.given import GivenModel
+    from hbt_bench.mteb.models import ModelRequest
     from hbt_bench.tasks.registry import TaskRegistry
+    from hbt_bench.tasks.task import TaskSpec
 
 log = logging.getLogger(__name__)
 
-#: Longer names of tasks would push the numbers out of 80 columns; their languages are counted instead.
-_NAME_WIDTH = 19
+#: The flags of settings whose names differ.
+_FLAGS = {"endpoint": "--served-name"}
 
 
 @click.command("run")
@@ -60,34 +59,19 @@ _NAME_WIDTH = 19
 def command(
     name: str,
     tasks: tuple[str, ...],
-    languages: tuple[str, ...],
-    query_languages: tuple[str, ...],
-    document_languages: tuple[str, ...],
-    script: tuple[str, ...],
-    family: tuple[str, ...],
+    narrow: Callable[[TaskSpec], TaskSpec] | None,
     registry: TaskRegistry,
     output: Path,
     data_dir: Path | None,
     style: str,
     batch_size: int,
-    batch_tokens: int | None,
-    device: str | None,
-    dtype: str | None,
-    backend: str,
-    truncate_dim: int | None,
-    max_seq_length: int | None,
-    precision: str | None,
     correct: str | None,
     correct_on: str,
-    given_name: str | None,
-    revision: str | None,
-    query_prompt: str | None,
-    document_prompt: str | None,
-    trust_remote_code: bool,
-    endpoint: Endpoint | None,
+    save_correction: Path | None,
     keep_embeddings: bool,
     keep_run: int | None,
     overwrite: bool,
+    **settings: Any,
 ) -> None:
     """Evaluate a model on tasks and write MTEB results.
 
@@ -105,60 +89,23 @@ def command(
     """  # noqa: D301 -- click needs the character
     from hbt_bench.distributed import is_first, joined
     from hbt_bench.mteb.corrected_model import Correction
-    from hbt_bench.mteb.given import GivenModel, given_vectors
-    from hbt_bench.mteb.models import ModelRequest
-    from hbt_bench.mteb.vectors import PREFIX
+    from hbt_bench.reports.results import as_json
     from hbt_bench.results.evaluate import Evaluation
 
-    restrictions = (languages, query_languages, document_languages, script, family)
-    selections = [
-        replace(selection, spec=options.narrowed(selection.spec, *restrictions)) if selection.spec else selection
-        for selection in registry.select(tasks)
-    ]
-    query_prompt = options.typed("--query-prompt", query_prompt)
-    document_prompt = options.typed("--document-prompt", document_prompt)
-    if correct is None and correct_on != "own":
-        raise UsageError("--correct-on names the texts of a correction: add --correct, as in --correct center")
-    model: ModelRequest | GivenModel
-    if name.startswith(PREFIX):
-        settings = {
-            "--query-prompt": query_prompt,
-            "--document-prompt": document_prompt,
-            "--device": device,
-            "--trust-remote-code": trust_remote_code,
-            "--dtype": dtype,
-            "--backend": backend != "torch",
-            "--truncate-dim": truncate_dim,
-            "--max-seq-length": max_seq_length,
-            "--batch-tokens": batch_tokens,
-            "--served-name": endpoint,
-            "--precision": precision,
-            "--correct": correct,
-            "--revision": revision,
-        }
-        model = given_vectors(name, given_name, settings)
-    else:
-        model = ModelRequest(
-            name,
-            revision=revision,
-            query_prompt=query_prompt,
-            document_prompt=document_prompt,
-            device=device,
-            trust_remote_code=trust_remote_code,
-            dtype=dtype,
-            backend=backend,
-            truncate_dim=truncate_dim,
-            max_seq_length=max_seq_length,
-            batch_tokens=batch_tokens,
-            endpoint=endpoint,
-            given_name=given_name,
-            precision=precision,
-            correction=Correction.parse(correct, correct_on, registry, data_dir) if correct else None,
-        )
+    selections = registry.select(tasks)
+    if narrow:
+        selections = [
+            replace(selection, spec=narrow(selection.spec)) if selection.spec else selection for selection in selections
+        ]
+    if correct is None and (correct_on != "own" or save_correction):
+        option = "--save-correction" if save_correction else "--correct-on"
+        raise UsageError(f"{option} is for the texts of a correction: add --correct, as in --correct center")
+    correction = Correction.parse(correct, correct_on, registry, data_dir, save_correction) if correct else None
+    model = _model(name, correction=correction, **settings)
     with joined() as processes, progress_bars():
-        if trust_remote_code:
+        if settings["trust_remote_code"]:
             log.warning(f"running the code that comes with {name}; its results are marked -remote-code")
-        if any(restrictions) and any(selection.spec is None for selection in selections):
+        if narrow and any(selection.spec is None for selection in selections):
             log.warning("the choice of languages does not restrict MTEB's own tasks")
         evaluation = Evaluation(
             model,
@@ -175,85 +122,29 @@ def command(
     if not is_first():
         return
     if style == "json":
-        click.echo(_as_json(results))
+        click.echo(as_json(results))
     else:
-        show(results, [measure for selection in selections if selection.spec for measure in selection.spec.measures])
+        more = [measure for selection in selections if selection.spec for measure in selection.spec.measures]
+        show_results(results, more)
 
 
-def drop(result: Result) -> tuple[Mapping[str, float], str]:
-    """Return the drop of each measure due to a query shift, or {} with the reason why it cannot be computed.
+def _model(name: str, *, given_name: str | None, **settings: Any) -> ModelRequest | GivenModel:
+    """Return the model of the options; `settings` are fields of `ModelRequest`, whose errors it raises."""
+    from hbt_bench.mteb.given import given_vectors
+    from hbt_bench.mteb.models import ModelRequest
+    from hbt_bench.mteb.vectors import PREFIX
 
-    A drop is the score on the unshifted task minus the score on the shifted task, so a positive drop is a loss. Both
-    results are in the same folder, and must have the same data, prompts and subsets. A task without a query shift has
-    neither drops nor a reason.
-    """
-    from hbt_bench.data.query_shift import Shift
-    from hbt_bench.results.result import Result
-
-    name = TaskName.parse(result.task)
-    if not name.shifts:
-        return {}, ""
-    task = name.unshifted
-    suffix = "".join(f"_{Shift.parse(shift).word}" for shift in name.shifts)
-    path = result.path.with_name(f"{result.mteb_name.removesuffix(suffix)}.json")
-    try:
-        unshifted = Result.read(path)
-    except OutputError as error:
-        return {}, str(error) if path.exists() else f"there is no result of {task} in {path.parent}. Run {task}, too."
-    data = unshifted.fields.get("data")
-    if result.unshifted is None:
-        return {}, "the result does not name the data of its queries. Run it again with --overwrite."
-    if data != result.unshifted:
-        return {}, (
-            f"{path.name} is of data {data}, but the queries were made from data {result.unshifted}. "
-            f"Run {task} again with --overwrite."
-        )
-    if unshifted.fields.get("prompt") != result.fields.get("prompt"):
-        return {}, f"{path.name} has other prompts. Run {task} with the same prompts."
-    if unshifted.subsets.keys() != result.subsets.keys():
-        return {}, f"{path.name} has other subsets. Run {task} again with --overwrite."
-    scores = result.scores
-    return {measure: value - scores[measure] for measure, value in unshifted.scores.items() if measure in scores}, ""
-
-
-def _as_json(results: Sequence[Result]) -> str:
-    from hbt_bench.results.result import finite
-
-    entries = []
-    for result in results:
-        drops, reason = drop(result)
-        entries.append(result.as_json() | ({"drop": finite(drops)} if drops else {"no_drop": reason} if reason else {}))
-    return json.dumps({"results": entries}, ensure_ascii=False)
-
-
-def show(results: Sequence[Result], more: Sequence[str] = ()) -> None:
-    """Print results as a table, with the means of each task in a row; `more` are measures that the tasks add."""
-    from hbt_bench.measures.registry import MEASURES
-    from hbt_bench.reports.table import Table, number
-
-    drops = {result.task: drop(result) for result in results}
-    dropped = any(values for values, _ in drops.values())  # the results of the unshifted task are there, too
-    measures = MEASURES.in_tables()
-    measures[4:4] = [measure for measure in dict.fromkeys(more) if measure not in measures]
-    if dropped:
-        measures.remove("R@1")  # or the table is wider than 80 columns
-    if any("AP" not in result.scores for result in results):
-        measures = ["main_score", *measures]
-    measures = [measure for measure in measures if any(measure in result.scores for result in results)]
-    long = any(len(result.task) > _NAME_WIDTH for result in results)
-    rows = [
-        [
-            TaskName.parse(result.task).counted() if long else result.task,
-            *(number(result.scores.get(measure), measure) for measure in measures),
-            *([number(drops[result.task][0].get("AP"), "AP")] if dropped else []),
-            str(len(result.subsets)),
-        ]
-        for result in results
-    ]
-    header = [*(measure.replace("_distance", "\ndist.") for measure in measures), *(["AP drop"] if dropped else [])]
-    title = f"{results[0].model} ({results[0].revision[:12]})"
-    print_table(Table(("task", *header, "subsets"), rows, title))
-    for result in results:
-        click.echo(f"{result.path}")
-        if reason := drops[result.task][1]:
-            log.warning(f"no drop for {result.task}: {reason}")
+    for role in ("query_prompt", "document_prompt"):
+        settings[role] = options.typed(f"--{role.replace('_', '-')}", settings[role])
+    if not name.startswith(PREFIX):
+        return ModelRequest(name, given_name=given_name, **settings)
+    default = ModelRequest.__dataclass_fields__
+    return given_vectors(
+        name,
+        given_name,
+        {
+            _FLAGS.get(key, f"--{key.replace('_', '-')}"): value
+            for key, value in settings.items()
+            if value != default[key].default
+        },
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hbt_bench.cli import options
-from hbt_bench.cli.terminal import progress_bars
+from hbt_bench.cli.terminal import progress_bars, show_results
 
 if TYPE_CHECKING:
     from hbt_bench.tasks.registry import TaskRegistry
@@ -64,7 +64,6 @@ def command(
     hbt-bench score multi=a.json mono=b.json cross=c.json --tasks xquad-r --name me/splade
     hbt-bench score run.parquet --tasks xquad-r-multi --name me/rrf --document-ids 'xquad/{id}' --verify
     """  # noqa: D301 -- click needs the character
-    from hbt_bench.cli.run import show
     from hbt_bench.mteb.run_model import RunRules
     from hbt_bench.reports.table import number
     from hbt_bench.results.runs import score_selections
@@ -81,7 +80,7 @@ def command(
         entries = [{**result.as_json(), "depth": result.depth, "limits": result.limits} for result in results]
         click.echo(json.dumps({"results": entries}, ensure_ascii=False))
         return
-    show(results)
+    show_results(results)
     for result in results:
         for measure, ends in result.limits.items():
             low, high = (number(end, measure) for end in ends)

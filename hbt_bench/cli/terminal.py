@@ -11,10 +11,12 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from hbt_bench.distributed import is_first
 from hbt_bench.log import show_progress
@@ -22,6 +24,9 @@ from hbt_bench.text import HIDDEN, one_line
 
 if TYPE_CHECKING:
     from hbt_bench.reports.table import Table
+    from hbt_bench.results.result import Result
+
+log = logging.getLogger(__name__)
 
 #: A hidden character that is not the start of a colour.
 _CONTROL = re.compile(rf"(?!\x1b\[[0-9;]*m){HIDDEN}")
@@ -64,6 +69,18 @@ def print_table(table: Table, name_width: int = 8) -> None:
     console = Console(highlight=False)
     console.print(table.rich(console.width, name_width), crop=False)
     console.print()
+
+
+def show_results(results: Sequence[Result], more: Sequence[str] = ()) -> None:
+    """Print the table of results and their paths; `more` are measures that the tasks add."""
+    from hbt_bench.reports.results import results_table
+    from hbt_bench.results.drop import drop
+
+    print_table(results_table(results, more))
+    for result in results:
+        click.echo(f"{result.path}")
+        if reason := drop(result)[1]:
+            log.warning(f"no drop for {result.task}: {reason}")
 
 
 @contextmanager

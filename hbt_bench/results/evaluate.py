@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import math
-import sys
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -18,14 +13,15 @@ from hbt_bench.data import records
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import cache_dir
 from hbt_bench.distributed import ALONE, Processes, local_device
-from hbt_bench.errors import HbtBenchError, ModelError, UsageError
+from hbt_bench.errors import ModelError, UsageError
 from hbt_bench.files import check_writable
 from hbt_bench.identity.signature import Signature
+from hbt_bench.mteb import evaluation
 from hbt_bench.mteb.corrected_model import uncorrected
 from hbt_bench.mteb.endpoint import EndpointEncoder
 from hbt_bench.mteb.given import GivenModel, requested
 from hbt_bench.mteb.models import ModelRequest
-from hbt_bench.ranking.ranks import RankedModel, ScoringModel, run_depth
+from hbt_bench.ranking.ranks import ScoringModel, run_depth
 from hbt_bench.ranking.store import EmbeddingStore
 from hbt_bench.results import store
 from hbt_bench.results.kept_runs import keep_run
@@ -125,7 +121,8 @@ class Evaluation:
     @property
     def _repeats(self) -> bool:
         """Whether tasks with results are evaluated again."""
-        return self.overwrite or self.keep_run is not None
+        saves = self.model.correction is not None and self.model.correction.target is not None
+        return self.overwrite or self.keep_run is not None or saves
 
     @property
     def _writes(self) -> bool:
@@ -186,7 +183,7 @@ class Evaluation:
         """Return the folder of the results, and its former name, which had the texts of prompts given by hand."""
         experiment = self.model.experiment
         former = [{**self.model.prompts_by_hand, **experiment}] if experiment else []
-        names = [_experiment_name(settings) for settings in (experiment, *former)]
+        names = [evaluation.experiment_name(settings) for settings in (experiment, *former)]
         folder = store.model_folder(self.output, model, revision, names[0])
         return [folder, *(folder.with_name(name) for name in names[1:] if name)]
 
@@ -220,7 +217,7 @@ class Evaluation:
         if not self._writes:
             self._share_work(task, model, shared)
             return None
-        content = self._run_mteb(task, model)
+        content = evaluation.evaluated(model, task, self.batch_size)
         intervals = ranks = None
         if shared and (kept := task.kept_ranks) is not None:
             collection, (name_of_ranks, found) = shared.collection, kept
@@ -239,9 +236,9 @@ class Evaluation:
             "prompts": None if self.model.prompts is None else vars(self.model.prompts),
             "clean": shared.collection.unshifted if shared else None,
             "ranks": ranks.name if ranks else None,
-            "parameters": _count_parameters(uncorrected(model)),
+            "parameters": evaluation.count_parameters(uncorrected(model)),
             "speed": shared.speed if shared else None,
-            "device": _device(uncorrected(model)),
+            "device": evaluation.device_name(uncorrected(model)),
             "training": self.model.checkpoint.recipe if self.model.checkpoint else {},
         }
         if self.model.prompts_by_hand:
@@ -252,27 +249,9 @@ class Evaluation:
         if shared:
             return str(task.signature_of(model))
         name = f"{model.mteb_model_meta.name}@{model.mteb_model_meta.revision}"
-        return str(Signature(task.metadata.name, "mteb", _data_revision(task), name, self.model.prompt_label, "mteb"))
-
-    def _run_mteb(self, task: Any, model: Any) -> dict[str, Any]:
-        """Evaluate a task and return MTEB's JSON. Raises `ModelError` if MTEB or the model's code fails."""
-        import mteb
-
-        try:
-            results = mteb.evaluate(
-                model,
-                task,
-                cache=None,
-                co2_tracker=False,
-                encode_kwargs={"batch_size": self.batch_size, "show_progress_bar": sys.stderr.isatty()},
-                show_progress_bar=False,
-            )
-            return _mteb_json(results.task_results[0])
-        except (HbtBenchError, MemoryError):
-            raise
-        except Exception as error:  # MTEB and the model's own code may raise anything
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            raise ModelError(f"{model.mteb_model_meta.name} failed on {task.metadata.name}: {reason}") from error
+        return str(
+            Signature(task.metadata.name, "mteb", evaluation.data_revision(task), name, self.model.prompt_label, "mteb")
+        )
 
     def _share_work(self, task: Any, model: Any, shared: SharedPass | None) -> None:
         """Do this process's share of a task that the first process evaluates. Only work with vectors is shared."""
@@ -333,57 +312,3 @@ def evaluate(
 def _find(folders: Sequence[Path], name: str, signature: str) -> Result | None:
     """Return the first stored result with a signature, None if there is none."""
     return next((result for folder in folders if (result := store.find(folder / name, signature))), None)
-
-
-def _mteb_json(task_result: Any) -> dict[str, Any]:
-    """Return a task result as MTEB writes it, with MTEB's rounding."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "result.json")
-        task_result.to_disk(path)
-        content: dict[str, Any] = json.loads(path.read_bytes())
-    for key in ("evaluation_time", "kg_co2_emissions"):  # NaN for a task that consists of other tasks
-        if isinstance(value := content.get(key), float) and not math.isfinite(value):
-            content[key] = None
-    return content
-
-
-def _data_revision(task: Any) -> str:
-    """Return MTEB's commit of the data, or a hash of the commits for a task that consists of other tasks."""
-    tasks = getattr(task.metadata, "tasks", None)
-    if not tasks:
-        return str(task.metadata.revision)
-    revisions = " ".join(f"{member.metadata.name}@{member.metadata.revision}" for member in tasks)
-    return hashlib.sha256(revisions.encode()).hexdigest()[:16]
-
-
-def _count_parameters(model: Any) -> int | None:
-    """Return the number of a model's parameters, from its metadata or counted; None for a model without weights."""
-    count: int | None = model.mteb_model_meta.n_parameters
-    module = getattr(model, "model", None)
-    if count is None and module is not None and hasattr(module, "parameters"):
-        return sum(parameter.numel() for parameter in module.parameters()) or None
-    return count
-
-
-def _device(model: Any) -> str | None:
-    """Return the name of the device, without which a speed means little; of a model on a server, its URL."""
-    if isinstance(model, EndpointEncoder):
-        return model.client.url
-    if isinstance(model, RankedModel):  # a run was made elsewhere
-        return None
-    import torch
-
-    device = torch.device(getattr(getattr(model, "model", None), "device", "cpu"))
-    if device.type == "cuda":
-        return str(torch.cuda.get_device_name(device))
-    return f"{device.type}, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
-
-
-def _experiment_name(experiment: dict[str, str] | None) -> str | None:
-    """Return MTEB's folder name for settings of an experiment."""
-    if not experiment:
-        return None
-    from mteb.models import ModelMeta
-
-    name: str = ModelMeta.create_empty({"experiment_kwargs": experiment}).experiment_name
-    return name
