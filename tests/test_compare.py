@@ -17,7 +17,8 @@ from scipy.special import stdtrit
 import hbt_bench
 from hbt_bench.cli.main import run
 from hbt_bench.data.cldr import cldr_version
-from hbt_bench.data.collection import Qrels, TextlessCollection
+from hbt_bench.data.collection import TextlessCollection
+from hbt_bench.data.judgements import Qrels
 from hbt_bench.errors import DataError, ModelError, OutputError, UsageError
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.ranking.ranks import Ranks

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from hbt_bench.data.collection import MAX_GRADE, Collection
+from hbt_bench.data.collection import Collection
 from hbt_bench.data.dialect import TableFormat
+from hbt_bench.data.judgements import MAX_GRADE
 from hbt_bench.data.language_pairs import pair_splits
 from hbt_bench.data.lines import read_lines, suffix
 from hbt_bench.data.readers import CollectionBuilder, Entry, Parallel, respelled

@@ -13,6 +13,7 @@ from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
+from hbt_bench.data.judgements import Qrels, columns_of, same_ids
 from hbt_bench.data.levels import DOCUMENT, nested_levels
 from hbt_bench.errors import DataError
 from hbt_bench.languages import find, select, unknown_code
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 #: The number of languages in a short description.
 _SHOWN = 8
-#: The highest grade of a judgement, which fits 16 bits.
-MAX_GRADE = 32767
 
 
 class Query(NamedTuple):
@@ -42,29 +41,6 @@ class Document(NamedTuple):
     id: str
     language: str
     text: str
-
-
-@dataclass(frozen=True, eq=False)
-class Qrels:
-    """Relevance judgements in compressed rows: query `q` owns the pairs ``offsets[q]:offsets[q + 1]``.
-
-    Shapes: `offsets` (queries + 1,), `documents` (pairs,) indexes into the documents, ascending within a query,
-    `grades` (pairs,) relevance levels of at least 1.
-    """
-
-    offsets: NDArray[np.int64]
-    documents: NDArray[np.int32]
-    grades: NDArray[np.int16]
-
-    def __repr__(self) -> str:
-        return f"Qrels({len(self.documents):,} judgements of {len(self.offsets) - 1:,} queries)"
-
-    @cached_property
-    def queries(self) -> NDArray[np.int64]:
-        """The query of each pair, shape (pairs,)."""
-        import numpy as np
-
-        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,9 +162,10 @@ class Collection(TextlessCollection):
         queries = tuple(sorted(queries, key=lambda query: order[query.language]))
         documents = tuple(sorted(documents, key=lambda document: order[document.language]))
         questions = {question: number for number, question in enumerate(dict.fromkeys(q.question for q in queries))}
+        ids, columns = [query.id for query in queries], {document.id: n for n, document in enumerate(documents)}
         if own_copies:
-            own_documents = _same_ids(name, queries, relevant)
-        qrels = _qrels(name, queries, documents, relevant)
+            own_documents = same_ids(name, ids, relevant)
+        qrels = Qrels.from_grades(name, ids, columns, relevant)
         numbers = np.array([questions[query.question] for query in queries], dtype=np.int32)
         return cls(
             languages,
@@ -200,7 +177,7 @@ class Collection(TextlessCollection):
             queries,
             documents,
             parallel=parallel,
-            copies=None if own_documents is None else _copies(queries, documents, own_documents),
+            copies=None if own_documents is None else columns_of(ids, columns, own_documents),
             levels=nested_levels(questions, (numbers[qrels.queries], qrels.documents), clusters or {}),
         )
 
@@ -320,57 +297,3 @@ def _check_texts(name: str, kind: str, texts: tuple[Query, ...] | tuple[Document
         if text.id in seen:
             raise DataError(f"{name} has the {kind} id '{text.id}' twice: ids must be unique in the whole collection")
         seen.add(text.id)
-
-
-def _qrels(
-    name: str, queries: tuple[Query, ...], documents: tuple[Document, ...], relevant: Mapping[str, Mapping[str, int]]
-) -> Qrels:
-    import numpy as np
-
-    column = {document.id: index for index, document in enumerate(documents)}
-    unknown = relevant.keys() - {query.id for query in queries}
-    if unknown:
-        raise DataError(f"{name} judges '{min(unknown)}', which is not a query of the collection")
-    offsets, pairs = [0], []
-    for query in queries:
-        grades = relevant.get(query.id)
-        if not grades:
-            raise DataError(f"{name}: query '{query.id}' has no relevant document")
-        for document, grade in grades.items():
-            if document not in column:
-                raise DataError(f"{name}: query '{query.id}' names the document '{document}', which does not exist")
-            if grade < 1:
-                raise DataError(f"{name}: query '{query.id}' has grade {grade} for '{document}'; list grades from 1 up")
-            if grade > MAX_GRADE:
-                raise DataError(f"{name}: query '{query.id}' has grade {grade} for '{document}', above {MAX_GRADE}")
-        pairs.extend(sorted((column[document], grade) for document, grade in grades.items()))
-        offsets.append(len(pairs))
-    return Qrels(
-        np.array(offsets, dtype=np.int64),
-        np.array([document for document, _ in pairs], dtype=np.int32),
-        np.array([grade for _, grade in pairs], dtype=np.int16),
-    )
-
-
-def _same_ids(
-    name: str, queries: tuple[Query, ...], relevant: Mapping[str, Mapping[str, int]]
-) -> dict[str, tuple[str, ...]]:
-    """Return each query's id as that of its own document; raises `DataError` if the query names it as relevant."""
-    for query, grades in relevant.items():
-        if query in grades:
-            raise DataError(f"{name}: query '{query}' names itself as relevant")
-    return {query.id: (query.id,) for query in queries}
-
-
-def _copies(
-    queries: tuple[Query, ...], documents: tuple[Document, ...], own_documents: Mapping[str, Iterable[str]]
-) -> NDArray[np.int32]:
-    """Return the columns of each query's own documents, filled up with -1; documents of other languages may lack."""
-    import numpy as np
-
-    column = {document.id: index for index, document in enumerate(documents)}
-    rows = [sorted(column[key] for key in own_documents.get(query.id, ()) if key in column) for query in queries]
-    copies = np.full((len(rows), max(1, *map(len, rows))), -1, dtype=np.int32)
-    for row, columns in enumerate(rows):
-        copies[row, : len(columns)] = columns
-    return copies

@@ -13,7 +13,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hbt_bench.data.collection import Qrels, TextlessCollection
+from hbt_bench.data.collection import TextlessCollection
+from hbt_bench.data.judgements import Qrels
 from hbt_bench.errors import DataError
 from hbt_bench.identity.task_name import Mode
 from hbt_bench.measures.preference import own_language_pairs

@@ -9,7 +9,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hbt_bench.data.collection import Collection, Qrels, TextlessCollection
+from hbt_bench.data.collection import Collection, TextlessCollection
+from hbt_bench.data.judgements import Qrels
 from hbt_bench.identity.task_name import Mode
 from hbt_bench.languages import find
 

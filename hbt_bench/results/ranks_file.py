@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from hbt_bench.data.collection import Collection, Qrels, TextlessCollection
+from hbt_bench.data.collection import Collection, TextlessCollection
+from hbt_bench.data.judgements import Qrels
 from hbt_bench.data.lines import FREE_BYTES, MAX_RATIO
 from hbt_bench.errors import OutputError
 from hbt_bench.files import write_bytes
