@@ -209,7 +209,8 @@ def main() -> None:
         "# Exported runs in other tools",
         "",
         "`benchmarks/exported.py`: BM25, all modes, all documents, exported by `hbt-bench export --for trec`. "
-        "pytrec_eval and ir_measures read the scores. ranx and peer_measure read the ranks, because they break ties in other ways. "
+        "pytrec_eval and ir_measures read the scores. ranx and peer_measure read the ranks, because they break ties in "
+        "other ways. "
         "peer_measure has no value if the documents of a grade without a weight share a position.",
     ]
     with tempfile.TemporaryDirectory() as folder:
