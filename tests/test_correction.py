@@ -11,7 +11,7 @@ import hbt_bench
 from hbt_bench.cli.main import run
 from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.distributed import ALONE
-from hbt_bench.errors import ModelError, UsageError
+from hbt_bench.errors import DataError, ModelError, UsageError
 from hbt_bench.identity.correction_name import CorrectionName
 from hbt_bench.identity.signature import Signature
 from hbt_bench.identity.variant import Variant
@@ -347,6 +347,75 @@ def test_plain_mteb_evaluates_a_corrected_model(encoder, tmp_path):
     assert np.mean(ap) == pytest.approx(expected[0].scores["AP"], abs=1e-6)
 
 
+def texts_to_fit_on(folder):
+    rows = [{"id": n, "language": code, "text": f"{code} {n} {n * n}"} for n in range(25) for code in ("de", "en")]
+    return write_texts(folder, rows)
+
+
+@pytest.mark.parametrize("name", ["center", "center:role", "whiten:0.5", "procrustes", "shift:0.5", "subspace:1"])
+def test_saved_fit_gives_the_same_bytes(name, encoder, tmp_path):
+    on = str(texts_to_fit_on(tmp_path))
+    model = hbt_bench.corrected(encoder, name, on=on)
+    model.save(tmp_path / "fit.npz")
+    hbt_bench.corrected(encoder, name, on=on).save(tmp_path / "again.npz")
+    assert (tmp_path / "fit.npz").read_bytes() == (tmp_path / "again.npz").read_bytes()
+    saved = hbt_bench.corrected(encoder, str(tmp_path / "fit.npz"))
+    assert saved.correction.mark == model.correction.mark
+    vectors = normal(7, 8)
+    for role in ("query", "document"):
+        for language in ("de", "en", "sw"):
+            expected = model._held_out(vectors, role, language)
+            assert np.array_equal(saved.correction.texts.fitted(vectors, role, language), expected)
+
+
+def test_saved_fit_is_a_system_like_its_fit(encoder, tmp_path, caplog):
+    on = str(texts_to_fit_on(tmp_path))
+    model = hbt_bench.corrected(encoder, "center", on=on)
+    [expected] = evaluate(model, tmp_path / "fit", "cldr-facts-multi")
+    model.save(tmp_path / "fit.npz")
+    [result] = evaluate(hbt_bench.corrected(encoder, str(tmp_path / "fit.npz")), tmp_path, "cldr-facts-multi")
+    assert result.signature == expected.signature
+    assert result.scores == pytest.approx(expected.scores, rel=0, abs=0, nan_ok=True)
+    assert "texts has no sw: these languages get" in caplog.text
+    other = TestEncoder(hashed(16))
+    with pytest.raises(ModelError, match=r"fitted on vectors of tests/encoder \(1\), and those of this model differ"):
+        evaluate(hbt_bench.corrected(other, str(tmp_path / "fit.npz")), tmp_path, "cldr-facts-mono")
+
+
+def test_language_blind_correction_is_saved_as_a_folder(tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    pooled(tmp_path / "ckpt")
+    on = str(texts_to_fit_on(tmp_path))
+    model = hbt_bench.corrected(str(tmp_path / "ckpt"), "all-but-the-top:2", on=on)
+    model.save(tmp_path / "corrected")
+    texts = ["de 3 9", "one", "zwei drei"]
+    plain = SentenceTransformer(str(tmp_path / "ckpt"), device="cpu").encode(texts)
+    saved = SentenceTransformer(str(tmp_path / "corrected"), device="cpu").encode(texts)
+    assert saved == pytest.approx(model._held_out(plain, "document", "sw"), abs=1e-6)
+    with pytest.raises(UsageError, match="is not an empty folder"):
+        model.save(tmp_path / "corrected")
+
+
+def test_saving_that_cannot_be(encoder, tmp_path):
+    on = str(texts_to_fit_on(tmp_path))
+    with pytest.raises(UsageError, match="fitted anew for each collection"):
+        hbt_bench.corrected(encoder, "center").save(tmp_path / "fit.npz")
+    for name in ("center", "subspace:1:role"):
+        with pytest.raises(UsageError, match="does not know the language of a text"):
+            hbt_bench.corrected(encoder, name, on=on).save(tmp_path / "folder")
+    with pytest.raises(UsageError, match="only a model of sentence-transformers"):
+        hbt_bench.corrected(encoder, "center:shared", on=on).save(tmp_path / "folder")
+    hbt_bench.corrected(encoder, "center", on=on).save(tmp_path / "fit.npz")
+    with pytest.raises(UsageError, match="has been fitted: leave --correct-on out"):
+        Correction.parse(str(tmp_path / "fit.npz"), on)
+    (tmp_path / "bad.npz").write_bytes((tmp_path / "fit.npz").read_bytes()[:300])
+    with pytest.raises(DataError, match="is not a saved correction"):
+        Correction.parse(str(tmp_path / "bad.npz"))
+    with pytest.raises(UsageError, match="there is no file"):
+        Correction.parse("missing.npz")
+
+
 @pytest.mark.parametrize(
     ("options", "fragment"),
     [
@@ -377,3 +446,8 @@ def test_command_line_corrects_a_folder(tmp_path, capsys):
     assert result["revision"].endswith("-center_role-on-own")
     shown = explain(Signature.parse(result["signature"]))
     assert "--correct center:role --correct-on own" in shown.command
+    on = ["--correct", "center", "--correct-on", str(texts_to_fit_on(tmp_path))]
+    assert run([*command, *on]) == 0
+    assert run([*command, *on, "--save-correction", str(tmp_path / "fit.npz")]) == 0  # although the results exist
+    assert run([*command, "--correct", str(tmp_path / "fit.npz"), "--save-correction", "fit.npz"]) == 2
+    assert "is a saved correction: leave --save-correction out" in capsys.readouterr().err

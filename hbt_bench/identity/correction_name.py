@@ -85,6 +85,11 @@ class CorrectionName:
         return ":".join(part for part in (self.kind, number, self.scope) if part)
 
     @property
+    def language_blind(self) -> bool:
+        """Whether all texts have the same map, in whichever language and role."""
+        return self.scope == "shared" or (self.kind in ("subspace", "all-but-the-top") and self.scope != "role")
+
+    @property
     def mark(self) -> str:
         """The name in a revision, which is also a folder: ``subspace_4_role``."""
         return str(self).replace(":", "_")

@@ -14,13 +14,16 @@ from typing import Any
 import numpy as np
 
 from hbt_bench.data import records
-from hbt_bench.data.collection import Collection, Document, Qrels, Query
+from hbt_bench.data.collection import Collection, Document, Query
+from hbt_bench.data.judgements import Qrels
+from hbt_bench.distributed import ALONE
 from hbt_bench.errors import DataError, ModelError, UsageError
 from hbt_bench.identity.correction_name import CorrectionName
 from hbt_bench.languages.labels import match_labels
 from hbt_bench.log import counter
+from hbt_bench.mteb.saved_correction import SavedFit, check_target, save, text_hashes
 from hbt_bench.ranking.correction import FittedCorrection, fit
-from hbt_bench.ranking.encode import Encoded, Encoding, distinct_texts
+from hbt_bench.ranking.encode import Encoded, Encoder, Encoding, distinct_texts
 from hbt_bench.ranking.ranks import ScoringModel
 from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.tasks.task import TaskSpec
@@ -79,6 +82,21 @@ class FitTexts:
         return _without_judgements(collection, self.count)
 
     @cached_property
+    def hashes(self) -> frozenset[int]:
+        """Hashes of the texts."""
+        return text_hashes(self.collection)
+
+    def fit(self, name: CorrectionName, encoding: Encoding) -> FittedCorrection:
+        """Encode the texts and fit a correction on them.
+
+        The first process fits for all, so that all have the same bytes.
+        """
+        total = distinct_texts(self.collection, getattr(encoding.encoder, "symmetric", False))
+        progress = counter("encoding texts to fit on", total)
+        encoded = Encoded.from_collection(self.collection, replace(encoding, progress=progress))
+        return _fit(name, encoded, encoding)
+
+    @cached_property
     def mark(self) -> str:
         """The source in a revision: name, number and a hash of the texts."""
         digest = hashlib.sha256()
@@ -99,20 +117,40 @@ class Correction:
 
     Attributes:
         name: The kind of correction.
-        texts: Held-out texts, None for those of the collection that is evaluated.
+        texts: Held-out texts, or a fit on such texts that was saved; None for the collection that is evaluated.
+        target: The file or folder that the first evaluation writes, None for none.
     """
 
     name: CorrectionName
-    texts: FitTexts | None = None
+    texts: FitTexts | SavedFit | None = None
+    target: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `UsageError` if the correction cannot be saved as `target`."""
+        if self.target is not None:
+            check_target(self.name, self.texts, self.target)
 
     @classmethod
     def parse(
-        cls, name: str, on: str = OWN, registry: TaskRegistry | None = None, data_dir: Path | None = None
+        cls,
+        name: str,
+        on: str = OWN,
+        registry: TaskRegistry | None = None,
+        data_dir: Path | None = None,
+        target: Path | None = None,
     ) -> Correction:
-        """Read the values of ``--correct`` and ``--correct-on``. Raises `UsageError` if they cannot be."""
+        """Read the values of ``--correct``, ``--correct-on`` and ``--save-correction``.
+
+        Raises `UsageError` if they cannot be, and `DataError` for a file that is no saved correction.
+        """
+        if name.endswith(".npz"):
+            if on != OWN:
+                raise UsageError(f"{name} has been fitted: leave --correct-on out")
+            saved = SavedFit.read(Path(name).expanduser())
+            return cls(saved.correction, saved, target)
         correction = CorrectionName.parse(name)
         if on == OWN:
-            return cls(correction)
+            return cls(correction, None, target)
         match = _NUMBER.fullmatch(on)
         source, count = (match["source"], int(match["count"])) if match else (on, None)
         if source == OWN:
@@ -121,7 +159,7 @@ class Correction:
             raise UsageError(f"there is no file {source}, which --correct-on names")
         texts = FitTexts(source, count, registry or TaskRegistry(), data_dir)
         _ = texts.name  # raises an error for an unknown task
-        return cls(correction, texts)
+        return cls(correction, texts, target)
 
     @cached_property
     def mark(self) -> str:
@@ -136,19 +174,15 @@ class Correction:
             )
 
     def fit(self, evaluated: Encoded, encoding: Encoding) -> FittedCorrection:
-        """Return the correction, fitted on the evaluated collection or on the held-out texts, which are encoded.
+        """Return the correction, fitted on the evaluated collection or on the held-out texts, which are encoded."""
+        return _fit(self.name, evaluated, encoding) if self.texts is None else self.texts.fit(self.name, encoding)
 
-        The first process fits for all, so that all have the same bytes.
-        """
-        sample = evaluated.sample if self.texts is None else self._encoded(self.texts.collection, encoding).sample
-        first = encoding.processes.rank == 0
-        fitted: FittedCorrection = encoding.processes.share(fit(self.name, sample) if first else None, 0)
-        return fitted
 
-    def _encoded(self, collection: Collection, encoding: Encoding) -> Encoded:
-        total = distinct_texts(collection, getattr(encoding.encoder, "symmetric", False))
-        progress = counter("encoding texts to fit on", total)
-        return Encoded.from_collection(collection, replace(encoding, progress=progress))
+def _fit(name: CorrectionName, encoded: Encoded, encoding: Encoding) -> FittedCorrection:
+    fitted: FittedCorrection = encoding.processes.share(
+        fit(name, encoded.sample) if encoding.processes.rank == 0 else None, 0
+    )
+    return fitted
 
 
 class CorrectedModel:
@@ -173,6 +207,8 @@ class CorrectedModel:
             return self.correction.fit(evaluated, encoding)
         if self._held_out is None:
             self._held_out = self.correction.fit(evaluated, encoding)
+            if self.correction.target is not None and encoding.processes.rank == 0:
+                self._save(self._held_out, encoding.encoder, self.correction.target)
         _log_shared(self.correction.texts, evaluated.collection)
         self._log_unseen(self._held_out, evaluated.collection)
         return self._held_out
@@ -184,6 +220,29 @@ class CorrectedModel:
                 f"{collection.name}: {self.correction.texts and self.correction.texts.name} has no {' '.join(unseen)}: "
                 "these languages get the correction of all its texts together"
             )
+
+    def save(self, path: str | Path, batch_size: int = 32) -> None:
+        """Encode the held-out texts, fit the correction on them, and save it.
+
+        For example, ``hbt_bench.corrected(model, "center", on="ntrex-ood:400").save("means.npz")``: then
+        ``hbt_bench.corrected(model, "means.npz")`` has the same correction. A path that does not end with .npz is a
+        folder for a model of sentence-transformers with one more module, which needs a correction that is the same for
+        all languages. Raises `UsageError` for any other, and for a correction of the evaluated texts.
+        """
+        from hbt_bench.mteb.metadata import defined_metadata  # late, because these modules import this module
+        from hbt_bench.mteb.shared_pass import MtebEncoder
+
+        check_target(self.correction.name, self.correction.texts, Path(path))
+        assert self.correction.texts is not None
+        spec = TaskRegistry().specs["cldr-facts"]  # as every task for retrieval, it names the model's prompts
+        encoder = MtebEncoder(self.model, defined_metadata(spec, "multi"), {"batch_size": batch_size})
+        encoding = Encoding(encoder, None, ALONE, lambda count: None)
+        self._held_out = self._held_out or self.correction.texts.fit(self.correction.name, encoding)
+        self._save(self._held_out, encoding.encoder, Path(path))
+
+    def _save(self, fitted: FittedCorrection, encoder: Encoder, path: Path) -> None:
+        assert isinstance(self.correction.texts, FitTexts)
+        save(self.correction.name, self.correction.texts, fitted, self.model, encoder, path)
 
     def encode(self, inputs: Any, **options: Any) -> Any:
         """Raise `ModelError`: only our tasks know the language of each text."""
@@ -215,11 +274,10 @@ def check_vectors_known(model: Any, name: str) -> None:
         raise UsageError(NO_VECTORS.format(name=name))
 
 
-def _log_shared(held_out: FitTexts, evaluated: Collection) -> None:
+def _log_shared(held_out: FitTexts | SavedFit, evaluated: Collection) -> None:
     """Log a warning if texts of the evaluated collection are among those of the fit."""
-    fitted = {row.text for rows in (held_out.collection.queries, held_out.collection.documents) for row in rows}
-    texts = {row.text for rows in (evaluated.queries, evaluated.documents) for row in rows}
-    if shared := len(texts & fitted):
+    texts = text_hashes(evaluated)
+    if shared := len(texts & held_out.hashes):
         log.warning(
             f"{evaluated.name}: {shared:,} of {len(texts):,} texts are also in {held_out.name}, which the correction "
             "is fitted on, so they are not held out"

@@ -70,7 +70,11 @@ class AffineMap:
                 f"{vectors.shape[1]}"
             )
         moved: Vectors = vectors - self.offset
-        return moved if self.matrix is None else moved @ self.matrix
+        if self.matrix is None:
+            return moved
+        # single products differ in their last digits between processors, double products before they are rounded
+        product: Floats = moved.astype(np.float64) @ self.matrix.astype(np.float64)
+        return product.astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
