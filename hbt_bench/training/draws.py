@@ -21,6 +21,8 @@ from hbt_bench.training.strategies import BatchType
 
 #: Random texts that are tried for a row without enough hard negatives, before all texts are tried in order.
 _TRIES = 16
+#: Steps of a plan whose counts are kept.
+_KEPT = 256
 
 # the purpose of a random number; `hbt_bench.training.plan` has the others
 _PASSAGE, _NEGATIVE, _BORROWED, _BORROWED_TEXT = range(8, 12)
@@ -35,27 +37,35 @@ class Draw(NamedTuple):
 
 
 class Cursor:
-    """The number of rows of each language pair drawn before `step`; `draw` is the draw of `step` itself."""
+    """The number of rows of each language pair drawn before `step`; `draw` is the draw of `step` itself.
+
+    Some numbers are kept, so that steps in any order cost little.
+    """
 
     def __init__(self, sources: Sequence[ParallelText], steps: int, drawn: Callable[[int], Draw]) -> None:
         self._sources, self._steps, self._draw_at = sources, steps, drawn
-        self._start()
+        self._stride = -(-steps // _KEPT)
+        self._kept = [[np.zeros(source.counts.size, dtype=np.int64) for source in sources]]  # each `_stride` steps
+        self._restore(0)
 
-    def _start(self) -> None:
-        self._before = [np.zeros(source.counts.size, dtype=np.int64) for source in self._sources]
-        self.step = 0
-        self.draw = self._draw_at(0)
+    def _restore(self, number: int) -> None:
+        self._before = [counts.copy() for counts in self._kept[number]]
+        self.step = number * self._stride
+        self.draw = self._draw_at(self.step)
 
     def move(self, step: int) -> None:
-        """Go to a step, forward from the current step or else from the start; raises `IndexError` after the last."""
+        """Go to a step, forward from the current step or from a kept step; raises `IndexError` after the last."""
         if not 0 <= step < self._steps:
             raise IndexError(f"step {step} is not in the plan of {self._steps} steps")
-        if step < self.step:
-            self._start()
+        nearest = min(step // self._stride, len(self._kept) - 1)
+        if step < self.step or self.step < nearest * self._stride:
+            self._restore(nearest)
         while self.step < step:
             np.add.at(self._before[self.draw.source], self._flat(), 1)
             self.step += 1
             self.draw = self._draw_at(self.step)
+            if self.step == len(self._kept) * self._stride:
+                self._kept.append([counts.copy() for counts in self._before])
 
     def positions(self) -> NDArray[np.int64]:
         """Return each row's position in the order of its pair: after all earlier steps and rows."""
