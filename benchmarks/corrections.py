@@ -21,8 +21,8 @@ from hbt_bench.identity.task_name import TaskName
 from hbt_bench.identity.variant import Variant
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.results.store import Result, read_all
-from hbt_bench.stats.clusters import CONFIDENCE, Clusters, Level, averages, bootstrap, quantiles
-from hbt_bench.stats.paired import SIGNIFICANCE, Paired, holm
+from hbt_bench.stats.clusters import Clusters, Level, averages, bootstrap, quantiles
+from hbt_bench.stats.paired import SIGNIFICANCE, Paired, agreeing, holm, holm_levels
 
 #: The scores of a table: the mode and the measure. Only AP and rank distance are tested.
 SCORES = (
@@ -101,10 +101,11 @@ def lines(revisions: dict[str, list[Result]]) -> tuple[Level, list[dict[str, Any
 def correct(rows: Sequence[dict[str, Any]]) -> None:
     """Correct the tests and intervals for all comparisons of `rows`, and add the verdicts."""
     tested = [(key, entry) for row in rows for key, entry in row["scores"].items() if "p_raw" in entry]
-    confidence = 1 - (1 - CONFIDENCE) / max(1, len(tested))
-    for (key, entry), p in zip(tested, holm([entry["p_raw"] for _, entry in tested]), strict=True):
+    p_values = [entry["p_raw"] for _, entry in tested]
+    for (key, entry), p, level in zip(tested, holm(p_values), holm_levels(p_values), strict=True):
         entry["p"] = p
-        entry["difference_interval"] = quantiles(entry.pop("draws"), confidence)
+        bounds = quantiles(entry.pop("draws"), 1 - level)
+        entry["difference_interval"] = agreeing(bounds, entry["difference"], p < SIGNIFICANCE)
         better = (entry["difference"] > 0) != MEASURES.describe(key.partition(" ")[2]).lower_is_better
         entry["verdict"] = "undecided" if p >= SIGNIFICANCE else "better" if better else "worse"
 

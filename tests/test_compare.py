@@ -109,7 +109,8 @@ def test_values_and_differences_by_hand(planted):
 
     gain = second.difference
     assert gain.value == pytest.approx(1 - first.value)
-    assert gain.interval == pytest.approx((1 / 12, 121 / 240))
+    # the resamples give 1/12 to 121/240, but the test of three questions cannot be significant
+    assert gain.interval == pytest.approx((0, 121 / 240))
     assert (gain.p_raw, gain.p) == (2 / 8, 2 / 4)  # all 8 swaps are enumerated; Holm over 2 comparisons
     assert (gain.wins, gain.ties, gain.losses) == (3, 0, 0)
     differences = np.array([1 / 12, 1 / 4, 121 / 240])
@@ -124,7 +125,7 @@ def test_values_and_differences_by_hand(planted):
 
 def test_conclusions_are_sentences_with_numbers(planted):
     assert on(planted).conclusions == [
-        "best and worse do not differ significantly on cldr-facts-multi[de,en] AP: +0.2792 [0.0833, 0.5042], "
+        "best and worse do not differ significantly on cldr-facts-multi[de,en] AP: +0.2792 [0.0000, 0.5042], "
         "p = 0.5 (Holm, 2 comparisons)",
         "best and worse do not differ significantly on cldr-facts-multi[de,en] rank_distance: -1.0 [-2.0, -0.5], "
         "p = 0.5 (Holm, 2 comparisons)",
@@ -365,7 +366,7 @@ def test_json_has_everything(planted):
         "low": 1.0,
         "high": 1.0,
         "difference": pytest.approx(0.2791667),
-        "difference_low": pytest.approx(1 / 12),
+        "difference_low": 0,
         "difference_high": pytest.approx(121 / 240),
         "p": 0.5,
         "p_raw": 0.25,
@@ -527,7 +528,7 @@ def test_terminal_table_fits_80_columns(hbt):
         "worse             0.7208                 -    -       -",
         "        [0.4958, 0.9167]",
         "best              1.0000           +0.2792  0.5   3/0/0",
-        "        [1.0000, 1.0000]  [0.0833, 0.5042]       d 1.32",
+        "        [1.0000, 1.0000]  [0.0000, 0.5042]       d 1.32",
         "",
     ]
     assert "- best and worse do not differ significantly on cldr-facts-multi[de,en]" in lines
@@ -541,7 +542,7 @@ def test_numbers_are_whole_on_narrow_terminals(hbt, planted, monkeypatch):
     for columns in ("30", "60", "80"):
         monkeypatch.setenv("COLUMNS", columns)
         _, out, _ = hbt("worse", "a-model-with-quite-a-long-name", "--by-language")
-        assert "[1.0000, 1.0000]  [0.0833, 0.5042]" in out
+        assert "[1.0000, 1.0000]  [0.0000, 0.5042]" in out
         assert "…" not in out
     assert max(len(line.rstrip()) for line in out.splitlines()) <= 80
 
@@ -671,7 +672,7 @@ multi | AP ↑ | first | 0.1064 [0.0943, 0.1190] | -0.3927 [-0.4403, -0.3459] | 
 multi | AP ↑ | second | 0.1010 [0.0887, 0.1144] | -0.3981 [-0.4444, -0.3502] | 0.0008 | 3/0/179 | -1.66
 multi | rank_distance ↓ | bm25 | 257.3 [221.6, 292.9] | - | - | - | -
 multi | rank_distance ↓ | first | 343.3 [328.4, 359.0] | +86.0 [29.9, 143.3] | 0.0008 | 59/0/123 | 0.34
-multi | rank_distance ↓ | second | 321.0 [310.3, 331.7] | +63.7 [15.3, 111.6] | 0.0008 | 78/0/104 | 0.30
+multi | rank_distance ↓ | second | 321.0 [310.3, 331.7] | +63.7 [29.6, 97.4] | 0.0008 | 78/0/104 | 0.30
 """
 
 

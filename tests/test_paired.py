@@ -8,13 +8,13 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
 from hbt_bench.errors import DataError
 from hbt_bench.stats.clusters import Clusters, bootstrap, percentiles
-from hbt_bench.stats.paired import Paired, _tilt, holm, sign_flip_p
+from hbt_bench.stats.paired import Paired, _tilt, agreeing, holm, holm_levels, sign_flip_p
 
 NAN = float("nan")
 
@@ -319,3 +319,24 @@ def test_p_near_zero_agrees_with_central_limit(expected):
     deviations = differences.sum() / math.sqrt((differences**2).sum())
     assert deviations == pytest.approx(expected, rel=1e-4)
     assert sign_flip_p(differences) == pytest.approx(math.erfc(deviations / math.sqrt(2)), abs=1e-9)
+
+
+def test_levels_of_holm_by_hand():
+    assert holm_levels([0.03, 0.001, 0.2, 0.001]) == pytest.approx((0.025, 0.0125, 0.025, 0.0125))
+    assert holm_levels([0.4, 0.3]) == (0.025, 0.025)
+    assert holm_levels([0.01, 0.01, 0.04]) == pytest.approx((0.05 / 3, 0.05 / 3, 0.05))
+
+
+@given(st.lists(st.floats(1e-6, 1), min_size=1, max_size=12))
+def test_levels_give_the_verdicts_of_holm(p_values):
+    verdicts = [p < level for p, level in zip(p_values, holm_levels(p_values), strict=True)]
+    assert verdicts == [p < 0.05 for p in holm(p_values)]
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1), st.floats(-1, 1), st.booleans())
+def test_interval_and_test_agree(first, second, difference, is_significant):
+    assume(difference or not is_significant)
+    low, high = agreeing((min(first, second), max(first, second)), difference, is_significant)
+    assert low <= high
+    assert (low <= 0 <= high) is not is_significant
+    assert not is_significant or (low > 0) == (difference > 0)

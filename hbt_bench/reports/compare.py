@@ -24,8 +24,8 @@ from hbt_bench.reports.systems import (
     labels,
     version_notes,
 )
-from hbt_bench.stats.clusters import CONFIDENCE, RESAMPLES, Clusters, Level, averages, bootstrap, quantiles
-from hbt_bench.stats.paired import RANDOMIZATIONS, SIGNIFICANCE, Paired, holm
+from hbt_bench.stats.clusters import RESAMPLES, Clusters, Level, averages, bootstrap, quantiles
+from hbt_bench.stats.paired import RANDOMIZATIONS, SIGNIFICANCE, Paired, agreeing, holm, holm_levels
 from hbt_bench.stats.power import paired_p_equivalent, paired_smallest_difference
 from hbt_bench.tasks.registry import TaskRegistry
 
@@ -230,19 +230,19 @@ class _Test:
 
 
 def _corrected(rows: Sequence[_Uncorrected]) -> tuple[ComparisonRow, ...]:
-    """Return the rows corrected for all comparisons in `rows`.
+    """Return the rows corrected for all comparisons in `rows` by Holm's method.
 
-    The p-values have Holm's correction. The intervals of the differences have Bonferroni's, so that all of them
-    contain their true value in 95 % of samples (Bonferroni's inequality; Holm's steps give no intervals).
+    The interval of a difference has the confidence of the step at which its p-value is tested, so both give the same
+    verdict.
     """
-    compared = [row.difference for row, _ in rows if row.difference]
-    adjusted = iter(holm([difference.p_raw for difference in compared]))
-    confidence = 1 - (1 - CONFIDENCE) / max(1, len(compared))
+    p_values = [row.difference.p_raw for row, _ in rows if row.difference]
+    steps = iter(zip(holm(p_values), holm_levels(p_values), strict=True))
     corrected = []
     for row, resampled in rows:
         if row.difference and resampled is not None:
-            bounds = quantiles(resampled, confidence)
-            row = replace(row, difference=replace(row.difference, p=next(adjusted), interval=bounds))
+            p, level = next(steps)
+            bounds = agreeing(quantiles(resampled, 1 - level), row.difference.value, p < SIGNIFICANCE)
+            row = replace(row, difference=replace(row.difference, p=p, interval=bounds))
         corrected.append(row)
     return tuple(corrected)
 

@@ -21,11 +21,11 @@ _FIELDS = ("p", "p_raw", "wins", "ties", "losses", "effect_size", "p_same", "mar
 class Difference:
     """A system minus the baseline.
 
-    `wins`, `ties` and `losses` count questions. `p` is `p_raw` after Holm's correction, and `interval` is corrected for
-    the same comparisons: all intervals contain their true values in 95 % of samples. `effect_size` is None if it
-    is not defined: see `Paired.effect_size`. `p_same` is the corrected p of the two one-sided tests that the systems
-    differ by `margin` or more, and `shown` is the smallest true difference that is found with a power of 0.8; both are
-    None if they were not requested.
+    `wins`, `ties` and `losses` count questions. `p` is `p_raw` after Holm's correction. `interval` has the confidence
+    of the same step: it contains 0 if and only if `p` is not significant. `effect_size` is None if it is not defined:
+    see `Paired.effect_size`. `p_same` is the corrected p of the two one-sided tests that the systems differ by `margin`
+    or more, and `shown` is the smallest true difference that is found with a power of 0.8; both are None if they were
+    not requested.
     """
 
     value: float
@@ -139,9 +139,8 @@ class Comparison:
         """Return the test in words, with the meaning of the `columns` of a table."""
         text = (
             f"Differences are from {self.baseline}. 95 % intervals: bootstrap over {self._clusters}, "
-            f"{self.resamples:,} resamples. p: randomization test over the same, {self.samples:,} samples. Corrected, "
-            f"p by Holm's method and intervals of differences by Bonferroni's, for "
-            f"{_counted(_comparisons(self.rows))}"
+            f"{self.resamples:,} resamples. p: randomization test over the same, {self.samples:,} samples. Both "
+            f"corrected by Holm's method for {_counted(_comparisons(self.rows))}"
         )
         if self.language_rows:
             text += f" (over {_comparisons(self.language_rows):,} in the tables by language)"
@@ -205,7 +204,7 @@ class Comparison:
             "baseline": self.baseline,
             "systems": [asdict(system) for system in self.systems],
             "correction": "holm",
-            "interval_correction": "bonferroni",
+            "interval_correction": "holm",
             "intervals": {task: level.signature(self.resamples, self.seed) for task, level in self.levels.items()},
             "comparisons": _comparisons(self.rows),
             "language_comparisons": _comparisons(self.language_rows),

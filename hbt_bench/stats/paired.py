@@ -186,6 +186,36 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(adjusted.tolist())
 
 
+def holm_levels(p_values: Sequence[float], level: float = SIGNIFICANCE) -> tuple[float, ...]:
+    """Return the level at which Holm's procedure tests each of several p-values, in their order.
+
+    The k-th smallest of n is tested at ``level / (n - k + 1)``; equal p-values have the level of the first. The
+    procedure stops at the first that is not significant, so all larger p-values have its level.
+
+    >>> holm_levels([0.01, 0.5])
+    (0.025, 0.05)
+    """
+    p, significant = np.asarray(p_values, dtype=np.float64), sum(adjusted < level for adjusted in holm(p_values))
+    steps = np.minimum(np.searchsorted(np.sort(p), p), significant)
+    return tuple((level / (len(p) - steps)).tolist())
+
+
+def agreeing(interval: tuple[float, float], difference: float, is_significant: bool) -> tuple[float, float]:
+    """Return an interval of a difference that contains 0 if and only if the test of the difference is not significant.
+
+    Interval and test are approximations with different errors, so at the limit they may disagree. The test is more
+    accurate at 0, hence the end that is on the wrong side moves to 0, or to the number next to 0.
+
+    >>> agreeing((-0.01, 0.2), 0.1, is_significant=False), agreeing((0.01, 0.2), 0.1, is_significant=False)
+    ((-0.01, 0.2), (0.0, 0.2))
+    """
+    low, high = interval
+    if not is_significant:
+        return min(low, 0.0), max(high, 0.0)
+    smallest = float(np.finfo(np.float64).tiny)
+    return (max(low, smallest), max(high, smallest)) if difference > 0 else (min(low, -smallest), min(high, -smallest))
+
+
 def _all_swaps(questions: int) -> Iterator[Array]:
     """Yield every way to swap, as rows of 0 and 1, in blocks (ways, questions)."""
     for rows in chunks(1 << questions, questions):
