@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 _PAIRS_SHOWN = 12
 #: The keys whose texts may have line ends.
 _PREFIXES = ("query_prefix", "passage_prefix")
+#: Examples of flags that are mappings.
+_FORMS = {"lora": "{r: 16}", "max_length": "{query: 32, passage: 256}"}
 #: The preview shows this many hard negatives of a row.
 _NEGATIVES_SHOWN = 2
 #: Characters of the column "pair" with its borders.
@@ -47,8 +49,8 @@ def _recipe_flags(command: Callable[..., Any]) -> Callable[..., Any]:
         kind: dict[str, Any] = {"metavar": "VALUE"}
         if info.annotation is bool:
             flag, kind = f"{flag}/--no-{flag[2:]}", {"default": None}
-        elif name in ("data", "instruction"):
-            kind = {"multiple": name == "data", "metavar": "YAML"}
+        elif name in ("data", "dev_data", "instruction", "lora"):
+            kind = {"multiple": name in ("data", "dev_data"), "metavar": "YAML"}
         elif name == "strategy":  # the list of choices is wider than a terminal, so the text has it
             kind = {"type": click.Choice(list(STRATEGIES)), "metavar": "NAME"}
             text = f"{text} One of {', '.join(STRATEGIES)}."
@@ -103,7 +105,8 @@ def command(
             log.warning(rf"{recipe}: \n in {name} is a backslash and an n; for a line end, use double quotes in YAML")
     folders = search_folders(data_dir, recipe.parent if recipe else None)
     if show_recipe:
-        click.echo(yaml.safe_dump(settings.resolved(), sort_keys=False, allow_unicode=True), nl=False)
+        content = {name: info.default for name, info in Recipe.model_fields.items()} | settings.resolved()
+        click.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), nl=False)
         return
     if preview:
         from hbt_bench.training.data import TrainingData
@@ -134,13 +137,13 @@ def _recipe_values(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(name: str, text: Any) -> Any:
-    if name == "data":
+    if name in ("data", "dev_data"):
         return [_inline(name, entry) if entry.startswith("{") else entry for entry in text]
     if name in _PREFIXES:
         return options.typed(f"--{name.replace('_', '-')}", text)
-    if name == "instruction":
+    if name in ("instruction", "lora") or (name == "max_length" and text.startswith("{")):
         return _inline(name, text)
-    if name in ("languages", "matryoshka", "guard"):
+    if name in ("languages", "matryoshka", "guard", "freeze"):
         return [item.strip() for item in text.split(",") if item.strip()]
     if name == "language_weights" and "=" in text:
         pairs = [pair.strip().split("=", 1) for pair in text.split(",") if pair.strip()]
@@ -154,7 +157,8 @@ def _inline(name: str, text: str) -> Any:
     try:
         return parse(text)
     except (yaml.YAMLError, ValueError, RecursionError):  # an impossible date, or endless nesting
-        raise UsageError(f"--{name}: '{text}' is not valid YAML: write {{path: FILE, query: FIELD, ...}}") from None
+        form = _FORMS.get(name, "{path: FILE, query: FIELD, ...}")
+        raise UsageError(f"--{name.replace('_', '-')}: '{text}' is not valid YAML: write {form}") from None
 
 
 def show(data: TrainingData, batches: int) -> None:

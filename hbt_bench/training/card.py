@@ -145,7 +145,7 @@ def differences(recipe: Recipe, facts: Mapping[str, Any]) -> list[str]:
     """
     resolved, digest = recipe.resolved(), facts.get("recipe_digest")  # facts of an older version have the paths
     shown = without_paths(resolved) if digest else resolved
-    fields = {key for key, value in shown.items() if value != facts["recipe"].get(key)} - NEUTRAL_FIELDS
+    fields = {key for key in Recipe.model_fields if shown.get(key) != facts["recipe"].get(key)} - NEUTRAL_FIELDS
     if not fields and digest and digest != recipe.digest:
         fields = {key for key, value in resolved.items() if value != shown[key]}
     return sorted(fields)

@@ -17,12 +17,15 @@ from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.identity.model_files import KNOWN_MODULES, model_modules, read_json
 from hbt_bench.mteb.file_checks import check_files, require_peft
 from hbt_bench.mteb.loaders import hub_checkpoint
+from hbt_bench.training.weights import require_lora
 
 if TYPE_CHECKING:
     from hbt_bench.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
+#: Keys for models with layers.
+_LAYERED = ("max_length", "cached", "gradient_checkpointing", "lora")
 #: Value of `pooling` for modules that do not pool, or pool in several ways.
 OWN = "own"
 
@@ -41,24 +44,25 @@ def resolve(recipe: Recipe) -> Recipe:
     Raises `UsageError` for a missing folder and for a key that the init cannot honour, and `ModelError` for a model
     that cannot be trained.
     """
+    require_lora(recipe)
     if is_random(recipe.init):
         _check_random(recipe)
         return recipe
-    init = Init.from_name(recipe.init)
-    init.check_model()
+    init = Init.from_name(recipe.init, recipe.revision)
+    init.check_model(trust_remote_code=recipe.trust_remote_code)
     init.check_keys(recipe)
     settings = init.settings(recipe)
     return recipe.model_copy(update={key: value for key, value in settings.items() if value != getattr(recipe, key)})
 
 
-def revision(init: str) -> str | None:
+def revision(init: str, wanted: str | None = None) -> str | None:
     """Return the revision of an init: the hash of a folder's files, or the commit of the hub. Random weights have none.
 
-    Raises the errors of `Init.from_name`.
+    `wanted` is a commit, branch or tag of the hub. Raises the errors of `Init.from_name`.
     """
     if is_random(init):
         return None
-    model = Init.from_name(init)
+    model = Init.from_name(init, wanted)
     return model.revision or model.checkpoint.revision
 
 
@@ -72,13 +76,16 @@ def check_matryoshka(recipe: Recipe, dimensions: int | None) -> None:
 
 def check_positions(recipe: Recipe, positions: float) -> None:
     """Raise `UsageError` if `max_length` goes beyond the positions of a model."""
-    if (recipe.max_length or 0) > positions:
+    if (recipe.longest or 0) > positions:
         raise UsageError(
-            f"`max_length: {recipe.max_length}` is beyond the {positions} positions of {recipe.init}: lower it"
+            f"`max_length: {recipe.longest}` is beyond the {positions} positions of {recipe.init}: lower it"
         )
 
 
 def _check_random(recipe: Recipe) -> None:
+    for key in ("revision", "trust_remote_code"):
+        if getattr(recipe, key):
+            raise UsageError(f"`{key}` is for models with files, and {recipe.init} has random weights: leave it out")
     kind, _, size = recipe.init.partition(":")
     check_matryoshka(recipe, int(size.rpartition("x")[2]))
     if kind == "tiny":
@@ -97,7 +104,7 @@ def _check_own(recipe: Recipe) -> None:
         raise UsageError(f"`pooling: {OWN}` is for inits with modules, and {recipe.init} has none: choose a pooling")
 
 
-def _check_static(recipe: Recipe, keys: Sequence[str] = ("max_length", "cached", "gradient_checkpointing")) -> None:
+def _check_static(recipe: Recipe, keys: Sequence[str] = _LAYERED) -> None:
     """Raise `UsageError` for a key that needs the layers or the positions of a transformer."""
     for key in keys:
         if getattr(recipe, key):
@@ -136,19 +143,21 @@ class Init:
     checkpoint: Checkpoint
 
     @classmethod
-    def from_name(cls, name: str) -> Init:
-        """Find a folder, or fetch the configuration of a model of the hub.
+    def from_name(cls, name: str, revision: str | None = None) -> Init:
+        """Find a folder, or fetch the configuration of a model of the hub at a commit, branch or tag.
 
-        Raises `UsageError` if a folder does not exist, and `ModelError` if the hub has no such model.
+        Raises `UsageError` if a folder does not exist or has a revision, and `ModelError` if the hub has no such model.
         """
         folder = Path(name)
         if folder.is_dir():
+            if revision:
+                raise UsageError(f"`revision` is for models of the hub, and {name} is a folder: leave it out")
             return cls(name, Checkpoint.from_folder(folder))
         if name.count("/") > 1 or name.startswith((".", "/", "~")):
             raise UsageError(
                 f"there is no folder {name}: give --init a folder, a hub name, static:DIM or tiny:LAYERSxDIM"
             )
-        return cls(name, hub_checkpoint(hub_name(name)))
+        return cls(name, hub_checkpoint(hub_name(name), revision))
 
     @property
     def hub_name(self) -> str | None:
@@ -174,8 +183,11 @@ class Init:
         """Whether a module is an adapter of another model, such as LoRA's."""
         return any((module.folder / "adapter_config.json").is_file() for module in self.modules)
 
-    def check_model(self) -> None:
-        """Raise `ModelError` if the model has no single vector per text, or weights that cannot be trained."""
+    def check_model(self, *, trust_remote_code: bool = False) -> None:
+        """Raise `ModelError` if the model has no single vector per text, or weights that cannot be trained.
+
+        Without `trust_remote_code`, the same holds for a model that needs code of its repository.
+        """
         if not self.checkpoint.dense:
             raise ModelError(
                 f"{self.name} is a {self.checkpoint.kind}: training starts from a model that gives one vector a text"
@@ -189,10 +201,10 @@ class Init:
                     f"the init {self.name} is quantized ({name or 'see its quantization_config'}), and such weights "
                     "cannot be trained: start from the model before quantization"
                 )
-            if not module.kind.startswith(KNOWN_MODULES) or _needs_code(module.config):
+            if not trust_remote_code and (not module.kind.startswith(KNOWN_MODULES) or _needs_code(module.config)):
                 raise ModelError(
-                    f"{self.name} needs code of its repository ({_code(module)}), which training does not run: "
-                    "choose a model that transformers has built in"
+                    f"{self.name} needs code of its repository ({_code(module)}), which is not run: read the code and "
+                    "set `trust_remote_code`, or choose a model that transformers has built in"
                 )
         if not self.hub_name:
             check_files(self.checkpoint.path)
@@ -210,6 +222,12 @@ class Init:
             positions = module.config.get("max_position_embeddings")
             if isinstance(positions, int) and positions > 0:
                 check_positions(recipe, positions)
+        self._check_code(recipe)
+        if recipe.lora and self.is_adapter:
+            raise UsageError(
+                f"the init {recipe.init} is an adapter, which is trained: leave `lora` out, or merge it into its base "
+                "model"
+            )
         cut = self._settings.get("truncate_dim")
         if cut is not None and not recipe.matryoshka:
             raise UsageError(
@@ -222,6 +240,13 @@ class Init:
                 f"`pooling: {recipe.pooling}` is for plain transformers, and {recipe.init} has its own modules with "
                 f"`{self._pooling}`: leave it out"
             )
+
+    def _check_code(self, recipe: Recipe) -> None:
+        if not recipe.trust_remote_code:
+            return
+        if all(module.kind.startswith(KNOWN_MODULES) and not module.config.get("auto_map") for module in self.modules):
+            raise UsageError(f"`trust_remote_code` has no effect on {recipe.init}, which has no code: leave it out")
+        log.warning(f"running the code that comes with {recipe.init}")
 
     def settings(self, recipe: Recipe) -> dict[str, str]:
         """Return the pooling and the prompts of a training by a recipe."""

@@ -14,7 +14,9 @@ from hbt_bench.errors import ModelError, UsageError
 from hbt_bench.identity.signature import Prompts
 from hbt_bench.mteb.loaders import load_error, open_model
 from hbt_bench.mteb.loading import load_checked
+from hbt_bench.training import weights
 from hbt_bench.training.inits import Init, check_matryoshka, check_positions, is_random
+from hbt_bench.training.recipe import Lengths
 
 if TYPE_CHECKING:
     import torch
@@ -48,8 +50,9 @@ def load(recipe: Recipe, texts: Iterable[str]) -> SentenceTransformer:
     """
     model = _random(recipe, texts) if is_random(recipe.init) else _load_checkpoint(recipe)
     check_matryoshka(recipe, model.get_embedding_dimension())
-    _check_trainable(recipe.init, model)
     model.float()
+    weights.restrict(recipe, model)
+    _check_trainable(recipe.init, model)
     _limit_length(recipe, model)
     if model.similarity_fn_name != "cosine":
         log.info(
@@ -88,19 +91,27 @@ def used_settings(model: SentenceTransformer) -> dict[str, Any]:
         "weights": str(model.dtype).removeprefix("torch."),
         "float32_matmul": torch.get_float32_matmul_precision(),  # "highest" unless a program allows TF32
         "pooling": _single(["+".join([mode] if isinstance(mode, str) else mode) for mode in modes]),
-        "max_length": _single([_length(module) for module in _transformers(model)]),
+        "max_length": _single([_lengths(module) for module in _transformers(model)]),
         "prompts": {role: model.prompts[role] for role in ("query", "document")},
+        **weights.trained_parameters(model),
     }
 
 
-def _length(module: Any) -> int | None:
-    """Return the greatest number of tokens of a text in a transformer, None if it has no limit."""
-    return module.max_seq_length if (module.max_seq_length or math.inf) < _NO_LIMIT else None
+def _length(module: Any, role: str = "") -> int | None:
+    """Return the greatest number of tokens of a text of a role in a transformer, None if it has no limit."""
+    length = getattr(module, f"{role}_length", None) or module.max_seq_length
+    return length if (length or math.inf) < _NO_LIMIT else None
+
+
+def _lengths(module: Any) -> dict[str, int | None] | int | None:
+    """Return the greatest lengths of queries and passages, a single number if they are the same."""
+    query, passage = (_length(module, role) for role in ("query", "document"))
+    return query if query == passage else {"query": query, "passage": passage}
 
 
 def _single(values: list[Any]) -> Any:
     """Return the only value, None if there is none, or all different values."""
-    different = list(dict.fromkeys(values))
+    different = [value for row, value in enumerate(values) if value not in values[:row]]
     return different if len(different) > 1 else next(iter(different), None)
 
 
@@ -110,12 +121,12 @@ def _load_checkpoint(recipe: Recipe) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling
 
-    init = Init.from_name(recipe.init)
+    init = Init.from_name(recipe.init, recipe.revision)
     try:
         if init.checkpoint.kind == "model2vec":
             model = open_model(init.checkpoint, init.hub_name)
         else:
-            options: dict[str, Any] = {"revision": init.revision}
+            options: dict[str, Any] = {"revision": init.revision, "trust_remote_code": recipe.trust_remote_code}
             if not init.is_adapter:
                 options["model_kwargs"] = {"dtype": torch.float32}
             folder = None if init.hub_name else init.checkpoint.path
@@ -188,7 +199,9 @@ def _limit_length(recipe: Recipe, model: SentenceTransformer) -> None:
         positions, limit = _positions(module) or math.inf, _length(module) or math.inf
         check_positions(recipe, positions)
         if recipe.max_length:
-            module.max_seq_length = recipe.max_length
+            lengths = recipe.max_length if isinstance(recipe.max_length, Lengths) else None
+            module.query_length, module.document_length = (lengths.query, lengths.passage) if lengths else (None, None)
+            module.max_seq_length = recipe.longest
         elif limit > positions:
             log.info(f"texts are cut at the {positions} positions of {recipe.init}, not at its limit of {limit} tokens")
             module.max_seq_length = positions
@@ -199,9 +212,10 @@ def _check_room(recipe: Recipe, model: SentenceTransformer) -> None:
     for module in _transformers(model):
         for role in ("query", "document"):
             tokens = len(module.tokenizer(model.prompts[role])["input_ids"]) if module.tokenizer else 0
-            if tokens >= (_length(module) or math.inf):
+            length = _length(module, role) or math.inf
+            if tokens >= length:
                 raise UsageError(
-                    f"the {role} prompt has {tokens} of the {module.max_seq_length} tokens of a text in {recipe.init}: "
+                    f"the {role} prompt has {tokens} of the {length} tokens of a text in {recipe.init}: "
                     f"raise `max_length`, or shorten `{role.replace('document', 'passage')}_prefix`"
                 )
 
@@ -256,7 +270,7 @@ def _tiny(tokenizer: Tokenizer, recipe: Recipe, layers: int, dimensions: int) ->
         pair=f"{tokens[0]} $A {tokens[1]} $B:1 {tokens[1]}:1",
         special_tokens=[(token, tokenizer.token_to_id(token)) for token in tokens],
     )
-    max_length = recipe.max_length or _MAX_LENGTH
+    max_length = recipe.longest or _MAX_LENGTH
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=max_length, **_SPECIAL_TOKENS)
     configuration = DistilBertConfig(
         vocab_size=len(fast),

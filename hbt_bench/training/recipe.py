@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
@@ -16,7 +16,7 @@ from hbt_bench.languages import parse_code, unknown_code
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.training.sources import SourceSpec, expand
 from hbt_bench.training.strategies import STRATEGIES, StrategyName
-from hbt_bench.yaml_file import StrictModel, YamlFile
+from hbt_bench.yaml_file import GrowingModel, StrictModel, YamlFile
 
 #: The measures for early stopping, and whether higher values are better.
 DEV_MEASURES = {**{name: not MEASURES[name].lower_is_better for name in MEASURES.headline()}, "loss": False}
@@ -57,18 +57,40 @@ class Instruction(StrictModel):
     share: Annotated[float, Field(gt=0, lt=1)] = 0.3
 
 
-class Recipe(StrictModel):
+class Lora(StrictModel):
+    """Low-rank adapters of the transformer (arXiv 2106.09685), merged into its weights at the end of the training."""
+
+    r: Count = Field(16, description="Rank of the adapters.")
+    alpha: Positive | None = Field(None, description="Scale: updates are multiplied by alpha / r. Without it, 2 r.")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Dropout before the adapters.")
+    targets: Literal["all-linear"] | tuple[str, ...] = Field(
+        "all-linear", description="Names of the adapted layers, as in query; all-linear: all linear layers."
+    )
+
+
+class Lengths(StrictModel):
+    """Maximum tokens of queries and of passages."""
+
+    query: Count
+    passage: Count
+
+
+class Recipe(GrowingModel):
     """The recipe of a training run. Each description is the help of a flag.
 
     Defaults are those of arXiv 2408.10536, if the paper has them. For example,
     ``Recipe(init="static:64", strategy="hybrid", alpha=0.25, steps=100)``.
     """
 
+    younger_keys: ClassVar[frozenset[str]] = frozenset({"revision", "trust_remote_code", "lora", "freeze"})
+
     name: str | None = Field(None, description="Name in reports. Without it, reports use the name of the folder.")
     init: str = Field(
         "tiny:2x128",
         description="Model to start from: a hub name, a folder, static:DIM (bag of subwords) or tiny:LAYERSxDIM.",
     )
+    revision: str | None = Field(None, description="Commit, branch or tag of an init of the hub.")
+    trust_remote_code: bool = Field(False, description="Run code of the init's repository. Read the code first.")
     data: Sources = Field(({"kind": "cldr-facts"},), validate_default=True, description="Sources of parallel text.")
     strategy: StrategyName = Field("hybrid", description="How batches draw languages.")
     alpha: Share = Field(0.5, description="Share of monolingual batches (or rows), for hybrid and pair-per-row.")
@@ -102,6 +124,12 @@ class Recipe(StrictModel):
     )
     pivot: LanguageCode = Field("en", description="Language of the parallel query.")
 
+    lora: Lora | None = Field(
+        None, description="Train low-rank adapters only, as in {r: 16}, and merge them into the model."
+    )
+    freeze: tuple[str, ...] = Field(
+        (), description="Modules that are not trained: embeddings, or names as in encoder.layer.0."
+    )
     learning_rate: Positive = Field(3e-5, description="Peak learning rate of AdamW.")
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(0.01, description="Weight decay.")
     warmup: Share = Field(0.1, description="Share of the steps in which the learning rate rises.")
@@ -124,7 +152,10 @@ class Recipe(StrictModel):
     pooling: Literal["mean", "cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens", "own"] = Field(
         "mean", description="Pooling of a plain transformer; own: that of the modules of the init."
     )
-    max_length: Count | None = Field(None, description="Maximum tokens of a text. Without it, the maximum of the init.")
+    max_length: Count | Lengths | None = Field(
+        None,
+        description="Maximum tokens of a text, or {query: 32, passage: 256}. Without it, the maximum of the init.",
+    )
     vocabulary: Annotated[int, Field(ge=300)] = Field(8000, description="Subwords of a static: or tiny: init.")
 
     dev: str | None = Field(
@@ -169,6 +200,7 @@ class Recipe(StrictModel):
             "`cached` has no effect on a static: init, which has no layers: leave it out": (
                 self.cached and self.init.startswith("static:")
             ),
+            "`lora` trains none of the transformer's own weights: leave `freeze` out": self.lora and self.freeze,
             "`cached` and `distillation` cannot be combined: leave one out": self.cached and self.distillation,
             "`matryoshka` and `distillation` cannot be combined: leave one out": self.matryoshka and self.distillation,
             "the loss `paper` cannot be combined with `cached`, `symmetric` or `distillation`": (
@@ -223,6 +255,12 @@ class Recipe(StrictModel):
     def has_dev(self) -> bool:
         """Whether training is evaluated on development data."""
         return bool(self.dev or self.dev_share)
+
+    @property
+    def longest(self) -> int | None:
+        """The greatest `max_length`, None for the maximum of the init."""
+        limit = self.max_length
+        return max(limit.query, limit.passage) if isinstance(limit, Lengths) else limit
 
     @property
     def save_steps(self) -> int:

@@ -14,7 +14,7 @@ from hbt_bench.data.collection import Collection
 from hbt_bench.distributed import is_first, world_size
 from hbt_bench.errors import ModelError, UsageError
 from hbt_bench.tasks.registry import TaskRegistry
-from hbt_bench.training import card, inits, models
+from hbt_bench.training import card, inits, models, weights
 from hbt_bench.training.data import TrainingData
 from hbt_bench.training.plan import BatchPlan
 from hbt_bench.training.recipe import DEV_MEASURES, Recipe
@@ -70,7 +70,7 @@ class Training:
             _use_bf16("bf16")  # raises an error if the GPU has none
         registry = TaskRegistry()
         data = TrainingData.from_recipe(self.recipe, self.folders, drop_overlap=self.drop_overlap, registry=registry)
-        inputs = card.Inputs(self.recipe, data.plan.fingerprint, inits.revision(self.recipe.init))
+        inputs = card.Inputs(self.recipe, data.plan.fingerprint, inits.revision(self.recipe.init, self.recipe.revision))
         if self._is_done(inputs) and world_size() == 1:  # several processes must agree, so they check again in `_train`
             log.info(f"{self.output} has this model already")
             return self.output
@@ -154,6 +154,8 @@ class Training:
                 recipe, data, state.global_step, best_step, seconds, state.log_history, inputs.init_revision
             )
             used = {"precision": _NAMES[arguments.mixed_precision], **models.used_settings(model)}
+            if recipe.lora:
+                weights.merge(model)
             self._folder.save(model, facts | {"used": used})
 
     def _arguments(self) -> Any:

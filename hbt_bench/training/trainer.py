@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_model, save_file
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
 from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
@@ -26,9 +27,12 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from hbt_bench.distributed import is_first
 from hbt_bench.errors import ModelError
 from hbt_bench.log import progress
-from hbt_bench.training import run_folder
+from hbt_bench.training import run_folder, weights
 from hbt_bench.training.plan import BatchPlan
 from hbt_bench.training.rows import Rows
+
+#: The file of a checkpoint with the trained weights of a model with adapters.
+_TRAINED = "trained.safetensors"
 
 
 def collator(model: SentenceTransformer, columns: Sequence[str]) -> SentenceTransformerDataCollator:
@@ -85,6 +89,23 @@ class PlanTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
                 f"the {name} became NaN or infinite at or before step {self.state.global_step}: lower the learning "
                 "rate or raise the temperature; the last checkpoint before it is kept"
             )
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Save a checkpoint. Of a model with adapters, save the trained weights: its base may be elsewhere later."""
+        if not weights.adapted(self.model):
+            super()._save(output_dir, state_dict)
+            return
+        folder = Path(output_dir or self.args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        trained = {name: part.data for name, part in self.model.named_parameters() if part.requires_grad}
+        save_file(trained, folder / _TRAINED)
+
+    def _load_from_checkpoint(self, checkpoint_path: str) -> None:
+        path = Path(checkpoint_path, _TRAINED)
+        if path.is_file():
+            load_model(self.model, path, strict=False)
+        else:
+            super()._load_from_checkpoint(checkpoint_path)
 
     def create_model_card(self, *arguments: Any, **options: Any) -> None:
         """Do nothing: the card is written once, at the end, from the recipe."""
