@@ -12,6 +12,7 @@ import pytest
 
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import UsageError
+from hbt_bench.identity.task_name import MODES
 from hbt_bench.reports.page import ReportRequest, results_page, sweep
 from hbt_bench.reports.render import html, is_page
 from hbt_bench.reports.rows import LeaderboardRow, ResultFilter
@@ -205,9 +206,10 @@ def test_results_without_ranks_have_no_details():
 
 CHART_VALUES = {
     "tradeoff": [
-        {"model": name, "measured": name < "b", "picked": name < "c", "mono": 0.5, "cross": 0.2, "multi": 0.1}
+        {"model": name, "measured": name < "b", "picked": name < "c", "distance": 9, **dict.fromkeys(MODES, 0.5)}
         for name in "abc"
-    ],
+    ]
+    + [{"model": "d", "picked": True, "mono": 0.6, "multi": 0.4, "from_mono": 0.5, "from_multi": 0.1}],
     "distances": [{"model": name, "shares": [0.5] * 40, "pool": 80, "random": 1} for name in "ab"],
     "alpha": [
         {"line": "a", "strategy": "b", "alpha": alpha, "seed": seed, "measure": "mono AP", "value": 0.1 * seed}
@@ -217,7 +219,7 @@ CHART_VALUES = {
 }
 
 
-@pytest.mark.parametrize(("name", "marks"), [("tradeoff", 6), ("distances", 3), ("alpha", 6 + 2)])
+@pytest.mark.parametrize(("name", "marks"), [("tradeoff", 9 + 1), ("distances", 3), ("alpha", 6 + 2)])
 def test_chart_has_a_mark_per_value(name, marks):
     pytest.importorskip("altair", reason="the extra report is not installed")
     from hbt_bench.reports.charts import PAGE_CHARTS
@@ -246,8 +248,24 @@ def test_charts_get_the_values_of_the_content(content):
     assert values["distances"][0]["shares"] == row["details"]["distances"]
     assert values["tradeoff"][0] == {
         "row": 0,
-        **{mode: board["rows"][0]["values"][f"{mode}:AP"] for mode in ("mono", "cross", "multi")},
+        **{mode: board["rows"][0]["values"][f"{mode}:AP"] for mode in MODES},
+        "distance": board["rows"][0]["values"]["multi:rank_distance"],
+        **dict.fromkeys(("from_mono", "from_cross", "from_multi", "from_distance")),
     }
+
+
+def test_corrected_model_has_an_arrow_from_itself():
+    pytest.importorskip("altair", reason="the extra report is not installed")
+    from hbt_bench.reports.charts import PAGE_CHARTS
+
+    revisions = {"1-bf16": 0.7, "1-bf16-center-on-own": 0.6, "1-center-on-own": 0.5}  # the last has no plain self
+    rows = [
+        {"label": f"me/a@{revision}", "incomplete": [], "values": {"mono:AP": ap, "multi:rank_distance": 9 * ap}}
+        for revision, ap in revisions.items()
+    ]
+    plain, corrected, other = PAGE_CHARTS["tradeoff"].values({"rows": rows})
+    assert (corrected["from_mono"], corrected["from_distance"], corrected["from_multi"]) == (0.7, 9 * 0.7, None)
+    assert plain["from_mono"] is other["from_mono"] is None
 
 
 # The file
@@ -413,7 +431,7 @@ def marks(driver, chart, role):
 
 
 def test_charts_follow_the_picked_models(driver):
-    assert marks(driver, "tradeoff", "point") == 2 * 50
+    assert marks(driver, "tradeoff", "point") == 3 * 50
     assert marks(driver, "distances", "line mark") == 3
     assert marks(driver, "alpha", "point") == 4 * 47  # 25 hybrid and 22 mixed models
     assert marks(driver, "alpha", "line mark") == 4 * 2

@@ -16,6 +16,7 @@ import altair as alt
 import numpy as np
 
 from hbt_bench.identity.task_name import MODES, Mode
+from hbt_bench.identity.variant import Variant
 from hbt_bench.measures.bias import DEPTH
 from hbt_bench.reports.columns import charted_scores
 from hbt_bench.reports.model_details import BINS
@@ -37,28 +38,59 @@ _COLOUR_SCALE = alt.Scale(range=COLOURS)
 
 
 def tradeoff(values: Values | None = None) -> alt.HConcatChart:
-    """Return monolingual AP against cross-lingual and multilingual AP, a point per model.
+    """Return monolingual AP against cross-lingual and multilingual AP and rank distance, a point per model.
 
-    Values have `model`, `measured`, `picked`, `mono`, `cross` and `multi`. Only picked models have a colour.
+    Values have `model`, `measured`, `picked`, `mono`, `cross`, `multi`, `distance`. Only picked models have a colour.
+    An arrow goes to a corrected model from the same model without a correction, whose values are in `from_mono`,
+    `from_cross`, `from_multi` and `from_distance`.
     """
-    panels = [_scatter("cross", "AP across languages"), _scatter("multi", "AP in the pool")]
-    return alt.concat(*panels, data=_data(values), columns=2, spacing=30).properties(
-        description="Points, one per model: AP within a language against AP across languages and in the pool of all"
+    panels = [
+        _scatter("cross", "AP across languages"),
+        _scatter("multi", "AP in the pool"),
+        _scatter("distance", "rank distance (lower is better)", ".1f"),
+    ]
+    return alt.concat(*panels, data=_data(values), columns=3, spacing=24).properties(
+        description="Points, one per model: AP within a language against AP across languages, AP and rank distance in "
+        "the pool of all. Arrows lead from a model to its corrected self"
     )
 
 
-def _scatter(mode: str, title: str) -> alt.LayerChart:
+def _scatter(mode: str, title: str, form: str = ".4f") -> alt.LayerChart:
     x, y = {"shorthand": "mono:Q", "title": "AP within a language"}, {"shorthand": f"{mode}:Q", "title": title}
     scale = alt.Scale(zero=False, nice=True)
     axes = {
         "x": alt.X(**x, scale=scale),
         "y": alt.Y(**y, scale=scale),
-        "tooltip": ["model:N", *(alt.Tooltip(**axis, format=".4f") for axis in (x, y))],
+        "tooltip": ["model:N", alt.Tooltip(**x, format=".4f"), alt.Tooltip(**y, format=form)],
     }
     shape = alt.when("datum.measured").then(alt.value(SHAPES[0])).otherwise(alt.value(REPORTED))
     others = alt.Chart().transform_filter("!datum.picked").mark_point(filled=False, size=45, color=GREY)
     picked = alt.Chart().transform_filter("datum.picked").mark_point(filled=True, size=130, opacity=1)
+    # of a model without a correction, the arrow has no length: Vega warns of layers without values
+    start = {f"start_{key}": f"isValid(datum.from_{key}) ? datum.from_{key} : datum.{key}" for key in ("mono", mode)}
+    arrows = alt.Chart().transform_calculate(**start)
+    shaft = arrows.mark_rule(color=GREY, strokeWidth=1.5, aria=False).encode(
+        x=alt.X("start_mono:Q"), y=alt.Y(f"start_{mode}:Q"), x2="mono:Q", y2=f"{mode}:Q"
+    )
+    right, down = (
+        f"(scale('{mode}_{axis}', datum.{key}) - scale('{mode}_{axis}', datum.start_{key}))"
+        for axis, key in (("x", "mono"), ("y", mode))
+    )
+    length = f"(sqrt({right} * {right} + {down} * {down}) || 1)"
+    head = arrows.mark_point(
+        shape="triangle-up",
+        aria=False,
+        filled=True,
+        size=alt.expr(f"isValid(datum.from_mono) && isValid(datum.from_{mode}) ? 70 : 0"),
+        color=GREY,
+        opacity=1,
+        angle=alt.expr(f"atan2({right}, -{down}) * 180 / PI"),
+        xOffset=alt.expr(f"-8 * {right} / {length}"),
+        yOffset=alt.expr(f"-8 * {down} / {length}"),
+    )
     layers = alt.layer(
+        shaft,
+        head.encode(x="mono:Q", y=f"{mode}:Q"),
         others.encode(**axes, shape=shape),
         picked.encode(
             **axes,
@@ -66,7 +98,9 @@ def _scatter(mode: str, title: str) -> alt.LayerChart:
             shape=alt.Shape("model:N", scale=alt.Scale(range=SHAPES), legend=_LEGEND),
         ),
     )
-    return layers.transform_filter(f"isValid(datum.mono) && isValid(datum.{mode})").properties(width=270, height=240)
+    return layers.transform_filter(f"isValid(datum.mono) && isValid(datum.{mode})").properties(
+        name=mode, width=215, height=240
+    )
 
 
 #: The three modes in words.
@@ -286,10 +320,19 @@ class PageChart:
 
 
 def _tradeoff_values(board: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    keys = {**{mode: f"{mode}:AP" for mode in MODES}, "distance": "multi:rank_distance"}
+    points = {
+        row["label"]: {name: row["values"].get(key) for name, key in keys.items()}
+        for row in board["rows"]
+        if not row["incomplete"]
+    }
     for index, row in enumerate(board["rows"]):
-        scores: dict[str, Any] = {mode: row["values"].get(f"{mode}:AP") for mode in MODES}
-        if not row["incomplete"] and any(score is not None for score in scores.values()):
-            yield {"row": index, **scores}
+        scores = points.get(row["label"], {})
+        if any(scores.get(mode) is not None for mode in MODES):
+            name, _, revision = row["label"].partition("@")
+            correction = Variant.split(revision)[1].correction
+            before = points.get(f"{name}@{revision.removesuffix(f'-{correction}')}", {}) if correction else {}
+            yield {"row": index, **scores, **{f"from_{key}": before.get(key) for key in keys}}
 
 
 def _distance_values(board: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
@@ -302,7 +345,7 @@ def _distance_values(board: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
 PAGE_CHARTS = {
     "tradeoff": PageChart(
         "Trade-off between the three modes. Picked models are filled, others are grey. Crosses are figures that papers "
-        "report (†).",
+        "report (†). An arrow leads from a model to its corrected self.",
         tradeoff,
         _tradeoff_values,
         fields=MODES,
