@@ -18,7 +18,7 @@ from transformers import AutoModel, BertConfig, PreTrainedTokenizerFast, XLMRobe
 from hbt_bench.errors import ModelError, UsageError
 from hbt_bench.identity.checkpoint import RECIPE_FILE
 from hbt_bench.training import losses
-from hbt_bench.training.inits import resolve
+from hbt_bench.training.inits import resolve, revision
 from hbt_bench.training.models import load, trained_prompts
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.trainer import PlanTrainer, collator
@@ -522,3 +522,61 @@ def test_other_similarity_is_replaced_aloud(tmp_path, plain, messages):
     folder = saved(tmp_path / "m", Transformer(str(plain)), Pooling(16), similarity_fn_name="dot")
     assert loaded(folder).similarity_fn_name == "cosine"
     assert [line for line in messages if "dot, is replaced by cosine" in line]
+
+
+def test_separate_lengths_hold_in_training_and_use(tmp_path, plain, short):
+    """A token is a letter, with [CLS] and [SEP] around the text."""
+    output = short(init=str(plain), max_length={"query": 20, "passage": 40})
+    model = SentenceTransformer(str(output), device="cpu")
+    assert facts(output)["used"]["max_length"] == {"query": 20, "passage": 40}
+    assert [model.preprocess(["a" * 60], task=task)["input_ids"].shape[1] for task in ("query", "document")] == [20, 40]
+    trained = loaded(output, max_length={"query": 20, "passage": 40})
+    queries, passages = vectors_in_training(trained, ["a" * 60])
+    assert np.allclose(queries, model.encode_query(["Query: " + "a" * 60], prompt=""), atol=1e-6)
+    assert np.allclose(passages, model.encode_document(["a" * 60]), atol=1e-6)
+    assert loaded(output, max_length=30).max_seq_length == 30
+    assert loaded(output, max_length=30)[0].query_length is None
+    with pytest.raises(UsageError, match=f"`max_length: 99` is beyond the {POSITIONS} positions"):
+        resolve(recipe(plain, max_length={"query": 20, "passage": 99}))
+    with pytest.raises(UsageError, match="the query prompt has 9 of the 8 tokens"):
+        loaded(plain, max_length={"query": 8, "passage": 20})
+
+
+def test_revision_of_the_hub(tmp_path, plain, hub):
+    """The cache has two commits: main is the zeros, and the tag is the ones."""
+    name = hub(plain)
+    folder = tmp_path / "hub" / "models--tests--model"
+    shutil.copytree(transformer(tmp_path / "other", seed=1), folder / "snapshots" / ("1" * 40))
+    (folder / "refs" / "v2").write_text("1" * 40)
+    assert (revision(name), revision(name, "v2")) == ("0" * 40, "1" * 40)
+    main, tagged = parameters(loaded(name)), parameters(loaded(name, revision="v2"))
+    assert all(torch.equal(value, parameters(loaded(tmp_path / "other"))[key]) for key, value in tagged.items())
+    assert any(not torch.equal(value, main[key]) for key, value in tagged.items())
+    with pytest.raises(UsageError, match=r"`revision` is for models of the hub, and .* is a folder"):
+        resolve(recipe(plain, revision="v2"))
+    with pytest.raises(UsageError, match="`revision` is for models with files, and static:16 has random weights"):
+        resolve(recipe("static:16", revision="v2"))
+
+
+def test_code_of_an_init_is_run_if_the_recipe_trusts_it(tmp_path, plain, short, messages):
+    folder = saved(tmp_path / "m", Transformer(str(plain)), Pooling(16))
+    (folder / "own.py").write_text(
+        "from sentence_transformers.sentence_transformer.modules import Pooling\n"
+        "class Own(Pooling):\n"
+        "    def forward(self, features):\n"
+        "        features = super().forward(features)\n"
+        "        features['sentence_embedding'] = features['sentence_embedding'] * 2 + 1\n"
+        "        return features\n"
+    )
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[1]["type"] = "own.Own"
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(ModelError, match=r"needs code of its repository \(own.Own\), which is not run"):
+        resolve(recipe(folder))
+    output = short(init=str(folder), trust_remote_code=True)
+    assert f"running the code that comes with {folder}" in messages
+    plain_vector = SentenceTransformer(modules=[Transformer(str(output)), Pooling(16)], device="cpu").encode(["sea"])
+    vector = SentenceTransformer(str(output), device="cpu", trust_remote_code=True).encode(["sea"])
+    assert np.allclose(vector, plain_vector * 2 + 1, atol=1e-5)
+    with pytest.raises(UsageError, match=r"`trust_remote_code` has no effect on .*, which has no code"):
+        resolve(recipe(plain, trust_remote_code=True))

@@ -143,6 +143,8 @@ def test_quickstart(hbt, tmp_path, monkeypatch):
     assert "Greek (el) and Vietnamese (vi) are in no training text" in out
     assert "- el: monolingual 0." in out
     assert "- vi: monolingual 0." in out
+    assert "centered 0." in out
+    assert "-center-on-own" in "".join(out.split())
     assert all(len(line) <= 80 for line in out.splitlines())
     assert "W/T/L" not in out  # quickstart leaves the table of differences out
     code, out, err = hbt("quickstart", "--seed", "1")  # quickstart has no --overwrite
@@ -211,3 +213,14 @@ def test_rows_without_ids_are_refused_in_cross_lingual_batches(hbt, tmp_path):
     code, text = preview("hybrid")
     assert code == 0
     assert "faq has no pairs of two languages, so its batches have one: no record has an id" in text
+
+
+def test_mappings_as_flags(hbt):
+    flags = ["--lora", "{r: 8}", "--max-length", "{query: 32, passage: 256}"]
+    shown = yaml.safe_load(hbt("train", *flags, "--show-recipe")[1])
+    assert shown["lora"] == {"r": 8, "alpha": None, "dropout": 0.0, "targets": "all-linear"}
+    assert (shown["max_length"], shown["freeze"]) == ({"query": 32, "passage": 256}, [])
+    frozen = yaml.safe_load(hbt("train", "--freeze", "embeddings,layer.0", "--max-length", "64", "--show-recipe")[1])
+    assert (frozen["freeze"], frozen["max_length"], frozen["lora"]) == (["embeddings", "layer.0"], 64, None)
+    code, _, err = hbt("train", "--lora", "{r")
+    assert (code, "--lora: '{r' is not valid YAML: write {r: 16}" in err) == (2, True)

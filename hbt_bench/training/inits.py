@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hbt_bench.errors import ModelError, UsageError
 from hbt_bench.identity.checkpoint import Checkpoint
-from hbt_bench.identity.model_files import KNOWN_MODULES, model_modules, read_json
+from hbt_bench.identity.model_files import KNOWN_MODULES, model_files, model_modules, read_json
 from hbt_bench.mteb.file_checks import check_files, require_peft
 from hbt_bench.mteb.loaders import hub_checkpoint
 from hbt_bench.training.weights import require_lora
@@ -64,6 +64,14 @@ def revision(init: str, wanted: str | None = None) -> str | None:
         return None
     model = Init.from_name(init, wanted)
     return model.revision or model.checkpoint.revision
+
+
+def code_files(recipe: Recipe) -> dict[str, Path]:
+    """Return the code of an init that a recipe trusts: the file of each path in the model's folder."""
+    if not recipe.trust_remote_code:
+        return {}
+    folder = Init.from_name(recipe.init, recipe.revision).checkpoint.path
+    return {path.relative_to(folder).as_posix(): path for path in model_files(folder) if path.suffix == ".py"}
 
 
 def check_matryoshka(recipe: Recipe, dimensions: int | None) -> None:

@@ -9,7 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from hbt_bench.errors import UsageError, did_you_mean
 from hbt_bench.languages import parse_code, unknown_code
@@ -73,6 +82,13 @@ class Lengths(StrictModel):
 
     query: Count
     passage: Count
+
+
+#: A number, or a mapping; the tags make a mistake in a mapping one about its keys.
+MaxLength = Annotated[
+    Annotated[Count, Tag("number")] | Annotated[Lengths, Tag("mapping")],
+    Discriminator(lambda value: "mapping" if isinstance(value, Mapping | Lengths) else "number"),
+]
 
 
 class Recipe(GrowingModel):
@@ -152,7 +168,7 @@ class Recipe(GrowingModel):
     pooling: Literal["mean", "cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens", "own"] = Field(
         "mean", description="Pooling of a plain transformer; own: that of the modules of the init."
     )
-    max_length: Count | Lengths | None = Field(
+    max_length: MaxLength | None = Field(
         None,
         description="Maximum tokens of a text, or {query: 32, passage: 256}. Without it, the maximum of the init.",
     )

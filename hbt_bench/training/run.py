@@ -156,7 +156,7 @@ class Training:
             used = {"precision": _NAMES[arguments.mixed_precision], **models.used_settings(model)}
             if recipe.lora:
                 weights.merge(model)
-            self._folder.save(model, facts | {"used": used})
+            self._folder.save(model, facts | {"used": used}, inits.code_files(recipe))
 
     def _arguments(self) -> Any:
         """Return the trainer's arguments. Their construction joins the processes of the run."""

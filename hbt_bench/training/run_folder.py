@@ -15,7 +15,7 @@ import logging
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -182,10 +182,10 @@ class RunFolder:
                 (self.path / _LOCK).unlink(missing_ok=True)  # a waiting run makes a new file
             lock.release()
 
-    def save(self, model: SentenceTransformer, facts: dict[str, Any]) -> None:
-        """Save a model with its card and recipe file, and remove the checkpoints. Raises `OutputError`.
+    def save(self, model: SentenceTransformer, facts: dict[str, Any], code: Mapping[str, Path] | None = None) -> None:
+        """Save a model with its card, its recipe file and its code, and remove the checkpoints. Raises `OutputError`.
 
-        1. Write the model into a temporary folder, and its names into the marker of an unfinished run.
+        1. Write the model, and the file of each path in `code`, into a temporary folder, and its names into the marker of an unfinished run.
         2. Rename a card that somebody wrote or changed.
         3. Remove the recipe file of an older model, so that a kill from here on leaves no complete model.
         4. Replace the files of the older model. Files that belong to no model stay.
@@ -194,6 +194,9 @@ class RunFolder:
         try:
             with tempfile.TemporaryDirectory(prefix=".saving-", dir=self.path) as folder:
                 model.save(folder, create_model_card=False)
+                for name, path in (code or {}).items():
+                    Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(path, Path(folder, name))
                 write_text(self.path / _UNFINISHED, "".join(f"{path.name}\n" for path in Path(folder).iterdir()))
                 self._keep_card()
                 (self.path / RECIPE_FILE).unlink(missing_ok=True)
