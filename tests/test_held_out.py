@@ -11,6 +11,7 @@ from hbt_bench.training.held_out import hold_out
 from hbt_bench.training.overlap import normalised
 from hbt_bench.training.parallel import MISSING, Item, ParallelText
 from hbt_bench.training.recipe import Recipe
+from tests.factories import train
 
 #: Items that are held out of 40 at a share of 0.2, and the groups of 40 groups of three items.
 HELD_OUT_OF_40 = [4, 14, 17, 19, 20, 27, 34, 39]
@@ -148,7 +149,7 @@ def test_type_that_held_out_items_cannot_fill_is_left_out(tmp_path, few_translat
     assert data.held_out.batch_size == 10
     assert messages == [
         "the held-out items of c have 3 different items for a cross batch, fewer than 10, so the development loss has "
-        "no such batch. Raise `dev_share` to have it"
+        "no such batch. Raise `dev_share` to have it, or add to `dev_data`"
     ]
 
 
@@ -162,7 +163,7 @@ def test_held_out_batches_are_as_small_as_needed(tmp_path, few_translations, mes
     assert [len(set(batch.items.tolist())) for batch in held_out.batches()] == [3] * len(held_out)
     assert messages == [
         "the development loss has batches of 3, not 12, because few items are held out: 20 of c. Raise `dev_share` for "
-        "larger batches"
+        "larger batches, or add to `dev_data`"
     ]
 
 
@@ -193,3 +194,39 @@ def test_items_with_a_further_passage_in_common_are_on_the_same_side():
     pairs = {int(key) // 2 for key in held_out.ids}
     assert 60 < len(held_out) < 180
     assert not pairs & {int(key) // 2 for key in training.ids}
+
+
+def test_development_loss_on_a_validation_file(tmp_path):
+    """The batches are those of the file, in the recipe's languages; another file is other data."""
+    data = write(tmp_path / "train.jsonl", [{"en": (f"q{n}", f"p{n}"), "de": (f"f{n}", f"a{n}")} for n in range(40)])
+    dev = write(tmp_path / "dev.jsonl", [{"en": (f"v{n}", f"w{n}"), "fr": (f"x{n}", f"y{n}")} for n in range(12)])
+    keys = {"init": "static:8", "guard": [], "steps": 4, "batch_size": 4, "languages": ("de", "en"), "data": [data]}
+    plain = TrainingData.from_recipe(Recipe(**keys), [tmp_path])
+    recipe = Recipe(**keys, dev_measure="loss", dev_data=[{**dev, "strategy": "monolingual"}], patience=1)
+    with_dev = TrainingData.from_recipe(recipe, [tmp_path])
+    assert with_dev.plan.fingerprint == plain.plan.fingerprint == plain.fingerprint
+    drawn = [batch.source.texts[n] for batch in with_dev.held_out.batches() for n in [*batch.queries, *batch.passages]]
+    assert sorted(drawn) == sorted([f"v{n}" for n in range(12)] + [f"w{n}" for n in range(12)])
+    assert "dev_data" not in Recipe(**keys).resolved()
+    write(tmp_path / "dev.jsonl", [{"en": (f"v{n}", f"z{n}")} for n in range(12)])
+    assert TrainingData.from_recipe(recipe, [tmp_path]).fingerprint != with_dev.fingerprint
+
+
+def test_training_stops_by_the_loss_on_a_validation_file(tmp_path, caplog):
+    """The validation file has no hard negatives, which the loss of the paper needs."""
+    caplog.set_level("INFO")
+    records = [{"id": f"v{n}", "q": f"v {n}", "p": f"w {n}"} for n in range(12)]
+    (tmp_path / "dev.json").write_text(json.dumps(records))
+    negatives = [{"id": f"t{n}", "q": f"q {n}", "p": f"p {n}", "n": f"n {n}"} for n in range(40)]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, negatives)))
+    keys = {"language": "en", "query": "q", "passage": "p"}
+    folder = train(
+        tmp_path / "model", folders=[tmp_path], init="static:8", guard=(), loss="paper", strategy="monolingual",
+        languages=("en",), batch_size=4, steps=40, learning_rate=0.5, dev_every=2, patience=2, dev_measure="loss",
+        data=[{"path": "train.jsonl", **keys, "negative": "n"}], dev_data=[{"path": "dev.json", **keys}],
+    )  # fmt: skip
+    facts = json.loads((folder / "hbt_bench_recipe.json").read_text())
+    losses = [entry["eval_loss"] for entry in facts["dev"]]
+    assert facts["kept_step"] == 2 * (1 + losses.index(min(losses)))
+    assert facts["steps"] == min(40, facts["kept_step"] + 4)
+    assert "lack hard negatives, so the development loss is `infonce`" in caplog.text

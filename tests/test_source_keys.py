@@ -244,3 +244,54 @@ def test_recipe_that_trains_nothing(changes, message):
     assert message in str(error.value)
     negatives = [{"path": "a", "query": "q", "passage": "p", "negative": "n"}]
     assert Recipe(batch_size=1, data=negatives).batch_size == 1
+
+
+@pytest.mark.parametrize("ending", ["parquet", "json", "squad.json"])
+def test_other_files_have_the_same_records(tmp_path, ending):
+    records = [{"id": f"q{n}", "question": f"who {n}?", "context": f"text {n // 2}"} for n in range(6)]
+    path = tmp_path / f"data.{ending}"
+    if ending == "parquet":
+        from datasets import Dataset
+
+        Dataset.from_list(records).to_parquet(path)
+    elif ending == "json":
+        path.write_text(json.dumps(records))
+    else:
+        paragraphs = [
+            {"context": f"text {n}", "qas": [{"id": r["id"], "question": r["question"]} for r in records[2 * n :][:2]]}
+            for n in range(3)
+        ]
+        paragraphs[0]["qas"].append({"id": "no", "question": "why?", "is_impossible": True})
+        path.write_text(json.dumps({"version": "2", "data": [{"title": "t", "paragraphs": paragraphs}]}))
+    spec = Recipe(data=[{"path": path.name, "language": "en", "query": "question", "passage": "context"}]).data[0]
+    source = spec.read([tmp_path])
+    assert source.ids == tuple(f"q{n}" for n in range(6))
+    assert [source.texts[number] for number in source.passages[0]] == [f"text {n // 2}" for n in range(6)]
+    assert [source.texts[number] for number in source.queries[0]] == [f"who {n}?" for n in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.json", '{"id": 1}\n{"id": 2}\n', "write `.jsonl` for a file with an object on each line"),
+        ("a.json", '{"rows": []}', "neither a list of objects nor has `data`"),
+        ("a.json", '["x"]', "neither a list of objects"),
+        ("a.parquet", "no parquet", r"cannot load the data set .*a\.parquet"),
+    ],
+)
+def test_other_files_that_are_damaged(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    spec = Recipe(data=[{"path": name, "language": "en", "query": "q", "passage": "p"}]).data[0]
+    with pytest.raises(DataError, match=message):
+        spec.read([tmp_path])
+
+
+def test_codes_of_a_headerless_unquoted_table_are_mapped(tmp_path):
+    rows = [("1", "cmn", 'who "Ann', "a girl"), ("1", "en", "who?", 'a "girl'), ("2", "cmn", "what", "tea")]
+    (tmp_path / "t.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
+    spec = {"path": "t.tsv", "header": ["id", "lang", "q", "p"], "query": "q", "passage": "p", "quoting": "none"}
+    keys = {"language_field": "lang", "languages": {"zh": "cmn", "en": "en"}, "parallel": True}
+    source = Recipe(data=[{**spec, **keys}]).data[0].read([tmp_path])
+    assert (source.languages, source.ids) == (("en", "zh"), ("1", "2"))
+    assert source.texts[source.queries[1, 0]] == 'who "Ann'
+    assert source.texts[source.passages[0, 0]] == 'a "girl'

@@ -95,7 +95,7 @@ def training_facts(
         "base_model": base_model(recipe.init),
         "recipe": recipe.resolved(),
         "recipe_digest": recipe.digest,
-        "plan": data.plan.fingerprint,
+        "plan": data.fingerprint,
         "data": {weighted.source.name: weighted.source.fingerprint for weighted in data.plan.sources},
         "languages": sorted({code for weighted in data.plan.sources for code in weighted.source.languages}),
         "dropped": [[*key, count] for key, count in sorted(data.dropped.items())],

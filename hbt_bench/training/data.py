@@ -33,10 +33,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """The batches of a run, its development batches if it holds items out, and the texts removed from them.
+    """The batches of a run, its development batches if the recipe has some, and the texts removed from them.
 
     `dropped` counts the removed texts by source, language and reason. `guards` are the names of the collections that
     the training texts were compared with. `dev` is the collection for early stopping, if the recipe names one.
+    `has_dev_data` states whether the development batches are those of `dev_data`, and not of held-out items.
 
     Example:
         data = TrainingData.from_recipe(Recipe(languages=("de", "en")), [Path("data")])
@@ -48,6 +49,7 @@ class TrainingData:
     dropped: Counter[tuple[str, str, str]]
     guards: tuple[str, ...]
     dev: Collection | None = None
+    has_dev_data: bool = False
 
     @classmethod
     def from_recipe(
@@ -88,14 +90,33 @@ class TrainingData:
             replace(weighted, source=source, weight=spec.weight or usual_weight(recipe, source))
             for weighted, spec, (_, source) in zip(plan.sources, specs, splits, strict=False)
         ]
+        held_out += _dev_sources(recipe, folders)
         development = development_plan(held_out, recipe.batch_size, recipe.pivot) if held_out else None
-        return cls(plan, development, dropped, tuple(overlaps), dev)
+        return cls(plan, development, dropped, tuple(overlaps), dev, bool(recipe.dev_data))
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that the kept weights depend on: the batches, and `dev_data`, which chooses the checkpoint."""
+        if self.held_out is None or not self.has_dev_data:
+            return self.plan.fingerprint
+        return f"{self.plan.fingerprint}-{self.held_out.fingerprint}"
 
     def texts(self) -> Iterator[str]:
         """Iterate over the texts that are trained on, each once per source, in the order of the data."""
         for weighted in self.plan.sources:
             used = weighted.source.used()
             yield from (text for text, is_used in zip(weighted.source.texts, used.tolist(), strict=True) if is_used)
+
+
+def _dev_sources(recipe: Recipe, folders: Sequence[Path]) -> list[WeightedSource]:
+    """Read the sources of `dev_data`, in the languages of the recipe."""
+    sources = []
+    for spec in recipe.dev_data or ():
+        source = _restricted(spec.preferring(recipe.languages or ()).read(folders), recipe)
+        mix = BatchMix.from_strategy(spec.strategy or recipe.strategy, recipe.alpha, recipe.pairs, source)
+        weight = spec.weight or usual_weight(recipe, source)
+        sources.append(WeightedSource(source, weight, mix, recipe.language_weights))
+    return sources
 
 
 def dev_collection(recipe: Recipe, folders: Sequence[Path], registry: TaskRegistry | None = None) -> Collection | None:

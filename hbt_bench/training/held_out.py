@@ -89,7 +89,7 @@ def _report(source: ParallelText, held_out: int, connected: int) -> None:
 
 
 def development_plan(sources: Sequence[WeightedSource], batch_size: int, pivot: str) -> BatchPlan:
-    """Return a fixed set of batches of held-out items, small enough for the smallest source.
+    """Return a fixed set of batches of held-out items or of `dev_data`, small enough for the smallest source.
 
     A type of batch that a source cannot fill is left out and logged. Raises `DataError` if a source fills no batch.
     """
@@ -100,12 +100,12 @@ def development_plan(sources: Sequence[WeightedSource], batch_size: int, pivot: 
     if rows < 2:
         raise DataError(
             f"too few items are held out for a development loss: {counts}. A batch needs two items without a common "
-            "text from each source. Raise `dev_share`."
+            "text from each source. Raise `dev_share`, or add to `dev_data`."
         )
     if rows < batch_size / 2:
         log.warning(
             f"the development loss has batches of {rows}, not {batch_size}, because few items are held out: {counts}. "
-            "Raise `dev_share` for larger batches"
+            "Raise `dev_share` for larger batches, or add to `dev_data`"
         )
     filled = [weighted.filling(rows) for weighted in main]
     for weighted, fitting in zip(main, filled, strict=True):
@@ -113,12 +113,12 @@ def development_plan(sources: Sequence[WeightedSource], batch_size: int, pivot: 
             log.warning(
                 f"the held-out items of {weighted.source.name} have {weighted.room(batch_type, rows)} different items "
                 f"for a {batch_type.name} batch, fewer than {rows}, so the development loss has no such batch. Raise "
-                "`dev_share` to have it"
+                "`dev_share` to have it, or add to `dev_data`"
             )
     steps = max(1, min(_MAX_DEV_BATCHES, sum(len(weighted.source) for weighted in sources) // rows))
     plan = BatchPlan(tuple(filled), rows, steps, 0, pivot=pivot)
     try:
         check_negatives(plan)
     except DataError as error:
-        raise DataError(f"held-out data: {error} Or raise `dev_share`.") from error
+        raise DataError(f"held-out data: {error} Or raise `dev_share`, or add to `dev_data`.") from error
     return plan

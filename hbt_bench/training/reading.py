@@ -67,6 +67,7 @@ class _Reading:
         self._values: dict[str, Counter[str]] = {field: Counter() for field in spec.where}
         self._labels = Labels(name, spec.labels, spec.chosen, spec.preferred)
         self._false_negatives = 0
+        self._known: dict[str, str] = {}  # equal texts are a single object: a question of mMARCO has a hundred rows
         self._others: dict[str, Counter[str]] = defaultdict(
             Counter
         )  # languages in fields that the recipe does not name
@@ -239,16 +240,19 @@ class _Reading:
         """Add the texts of a record in a language."""
         spec, texts = self.spec, self._texts
         if query := texts.joined(content, spec.query, label, position):
-            item.queries[label] = query
+            item.queries[label] = self._same(query)
         if passages := self._passages(label, content, position):
-            item.passages[label], *more = passages
+            item.passages[label], *more = map(self._same, passages)
             if more:
                 item.more_passages[label] = more
         if spec.negative is not None:
             negatives = texts.several(content, _alternatives(spec.negative), label, position)
             answers = {" ".join(text.split()) for text in passages}
-            item.negatives[label] = [text for text in negatives if " ".join(text.split()) not in answers]
+            item.negatives[label] = [self._same(text) for text in negatives if " ".join(text.split()) not in answers]
             self._false_negatives += len(negatives) - len(item.negatives[label])
+
+    def _same(self, text: str) -> str:
+        return self._known.setdefault(text, text)
 
     def _passages(self, label: str, content: Any, position: str) -> list[str]:
         """Return the different passages of a record in a language, without those that its grades call irrelevant."""

@@ -98,7 +98,7 @@ class Recipe(GrowingModel):
     ``Recipe(init="static:64", strategy="hybrid", alpha=0.25, steps=100)``.
     """
 
-    younger_keys: ClassVar[frozenset[str]] = frozenset({"revision", "trust_remote_code", "lora", "freeze"})
+    younger_keys: ClassVar[frozenset[str]] = frozenset({"revision", "trust_remote_code", "lora", "freeze", "dev_data"})
 
     name: str | None = Field(None, description="Name in reports. Without it, reports use the name of the folder.")
     init: str = Field(
@@ -180,6 +180,9 @@ class Recipe(GrowingModel):
     dev_share: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="Share of each source held out for the development loss."
     )
+    dev_data: Sources | None = Field(
+        None, description="Sources for the development loss, such as a validation file, instead of held-out items."
+    )
     dev_measure: DevMeasure = Field("AP", description="Measure for early stopping.")
     dev_every: Count = Field(100, description="Steps between evaluations on development data.")
     patience: Count | None = Field(None, description="Evaluations without improvement before training stops.")
@@ -222,11 +225,15 @@ class Recipe(GrowingModel):
             "the loss `paper` cannot be combined with `cached`, `symmetric` or `distillation`": (
                 paper and (self.cached or self.symmetric or self.distillation)
             ),
-            "`patience` needs development data: give `dev` or `dev_share`": (self.patience and not self.has_dev),
-            "the development loss is computed on held-out training items: give `dev_share`, not `dev`": (
-                self.dev_measure == "loss" and self.dev
+            "`patience` needs development data: give `dev`, `dev_share` or `dev_data`": (
+                self.patience and not self.has_dev
             ),
-            "`dev_share` needs `dev_measure: loss`": self.dev_share and self.dev_measure != "loss",
+            "the development loss is computed on items with queries and passages: give `dev_share`, not `dev`, or "
+            "`dev_data`": self.dev_measure == "loss" and self.dev,
+            "`dev_share` and `dev_data` need `dev_measure: loss`": (
+                (self.dev_share or self.dev_data) and self.dev_measure != "loss"
+            ),
+            "`dev_data` takes the place of held-out items: leave `dev_share` out": self.dev_share and self.dev_data,
             "`accumulation` must divide `batch_size`": self.batch_size % self.accumulation,
             f"`batch_size: {self.batch_size}` with `accumulation: {self.accumulation}` has a row in each part, and "
             "so no other passage to rank the passage against: raise `batch_size`, lower `accumulation`, or give every "
@@ -270,7 +277,7 @@ class Recipe(GrowingModel):
     @property
     def has_dev(self) -> bool:
         """Whether training is evaluated on development data."""
-        return bool(self.dev or self.dev_share)
+        return bool(self.dev or self.dev_share or self.dev_data)
 
     @property
     def longest(self) -> int | None:

@@ -70,7 +70,7 @@ class Training:
             _use_bf16("bf16")  # raises an error if the GPU has none
         registry = TaskRegistry()
         data = TrainingData.from_recipe(self.recipe, self.folders, drop_overlap=self.drop_overlap, registry=registry)
-        inputs = card.Inputs(self.recipe, data.plan.fingerprint, inits.revision(self.recipe.init, self.recipe.revision))
+        inputs = card.Inputs(self.recipe, data.fingerprint, inits.revision(self.recipe.init, self.recipe.revision))
         if self._is_done(inputs) and world_size() == 1:  # several processes must agree, so they check again in `_train`
             log.info(f"{self.output} has this model already")
             return self.output
@@ -223,7 +223,11 @@ class Training:
             return CollectionEvaluator(dev, self.recipe.batch_size)
         if data.held_out is None:
             return None
-        loss = losses.build(self.recipe, model, gather=False)  # only the first process evaluates
+        recipe = self.recipe
+        if recipe.loss == "paper" and not all(weighted.source.depth for weighted in data.held_out.sources):
+            log.info("the development data lack hard negatives, so the development loss is `infonce`, not `paper`")
+            recipe = recipe.model_copy(update={"loss": "infonce"})
+        loss = losses.build(recipe, model, gather=False)  # only the first process evaluates
         return LossEvaluator(self._rows(data.held_out), loss)
 
 

@@ -6,6 +6,7 @@ for the fields of records are in `hbt_bench.training.records`.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections import Counter
@@ -21,7 +22,7 @@ from hbt_bench.data import cldr
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import first_path
 from hbt_bench.data.dialect import TableFormat
-from hbt_bench.data.records import Row, first_value, identifier, read_hub, read_rows
+from hbt_bench.data.records import Row, data_errors, first_value, identifier, read_hub, read_rows
 from hbt_bench.errors import DataError
 from hbt_bench.files import file_hash
 from hbt_bench.training.items import Item
@@ -30,6 +31,9 @@ from hbt_bench.training.reading import TEXTS, read_items
 from hbt_bench.training.records import Code, Records, TrainingSource
 
 log = logging.getLogger(__name__)
+
+#: Rows of a Parquet file in memory at once.
+_PARQUET_ROWS = 4096
 
 
 class CldrFacts(TrainingSource):
@@ -60,7 +64,9 @@ class CldrFacts(TrainingSource):
 
 
 class FileData(Records, TableFormat):
-    """Records in a JSON lines, CSV or TSV file, plain or gzipped; the path is relative to a data folder or the recipe.
+    """Records in a file: JSON lines, CSV or TSV, plain or gzipped, Parquet, or JSON as SQuAD's or a list of objects.
+
+    The path is relative to a data folder or the recipe.
 
     For example, ``{kind: file, path: train/mlqa.jsonl.gz, query: question, passage: context}`` in a recipe.
     """
@@ -84,12 +90,54 @@ class FileData(Records, TableFormat):
         if path is None:
             searched = ", ".join(str(folder) for folder in folders)
             raise DataError(f"there is no {self.path} in {searched}: name the folder that has it with --data-dir")
-        return read_items(self.label, self, ((row.where, row.fields) for row in read_rows(path, self)))
+        return read_items(self.label, self, ((row.where, row.fields) for row in _file_rows(path, self)))
 
     def version(self, folders: Sequence[Path]) -> str:
         """Return the SHA-256 of the file, or "missing"."""
         path = first_path(folders, self.path, Path.is_file)
         return _unchanged_hash(path.resolve(), path.stat().st_mtime_ns) if path else "missing"
+
+
+def _file_rows(path: Path, table: TableFormat) -> Iterator[Row]:
+    """Yield the rows of a file; raises `DataError` with the position."""
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as parquet  # type: ignore[import-untyped]
+
+        number = 0
+        with data_errors(path), parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(_PARQUET_ROWS):
+                for record in batch.to_pylist():
+                    yield Row(record, f"{path}, row {number}")
+                    number += 1
+    elif path.suffix == ".json":
+        yield from _json_rows(path)
+    else:
+        yield from read_rows(path, table)
+
+
+def _json_rows(path: Path) -> Iterator[Row]:
+    """Yield the objects of a list, or the questions of a file in the form of SQuAD, each with context and title."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON: {error}; write `.jsonl` for a file with an object on each line") from error
+    records = content if isinstance(content, list) else None
+    if isinstance(content, dict) and isinstance(content.get("data"), list):
+        records = list(_questions(content["data"])) or content["data"]
+    if records is None or not all(isinstance(record, dict) for record in records):
+        raise DataError(f"{path} is neither a list of objects nor has `data` as SQuAD: write the records as JSON lines")
+    if impossible := sum(record.get("is_impossible") is True for record in records):
+        log.info(f"{path.name}: left out {impossible:,} questions that their context does not answer (is_impossible)")
+    for number, record in enumerate(records):
+        if record.get("is_impossible") is not True:
+            yield Row(record, f"{path}, record {number}")
+
+
+def _questions(articles: Sequence[object]) -> Iterator[dict[str, Any]]:
+    for article in articles:
+        for paragraph in (article.get("paragraphs") or ()) if isinstance(article, Mapping) else ():
+            for question in paragraph.get("qas") or ():
+                yield {"title": article.get("title"), "context": paragraph.get("context"), **question}
 
 
 class HubData(Records):
