@@ -175,6 +175,37 @@ def init(tmp_path_factory):
     return train(tmp_path_factory.mktemp("init") / "model", steps=1, batch_size=8)
 
 
+class Unchanged:
+    """A collator that returns the rows."""
+
+    valid_label_columns = ()
+
+    def __call__(self, rows):
+        return rows
+
+
+def test_loader_of_the_stock_trainer_has_the_plan(init, data, tmp_path):
+    made = trainer(init, data, tmp_path, max_steps=40)
+    made.data_collator = Unchanged()
+    batches = list(made.get_train_dataloader())
+    assert [len(rows) for rows in batches] == [16] * 40
+    for rows, batch in zip(batches, plan_of(data).batches(), strict=True):
+        texts = batch.source.texts
+        assert [row["query"] for row in rows] == [texts[number] for number in batch.queries]
+        assert [row["passage"] for row in rows] == [texts[number] for number in batch.passages]
+
+
+def test_steps_in_any_order_are_the_same(monkeypatch):
+    from hbt_bench.training import draws
+
+    monkeypatch.setattr(draws, "_KEPT", 4)
+    made = hybrid_dataset(records(), **FIELDS, batch_size=16, steps=40, seed=3)
+    in_order = [batch.items.tolist() for batch in plan_of(made).batches()]
+    again = plan_of(hybrid_dataset(records(), **FIELDS, batch_size=16, steps=40, seed=3))
+    order = [39, 0, 25, 24, 10, 9, 31, 30, 1, 38]
+    assert [again.batch_at(step).items.tolist() for step in order] == [in_order[step] for step in order]
+
+
 def test_stock_trainer_gives_the_weights_of_train(init, tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in records()))
