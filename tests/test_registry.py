@@ -19,6 +19,7 @@ from hbt_bench.tasks.registry import TaskRegistry, mteb_task_names, select_tasks
 
 ALL = ("mono", "cross", "multi")
 #: A sentence is not its own translation (no mono), and the cross-lingual mode needs parallel ids.
+NANO = ("arguana climate-fever dbpedia fever fiqa hotpotqa msmarco nfcorpus nq quora scidocs scifact touche").split()
 MODES = {
     "beir-fiqa": ("mono",),
     "beir-nfcorpus": ("mono",),
@@ -32,14 +33,20 @@ MODES = {
     "miracl": ("mono", "multi"),
     "miracl-hard": ("mono", "multi"),
     "mkqa": ALL,
+    "mldr": ("mono", "multi"),
     "mlqa-passages": ALL,
     "mlqa-r": ALL,
     "mlqa-r-context": ALL,
+    "mmarco": ALL,
+    "mupler": ALL,
+    **{f"nano-multi-{name}": ALL for name in sorted(NANO)},
     "neuclir": ALL,
     "neuclir-2022": ALL,
     "ntrex": ("cross", "multi"),
     "tatoeba": ("cross", "multi"),
+    "webfaq": ("mono", "multi"),
     "xm3600-captions": ("cross", "multi"),
+    "xpqa": ALL,
     "xquad-passages": ALL,
     "xquad-r": ALL,
     "xquad-r-context": ALL,

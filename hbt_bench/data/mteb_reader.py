@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 from hbt_bench.data import columns, records
 from hbt_bench.data.collection import Collection
-from hbt_bench.data.readers import CollectionBuilder, Parallel
+from hbt_bench.data.readers import CollectionBuilder, Parallel, SharedIds
 from hbt_bench.data.records import PLACEHOLDER, Row, read_hub
 from hbt_bench.data.row_fields import Columns
 from hbt_bench.errors import DataError, UsageError
@@ -171,6 +172,7 @@ def _retrieval(name: str, task: Any, pooled: PooledTask, chosen: Mapping[str, st
     if ignore_identical_ids is None:
         ignore_identical_ids = bool(getattr(task, "ignore_identical_ids", False))
     builder = CollectionBuilder(name, pooled.parallel or "none", pairs, ignore_identical_ids)
+    versions: list[tuple[str, Mapping[str, int]]] = []
     for subset, (query_language, document_language) in subsets.items():
         data = task.dataset[subset][split]
         queries = dict(zip(map(str, data["queries"]["id"]), data["queries"]["text"], strict=True))
@@ -178,8 +180,35 @@ def _retrieval(name: str, task: Any, pooled: PooledTask, chosen: Mapping[str, st
         # MTEB returns the judgements in an order that changes from run to run
         order = {query: index for index, query in enumerate(queries)}
         relevant = dict(sorted(data["relevant_docs"].items(), key=lambda item: (order.get(item[0], -1), item[0])))
+        if pairs and (pooled.parallel or "none") == "none":
+            queries, relevant = _by_text(queries, relevant)
+        versions += relevant.items()
         builder.add((query_language, queries), (document_language, _documents(data["corpus"])), relevant)
+    if pooled.parallel == "documents" and not pairs and len(subsets) > 1:
+        _check_translations(pooled.task, versions)
     return builder.build()
+
+
+def _by_text(
+    queries: Mapping[str, str], relevant: Mapping[str, Mapping[str, int]]
+) -> tuple[dict[str, str], dict[str, Mapping[str, int]]]:
+    """Return queries and judgements under ids made of the texts, because each subset may number its queries anew."""
+    ids = {key: hashlib.sha256(text.encode()).hexdigest()[:16] for key, text in queries.items()}
+    merged: dict[str, Mapping[str, int]] = {}
+    for key, grades in relevant.items():
+        if key in ids:
+            merged[ids[key]] = {**merged.get(ids[key], {}), **grades}
+    return {ids[key]: text for key, text in queries.items()}, merged
+
+
+def _check_translations(task: str, versions: Iterable[tuple[str, Mapping[str, int]]]) -> None:
+    """Raise `DataError` unless most queries occur in several subsets with the same relevant documents."""
+    ids = SharedIds.of(versions)
+    if not ids.are_likely_translations:
+        raise DataError(
+            f"{task}: only {ids.equal:,} of {ids.total:,} query ids have the same relevant documents in several "
+            "languages, so equal ids are not translations; set `parallel: none` in your own definition"
+        )
 
 
 def _check_ids(pooled: PooledTask, ids: Iterable[str]) -> None:
