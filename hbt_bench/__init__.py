@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hbt_bench.reports.compare import compare
     from hbt_bench.results.evaluate import Evaluation, evaluate
     from hbt_bench.results.queries import load_queries
+    from hbt_bench.results.rerank import rerank
     from hbt_bench.results.result import Result
     from hbt_bench.results.runs import score
     from hbt_bench.results.store import load_results
@@ -62,6 +63,7 @@ _MODULES = {
     "rank": "ranking.ranks",
     "register": "mteb.plugin",
     "report": "actions",
+    "rerank": "results.rerank",
     "score": "results.runs",
     "select_tasks": "tasks.registry",
     "study": "actions",
@@ -103,6 +105,7 @@ __all__ = [
     "rank",
     "register",
     "report",
+    "rerank",
     "score",
     "select_tasks",
     "study",

@@ -221,6 +221,7 @@ def test_command_is_that_of_mteb(tmp_path, capsys):
         ([], 0, "available-tasks"),
         (["--help"], 0, "available-tasks"),
         (["ran"], 2, "invalid choice: 'ran'"),
+        (["run", "-t", "XQuADRMultilingualRetrieval"], 2, "mteb run needs a model: add -m"),
         (
             ["available-tasks", "-t", "XQuADRMultilingual"],
             2,

@@ -24,6 +24,10 @@ def command(arguments: tuple[str, ...]) -> None:
     hbt-bench mteb available-benchmarks -b "hbt(xquad-r)"
     hbt-bench mteb   # lists MTEB's commands, such as available-tasks
     """  # noqa: D301 -- click needs the character
+    if arguments[:1] == ("run",) and not {"-h", "--help"} & set(arguments):
+        names = {argument.partition("=")[0] for argument in arguments}
+        if not any(name == "--model" or (name.startswith("-m") and name[:2] != "--") for name in names):
+            raise UsageError("mteb run needs a model: add -m, as in `-m intfloat/multilingual-e5-small`")
     from hbt_bench.mteb import plugin  # noqa: F401 -- registers the tasks
 
     from mteb.cli import main  # isort: skip

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -77,6 +78,16 @@ class Endpoint:
         digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8] if any(fields) else ""
         dot = "-dot" if self.similarity == "dot" else ""
         return f"{start}-endpoint{dimension}{dot}{f'-fields{digest}' if digest else ''}"
+
+    def stored_revision(self, url: str, stated: str | None, suffix: str, revisions: Iterable[str]) -> str | None:
+        """Return the revision of this server's model among those of results; only they state the dimension.
+
+        The result is None if there is none, or if results have several dimensions.
+        """
+        before, after = (self.revision(url, stated, 0) + suffix).split("-endpoint0")
+        pattern = re.compile(re.escape(f"{before}-endpoint") + r"\d+" + re.escape(after))
+        found = [revision for revision in revisions if pattern.fullmatch(revision)]
+        return found[0] if len(found) == 1 else None
 
     def open(self, url: str, prompts: Prompts, stated: str | None = None) -> EndpointEncoder:
         """Return the encoder after a request for the vector of a text.

@@ -9,6 +9,8 @@ import json
 import logging
 import os
 import re
+from difflib import SequenceMatcher
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from hbt_bench.mteb.loading import load_checked
 
 log = logging.getLogger(__name__)
 
+#: Least similarity of two folder names for a typing error.
+_SIMILARITY = 0.7
 #: MTEB's wrapper of each sentence-transformers class.
 _WRAPPERS = {
     "SentenceTransformer": "SentenceTransformerEncoderWrapper",
@@ -129,3 +133,24 @@ def _model2vec(checkpoint: Checkpoint, location: str, source: dict[str, Any], de
     embedding = StaticEmbedding.load(location, cache_folder=_cache(), **source)
     normalize = json.loads((checkpoint.path / "config.json").read_bytes()).get("normalize")
     return SentenceTransformer(modules=[embedding, *([Normalize()] if normalize else [])], device=device)
+
+
+def similar_folders(name: str, whole: bool) -> list[str]:
+    """Return the folders with a model that `name` may be a typing error of; if `whole`, their parents are alike, too.
+
+    Results, caches and data have no model. The last part decides: results/training is not meant by tests/tiny.
+    """
+    typed = Path(name)
+    parents = {typed.parent, *(path for path in Path().glob("*") if path.is_dir())}
+    folders = [path for parent in sorted(parents) for path in islice(parent.glob("*"), 500) if path.is_dir()]
+
+    def similar(part: str, other: str) -> bool:
+        return SequenceMatcher(None, part.lower(), other.lower()).ratio() >= _SIMILARITY
+
+    return [
+        str(folder)
+        for folder in folders
+        if similar(folder.name, typed.name)
+        and (not whole or folder.parent == typed.parent or similar(str(folder.parent), str(typed.parent)))
+        and Checkpoint.exists(folder)
+    ]

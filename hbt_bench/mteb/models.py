@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +21,11 @@ from hbt_bench.mteb.bm25_model import Bm25Model
 from hbt_bench.mteb.corrected_model import NO_VECTORS, CorrectedModel, Correction
 from hbt_bench.mteb.embeddings_client import is_url
 from hbt_bench.mteb.endpoint import Endpoint, EndpointEncoder, check_endpoint
-from hbt_bench.mteb.loaders import hub_checkpoint, load_error, open_model, wrapped
+from hbt_bench.mteb.loaders import hub_checkpoint, load_error, open_model, similar_folders, wrapped
 from hbt_bench.mteb.loading import load_checked
 from hbt_bench.ranking import bm25
 
 BM25 = "bm25"
-#: Least similarity of two folder names for a typing error.
-_SIMILARITY = 0.7
 _HUB_NAME = re.compile(r"^\w[\w.-]*/[\w.()=, -]+$")
 
 
@@ -124,7 +120,7 @@ class ModelRequest:
         hub = _HUB_NAME.match(self.name)
         if hub and self.revision:
             return
-        near = did_you_mean(self.name.rstrip("/"), [BM25, *_similar_folders(self.name, whole=hub is not None)])
+        near = did_you_mean(self.name.rstrip("/"), [BM25, *similar_folders(self.name, whole=hub is not None)])
         if hub and not Path(self.name).parent.is_dir() and (not near or self._known_to_mteb is not None):
             return
         if near or not hub:
@@ -184,6 +180,17 @@ class ModelRequest:
             mark = f"-{self.correction.mark}" if self.correction else ""
             return self.given_name or self.checkpoint.name, self.checkpoint.revision + self._suffix + mark
         return None
+
+    def stored_identity(self, revisions: Callable[[str], Iterable[str]]) -> tuple[str, str] | None:
+        """Return the `identity`; that of a model on a server from `revisions`, the results of a name, None without.
+
+        So a finished run sends no request.
+        """
+        if self.endpoint is None:
+            return self.identity
+        name = self.given_name or self.endpoint.name
+        revision = self.endpoint.stored_revision(self.name, self.revision, self._suffix, revisions(name))
+        return (name, revision) if revision else None
 
     @property
     def _suffix(self) -> str:
@@ -328,24 +335,3 @@ def _meta(name: str, revision: str, base: Any = None, experiment: Mapping[str, s
 
     base = base if base is not None else ModelMeta.create_empty()
     return base.model_copy(update={"name": name, "revision": revision, "experiment_kwargs": experiment})
-
-
-def _similar_folders(name: str, whole: bool) -> list[str]:
-    """Return the folders with a model that `name` may be a typing error of; if `whole`, their parents are alike, too.
-
-    Results, caches and data have no model. The last part decides: results/training is not meant by tests/tiny.
-    """
-    typed = Path(name)
-    parents = {typed.parent, *(path for path in Path().glob("*") if path.is_dir())}
-    folders = [path for parent in sorted(parents) for path in islice(parent.glob("*"), 500) if path.is_dir()]
-
-    def similar(part: str, other: str) -> bool:
-        return SequenceMatcher(None, part.lower(), other.lower()).ratio() >= _SIMILARITY
-
-    return [
-        str(folder)
-        for folder in folders
-        if similar(folder.name, typed.name)
-        and (not whole or folder.parent == typed.parent or similar(str(folder.parent), str(typed.parent)))
-        and Checkpoint.exists(folder)
-    ]

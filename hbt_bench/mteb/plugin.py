@@ -85,6 +85,12 @@ class RegisteredRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is no
         scores: Mapping[str, Any] = self._task.evaluate(model, split, chosen, **options)
         return scores
 
+    def convert_to_reranking(self, *arguments: Any, **options: Any) -> Any:
+        """Raise `UsageError`; see `ParallelRetrieval.convert_to_reranking`."""
+        from hbt_bench.mteb.tasks import NO_RERANKING
+
+        raise UsageError(NO_RERANKING.format(name=self.spec.task_name(self.mode)))
+
     def __reduce__(self) -> tuple[Any, ...]:
         state = {key: value for key, value in vars(self).items() if key not in ("_task", "dataset", "data_loaded")}
         return _restore, (self.spec.task_name(self.mode), state)

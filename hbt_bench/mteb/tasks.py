@@ -22,6 +22,7 @@ from mteb.models import (
 )
 
 from hbt_bench.data.collection import Collection, Document, Query
+from hbt_bench.errors import UsageError
 from hbt_bench.identity.signature import Signature
 from hbt_bench.identity.task_name import Mode
 from hbt_bench.measures.bias import Bias
@@ -37,6 +38,13 @@ from hbt_bench.tasks.registry import select_tasks
 __all__ = ["SPLIT", "MtebEncoder", "ParallelRetrieval", "SharedPass", "get_tasks", "is_ours", "quiet_libraries"]
 
 
+#: What `convert_to_reranking` would need, and the way that exists.
+NO_RERANKING = (
+    "{name} ranks whole collections and has no candidates to re-rank. Rank the candidates of a first run with "
+    "`hbt_bench.rerank`, and score the new run with `hbt_bench.score`."
+)
+
+
 class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not followed by mypy
     """A mode of a collection as an MTEB task."""
 
@@ -47,6 +55,7 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
         self.ranks: Ranks | None = None
         self.ranks_name = ""
         self._run: RunRanks | None = None
+        self._last: tuple[Any, dict[str, Any], Mapping[str, Any]] | None = None
         chosen = [judged.subset for judged in shared.judged(mode).values()]
         self.metadata = task_metadata(shared.spec, mode, shared.languages, chosen, shared.collection.fingerprint)
         self.dataset: dict[str, dict[str, Any]] = {}
@@ -61,7 +70,7 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
 
     def unload_data(self) -> None:
         """Drop MTEB's layout of the data. Keep the collection and the ranks, which other modes may need."""
-        self.dataset = {}
+        self.dataset, self._last = {}, None
         self.data_loaded = False
 
     def load_data(self, num_proc: int | None = None, **kwargs: Any) -> None:
@@ -108,19 +117,30 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
             self.ranks = model.ranks_in(collection, self.mode)
             return self._scores(model, self.ranks, None, subsets_to_run)
         if prediction_folder is not None or not self.shares_pass(model, encode_kwargs):
-            self._run = RunRanks(collection, self.mode)
-            self._top_k = len(self.shared.collection.documents)  # AP needs the whole ranking
             quiet = {**encode_kwargs, "show_progress_bar": False}  # a bar for each subset would be hundreds
             options = {**kwargs, "encode_kwargs": quiet, "prediction_folder": prediction_folder}
-            searching = _without_own(model, self.shared.collection)
-            scores_by_mteb: Mapping[str, Any] = super().evaluate(searching, split, subsets_to_run, **options)
-            bias = self._ranks_of_run()
-            return {
-                name: {**entry, **bias.get(name, {}), **self._identity(model)} for name, entry in scores_by_mteb.items()
-            }
+            scores = self._searched(model, split, options)
+            return {name: scores[name] for name in scores if subsets_to_run is None or name in subsets_to_run}
         self.ranks, confidences = self.shared.evaluate(model, self.metadata, encode_kwargs)
         self.ranks_name = self.shared.spec.ranks_name(self.shared.languages)
         return self._scores(model, self.ranks, confidences, subsets_to_run)
+
+    def _searched(self, model: Any, split: str, options: dict[str, Any]) -> Mapping[str, Any]:
+        """Return the scores of all subsets, which MTEB ranks, and keep the ranks.
+
+        MTEB asks for a subset at a time, but ranks and bias need all. So the scores of the last model are kept.
+        """
+        if self._last is None or self._last[0] is not model or self._last[1] != options:
+            self._run = RunRanks(self.shared.collection, self.mode)
+            self._top_k = len(self.shared.collection.documents)  # AP needs the whole ranking
+            by_mteb = super().evaluate(_without_own(model, self.shared.collection), split, None, **options)
+            bias, identity = self._ranks_of_run(), self._identity(model)
+            self._last = model, options, {name: by_mteb[name] | bias.get(name, {}) | identity for name in by_mteb}
+        return self._last[2]
+
+    def convert_to_reranking(self, *arguments: Any, **options: Any) -> Any:
+        """Raise `UsageError`: these tasks rank whole collections; a re-ranking is scored as a run."""
+        raise UsageError(NO_RERANKING.format(name=self.name))
 
     @property
     def kept_ranks(self) -> tuple[str, Ranks] | None:

@@ -160,8 +160,12 @@ class Evaluation:
 
     def _stored_results(self, collections: Mapping[str, Collection]) -> list[Result] | None:
         """Return all results from disk, without loading the model; None if any is missing."""
+        if self._repeats:
+            return None
         identity = self.model.identity
-        if identity is None or self._repeats:
+        if isinstance(self.model, ModelRequest):
+            identity = self.model.stored_identity(lambda name: store.revisions(self.output, name))
+        if identity is None:
             return None
         folders = self._folders(*identity)
         results = []

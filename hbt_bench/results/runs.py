@@ -86,11 +86,9 @@ def score_selections(
     overwrite: bool = False,
 ) -> list[Result]:
     """Score a run on selected tasks; see `score`."""
+    tables, origin = run_tables(run, selections, languages)
     selection = selections[0]
-    if len(selections) > 1 or selection.spec is None:
-        raise UsageError("a run is of a single collection of hbt-bench: name tasks such as xquad-r-multi or xquad-r")
-    keys = [subset.name for mode in selection.modes for subset in subsets(selection.spec.select(languages), mode)]
-    tables, origin = _tables(run, selection.modes, keys)
+    assert selection.spec is not None  # checked with the tables
     for mode in selection.modes:
         if not {mode, *(subset.name for subset in subsets(selection.spec.select(languages), mode))} & tables.keys():
             raise UsageError(
@@ -101,6 +99,20 @@ def score_selections(
     model = GivenModel(RunModel(tables, name or origin or "", rules))
     folder = Path(data_dir) if data_dir else None
     return Evaluation(model, selections, output, languages, folder, overwrite=overwrite).run()
+
+
+def run_tables(
+    run: Run, selections: Sequence[Selection], languages: tuple[str, ...] | None = None
+) -> tuple[Tables, str | None]:
+    """Return the tables of a run by mode or subset, and the name of the system if a file states it.
+
+    Raises `UsageError` for tasks of several collections or of MTEB.
+    """
+    selection = selections[0]
+    if len(selections) > 1 or selection.spec is None:
+        raise UsageError("a run is of a single collection of hbt-bench: name tasks such as xquad-r-multi or xquad-r")
+    keys = [subset.name for mode in selection.modes for subset in subsets(selection.spec.select(languages), mode)]
+    return _tables(run, selection.modes, keys)
 
 
 def _tables(run: Run, modes: Sequence[Mode], keys: Sequence[str]) -> tuple[Tables, str | None]:

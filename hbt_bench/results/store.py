@@ -47,6 +47,11 @@ def model_folder(output: Path, model: str, revision: str, experiment: str | None
     return folder / "experiments" / file_name(experiment) if experiment else folder
 
 
+def revisions(output: Path, model: str) -> list[str]:
+    """Return the revisions of a model that have a folder in the results."""
+    return sorted(path.name for path in model_folder(output, model, "main").parent.glob("*") if path.is_dir())
+
+
 def find(path: Path, signature: str) -> Result | None:
     """Return the result at `path` if it is complete, has its ranks and this signature; else None.
 
