@@ -230,3 +230,4 @@ def test_training_stops_by_the_loss_on_a_validation_file(tmp_path, caplog):
     assert facts["kept_step"] == 2 * (1 + losses.index(min(losses)))
     assert facts["steps"] == min(40, facts["kept_step"] + 4)
     assert "lack hard negatives, so the development loss is `infonce`" in caplog.text
+    assert not (folder / "checkpoints").exists()  # else a second run would be refused

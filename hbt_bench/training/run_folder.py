@@ -152,8 +152,8 @@ class RunFolder:
         return newest
 
     def remove_checkpoints(self) -> None:
-        """Remove all checkpoints, and their folder if nothing else is in it."""
-        for path in self.checkpoints.glob("checkpoint-*"):
+        """Remove all checkpoints and the tables of evaluations, and their folder if nothing else is in it."""
+        for path in (*self.checkpoints.glob("checkpoint-*"), self.checkpoints / "eval"):
             shutil.rmtree(path, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.checkpoints.rmdir()
