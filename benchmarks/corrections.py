@@ -12,6 +12,7 @@ its own correction over all rows of a collection.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,42 @@ def short(tables: Sequence[dict[str, Any]], correction: str = "center") -> str:
     return table(["collection", "model", *map(heading, keys)], cells)
 
 
+def findings(tables: Sequence[dict[str, Any]]) -> tuple[str, list[str]]:
+    """Return a table of all corrections over all pairs of model and collection, and sentences on the best."""
+    keys = ("multi AP", "multi rank_distance", "cross AP", "mono AP")
+    found: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
+    for entry in tables:
+        for row in entry["rows"][1:]:
+            scores = found.setdefault((row["correction"], row["on"]), {key: [] for key in keys})
+            for key in keys:
+                scores[key] += [row["scores"][key]] if key in row["scores"] else []
+    sums, cells = {}, []
+    for system, scores in found.items():
+        line = [*system]
+        for key in keys:
+            verdicts = Counter(score["verdict"] for score in scores[key])
+            gains = sorted(score["difference"] for score in scores[key])
+            digits = MEASURES.describe(key.partition(" ")[2]).decimals
+            limits = " to ".join(f"{gains[end]:+,.{digits}f}" for end in (0, -1)) if gains else ""
+            line.append(f"{verdicts['better']}/{verdicts['worse']} of {len(gains)}, {limits}" if gains else "-")
+            sums[system, key] = verdicts, gains
+        cells.append(line)
+    sentences = []
+    for on in dict.fromkeys(system[1] for system in found):
+        text, systems = "on own texts" if on == "own" else f"on {on}", [system for system in found if system[1] == on]
+        always = [
+            system[0]
+            for system in systems
+            if sums[system, "multi AP"][0]["better"] == len(sums[system, "multi AP"][1]) == len(tables)
+        ]
+        kept = [name for name in always if not sums[(name, on), "mono AP"][0]["worse"]]
+        sentences.append(
+            f"Fitted {text}, significantly better in the pool in all {len(tables)} pairs of model and collection: "
+            f"{', '.join(always) or 'none'}. Out of these, never significantly worse within a language: {', '.join(kept) or 'none'}."
+        )
+    return table(["correction", "fitted on", *map(heading, keys)], cells), sentences
+
+
 def main() -> None:
     """Write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -178,6 +215,14 @@ def main() -> None:
         "## Minus the mean of each language",
         "Without it → fitted on own texts → fitted on held-out texts.",
         short(data),
+    ]
+    overview, sentences = findings(data)
+    summary = [
+        "## What helps, where, and at what price",
+        " ".join(sentences),
+        "Better/worse of the pairs of model and collection that were tested, with the least and the greatest change.",
+        overview,
+        *summary,
     ]
     publish("Corrections without training", [about, *summary, *parts], {"tables": data}, environment(), options.output)
 

@@ -127,7 +127,7 @@ def test_conclusions_are_sentences_with_numbers(planted):
     assert on(planted).conclusions == [
         "best and worse do not differ significantly on cldr-facts-multi[de,en] AP: +0.2792 [0.0000, 0.5042], "
         "p = 0.5 (Holm, 2 comparisons)",
-        "best and worse do not differ significantly on cldr-facts-multi[de,en] rank_distance: -1.0 [-2.0, -0.5], "
+        "best and worse do not differ significantly on cldr-facts-multi[de,en] rank_distance: -1.0 [-2.0, 0.0], "
         "p = 0.5 (Holm, 2 comparisons)",
     ]
     plant(planted, "local/worse", [(2, 4)] * 20)
