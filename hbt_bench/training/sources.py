@@ -135,7 +135,9 @@ def _json_rows(path: Path) -> Iterator[Row]:
 
 def _questions(articles: Sequence[object]) -> Iterator[dict[str, Any]]:
     for article in articles:
-        for paragraph in (article.get("paragraphs") or ()) if isinstance(article, Mapping) else ():
+        if not isinstance(article, Mapping):
+            continue
+        for paragraph in article.get("paragraphs") or ():
             for question in paragraph.get("qas") or ():
                 yield {"title": article.get("title"), "context": paragraph.get("context"), **question}
 
