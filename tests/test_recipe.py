@@ -1,5 +1,7 @@
 """Test recipes: their defaults, files, flags and mistakes."""
 
+from pathlib import Path
+
 import pytest
 
 from hbt_bench.errors import DataError, UsageError
@@ -107,5 +109,33 @@ def test_mistakes_in_flags(flags, message):
 def test_hub_source_names_languages_in_one_way(tmp_path, more, message):
     text = f"data:\n  - {{kind: hub, dataset: a/b, query: q, passage: p, {more}}}\n"
     with pytest.raises(DataError, match=":2:") as error:
+        Recipe.read(write(tmp_path, text))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [("e5-small", "077582cb9b3059b1"), ("parallel-small", "bccdaa96bf46acca"), (None, "66b35cd60f5705bd")],
+)
+def test_older_recipes_keep_their_digest(name, digest):
+    """Models and studies are found by it, so a younger key is part of it only if a recipe has the key."""
+    recipe = Recipe.read(Path(__file__).parents[1] / "recipes" / f"{name}.yaml") if name else Recipe()
+    assert recipe.digest == digest
+    changes = {"lora": {"r": 4}, "freeze": ["embeddings"], "revision": "v2", "trust_remote_code": True}
+    changes["max_length"] = {"query": 32, "passage": 64}
+    digests = {Recipe.model_validate({**recipe.resolved(), key: value}).digest for key, value in changes.items()}
+    assert len(digests | {digest}) == len(changes) + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lora: {r: 0}\n", "lora.r: must be greater than 0"),
+        ("lora: {r: 4}\nfreeze: [embeddings]\n", "`lora` trains none of the transformer's own weights"),
+        ("max_length: {query: 32}\n", "the key 'passage' is missing"),
+    ],
+)
+def test_mistakes_in_trained_weights_and_lengths(tmp_path, text, message):
+    with pytest.raises(DataError) as error:
         Recipe.read(write(tmp_path, text))
     assert message in str(error.value)
