@@ -183,7 +183,8 @@ def findings(tables: Sequence[dict[str, Any]]) -> tuple[str, list[str]]:
         kept = [name for name in always if not sums[(name, on), "mono AP"][0]["worse"]]
         sentences.append(
             f"Fitted {text}, significantly better in the pool in all {len(tables)} pairs of model and collection: "
-            f"{', '.join(always) or 'none'}. Out of these, never significantly worse within a language: {', '.join(kept) or 'none'}."
+            f"{', '.join(always) or 'none'}. Out of these, never significantly worse within a language: "
+            f"{', '.join(kept) or 'none'}."
         )
     return table(["correction", "fitted on", *map(heading, keys)], cells), sentences
 

@@ -57,6 +57,7 @@ ADAPTORS = {
     "mteb/given.py": "lazy",
     "mteb/probe.py": "lazy",
     "mteb/run_model.py": "lazy",
+    "mteb/saved_correction.py": "lazy",
     "mteb/token_batches.py": "lazy",
     "mteb/variants.py": "lazy",
     "mteb/vectors.py": "lazy",

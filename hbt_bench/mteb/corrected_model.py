@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -195,6 +195,9 @@ class CorrectedModel:
         mteb_model_meta: MTEB's description. The revision ends with the mark of the correction.
     """
 
+    #: Returns the encoder of a model, for `save`; `hbt_bench.corrected` sets it.
+    encoder_of: Callable[[Any, int], Encoder] | None = None
+
     def __init__(self, model: Any, correction: Correction, given: Any = None) -> None:
         self.model, self.correction, self.given = model, correction, model if given is None else given
         meta = model.mteb_model_meta
@@ -229,14 +232,10 @@ class CorrectedModel:
         folder for a model of sentence-transformers with one more module, which needs a correction that is the same for
         all languages. Raises `UsageError` for any other, and for a correction of the evaluated texts.
         """
-        from hbt_bench.mteb.metadata import defined_metadata  # late, because these modules import this module
-        from hbt_bench.mteb.shared_pass import MtebEncoder
-
         check_target(self.correction.name, self.correction.texts, Path(path))
         assert self.correction.texts is not None
-        spec = TaskRegistry().specs["cldr-facts"]  # as every task for retrieval, it names the model's prompts
-        encoder = MtebEncoder(self.model, defined_metadata(spec, "multi"), {"batch_size": batch_size})
-        encoding = Encoding(encoder, None, ALONE, lambda count: None)
+        assert self.encoder_of is not None
+        encoding = Encoding(self.encoder_of(self.model, batch_size), None, ALONE, lambda count: None)
         self._held_out = self._held_out or self.correction.texts.fit(self.correction.name, encoding)
         self._save(self._held_out, encoding.encoder, Path(path))
 

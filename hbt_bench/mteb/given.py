@@ -18,6 +18,7 @@ from hbt_bench.mteb.corrected_model import OWN, CorrectedModel, Correction, chec
 from hbt_bench.mteb.loaders import wrapped
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.mteb.probe import check_tokenizer, check_vectors
+from hbt_bench.ranking.encode import Encoder
 from hbt_bench.ranking.ranks import RankedModel, ScoringModel
 from hbt_bench.tasks.registry import TaskRegistry
 
@@ -202,7 +203,21 @@ def corrected(
     if isinstance(model, str | Path):
         loaded = requested(model).load()
         check_vectors_known(loaded, str(model))
-        return CorrectedModel(loaded, parsed)
+        return _saveable(CorrectedModel(loaded, parsed))
     given = GivenModel(model, getattr(model, "name", None) or "model", "given")
     check_vectors_known(wrapped(model, given.kind) if given.kind else model, type(model).__name__)
-    return CorrectedModel(wrapped(model, given.kind) if given.kind else model, parsed, model)
+    return _saveable(CorrectedModel(wrapped(model, given.kind) if given.kind else model, parsed, model))
+
+
+def _saveable(model: CorrectedModel) -> CorrectedModel:
+    """Return a corrected model that can encode texts outside an evaluation, as every task for retrieval does."""
+
+    def encoder_of(model: Any, batch_size: int) -> Encoder:
+        from hbt_bench.mteb.metadata import defined_metadata
+        from hbt_bench.mteb.shared_pass import MtebEncoder
+
+        metadata = defined_metadata(TaskRegistry().specs["cldr-facts"], "multi")
+        return MtebEncoder(model, metadata, {"batch_size": batch_size})
+
+    model.encoder_of = encoder_of
+    return model

@@ -8,7 +8,7 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,13 +19,26 @@ from hbt_bench.identity.correction_name import CorrectionName
 from hbt_bench.ranking.correction import AffineMap, FittedCorrection, Role, Vectors
 from hbt_bench.ranking.encode import Encoder, Encoding
 
-if TYPE_CHECKING:
-    from hbt_bench.mteb.corrected_model import FitTexts
-
 log = logging.getLogger(__name__)
 
 #: Least cosine between the vectors that a model gives now and gave at the fit; other precisions of numbers are above.
 _SAME_MODEL = 0.99
+
+
+class Texts(Protocol):
+    """Held-out texts: their name, their mark in a revision, their hashes, and the texts as a collection."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def mark(self) -> str: ...  # noqa: D102
+
+    @property
+    def hashes(self) -> frozenset[int]: ...  # noqa: D102
+
+    @property
+    def collection(self) -> Collection: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +146,7 @@ def text_hashes(collection: Collection) -> frozenset[int]:
     return frozenset(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") for text in texts)
 
 
-def check_target(name: CorrectionName, texts: FitTexts | SavedFit | None, path: Path) -> None:
+def check_target(name: CorrectionName, texts: Texts | SavedFit | None, path: Path) -> None:
     """Raise `UsageError` if a correction cannot be saved as `path`."""
     if texts is None:
         raise UsageError(
@@ -152,7 +165,7 @@ def check_target(name: CorrectionName, texts: FitTexts | SavedFit | None, path: 
 
 
 def save(
-    name: CorrectionName, texts: FitTexts, fitted: FittedCorrection, model: Any, encoder: Encoder, path: Path
+    name: CorrectionName, texts: Texts, fitted: FittedCorrection, model: Any, encoder: Encoder, path: Path
 ) -> None:
     """Write a fitted correction as a file, or the corrected model as a folder of sentence-transformers."""
     if path.suffix != ".npz":
