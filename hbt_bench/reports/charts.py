@@ -320,7 +320,7 @@ class PageChart:
 
 
 def _tradeoff_values(board: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    keys = {**{mode: f"{mode}:AP" for mode in MODES}, "distance": "multi:rank_distance"}
+    keys: dict[str, str] = {**{str(mode): f"{mode}:AP" for mode in MODES}, "distance": "multi:rank_distance"}
     points = {
         row["label"]: {name: row["values"].get(key) for name, key in keys.items()}
         for row in board["rows"]
