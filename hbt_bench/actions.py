@@ -434,13 +434,17 @@ def study(
     return made
 
 
-def study_plan(name: str, scale: Any, output: str | Path, data_dir: str | Path | None) -> StudyPlan:
-    """Return the jobs of a study, which are not run."""
+def study_plan(
+    name: str, scale: Any, output: str | Path, data_dir: str | Path | None, init: str | None = None
+) -> StudyPlan:
+    """Return the jobs of a study, which are not run. `init` replaces its inits."""
     from hbt_bench.data.data_files import search_folders
     from hbt_bench.studies.jobs import StudyPaths, StudyPlan
     from hbt_bench.studies.study import find_study
 
     design = find_study(name).at(scale)
+    if init is not None:
+        design = design.with_init(init)
     folder = _path(data_dir)
     return StudyPlan(design, StudyPaths(Path(output), search_folders(folder, None), folder, design.study.drop_overlap))
 

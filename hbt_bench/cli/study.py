@@ -27,6 +27,7 @@ _output = click.option(
     show_default=True,
     help="Folder of models, results and reports, shared by all studies.",
 )
+_init = click.option("--init", help="Model to start from, instead of the study's: a folder or a hub name.")
 
 
 @click.group("study")
@@ -86,37 +87,62 @@ def _show(name: str, scale: str) -> None:
 
 
 @command.command("run")
-@click.argument("name")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @_scale
 @click.option("--dry-run", is_flag=True, help="Print the plan with its estimated cost; do nothing.")
+@_init
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="ADDRESS",
+    help="Train and evaluate this model only, and write no report; repeat it for several. --dry-run has the addresses.",
+)
+@click.option("--compact", is_flag=True, help="Delete weights and ranks once all evaluations of a model are there.")
 @_output
 @options.data_dir
-def _run(name: str, scale: str, dry_run: bool, output: Path, data_dir: Path | None) -> None:
-    """Run a study and write its report.
+def _run(
+    names: tuple[str, ...],
+    scale: str,
+    dry_run: bool,
+    init: str | None,
+    only: tuple[str, ...],
+    compact: bool,
+    output: Path,
+    data_dir: Path | None,
+) -> None:
+    """Run studies and write their reports. Studies with equal recipes share models.
 
-    If the study was interrupted, run the rest of it.
+    If a study was interrupted, run the rest of it.
 
     \b
-    hbt-bench study run ood-low-resource --scale small --data-dir data/
+    hbt-bench study run ood-low-resource --scale small --init e5-small-4bit --data-dir data/
     """  # noqa: D301 -- click needs the character
     from hbt_bench.actions import study_plan
-    from hbt_bench.studies.study_result import run_study
+    from hbt_bench.studies.jobs import run_jobs
+    from hbt_bench.studies.study_result import compare
 
     with progress_bars():
-        plan = study_plan(name, scale, output, data_dir)
+        plans = [study_plan(name, scale, output, data_dir, init) for name in names]
         if dry_run:
-            _print(plan)
+            for plan in plans:
+                _print(plan)
             return
-        run_study(plan)
-    _write(plan)
+        run_jobs(plans, only, compact=compact)
+        if only:
+            return
+        for plan in plans:
+            compare(plan)
+    for plan in plans:
+        _write(plan)
 
 
 @command.command("report")
 @click.argument("name")
 @_scale
+@_init
 @_output
 @options.data_dir
-def _report(name: str, scale: str, output: Path, data_dir: Path | None) -> None:
+def _report(name: str, scale: str, init: str | None, output: Path, data_dir: Path | None) -> None:
     """Write the report of a finished study again.
 
     \b
@@ -124,7 +150,7 @@ def _report(name: str, scale: str, output: Path, data_dir: Path | None) -> None:
     """  # noqa: D301 -- click needs the character
     from hbt_bench.actions import study_plan
 
-    _write(study_plan(name, scale, output, data_dir))
+    _write(study_plan(name, scale, output, data_dir, init))
 
 
 @command.command("contrast")

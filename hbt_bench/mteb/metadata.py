@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from mteb.abstasks.task_metadata import TaskMetadata
 
@@ -85,3 +87,15 @@ def _codes(subset: Subset, languages: Sequence[str]) -> list[str]:
     documents = languages if subset.documents is None else [subset.documents]
     # regions of a language share a code in MTEB
     return list(dict.fromkeys(get_language(code).mteb for code in (subset.queries, *documents)))
+
+
+@cache
+def text_count(task: str) -> int | None:
+    """Return the number of texts in a task of MTEB, by its statistics, which are shipped with MTEB."""
+    import mteb
+
+    found: Any = mteb.get_task(task)
+    described = [part.metadata for part in getattr(found, "tasks", [found])]  # an aggregate has several
+    splits = [(about.descriptive_stats or {}).get(split, {}) for about in described for split in about.eval_splits]
+    counts = [split["num_samples"] for split in splits if "num_samples" in split]
+    return sum(counts) if counts else None

@@ -12,8 +12,9 @@ import hashlib
 import json
 import logging
 import math
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -21,21 +22,24 @@ from pathlib import Path
 from typing import Any
 
 from hbt_bench.errors import OutputError
-from hbt_bench.files import check_writable, write_text
+from hbt_bench.files import check_writable
 from hbt_bench.identity.checkpoint import RECIPE_FILE
 from hbt_bench.identity.task_name import TaskName
+from hbt_bench.mteb.corrected_model import Correction
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.results.evaluate import Evaluation
-from hbt_bench.results.result import Result
-from hbt_bench.studies.study import GROUPS, Design, StudySystem
+from hbt_bench.studies.study import GROUPS, UNTOUCHED, Design, StudySystem, study_registry
+from hbt_bench.studies.values import TaskValues
 from hbt_bench.tasks.registry import Selection
+from hbt_bench.tasks.sources import MtebSource
+from hbt_bench.training.inits import revision as init_revision
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.run import Training
 
 log = logging.getLogger(__name__)
 
 #: The version of the test. A change repeats the comparisons, but no training and no evaluation.
-_TEST = "seeds and questions, 2"
+_TEST = "seeds and questions, task by task, 3"
 # Rates for rough estimates of time, measured on a processor core or calculated for a GPU.
 #: Seconds per training pair of a static:64 init with 4,000 subwords on a core, and its weights. The time grows with
 #: the square root of the weights.
@@ -67,18 +71,25 @@ class StudyPaths:
 
 @dataclass(frozen=True)
 class Train:
-    """The job that trains a model: an init with a strategy and a seed."""
+    """The job that trains a model: an init with a strategy and a seed. An untouched init needs no training.
+
+    `language` is the model's language if the system has a model for each language.
+    """
 
     system: StudySystem
     recipe: Recipe
     paths: StudyPaths
+    language: str = ""
 
     @cached_property
     def address(self) -> str:
-        """A hash of the recipe and of its local data."""
-        sources = (*self.recipe.data, *(self.recipe.instruction.data if self.recipe.instruction else ()))
+        """A hash of the recipe, of the files of a local init, and of the local data; the same on every machine."""
+        recipe = self.recipe.model_copy(update={"init": _init(self.recipe.init)})
+        if not self.system.trained:
+            return _hash(UNTOUCHED, recipe.init, recipe.longest)
+        sources = (*recipe.data, *(recipe.instruction.data if recipe.instruction else ()))
         versions = [spec.version(self.paths.folders) for spec in sources]
-        return _hash(self.recipe.digest, self.paths.drop_overlap, versions)
+        return _hash(recipe.digest, self.paths.drop_overlap, versions)
 
     @property
     def folder(self) -> Path:
@@ -88,22 +99,41 @@ class Train:
     @property
     def done(self) -> bool:
         """Whether the model is complete."""
-        return (self.folder / RECIPE_FILE).is_file()
+        return not self.system.trained or (self.folder / RECIPE_FILE).is_file()
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The facts about the training that lie next to the model; raises `OutputError` if they are damaged."""
-        return _read_json(self.folder / RECIPE_FILE)
+        """The facts about the training that a study needs; raises `OutputError` if they are damaged."""
+        if not self.system.trained:
+            return {}
+        facts = _read_json(self.folder / RECIPE_FILE)
+        within = sum(share for *_, query, passage, share in facts["shares"] if query == passage)
+        kept = {key: facts[key] for key in ("steps", "pairs_seen", "seconds", "machine", "versions")}
+        return kept | {"within": round(within, 6), "dropped": sum(count for *_, count in facts["dropped"])}
 
     @property
     def label(self) -> str:
         """A short description for tables and messages."""
-        return f"{self.system.strategy}, {self.system.init}, seed {self.recipe.seed}"
+        parts = (self.system.strategy, self.language, Path(self.system.init).name)
+        seed = f"seed {self.recipe.seed}" if self.system.trained else ""
+        return ", ".join(part for part in (*parts, seed) if part)
+
+    @property
+    def model(self) -> ModelRequest:
+        """The model to evaluate. An untouched init cuts texts as the trained models do."""
+        system, correction = self.system, None
+        if system.correct:
+            correction = Correction.parse(system.correct, system.correct_on, study_registry(), self.paths.data_dir)
+        if system.trained:
+            return ModelRequest(str(self.folder), correction=correction)
+        return ModelRequest(system.init, max_seq_length=self.recipe.longest, correction=correction)
 
     @property
     def estimated_seconds(self) -> float:
         """The estimated time, on a core for static: and tiny: inits, on an A100 for others."""
         recipe, (kind, _, size) = self.recipe, self.recipe.init.partition(":")
+        if not self.system.trained:
+            return 0.0
         pairs = recipe.steps * recipe.batch_size
         start = _START_SECONDS + _SOURCE_SECONDS * sum(spec.kind != "cldr-facts" for spec in recipe.data)
         if kind == "static":
@@ -114,7 +144,8 @@ class Train:
 
     def run(self) -> None:
         """Train the model, or resume its training."""
-        Training(self.recipe, self.folder, self.paths.folders, drop_overlap=self.paths.drop_overlap).run()
+        drop = self.paths.drop_overlap
+        Training(self.recipe, self.folder, self.paths.folders, drop_overlap=drop, registry=study_registry()).run()
 
 
 @dataclass(frozen=True)
@@ -128,30 +159,26 @@ class Evaluate:
 
     @cached_property
     def address(self) -> str:
-        """A hash of the model's address and of the definition of the task."""
-        spec = self.selection.spec
+        """A hash of the model's address, its correction, and the definition of the task."""
+        spec, system = self.selection.spec, self.train.system
         task = [spec.model_dump_json(), spec.name, *self.selection.modes] if spec else [self.selection.stock]
-        return _hash(self.train.address, task, version("hbt-bench"))
+        corrected = [system.correct, system.correct_on] if system.correct else []
+        return _hash(self.train.address, task, version("hbt-bench"), *corrected)
 
     @property
     def path(self) -> Path:
-        """The file that lists the results, written after all of them."""
-        return self.train.paths.output / "evaluations" / f"{self.address}.json"
+        """The file of the values."""
+        return self.train.paths.output / "evaluations" / f"{self.address}.npz"
 
     @property
     def done(self) -> bool:
-        """Whether all results exist."""
-        if not self.path.is_file():
-            return False
-        try:
-            return all((self.train.paths.output / path).is_file() for path in _read_json(self.path)["results"])
-        except OutputError:
-            return False
+        """Whether the values exist."""
+        return self.path.is_file()
 
-    @property
-    def results(self) -> list[Result]:
-        """The result of each mode."""
-        return [Result.read(self.train.paths.output / path) for path in _read_json(self.path)["results"]]
+    @cached_property
+    def values(self) -> TaskValues:
+        """The values of the evaluation; raises `OutputError` if they are damaged."""
+        return TaskValues.read(self.path)
 
     @property
     def label(self) -> str:
@@ -159,36 +186,50 @@ class Evaluate:
         return f"{short_name(self.name)}: {self.train.label}"
 
     @property
+    def texts(self) -> int | None:
+        """The number of queries and documents, by the task's definition or MTEB's statistics; None if unknown."""
+        spec = self.selection.spec
+        if spec is None or spec.expect is None:
+            from hbt_bench.mteb.metadata import text_count  # late: it imports MTEB
+
+            stock = spec.source.task if spec and isinstance(spec.source, MtebSource) else self.selection.stock
+            return text_count(stock) if stock else None
+        asked, searched = set(spec.select(None)), set(spec.select(None))
+        if (name := TaskName.parse(self.name)).queries is not None:
+            asked, searched = set(name.queries), set(name.documents or ())
+        queries = sum(count for code, count in spec.expect.queries.items() if code in asked)
+        return queries + sum(count for code, count in spec.expect.documents.items() if code in searched)
+
+    @property
     def estimated_seconds(self) -> float | None:
         """The estimated time, None if the definition of the task has no counts of texts."""
-        spec, (kind, _, size) = self.selection.spec, self.train.recipe.init.partition(":")
-        if spec is None or spec.expect is None:
+        kind, _, size = self.train.recipe.init.partition(":")
+        if (texts := self.texts) is None:
             return None
-        codes = set(spec.select(None))
-        counts = (*spec.expect.queries.items(), *spec.expect.documents.items())
-        texts = sum(count for code, count in counts if code in codes)
         if kind == "static":
             return _EVALUATION_SECONDS + texts * _TEXT_SECONDS
         if kind == "tiny":
             return _EVALUATION_SECONDS + texts * _tiny_seconds(size)
         return 10.0 + texts / _GPU_TEXTS
 
-    def run(self) -> None:
-        """Evaluate the modes that have no result yet."""
-        output, started = self.train.paths.output, time.monotonic()
+    def run(self, results_folder: Path, *, last: bool = True) -> None:
+        """Evaluate the modes that have no result yet, and keep the values that the study needs.
+
+        The vectors stay in the cache for other tasks of the model, unless this is its last task.
+        """
+        started = time.monotonic()
         results = Evaluation(
-            ModelRequest(str(self.train.folder)),
+            self.train.model,
             [self.selection],
-            output / "results",
+            results_folder,
             data_dir=self.train.paths.data_dir,
             batch_size=128,
+            keep_embeddings=not last,
         ).run()
-        summary = {
-            "task": self.name,
-            "results": [result.path.relative_to(output).as_posix() for result in results],
-            "seconds": round(time.monotonic() - started, 1),
-        }
-        write_text(self.path, json.dumps(summary, indent=2) + "\n")
+        collection = self.selection.spec.base if self.selection.spec else self.name
+        seconds = round(time.monotonic() - started, 1)
+        facts = {"model": self.train.label, "task": self.name, **self.train.facts, "evaluation_seconds": seconds}
+        TaskValues.from_results(results, collection, facts).write(self.path)
 
 
 @dataclass(frozen=True)
@@ -203,30 +244,49 @@ class StudyPlan:
 
     @cached_property
     def trainings(self) -> tuple[Train, ...]:
-        """A job for each system and seed."""
+        """A job for each system and seed, and for each language that has its own model; one for an untouched init."""
         design, seeds = self.design, self.design.study.seeds
         return tuple(
-            Train(system, design.recipe(system, seed), self.paths) for system in design.systems for seed in seeds
+            Train(system, design.recipe(system, seed, language), self.paths, language)
+            for system in design.systems
+            for seed in (seeds if system.trained else seeds[:1])
+            for language in system.each or ("",)
         )
 
     @cached_property
     def evaluations(self) -> tuple[Evaluate, ...]:
-        """A job for each model and task."""
+        """A job for each model and task. A correction needs languages of texts, which MTEB's own tasks do not give."""
         tasks = [(group, *task) for group in GROUPS for task in self.design.selections(group)]
-        return tuple(Evaluate(train, *task) for train in self.trainings for task in tasks)
+        return tuple(
+            Evaluate(train, *task)
+            for train in self.trainings
+            for task in tasks
+            if task[2].spec or not train.system.correct
+        )
+
+    @cached_property
+    def by_model(self) -> tuple[tuple[Train, tuple[Evaluate, ...]], ...]:
+        """Each training with the evaluations of its model."""
+        return tuple((train, tuple(job for job in self.evaluations if job.train is train)) for train in self.trainings)
 
     @property
     def jobs(self) -> Iterator[Train | Evaluate]:
         """Each training, followed by the evaluations of its model."""
-        for train in self.trainings:
-            yield train
-            yield from (job for job in self.evaluations if job.train is train)
+        for train, evaluations in self.by_model:
+            if train.system.trained:
+                yield train
+            yield from evaluations
 
     @cached_property
     def address(self) -> str:
         """The address of the comparison: a hash of all evaluations, the test, the answer, curve and contrasts."""
         study = self.design.study
-        compared = [_TEST, study.answer.model_dump_json(), study.sweep.model_dump_json() if study.sweep else ""]
+        compared = [
+            _TEST,
+            study.answer.model_dump_json(),
+            str(study.comparable),
+            study.sweep.model_dump_json() if study.sweep else "",
+        ]
         compared += [contrast.model_dump_json() for contrast in study.contrasts]
         return _hash([(job.train.label, job.group, job.name, job.address) for job in self.evaluations], compared)
 
@@ -237,11 +297,7 @@ class StudyPlan:
 
     def run(self) -> None:
         """Run every job that is not done. Raises the errors of `hbt_bench.errors`; finished jobs stay done."""
-        check_writable(self.paths.output)
-        waiting = self._waiting()
-        for number, job in enumerate(waiting, 1):
-            log.info(f"[{number}/{len(waiting)}] {type(job).__name__.lower()} {job.label}")
-            job.run()
+        run_jobs([self])
 
     def estimates(self) -> list[tuple[Train | Evaluate, float | None]]:
         """Return each job with its estimated seconds: 0 if it is done, None if its cost is unknown."""
@@ -249,12 +305,62 @@ class StudyPlan:
         return [(job, job.estimated_seconds if id(job) in waiting else 0.0) for job in self.jobs]
 
     def _waiting(self) -> list[Train | Evaluate]:
-        """Return the jobs that are not done, without those that share the output of an earlier job."""
-        waiting: dict[str, Train | Evaluate] = {}
-        for job in self.jobs:
-            if not job.done:
-                waiting.setdefault(job.address, job)
-        return list(waiting.values())
+        return [job for jobs in waiting_by_model([self]).values() for job in jobs]
+
+
+def waiting_by_model(plans: Iterable[StudyPlan]) -> dict[str, list[Train | Evaluate]]:
+    """Return the jobs that are not done by the address of their model, each output once.
+
+    A model whose evaluations are all there is not trained again.
+    """
+    waiting: dict[str, dict[str, Train | Evaluate]] = {}
+    for train, evaluations in (group for plan in plans for group in plan.by_model):
+        missing = [job for job in evaluations if not job.done]
+        jobs = waiting.setdefault(train.address, {})
+        if missing and not train.done:
+            jobs.setdefault(train.address, train)
+        for job in missing:
+            jobs.setdefault(job.address, job)
+    return {address: list(jobs.values()) for address, jobs in waiting.items() if jobs}
+
+
+def run_jobs(plans: Sequence[StudyPlan], only: Sequence[str] = (), *, compact: bool = False) -> None:
+    """Run the jobs of studies that are not done, model by model, so that the tasks of a model share its vectors.
+
+    `only` are the addresses of models, to share the work among machines. With `compact`, weights and ranks are deleted
+    once a model's evaluations are there. Raises the errors of `hbt_bench.errors`; finished jobs stay done.
+    """
+    for plan in plans:
+        check_writable(plan.paths.output)
+    waiting = {address: jobs for address, jobs in waiting_by_model(plans).items() if not only or address in only}
+    total, number = sum(map(len, waiting.values())), 0
+    for jobs in waiting.values():
+        train = _model(jobs[0])
+        for job in jobs:
+            number += 1
+            log.info(f"[{number}/{total}] {type(job).__name__.lower()} {job.label}")
+            if isinstance(job, Train):
+                job.run()
+            else:
+                job.run(_scratch(train) if compact else train.paths.output / "results", last=job is jobs[-1])
+        if compact:
+            shutil.rmtree(_scratch(train), ignore_errors=True)
+            if train.system.trained:
+                shutil.rmtree(train.folder, ignore_errors=True)
+
+
+def _scratch(train: Train) -> Path:
+    """Return the folder of results that are not kept."""
+    return train.folder.with_name(f"{train.address}-results")
+
+
+def _model(job: Train | Evaluate) -> Train:
+    return job if isinstance(job, Train) else job.train
+
+
+def _init(init: str) -> str:
+    """Return the init as name and hash of its files if it is a folder, so that its place does not matter."""
+    return f"{Path(init).name}@{init_revision(init)}" if Path(init).is_dir() else init
 
 
 def _tiny_seconds(size: str) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hbt_bench.errors import DataError
@@ -16,6 +16,7 @@ from hbt_bench.studies import curve
 from hbt_bench.studies.jobs import StudyPlan, short_name
 from hbt_bench.studies.study import GROUPS
 from hbt_bench.studies.study_result import Estimate, StudyResult, answer, probability, significant_differences
+from hbt_bench.studies.values import MAIN_SCORE, STUDIED
 from hbt_bench.text import as_prose
 
 _METHOD = (
@@ -144,10 +145,9 @@ def _signed(value: float, measure: str) -> str:
 
 def _scores(result: StudyResult) -> Iterator[Section]:
     """Yield a section per group of tasks with a table per measure."""
-    headline = MEASURES.headline()
     for group in GROUPS:
         tables = []
-        for measure in (headline[0], "main_score", *headline[1:]):
+        for measure in (STUDIED[0], MAIN_SCORE, *STUDIED[1:]):
             scores = result.select(kind="score", group=group, measure=measure, language="", baseline="")
             if scores:
                 title = f"{measure.replace('_', ' ')} {MEASURES.describe(measure).arrow}"
@@ -188,12 +188,20 @@ def _languages(result: StudyResult) -> list[Table]:
 
 
 def _drops(result: StudyResult) -> list[Table]:
-    drops = result.select(kind="drop", baseline="")
+    drops = result.select(kind="drop", baseline="", language="")
     if not drops:
         return []
-    differences = [figure for figure in result.select(kind="drop") if figure.baseline]
+    differences = [figure for figure in result.select(kind="drop", language="") if figure.baseline]
+    by_language = [
+        _grid(
+            [replace(drop, task=f"{drop.task}: {drop.language}") for drop in lost],
+            "Drop of AP above chance by language",
+        )
+        for lost in [[drop for drop in result.select(kind="drop", baseline="") if drop.language]]
+        if lost
+    ]
     title = "Differences between drops (negative: the first strategy loses less)"
-    return [_grid(drops, "Drop of AP"), differences_table(differences, title)]
+    return [_grid(drops, "Drop of AP"), *by_language, differences_table(differences, title)]
 
 
 def _contrasts(result: StudyResult) -> list[Table]:
@@ -207,7 +215,7 @@ def differences_table(figures: Sequence[Estimate], title: str) -> Table:
         [
             figure.system,
             figure.baseline,
-            short_name(figure.task) if figure.task else f"mean {GROUPS[figure.group]}",
+            short_name(figure.task),
             figure.measure.replace("_", " "),
             _signed(figure.value, figure.measure),
             f"[{_signed(figure.low, figure.measure)}, {_signed(figure.high, figure.measure)}]",
@@ -273,7 +281,7 @@ def _cost(result: StudyResult) -> Section:
     ]
     header = ("strategy", "models", "steps", "pairs seen", "of one language", "seconds")
     table = Table(header, rows, "Per model; shares and seconds are averages")
-    budgets = sorted({(cost.steps, cost.pairs) for cost in result.costs})
+    budgets = sorted({(cost.steps, cost.pairs) for cost in result.costs if cost.steps})
     if len(budgets) == 1:
         steps, pairs = budgets[0]
         sentence = f"All models have the same budget: {steps:,} steps, {pairs:,} pairs seen."

@@ -1,60 +1,17 @@
-"""The scores of a study by system, task, measure and language, each split into values per question."""
+"""The scores of a study by system, task, measure and language, each split into values per cluster of questions."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from hbt_bench.data.collection import TextlessCollection
 from hbt_bench.errors import DataError
-from hbt_bench.identity.task_name import MODES, Mode, TaskName
-from hbt_bench.measures.ranking import Array
-from hbt_bench.measures.registry import MEASURES, Measure
-from hbt_bench.measures.scores import ModeRanks
-from hbt_bench.ranking.ranks import Ranks
-from hbt_bench.ranking.subsets import subsets
-from hbt_bench.results.ranks_file import StoredRanks
-from hbt_bench.results.result import Result
-from hbt_bench.stats.clusters import Level
 from hbt_bench.stats.seeds import SeedQuestionMean
 from hbt_bench.studies.jobs import Evaluate, StudyPlan, Train
-
-#: The score of MTEB's own tasks, which store no ranks.
-MAIN_SCORE = "main_score"
-
-
-def question_values(
-    judgements: TextlessCollection,
-    ranks: Ranks,
-    modes: Sequence[Mode],
-    measure: Measure,
-    language: str = "",
-) -> Array:
-    """Return values per question, (questions,), with the macro average as their mean; NaN for a question not asked.
-
-    The macro average is the mean over the queries of each subset, then over the subsets, then over `modes`. With
-    `language`, only subsets with queries in that language count. Raises `DataError` if the measure does not apply to
-    the collection.
-    """
-    total = np.zeros(int(judgements.questions.max()) + 1)
-    asked = np.zeros(len(total), dtype=bool)
-    for mode in modes:
-        names = [subset.name for subset in subsets(judgements.languages, mode) if language in ("", subset.queries)]
-        mode_ranks = ModeRanks(judgements, ranks, mode, names)
-        parts = []
-        for judged, values in zip(mode_ranks.subsets, mode_ranks.values(measure), strict=True):
-            finite = np.isfinite(values)
-            if finite.any():
-                parts.append((judgements.questions[judged.rows[finite]], values[finite] / finite.sum()))
-        if not parts:
-            return np.full(len(total), np.nan)
-        for questions, contributions in parts:
-            np.add.at(total, questions, contributions / len(parts) / len(modes))
-            asked[questions] = True
-    return np.where(asked, total * asked.sum(), np.nan)
+from hbt_bench.studies.values import MEAN, ModelScore, TaskValues, ValueKey
 
 
 class ScoreKey(NamedTuple):
@@ -66,37 +23,20 @@ class ScoreKey(NamedTuple):
     language: str = ""
 
 
-@dataclass(frozen=True)
-class ModelScore:
-    """The score of a model; if ranks are stored, with the means of the clusters of questions and their sizes.
-
-    Scores with equal `asked` have the same questions.
-    """
-
-    value: float
-    by_cluster: Array | None = None
-    sizes: Array | None = None
-    asked: Hashable = None
-
-    @classmethod
-    def from_questions(cls, values: Array, collection: str, level: Level) -> ModelScore:
-        """Make a score from the output of `question_values`."""
-        asked = np.isfinite(values)
-        numbers = np.flatnonzero(asked)
-        sizes = level.add_up(np.ones(len(numbers)), numbers)
-        means = level.add_up(values[asked], numbers) / sizes
-        return cls(float(np.nanmean(values)), means, sizes, (collection, asked.tobytes()))
-
-
 #: The scores of each system, in the order of its seeds.
 SystemScores = dict[str, list[ModelScore]]
 
 
 class ScoreTable:
-    """All scores of a finished plan, read from its results.
+    """All scores of a finished plan, read from its evaluations.
 
-    `systems` has the trainings of each system, by its name in the report; `scores` has the scores of each task; `means`
-    has the mean over its modes, by group and task; `clusters` has the clusters of the tests in words, by collection.
+    An untouched init has no seeds: its scores are repeated for every seed. So a comparison with it has the variance of
+    the other side's seeds, and a comparison of two untouched systems that of the questions alone.
+
+    `systems` has the trainings of each system, by its name in the report; `values` the evaluations of each system, by
+    group and name of the task; `scores` has the scores of each task; `means` has the mean of AP over the modes of a
+    task, by group and task; `chance` has AP by chance, by task; `clusters` has the clusters of the tests in words, by
+    collection.
     """
 
     def __init__(self, plan: StudyPlan) -> None:
@@ -104,41 +44,47 @@ class ScoreTable:
         self.systems: dict[str, list[Train]] = {}
         self.scores: dict[ScoreKey, SystemScores] = {}
         self.means: dict[tuple[str, str], SystemScores] = {}
+        self.chance: dict[str, float] = {}
         self.clusters: dict[str, str] = {}
+        jobs: dict[tuple[str, str, str, int], list[Evaluate]] = {}
         for train in plan.trainings:
             self.systems.setdefault(self._label(train), []).append(train)
         for job in plan.evaluations:
-            system = self._label(job.train)
-            results = job.results
-            stored = next((StoredRanks.read(result.ranks) for result in results if result.ranks), None)
-            if stored:
-                self.clusters.setdefault(_collection(job), str(_level(stored)))
-            mean = _mean_score(job, results, stored)
-            self.means.setdefault((job.group, results[0].task), {}).setdefault(system, []).append(mean)
-            for key, score in _task_scores(job, results, stored):
-                self.scores.setdefault(key, {}).setdefault(system, []).append(score)
+            jobs.setdefault((self._label(job.train), job.group, job.name, job.train.recipe.seed), []).append(job)
+        for (system, group, _, _), models in jobs.items():
+            values = [job.values for job in models]
+            each = models[0].train.system.each
+            merged = _by_language(values, each) if each else values[0]
+            if merged is not None:
+                trained = models[0].train.system.trained
+                self._add(system, group, merged, 1 if trained else len(self.study.seeds))
+
+    def _add(self, system: str, group: str, values: TaskValues, copies: int) -> None:
+        if values.clusters:
+            self.clusters.setdefault(values.collection, values.clusters)
+        for key, score in values.scores.items():
+            task = values.tasks[key.mode]
+            if key.mode == MEAN:
+                self.means.setdefault((group, task), {}).setdefault(system, []).extend([score] * copies)
+                if key.measure == "AP":
+                    continue
+            self.chance.setdefault(task, values.chance.get(key.mode, 0.0))
+            place = ScoreKey(group, task, key.measure, key.language)
+            self.scores.setdefault(place, {}).setdefault(system, []).extend([score] * copies)
 
     def average(self, key: ScoreKey, system: str) -> SeedQuestionMean:
         """Return a system's score as an average over seeds and questions."""
         return _average(self.scores[key][system])
 
-    def group_mean(self, group: str, system: str, *, ranked: bool = False) -> SeedQuestionMean | None:
-        """Return the mean over the tasks of a group, None if it has none. Modes have equal weights.
+    def above_chance(self, key: ScoreKey, system: str) -> SeedQuestionMean:
+        """Return AP corrected for chance: 0 for a random ranking, 1 for a perfect ranking."""
+        chance = self.chance[key.task]
+        return _average([_rescaled(score, chance) for score in self.scores[key][system]])
 
-        The scores are AP, and the main score for MTEB's own tasks, which `ranked` leaves out. Shifts of a collection
-        ask the same questions, so they count as a single sample of questions.
-        """
-        scores = {key: systems[system] for key, systems in self.means.items() if key[0] == group}
-        if ranked:
-            scores = {key: models for key, models in scores.items() if models[0].asked}
-        samples = [models[0].asked or key for key, models in scores.items()]
-        return SeedQuestionMean.average(list(map(_average, scores.values())), samples) if scores else None
-
-    def group_measure(self, group: str) -> str:
-        """Return the name of the scores that `group_mean` averages."""
-        first = next(iter(self.systems))
-        ranked = {bool(systems[first][0].asked) for key, systems in self.means.items() if key[0] == group}
-        return f"AP and {MAIN_SCORE}" if len(ranked) > 1 else "AP" if True in ranked else MAIN_SCORE
+    def task_mean(self, task: tuple[str, str], system: str) -> SeedQuestionMean | None:
+        """Return a system's mean over the modes of a task, given by group and name, None if it was not evaluated."""
+        scores = self.means[task].get(system)
+        return _average(scores) if scores else None
 
     def labels(self, strategies: Sequence[str], init: str) -> list[str]:
         """Return the names in the report of the strategies with an init."""
@@ -165,42 +111,36 @@ def _average(scores: Sequence[ModelScore]) -> SeedQuestionMean:
     return SeedQuestionMean(np.array([score.value for score in scores]))
 
 
-def _mean_score(job: Evaluate, results: Sequence[Result], stored: StoredRanks | None) -> ModelScore:
-    """Return the mean of AP over the modes of a task, or the main score of a task of MTEB's own."""
-    if stored is None:
-        return ModelScore(results[0].scores[MAIN_SCORE])
-    evaluated = {TaskName.parse(result.task).mode for result in results}
-    modes = [mode for mode in MODES if mode in evaluated]
-    values = question_values(stored.judgements, stored.ranks, modes, MEASURES["AP"])
-    return ModelScore.from_questions(values, _collection(job), _level(stored))
+def _rescaled(score: ModelScore, chance: float) -> ModelScore:
+    assert score.by_cluster is not None
+    above = (score.by_cluster - chance) / (1 - chance)
+    return replace(score, value=(score.value - chance) / (1 - chance), by_cluster=above)
 
 
-def _task_scores(
-    job: Evaluate, results: Sequence[Result], stored: StoredRanks | None
-) -> Iterator[tuple[ScoreKey, ModelScore]]:
-    """Iterate over the scores of a job's results: the headline measures, and multilingual AP by language."""
-    for result in results:
-        mode = TaskName.parse(result.task).mode
-        if stored is None or mode is None:
-            yield ScoreKey(job.group, result.task, MAIN_SCORE), ModelScore(result.scores[MAIN_SCORE])
+def _by_language(values: Sequence[TaskValues], languages: Sequence[str]) -> TaskValues | None:
+    """Return AP of models with a language each, as one system: the model of a query's language answers it.
+
+    None if the task has queries in other languages, or does not tell languages.
+    """
+    scores: dict[ValueKey, ModelScore] = {}
+    own = dict(zip(languages, values, strict=True))
+    for mode in values[0].tasks:
+        keys = [key for key in values[0].scores if (key.mode, key.measure) == (mode, "AP") and key.language]
+        asked = [key.language for key in keys]
+        if mode == MEAN:
             continue
-        for measure in MEASURES:
-            if not measure.headline or not measure.applies_to(stored.judgements, mode):
-                continue
-            by_language = stored.judgements.languages if measure.name == "AP" and mode == "multi" else ()
-            for language in ("", *by_language):
-                values = question_values(stored.judgements, stored.ranks, [mode], measure, language)
-                if np.isfinite(values).any():
-                    score = ModelScore.from_questions(values, _collection(job), _level(stored))
-                    if not language:
-                        result.check_score(measure.name, score.value, error=DataError)
-                    yield ScoreKey(job.group, result.task, measure.name, language), score
+        if not asked or not set(asked) <= set(languages):
+            return None
+        parts = [own[key.language].scores[key] for key in keys]
+        scores |= dict(zip(keys, parts, strict=True))
+        scores[ValueKey(mode, "AP")] = _mean(parts)
+    scores[ValueKey(MEAN, "AP")] = _mean([score for key, score in scores.items() if not key.language])
+    return replace(values[0], scores=scores)
 
 
-def _level(stored: StoredRanks) -> Level:
-    """Return the clusters of questions that are the unit of the tests."""
-    return Level.choose(stored.judgements.levels, int(stored.judgements.questions.max()) + 1)
-
-
-def _collection(job: Evaluate) -> str:
-    return job.selection.spec.base if job.selection.spec else job.name
+def _mean(parts: Sequence[ModelScore]) -> ModelScore:
+    """Return the mean of scores on the same questions."""
+    if len({part.asked for part in parts}) != 1:
+        raise DataError("the models of single languages answered different questions, so they are no system")
+    clusters = np.mean([part.by_cluster for part in parts if part.by_cluster is not None], axis=0)
+    return replace(parts[0], value=float(np.mean([part.value for part in parts])), by_cluster=clusters)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from hbt_bench.errors import DataError, UsageError, did_you_mean
+from hbt_bench.identity.task_name import TaskName
+from hbt_bench.mteb.corrected_model import Correction
 from hbt_bench.tasks.registry import Selection, TaskRegistry, shipped_folder
+from hbt_bench.training.inits import is_random
 from hbt_bench.training.recipe import Recipe, first_mistake
 from hbt_bench.yaml_file import StrictModel, YamlFile
 
@@ -28,6 +31,14 @@ GROUPS: dict[str, str] = {
 _PACKAGE = Path(__file__).resolve().parent
 #: The shipped studies: inside the package in a wheel, next to it in a checkout.
 _FOLDERS = (_PACKAGE / "definitions", _PACKAGE.parent.parent / "studies")
+
+
+#: The greatest relative difference between the pools of comparable tasks.
+_SAME_SIZE = 0.02
+#: The strategy of an init that is not trained.
+UNTOUCHED = "none"
+#: The keys of a strategy that are no keys of a recipe.
+_OWN_KEYS = ("correct", "correct_on", "each")
 
 
 class Tasks(StrictModel):
@@ -51,16 +62,19 @@ class Sweep(StrictModel):
 
 
 class Answer(StrictModel):
-    """The comparison that answers the question: `strategy` against each of `over`, by mean AP on a group of tasks.
+    """The comparison that answers the question: `strategy` against each of `over`, on each task of a group.
 
-    `claim` is the sentence that holds if the answer is yes. `margin` is the size below which a difference does not
-    matter; with it, the report states whether strategies without a significant difference are the same.
+    The score is AP, averaged over the modes of a task. With `drop`, it is the AP that is lost against the comparable
+    task in the domain. `claim` is the sentence that holds if the answer is yes. `margin` is the size below which a
+    difference does not matter; with it, the report states whether strategies without a significant difference are the
+    same.
     """
 
     claim: str
     strategy: str
     over: tuple[str, ...] = Field(min_length=1)
     tasks: Group = "out-of-domain"
+    drop: bool = False
     margin: Annotated[float, Field(gt=0)] | None = None
 
 
@@ -85,6 +99,7 @@ class ScaleOverrides(StrictModel):
     recipe: dict[str, Any] = Field(default_factory=dict)
     strategies: dict[str, dict[str, Any]] = Field(default_factory=dict)
     tasks: Tasks | None = None
+    comparable: tuple[tuple[str, str], ...] | None = None
     sweep: Sweep | None = None
     answer: Answer | None = None
     contrasts: tuple[Contrast, ...] | None = None
@@ -93,7 +108,11 @@ class ScaleOverrides(StrictModel):
 
 
 class Study(StrictModel):
-    """A study file: a question, the strategies to compare, the tasks to compare them on, and three scales."""
+    """A study file: a question, the strategies to compare, the tasks to compare them on, and three scales.
+
+    `comparable` has pairs of tasks of the same kind and pool size, in the domain and out of it, whose difference is the
+    drop.
+    """
 
     name: str
     title: str
@@ -103,6 +122,7 @@ class Study(StrictModel):
     recipe: dict[str, Any] = Field(default_factory=dict)
     strategies: dict[str, dict[str, Any]] = Field(min_length=2)
     tasks: Tasks = Tasks()
+    comparable: tuple[tuple[str, str], ...] = ()
     sweep: Sweep | None = None
     answer: Answer
     contrasts: tuple[Contrast, ...] = ()
@@ -127,7 +147,7 @@ class Study(StrictModel):
             raise file.invalid(error, cls) from error
         if study.name != path.stem:
             raise file.error(["name"], f"the name is '{study.name}': it must be '{path.stem}', like the file's")
-        registry = _registry()
+        registry = study_registry()
         for scale in SCALES:
             try:
                 study.at(scale, registry)
@@ -150,19 +170,43 @@ class Study(StrictModel):
             name: self.strategies.get(name, {}) | overrides.strategies.get(name, {})
             for name in self.strategies | overrides.strategies
         }
-        design = Design(self.model_copy(update=changes), scale, registry or _registry())
+        design = Design(self.model_copy(update=changes), scale, registry or study_registry())
         design.check()
         return design
 
 
 @dataclass(frozen=True)
 class StudySystem:
-    """A system to compare: an init, trained with a strategy. `alpha` is its position on the curve, or None."""
+    """A system to compare: an init, trained with a strategy, or untouched.
+
+    Attributes:
+        init: The init.
+        strategy: The name of the strategy in the study.
+        changes: The changes to the recipe.
+        alpha: The position on the curve, None if it has none.
+        correct, correct_on: The correction of the vectors, and the texts that it is fitted on; empty for none.
+        each: The languages that have a model each, which answers the queries in its language; empty for one model.
+    """
 
     init: str
     strategy: str
     changes: Mapping[str, Any]
     alpha: float | None = None
+    correct: str = ""
+    correct_on: str = "own"
+    each: tuple[str, ...] = ()
+
+    @classmethod
+    def from_keys(cls, init: str, strategy: str, keys: Mapping[str, Any], alpha: float | None) -> StudySystem:
+        """Make a system from the keys of a strategy, which are those of a recipe and `_OWN_KEYS`."""
+        changes = {key: value for key, value in keys.items() if key not in _OWN_KEYS}
+        own = {key: keys[key] for key in _OWN_KEYS if key in keys}
+        return cls(init, strategy, changes, alpha, **{**own, "each": tuple(own.get("each", ()))})
+
+    @property
+    def trained(self) -> bool:
+        """Whether the init is trained."""
+        return self.changes.get("strategy") != UNTOUCHED
 
 
 @dataclass(frozen=True)
@@ -173,16 +217,28 @@ class Design:
     scale: Scale
     registry: TaskRegistry = field(compare=False)
 
+    def with_init(self, init: str) -> Design:
+        """Return the study with another init; raises `StudyError` if it cannot be one."""
+        design = replace(self, study=self.study.model_copy(update={"inits": (init,)}))
+        design.check()
+        return design
+
     @property
     def systems(self) -> tuple[StudySystem, ...]:
-        """The systems of each init: its strategies in order, then the points of the curve without a strategy."""
+        """The systems of each init: its strategies in order, then the points of the curve without a strategy.
+
+        Random weights have no untouched model, because training draws them.
+        """
         sweep = self.study.sweep
         strategies = {name: (keys, self._alpha(name, keys)) for name, keys in self.study.strategies.items()}
         alphas = {alpha for _, alpha in strategies.values()}
         for alpha in sweep.alphas if sweep else ():
             if alpha not in alphas:
                 strategies[f"hybrid, alpha {alpha:g}"] = {"strategy": "hybrid", "alpha": alpha}, alpha
-        return tuple(StudySystem(init, name, *keys) for init in self.study.inits for name, keys in strategies.items())
+        systems = (
+            StudySystem.from_keys(init, name, *keys) for init in self.study.inits for name, keys in strategies.items()
+        )
+        return tuple(system for system in systems if system.trained or not is_random(system.init))
 
     @property
     def strategies(self) -> tuple[str, ...]:
@@ -207,9 +263,12 @@ class Design:
             raise UsageError(f"'{sorted(common)[0]}' is on both sides: remove it from one side")
         return Contrast(of=tuple(of), minus=tuple(minus))
 
-    def recipe(self, system: StudySystem, seed: int) -> Recipe:
-        """Return the recipe of a model; raises pydantic's `ValidationError`."""
-        return Recipe.model_validate({**self.study.recipe, "init": system.init, **system.changes, "seed": seed})
+    def recipe(self, system: StudySystem, seed: int, language: str = "") -> Recipe:
+        """Return the recipe of a model, that of `language` if each has its own; raises pydantic's `ValidationError`."""
+        changes = dict(system.changes) if system.trained else {}
+        if system.each:
+            changes["languages"] = [language or system.each[0]]
+        return Recipe.model_validate({**self.study.recipe, "init": system.init, **changes, "seed": seed})
 
     def selections(self, group: str) -> list[tuple[str, Selection]]:
         """Return the tasks of a group, each with its name in the study file. A name may select several tasks."""
@@ -228,10 +287,33 @@ class Design:
         for system in self.systems:
             try:
                 self.recipe(system, study.seeds[0])
+                if system.correct:
+                    Correction.parse(system.correct, system.correct_on, self.registry)
             except ValidationError as error:
                 raise self._recipe_error(system, error) from error
+            except UsageError as error:
+                raise StudyError(("strategies", system.strategy), str(error)) from error
         self._check_tasks()
+        self._check_comparable()
         self._check_names()
+
+    def _check_comparable(self) -> None:
+        """Check that comparable tasks are listed, of the same kind, and have pools of about the same size."""
+        for index, pair in enumerate(self.study.comparable):
+            sizes = []
+            for place, (group, name) in enumerate(zip(("in-domain", "out-of-domain"), pair, strict=True)):
+                keys = ("comparable", index, place)
+                if name not in self.study.tasks.in_group(group):
+                    raise StudyError(keys, f"'{name}' is not among the {group} tasks: add it")
+                spec = self.registry.select(name)[0].spec
+                if spec is None:
+                    raise StudyError(keys, f"'{name}' has no languages to compare: name a task of hbt-bench")
+                counts = spec.expect.documents if spec.expect else {}
+                sizes.append([counts.get(code, 0) for code in spec.select(TaskName.parse(name).documents)] or [0])
+            if (least := min(map(min, sizes))) < (1 - _SAME_SIZE) * max(map(max, sizes)) or not least:
+                raise StudyError(("comparable", index), f"the pools of {' and '.join(pair)} differ in size")
+        if self.study.answer.drop and not self.study.comparable:
+            raise StudyError(("answer", "drop"), "a drop needs comparable tasks: give `comparable`")
 
     def _check_tasks(self) -> None:
         """Check the names of the tasks, and that shifted tasks have their unshifted tasks, which the drop needs."""
@@ -330,7 +412,7 @@ def find_study(name: str) -> Study:
     return Study.read(_folder() / f"{name}.yaml")
 
 
-def _registry() -> TaskRegistry:
+def study_registry() -> TaskRegistry:
     """Return the tasks that a study can name, among them those of the folder of out-of-domain tasks."""
     return TaskRegistry([shipped_folder() / "ood"])
 

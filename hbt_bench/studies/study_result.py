@@ -18,8 +18,12 @@ from hbt_bench.measures.registry import MEASURES
 from hbt_bench.stats.paired import SIGNIFICANCE, holm
 from hbt_bench.stats.seeds import SeedQuestionMean, SquaredErrors
 from hbt_bench.studies.jobs import StudyPlan, short_name
-from hbt_bench.studies.score_table import MAIN_SCORE, ScoreTable
-from hbt_bench.studies.study import GROUPS, Answer, Contrast
+from hbt_bench.studies.score_table import ScoreKey, ScoreTable
+from hbt_bench.studies.study import Answer, Contrast
+from hbt_bench.studies.values import MAIN_SCORE
+
+#: The measures of drops and of answers by drops.
+LOST, KEPT = "AP lost", "AP kept"
 
 
 @dataclass(frozen=True)
@@ -108,13 +112,14 @@ class StudyResult:
         """Compute the result of a plan from its evaluations, which must all be done."""
         table = ScoreTable(plan)
         figures = corrected([*_scores(table), *_drops(table), *_differences(table)])
-        facts = plan.trainings[0].facts
+        facts = {job.train.address: job.values.facts for job in plan.evaluations}
+        about = next(model for model in facts.values() if "machine" in model)
         figures += corrected(_answers(table))
         study = plan.design.study
         figures += corrected(
             figure for contrast in study.contrasts for figure in contrasts(table, contrast, study.answer.margin)
         )
-        return cls(figures, tuple(_costs(table)), facts["machine"], facts["versions"], table.clusters)
+        return cls(figures, tuple(_costs(table, facts)), about["machine"], about["versions"], table.clusters)
 
     @classmethod
     def read(cls, text: str | bytes) -> StudyResult:
@@ -144,6 +149,11 @@ def run_study(plan: StudyPlan) -> Path:
     Raises the errors of `hbt_bench.errors`; finished jobs stay done.
     """
     plan.run()
+    return compare(plan)
+
+
+def compare(plan: StudyPlan) -> Path:
+    """Write the comparison of a plan whose jobs are all done, if it does not exist, and return its path."""
     if not plan.comparison.is_file():
         write_text(plan.comparison, StudyResult.from_plan(plan).as_json())
     return plan.comparison
@@ -151,9 +161,9 @@ def run_study(plan: StudyPlan) -> Path:
 
 def _scores(table: ScoreTable) -> Iterator[Estimate]:
     """Iterate over the scores of all systems."""
-    for key in table.scores:
+    for key, systems in table.scores.items():
         low, high = MEASURES.describe(key.measure).bounds
-        for system in table.systems:
+        for system in systems:
             score = Estimate.from_average(table.average(key, system), kind="score", system=system, **key._asdict())
             # an interval from few seeds can exceed the bounds of the measure
             yield replace(score, low=max(score.low, low), high=min(score.high, high))
@@ -161,68 +171,100 @@ def _scores(table: ScoreTable) -> Iterator[Estimate]:
 
 def _differences(table: ScoreTable) -> Iterator[Estimate]:
     """Iterate over the differences between the strategy of the answer and the others, in the mean over languages."""
-    for key in table.scores:
-        if not key.language:
-            for system, other in table.compared_pairs():
+    for key, systems in table.scores.items():
+        for system, other in table.compared_pairs() if not key.language else ():
+            if system in systems and other in systems:
                 difference = table.average(key, system) - table.average(key, other)
                 yield Estimate.from_average(difference, kind="score", system=system, baseline=other, **key._asdict())
 
 
 def _drops(table: ScoreTable) -> Iterator[Estimate]:
     """Iterate over the loss of each system out of the domain and with shifted queries, then over their differences."""
-    for (group, task), losses in _losses(table).items():
-        names = {"kind": "drop", "group": group, "task": task, "measure": "AP"}
+    for (group, task, measure, language), losses in _losses(table).items():
+        names = {"kind": "drop", "group": group, "task": task, "measure": measure, "language": language}
         for system, loss in losses.items():
             yield Estimate.from_average(loss, None, system=system, **names)
         for system, other in table.compared_pairs():
-            yield Estimate.from_average(losses[system] - losses[other], None, system=system, baseline=other, **names)
+            if system in losses and other in losses:
+                difference = losses[system] - losses[other]
+                yield Estimate.from_average(difference, None, system=system, baseline=other, **names)
 
 
-def _losses(table: ScoreTable) -> dict[tuple[str, str], dict[str, SeedQuestionMean]]:
-    """Return the loss of each system, by group and task."""
-    losses: dict[tuple[str, str], dict[str, SeedQuestionMean]] = {}
-    for system in table.systems:
-        # only ranked tasks: an accuracy cannot be subtracted from an AP
-        in_domain = table.group_mean("in-domain", system, ranked=True)
-        out_of_domain = table.group_mean("out-of-domain", system, ranked=True)
-        if in_domain and out_of_domain:
-            loss = in_domain.unpaired_difference(out_of_domain)
-            losses.setdefault(("out-of-domain", "mean AP in the domain minus out of it"), {})[system] = loss
-        for key in table.scores:
-            if key.group == "shifted" and key.measure in ("AP", MAIN_SCORE) and not key.language:
-                task = str(TaskName.parse(key.task).unshifted)
-                unshifted = next(other for other in table.scores if other[1:] == (task, key.measure, ""))
+def _losses(table: ScoreTable) -> dict[ScoreKey, dict[str, SeedQuestionMean]]:
+    """Return the loss of each system by group, task, measure and query language.
+
+    Out of the domain, it is the AP above chance on a task minus that on its comparable task, in total and for each
+    query language. With a query shift, it is the AP of the same questions without and with the shift.
+    """
+    losses: dict[ScoreKey, dict[str, SeedQuestionMean]] = {}
+    for key, other in _comparable(table):
+        for system in table.scores[key]:
+            loss = table.above_chance(other, system).unpaired_difference(table.above_chance(key, system))
+            losses.setdefault(key._replace(measure=LOST), {})[system] = loss
+    for key, systems in table.scores.items():
+        if key.group == "shifted" and key.measure in ("AP", MAIN_SCORE) and not key.language:
+            task = str(TaskName.parse(key.task).unshifted)
+            unshifted = next(other for other in table.scores if other[1:] == (task, key.measure, ""))
+            for system in systems:
                 loss = table.average(unshifted, system) - table.average(key, system)
-                losses.setdefault((key.group, key.task), {})[system] = loss
+                losses.setdefault(key, {})[system] = loss
     return losses
 
 
+def _comparable(table: ScoreTable) -> Iterator[tuple[ScoreKey, ScoreKey]]:
+    """Iterate over the scores out of the domain with those of the comparable task, in the same mode and language."""
+    pairs = {outside: inside for inside, outside in table.study.comparable}
+    for key in table.scores:
+        if (key.group, key.measure) == ("out-of-domain", "AP"):
+            for other in table.scores:
+                same = (other.group, other.measure, other.language) == ("in-domain", "AP", key.language)
+                mode = TaskName.parse(key.task).mode
+                if same and TaskName.parse(other.task).mode == mode and _named(key.task, other.task, pairs):
+                    yield key, other
+
+
+def _named(outside: str, inside: str, pairs: Mapping[str, str]) -> bool:
+    """Return whether tasks are a comparable pair, named with or without their mode."""
+    return pairs.get(outside) == inside or pairs.get(_whole(outside)) == _whole(inside)
+
+
 def _answers(table: ScoreTable) -> Iterator[Estimate]:
-    """Iterate over the differences that answer the question."""
-    answer = table.study.answer
-    names = {"kind": "answer", "group": answer.tasks, "task": "", "measure": table.group_measure(answer.tasks)}
+    """Iterate over the differences that answer the question, task by task: unlike scales are not averaged."""
+    answer, losses = table.study.answer, _losses(table)
     for system, other in table.compared_pairs():
-        mean, other_mean = table.group_mean(answer.tasks, system), table.group_mean(answer.tasks, other)
-        if table.systems[other][0].system.strategy in answer.over and mean and other_mean:
-            yield Estimate.from_average(mean - other_mean, answer.margin, system=system, baseline=other, **names)
+        names = {"kind": "answer", "system": system, "baseline": other}
+        if table.systems[other][0].system.strategy not in answer.over:
+            continue
+        if answer.drop:  # a smaller loss is better
+            for key, by_system in losses.items():
+                if key.group == answer.tasks and not key.language:
+                    gain = by_system[other] - by_system[system]
+                    yield Estimate.from_average(gain, answer.margin, **key._replace(measure=KEPT)._asdict(), **names)
+            continue
+        for place in table.means:
+            mean, other_mean = table.task_mean(place, system), table.task_mean(place, other)
+            if place[0] == answer.tasks and mean and other_mean:
+                measure = "AP" if mean.questions else MAIN_SCORE
+                named = {"group": place[0], "task": _whole(place[1]), "measure": measure, **names}
+                yield Estimate.from_average(mean - other_mean, answer.margin, **named)
+
+
+def _whole(task: str) -> str:
+    """Return the name of a collection without its mode, with languages and shifts."""
+    name = TaskName.parse(task)
+    return task.replace(f"-{name.mode}", "", 1) if name.mode else task
 
 
 def contrasts(table: ScoreTable, contrast: Contrast, margin: float | None = None) -> Iterator[Estimate]:
-    """Iterate over the differences of a contrast for each init: the means of the groups, then the single tasks.
+    """Iterate over the differences of a contrast for each init, task by task.
 
     The p-values are not corrected.
     """
     for init in table.study.inits:
         of, minus = table.labels(contrast.of, init), table.labels(contrast.minus, init)
         names = {"kind": "contrast", "system": " and ".join(of), "baseline": " and ".join(minus)}
-        for group in GROUPS:
-            sides = [[table.group_mean(group, system) for system in systems] for systems in (of, minus)]
-            means = [[mean for mean in side if mean] for side in sides]
-            if all(means):
-                named = {"group": group, "task": "", "measure": table.group_measure(group), **names}
-                yield Estimate.from_average(_joint(means[0]) - _joint(means[1]), margin, **named)
-        for key in table.scores:
-            if not key.language:
+        for key, systems in table.scores.items():
+            if not key.language and systems.keys() >= {*of, *minus}:
                 left, right = (_joint([table.average(key, system) for system in side]) for side in (of, minus))
                 scale = margin if MEASURES.describe(key.measure).bounds[1] <= 1 else None  # a margin of AP
                 yield Estimate.from_average(left - right, scale, **key._asdict(), **names)
@@ -233,20 +275,23 @@ def _joint(means: Sequence[SeedQuestionMean]) -> SeedQuestionMean:
     return SeedQuestionMean.average(means, [0] * len(means))
 
 
-def _costs(table: ScoreTable) -> Iterator[Cost]:
-    """Iterate over the training costs of the systems."""
+def _costs(table: ScoreTable, facts: Mapping[str, Mapping[str, Any]]) -> Iterator[Cost]:
+    """Iterate over the training costs of the systems; `facts` are those of each model, by address."""
     for label, trainings in table.systems.items():
-        facts = [train.facts for train in trainings]
-        within = [sum(share for *_, query, passage, share in model["shares"] if query == passage) for model in facts]
+        models = [facts[train.address] for train in trainings]
+        system = trainings[0].system
+        if not system.trained:
+            yield Cost(label, 0, 0, 0.0, 1, system.init)
+            continue
         yield Cost(
             label,
-            facts[0]["steps"],
-            facts[0]["pairs_seen"],
-            round(sum(model["seconds"] for model in facts) / len(facts), 1),
-            len(facts),
-            trainings[0].system.init,
-            trainings[0].system.alpha,
-            round(sum(within) / len(facts), 4),
+            models[0]["steps"],
+            models[0]["pairs_seen"],
+            round(sum(model["seconds"] for model in models) / len(models), 1),
+            len(models),
+            system.init,
+            system.alpha,
+            round(sum(model["within"] for model in models) / len(models), 4),
         )
 
 
@@ -292,7 +337,7 @@ def answer(question: Answer, figures: Sequence[Estimate]) -> str:
     clauses = [f"{verb} {_listed(differences, not yes)}" for differences, verb in outcomes if differences]
     system = " and ".join(dict.fromkeys(figure.system for figure in figures))
     measure = figures[0].measure.replace("_", " ")
-    return f"{verdict} By mean {measure} {GROUPS[question.tasks]}, {system} {' and '.join(clauses)}."
+    return f"{verdict} By {measure}, {system} {'; '.join(clauses)}."
 
 
 def significant_differences(figures: Sequence[Estimate]) -> str:
@@ -328,5 +373,5 @@ def _listed(figures: Sequence[Estimate], corrected_p: bool) -> str:
         p = probability(figure.p if corrected_p else figure.p_raw)
         p = f"{'corrected p' if corrected_p else 'p'} {p if p.startswith('<') else f'= {p}'}"
         interval = f"95 % from {figure.low:+.4f} to {figure.high:+.4f}"
-        texts.append(f"{figure.baseline} ({figure.value:+.4f}, {interval}, {p})")
+        texts.append(f"{figure.baseline} on {short_name(figure.task)} ({figure.value:+.4f}, {interval}, {p})")
     return " and ".join([", ".join(texts[:-1]), texts[-1]] if texts[1:] else texts)

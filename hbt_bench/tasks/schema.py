@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -82,6 +83,21 @@ class Source(StrictModel):
 
         The files of other languages are not read. Raises `DataError` if data are missing or damaged.
         """
+
+
+class Part(StrictModel):
+    """A share of a source's records: the hash of field `by`, mapped to [0, 1), lies in [start, end).
+
+    For example, ``Part(by="doc", end=0.9)`` keeps the records of about 90 % of the documents.
+    """
+
+    by: str
+    start: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    end: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    def __contains__(self, value: object) -> bool:
+        share = int.from_bytes(hashlib.sha256(str(value).encode()).digest()[:8], "big") / 2**64
+        return self.start <= share < self.end
 
 
 class FileSpec(StrictModel):

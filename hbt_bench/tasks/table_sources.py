@@ -15,7 +15,7 @@ from hbt_bench.data.dialect import DELIMITERS, TableFormat
 from hbt_bench.data.lines import read_lines, suffix
 from hbt_bench.data.records import PLACEHOLDER, SUFFIXES, Row, read_hub, read_rows
 from hbt_bench.identity.task_name import MODES, Mode
-from hbt_bench.tasks.schema import Codes, ColumnsSpec, Commit, FileSource, Source, check_path
+from hbt_bench.tasks.schema import Codes, ColumnsSpec, Commit, FileSource, Part, Source, check_path
 
 
 class _RowSource(Source):
@@ -96,9 +96,13 @@ class _RowSource(Source):
 
 
 class TableSource(FileSource, _RowSource, TableFormat):
-    """JSON lines, CSV or TSV: a file per language, or a single file with a column or a placeholder for the language."""
+    """JSON lines, CSV or TSV: a file per language, or a single file with a column or a placeholder for the language.
+
+    With `part`, only a share of the rows belongs to the collection; the other rows can be training data.
+    """
 
     kind: Literal["jsonl", "csv", "bitext"]
+    part: Part | None = None
 
     @model_validator(mode="after")
     def _check_keys(self) -> TableSource:
@@ -133,7 +137,10 @@ class TableSource(FileSource, _RowSource, TableFormat):
 
     def read(self, name: str, languages: Sequence[str], data_files: DataFiles) -> Collection:
         """Read the file, or the files of `languages`."""
-        return self._collect(name, languages, self._rows(languages, data_files))
+        rows = self._rows(languages, data_files)
+        if self.part is not None:
+            rows = (row for row in rows if row.fields.get(self.part.by) in self.part)
+        return self._collect(name, languages, rows)
 
     def _rows(self, languages: Sequence[str], data_files: DataFiles) -> Iterator[Row]:
         if not self.file_per_language:

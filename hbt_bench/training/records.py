@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
@@ -17,10 +16,10 @@ from pydantic import (
 )
 
 from hbt_bench.data.records import PLACEHOLDER
-from hbt_bench.tasks.schema import check_language
+from hbt_bench.tasks.schema import Part, check_language
 from hbt_bench.training.fields import Entries, Fields, paths_of
 from hbt_bench.training.strategies import StrategyName
-from hbt_bench.yaml_file import GrowingModel, StrictModel
+from hbt_bench.yaml_file import GrowingModel
 
 
 def _with_labels(languages: object) -> object:
@@ -61,21 +60,6 @@ class TrainingSource(GrowingModel):
     def version(self, folders: Sequence[Path]) -> str:
         """Return the version of the data, if other fields do not identify their content."""
         return ""
-
-
-class Part(StrictModel):
-    """A share of a source's records: the hash of field `by`, mapped to [0, 1), lies in [start, end).
-
-    For example, ``Part(by="doc", end=0.9)`` keeps the records of about 90 % of the documents.
-    """
-
-    by: str
-    start: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    end: Annotated[float, Field(gt=0, le=1)] = 1.0
-
-    def __contains__(self, value: object) -> bool:
-        share = int.from_bytes(hashlib.sha256(str(value).encode()).digest()[:8], "big") / 2**64
-        return self.start <= share < self.end
 
 
 class Records(TrainingSource):

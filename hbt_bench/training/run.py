@@ -36,7 +36,7 @@ class Training:
     """A run of `recipe` into the folder `output`, with data from `folders`.
 
     `drop_overlap` removes training texts that evaluation data have too. Without `resume`, the run does not continue
-    from a checkpoint. With `overwrite`, it replaces a model in `output`.
+    from a checkpoint. With `overwrite`, it replaces a model in `output`. `registry` finds the tasks of `guard`.
 
     Example:
         folder = Training(Recipe(init="static:64", steps=100), Path("model")).run()
@@ -49,6 +49,7 @@ class Training:
     drop_overlap: bool = False
     resume: bool = True
     overwrite: bool = False
+    registry: TaskRegistry | None = None
 
     def run(self) -> Path:
         """Train, and return `output`. If it has the complete model of the recipe, do nothing.
@@ -68,7 +69,7 @@ class Training:
             )
         if self.recipe.precision == "bf16":
             _use_bf16("bf16")  # raises an error if the GPU has none
-        registry = TaskRegistry()
+        registry = self.registry or TaskRegistry()
         data = TrainingData.from_recipe(self.recipe, self.folders, drop_overlap=self.drop_overlap, registry=registry)
         inputs = card.Inputs(self.recipe, data.fingerprint, inits.revision(self.recipe.init, self.recipe.revision))
         if self._is_done(inputs) and world_size() == 1:  # several processes must agree, so they check again in `_train`
