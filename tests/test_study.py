@@ -21,7 +21,7 @@ from hbt_bench.results.result import Result
 from hbt_bench.results.store import read_all
 from hbt_bench.studies import report
 from hbt_bench.studies.jobs import Evaluate, StudyPaths, StudyPlan, Train
-from hbt_bench.studies.score_table import ScoreTable
+from hbt_bench.studies.score_table import ScoreTable, _average, _by_language, _rescaled
 from hbt_bench.studies.study import GROUPS, SCALES, Answer, Study, find_study, study_names
 from hbt_bench.studies.study_result import (
     Estimate,
@@ -31,7 +31,7 @@ from hbt_bench.studies.study_result import (
     run_study,
     significant_differences,
 )
-from hbt_bench.studies.values import question_values
+from hbt_bench.studies.values import ModelScore, TaskValues, ValueKey, question_values
 from hbt_bench.training import card
 from hbt_bench.training.run import Training
 
@@ -754,6 +754,7 @@ def test_dry_run_writes_nothing(hbt, tmp_path):
     [
         (["run", "ood-low-resorce"], 2, "unknown study 'ood-low-resorce'; did you mean 'ood-low-resource'?"),
         (["report", "ood-low-resource"], 3, "run `hbt-bench study run ood-low-resource"),
+        (["run", "ood-low-resource", "--scale", "small"], 2, "there is no folder e5-small-4bit with the init"),
         (["show", "none.yaml"], 3, "cannot read none.yaml"),
         (["run", "ood-low-resource", "--scale", "large"], 2, "'large' is not one of"),
         (["contrast", "ood-low-resource", "--of", "hybrit", "--minus", "mixed"], 2, "did you mean 'hybrid'?"),
@@ -782,3 +783,67 @@ def test_score_that_differs_from_ranks_is_an_error():
     result.check_score("AP", value, error=DataError)
     with pytest.raises(DataError, match=r"has AP 0\.68\d*, but .* gives 0\.68\d*"):
         result.check_score("AP", value + 2e-4, error=DataError)
+
+
+# Systems without training, and with a model for each language
+
+
+def scored(values, language=""):
+    """Return the score of a model on three clusters of ten questions."""
+    return ModelScore(float(np.mean(values)), np.array(values, float), np.full(3, 10.0), ("x", b"asked"))
+
+
+def test_language_specific_system_asks_the_model_of_each_language():
+    def model(de, en):
+        by_language = {("mono", "AP", "de"): scored(de), ("mono", "AP", "en"): scored(en)}
+        scores = {ValueKey(*key): score for key, score in by_language.items()} | {
+            ValueKey("mono", "AP"): scored([0, 0, 0])
+        }
+        return TaskValues({"mono": "x-mono", "mean": "x-mono"}, "x", "3 clusters", scores)
+
+    merged = _by_language([model([0.1, 0.2, 0.3], [0, 0, 0]), model([0, 0, 0], [0.5, 0.6, 0.7])], ("de", "en"))
+    assert merged.scores["mono", "AP", ""].by_cluster == pytest.approx([0.3, 0.4, 0.5])
+    assert merged.scores["mean", "AP", ""].value == pytest.approx(0.4)
+    assert _by_language([model([0, 0, 0], [0, 0, 0])], ("de",)) is None  # nobody answers English queries
+
+
+def test_untouched_values_are_repeated_for_each_seed():
+    """The difference to an untouched system has the seeds of the trained side, and its questions are paired."""
+    trained = [scored([0.5, 0.6, 0.9]), scored([0.7, 0.8, 0.9])]
+    difference = _average(trained) - _average([scored([0.1, 0.2, 0.6])] * 2)
+    assert difference.seeds == pytest.approx([0.3667, 0.5], abs=1e-4)
+    between = _average([scored([0.5, 0.6, 0.9])] * 2) - _average([scored([0.1, 0.1, 0.2])] * 2)
+    assert (between.squared_errors.by_seed, between.squared_errors.rest) == pytest.approx((0, 0))
+    assert between.squared_errors.by_question == pytest.approx(np.var([0.4, 0.5, 0.7], ddof=1) / 3)
+
+
+def test_ap_above_chance():
+    score = _rescaled(scored([0.2, 0.6, 1.0]), 0.2)
+    assert score.by_cluster == pytest.approx([0, 0.5, 1])
+
+
+def test_values_read_back(tmp_path):
+    values = TaskValues(
+        {"mono": "x-mono"}, "x", "3 clusters", {ValueKey("mono", "AP"): scored([0.25, 0.5, 1])}, {"mono": 0.1}
+    )
+    values.write(tmp_path / "values.npz")
+    again = TaskValues.read(tmp_path / "values.npz")
+    assert again.scores["mono", "AP", ""].by_cluster.tolist() == [0.25, 0.5, 1]
+    assert again.scores["mono", "AP", ""].asked == ("x", b"asked")
+    assert (again.tasks, again.chance) == (values.tasks, values.chance)
+
+
+def test_untouched_init_is_left_out_for_random_weights(tmp_path):
+    strategies = tiny()["strategies"] | {"untouched": {"strategy": "none"}}
+    assert "untouched" not in plan(tmp_path, tiny(strategies=strategies)).design.strategies
+    designs = [find_study(name).at("small") for name in NAMES]
+    assert all({"untouched", "untouched + center"} <= set(design.strategies) for design in designs)
+
+
+def test_comparable_pools_have_the_same_size(tmp_path):
+    content = tiny()
+    content["comparable"] = [["cldr-facts[de,en>de,el,en]", "cldr-facts-multi[el>de,el,en]"]]
+    assert plan(tmp_path, content).design.study.comparable
+    content["comparable"] = [["cldr-facts", "cldr-facts-multi[el>de,el,en]"]]
+    with pytest.raises(DataError, match="'cldr-facts' is not among the in-domain tasks: add it"):
+        plan(tmp_path, content)

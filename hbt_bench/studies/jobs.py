@@ -21,7 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hbt_bench.errors import OutputError
+from hbt_bench.errors import OutputError, UsageError
 from hbt_bench.files import check_writable
 from hbt_bench.identity.checkpoint import RECIPE_FILE
 from hbt_bench.identity.task_name import TaskName
@@ -332,6 +332,11 @@ def run_jobs(plans: Sequence[StudyPlan], only: Sequence[str] = (), *, compact: b
     """
     for plan in plans:
         check_writable(plan.paths.output)
+        for init in plan.design.study.inits:
+            if not (":" in init or "/" in init or Path(init).is_dir()):
+                raise UsageError(
+                    f"there is no folder {init} with the init of the study: make it, or name another: --init"
+                )
     waiting = {address: jobs for address, jobs in waiting_by_model(plans).items() if not only or address in only}
     total, number = sum(map(len, waiting.values())), 0
     for jobs in waiting.values():
