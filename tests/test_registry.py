@@ -19,7 +19,21 @@ from hbt_bench.tasks.registry import TaskRegistry, mteb_task_names, select_tasks
 
 ALL = ("mono", "cross", "multi")
 #: A sentence is not its own translation (no mono), and the cross-lingual mode needs parallel ids.
-NANO = ("arguana climate-fever dbpedia fever fiqa hotpotqa msmarco nfcorpus nq quora scidocs scifact touche").split()
+NANO = [
+    "arguana",
+    "climate-fever",
+    "dbpedia",
+    "fever",
+    "fiqa",
+    "hotpotqa",
+    "msmarco",
+    "nfcorpus",
+    "nq",
+    "quora",
+    "scidocs",
+    "scifact",
+    "touche",
+]
 MODES = {
     "beir-fiqa": ("mono",),
     "beir-nfcorpus": ("mono",),

@@ -185,7 +185,8 @@ class RunFolder:
     def save(self, model: SentenceTransformer, facts: dict[str, Any], code: Mapping[str, Path] | None = None) -> None:
         """Save a model with its card, its recipe file and its code, and remove the checkpoints. Raises `OutputError`.
 
-        1. Write the model, and the file of each path in `code`, into a temporary folder, and its names into the marker of an unfinished run.
+        1. Write the model and the files in `code` into a temporary folder, and its names into the marker of an
+           unfinished run.
         2. Rename a card that somebody wrote or changed.
         3. Remove the recipe file of an older model, so that a kill from here on leaves no complete model.
         4. Replace the files of the older model. Files that belong to no model stay.
