@@ -487,7 +487,7 @@ def check_report(study_plan, text, page):
     assert lines[4].startswith(f"**Answer.** {verdict}: ")
     interval = f"95 % from {difference.low:+.4f} to {difference.high:+.4f}"
     assert f"monolingual on cldr-facts[1>3 languages] ({difference.value:+.4f}, {interval}" in lines[4]
-    assert "All models have the same budget: 4 steps, 32 pairs seen." in lines
+    assert "All trained models have the same budget: 4 steps, 32 pairs seen." in lines
     assert "Made by `hbt-bench study run tiny --scale smoke`" in text
     for heading in ("Trade-off over alpha", "Scores on shifted queries", "By language", "Drops", "Cost of training"):
         assert f"## {heading}" in lines
@@ -691,7 +691,7 @@ def test_smoke_scale(hbt, shared, name):
     assert [Path(path).name for path in paths] == ["report.md", "report.html"]
     text = Path(paths[0]).read_text()
     assert f"**Answer.** {sentence}" in text
-    assert "All models have the same budget: 40 steps, 2,560 pairs seen." in text
+    assert "All trained models have the same budget: 40 steps, 2,560 pairs seen." in text
     result = StudyResult.read(StudyPlan(design, StudyPaths(shared)).comparison.read_text())
     answers = result.select(kind="answer")
     assert list(dict.fromkeys(difference.baseline for difference in answers)) == [*design.study.answer.over]

@@ -163,6 +163,7 @@ def _report(name: str, scale: str, init: str | None, output: Path, data_dir: Pat
     help="Test also whether scores are the same within this margin, which you chose beforehand.",
 )
 @_scale
+@_init
 @_output
 @options.data_dir
 def _contrast(
@@ -171,6 +172,7 @@ def _contrast(
     minus: tuple[str, ...],
     margin: float | None,
     scale: str,
+    init: str | None,
     output: Path,
     data_dir: Path | None,
 ) -> None:
@@ -187,7 +189,7 @@ def _contrast(
     from hbt_bench.studies.score_table import ScoreTable
     from hbt_bench.studies.study_result import contrasts, corrected
 
-    plan = study_plan(name, scale, output, data_dir)
+    plan = study_plan(name, scale, output, data_dir, init)
     contrast = plan.design.contrast(of, minus)
     report.check_finished(plan)
     figures = corrected(contrasts(ScoreTable(plan), contrast, margin))

@@ -278,13 +278,14 @@ def _cost(result: StudyResult) -> Section:
             f"{cost.seconds:,.1f}",
         ]
         for cost in result.costs
+        if cost.steps  # an untouched init was not trained
     ]
     header = ("strategy", "models", "steps", "pairs seen", "of one language", "seconds")
     table = Table(header, rows, "Per model; shares and seconds are averages")
     budgets = sorted({(cost.steps, cost.pairs) for cost in result.costs if cost.steps})
     if len(budgets) == 1:
         steps, pairs = budgets[0]
-        sentence = f"All models have the same budget: {steps:,} steps, {pairs:,} pairs seen."
+        sentence = f"All trained models have the same budget: {steps:,} steps, {pairs:,} pairs seen."
     else:
         listed = " and ".join(f"{pairs:,}" for _, pairs in budgets)
         sentence = f"The budgets differ ({listed} pairs seen), so differences may come from that."
