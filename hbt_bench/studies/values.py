@@ -161,7 +161,7 @@ class TaskValues:
     def read(cls, path: Path) -> TaskValues:
         """Read the output of `write`; raises `OutputError` if it is damaged."""
         try:
-            with np.load(path) as file:
+            with np.load(path, allow_pickle=False) as file:
                 about = json.loads(file["about"].tobytes())
                 scores = {}
                 for place, (mode, measure, language, value, number) in enumerate(about["entries"]):
