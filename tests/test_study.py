@@ -707,10 +707,8 @@ def test_smoke_scale(hbt, shared, name):
             # a model of each language answers only queries in these languages
             assert compared == systems or ("[vi>" in score.task and compared == systems - {"language-specific"})
     # with 64 facts or more in four languages, a random model has an AP below 0.05
-    [mono] = result.select(
-        kind="score", group="in-domain", system="hybrid", measure="AP", baseline="", language="",
-        task="cldr-facts-mono[de,en,ru,sw>de,en,ru,sw,vi]",
-    )  # fmt: skip
+    in_domain = {"group": "in-domain", "system": "hybrid", "measure": "AP", "baseline": "", "language": ""}
+    [mono] = [score for score in result.select(kind="score", **in_domain) if score.task.startswith("cldr-facts-mono")]
     assert mono.value > 0.3
     assert len({round(score.value, 6) for score in result.select(task=mono.task, kind="score", baseline="")}) > 1
     _, out, _ = hbt("run", name, "--output", str(shared), "--dry-run")
@@ -720,7 +718,7 @@ def test_smoke_scale(hbt, shared, name):
 def test_plan_from_published_results(hbt):
     code, out, err = hbt("plan", "ood-low-resource", "--scale", "small", "--difference", "0.02")
     assert code == 0
-    assert "0.0071 (5)" in out
+    assert "0.0074 (4)" in out
     assert "the variances are those of the published results" in err
     code, _, err = hbt("plan", "ood-low-resource", "--scale", "small", "--questions", "9")
     assert code == 2
