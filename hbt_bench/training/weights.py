@@ -52,7 +52,7 @@ def trained_parameters(model: torch.nn.Module) -> dict[str, int]:
 
 def merge(model: SentenceTransformer) -> None:
     """Add the adapters of `restrict` to the weights of the layers that they adapt, so that a plain model is left."""
-    from peft.tuners.tuners_utils import BaseTunerLayer  # type: ignore[import-not-found]
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
     for parent in list(model.modules()):
         for name, layer in list(parent.named_children()):
@@ -65,11 +65,11 @@ def merge(model: SentenceTransformer) -> None:
 
 
 def _add_adapters(init: str, lora: Lora, model: SentenceTransformer) -> None:
-    from peft import LoraConfig  # type: ignore[import-not-found]
+    from peft import LoraConfig
     from sentence_transformers.sentence_transformer.modules import Transformer
 
     targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
-    scale = {"lora_alpha": lora.alpha or 2 * lora.r, "lora_dropout": lora.dropout}
+    scale: dict[str, Any] = {"lora_alpha": lora.alpha or 2 * lora.r, "lora_dropout": lora.dropout}
     for module in [module for module in model.modules() if isinstance(module, Transformer)]:
         unused = [_UNUSED] if any(name.endswith(_UNUSED) for name, _ in module.named_modules()) else None
         settings = LoraConfig(r=lora.r, target_modules=targets, exclude_modules=unused, **scale)
