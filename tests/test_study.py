@@ -845,3 +845,14 @@ def test_comparable_pools_have_the_same_size(tmp_path):
     content["comparable"] = [["cldr-facts", "cldr-facts-multi[el>de,el,en]"]]
     with pytest.raises(DataError, match="'cldr-facts' is not among the in-domain tasks: add it"):
         plan(tmp_path, content)
+
+
+def test_values_are_by_the_coarsest_clusters_of_the_data():
+    """Files of ranks have no levels; the result has them."""
+    folder = Path(__file__).parents[1] / "results" / "local__e5-small-4bit" / "71d6d7d260ca5fd8"
+    values = TaskValues.from_results([Result.read(folder / "XQuADRMultilingualRetrieval.json")], "xquad-r", {})
+    assert values.clusters == "48 clusters by article"
+    score = values.scores[ValueKey("multi", "AP")]
+    assert score.sizes.sum() == 1190
+    assert len(score.by_cluster) == 48
+    assert float(score.by_cluster @ score.sizes / 1190) == pytest.approx(score.value)

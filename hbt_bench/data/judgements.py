@@ -95,6 +95,6 @@ def columns_of(
 
     rows = [sorted(columns[key] for key in own_documents.get(query, ()) if key in columns) for query in queries]
     copies = np.full((len(rows), max(1, *map(len, rows))), -1, dtype=np.int32)
-    for row, found in enumerate(rows):
-        copies[row, : len(found)] = found
+    for row, numbers in enumerate(rows):
+        copies[row, : len(numbers)] = numbers
     return copies

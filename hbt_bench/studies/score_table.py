@@ -69,8 +69,8 @@ class ScoreTable:
                 if key.measure == "AP":
                     continue
             self.chance.setdefault(task, values.chance.get(key.mode, 0.0))
-            place = ScoreKey(group, task, key.measure, key.language)
-            self.scores.setdefault(place, {}).setdefault(system, []).extend([score] * copies)
+            score_key = ScoreKey(group, task, key.measure, key.language)
+            self.scores.setdefault(score_key, {}).setdefault(system, []).extend([score] * copies)
 
     def average(self, key: ScoreKey, system: str) -> SeedQuestionMean:
         """Return a system's score as an average over seeds and questions."""

@@ -301,8 +301,8 @@ class Design:
         """Check that comparable tasks are listed, of the same kind, and have pools of about the same size."""
         for index, pair in enumerate(self.study.comparable):
             sizes = []
-            for place, (group, name) in enumerate(zip(("in-domain", "out-of-domain"), pair, strict=True)):
-                keys = ("comparable", index, place)
+            for side, (group, name) in enumerate(zip(("in-domain", "out-of-domain"), pair, strict=True)):
+                keys = ("comparable", index, side)
                 if name not in self.study.tasks.in_group(group):
                     raise StudyError(keys, f"'{name}' is not among the {group} tasks: add it")
                 spec = self.registry.select(name)[0].spec

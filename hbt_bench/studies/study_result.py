@@ -241,11 +241,11 @@ def _answers(table: ScoreTable) -> Iterator[Estimate]:
                     gain = by_system[other] - by_system[system]
                     yield Estimate.from_average(gain, answer.margin, **key._replace(measure=KEPT)._asdict(), **names)
             continue
-        for place in table.means:
-            mean, other_mean = table.task_mean(place, system), table.task_mean(place, other)
-            if place[0] == answer.tasks and mean and other_mean:
+        for group, task in table.means:
+            mean, other_mean = table.task_mean((group, task), system), table.task_mean((group, task), other)
+            if group == answer.tasks and mean and other_mean:
                 measure = "AP" if mean.questions else MAIN_SCORE
-                named = {"group": place[0], "task": _whole(place[1]), "measure": measure, **names}
+                named = {"group": group, "task": _whole(task), "measure": measure, **names}
                 yield Estimate.from_average(mean - other_mean, answer.margin, **named)
 
 

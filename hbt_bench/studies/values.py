@@ -164,10 +164,10 @@ class TaskValues:
             with np.load(path, allow_pickle=False) as file:
                 about = json.loads(file["about"].tobytes())
                 scores = {}
-                for place, (mode, measure, language, value, number) in enumerate(about["entries"]):
+                for entry, (mode, measure, language, value, number) in enumerate(about["entries"]):
                     score = ModelScore(value)
                     if number is not None:
-                        means, sizes = file[f"means {place}"].astype(float), file[f"sizes {number}"].astype(float)
+                        means, sizes = file[f"means {entry}"].astype(float), file[f"sizes {number}"].astype(float)
                         asked = about["collection"], bytes.fromhex(about["asked"][number])
                         score = ModelScore(float(means @ sizes / sizes.sum()), means, sizes, asked)
                     scores[ValueKey(mode, measure, language)] = score

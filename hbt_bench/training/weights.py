@@ -76,8 +76,8 @@ def _add_adapters(init: str, lora: Lora, model: SentenceTransformer) -> None:
         try:
             module.model.add_adapter(settings)
         except ValueError as error:  # no layer has such a name
-            wanted, known = ", ".join(targets), ", ".join(sorted(_layers(module)))
-            raise UsageError(f"`targets: {wanted}` are not layers of the init {init}: choose among {known}") from error
+            names, layers = ", ".join(targets), ", ".join(sorted(_layers(module)))
+            raise UsageError(f"`targets: {names}` are not layers of the init {init}: choose among {layers}") from error
 
 
 def _layers(module: torch.nn.Module) -> set[str]:
@@ -98,8 +98,8 @@ def _freeze(init: str, name: str, model: SentenceTransformer) -> None:
     if name == _EMBEDDINGS:
         frozen += _tables(model)
     if not frozen:
-        known = sorted({part for path, _ in model.named_modules() for part in _ends(path.split("."))})
-        raise UsageError(f"`freeze: {name}` is not a module of the init {init}{did_you_mean(name, known)}")
+        modules = sorted({end for path, _ in model.named_modules() for end in _ends(path.split("."))})
+        raise UsageError(f"`freeze: {name}` is not a module of the init {init}{did_you_mean(name, modules)}")
     for weights in frozen:
         weights.requires_grad_(False)
 
