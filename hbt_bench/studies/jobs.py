@@ -194,7 +194,7 @@ class Evaluate:
 
             stock = spec.source.task if spec and isinstance(spec.source, MtebSource) else self.selection.stock
             return text_count(stock) if stock else None
-        asked, searched = set(spec.select(None)), set(spec.select(None))
+        asked = searched = set(spec.select(None))
         if (name := TaskName.parse(self.name)).queries is not None:
             asked, searched = set(name.queries), set(name.documents or ())
         queries = sum(count for code, count in spec.expect.queries.items() if code in asked)
