@@ -150,6 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--tiny", action="store_true", help="a tiny model and few texts, on the processor")
     parser.add_argument("--collection", default="cldr-facts")
     parser.add_argument("--data-dir", type=Path, help="folder of the data files [env: HBT_BENCH_DATA]")
+    parser.add_argument("--rounds", type=int, default=3, help="trainings of each kind; the median is reported")
     parser.add_argument("--output", default="", help="write this path with .md and .json")
     options = parser.parse_args(arguments)
     if not options.tiny and not torch.cuda.is_available():
@@ -168,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         model = build(Path(folder), shape, texts)
         measured = evaluation(model, spec, collection, shape, device)
         source = ParallelText.from_items(spec.name, collection_items(collection))
-        rounds = 1 if options.tiny else 3
+        rounds = 1 if options.tiny else options.rounds
         row = training.throughput(source, str(model), shape.train_batch, shape.steps, rounds, gpu=not options.tiny)
     rows = [
         ["texts a second, whole evaluation", measured["texts"] / measured["evaluation"]],
