@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -146,6 +146,23 @@ def bias_scores(bias: Bias) -> dict[str, dict[str, float]]:
         language: {name: float(column[row]) for name, column in columns.items() if np.isfinite(column[row])}
         for row, language in enumerate(bias.judgements.languages)
     }
+
+
+def subset_scores(
+    judgements: TextlessCollection,
+    ranks: Ranks,
+    judged: SubsetQrels,
+    bias: Mapping[str, Mapping[str, float]],
+    confidences: Confidences | None = None,
+) -> dict[str, float]:
+    """Return every score of a subset that follows from the ranks: MTEB's keys, ours, and those in `bias` by language.
+
+    `bias` comes from `bias_scores` in the multilingual mode, and is empty in the others. For example, with stored ranks
+    of the monolingual mode, ``subset_scores(judgements, ranks, judged, {})["AP"]``.
+    """
+    ranking = Ranking.from_ranks(judgements, ranks, judged)
+    scores = mteb_scores(ranking, judged, confidences, judgements) | retrieval_scores(ranking, judged.subset.mode)
+    return scores | dict(bias.get(judged.subset.queries, {}))
 
 
 def mteb_scores(

@@ -27,7 +27,7 @@ from hbt_bench.identity.signature import Signature
 from hbt_bench.identity.task_name import Mode
 from hbt_bench.measures.bias import Bias
 from hbt_bench.measures.ranking import Ranking
-from hbt_bench.measures.scores import bias_scores, mteb_scores, retrieval_scores
+from hbt_bench.measures.scores import bias_scores, retrieval_scores, subset_scores
 from hbt_bench.mteb.metadata import task_metadata
 from hbt_bench.mteb.shared_pass import SPLIT, MtebEncoder, SharedPass, dataset
 from hbt_bench.ranking.ranks import UNRETRIEVED, Confidences, RankedModel, Ranks, ScoringModel, run_depth
@@ -171,10 +171,7 @@ class ParallelRetrieval(AbsTaskRetrieval):  # type: ignore[misc]  # mteb is not 
         scores = {}
         for name, judged in self.shared.judged(self.mode).items():
             if subsets_to_run is None or name in subsets_to_run:
-                ranking = Ranking.from_ranks(collection, ranks, judged)
-                entry: dict[str, Any] = mteb_scores(ranking, judged, confidences, collection)
-                entry |= retrieval_scores(ranking, self.mode)
-                entry |= bias.get(judged.subset.queries, {})
+                entry: dict[str, Any] = {**subset_scores(collection, ranks, judged, bias, confidences)}
                 scores[name] = entry | {
                     "queries": len(judged.rows),
                     "main_score": entry.get(self.metadata.main_score, math.nan),  # open if a run was cut
