@@ -249,7 +249,7 @@ def _suite(document: YamlFile) -> Suite:
 def _extended(document: YamlFile, parents: Mapping[str, YamlFile]) -> dict[str, Any]:
     """Return the content of a definition, merged with that of the definition that it extends.
 
-    Mappings such as `source` are merged key by key. `mteb_name` is not inherited.
+    Mappings such as `source` are merged key by key. `mteb_name` and `data` are not inherited.
     """
     content = dict(document.content)
     if "extends" not in content:
@@ -257,7 +257,7 @@ def _extended(document: YamlFile, parents: Mapping[str, YamlFile]) -> dict[str, 
     parent = content.pop("extends")
     if not isinstance(parent, str) or parent not in parents or "extends" in parents[parent].content:
         raise document.error(["extends"], f"'{parent}' is not a complete definition, so it cannot be extended")
-    inherited = {key: value for key, value in parents[parent].content.items() if key != "mteb_name"}
+    inherited = {key: value for key, value in parents[parent].content.items() if key not in ("mteb_name", "data")}
     merged = {**inherited, **content}
     for key, value in content.items():
         if isinstance(value, dict) and isinstance(inherited.get(key), dict):

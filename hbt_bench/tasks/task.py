@@ -100,7 +100,8 @@ class Expect(StrictModel):
 class TaskSpec(StrictModel):
     """The definition of a collection: its source, its MTEB metadata and its golden counts.
 
-    `measures` are reported with the main score. `narrowed` returns the definition in fewer languages and `shifted`
+    `measures` are reported with the main score. `data` is the fingerprint of the whole collection, by which results are
+    checked without the data; it holds for the version of the source that `expect` names. `narrowed` returns the definition in fewer languages and `shifted`
     with changed queries; the names of its tasks change with it. For example:
 
     >>> spec = TaskRegistry().specs["xquad-r"]
@@ -118,6 +119,7 @@ class TaskSpec(StrictModel):
     measures: tuple[MainScore, ...] = ()
     only_modes: tuple[Mode, ...] | None = Field(default=None, alias="modes")
     expect: Expect | None = None
+    data: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")] | None = None
 
     _folder: Path | None = PrivateAttr(None)
     _base: str = PrivateAttr("")
@@ -231,6 +233,11 @@ class TaskSpec(StrictModel):
         """Return the finder of this collection's data files."""
         return DataFiles(self.base, self._folder, data_dir)
 
+    @property
+    def pinned(self) -> bool:
+        """Whether the golden counts and the fingerprint hold for the version of the source that is here."""
+        return self.expect is None or self.expect.version == self.source.version
+
     def load(self, languages: Iterable[str] | None = None, data_dir: Path | None = None) -> Collection:
         """Read the collection in `languages`, check its golden counts and change its queries.
 
@@ -239,12 +246,14 @@ class TaskSpec(StrictModel):
         """
         chosen = self.select(languages)
         collection = self.source.read(self.base, chosen, self.data_files(data_dir))
-        if self.expect and self.expect.version == self.source.version:
+        if self.pinned and self.expect:
             self.expect.check(
                 collection,
                 None if chosen == self.source.languages else chosen,
                 languages_independent=self.source.languages_independent,
             )
+        if self.pinned and self.data not in (None, collection.fingerprint) and chosen == self.source.languages:
+            raise DataError(f"{self.base} has data {collection.fingerprint}, but its definition expects {self.data}")
         shifted = collection
         for shift in self._shifts:  # before narrowing: a shift may take words from versions in a document language
             shifted = shift.apply(shifted)
