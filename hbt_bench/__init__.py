@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hbt_bench.actions import bias, card, draft_task, export, leaderboard, plot, report, study, train
+    from hbt_bench.actions.analyses import bias, leaderboard, plot
+    from hbt_bench.actions.experiments import study, train
+    from hbt_bench.actions.outputs import card, draft_task, export, report
     from hbt_bench.data.collection import Collection, Document, Query
     from hbt_bench.errors import DataError, HbtBenchError, ModelError, OutputError, ProcessError, UsageError
     from hbt_bench.measures.ranking import Ranking
@@ -47,27 +49,27 @@ _MODULES = {
     "Ranks": "ranking.ranks",
     "Result": "results.result",
     "UsageError": "errors",
-    "bias": "actions",
-    "card": "actions",
+    "bias": "actions.analyses",
+    "card": "actions.outputs",
     "compare": "reports.compare",
     "corrected": "mteb.given",
-    "draft_task": "actions",
+    "draft_task": "actions.outputs",
     "evaluate": "results.evaluate",
-    "export": "actions",
+    "export": "actions.outputs",
     "get_tasks": "mteb.tasks",
     "hybrid_dataset": "training.hybrid",
-    "leaderboard": "actions",
+    "leaderboard": "actions.analyses",
     "load_queries": "results.queries",
     "load_results": "results.store",
-    "plot": "actions",
+    "plot": "actions.analyses",
     "rank": "ranking.ranks",
     "register": "mteb.plugin",
-    "report": "actions",
+    "report": "actions.outputs",
     "rerank": "results.rerank",
     "score": "results.runs",
     "select_tasks": "tasks.registry",
-    "study": "actions",
-    "train": "actions",
+    "study": "actions.experiments",
+    "train": "actions.experiments",
 }
 
 __all__ = [

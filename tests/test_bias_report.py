@@ -150,11 +150,11 @@ def test_plot_is_written_in_every_format(checkpoint, tmp_path, ending, start):
 
 def test_chart_shows_the_numbers_of_the_report(tmp_path):
     pytest.importorskip("altair", reason="the extra report is not installed")
-    from hbt_bench.reports import charts
+    from hbt_bench.reports import bias_chart
     from hbt_bench.reports.render import svg, write_chart
 
     shown = replace(report(preferring()[1]), model="a$\\frac{b$c\x1b <b>")
-    chart = charts.bias(shown)
+    chart = bias_chart.bias(shown)
     write_chart(chart, tmp_path / "bias.svg")
     text = (tmp_path / "bias.svg").read_text()
     assert "a$\\frac{b$c? &lt;b&gt; on toy-multi" in text

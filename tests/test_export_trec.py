@@ -87,14 +87,14 @@ def test_stored_ranks_give_the_best_20_of_the_pool(kept, tmp_path, capsys):
     assert "has 20 documents of each query, not 21" in capsys.readouterr().err
 
 
-def test_table_of_queries_has_the_scores_as_means(kept, tmp_path, capsys):
+def test_table_of_queries_has_the_scores_as_means(kept, tmp_path, capsys, caplog):
     folder, results = kept
     path = tmp_path / "queries.csv"
     options = ["--for", "queries", "--tasks", str(results[1].task), "--measures", "AP,nDCG@10", "--output", str(path)]
     assert command(["export", str(folder / "results"), *options]) == 0
     frame = pd.read_csv(path)
     assert list(frame.columns) == [
-        *("model", "task", "mode", "subset", "query", "question", "cluster"),
+        *("model", "task", "mode", "subset", "query", "question", "level", "cluster"),
         *("query_language", "document_language", "measure", "value"),
     ]
     means = frame.groupby(["measure", "subset"])["value"].mean()
@@ -103,6 +103,12 @@ def test_table_of_queries_has_the_scores_as_means(kept, tmp_path, capsys):
             assert means[measure, subset] == pytest.approx(scores[measure], abs=1e-5)
     assert set(frame["document_language"]) == {"de", "en"}
     assert frame.groupby("question")["cluster"].nunique().max() == 1
+    assert set(frame["level"]) == {"territory"}
+    path = hbt_bench.export(folder / "results", "queries", path, measures="AP", cluster="question")
+    assert set(pd.read_csv(path)["level"]) == {"question"}
+    assert (pd.read_csv(path)["cluster"] == pd.read_csv(path)["question"]).all()
+    hbt_bench.export(folder / "results", "queries", path, measures="AP", cluster="article")
+    assert "has no clusters by 'article': its usual level is used" in caplog.text
     in_python = hbt_bench.load_queries(folder / "results", "AP", results[1].task)
     assert len(in_python) == len(frame) // 2
     assert command(["export", str(folder / "results"), "--for", "queries", "--output", "q.txt"]) == 2

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import hbt_bench
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import UsageError
 from hbt_bench.identity.task_name import MODES
@@ -18,7 +19,7 @@ from hbt_bench.reports.render import html, is_page
 from hbt_bench.reports.rows import LeaderboardRow, ResultFilter
 from hbt_bench.results.store import Result, read_all
 from tests import browser
-from tests.factories import FIXTURE, plant_fixture
+from tests.factories import FIXTURE, TestEncoder, hashed, plant_fixture
 
 EVIL = "<img src=x onerror=alert(1)>"
 TRAINED = {"init": "xlm-r", "steps": 600, "pairs_seen": 76800}
@@ -204,9 +205,21 @@ def test_results_without_ranks_have_no_details():
     assert [row["details"] for row in board["rows"]] == [None]
 
 
+def test_level_of_the_clusters_is_on_the_page(tmp_path, caplog):
+    for number in (8, 16):
+        encoder = TestEncoder(hashed(number), f"tests/hash{number}")
+        hbt_bench.evaluate(encoder, "cldr-facts", tmp_path, languages=["de", "en"])
+    for cluster, words in (("article", "clusters by territory"), ("question", "182 questions")):
+        [board] = ReportRequest(cluster=cluster).content(all_results(tmp_path))["boards"]
+        assert board["clusters"].endswith(words)
+        assert f"bootstrap over {board['clusters']}," in board["comparison"]["table"]["title"]
+    assert "cldr-facts[de,en] has no clusters by 'article': its usual level is used" in caplog.text
+
+
 CHART_VALUES = {
     "tradeoff": [
         {"model": name, "measured": name < "b", "picked": name < "c", "distance": 9, **dict.fromkeys(MODES, 0.5)}
+        | {"random_multi": 0.1, "random_distance": 12}
         for name in "abc"
     ]
     + [{"model": "d", "picked": True, "mono": 0.6, "multi": 0.4, "from_mono": 0.5, "from_multi": 0.1}],
@@ -219,7 +232,7 @@ CHART_VALUES = {
 }
 
 
-@pytest.mark.parametrize(("name", "marks"), [("tradeoff", 9 + 1), ("distances", 3), ("alpha", 6 + 2)])
+@pytest.mark.parametrize(("name", "marks"), [("tradeoff", 9 + 1 + 2), ("distances", 3), ("alpha", 6 + 2)])
 def test_chart_has_a_mark_per_value(name, marks):
     pytest.importorskip("altair", reason="the extra report is not installed")
     from hbt_bench.reports.charts import PAGE_CHARTS
@@ -230,6 +243,7 @@ def test_chart_has_a_mark_per_value(name, marks):
         chart = chart.properties(width=300)
     drawn = svg(chart)
     assert len(re.findall(r'aria-roledescription="(?:point|rule|line mark|area mark|rule mark)"', drawn)) == marks
+    assert drawn.count(">random ranking<") == (name != "alpha")  # the legend
     assert svg(chart) == drawn
 
 
@@ -251,7 +265,13 @@ def test_charts_get_the_values_of_the_content(content):
         **{mode: board["rows"][0]["values"][f"{mode}:AP"] for mode in MODES},
         "distance": board["rows"][0]["values"]["multi:rank_distance"],
         **dict.fromkeys(("from_mono", "from_cross", "from_multi", "from_distance")),
+        **{f"random_{name}": board["chance"][f"{name}:AP"] for name in ("cross", "multi")},
+        "random_distance": board["chance"]["multi:rank_distance"],
     }
+    details = row["details"]
+    assert board["chance"]["multi:rank_distance"] == pytest.approx(details["random"])
+    headings = {value["measure"] for value in values["alpha"]}
+    assert f"multi AP (random ranking {board['chance']['multi:AP']:.4f})" in headings
 
 
 def test_corrected_model_has_an_arrow_from_itself():
@@ -263,7 +283,7 @@ def test_corrected_model_has_an_arrow_from_itself():
         {"label": f"me/a@{revision}", "incomplete": [], "values": {"mono:AP": ap, "multi:rank_distance": 9 * ap}}
         for revision, ap in revisions.items()
     ]
-    plain, corrected, other = PAGE_CHARTS["tradeoff"].values({"rows": rows})
+    plain, corrected, other = PAGE_CHARTS["tradeoff"].values({"rows": rows, "chance": {}})
     assert (corrected["from_mono"], corrected["from_distance"], corrected["from_multi"]) == (0.7, 9 * 0.7, None)
     assert plain["from_mono"] is other["from_mono"] is None
 
@@ -384,7 +404,7 @@ def test_caption_names_order_and_measure_of_ranks(driver, content):
         driver.execute_script("arguments[0].click()", button)
         shown = driver.execute_script(caption)
         assert shown.startswith("Leaderboard of cldr-facts[de,en], sorted by ")
-        assert shown.endswith("; ranks are by multi AP")
+        assert shown.endswith("; ranks are by multi AP; 182 questions")
         assert order in shown
         cells = driver.execute_script(
             "return [...document.querySelectorAll('.leaderboard tbody tr')]"

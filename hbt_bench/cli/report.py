@@ -34,6 +34,7 @@ _LARGE = 5_000_000
 @options.names("--models", "PATTERNS", "Only models with matching names, as in 'local/*'.")
 @click.option("--baseline", metavar="NAME", help="The model to compare with.  [default: the best]")
 @click.option("--reported", is_flag=True, help="Add the figures that papers report, marked as reported.")
+@options.cluster
 @options.task_dir
 @options.data_dir
 def command(
@@ -44,6 +45,7 @@ def command(
     models: tuple[str, ...],
     baseline: str | None,
     reported: bool,
+    cluster: str | None,
     registry: TaskRegistry,
     data_dir: Path | None,
 ) -> None:
@@ -67,6 +69,7 @@ def command(
             models=models,
             baseline=baseline,
             reported=reported,
+            cluster=cluster,
             data_dir=data_dir,
             registry=registry,
         )

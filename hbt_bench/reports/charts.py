@@ -10,20 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import altair as alt
-import numpy as np
 
 from hbt_bench.identity.task_name import MODES, Mode
 from hbt_bench.identity.variant import Variant
-from hbt_bench.measures.bias import DEPTH
+from hbt_bench.measures.registry import MEASURES
 from hbt_bench.reports.columns import charted_scores
 from hbt_bench.reports.model_details import BINS
-from hbt_bench.text import visible
-
-if TYPE_CHECKING:
-    from hbt_bench.reports.bias import BiasFigure, BiasReport
 
 Values = Sequence[Mapping[str, Any]]
 
@@ -32,9 +27,22 @@ COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 SHAPES = ["circle", "square", "triangle-up", "diamond", "triangle-down", "triangle-right", "triangle-left", "wedge"]
 REPORTED = "cross"
 GREY = "#8a8a8a"
-_DASHES = [[1, 0], [6, 3], [2, 2], [8, 2, 2, 2], [4, 4], [10, 4], [1, 3], [12, 2]]
+DASHES = [[1, 0], [6, 3], [2, 2], [8, 2, 2, 2], [4, 4], [10, 4], [1, 3], [12, 2]]
+CHANCE_DASH = [5, 4]
 _LEGEND = alt.Legend(title=None, orient="bottom", symbolSize=90, symbolOpacity=1)
 _COLOUR_SCALE = alt.Scale(range=COLOURS)
+
+
+def chance_rule(base: alt.Chart, **position: Any) -> alt.Chart:
+    """Return a dashed rule at the value of a random ranking, which the legend names.
+
+    `position` is the channel of the value. The legend is that of the opacity, because models have the other channels.
+    """
+    look = {"symbolType": "stroke", "symbolStrokeColor": GREY, "symbolStrokeWidth": 1.5, "symbolDash": CHANCE_DASH}
+    legend = alt.Legend(title=None, orient="bottom", symbolSize=200, symbolOpacity=1, **look)
+    opacity = alt.Opacity("chance:O", scale=alt.Scale(range=[1]), legend=legend)
+    rule = base.transform_calculate(chance="'random ranking'").mark_rule(color=GREY, strokeDash=CHANCE_DASH)
+    return rule.encode(opacity=opacity, **position)
 
 
 def tradeoff(values: Values | None = None) -> alt.HConcatChart:
@@ -42,7 +50,8 @@ def tradeoff(values: Values | None = None) -> alt.HConcatChart:
 
     Values have `model`, `measured`, `picked`, `mono`, `cross`, `multi`, `distance`. Only picked models have a colour.
     An arrow goes to a corrected model from the same model without a correction, whose values are in `from_mono`,
-    `from_cross`, `from_multi` and `from_distance`.
+    `from_cross`, `from_multi` and `from_distance`. `random_cross`, `random_multi` and `random_distance` are the scores
+    of a random ranking.
     """
     panels = [
         _scatter("cross", "AP across languages"),
@@ -51,7 +60,7 @@ def tradeoff(values: Values | None = None) -> alt.HConcatChart:
     ]
     return alt.concat(*panels, data=_data(values), columns=3, spacing=24).properties(
         description="Points, one per model: AP within a language against AP across languages, AP and rank distance in "
-        "the pool of all. Arrows lead from a model to its corrected self"
+        "the pool of all. Arrows lead from a model to its corrected self. Dashed rules: a random ranking"
     )
 
 
@@ -88,7 +97,9 @@ def _scatter(mode: str, title: str, form: str = ".4f") -> alt.LayerChart:
         xOffset=alt.expr(f"-8 * {right} / {length}"),
         yOffset=alt.expr(f"-8 * {down} / {length}"),
     )
+    random = alt.Chart().transform_aggregate(random=f"max(random_{mode})").transform_filter("isValid(datum.random)")
     layers = alt.layer(
+        chance_rule(random, y="random:Q"),
         shaft,
         head.encode(x="mono:Q", y=f"{mode}:Q"),
         others.encode(**axes, shape=shape),
@@ -174,7 +185,7 @@ def distances(values: Values | None = None) -> alt.LayerChart:
             x=alt.X("distance:Q", title="rank distance: last minus first rank of the answers"),
             y=alt.Y("shares:Q", title="queries", axis=alt.Axis(format=".0%")),
             color=alt.Color("model:N", scale=_COLOUR_SCALE, legend=_LEGEND),
-            strokeDash=alt.StrokeDash("model:N", scale=alt.Scale(range=_DASHES), legend=_LEGEND),
+            strokeDash=alt.StrokeDash("model:N", scale=alt.Scale(range=DASHES), legend=_LEGEND),
             tooltip=[
                 alt.Tooltip("model:N"),
                 alt.Tooltip("distance:Q", title="about", format=",.0f"),
@@ -182,8 +193,7 @@ def distances(values: Values | None = None) -> alt.LayerChart:
             ],
         )
     )
-    rule = alt.Chart().transform_aggregate(random="max(random)").mark_rule(strokeDash=[5, 4], color=GREY)
-    random = rule.encode(x="random:Q")
+    random = chance_rule(alt.Chart().transform_aggregate(random="max(random)"), x="random:Q")
     return alt.layer(lines, random, data=_data(values)).properties(
         width="container",
         height=240,
@@ -205,14 +215,14 @@ def alpha(values: Values | None = None) -> alt.FacetChart:
     band = base.mark_area(opacity=0.2).encode(y=alt.Y("min(value):Q", **y), y2="max(value):Q")
     means = base.mark_line(strokeWidth=2).encode(
         y=alt.Y("mean(value):Q", **y),
-        strokeDash=alt.StrokeDash("line:N", scale=alt.Scale(range=_DASHES), legend=None),
+        strokeDash=alt.StrokeDash("line:N", scale=alt.Scale(range=DASHES), legend=None),
     )
     points = base.mark_point(filled=True, size=50, opacity=1).encode(
         y=alt.Y("value:Q", **y),
         shape=alt.Shape("strategy:N", scale=alt.Scale(range=SHAPES), legend=_LEGEND),
         tooltip=["model:N", "strategy:N", "alpha:Q", "seed:O", alt.Tooltip("value:Q", format=".4f")],
     )
-    panel = alt.Facet("measure:N", title=None, sort=list(charted_scores().values()))
+    panel = alt.Facet("measure:N", title=None, sort=None)
     return (
         alt.layer(band, means, points, data=_data(values))
         .properties(width=270, height=190)
@@ -220,79 +230,6 @@ def alpha(values: Values | None = None) -> alt.FacetChart:
         .resolve_scale(y="independent")
         .properties(description="Lines, one per training setting: mean score over seeds against alpha, with a band")
     )
-
-
-def bias(report: BiasReport) -> alt.HConcatChart:
-    """Return the language bias of a model: shares of the top 10, rank distances, and a bar per query language.
-
-    If the answers are not translations of each other, ranks of the last answer replace rank distances.
-    """
-    figure, name = report.figure("rank_distance"), "rank distance"
-    if figure is None:
-        figure, name = next(figure for figure in report.figures if figure.measure == "Max@R"), "rank of the last answer"
-    panels = [_top_shares(report), _histogram(report, figure, name), _language_bars(figure, name)]
-    title = alt.Title(visible(f"{report.model} on {report.task}"), anchor="middle", fontSize=15, offset=14)
-    chart = alt.hconcat(*panels, spacing=36).properties(title=title)
-    return chart.resolve_scale(color="independent", strokeDash="independent")
-
-
-def _top_shares(report: BiasReport) -> alt.LayerChart:
-    shares = 100 * report.top_shares
-    values = [
-        {"query": query, "document": document, "share": shares[row, column]}
-        for row, query in enumerate(report.languages)
-        for column, document in enumerate(report.languages)
-        if np.isfinite(shares[row, column])
-    ]
-    languages = list(report.languages)
-    highest = max(np.nanmax(shares), 1)
-    base = alt.Chart(alt.Data(values=values)).encode(
-        x=alt.X("document:N", sort=languages, title="language of the document", axis=alt.Axis(labelAngle=0)),
-        y=alt.Y("query:N", sort=languages, title="language of the query"),
-    )
-    scale = alt.Scale(scheme="blues", domain=[0, highest])
-    legend = alt.Legend(orient="right", gradientLength=250)
-    cells = base.mark_rect().encode(color=alt.Color("share:Q", title=None, scale=scale, legend=legend))
-    dark = alt.when(alt.datum.share > highest / 2).then(alt.value("white")).otherwise(alt.value("black"))
-    size = 10 if len(languages) <= 14 else 7
-    numbers = base.mark_text(fontSize=size).encode(text=alt.Text("share:Q", format=".0f"), color=dark)
-    return (cells + numbers).properties(title=f"% of the top {DEPTH}", width=340, height=300)
-
-
-def _histogram(report: BiasReport, figure: BiasFigure, name: str) -> alt.LayerChart:
-    spread = report.spread[np.isfinite(report.spread)]
-    counts, edges = np.histogram(spread, bins=BINS)
-    bins = [
-        {"start": start, "end": end, "queries": count}
-        for count, start, end in zip(counts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True)
-    ]
-    relative = report.figure("rank_distance_relative")
-    label = "rank of a question's last answer" if relative is None else "last minus first rank of a question's answers"
-    bars = alt.Chart(alt.Data(values=bins), mark=alt.MarkDef("rect", color=COLOURS[0])).encode(
-        x=alt.X("start:Q", title=label, axis=alt.Axis(tickCount=6)),
-        x2="end:Q",
-        y=alt.Y("queries:Q", title="queries", axis=alt.Axis(tickMinStep=1)),
-        y2=alt.Y2Datum(0),
-    )
-    means = {"mean": figure.value}
-    if relative is not None:
-        means["random"] = figure.value / relative.value
-    rules = [{"name": f"{key} {value:,.0f}", "value": value} for key, value in means.items()]
-    key = alt.Legend(title=None, orient="top", symbolSize=200)
-    order = [rule["name"] for rule in rules]
-    lines = alt.Chart(alt.Data(values=rules), mark=alt.MarkDef("rule", strokeWidth=2)).encode(
-        x="value:Q",
-        color=alt.Color("name:N", scale=alt.Scale(domain=order, range=["#000000", COLOURS[1]]), legend=key),
-        strokeDash=alt.StrokeDash("name:N", scale=alt.Scale(domain=order, range=_DASHES[:2]), legend=key),
-    )
-    return (bars + lines).properties(title=name, width=320, height=300)
-
-
-def _language_bars(figure: BiasFigure, name: str) -> alt.Chart:
-    values = [{"language": code, "value": value} for code, value in figure.languages.items()]
-    bars = alt.Chart(alt.Data(values=values)).mark_bar(color=COLOURS[0])
-    axes = alt.X("value:Q", title=f"mean {name}"), alt.Y("language:N", sort=list(figure.languages), title=None)
-    return bars.encode(*axes).properties(title=f"{name} by query language", width=280, height=300)
 
 
 @dataclass(frozen=True)
@@ -332,7 +269,8 @@ def _tradeoff_values(board: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
             name, _, revision = row["label"].partition("@")
             correction = Variant.split(revision)[1].correction
             before = points.get(f"{name}@{revision.removesuffix(f'-{correction}')}", {}) if correction else {}
-            yield {"row": index, **scores, **{f"from_{key}": before.get(key) for key in keys}}
+            random = {f"random_{name}": board["chance"].get(key) for name, key in keys.items() if name != "mono"}
+            yield {"row": index, **scores, **{f"from_{key}": before.get(key) for key in keys}, **random}
 
 
 def _distance_values(board: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
@@ -342,10 +280,20 @@ def _distance_values(board: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
             yield {"row": index, "shares": details["distances"], **{key: details[key] for key in ("pool", "random")}}
 
 
+def _alpha_values(board: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    """Yield the points of the curves. The heading of a panel has the chance: a rule would flatten its curves."""
+    headings = {}
+    for (mode, name), title in charted_scores().items():
+        value, decimals = board["chance"].get(f"{mode}:{name}"), MEASURES.describe(name).decimals
+        headings[title] = title if value is None else f"{title} (random ranking {value:,.{decimals}f})"
+    for point in board["sweep"]:
+        yield point | {"measure": headings[point["measure"]]}
+
+
 PAGE_CHARTS = {
     "tradeoff": PageChart(
         "Trade-off between the three modes. Picked models are filled, others are grey. Crosses are figures that papers "
-        "report (†). An arrow leads from a model to its corrected self.",
+        "report (†). An arrow leads from a model to its corrected self. The dashed rule is a random ranking.",
         tradeoff,
         _tradeoff_values,
         fields=MODES,
@@ -362,7 +310,7 @@ PAGE_CHARTS = {
         "Score against alpha. A point is a model; the line is the mean over seeds. The ends of "
         "hybrid batches are the pure strategies with the same training.",
         alpha,
-        lambda board: board["sweep"],
+        _alpha_values,
     ),
 }
 

@@ -27,6 +27,7 @@ from hbt_bench.reports.rows import (
     tell_apart,
 )
 from hbt_bench.reports.table import Table, render
+from hbt_bench.results.hierarchy import Hierarchy
 from hbt_bench.results.store import Result
 
 #: Models are sorted and ranked by the AP of the first of these modes that a collection has. A measure without a mode
@@ -48,6 +49,7 @@ class Board:
         ranked_by: The score that ranks are based on, None if there are no ranks.
         sorted_by: The score that rows are sorted by, None if they are sorted by another column.
         clusters: The clusters of the ranks and intervals in words, "" if no result has clusters.
+        cluster: The level that was asked for, None if the data do not have it.
     """
 
     collection: str
@@ -56,6 +58,7 @@ class Board:
     ranked_by: Key | None = None
     sorted_by: Key | None = None
     clusters: str = ""
+    cluster: str | None = None
 
     def __repr__(self) -> str:
         return f"Board({self.collection}: {len(self.rows)} models)"
@@ -272,32 +275,28 @@ def _board(
     fact = columns.FACTS.get(sort or "")
     matches = [key for key in keys if sort in (key[1], ":".join(key))]
     sort_key = min(matches, key=lambda key: MAIN_MODES.index(key[0]), default=main)
+    results = [result for row in rows for result, _ in row.sources.values()]
+    cluster = next(
+        (builder.cluster for result in results if builder.cluster and result.has_level(builder.cluster)), None
+    )
+    hierarchy = next((result.hierarchy for result in results if result.hierarchy), None)
     ranked_by = None
     for key in dict.fromkeys(key for key in (sort_key, main) if key and builder.intervals):
-        contributions = _contributions(sorted(rows, key=partial(_order, key=key)), key, builder.cluster, notes)
+        contributions = _contributions(sorted(rows, key=partial(_order, key=key)), key, hierarchy, cluster, notes)
         if contributions:
             ranked_by = key
             assign_ranks(contributions, key)
             break
     ordered = sorted(rows, key=lambda row: (fact.order(row) if fact else (), _order(row, sort_key)))
-    clusters = _clusters(rows, builder.cluster, notes) if builder.intervals else ""
-    return Board(collection, data, tuple(ordered), ranked_by, None if fact else sort_key, clusters)
-
-
-def _clusters(rows: Sequence[LeaderboardRow], cluster: str | None, notes: list[str]) -> str:
-    """Return the clusters of a board in words, "" if there are no results. Adds to `notes`."""
-    results = [result for row in rows for result, _ in row.sources.values()]
+    clusters = str(hierarchy.level(cluster)) if hierarchy and builder.intervals else ""
     older = sum(result.hierarchy is None for result in results)
-    clustered = next((result for result in results if result.hierarchy), None)
-    if clustered and older:
-        number = f"{older:,} results of {results[0].collection} are" if older > 1 else f"{results[0].task} has a result"
+    if clusters and older:
+        number = f"{older:,} results of {collection} are" if older > 1 else f"{results[0].task} has a result"
         notes.append(
             f"{number} of an older version, with intervals by question: `hbt-bench run` with the same model adds the "
             "clusters of the data"
         )
-    if clustered is None or clustered.hierarchy is None:
-        return ""
-    return str(clustered.hierarchy.level(cluster if cluster and clustered.has_level(cluster) else None))
+    return Board(collection, data, tuple(ordered), ranked_by, None if fact else sort_key, clusters, cluster)
 
 
 def _order(row: LeaderboardRow, key: Key | None) -> tuple[Any, ...]:
@@ -307,21 +306,17 @@ def _order(row: LeaderboardRow, key: Key | None) -> tuple[Any, ...]:
 
 
 def _contributions(
-    rows: Sequence[LeaderboardRow], key: Key, cluster: str | None, notes: list[str]
+    rows: Sequence[LeaderboardRow], key: Key, hierarchy: Hierarchy | None, cluster: str | None, notes: list[str]
 ) -> list[tuple[LeaderboardRow, Array]]:
     """Return the rows that can be ranked by a score, with the contribution of each cluster. Adds to `notes`.
 
     All rows have the same data, so those of older versions take the clusters of the others.
     """
     rankable = []
-    results = (row.sources[key[0]][0] for row in rows if key[0] in row.sources)
-    clustered = next((result for result in results if result.hierarchy), None)
-    hierarchy = clustered.hierarchy if clustered else None
-    level = cluster if clustered and cluster and clustered.has_level(cluster) else None
     count = counter("ranking models", len(rows))
     for row in rows:
         try:
-            contributions = row.contributions(key, hierarchy, level)
+            contributions = row.contributions(key, hierarchy, cluster)
         except OutputError as error:
             notes.append(f"no rank of {row.label} on {row.collection}: {error}")
             continue

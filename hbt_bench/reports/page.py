@@ -38,7 +38,7 @@ _SCRIPT = files("hbt_bench.reports").joinpath("templates", "report.js")
 
 @dataclass(frozen=True)
 class ReportRequest:
-    """The results page to make: which rows, and the model that the others are compared with.
+    """The results page to make: which rows, the model that the others are compared with, and the level of the clusters.
 
     For example, `ReportRequest(baseline="bm25").content(read_all(Path("results")))`.
     """
@@ -48,13 +48,14 @@ class ReportRequest:
     baseline: str | None = None
     data_dir: Path | None = None
     registry: TaskRegistry = field(default_factory=TaskRegistry, compare=False)
+    cluster: str | None = None
 
     def content(self, results: Iterable[Result]) -> dict[str, Any]:
         """Return everything that the page shows, as JSON values.
 
         Raises `OutputError` if there is nothing to show, and `UsageError` if no model has the name of the baseline.
         """
-        leaderboard = Leaderboard.from_results(results, self.reported, self.result_filter)
+        leaderboard = Leaderboard.from_results(results, self.reported, self.result_filter, cluster=self.cluster)
         if not leaderboard.rows:
             raise OutputError("there are no results of multilingual collections: run `hbt-bench run` first")
         for note in leaderboard.notes:
@@ -81,9 +82,15 @@ class ReportRequest:
         spec = self._spec(name)
         collection = self._collection(spec, board.data)
         details = self._details(name, rows, collection)
+        # a random ranking of all languages is not that of some
+        keys = {column.key for column in columns if column.key}.union(charted_scores())
+        random = None if self.result_filter.languages else board.random_row(keys)
         return {
             "collection": name,
             "data": board.data,
+            "clusters": board.clusters,
+            "random": [column.text(random) for column in columns] if random else None,
+            "chance": _charted(random) if random else {},
             "languages": next((list(model["languages"]) for model in details if model), []),
             "columns": [
                 dict(zip(("mode", "measure"), column.key or (None, None), strict=True))
@@ -100,7 +107,7 @@ class ReportRequest:
                 for key, title in charted_scores().items()
                 if key[0] not in rows[point["row"]].missing and (value := rows[point["row"]].value(key)) is not None
             ],
-            "comparison": self._comparison(rows, spec) if spec else None,
+            "comparison": self._comparison(board, spec) if spec else None,
             "texts": collection is not None,
         }
 
@@ -152,13 +159,14 @@ class ReportRequest:
             return None
         return collection
 
-    def _comparison(self, rows: Sequence[LeaderboardRow], spec: TaskSpec) -> dict[str, Any] | None:
+    def _comparison(self, board: Board, spec: TaskSpec) -> dict[str, Any] | None:
         """Compare the best models that have all modes with the baseline, or else with the best of them.
 
         In the returned mapping, `rows` are the indices of the compared models.
         """
         if self.result_filter.languages:
             return None
+        rows = board.rows
         modes = {mode for mode in spec.modes if len(spec.languages) > 1 or mode == "mono"}
         complete = [row for row in rows if _is_complete(row, modes)]
         if len(complete) < 2:
@@ -168,7 +176,9 @@ class ReportRequest:
         stage = f"comparing on {spec.name}"
         progress(stage, 0, 1)
         try:
-            comparison = compare([row.folder for row in compared], spec.name, registry=self.registry)
+            comparison = compare(
+                [row.folder for row in compared], spec.name, cluster=board.cluster, registry=self.registry
+            )
         except HbtBenchError as error:
             log.warning(f"no comparison on {spec.name}: {error}")
             return None
@@ -208,10 +218,15 @@ def _row(row: LeaderboardRow, columns: Sequence[Column], details: dict[str, Any]
         "rank": row.rank,
         "incomplete": sorted(row.missing),
         "cells": cells,
-        "values": {f"{mode}:{measure}": row.value((mode, measure)) for mode, measure in charted_scores()},
+        "values": _charted(row),
         "signatures": dict(row.signatures),
         "details": details,
     }
+
+
+def _charted(row: LeaderboardRow) -> dict[str, float | None]:
+    """Return the scores of a row that charts show, by mode and measure."""
+    return {":".join(key): row.value(key) for key in charted_scores()}
 
 
 def _signature_mode(row: LeaderboardRow, column: Column) -> str | None:

@@ -26,6 +26,7 @@ def load_queries(
     folder: str | Path = "results",
     measures: str | Iterable[str] | None = None,
     tasks: str | Iterable[str] | None = None,
+    cluster: str | None = None,
 ) -> pd.DataFrame:
     """Return the value of each query and measure, with a row for each model, task, subset, query and measure.
 
@@ -35,14 +36,15 @@ def load_queries(
         frame.groupby(["model", "query_language"])["value"].mean()
 
     The columns are ``model`` (name and revision), ``task``, ``mode``, ``subset``, ``query`` (the id), ``question`` (a
-    number that the versions of a query share), ``cluster`` (the number of its cluster in intervals and tests),
-    ``query_language``, ``document_language`` ("all" for the pool), ``measure`` and ``value``. Queries without a value
-    are left out.
+    number that the versions of a query share), ``level`` and ``cluster`` (the name of the level of the clusters, and
+    the number of the question's cluster), ``query_language``, ``document_language`` ("all" for the pool), ``measure``
+    and ``value``. Queries without a value are left out.
 
     Args:
         folder: The folder of the results.
         measures: Names of measures, as ``AP,nDCG@10``; None for those of results.
         tasks: Names of tasks, as ``xquad-r-multi``; None for all.
+        cluster: The level of the clusters, as ``paragraph``; None for that of intervals and tests.
 
     Results without ranks or without ids, and measures that do not apply, are left out, with a warning. Raises
     `UsageError` for an unknown measure, and `OutputError` if there is no such folder or no value.
@@ -57,7 +59,7 @@ def load_queries(
             log.warning(f"left out: {result}")
         elif result.mode is not None and (names is None or result.task in names):
             try:
-                frames += _frames(result, chosen)
+                frames += _frames(result, chosen, cluster)
             except OutputError as error:
                 log.warning(f"left out: {error}")
     if not frames:
@@ -65,7 +67,7 @@ def load_queries(
     return pd.concat(frames, ignore_index=True)
 
 
-def _frames(result: Result, measures: Iterable[Measure]) -> Iterator[pd.DataFrame]:
+def _frames(result: Result, measures: Iterable[Measure], cluster: str | None) -> Iterator[pd.DataFrame]:
     """Yield a table for each subset and measure. Raises `OutputError` without ranks or ids."""
     import pandas as pd
 
@@ -77,7 +79,10 @@ def _frames(result: Result, measures: Iterable[Measure]) -> Iterator[pd.DataFram
     ids = np.array(stored.ids.queries, object)
     judgements = stored.judgements
     ranks = ModeRanks(judgements, stored.ranks, result.mode)
-    clusters = hierarchy_of(judgements).level().labels
+    if cluster is not None and not result.has_level(cluster):
+        log.warning(f"{result.collection} has no clusters by '{cluster}': its usual level is used")
+        cluster = None
+    level = hierarchy_of(judgements).level(cluster)
     for measure in measures:
         if result.mode not in measure.modes:
             continue
@@ -98,7 +103,8 @@ def _frames(result: Result, measures: Iterable[Measure]) -> Iterator[pd.DataFram
                     "subset": judged.subset.name,
                     "query": ids[rows],
                     "question": questions,
-                    "cluster": clusters[questions],
+                    "level": level.name,
+                    "cluster": level.labels[questions],
                     "query_language": judged.subset.queries,
                     "document_language": judged.subset.documents or "all",
                     "measure": measure.name,

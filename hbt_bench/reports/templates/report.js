@@ -42,6 +42,7 @@
       box.addEventListener("change", () => pick(index, model, box));
       row.prepend(make("td", { class: "pick" }, box));
     }
+    table.tFoot?.rows[0].prepend(make("td", { class: "pick" }));
     for (const cell of heading.querySelectorAll("th[data-column]")) {
       const column = Number(cell.dataset.column);
       const button = make("button", { type: "button" }, cell.textContent);
