@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_WINDOWS = os.name == "nt"
 #: A hidden character that is not the start of a colour.
 _CONTROL = re.compile(rf"(?!\x1b\[[0-9;]*m){HIDDEN}")
 
@@ -105,11 +106,16 @@ def safe_streams() -> Iterator[None]:
 
 
 def _usable(stream: Any) -> Any:
-    """Return a stream that replaces unknown characters; if it is closed, as after ``>&-``, return the null device."""
+    """Return a stream that replaces unknown characters; if it is closed, as after ``>&-``, return the null device.
+
+    A file or pipe gets UTF-8 on Windows, too, where Python would use a code page without most scripts.
+    """
     if stream is None:  # the next file that is opened would take its number
         return Path(os.devnull).open("w", encoding="utf-8")
     if hasattr(stream, "reconfigure") and stream.errors in ("strict", "surrogateescape"):  # which may raise
         stream.reconfigure(errors="replace")
+        if _WINDOWS and not stream.isatty() and not os.environ.get("PYTHONIOENCODING"):
+            stream.reconfigure(encoding="utf-8")
     return stream
 
 

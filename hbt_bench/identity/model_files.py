@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -59,7 +60,7 @@ def model_files(folder: Path) -> list[Path]:
     For example, a folder with ``config.json``, ``model.safetensors`` and ``eval_results.json`` has the first two.
     Raises `ModelError` if ``modules.json``, a setting or an index of weights is damaged.
     """
-    return sorted(_Model(folder).files)
+    return sorted(_Model(folder).files, key=attrgetter("parts"))  # Windows compares paths without their case
 
 
 def model_modules(folder: Path) -> list[tuple[Path, str]]:
@@ -199,7 +200,7 @@ class _Model:
             if path in code or not path.is_file():
                 continue
             code.add(path)
-            text = path.read_text(errors="replace")
+            text = path.read_text(encoding="utf-8", errors="replace")
             for module, names in _RELATIVE_IMPORT.findall(text):
                 stems = [module] if module else re.split(r"[, ]+", names)
                 waiting += [path.parent / f"{stem.replace('.', '/')}.py" for stem in stems]

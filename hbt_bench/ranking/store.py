@@ -20,7 +20,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from hbt_bench.files import output_error, replacing
+from hbt_bench.files import output_error, release_and_remove, replacing
 
 _ADVICE = "set HBT_BENCH_CACHE to another folder"
 
@@ -62,9 +62,8 @@ class EmbeddingStore:
             return
         try:
             yield True
-            Path(lock.lock_file).unlink(missing_ok=True)  # a waiting run then finds the stored vectors
         finally:
-            lock.release()
+            release_and_remove(lock)  # a waiting run then finds the stored vectors
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
@@ -75,8 +74,7 @@ class EmbeddingStore:
         try:
             yield
         finally:
-            mark.release()
-            Path(mark.lock_file).unlink(missing_ok=True)
+            release_and_remove(mark)
 
     def clear(self) -> None:
         """Remove this model's vectors, unless another run uses them; the last run removes them."""

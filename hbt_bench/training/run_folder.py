@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from hbt_bench.distributed import is_first
 from hbt_bench.errors import HbtBenchError, ModelError, OutputError, UsageError
-from hbt_bench.files import check_writable, file_hash, output_error, write_text
+from hbt_bench.files import check_writable, file_hash, output_error, release_and_remove, write_text
 from hbt_bench.identity.checkpoint import RECIPE_FILE
 from hbt_bench.identity.model_files import model_files, replaceable_files
 from hbt_bench.training import card
@@ -98,7 +98,7 @@ class RunFolder:
                 name for name in names if not _PROGRAM_NAMES.fullmatch(name) and not _HARMLESS_NAMES.fullmatch(name)
             }
         marker = self.path / _UNFINISHED
-        written = set(marker.read_text().splitlines()) if marker.is_file() else set()
+        written = set(marker.read_text(encoding="utf-8").splitlines()) if marker.is_file() else set()
         return {path.relative_to(self.path).parts[0] for path in replaceable_files(self.path)} - written
 
     def has_model(self, inputs: card.Inputs) -> bool:
@@ -178,9 +178,7 @@ class RunFolder:
         try:
             yield
         finally:
-            with contextlib.suppress(OSError):
-                (self.path / _LOCK).unlink(missing_ok=True)  # a waiting run makes a new file
-            lock.release()
+            release_and_remove(lock)
 
     def save(self, model: SentenceTransformer, facts: dict[str, Any], code: Mapping[str, Path] | None = None) -> None:
         """Save a model with its card, its recipe file and its code, and remove the checkpoints. Raises `OutputError`.
