@@ -23,6 +23,8 @@ from hbt_bench.ranking.ranks import BELOW_CUT, Cut, Ranks
 _RANKS = ("pool", "block", "top")
 _QRELS = ("offsets", "documents", "grades")
 _COLLECTION = ("query_languages", "questions", "document_languages")
+#: The names of all arrays that a file may have.
+ARRAYS = frozenset({"data", "languages", "parallel", "depth", "lengths", "ids", *_RANKS, *_QRELS, *_COLLECTION})
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,12 @@ FORMAT = 2
 PREFIX = b'  "hbt_bench": '
 #: Bytes of a result file that are read. All pairs of 200 languages need a quarter of them.
 MAX_BYTES = 128 << 20
+#: MTEB's description of the model, in each folder of results.
+MODEL_META = "model_meta.json"
 #: Keys that differ between runs with equal scores, and the checksums themselves.
 _UNSEALED = {"check", "speed", "device", "date", "evaluation_phases", "evaluation_time", "kg_co2_emissions"}
 #: Keys of a subset in MTEB's JSON that are not scores.
-_NOT_SCORES = {"hf_subset", "languages", "mteb_version", "signature", "main_score", "queries", "subsets"}
+NOT_SCORES = {"hf_subset", "languages", "mteb_version", "signature", "main_score", "queries", "subsets"}
 
 
 def _increasing(interval: tuple[float, float]) -> tuple[float, float]:
@@ -156,7 +158,7 @@ class SubsetEntry(_Schema):
         scores = {
             key: float(value)
             for key, value in (self.model_extra or {}).items()
-            if key not in _NOT_SCORES and isinstance(value, int | float) and not isinstance(value, bool)
+            if key not in NOT_SCORES and isinstance(value, int | float) and not isinstance(value, bool)
         }
         if stock:
             if self.main_score is None:

@@ -1,0 +1,480 @@
+"""`hbt-bench verify` accepts what `run` writes and refuses every way to tamper with it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+
+from hbt_bench.cli.main import run as command
+from hbt_bench.errors import DataError
+from hbt_bench.measures.bias import Bias
+from hbt_bench.measures.scores import bias_scores, subset_scores
+from hbt_bench.ranking.bm25 import Parameters
+from hbt_bench.ranking.ranks import Ranks, rank
+from hbt_bench.ranking.subsets import judged_subsets
+from hbt_bench.results.ranks_file import StoredRanks
+from hbt_bench.results.schema import seal, summary_values
+from hbt_bench.results.scores import Intervals, Scores
+from hbt_bench.results.store import INTERVALS, assembled, model_folder, write
+from hbt_bench.tasks.registry import TaskRegistry
+from tests.factories import LANGUAGES, Matrix
+
+TASK = """
+name: mini
+source:
+  kind: jsonl
+  path: mini.jsonl
+  languages: [de, en, sw]
+  columns: {{id: id, query: question, document: answer, language: lang}}
+  parallel: true
+expect: {{queries: {{de: 40, en: 40, sw: 40}}, documents: {{de: 40, en: 40, sw: 40}}}}
+data: "{data}"
+"""
+MODES = ("mono", "cross", "multi")
+#: The rest of MTEB's JSON of a task.
+MTEB = {"mteb_version": "2.26.24", "evaluation_time": 0.1, "kg_co2_emissions": None, "date": 1.0}
+
+
+def scores_of(collection, ranks, mode):
+    """Return the entries of MTEB's JSON that follow from ranks, rounded as MTEB does."""
+    bias = bias_scores(Bias(collection, ranks)) if mode == "multi" else {}
+    entries = []
+    for judged in judged_subsets(collection, mode):
+        scores = {key: round(value, 6) for key, value in subset_scores(collection, ranks, judged, bias).items()}
+        facts = {"queries": len(judged.rows), "main_score": scores["AP"], "hf_subset": judged.subset.name}
+        entries.append(scores | facts | {"languages": []})
+    return entries
+
+
+def submit(output, spec, collection, name, ranks, revision="1a2b"):
+    """Write the results of a model, as `run` does."""
+    folder = model_folder(output, name, revision)
+    StoredRanks(collection.fingerprint, collection, ranks).write(folder / spec.ranks_name())
+    for mode in spec.modes:
+        signature = str(spec.signature(mode, collection, f"{name}@{revision}", "none"))
+        entries = scores_of(collection, ranks, mode)
+        mteb_name = spec.mteb_task_name(mode)
+        identity = {"signature": signature, "subsets": len(entries)}
+        content = {"dataset_revision": collection.fingerprint, "task_name": mteb_name, **MTEB}
+        content["mteb_version"] = re.search(r"mteb:(.*)", signature)[1]
+        content["scores"] = {"test": [entry | identity for entry in entries]}
+        about = {"task": spec.task_name(mode), "model": name, "revision": revision, **identity, "stock": False}
+        about |= {"ranks": spec.ranks_name(), "parameters": None, "clean": None}
+        meta = {"name": name, "revision": revision, "n_parameters": None}
+        write(folder / f"{mteb_name}.json", content, about, meta, Intervals.from_ranks(collection, ranks, mode))
+    return folder
+
+
+def invented(collection, seed):
+    """Return the ranks of random scores, in which answers are better than other documents."""
+    scores = np.random.default_rng(seed).standard_normal((120, 120)).astype(np.float32)
+    scores += 2 * np.eye(40, dtype=np.float32)[np.arange(120) % 40][:, np.arange(120) % 40]
+    return rank(collection, Matrix(scores), confidences=False)[0]
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    """A folder with a task, its data and the results of two models."""
+    root = tmp_path_factory.mktemp("submission")
+    tasks = root / "tasks"
+    tasks.mkdir()
+    rows = [
+        {"id": f"q{n}", "lang": code, "question": f"question {n} {code}", "answer": f"answer {n} {code}"}
+        for code in LANGUAGES
+        for n in range(40)
+    ]
+    (tasks / "mini.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tasks / "mini.yaml").write_text(TASK.format(data="0" * 16).replace('data: "0000000000000000"', ""))
+    spec = TaskRegistry([tasks]).specs["mini"]
+    collection = spec.load()
+    (tasks / "mini.yaml").write_text(TASK.format(data=collection.fingerprint))
+    for seed, name in enumerate(("me/one", "me/two")):
+        submit(root / "results", spec, collection, name, invented(collection, seed))
+    return root
+
+
+@pytest.fixture
+def copy(good, tmp_path):
+    """A copy of the good submission, and its first model's folder."""
+    shutil.copytree(good, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def verify(root, *options, data=True):
+    if not data:
+        (root / "tasks" / "mini.jsonl").unlink()
+    return command(["verify", str(root / "results"), "--task-dir", str(root / "tasks"), *options])
+
+
+def path_of(root, mode="Multilingual", model="me__one"):
+    return root / "results" / model / "1a2b" / f"Mini{mode}Retrieval.json"
+
+
+def edit(path, change, *, follow=False):
+    """Change the JSON of a result and seal it again; `follow` renews the values in the summary, too."""
+    content = json.loads(path.read_text())
+    change(content)
+    rest = {key: value for key, value in content.items() if key not in ("hbt_bench", "hbt_bench_intervals")}
+    line = {key: value for key, value in content["hbt_bench"].items() if key != "check"}
+    if follow:
+        entries = {entry["hf_subset"]: entry for entry in content["scores"]["test"]}
+        names = ("AP", "R@1", "R@10", "rank_distance", "same_language_excess@10")
+        kept = {name: {key: entry[key] for key in names if key in entry} for name, entry in entries.items()}
+        line["values"] = summary_values(Scores.from_subsets(kept))
+    intervals = content.get("hbt_bench_intervals", {})
+    line = seal(line, {**rest, "hbt_bench_intervals": intervals})
+    body = json.dumps(rest, indent=2, ensure_ascii=False)[1:-2]
+    path.write_text(assembled(line, f"{body},\n  ", intervals))
+    assert INTERVALS in path.read_text()
+
+
+def entry(content, index=0):
+    return content["scores"]["test"][index]
+
+
+def edit_ranks(root, change, model="me__one"):
+    path = root / "results" / model / "1a2b" / "MiniRetrieval.ranks.npz"
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = dict(stored)
+    change(arrays)
+    np.savez_compressed(path, **arrays)
+
+
+# Ways to tamper; each gets the root of a good submission
+
+
+def score_changed(root):
+    path = path_of(root)
+    path.write_text(re.sub(r'("nDCG@10": 0\.\d{3})\d', r"\g<1>9", path.read_text(), count=1))
+
+
+def score_changed_everywhere(root):
+    def change(content):
+        for measures in content["scores"]["test"]:
+            measures["R@10"] = measures["recall_at_10"] = 0.999999
+        content["hbt_bench"]["intervals"]["R@10"] = [0.9, 1.0]
+        del content["hbt_bench_intervals"]["R@10"]
+
+    edit(path_of(root), change, follow=True)
+
+
+def rank_improved(root):
+    def change(arrays):
+        pair = int(np.argmax(arrays["pool"]))
+        arrays["pool"][pair], arrays["block"][pair] = 1, 1
+
+    edit_ranks(root, change)
+
+
+def ranks_improved_and_rescored(root):
+    """Improve ranks below the stored best documents, and compute all scores from them again."""
+    registry = TaskRegistry([root / "tasks"])
+    spec = registry.specs["mini"]
+    path = root / "results" / "me__one" / "1a2b" / "MiniRetrieval.ranks.npz"
+    ranks, collection = StoredRanks.read(path).ranks, spec.load()
+    pool = ranks.pool.copy()
+    rows = collection.qrels.queries
+    for row in range(120):
+        low = np.flatnonzero((rows == row) & (pool > 25))
+        taken = set(pool[rows == row].tolist()) - set(pool[low].tolist())
+        free = [number for number in range(21, 121) if number not in taken]
+        pool[low] = free[: len(low)]
+    submit(root / "results", spec, collection, "me/one", Ranks(pool, ranks.block, ranks.top))
+
+
+def two_documents_at_a_rank(root):
+    def change(arrays):
+        first = arrays["offsets"][5]
+        arrays["pool"][first] = arrays["pool"][first + 1]
+
+    edit_ranks(root, change)
+
+
+def rank_beyond_the_pool(root):
+    edit_ranks(root, lambda arrays: arrays["pool"].__setitem__(0, 121))
+
+
+def ranks_of_another_model(root):
+    shutil.copy(
+        root / "results/me__two/1a2b/MiniRetrieval.ranks.npz", root / "results/me__one/1a2b/MiniRetrieval.ranks.npz"
+    )
+
+
+def another_model_renamed(root):
+    shutil.rmtree(root / "results/me__one/1a2b")
+    shutil.copytree(root / "results/me__two/1a2b", root / "results/me__one/1a2b")
+    folder = root / "results/me__one/1a2b"
+    (folder / "model_meta.json").write_text((folder / "model_meta.json").read_text().replace("me/two", "me/one"))
+    for path in folder.glob("Mini*.json"):
+        edit(path, lambda content: content.update(json.loads(json.dumps(content).replace("me/two", "me/one"))))
+
+
+def queries_dropped(root):
+    def change(arrays):
+        first = arrays["offsets"][1]
+        for name in ("pool", "block", "documents", "grades"):
+            arrays[name] = arrays[name][first:]
+        arrays["offsets"] = arrays["offsets"][1:] - first
+        for name in ("top", "query_languages", "questions"):
+            arrays[name] = arrays[name][1:]
+        del arrays["ids"]
+
+    edit_ranks(root, change)
+
+
+def language_dropped(root):
+    def change(content):
+        content["scores"]["test"] = content["scores"]["test"][:2]
+        content["hbt_bench"] |= {"subsets": 2, "intervals": {}, "shares": {}}
+        content["hbt_bench_intervals"] = {}
+        for measures in content["scores"]["test"]:
+            measures["subsets"] = 2
+
+    edit(path_of(root, "Monolingual"), change, follow=True)
+
+
+def replace_everywhere(old, new):
+    def tamper(root):
+        edit(
+            path_of(root),
+            lambda content: content.update(json.loads(re.sub(old, new, json.dumps(content)))),
+        )
+
+    return tamper
+
+
+def change_summary(**values):
+    return lambda root: edit(path_of(root), lambda content: content["hbt_bench"].update(values))
+
+
+def change_entry(**values):
+    return lambda root: edit(path_of(root), lambda content: entry(content).update(values))
+
+
+def versions_edited(root):
+    edit(path_of(root), lambda content: content.update(mteb_version="2.0.0"))
+
+
+def tasks_swapped(root):
+    mono, cross = path_of(root, "Monolingual"), path_of(root, "CrossLingual")
+    texts = mono.read_text(), cross.read_text()
+    cross.write_text(texts[0])
+    mono.write_text(texts[1])
+
+
+def not_a_number(root):
+    edit(path_of(root), lambda content: entry(content).update({"MRC@20": float("nan")}))
+
+
+def key_missing(root):
+    def change(content):
+        for measures in content["scores"]["test"]:
+            del measures["RR"]
+        del content["hbt_bench"]["intervals"]["RR"], content["hbt_bench_intervals"]["RR"]
+
+    edit(path_of(root), change)
+
+
+def ranks_cut(root):
+    path = root / "results/me__one/1a2b/MiniRetrieval.ranks.npz"
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def name_of_another_model(root):
+    edit(path_of(root), lambda content: content["hbt_bench"].update(model="openai/best"))
+
+
+def folder_renamed(root):
+    (root / "results/me__one").rename(root / "results/openai__best")
+
+
+def meta_of_another_model(root):
+    path = root / "results/me__one/1a2b/model_meta.json"
+    path.write_text(path.read_text().replace("me/one", "openai/best"))
+
+
+def duplicated(root):
+    shutil.copytree(root / "results/me__one", root / "results/copy/me__one")
+
+
+def other_data(root):
+    replace_everywhere(r"[0-9a-f]{16}", "0123456789abcdef")(root)
+    edit_ranks(root, lambda arrays: arrays.update(data=np.array("0123456789abcdef")))
+
+
+def digits_cut(root):
+    def change(content):
+        for measures in content["scores"]["test"]:
+            for key, value in measures.items():
+                measures[key] = round(value, 4) if isinstance(value, float) else value
+        del content["hbt_bench_intervals"], content["hbt_bench"]["shares"]
+        content["hbt_bench"]["intervals"] = {}
+
+    edit(path_of(root), change, follow=True)
+
+
+def linked(root):
+    path = root / "results/me__one/1a2b/MiniRetrieval.ranks.npz"
+    shutil.move(path, root / "outside.npz")
+    path.symlink_to(root / "outside.npz")
+
+
+def zip_bomb(root):
+    path = root / "results/me__one/1a2b/MiniRetrieval.ranks.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("pool.npy", b"\0" * (65 << 20))
+
+
+def unknown_array(root):
+    edit_ranks(root, lambda arrays: arrays.update(payload=np.zeros(3)))
+
+
+def repeated_key(root):
+    path = path_of(root)
+    path.write_text(path.read_text().replace('"AP": 0', '"AP": 0.1,\n "AP": 0', 1))
+
+
+def path_in_name(root):
+    edit(path_of(root), lambda content: content["hbt_bench"].update(ranks="../../me__two/1a2b/MiniRetrieval.ranks.npz"))
+
+
+def interval_narrowed(root):
+    def change(content):
+        low, high = content["hbt_bench"]["intervals"]["AP"]
+        middle = (low + high) / 2
+        content["hbt_bench"]["intervals"]["AP"] = [round((low + middle) / 2, 6), round((high + middle) / 2, 6)]
+
+    edit(path_of(root), change)
+
+
+def stray_file(root):
+    (root / "results/me__one/1a2b/run.sh").write_text("echo")
+
+
+#: What is tampered with, how, and a part of the message.
+TAMPERED = {
+    "a score": (score_changed, "its checksum is wrong"),
+    "a score, in all summaries and with new checksums": (score_changed_everywhere, "but the ranks give"),
+    "a rank": (rank_improved, "contradict the rest"),
+    "ranks, with all scores computed again": (
+        ranks_improved_and_rescored,
+        "is impossible with the rank in the language",
+    ),
+    "two documents at a rank": (two_documents_at_a_rank, "its ranks contradict the rest"),
+    "a rank beyond the pool": (rank_beyond_the_pool, "its ranks contradict the rest"),
+    "the ranks of another model": (ranks_of_another_model, "but the ranks give"),
+    "another model under a new name": (another_model_renamed, "its ranks are equal to those of me/"),
+    "queries that are left out": (queries_dropped, "other numbers of queries"),
+    "a language that is left out": (language_dropped, "the ranks have the subsets"),
+    "the data hash": (replace_everywhere(r"[0-9a-f]{16}", "0123456789abcdef"), "the task is defined for data"),
+    "a field of the signature": (replace_everywhere(r"text:\w+", "text:sentence"), "are of the kind"),
+    "the prompt in the signature": (change_summary(prompts={"query": "q: ", "document": ""}), "has the prompt none"),
+    "the version of hbt-bench": (replace_everywhere(r"hbt:[\d.]+", "hbt:99.0"), "newer than this version"),
+    "the version of mteb": (versions_edited, "but the signature is of mteb"),
+    "the scores of another mode": (tasks_swapped, "the file has the scores of"),
+    "NaN": (not_a_number, "MRC@20 of de-multi is nan"),
+    "a negative score": (change_entry(RR=-0.2), "RR cannot be -0.2"),
+    "a key that is too many": (change_entry(bonus=1.0), "unknown keys: bonus"),
+    "a key in the summary": (change_summary(verified=True), "unknown keys: 'verified'"),
+    "a measure that is left out": (key_missing, "lacks RR"),
+    "the end of the ranks": (ranks_cut, "cannot read the ranks"),
+    "the name of another model": (name_of_another_model, "belongs in the folder openai__best/1a2b"),
+    "the folder of another model": (folder_renamed, "belongs in the folder me__one/1a2b"),
+    "another model's metadata": (meta_of_another_model, "model_meta.json is of openai/best"),
+    "a result that is there twice": (duplicated, "it is the same result as"),
+    "a result on other data": (other_data, "the task is defined for data"),
+    "the number of queries": (change_entry(queries=41), "has 41 queries, but the ranks have 40"),
+    "fewer digits": (digits_cut, "but the ranks give"),
+    "an interval": (interval_narrowed, "the interval of AP is"),
+    "a link to a file elsewhere": (linked, "it is a link"),
+    "ranks that grow a hundredfold": (zip_bomb, "it would grow to 65 MiB"),
+    "an array that is too many": (unknown_array, "unknown arrays: payload"),
+    "a key that is there twice": (repeated_key, "is there twice"),
+    "a path in the place of a name": (path_in_name, "is not the name of a file in the same folder"),
+    "a file that no result names": (stray_file, "no result names it"),
+}
+
+
+@pytest.mark.parametrize("data", [True, False], ids=["data here", "data not here"])
+def test_own_results_are_accepted(copy, capsys, data):
+    assert verify(copy, "--strict", data=data) == 0
+    out = capsys.readouterr().out
+    known = "6 compared, 0 by their pinned hash" if data else "0 compared, 6 by their pinned hash"
+    assert out == f"6 results: 6 follow from their ranks, 0 do not or have none. Data: {known}, 0 unknown.\n"
+
+
+@pytest.mark.parametrize("what", TAMPERED)
+def test_tampering_is_refused_without_the_data(copy, capsys, what):
+    tamper, fragment = TAMPERED[what]
+    tamper(copy)
+    assert verify(copy, data=False) == 5
+    out, err = capsys.readouterr()
+    assert fragment in out
+    assert "these results are refused" in err
+    assert "Traceback" not in out + err
+
+
+@pytest.mark.parametrize(
+    "what", ["another model under a new name", "a result on other data", "queries that are left out"]
+)
+def test_tampering_is_refused_with_the_data(copy, capsys, what):
+    TAMPERED[what][0](copy)
+    assert verify(copy) == 5
+    assert "these results are refused" in capsys.readouterr().err
+
+
+def test_missing_ranks_are_refused_if_strict(copy, capsys):
+    (copy / "results/me__one/1a2b/MiniRetrieval.ranks.npz").unlink()
+    assert verify(copy) == 0
+    assert "not verified: 3 x there are no ranks" in capsys.readouterr().out
+    assert verify(copy, "--strict", "--json") == 5
+    values = json.loads(capsys.readouterr().out)
+    assert values["refused"]
+    assert [each["verified"] for each in values["results"]] == [False] * 3 + [True] * 3
+    assert {each["problem"] for each in values["findings"]} == {"there are no ranks"}
+    assert all(each["path"].endswith(".json") and ".ranks.npz" in each["advice"] for each in values["findings"])
+
+
+def test_results_of_a_collection_have_the_same_data(copy, capsys):
+    """Without the data and without a pinned hash, the results of a collection are compared with each other."""
+    other_data(copy)
+    task = copy / "tasks/mini.yaml"
+    task.write_text(task.read_text().partition("data:")[0])
+    assert verify(copy, data=False) == 5
+    out = capsys.readouterr().out
+    assert "its data differ from those of 5 results of the collection" in out
+    assert "not verified: 6 x its data are not here, and have no pinned hash" in out
+
+
+def test_invented_ranking_needs_a_repetition(copy, capsys):
+    """Ranks of an invented ranking, with the scores that follow from them, fit each other."""
+    spec = TaskRegistry([copy / "tasks"]).specs["mini"]
+    collection = spec.load()
+    submit(copy / "results", spec, collection, "hbt-bench/bm25", invented(collection, 7), str(Parameters()))
+    assert verify(copy, "--strict") == 0
+    assert verify(copy, "--repeat", "bm25") == 5
+    out = capsys.readouterr().out
+    assert out.count("from an evaluation here. Evaluate hbt-bench/bm25@") == 3
+    assert verify(copy, "--repeat", "bm25", "--tasks", "other") == 5
+
+
+def test_repetition_names_an_unknown_revision(copy, capsys):
+    assert verify(copy, "--repeat", "bm25") == 2
+    assert "no result is of bm25 in revision" in capsys.readouterr().err
+
+
+def test_data_of_another_hash_are_refused(copy):
+    task = copy / "tasks/mini.yaml"
+    task.write_text(task.read_text().replace('data: "', 'data: "0')[:-3] + '"\n')
+    with pytest.raises(DataError, match="its definition expects 0"):
+        TaskRegistry([copy / "tasks"]).specs["mini"].load()
+
+
+def test_folder_without_results_is_an_error(tmp_path, capsys):
+    assert command(["verify", str(tmp_path)]) == 5
+    assert "there are no results in" in capsys.readouterr().err
