@@ -286,7 +286,7 @@ def test_rank_distance_needs_a_multilingual_task(tmp_path):
             {"task": "cldr-facts-multi[de,sw]"},
             "is of cldr-facts-multi[de,sw], but cldr-facts-multi[de,en] was expected",
         ),
-        ({"ranks_data": "d9"}, f"{RANKS} is of data d9, but {FILE} is of data d0. Run `hbt-bench"),
+        ({"ranks_data": "d9"}, f"{RANKS} is of other data than {FILE} (d9, not d0). Run `hbt-bench"),
         ({"scores": {"AP": 0.5}}, f"{FILE} has AP 0.5, but {RANKS} gives 1."),
     ],
 )

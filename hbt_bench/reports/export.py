@@ -12,6 +12,7 @@ from typing import Any
 
 from hbt_bench.errors import OutputError
 from hbt_bench.files import check_writable, write_bytes, write_text
+from hbt_bench.results.schema import MODEL_META
 from hbt_bench.results.store import Result, read_all
 from hbt_bench.tasks.registry import mteb_task_names
 
@@ -19,8 +20,6 @@ log = logging.getLogger(__name__)
 
 #: The keys of our summary that an exported file keeps: enough for hbt-bench to read it again.
 _SUMMARY_KEYS = ("task", "model", "revision", "signature", "subsets", "stock", "prompts", "prompts_by_hand")
-#: MTEB's description of the model, in the folder of its results.
-_MODEL_META = "model_meta.json"
 #: MTEB's record of the settings of each task and split, as JSON lines in the folder of the results.
 _RUN_SETTINGS = "run_settings.jsonl"
 #: Tasks that a note lists by name.
@@ -48,9 +47,9 @@ def export_mteb(folder: Path, output: Path) -> list[Path]:
         summary = content.pop("hbt_bench", None) or _plain_summary(result)
         content.pop("hbt_bench_intervals", None)
         content["hbt_bench"] = {key: summary[key] for key in _SUMMARY_KEYS if key in summary}
-        description, others = output / target.parent / _MODEL_META, (output / target.parent).glob("*.json")
-        if not description.exists() or all(_is_export(path) for path in others if path.name != _MODEL_META):
-            write_bytes(description, _read(result.path.parent / _MODEL_META))
+        description, others = output / target.parent / MODEL_META, (output / target.parent).glob("*.json")
+        if not description.exists() or all(_is_export(path) for path in others if path.name != MODEL_META):
+            write_bytes(description, _read(result.path.parent / MODEL_META))
         write_text(output / target, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
         _write_run_settings((output / target).with_name(_RUN_SETTINGS), result, content)
     _check(results, output)

@@ -15,14 +15,12 @@ from hbt_bench.identity.variant import short_revision
 from hbt_bench.measures.registry import Measure
 from hbt_bench.measures.scores import ModeRanks
 from hbt_bench.mteb.models import BM25
+from hbt_bench.results.schema import MODEL_META
 from hbt_bench.results.scores import hierarchy_of
-from hbt_bench.results.store import Result, StoredRanks, model_folder, model_label
+from hbt_bench.results.store import Result, model_folder, model_label
 from hbt_bench.stats.clusters import Level
 from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.tasks.task import TaskSpec
-
-#: A file that MTEB writes into every folder of results.
-_MODEL_META = "model_meta.json"
 
 
 class RankedResult(NamedTuple):
@@ -61,14 +59,14 @@ class ModelResults:
         """
         path = _as_folder(model)
         if path is not None:
-            metas = [path / _MODEL_META] if (path / _MODEL_META).is_file() else sorted(path.glob(f"*/{_MODEL_META}"))
+            metas = [path / MODEL_META] if (path / MODEL_META).is_file() else sorted(path.glob(f"*/{MODEL_META}"))
             if metas:
                 return cls(model, _single(model, [meta.parent for meta in metas]))
             checkpoint = Checkpoint.from_folder(path)
             return cls(model, model_folder(output, checkpoint.name, checkpoint.revision))
         name, _, revision = model.partition("@")
         folder_name = model_folder(output, name, "-").parent.name
-        folders = [meta.parent for meta in sorted(output.glob(f"*/*/{_MODEL_META}"))]
+        folders = [meta.parent for meta in sorted(output.glob(f"*/*/{MODEL_META}"))]
         named = [folder for folder in folders if revision in (folder.name, short_revision(folder.name))]
         # a correction of the model is another system, so the whole name goes first
         folders = named or [folder for folder in folders if folder.name.startswith(revision)]
@@ -108,12 +106,7 @@ class ModelResults:
                 f"{subject} has no ranks, so its queries cannot be compared. MTEB evaluates this model itself and "
                 "keeps no ranks."
             )
-        stored, data = result.with_levels(StoredRanks.read(result.ranks)), result.fields["data"]
-        if stored.data != data:
-            raise DataError(
-                f"{result.ranks} is of data {stored.data}, but {path.name} is of data {data}. "
-                f"Run `{command} --overwrite`."
-            )
+        stored = result.stored_ranks(DataError, f"Run `{command} --overwrite`.")
         return RankedResult(self.model, result, ModeRanks(stored.judgements, stored.ranks, mode))
 
     def _missing(self, spec: TaskSpec, mode: Mode, task: str, command: str) -> UsageError | DataError:
@@ -121,7 +114,7 @@ class ModelResults:
         output = self._model_folder.parent
         text = f"there is no result of {self.model} on {task} in {output}"
         if not self.folder.is_dir():
-            names = {meta.parent.parent.name.rpartition("__")[2] for meta in output.glob(f"*/*/{_MODEL_META}")}
+            names = {meta.parent.parent.name.rpartition("__")[2] for meta in output.glob(f"*/*/{MODEL_META}")}
             hint = "" if _as_folder(self.model) else did_you_mean(self.model.partition("@")[0], names)
             return UsageError(text + hint) if hint else DataError(f"{text}. Run `{command}`.")
         others = []

@@ -20,7 +20,17 @@ from hbt_bench.measures.registry import MEASURES
 from hbt_bench.results.hierarchy import Hierarchy
 from hbt_bench.results.plain import ForeignError, StockError, with_summary
 from hbt_bench.results.ranks_file import StoredRanks
-from hbt_bench.results.schema import FORMAT, ResultFile, Summary, SummaryLine, describe, read_json, read_summary, verify
+from hbt_bench.results.schema import (
+    FORMAT,
+    MODEL_META,
+    ResultFile,
+    Summary,
+    SummaryLine,
+    describe,
+    read_json,
+    read_summary,
+    verify,
+)
 from hbt_bench.results.scores import (
     Interval,
     Intervals,
@@ -132,7 +142,7 @@ class Result:
         if self.given_prompts is not None:
             return dict(self.given_prompts)
         try:  # an older version kept them in MTEB's metadata
-            settings = read_json(self.path.with_name("model_meta.json")).get("experiment_kwargs") or {}
+            settings = read_json(self.path.with_name(MODEL_META)).get("experiment_kwargs") or {}
             prompts = {name: settings.get(name) for name in ("query_prompt", "document_prompt")}
         except (OSError, ValueError, AttributeError):  # missing or damaged
             prompts = {}
@@ -233,29 +243,27 @@ class Result:
         stored = self.stored_ranks()
         return Intervals.from_ranks(stored.judgements, stored.ranks, self.mode, names, cluster)
 
-    def stored_ranks(self) -> StoredRanks:
-        """Read the ranks from which the scores were computed.
+    def stored_ranks(
+        self, error: type[HbtBenchError] = OutputError, advice: str = "Run again with --overwrite."
+    ) -> StoredRanks:
+        """Read the ranks from which the scores were computed, with the clusters of the questions.
 
-        Raises `OutputError` if there are none, or they are damaged, of other data, or do not give the AP of this
-        result.
+        Raises `OutputError` if they are damaged, and `error` if there are none, or they are of other data or do not
+        give the AP of this result; `advice` ends its message.
         """
         if self.ranks is None:
-            raise OutputError(f"{self.path} has no ranks. Run again with --overwrite.")
-        stored = self.with_levels(StoredRanks.read(self.ranks))
-        if stored.data != self.fields.get("data"):
-            raise OutputError(f"{self.ranks} is of other data than {self.path.name}. Run again with --overwrite.")
+            raise error(f"{self.path} has no ranks. {advice}")
+        stored, data = StoredRanks.read(self.ranks), self.fields.get("data")
+        if stored.data != data:
+            raise error(f"{self.ranks} is of other data than {self.path.name} ({stored.data}, not {data}). {advice}")
+        if self.hierarchy is not None and not stored.judgements.levels:  # files of ranks have no clusters
+            if hierarchy_of(stored.judgements).questions != self.hierarchy.questions:
+                raise error(f"{self.ranks} has other questions than {self.path.name}. {advice}")
+            stored = replace(stored, judgements=replace(stored.judgements, levels=self.hierarchy.levels))
         if self.mode is not None:
             contributions = question_contributions(stored.judgements, stored.ranks, self.mode, "AP", self.subsets)
-            self.check_score("AP", math.nan if contributions is None else float(contributions.sum()))
+            self.check_score("AP", math.nan if contributions is None else float(contributions.sum()), error=error)
         return stored
-
-    def with_levels(self, stored: StoredRanks) -> StoredRanks:
-        """Return the ranks of this result with the clusters of the questions, which files of ranks do not have."""
-        if self.hierarchy is None or stored.judgements.levels:
-            return stored
-        if hierarchy_of(stored.judgements).questions != self.hierarchy.questions:
-            raise OutputError(f"{self.ranks} has other questions than {self.path.name}. Run again with --overwrite.")
-        return replace(stored, judgements=replace(stored.judgements, levels=self.hierarchy.levels))
 
     def check_score(
         self,
@@ -298,8 +306,8 @@ class Result:
             raise OutputError(
                 f"{path} is not a result of hbt-bench, or damaged ({describe(error)}). Delete it and run again."
             ) from error
-        fields = {"subset_intervals": file.subset_intervals, "plain": plain}
-        return cls._from_summary(path, file.summary, file.task_name, file.scores, **fields)
+        fields = file.summary, file.task_name, file.scores
+        return cls._from_summary(path, *fields, subset_intervals=file.subset_intervals, plain=plain)
 
     @classmethod
     def _from_summary(cls, path: Path, summary: Summary, mteb_name: str, subsets: Scores, **fields: Any) -> Result:
@@ -312,11 +320,8 @@ class Result:
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry of ``hbt-bench run --format json``. NaN, which JSON does not have, becomes null."""
-        return {
-            "task": self.task,
-            "mteb_name": self.mteb_name,
-            "model": self.model,
-            "revision": self.revision,
+        about = {key: getattr(self, key) for key in ("task", "mteb_name", "model", "revision")}
+        return about | {
             "scores": finite(self.scores),
             "subsets": {name: finite(scores) for name, scores in self.subsets.items()},
             "signature": self.signature,

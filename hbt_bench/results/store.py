@@ -26,7 +26,7 @@ from hbt_bench.errors import OutputError
 from hbt_bench.files import file_name, write_text
 from hbt_bench.results.ranks_file import StoredRanks
 from hbt_bench.results.result import ForeignError, Result, StockError, model_label
-from hbt_bench.results.schema import FORMAT, PREFIX, scores_from_mteb, seal, summary_values
+from hbt_bench.results.schema import FORMAT, MODEL_META, PREFIX, scores_from_mteb, seal, summary_values
 from hbt_bench.results.scores import Interval, Intervals
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def write(
     intervals: Intervals | None = None,
 ) -> Result:
     """Write MTEB's task result with `summary`, and the model's metadata next to it. Return the new result."""
-    write_text(path.parent / "model_meta.json", json.dumps(model_meta, default=str, indent=4) + "\n")
+    write_text(path.parent / MODEL_META, json.dumps(model_meta, default=str, indent=4) + "\n")
     statistics, subset_intervals = (intervals or Intervals()).as_json()
     rest = {key: value for key, value in task_result.items() if key not in ("hbt_bench", "hbt_bench_intervals")}
     line = {
@@ -150,7 +150,7 @@ def _read_files(output: Path, measures: Collection[str] | None) -> Iterator[Resu
     stock = 0
     for path in paths:
         name = os.path.basename(path)  # noqa: PTH119
-        if not name.endswith(".json") or name == "model_meta.json" or name.startswith("."):
+        if not name.endswith(".json") or name == MODEL_META or name.startswith("."):
             continue
         try:
             yield Result.read(Path(path), measures)

@@ -118,7 +118,7 @@ class TaskValues:
     def from_results(cls, results: Sequence[Result], collection: str, facts: Mapping[str, Any]) -> TaskValues:
         """Compute the values from the results of a model on a task; raises `DataError` if ranks do not fit a score."""
         tasks = {str(TaskName.parse(result.task).mode or MEAN): result.task for result in results}
-        stored = next((result.with_levels(StoredRanks.read(result.ranks)) for result in results if result.ranks), None)
+        stored = next((result.stored_ranks(DataError) for result in results if result.ranks), None)
         if stored is None:
             scores = {ValueKey(mode, MAIN_SCORE): ModelScore(results[0].scores[MAIN_SCORE]) for mode in tasks}
             return cls(tasks, collection, "", scores, {}, facts)
