@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from hbt_bench.errors import UsageError
-from hbt_bench.identity.signature import Prompts, Signature, parse_fields
+from hbt_bench.identity.signature import SAME_SCORES, Prompts, Signature, has_equal_scores, parse_fields
 
 TEXT = (
     "task:xquad-r-multi[de,en]|text:sentence|data:be30ad47a30a1149|model:local/ckpt@9285d5c87e2fe26e|prompt:none"
@@ -57,3 +59,18 @@ def test_label_depends_on_both_prompts():
     assert all(re.fullmatch("[0-9a-f]{8}", label) for label in labels)
     assert Prompts("query: ", "passage: ").label == "53483507"
     assert Prompts().label == "none"
+
+
+def test_results_of_a_version_with_equal_scores_are_found():
+    old, new, other = (TEXT.replace("hbt:0.0.1", f"hbt:{version}") for version in ("0.1.0", "0.2.0", "0.0.1"))
+    assert has_equal_scores(old, new)
+    assert has_equal_scores(other, other)
+    assert not has_equal_scores(other, new)
+    assert not has_equal_scores(old, new.replace("mteb:2.1", "mteb:2.2"))
+    assert not has_equal_scores(old, new.replace("prompt:none", "prompt:1234abcd"))
+
+
+def test_this_version_is_in_the_list_of_equal_scores():
+    """A release extends the list, or begins a new list if it changes a score."""
+    path = Path(__file__).parent.parent / "pyproject.toml"
+    assert tomllib.loads(path.read_text("utf-8"))["project"]["version"] == SAME_SCORES[-1]

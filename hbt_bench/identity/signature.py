@@ -15,6 +15,9 @@ from hbt_bench.errors import UsageError
 #: Ties go to the greater document id, as in trec_eval.
 TIE_RULE = "docid-desc"
 
+#: Versions of hbt-bench that compute the same scores, oldest first. A release that changes a score begins a new list.
+SAME_SCORES = ("0.1.0", "0.2.0")
+
 #: Fields that every signature has.
 _REQUIRED = ("task", "text", "data", "model", "prompt", "ties")
 
@@ -51,6 +54,24 @@ class Prompts:
         if not self.query and not self.document:
             return "none"
         return hashlib.sha256(json.dumps([self.query, self.document]).encode()).hexdigest()[:8]
+
+
+def scores_version(installed: str) -> str:
+    """Return the oldest version of hbt-bench with the scores of a version.
+
+    >>> scores_version("0.2.0")
+    '0.1.0'
+    """
+    return SAME_SCORES[0] if installed in SAME_SCORES else installed
+
+
+def has_equal_scores(stored: str, wanted: str) -> bool:
+    """Return whether two signatures differ at most in versions of hbt-bench that compute the same scores."""
+    first, second = (
+        {name: scores_version(value) if name == "hbt" else value for name, value in parse_fields(signature).items()}
+        for signature in (stored, wanted)
+    )
+    return first == second
 
 
 @cache

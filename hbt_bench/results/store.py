@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from hbt_bench.errors import OutputError
 from hbt_bench.files import file_name, write_text
+from hbt_bench.identity.signature import has_equal_scores
 from hbt_bench.results.ranks_file import StoredRanks
 from hbt_bench.results.result import ForeignError, Result, StockError, model_label
 from hbt_bench.results.schema import FORMAT, MODEL_META, PREFIX, scores_from_mteb, seal, summary_values
@@ -53,7 +54,7 @@ def revisions(output: Path, model: str) -> list[str]:
 
 
 def find(path: Path, signature: str) -> Result | None:
-    """Return the result at `path` if it is complete, has its ranks and this signature; else None.
+    """Return the result at `path` if it is complete, has its ranks and a signature with equal scores; else None.
 
     A result of plain `mteb.evaluate` has no ranks, so it is evaluated again.
     """
@@ -61,7 +62,7 @@ def find(path: Path, signature: str) -> Result | None:
         if not path.is_file():
             return None
         result = Result.read(path)
-        if result.signature != signature or not result.complete or result.plain:
+        if not has_equal_scores(result.signature, signature) or not result.complete or result.plain:
             return None
         if result.ranks:
             result.stored_ranks()
