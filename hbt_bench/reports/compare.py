@@ -77,51 +77,35 @@ def compare(
     Raises `UsageError` for an unknown name. Raises `DataError` if a result is missing or incomplete, or if the results
     differ in candidate texts, data or tie rules.
     """
-    names = MEASURES.headline() if measures is None else parse_names(measures)
-    requested = [Measure.parse(name) for name in dict.fromkeys(names)]
+    chosen = MEASURES.headline() if measures is None else parse_names(measures)
+    requested = [Measure.parse(name) for name in dict.fromkeys(chosen)]
     sources = _sources(models, baseline, Path(results))
     base = 0 if baseline is None else [source.model for source in sources].index(str(baseline))
     by_task = _read_results(sources, tasks, languages, registry or TaskRegistry())
-    first = by_task[0]
-    systems = tuple(
-        System.from_results(label, [task[index] for task in by_task]) for index, label in enumerate(labels(first))
-    )
-    test = _Test([system.label for system in systems], base, samples, resamples, seed)
+    names = labels(by_task[0])
+    systems = [System.from_results(label, [task[index] for task in by_task]) for index, label in enumerate(names)]
     levels = {task[0].result.task: common_level(task, cluster) for task in by_task}
-    tested = [
-        test.rows(task, levels[task[0].result.task], measure, by_language)
-        for task in by_task
-        for measure in requested
-        if task[0].mode_ranks.mode in measure.modes
-    ]
-    numbers = {task: level.number for task, level in levels.items()}
-    rows, language_rows = (
-        _planned(_corrected(pairs), pairs, numbers, margin, power)
-        for pairs in ([pair for both in tested for pair in both[kind]] for kind in (0, 1))
-    )
+    tested = _Test(names, base, samples, resamples, seed).all_rows(by_task, levels, requested, by_language)
+    rows, language_rows = (_planned(_corrected(pairs), pairs, levels, margin, power) for pairs in tested)
     if not rows:
-        special = [measure.name for measure in requested if measure.modes == ("multi",) or measure.needs_translations]
-        needs = "A cross-lingual task needs two languages."
-        if special:
-            needs = (
-                f"{', '.join(special)} needs a multilingual task with several answers per question, such as "
-                "xquad-r-multi, and a cross-lingual task needs two languages."
-            )
-        raise UsageError(f"nothing is left to compare. {needs}")
+        raise _nothing_left(requested)
     notes = [note for task in by_task for note in version_notes(task)]
     for kind in (rows, language_rows):
         notes += _sample_notes(kind, samples, resamples)
-    return Comparison(
-        systems,
-        systems[base].label,
-        rows,
-        language_rows,
-        tuple(dict.fromkeys(notes)),
-        samples,
-        resamples,
-        seed,
-        levels,
-    )
+    noted, settings = tuple(dict.fromkeys(notes)), (samples, resamples, seed)
+    return Comparison(tuple(systems), names[base], rows, language_rows, noted, *settings, levels)
+
+
+def _nothing_left(requested: Iterable[Measure]) -> UsageError:
+    """Return the error if no task has the modes and languages that the measures need."""
+    special = [measure.name for measure in requested if measure.modes == ("multi",) or measure.needs_translations]
+    needs = "A cross-lingual task needs two languages."
+    if special:
+        needs = (
+            f"{', '.join(special)} needs a multilingual task with several answers per question, such as "
+            "xquad-r-multi, and a cross-lingual task needs two languages."
+        )
+    return UsageError(f"nothing is left to compare. {needs}")
 
 
 def _sample_notes(rows: Sequence[ComparisonRow], samples: int, resamples: int) -> list[str]:
@@ -177,6 +161,22 @@ class _Test:
     samples: int
     resamples: int
     seed: int
+
+    def all_rows(
+        self,
+        by_task: Sequence[Sequence[RankedResult]],
+        levels: Mapping[str, Level],
+        measures: Sequence[Measure],
+        by_language: bool,
+    ) -> tuple[list[_Uncorrected], list[_Uncorrected]]:
+        """Return the rows of all tasks and measures over all languages and, if requested, by query language."""
+        tested = [
+            self.rows(results, levels[results[0].result.task], measure, by_language)
+            for results in by_task
+            for measure in measures
+            if results[0].mode_ranks.mode in measure.modes
+        ]
+        return [row for rows, _ in tested for row in rows], [row for _, rows in tested for row in rows]
 
     def rows(
         self, results: Sequence[RankedResult], level: Level, measure: Measure, by_language: bool
@@ -250,13 +250,13 @@ def _corrected(rows: Sequence[_Uncorrected]) -> tuple[ComparisonRow, ...]:
 def _planned(
     rows: Sequence[ComparisonRow],
     pairs: Sequence[_Uncorrected],
-    numbers: Mapping[str, int],
+    levels: Mapping[str, Level],
     margin: float | None,
     power: bool,
 ) -> tuple[ComparisonRow, ...]:
     """Return the rows with the tests of equivalence and the smallest differences that are found, if requested.
 
-    The standard error of a difference is that of its bootstrap. `numbers` has the number of clusters of each task.
+    The standard error of a difference is that of its bootstrap. `levels` has the clusters of each task.
     """
     compared = [index for index, row in enumerate(rows) if row.difference]
     planned, p_same = list(rows), {}
@@ -264,7 +264,7 @@ def _planned(
         row, resampled = rows[index], pairs[index][1]
         assert row.difference is not None
         assert resampled is not None
-        error, clusters = float(resampled.std(ddof=1)), numbers[row.task]
+        error, clusters = float(resampled.std(ddof=1)), levels[row.task].number
         if margin is not None and MEASURES.describe(row.measure).bounds[1] <= 1:
             p_same[index] = paired_p_equivalent(row.difference.value, error, clusters, margin)
         if power:
