@@ -6,7 +6,7 @@ BIN := .venv/bin
 JOBS ?= 2
 TORCH := $(shell sed -n 's/^torch==//p' constraints.txt)
 
-.PHONY: quickstart test coverage lint docs package fuzz mutation compat golden audit studies-smoke benchmarks benchmarks-large benchmarks-gpu benchmarks-encoding results screenshots trim-results clean
+.PHONY: quickstart test coverage lint docs package fuzz mutation compat golden audit licenses sbom notes studies-smoke benchmarks benchmarks-large benchmarks-gpu benchmarks-encoding results screenshots trim-results clean
 quickstart: .venv/runtime
 	$(BIN)/hbt-bench quickstart
 
@@ -83,10 +83,35 @@ golden: .venv/dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.test_golden --renew $${HBT_BENCH_DATA:+--data-dir "$$HBT_BENCH_DATA"}
 
 # Check the pinned dependencies for known vulnerabilities; a failed look-up is an error too.
-audit:
-	$(PYTHON) -m venv build/audit
-	build/audit/bin/pip install -q pip-audit
-	build/audit/bin/pip-audit -r constraints.txt --no-deps --disable-pip --strict
+audit: build/tools
+	build/tools/bin/pip-audit -r constraints.txt --no-deps --disable-pip --strict
+
+# List the licences of all packages that a user installs; fail on a licence that is not in this list.
+LICENSES := MIT;BSD;0BSD;Apache;ISC;PSF;Python Software Foundation;MPL-2.0;Mozilla Public License 2.0
+licenses: build/user build/tools
+	build/tools/bin/pip-licenses --python build/user/bin/python --from mixed --with-urls --format markdown --output-file build/licenses.md \
+	  --partial-match --allow-only '$(LICENSES)'
+
+# Write the list of components (SBOM, CycloneDX) of an installation.
+sbom: build/user build/tools
+	build/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.cdx.json build/user/bin/python
+
+# Write the notes of the release: its section of CHANGELOG.md, and the ways to check the files.
+notes:
+	mkdir -p build
+	version=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) && \
+	  awk -v heading="## $$version " 'index($$0, "## ") == 1 {on = index($$0, heading) == 1; next} on' CHANGELOG.md > build/notes.md && \
+	  test -s build/notes.md && sed -n '/^## Releases/,/^## /{/^## /d;p}' SECURITY.md >> build/notes.md
+
+# A user's installation of the built wheel, with the pinned versions and all extras for users.
+build/user: package
+	$(PYTHON) -m venv build/user
+	build/user/bin/pip install -q torch==$(TORCH) $$(command -v nvidia-smi >/dev/null 2>&1 || echo --extra-index-url https://download.pytorch.org/whl/cpu)
+	build/user/bin/pip install -q -c constraints.txt "$$(ls dist/*.whl)[bm25,report,lora,tensorboard]"
+
+build/tools:
+	$(PYTHON) -m venv build/tools
+	build/tools/bin/pip install -q pip-audit pip-licenses cyclonedx-bom
 
 # Write the tables in README.md and in results/, which a test compares byte for byte, and the picture in README.md.
 results: .venv/dev
