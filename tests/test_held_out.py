@@ -51,7 +51,7 @@ def test_split_without_common_texts_stays_the_same():
     """These numbers are those of the releases that split by item."""
     [(training, held_out)] = hold_out([source_of([(f"q{n}", f"p{n}") for n in range(40)])], 0.2)
     assert ids([held_out]) == [HELD_OUT_OF_40]
-    assert sorted(training.ids + held_out.ids, key=int) == [str(n) for n in range(40)]
+    assert sorted([*training.ids, *held_out.ids], key=int) == [str(n) for n in range(40)]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -137,7 +137,7 @@ def test_split_depends_on_data_alone(tmp_path, few_translations):
     splits = []
     for change in changes:
         recipe = Recipe(**{**SMALL, "batch_size": 4, "data": [few_translations], **change})
-        splits.append(TrainingData.from_recipe(recipe, [tmp_path]).held_out.sources[0].source.ids)
+        splits.append(TrainingData.from_recipe(recipe, [tmp_path]).held_out.sources[0].source.ids[:])
     assert len(set(splits)) == 1
 
 

@@ -5,8 +5,9 @@ import random
 import pytest
 
 from hbt_bench.errors import DataError
-from hbt_bench.training.pairing import Piece, ids_agree_by_chance, pair, related
-from hbt_bench.training.parallel import Item
+from hbt_bench.training import pairing
+from hbt_bench.training.pairing import ids_agree_by_chance, related
+from hbt_bench.training.table import PASSAGE, QUERY, TableWriter
 
 ENGLISH = ["parking", "refund", "breakfast", "luggage", "taxi", "pool", "invoice", "towel", "garden", "station"]
 GERMAN = ["Rechnung", "Rad", "Handtuch", "Bahnhof", "Apotheke", "Strom", "Koffer", "Heizung", "Fenster", "Dach"]
@@ -29,17 +30,27 @@ def translated(texts):
 
 def pieces(texts, language, ids):
     return [
-        Piece(
-            key,
-            f"{language}:{number}",
-            Item(f"{language}:{number}" if key is None else key, {language: q}, {language: a}),
-        )
+        (key, f"{language}:{number}", language, q, a)
         for number, ((q, a), key) in enumerate(zip(texts, ids, strict=True))
     ]
 
 
-def languages(items):
-    return {tuple(sorted(item.queries)) for item in items}
+def pair(name, records, parallel, advice):
+    """Return the languages of each item's query, and why there are no pairs of two languages."""
+    writer = TableWriter()
+    for key, position, language, query, answer in records:
+        writer.owner(key, position)
+        writer.add(language, QUERY, query)
+        writer.add(language, PASSAGE, answer)
+    table, unpaired = pairing.pair(name, writer.done(), parallel, advice)
+    codes = [set() for _ in table.names]
+    for owner, language, role in zip(table.owner, table.language, table.role, strict=True):
+        if role == QUERY:
+            codes[owner].add(table.languages[language])
+    return [tuple(sorted(each)) for each in codes], unpaired
+
+
+languages = set
 
 
 COUNTERS = [str(number) for number in range(40)]

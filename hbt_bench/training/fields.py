@@ -19,6 +19,7 @@ from hbt_bench.data.cells import WrittenStructures
 from hbt_bench.data.records import PLACEHOLDER, Row, checked_text, first_value, is_missing, values
 from hbt_bench.data.row_fields import usual_fields
 from hbt_bench.errors import DataError, did_you_mean
+from hbt_bench.text import encodable
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,8 @@ class FieldReader:
 
     def __post_init__(self) -> None:
         self._unseen = {path: key for key, paths in self.keys.items() for path in paths}
+        #: Paths that are the name of a field in every language, which is looked up at once.
+        self._plain = {path for path in self._unseen if "." not in path and path != "*" and PLACEHOLDER not in path}
         self._written = WrittenStructures(self.name)
         self._empty: set[str] = set()  # paths that lead to a field without a value
         self._by_language = [path for path in self._unseen if PLACEHOLDER in path]
@@ -171,6 +174,11 @@ class FieldReader:
 
     def _texts(self, record: object, path: str, language: str, position: str) -> str | list[str]:
         """Return the text at a path, or the list of texts; a missing text is empty."""
+        if path in self._plain and type(record) is dict and type(value := record.get(path)) is str:
+            text = self._text(value, path, position)
+            if text and not text.isspace():
+                self._written.add(path, text)
+            return text
         where = path.replace(PLACEHOLDER, language)
         if "*" in path.split("."):
             return [self._text(value, where, position) for value in values(record, path, language)]
@@ -185,10 +193,10 @@ class FieldReader:
         return text
 
     def _text(self, value: Any, where: str, position: str, *, listed: bool = False) -> str:
+        if isinstance(value, str):
+            return value if encodable(value) else checked_text(value, Row({}, position), where)
         if is_missing(value):
             return ""
-        if isinstance(value, str):
-            return checked_text(value, Row({}, position), where)
         if isinstance(value, Mapping) and isinstance(value.get("text"), str):
             title = value.get("title")
             if isinstance(title, str) and title.strip():

@@ -15,6 +15,7 @@ from hbt_bench.training.parallel import ParallelText
 from hbt_bench.training.plan import BatchPlan
 from hbt_bench.training.plan_report import check_negatives
 from hbt_bench.training.strategies import WeightedSource
+from hbt_bench.training.texts import Numbers
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +61,13 @@ def _groups(sources: Sequence[ParallelText]) -> NDArray[np.int64]:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    numbers: dict[str, int] = {}
+    numbers = Numbers()
     rows, columns, count = [], [], 0
     for source in sources:
         items, texts = source.positives()
         used, inverse = np.unique(texts, return_inverse=True)
-        number = np.array([numbers.setdefault(normalised(source.texts[text]), len(numbers)) for text in used.tolist()])
+        hashes = (hash(normalised(source.texts[text])) for text in used.tolist())
+        number, _ = numbers.of(np.fromiter(hashes, np.int64, len(used)))
         rows.append(items + count)
         columns.append(number[inverse])
         count += len(source)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hbt_bench.errors import DataError
+from hbt_bench.training.table import single_spaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +27,14 @@ def texts_of(name: str, item: Item, language: str) -> tuple[list[str], list[str]
     lists = [[column[language]] if language in column else [] for column in (item.queries, item.passages)]
     for more in (item.negatives, item.more_passages):
         lists += [list(more.get(language, ())) if language in item.passages else []]
-    query, passage, negatives, others = ([_single_spaced(text) for text in texts] for texts in lists)
+    query, passage, negatives, others = ([single_spaced(text) for text in texts] for texts in lists)
     if not all(text for texts in (query, passage, negatives, others) for text in texts):
         raise DataError(f"{name} has an empty text in item '{item.id}'. Remove the item.")
     if not {*passage, *others}.isdisjoint(negatives):
-        raise DataError(f"{name} has a hard negative in item '{item.id}' that equals its passage. Remove it.")
+        raise DataError(negative_is_passage(name, item.id))
     return query, passage, negatives, others
 
 
-def _single_spaced(text: str) -> str:
-    """Return a text with single spaces; the same object if it has no others, which saves memory."""
-    spaced = " ".join(text.split())
-    return text if spaced == text else spaced
+def negative_is_passage(name: str, item: str) -> str:
+    """Return the message on an item with a hard negative that equals its passage."""
+    return f"{name} has a hard negative in item '{item}' that equals its passage. Remove it."

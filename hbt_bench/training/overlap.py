@@ -14,6 +14,8 @@ from hbt_bench.training.parallel import ParallelText
 #: Length of a run that counts as copied: in words, or in characters for scripts without spaces between words.
 WORDS = 10
 CHARACTERS = 24
+#: Texts whose reasons are kept.
+_KEPT = 1_000_000
 _WITHOUT_SPACES = frozenset({"Thai", "Hans", "Hant", "Jpan", "Laoo", "Khmr", "Mymr"})
 
 
@@ -46,6 +48,8 @@ class Overlap:
         language = general(language)
         key = hash((language, text))
         if key not in self._reasons:
+            if len(self._reasons) >= _KEPT:
+                self._reasons.clear()
             words = _words(text)
             same = (language, hash(" ".join(words) or text)) in self._texts
             shared = same or any((language, hash(run)) in self._runs for run in _runs(language, words))

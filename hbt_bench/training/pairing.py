@@ -13,22 +13,24 @@ import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise, zip_longest
-from typing import NamedTuple
+from itertools import compress, pairwise, zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.errors import DataError
 from hbt_bench.training import counter_rng
-from hbt_bench.training.items import Item
+from hbt_bench.training.table import PASSAGE, QUERY, TextTable
+from hbt_bench.training.texts import Numbers, TextWriter
 
 log = logging.getLogger(__name__)
 
 #: Texts with the same id that are compared at least, because fewer show nothing, and at most.
 _FEWEST, _MOST = 6, 200
+#: Ids of a language at most that are read to see whether they could be counters; of more, only texts are compared.
+_MOST_IDS = 1_000_000
 #: Random pairings that the pairing by id is compared with.
 _PAIRINGS = 199
 #: The share of random pairings that may look at least as related, for few and for many texts.
@@ -45,93 +47,94 @@ _PAIRING = 102
 _WORD = re.compile(r"\d+|[^\W\d_]+")
 
 
-class Piece(NamedTuple):
-    """The texts of an item that a single record has. `key` is the id of the record, or None."""
-
-    key: str | None
-    position: str
-    item: Item
-
-    @property
-    def languages(self) -> set[str]:
-        """The languages of the record's queries and passages."""
-        return {*self.item.queries, *self.item.passages}
-
-
-def pair(name: str, pieces: Sequence[Piece], parallel: bool | None, advice: str) -> tuple[list[Item], str]:
-    """Join the pieces with the same id into items; return also why no item has two languages, "" if there are some.
+def pair(name: str, records: TextTable, parallel: bool | None, advice: str) -> tuple[TextTable, str]:
+    """Join the records with the same id into items; return also why no item has two languages, "" if there are some.
 
     `parallel` states whether equal ids are translations; None looks at ids and texts. `advice` is for data without ids.
     Raises `DataError` with the position for an id that is repeated in a language, and for ``parallel: true`` without
-    ids. For example, ``pair("faq", pieces, None, "set `id`")[0]``.
+    ids. For example, ``pair("faq", records, None, "set `id`")[0]``.
     """
-    if parallel and all(piece.key is None for piece in pieces):
+    keyed = records.has_key.any()
+    if parallel and not keyed:
         raise DataError(f"{name} has no ids, by which `parallel: true` pairs records: set `id` to their field")
-    unrelated = "" if parallel is not None else _unrelated(name, pieces)
-    if parallel is False or unrelated:
-        pieces = [_apart(piece) for piece in pieces]
-    items = _join(pieces)
-    several = len({language for piece in pieces for language in piece.languages}) > 1
-    if parallel is False or not several or any(len({*item.queries, *item.passages}) > 1 for item in items):
+    unrelated = "" if parallel is not None else _unrelated(name, records)
+    items = _join(_apart(records) if parallel is False or unrelated else records)
+    several = len(np.unique(items.language[items.states_language])) > 1
+    if parallel is False or not several or _any_in_two(items):
         return items, ""
     if unrelated:
         return items, unrelated
-    if all(piece.key is None for piece in pieces):
+    if not keyed:
         return items, f"no record has an id: {advice}"
     return items, f"no id is in two languages: {advice}"
 
 
-def _join(pieces: Iterable[Piece]) -> list[Item]:
-    items: dict[str, Item] = {}
-    for piece in pieces:
-        item = items.setdefault(piece.item.id, piece.item)
-        if item is piece.item:
-            continue
-        for language in sorted(piece.languages & {*item.queries, *item.passages}):
-            raise DataError(
-                f"{piece.position} repeats the id '{item.id}' in '{language}': set `id` to a field that is unique per "
-                "record"
-            )
-        for texts, more in zip(_texts(item), _texts(piece.item), strict=True):
-            texts.update(more)
-    return list(items.values())
+def _join(records: TextTable) -> TextTable:
+    """Return the table of items: the records with the same name are an item, in the order of their first records."""
+    item, first = Numbers.of_all(records.names.hashes)
+    if len(first) == len(records.names):
+        return records
+    items = replace(records, names=records.names.take(first), owner=item[records.owner])
+    stated = records.states_language
+    cells, owners = items.cells(stated), records.owner[stated]
+    repeated = items.first_holders(owners, cells, len(first) * len(records.languages)) != owners
+    if repeated.any():
+        record = int(owners[repeated].min())
+        languages = records.language[stated][repeated & (owners == record)]
+        raise DataError(
+            f"{records.position(record)} repeats the id '{records.names[record]}' in "
+            f"'{min(records.languages[code] for code in languages.tolist())}': set `id` to a field that is unique per "
+            "record"
+        )
+    return items
 
 
-def _texts(item: Item) -> Iterator[dict[str, object]]:
-    yield from (item.queries, item.passages, item.more_passages, item.negatives)  # type: ignore[misc]
+def _any_in_two(items: TextTable) -> bool:
+    """Return whether an item has a query or a passage in two languages."""
+    stated = items.states_language
+    owners, languages = items.owner[stated], items.language[stated]
+    return bool((items.first_holders(languages, owners.astype(np.int64), len(items.names)) != languages).any())
 
 
-def _apart(piece: Piece) -> Piece:
-    """Give the item of a record an id that no record of another language has."""
-    codes = "-".join(sorted(piece.languages))
-    return piece if piece.key is None else piece._replace(item=replace(piece.item, id=f"{codes}/{piece.key}"))
+def _apart(records: TextTable) -> TextTable:
+    """Give each record with an id a name that no record of another language has."""
+    spoken = np.zeros((len(records.names), len(records.languages)), dtype=np.bool_)
+    stated = records.states_language
+    spoken[records.owner[stated], records.language[stated]] = True
+    sets, numbers = np.unique(np.packbits(spoken, axis=1), axis=0, return_inverse=True)
+    masks = np.unpackbits(sets, axis=1, count=len(records.languages)).astype(np.bool_)
+    codes = ["-".join(sorted(compress(records.languages, mask.tolist()))) for mask in masks]
+    names = (
+        f"{codes[number]}/{name}" if has_key else name
+        for name, number, has_key in zip(records.names, numbers.ravel().tolist(), records.has_key.tolist(), strict=True)
+    )
+    return replace(records, names=TextWriter.write(names))
 
 
-def _unrelated(name: str, pieces: Sequence[Piece]) -> str:
+def _unrelated(name: str, records: TextTable) -> str:
     """Return why equal ids are no translations, or "" if they are, as far as ids and texts show."""
-    by_language: dict[str, dict[str, Piece]] = defaultdict(dict)
-    for piece in pieces:
-        for language in piece.languages if piece.key is not None else ():
-            by_language[language].setdefault(str(piece.key), piece)
+    by_language = {code: _keyed(records, number) for number, code in enumerate(records.languages)}
+    by_language = {code: owners for code, owners in by_language.items() if len(owners)}
     if len(by_language) < 2:
         return ""
+    hashes = records.names.hashes
     pivot = max(sorted(by_language), key=lambda language: len(by_language[language]))
     for language in sorted(by_language.keys() - {pivot}):
-        first, second = by_language[pivot], by_language[language]
-        common = [key for key in first if key in second and first[key] is not second[key]]
-        if not common or not ids_agree_by_chance(first, second):
+        sides = by_language[pivot], by_language[language]
+        _, *places = np.intersect1d(hashes[sides[0]], hashes[sides[1]], assume_unique=True, return_indices=True)
+        order = np.argsort(places[0])
+        first, second = (side[place[order]] for side, place in zip(sides, places, strict=True))
+        first, second = first[first != second], second[first != second]
+        if not len(first) or (max(map(len, sides)) <= _MOST_IDS and not _by_chance(records, *sides)):
             continue
-        if len(common) < _FEWEST:
+        if len(first) < _FEWEST:
             log.info(
-                f"{name}: the {len(common)} ids that '{pivot}' and '{language}' share are too few to compare their "
+                f"{name}: the {len(first)} ids that '{pivot}' and '{language}' share are too few to compare their "
                 "texts, and are taken for translations; `parallel: false` states that they are not"
             )
             continue
-        chosen = [common[number * len(common) // _MOST] for number in range(_MOST)] if len(common) > _MOST else common
-        if not related(
-            [_in_language(first[key].item, pivot) for key in chosen],
-            [_in_language(second[key].item, language) for key in chosen],
-        ):
+        chosen = np.arange(min(_MOST, len(first))) * len(first) // min(_MOST, len(first))
+        if not related(_texts_of(records, first[chosen], pivot), _texts_of(records, second[chosen], language)):
             return (
                 f"their ids could be row numbers, and the texts with the same id in '{pivot}' and '{language}' look "
                 "unrelated: set `parallel: true` if equal ids are translations, else `parallel: false`"
@@ -139,8 +142,25 @@ def _unrelated(name: str, pieces: Sequence[Piece]) -> str:
     return ""
 
 
-def _in_language(item: Item, language: str) -> tuple[str, str]:
-    return item.queries.get(language, ""), item.passages.get(language, "")
+def _keyed(records: TextTable, language: int) -> NDArray[np.int32]:
+    """Return the records with an id in a language, ascending; of records with the same id, the first."""
+    owners = np.unique(records.owner[records.states_language & (records.language == language)])
+    owners = owners[records.has_key[owners]]
+    keyed: NDArray[np.int32] = owners[np.sort(np.unique(records.names.hashes[owners], return_index=True)[1])]
+    return keyed
+
+
+def _by_chance(records: TextTable, first: NDArray[np.int32], second: NDArray[np.int32]) -> bool:
+    return ids_agree_by_chance(*([records.names[owner] for owner in side.tolist()] for side in (first, second)))
+
+
+def _texts_of(records: TextTable, owners: NDArray[np.int32], language: str) -> list[tuple[str, str]]:
+    """Return query and passage of some records in a language, "" for those that a record lacks."""
+    rows = (records.language == records.languages.index(language)) & np.isin(records.owner, owners)
+    texts: dict[tuple[int, int], str] = {}
+    for row in np.flatnonzero(rows & records.states_language).tolist():
+        texts[int(records.owner[row]), int(records.role[row])] = records.texts[int(records.text[row])]
+    return [(texts.get((owner, QUERY), ""), texts.get((owner, PASSAGE), "")) for owner in owners.tolist()]
 
 
 def ids_agree_by_chance(first: Iterable[str], second: Iterable[str]) -> bool:

@@ -7,26 +7,27 @@ passages that must not be in the same batch.
 from __future__ import annotations
 
 import hashlib
-import unicodedata
-from array import array
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import compress, pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.errors import DataError
-from hbt_bench.training.items import Item, texts_of
+from hbt_bench.training.items import Item, negative_is_passage, texts_of
 from hbt_bench.training.ragged import Ragged
+from hbt_bench.training.table import MORE, NEGATIVE, PASSAGE, QUERY, TableWriter, TextTable
+from hbt_bench.training.texts import Numbers, Texts
 
 #: The index of a text that an item does not have in a language.
 MISSING = -1
 #: The hard negatives of a row at most, unless the recipe sets another maximum.
 USUAL_DEPTH = 7
+#: The roles of the lists of `texts_of`, in the order of the fingerprint.
+_ROLES = (QUERY, PASSAGE, NEGATIVE, MORE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +43,8 @@ class ParallelText:
 
     name: str
     languages: tuple[str, ...]
-    ids: tuple[str, ...]
-    texts: tuple[str, ...]
+    ids: Texts
+    texts: Texts
     queries: NDArray[np.int32]
     passages: NDArray[np.int32]
     negatives: Ragged
@@ -67,31 +68,48 @@ class ParallelText:
         Raises `DataError` for an empty text, a repeated id, a hard negative equal to a passage of its item, or if there
         is nothing to train on.
         """
-        rows = list(items)
-        repeated = next((key for key, times in Counter(item.id for item in rows).items() if times > 1), None)
-        if repeated is not None:
-            raise DataError(f"{name} has two items with the id '{repeated}'. Give each item its own id.")
-        languages = tuple(sorted({code for item in rows for code in (*item.queries, *item.passages)}))
-        numbers: dict[str, int] = {}
-        queries = np.full((len(languages), len(rows)), MISSING, dtype=np.int32)
-        passages = queries.copy()
-        ragged = {"negatives": (array("q"), array("i")), "more_passages": (array("q"), array("i"))}
-        for column, item in enumerate(rows):
-            for row, code in enumerate(languages):
-                query, passage, *lists = texts_of(name, item, code)
-                for texts, cells in ((query, queries), (passage, passages)):
+        writer = TableWriter()
+        for item in items:
+            writer.owner(item.id)
+            for code in sorted({*item.queries, *item.passages}):
+                for role, texts in zip(_ROLES, texts_of(name, item, code), strict=True):
                     for text in texts:
-                        cells[row, column] = numbers.setdefault(text, len(numbers))
-                for texts, (cell, values) in zip(lists, ragged.values(), strict=True):
-                    values.extend(numbers.setdefault(text, len(numbers)) for text in texts)
-                    cell.extend([row * len(rows) + column] * len(texts))
+                        writer.add(code, role, text)
+        table = writer.done()
+        first, times = np.unique(table.names.hashes, return_index=True, return_counts=True)[1:]
+        if (repeated := first[times > 1]).size:
+            key = table.names[int(repeated.min())]
+            raise DataError(f"{name} has two items with the id '{key}'. Give each item its own id.")
+        return cls.from_table(name, table, bitext=bitext, max_negatives=max_negatives, unpaired=unpaired)
+
+    @classmethod
+    def from_table(
+        cls, name: str, table: TextTable, *, bitext: bool = False, max_negatives: int | None = None, unpaired: str = ""
+    ) -> ParallelText:
+        """Build a source from the texts of items, which have different names and texts with single spaces.
+
+        Languages without a query or a passage are left out. An item without a passage in a language has no hard
+        negatives in it. Raises `DataError` as `from_items` does.
+        """
+        table = table.in_order()
+        languages = table.languages
+        cells = table.language.astype(np.int64) * len(table.names) + table.owner
+        columns = {role: np.full(len(languages) * len(table.names), MISSING, dtype=np.int32) for role in (0, 1)}
+        for role, column in columns.items():
+            column[cells[table.role == role]] = table.text[table.role == role]
+        kept = (table.role <= PASSAGE) | (columns[PASSAGE][cells] != MISSING)
+        if not kept.all():
+            table, cells = table.select(kept), cells[kept]
+        _check_negatives(name, table, cells, columns[PASSAGE])
+        order, ranks = table.by_appearance()
+        shape = len(languages), len(table.names)
+        queries, passages = (ranks[columns[role]].reshape(shape) for role in (QUERY, PASSAGE))
         negatives, more_passages = (
-            Ragged.from_pairs(np.array(cells, dtype=np.int64), np.array(values), queries.size)
-            for cells, values in ragged.values()
+            Ragged.from_pairs(cells[table.role == role], ranks[table.text[table.role == role]], queries.size)
+            for role in (NEGATIVE, MORE)
         )
-        ids = tuple(item.id for item in rows)
-        columns = (queries, passages, negatives, more_passages)
-        source = cls(name, languages, ids, tuple(numbers), *columns, bitext, max_negatives, unpaired)
+        arrays = (queries, passages, negatives, more_passages)
+        source = cls(name, languages, table.names, table.texts.take(order), *arrays, bitext, max_negatives, unpaired)
         if not source.counts.any():
             raise DataError(f"{name} has no item with a query and a passage to train on")
         return source
@@ -169,9 +187,7 @@ class ParallelText:
     @cached_property
     def folded(self) -> NDArray[np.int32]:
         """A number for each text, equal for texts that differ only in case or in compatible characters (NFKC)."""
-        numbers: dict[str, int] = {}
-        folded = (unicodedata.normalize("NFKC", text).casefold() for text in self.texts)
-        return np.array([numbers.setdefault(text, len(numbers)) for text in folded], dtype=np.int32)
+        return Numbers.of_all(self.texts.hashes)[0]
 
     @cached_property
     def same_query(self) -> tuple[Ragged, Ragged]:
@@ -210,8 +226,7 @@ class ParallelText:
     def fingerprint(self) -> str:
         """SHA-256 over all content of the source, as 16 hexadecimal digits."""
         digest = hashlib.sha256(b"hbt-bench parallel text 1")
-        for text in (self.name, *self.languages, *self.ids, *self.texts):
-            encoded = text.encode()
+        for encoded in chain(map(str.encode, (self.name, *self.languages)), self.ids.encoded(), self.texts.encoded()):
             digest.update(len(encoded).to_bytes(8, "little") + encoded)
         for column in (self.queries, self.passages):
             digest.update(str(column.shape).encode() + column.astype("<i4").tobytes())
@@ -281,7 +296,7 @@ class ParallelText:
         return self._select((self.queries != MISSING).any(axis=0) & (self.passages != MISSING).any(axis=0))
 
     def _select(self, items: NDArray[np.bool_]) -> ParallelText:
-        selected = replace(self, ids=tuple(compress(self.ids, items)), **self._columns(self._cells()[:, items]))
+        selected = replace(self, ids=self.ids.take(np.flatnonzero(items)), **self._columns(self._cells()[:, items]))
         if not selected.counts.any():
             raise DataError(f"nothing is left to train on of {self.name} ({' '.join(self.languages)})")
         return selected
@@ -308,6 +323,16 @@ class ParallelText:
             lists = [lists.of(cells[row])[0] for lists in (self.negatives, self.more_passages)]
             numbers = np.concatenate([self.queries[row], self.passages[row], *lists])
             yield from ((code, self.texts[number]) for number in np.unique(numbers[numbers != MISSING]))
+
+
+def _check_negatives(name: str, table: TextTable, cells: NDArray[np.int64], passages: NDArray[np.int32]) -> None:
+    """Raise `DataError` for a hard negative that is a passage of its item."""
+    negatives, more = table.role == NEGATIVE, table.role == MORE
+    wrong = passages[cells[negatives]] == table.text[negatives]
+    if more.any():
+        wrong |= _isin(cells[negatives], table.text[negatives], cells[more], table.text[more])
+    if wrong.any():
+        raise DataError(negative_is_passage(name, table.names[int(table.owner[negatives][wrong][0])]))
 
 
 def _isin(

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from hbt_bench.data.records import PLACEHOLDER, Row, checked_text, first_value, identifier, same_value
 from hbt_bench.data.row_fields import usual_fields
 from hbt_bench.errors import DataError
 from hbt_bench.languages import general, read_label
 from hbt_bench.training.fields import Entries, FieldReader, Fields, Unread, grades_at, paths_of, relevant
-from hbt_bench.training.items import Item
-from hbt_bench.training.pairing import Piece, pair
+from hbt_bench.training.pairing import pair
 from hbt_bench.training.parallel import MISSING, ParallelText
 from hbt_bench.training.records import Records
 from hbt_bench.training.source_labels import Labels
+from hbt_bench.training.table import MORE, NEGATIVE, PASSAGE, QUERY, TableWriter, TextTable, single_spaced
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +39,11 @@ def read_items(name: str, spec: Records, records: Iterable[tuple[str, Mapping[st
     reading = _Reading(name, spec)
     for position, record in records:
         reading.add(position, record)
-    items, unpaired = pair(name, reading.pieces(), spec.is_parallel, spec.id_advice(reading.names))
+    items, unpaired = pair(name, reading.table(), spec.is_parallel, spec.id_advice(reading.names))
     _check_complete(name, spec, items)
     if spec.max_negatives and spec.negative is None:
         log.warning(f"{name}: `max_negatives` has no effect without `negative`, the field of the hard negatives")
-    source = ParallelText.from_items(
+    source = ParallelText.from_table(
         name, items, bitext=spec.bitext, max_negatives=spec.max_negatives, unpaired=unpaired
     )
     _log_depth(source)
@@ -53,7 +55,8 @@ class _Reading:
 
     def __init__(self, name: str, spec: Records) -> None:
         self.name, self.spec = name, spec
-        self._pieces: list[Piece] = []  # their texts are under the codes of the data
+        self._table = TableWriter()  # the texts are under the codes of the data
+        self._without_id = 0
         keys = {"where": list(spec.where), "language_field": paths_of(spec.language_field)}
         keys |= {"part": [spec.part.by] if spec.part else [], "next_in": paths_of(spec.next_in)}
         keys["id"] = [] if spec.id_field in (None, "id") else paths_of(spec.id_field)
@@ -67,10 +70,10 @@ class _Reading:
         self._values: dict[str, Counter[str]] = {field: Counter() for field in spec.where}
         self._labels = Labels(name, spec.labels, spec.chosen, spec.preferred)
         self._false_negatives = 0
-        self._known: dict[str, str] = {}  # equal texts are a single object: a question of mMARCO has a hundred rows
         self._others: dict[str, Counter[str]] = defaultdict(
             Counter
         )  # languages in fields that the recipe does not name
+        self._language_fields: dict[tuple[str, ...], set[str]] = {}  # by the fields of a record
         self._group: object = None
         self._count = 0
 
@@ -82,23 +85,29 @@ class _Reading:
             return
         self._notice(record)
         field = self.spec.id_field
-        key = None if field is None else identifier(record[field] if field in record else first_value(record, field))
+        key = None if field is None else identifier(record[field] if field in record else self._found(record, field))
         if key is not None:
             checked_text(key, Row(record, position), str(field))
-        item = Item(position if key is None else key, {}, {})
+        self._without_id += key is None
+        follows = self._follows(record)
+        self._table.owner(key, position)
         for label, content in self._by_language(record, position).items():
             self._labels.count(label, position)
             if self._labels.is_wanted(label):
                 self._texts.watch(content, label)
-                self._read(item, label, content, position)
-        if self.spec.next_in:
-            group = first_value(record, self.spec.next_in)
-            if self._pieces and group == self._group:
-                last = self._pieces[-1]
-                following = replace(last.item, passages=item.passages, more_passages=item.more_passages)
-                self._pieces[-1] = last._replace(item=following)
-            self._group, item = group, replace(item, passages={}, more_passages={})
-        self._pieces.append(Piece(key, position, item))
+                self._read(label, content, position, follows)
+
+    @staticmethod
+    def _found(record: Mapping[str, Any], path: str) -> Any:
+        """Return the value at a path that is not the name of a field of a record."""
+        return first_value(record, path) if "." in path or PLACEHOLDER in path else None
+
+    def _follows(self, record: Mapping[str, Any]) -> bool:
+        """Return whether the passage of a record is that of the record before it."""
+        if not self.spec.next_in:
+            return False
+        before, self._group = self._group, first_value(record, self.spec.next_in)
+        return len(self._table) > 0 and self._group == before
 
     def _notice(self, record: Mapping[str, Any]) -> None:
         """Count the values of fields that look like a language, if it is not the language that the recipe states."""
@@ -108,7 +117,11 @@ class _Reading:
         stated = read_label(first_value(record, field), rare=True) if field else self.spec.single
         if stated is None:
             return
-        for name in {*usual_fields(record, "language"), *(name for name in record if "lang" in name.lower())}:
+        fields = tuple(record)
+        if (names := self._language_fields.get(fields)) is None:
+            names = {*usual_fields(record, "language"), *(name for name in record if "lang" in name.lower())}
+            self._language_fields[fields] = names
+        for name in names:
             code = read_label(record[name]) if name != field else None
             if code and general(code) != general(stated):
                 self._others[name][str(record[name])] += 1
@@ -123,7 +136,7 @@ class _Reading:
                     '{"texts": {"en": {"q": ...}, "de": {"p": ...}}}'
                 )
             log.warning(
-                f"{self.name}: {labels.total():,} of {len(self._pieces):,} records have another language in '{field}' "
+                f"{self.name}: {labels.total():,} of {len(self._table):,} records have another language in '{field}' "
                 f"than that they are read in: {shown}. {advice}"
             )
 
@@ -132,12 +145,12 @@ class _Reading:
         """The names of the fields of the first record."""
         return self._fields.names[:_SHOWN]
 
-    def pieces(self) -> list[Piece]:
+    def table(self) -> TextTable:
         """Return what was read, under our codes; raises `DataError` if a field or all records are missing."""
         if not self._count:
             raise DataError(f"{self.name} has no records")
         self._fields.check()
-        if not self._pieces:
+        if not len(self._table):
             raise DataError(f"{self.name} has no record that fits: check `where` and `part`{self._values_shown()}")
         codes = self._labels.codes()
         self._texts.check()
@@ -151,15 +164,12 @@ class _Reading:
             log.warning(
                 f"{self.name}: left out {self._false_negatives:,} hard negatives that equal a passage of their item"
             )
-        without = sum(piece.key is None for piece in self._pieces)
-        if 0 < without < len(self._pieces):
+        if 0 < self._without_id < len(self._table):
             log.warning(
-                f"{self.name}: {without} of {len(self._pieces)} records have no '{self.spec.id_field}', so they are "
-                "paired with no other record"
+                f"{self.name}: {self._without_id} of {len(self._table)} records have no '{self.spec.id_field}', so "
+                "they are paired with no other record"
             )
-        if all(label == code for label, code in codes.items()) and self._labels.all_read(codes):
-            return self._pieces
-        return [piece._replace(item=_renamed(piece, codes)) for piece in self._pieces]
+        return _renamed(self._table.done(), codes)
 
     def _check_languages(self, codes: Mapping[str, str]) -> None:
         """Raise `DataError` if a language has neither queries nor passages; log what it lacks otherwise."""
@@ -236,23 +246,22 @@ class _Reading:
                 f"language without such a field has no `{key}`"
             )
 
-    def _read(self, item: Item, label: str, content: Any, position: str) -> None:
-        """Add the texts of a record in a language."""
-        spec, texts = self.spec, self._texts
+    def _read(self, label: str, content: Any, position: str, follows: bool) -> None:
+        """Add the texts of a record in a language; if it `follows` another record, the passages are that record's."""
+        spec, texts, add = self.spec, self._texts, self._table.add
         if query := texts.joined(content, spec.query, label, position):
-            item.queries[label] = self._same(query)
-        if passages := self._passages(label, content, position):
-            item.passages[label], *more = map(self._same, passages)
-            if more:
-                item.more_passages[label] = more
+            add(label, QUERY, single_spaced(query))
+        passages = [single_spaced(text) for text in self._passages(label, content, position)]
+        if passages and (follows or not spec.next_in):
+            add(label, PASSAGE, passages[0], before=follows)
         if spec.negative is not None:
             negatives = texts.several(content, _alternatives(spec.negative), label, position)
-            answers = {" ".join(text.split()) for text in passages}
-            item.negatives[label] = [self._same(text) for text in negatives if " ".join(text.split()) not in answers]
-            self._false_negatives += len(negatives) - len(item.negatives[label])
-
-    def _same(self, text: str) -> str:
-        return self._known.setdefault(text, text)
+            spaced = [text for text in map(single_spaced, negatives) if text not in passages]
+            for text in spaced:
+                add(label, NEGATIVE, text)
+            self._false_negatives += len(negatives) - len(spaced)
+        for text in passages[1:] if follows or not spec.next_in else ():
+            add(label, MORE, text, before=follows)
 
     def _passages(self, label: str, content: Any, position: str) -> list[str]:
         """Return the different passages of a record in a language, without those that its grades call irrelevant."""
@@ -277,42 +286,50 @@ def _alternatives(negative: Entries) -> Iterable[Fields]:
     return [negative] if isinstance(negative, str) else negative
 
 
-def _renamed(piece: Piece, codes: Mapping[str, str]) -> Item:
-    """Return the item of a record with our codes; the languages without a code are left out.
+def _renamed(table: TextTable, codes: Mapping[str, str]) -> TextTable:
+    """Return the texts of records with our codes; the languages without a code are left out.
 
-    Raises `DataError` if the record has a language in two spellings.
+    Raises `DataError` if a record has a language in two spellings.
     """
-    item, labels = piece.item, piece.languages & codes.keys()
-    if len({codes[label] for label in labels}) < len(labels):
-        raise DataError(f"{piece.position} has a language in two spellings ({', '.join(sorted(labels))}): remove one")
-    columns = {name: getattr(item, name) for name in ("queries", "passages", "more_passages", "negatives")}
-    return Item(
-        item.id,
-        **{
-            name: {codes[label]: texts for label, texts in column.items() if label in codes}
-            for name, column in columns.items()
-        },
-    )
+    languages = tuple(dict.fromkeys(codes.values()))
+    if table.languages == languages == tuple(codes):
+        return table
+    numbers = np.array([languages.index(codes[label]) if label in codes else -1 for label in table.languages] or [-1])
+    read = numbers[table.language] >= 0
+    table = table if read.all() else table.select(read)
+    renamed = replace(table, languages=languages, language=numbers[table.language].astype(np.int16))
+    if len(languages) < len(codes):
+        stated = table.states_language
+        labels, cells = table.language[stated], renamed.cells(stated)
+        other = renamed.first_holders(labels, cells, len(table.names) * len(languages)) != labels
+        if other.any():
+            owner = int(table.owner[stated][other].min())
+            spellings = ", ".join(label for label in table.spoken(owner) if label in codes)
+            raise DataError(f"{table.position(owner)} has a language in two spellings ({spellings}): remove one")
+    return renamed
 
 
-def _check_complete(name: str, spec: Records, items: Sequence[Item]) -> None:
+def _check_complete(name: str, spec: Records, items: TextTable) -> None:
     """Log the number of items without a query or a passage, which are left out.
 
     Raises `DataError` if no item has a text in a field, or no hard negative although the recipe names some.
     """
-    for key, column in (("query", "queries"), ("passage", "passages")):
+    has = {role: np.zeros(len(items.names), dtype=np.bool_) for role in (QUERY, PASSAGE)}
+    for role, present in has.items():
+        present[items.owner[items.role == role]] = True
+    for key, role in (("query", QUERY), ("passage", PASSAGE)):
         shown = _shown(getattr(spec, key))
         reason = f"their `{key}` '{shown}' is empty"
         if spec.grade and key == "passage":
             reason = f"they have no `{key}` with a `grade` above 0"
-        if not any(getattr(item, column) for item in items):
+        if not has[role].any():
             if spec.grade and key == "passage":
                 raise DataError(f"{name} has no item to train on: {reason}")
             raise DataError(f"{name} has no text in '{shown}', its `{key}`: the field is empty")
-        missing = sum(not getattr(item, column) and bool(item.queries or item.passages) for item in items)
+        missing = np.count_nonzero(~has[role] & (has[QUERY] | has[PASSAGE]))
         if missing and not (spec.next_in and key == "passage"):
-            log.warning(f"{name}: {missing:,} of {len(items):,} items are left out, because {reason}")
-    if spec.negative is not None and not any(texts for item in items for texts in item.negatives.values()):
+            log.warning(f"{name}: {missing:,} of {len(items.names):,} items are left out, because {reason}")
+    if spec.negative is not None and not (items.role == NEGATIVE).any():
         raise DataError(
             f"{name} has no hard negative in '{_shown(spec.negative)}': check the name of the field, or leave "
             "`negative` out"

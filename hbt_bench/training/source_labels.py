@@ -47,10 +47,6 @@ class Labels:
             self._wanted[label] = bool(named or not self._chosen)
         return self._wanted[label]
 
-    def all_read(self, codes: Mapping[str, str]) -> bool:
-        """Return whether all labels that are wanted have a code."""
-        return all(label in codes for label in self._counts if self.is_wanted(label))
-
     def codes(self) -> dict[str, str]:
         """Return our code for each label that is read; log the records that are left out.
 

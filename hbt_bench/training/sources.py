@@ -51,16 +51,20 @@ class CldrFacts(TrainingSource):
         return cldr.NAME if self.view == "facts" else f"cldr-{self.view}"
 
     def read(self, folders: Sequence[Path]) -> ParallelText:
-        """Build the items; `folders` are not used."""
-        items = collection_items(cldr.read("train"))
-        bitext = self.view == "translations"
-        if bitext:
-            items = [replace(item, passages=item.queries) for item in items]
-        return ParallelText.from_items(self.label, items, bitext=bitext)
+        """Return the items, which are built once; `folders` are not used."""
+        return _cldr_facts(self.label, bitext=self.view == "translations")
 
     def version(self, folders: Sequence[Path]) -> str:
         """Return the CLDR version, on which the facts depend."""
         return cldr.cldr_version()
+
+
+@cache
+def _cldr_facts(label: str, *, bitext: bool) -> ParallelText:
+    items = collection_items(cldr.read("train"))
+    if bitext:
+        items = [replace(item, passages=item.queries) for item in items]
+    return ParallelText.from_items(label, items, bitext=bitext)
 
 
 class FileData(Records, TableFormat):
@@ -105,10 +109,11 @@ def _file_rows(path: Path, table: TableFormat) -> Iterator[Row]:
 
         number = 0
         with data_errors(path), parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(_PARQUET_ROWS):
-                for record in batch.to_pylist():
-                    yield Row(record, f"{path}, row {number}")
-                    number += 1
+            for group in range(file.num_row_groups):  # an iterator over several groups keeps them all in memory
+                for batch in file.iter_batches(_PARQUET_ROWS, row_groups=[group]):
+                    for record in batch.to_pylist():
+                        yield Row(record, f"{path}, row {number}")
+                        number += 1
     elif path.suffix == ".json":
         yield from _json_rows(path)
     else:

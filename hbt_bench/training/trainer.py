@@ -92,10 +92,10 @@ class PlanTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Save a checkpoint. Of a model with adapters, save the trained weights: its base may be elsewhere later."""
-        if not weights.adapted(self.model):
-            super()._save(output_dir, state_dict)
-            return
         folder = Path(output_dir or self.args.output_dir)
+        if not weights.adapted(self.model):
+            self.model.save_pretrained(str(folder), create_model_card=False)
+            return
         folder.mkdir(parents=True, exist_ok=True)
         trained = {name: part.data for name, part in self.model.named_parameters() if part.requires_grad}
         save_file(trained, folder / _TRAINED)
