@@ -124,6 +124,20 @@ def test_dimensions_and_tokens_are_those_of_sentence_transformers(bert):
     assert model.mteb_model_meta.revision == request.identity[1] == f"{request.checkpoint.revision}-dim4-len5"
 
 
+def test_tokens_replace_the_lengths_of_queries_and_documents(bert, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(bert), device="cpu")
+    model[0].query_length, model[0].document_length = 4, 6
+    model.save(str(tmp_path))
+    short = ModelRequest(str(tmp_path), device="cpu", max_seq_length=3).load().model
+    plain_model = SentenceTransformer(str(bert), device="cpu")
+    plain_model.max_seq_length = 3
+    for encode in ("encode_query", "encode_document"):
+        assert np.array_equal(getattr(short, encode)(TEXTS), getattr(plain_model, encode)(TEXTS))
+        assert not np.array_equal(getattr(short, encode)(TEXTS), getattr(model, encode)(TEXTS))
+
+
 def test_binary_ranks_by_hamming_distance_and_does_not_depend_on_other_texts(bert, tmp_path):
     [*results] = Evaluation(
         ModelRequest(str(bert), device="cpu", precision="binary"), select_tasks(str(small_task(tmp_path))), tmp_path

@@ -127,3 +127,7 @@ def _shorten(model: Any, name: str, tokens: int) -> None:
             if tokens > positions:
                 raise UsageError(f"--max-seq-length {tokens} is more than the {positions} positions of {name}")
     model.max_seq_length = tokens
+    for module in model.modules():  # the library reads these before the greatest length
+        for name in ("query_length", "document_length"):
+            if getattr(module, name, None) is not None:
+                setattr(module, name, tokens)
