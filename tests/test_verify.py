@@ -440,6 +440,11 @@ def test_missing_ranks_are_refused_if_strict(copy, capsys):
     assert all(each["path"].endswith(".json") and ".ranks.npz" in each["advice"] for each in values["findings"])
 
 
+def test_single_result_is_verified(copy, capsys):
+    command(["verify", "--strict", "--task-dir", str(copy / "tasks"), "--", str(path_of(copy))])
+    assert capsys.readouterr().out.startswith("1 results: 1 follow from their ranks")
+
+
 def test_results_of_a_collection_have_the_same_data(copy, capsys):
     """Without the data and without a pinned hash, the results of a collection are compared with each other."""
     other_data(copy)

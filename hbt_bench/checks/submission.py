@@ -92,7 +92,7 @@ class Verifier:
     _digests: dict[Path, str] = field(default_factory=dict)
 
     def check(self, folders: Iterable[Path], tasks: Iterable[str] = ()) -> Verification:
-        """Check all results in folders, or those of the collections `tasks`.
+        """Check all results in folders, or those of the collections `tasks`; a result file may stand for a folder.
 
         Raises `OutputError` if there is no such folder, and if it has no result.
         """
@@ -126,7 +126,10 @@ class Verifier:
     # Files
 
     def _files(self, folder: Path) -> Iterator[Path]:
-        """Yield the files below a folder; links are findings, and are not followed."""
+        """Yield the files below a folder, or a single file; links are findings, and are not followed."""
+        if folder.is_file() and not folder.is_symlink():
+            yield folder
+            return
         if not folder.is_dir():
             raise OutputError(f"there is no folder {folder}: name a folder with results")
         for parent, folders, names in os.walk(folder):
@@ -160,7 +163,8 @@ class Verifier:
     def _check_strays(self, paths: Iterable[Path], results: Iterable[Result]) -> None:
         """Find files in the folders of models that belong to no result."""
         known = {path for result in results for path in (result.path, result.ranks) if path}
-        parents = {path.parent for path in known}
+        damaged = {each.path.parent for each in self.findings if each.path.suffix == ".json" and not each.open}
+        parents = {path.parent for path in known} - damaged  # a damaged result may name them
         for path in paths:
             kept = path.name == MODEL_META or path.name.endswith(".run.parquet")
             if path.parent in parents and path not in known and not kept and path.suffix != ".json":
