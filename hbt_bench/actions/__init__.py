@@ -6,7 +6,7 @@ that do their work.
 
 from hbt_bench.actions.analyses import bias, leaderboard, plot, readable
 from hbt_bench.actions.experiments import study, study_plan, train
-from hbt_bench.actions.outputs import card, draft_task, export, report
+from hbt_bench.actions.outputs import card, draft_task, export, report, site
 
 __all__ = [
     "bias",
@@ -17,6 +17,7 @@ __all__ = [
     "plot",
     "readable",
     "report",
+    "site",
     "study",
     "study_plan",
     "train",

@@ -78,6 +78,41 @@ def report(
     return path
 
 
+def site(
+    folder: str | Path = "results",
+    output: str | Path = "public",
+    *,
+    title: str = "Multilingual retrieval",
+    tasks: Names = (),
+    models: Names = (),
+    baseline: str | None = None,
+    reported: bool = False,
+    cluster: str | None = None,
+    data_dir: str | Path | None = None,
+    registry: TaskRegistry | None = None,
+) -> Path:
+    """Write a static site on the results in a folder, with relative links only, and return its first page.
+
+    For example, ``site("results", "public", reported=True)``. It has a page for each collection and each model, and
+    `output` is a new or empty folder, or has an earlier site. The other arguments are those of `report`.
+
+    Raises `OutputError` if there are no results or the site cannot be written, and `UsageError` without the extra
+    ``report``.
+    """
+    from hbt_bench.reports.page import ReportRequest
+    from hbt_bench.reports.render import require_charts
+    from hbt_bench.reports.site import Site, check_folder
+
+    path = Path(output)
+    check_folder(path)
+    require_charts("the site")
+    check_writable(path.resolve().parent)
+    shown = ResultFilter(parse_names(tasks), parse_names(models))
+    request = ReportRequest(shown, reported, baseline, optional_path(data_dir), registry or TaskRegistry(), cluster)
+    Site(request.content(readable(folder, MEASURES.in_summary())), title).write(path)
+    return path / "index.html"
+
+
 def card(checkpoint: str | Path, results: str | Path = "results") -> Path:
     """Write the evaluation block of a checkpoint's model card from its results, and return the path of the card.
 

@@ -1,1 +1,1 @@
-"""Check an installation and task files."""
+"""Check an installation, task files and submitted results."""

@@ -39,6 +39,7 @@ _COMMANDS = {
     "data": "Fetch or verify the data of a task.",
     "leaderboard": "Compare the models in a folder of results.",
     "report": "Write an HTML page on the results.",
+    "site": "Write the report as a static site.",
     "verify": "Check results that somebody else made.",
     "show": "Explain a signature and how to reproduce its number.",
     "card": "Write the evaluation block of a checkpoint's model card.",

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from hbt_bench.cli import options
 from hbt_bench.cli.terminal import progress_bars
 
-if TYPE_CHECKING:
-    from hbt_bench.tasks.registry import TaskRegistry
-
 log = logging.getLogger(__name__)
 
 #: Bytes of a page that is slow to send and to open.
 _LARGE = 5_000_000
+
+
+def page_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options for the content of a page to a command, which receives those of `hbt_bench.actions.report`."""
+    for option in (
+        options.data_dir,
+        options.task_dir,
+        options.cluster,
+        click.option("--reported", is_flag=True, help="Add the figures that papers report, marked as reported."),
+        click.option("--baseline", metavar="NAME", help="The model to compare with.  [default: the best]"),
+        options.names("--models", "PATTERNS", "Only models with matching names, as in 'local/*'."),
+        options.names("--tasks", "NAMES", "Only these collections, as in xquad-r,mlqa-r."),
+        click.option("--title", default="Multilingual retrieval", show_default=True, help="Heading of the page."),
+    ):
+        command = option(command)
+    return command
 
 
 @click.command("report")
@@ -29,26 +43,8 @@ _LARGE = 5_000_000
     show_default=True,
     help="File of the page.",
 )
-@click.option("--title", default="Multilingual retrieval", show_default=True, help="Heading of the page.")
-@options.names("--tasks", "NAMES", "Only these collections, as in xquad-r,mlqa-r.")
-@options.names("--models", "PATTERNS", "Only models with matching names, as in 'local/*'.")
-@click.option("--baseline", metavar="NAME", help="The model to compare with.  [default: the best]")
-@click.option("--reported", is_flag=True, help="Add the figures that papers report, marked as reported.")
-@options.cluster
-@options.task_dir
-@options.data_dir
-def command(
-    folder: Path,
-    output: Path,
-    title: str,
-    tasks: tuple[str, ...],
-    models: tuple[str, ...],
-    baseline: str | None,
-    reported: bool,
-    cluster: str | None,
-    registry: TaskRegistry,
-    data_dir: Path | None,
-) -> None:
+@page_options
+def command(folder: Path, output: Path, **shown: Any) -> None:
     """Write an HTML page on the results in DIR (results by default); it opens without network.
 
     The page has a sortable leaderboard, the trade-off between the modes, rank distances, heat maps by language, the
@@ -61,18 +57,7 @@ def command(
     from hbt_bench.actions import report
 
     with progress_bars():
-        report(
-            folder,
-            output,
-            title=title,
-            tasks=tasks,
-            models=models,
-            baseline=baseline,
-            reported=reported,
-            cluster=cluster,
-            data_dir=data_dir,
-            registry=registry,
-        )
+        report(folder, output, **shown)
     click.echo(f"{output}")
     size = output.stat().st_size
     advice = "open it in a browser" if size < _LARGE else "leave models out with --models or --tasks to shrink it"

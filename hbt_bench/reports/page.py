@@ -14,6 +14,7 @@ from hbt_bench.data.collection import Collection
 from hbt_bench.errors import DataError, HbtBenchError, OutputError, UsageError, did_you_mean
 from hbt_bench.identity.task_name import Mode, TaskName
 from hbt_bench.languages import find
+from hbt_bench.languages.groups import group_of
 from hbt_bench.log import counter, progress
 from hbt_bench.reports.columns import Column, charted_scores, key_title
 from hbt_bench.reports.compare import compare
@@ -33,7 +34,8 @@ DETAILED = 60
 COMPARED = 10
 #: The alpha of the pure strategies.
 _ENDS = {"cross-lingual": 0.0, "monolingual": 1.0}
-_SCRIPT = files("hbt_bench.reports").joinpath("templates", "report.js")
+#: The script of the page.
+SCRIPT = files("hbt_bench.reports").joinpath("templates", "report.js")
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class ReportRequest:
             "boards": boards,
             "legend": leaderboard.legend,
             "names": {code: language.name for code in sorted(codes) if (language := find(code))},
+            "families": {code: group_of(code, "family") for code in sorted(codes)},
         }
 
     def _check_baseline(self, leaderboard: Leaderboard) -> None:
@@ -107,6 +110,7 @@ class ReportRequest:
                 for key, title in charted_scores().items()
                 if key[0] not in rows[point["row"]].missing and (value := rows[point["row"]].value(key)) is not None
             ],
+            "csv": leaderboard.table(board, columns).csv(),
             "comparison": self._comparison(board, spec) if spec else None,
             "texts": collection is not None,
         }
@@ -277,22 +281,27 @@ def _line_name(strategy: str, init: str | None, steps: int | None, pairs: int | 
     return ", ".join([strategy, *([init] if init else []), *([f"{steps:,} steps{batch}"] if steps else [])])
 
 
-def results_page(content: Mapping[str, Any], title: str) -> str:
+def results_page(
+    content: Mapping[str, Any], title: str, assets: Sequence[str] = (), nav: Mapping[str, Any] | None = None
+) -> str:
     """Return the page that shows `content`, which comes from `ReportRequest.content`.
 
     The leaderboards are HTML, so they are readable without scripts. The page's Content-Security-Policy forbids it to
-    load anything, and allows its own two scripts only, which the policy names by their hashes.
+    load anything, and allows its own two scripts only, which the policy names by their hashes. A page of a site has
+    its scripts in files of the site, the relative `assets`, and links to the other pages, `nav`.
     """
     from hbt_bench.reports.charts import PAGE_CHARTS, REPORTED
 
     data = {
         "boards": [_script_values(board) for board in content["boards"]],
         "names": content["names"],
+        "families": content["families"],
         "charts": {name: chart.as_values() for name, chart in PAGE_CHARTS.items()},
         "reported_shape": REPORTED,
     }
-    scripts = [inline_script(chart_library()), inline_script(_SCRIPT.read_text(encoding="utf-8"))]
-    return html("report.html", title=title, scripts=scripts, data=inline_json(data), charts=PAGE_CHARTS, **content)
+    inline = [] if assets else [chart_library(), SCRIPT.read_text(encoding="utf-8")]
+    scripts = {"scripts": [inline_script(text) for text in inline], "assets": assets}
+    return html("report.html", title=title, data=inline_json(data), charts=PAGE_CHARTS, nav=nav, **scripts, **content)
 
 
 def _script_values(board: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,6 +71,7 @@
     if (box.checked) picks.add(model); else picks.delete(model);
     announce(`${picks.size} models picked.`);
     draw();
+    remember();
   }
 
   function sort(table, index, column, heading) {
@@ -209,16 +210,27 @@
       byId("heat").replaceChildren(make("p", {}, "This model has no ranks, or no result in this mode."));
       return;
     }
-    const languages = row.details.languages;
+    const { languages } = row.details;
+    const family = (code) => data.families[code] ?? "unknown";
+    const grouped = byId("order").value === "family";
+    const order = languages.map((code, index) => index);
+    if (grouped) order.sort((a, b) => family(languages[a]).localeCompare(family(languages[b])) || a - b);
+    const groups = Object.entries(Object.groupBy(order, (index) => family(languages[index])));
     const pool = Math.max(2, row.details.pool);
     const paint = (element, value) => { [element.style.backgroundColor, element.style.color] = shade(measure.scale(value, pool)); return element; };
     byId("key").replaceChildren("Colours, the same for all models: ", ...measure.ticks(pool).map((value) => paint(make("span", {}, measure.text(value)), value)));
-    const body = matrix.map((line, query) => make("tr", {}, make("th", { scope: "row" }, language(languages[query])),
-      ...line.map((value, document) => (value === null ? make("td", {}, "-")
-        : paint(make("td", {}, signature(state.model[state.board], measure.mode ?? (query === document ? "mono" : "cross"), measure.text(value))), value)))));
-    const heading = make("tr", {}, make("th", { scope: "col" }, "query"), ...languages.map((code) => make("th", { scope: "col" }, language(code))));
+    const line = (query) => make("tr", {}, make("th", { scope: "row" }, language(languages[query])),
+      ...order.map((document) => [document, matrix[query][document]]).map(([document, value]) => (value === null ? make("td", {}, "-")
+        : paint(make("td", {}, signature(state.model[state.board], measure.mode ?? (query === document ? "mono" : "cross"), measure.text(value))), value))));
+    const bodies = grouped ? groups.map(([name, members]) => make("tbody", {},
+      make("tr", {}, make("th", { scope: "rowgroup", colspan: order.length + 1 }, name)), ...members.map(line))) : [make("tbody", {}, ...order.map(line))];
+    const heading = [
+      ...(grouped ? [make("tr", {}, make("td"), ...groups.map(([name, members]) => make("th", { scope: "colgroup", colspan: members.length }, name)))] : []),
+      make("tr", {}, make("th", { scope: "col" }, "query"), ...order.map((index) => make("th", { scope: "col" }, language(languages[index])))),
+    ];
     const caption = `${measure.title} of ${row.label}: rows are query languages, columns are document languages`;
-    byId("heat").replaceChildren(make("table", { class: "heat" }, make("caption", {}, caption), make("thead", {}, heading), make("tbody", {}, ...body)));
+    byId("heat").replaceChildren(make("table", { class: "heat" }, make("caption", {}, caption), make("thead", {}, ...heading), ...bodies));
+    offerCsv(byId("heat").querySelector("table"));
   }
 
   function worst() {
@@ -249,12 +261,66 @@
   function show(index) {
     state.board = index;
     sections.forEach((section, other) => { section.hidden = other !== index; });
+    byId("languages").parentElement.hidden = !board().rows.some((row) => row.details);
     byId("reported-label").hidden = board().rows.every((row) => row.measured);
     models();
     heat();
     worst();
     find();
     return draw();
+  }
+
+  // Tables as CSV (RFC 4180), with a quote before text that a spreadsheet would run as a formula
+
+  function csvCell(cell) {
+    const text = cell.textContent.replace(/\s+/g, " ").trim();
+    const formula = /^[=+\-@＝＋－＠]/.test(text) && text !== "-" && !/^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i.test(text);
+    return `"${(formula ? `'${text}` : text).replaceAll('"', '""')}"${",".repeat(cell.colSpan - 1)}`;
+  }
+  function offerCsv(table) {
+    const button = make("button", { type: "button", class: "csv" }, "CSV", make("span", { class: "visually-hidden" }, ` of ${table.caption.textContent}`));
+    button.addEventListener("click", () => {
+      const lines = [...table.rows].filter((row) => !row.hidden).map((row) => [...row.cells].filter((cell) => !cell.classList.contains("pick")).map(csvCell).join(","));
+      const link = make("a", { href: URL.createObjectURL(new Blob([`${lines.join("\r\n")}\r\n`], { type: "text/csv" })), download: `${table.className || "table"}.csv` });
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+    });
+    table.after(button);
+  }
+
+  // Permalinks: the address names what is shown, so a link shows the same; a link to a signature opens its list
+
+  const CHOICES = ["measure", "order"];
+  function remember() {
+    const parts = new URLSearchParams();
+    if (data.boards.length > 1) parts.set("collection", board().collection);
+    for (const index of state.picks[state.board]) parts.append("pick", board().rows[index].label);
+    if (board().rows[state.model[state.board]]) parts.set("model", board().rows[state.model[state.board]].label);
+    for (const name of CHOICES) parts.set(name, byId(name).value);
+    history.replaceState(null, "", `#${parts}`);
+  }
+  function recall() {
+    const target = document.getElementById(location.hash.slice(1));
+    const section = target?.closest(".board");
+    if (section) {
+      const shown = show(Number(section.dataset.board));
+      if (target.closest("details")) target.closest("details").open = true;
+      target.scrollIntoView();
+      return shown;
+    }
+    const parts = new URLSearchParams(location.hash.slice(1));
+    const index = Math.max(0, data.boards.findIndex((each) => each.collection === parts.get("collection")));
+    const { rows } = data.boards[index];
+    const picks = rows.flatMap((row, model) => (parts.getAll("pick").includes(row.label) ? [model] : [])).slice(0, MAX_PICKS);
+    if (picks.length) {
+      state.picks[index] = new Set(picks);
+      for (const row of sections[index].querySelectorAll("tbody tr[data-row]")) row.querySelector("input").checked = picks.includes(Number(row.dataset.row));
+    }
+    const model = rows.findIndex((row) => row.details && row.label === parts.get("model"));
+    if (model >= 0) state.model[index] = model;
+    for (const name of CHOICES) if ([...byId(name).options].some((option) => option.value === parts.get(name))) byId(name).value = parts.get(name);
+    byId("collection").value = String(index);
+    return show(index);
   }
 
   // Theme: the reader's choice, or the system's
@@ -278,14 +344,16 @@
   });
 
   sections.forEach(enhance);
-  byId("collection").addEventListener("change", (event) => show(Number(event.target.value)));
+  byId("collection").addEventListener("change", (event) => { show(Number(event.target.value)); remember(); });
   byId("collection").closest("label").hidden = data.boards.length < 2;
   byId("find").addEventListener("input", find);
   byId("reported").addEventListener("change", draw);
   let resizing = null;
   addEventListener("resize", () => { clearTimeout(resizing); resizing = setTimeout(draw, 150); });
-  byId("model").addEventListener("change", (event) => { state.model[state.board] = Number(event.target.value); heat(); worst(); });
-  byId("measure").addEventListener("change", heat);
+  byId("model").addEventListener("change", (event) => { state.model[state.board] = Number(event.target.value); heat(); worst(); remember(); });
+  for (const name of CHOICES) byId(name).addEventListener("change", () => { heat(); remember(); });
+  for (const table of document.querySelectorAll(".board table")) offerCsv(table);
+  addEventListener("hashchange", () => { if (/=|^#s-/.test(location.hash)) recall(); }); // not for the skip link
   labelTheme();
-  show(0).then(() => { performance.mark("report-ready"); root.dataset.ready = "true"; });
+  recall().then(() => { performance.mark("report-ready"); root.dataset.ready = "true"; });
 })();

@@ -1,0 +1,121 @@
+"""The results page as a static site: a leaderboard, a page for each collection and for each model, and tables as CSV.
+
+All links are relative, and nothing is loaded from elsewhere, so the site opens from a folder or from any address, such
+as GitHub Pages. The scripts are two files that all pages share.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hbt_bench.errors import OutputError
+from hbt_bench.files import write_text
+from hbt_bench.reports.page import SCRIPT, results_page
+from hbt_bench.reports.render import chart_library, is_page
+
+#: The scripts in ``assets/``, in the order in which they run.
+_SCRIPTS = ("charts.js", "report.js")
+_FOLDERS = ("collections", "models", "csv")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A site that shows `content`, which comes from `ReportRequest.content`.
+
+    For example, ``Site(request.content(results), "Multilingual retrieval").write(Path("public"))``.
+    """
+
+    content: Mapping[str, Any]
+    title: str
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write all files and return their paths. Pages of an earlier site that are not written again are removed.
+
+        Raises `OutputError` if the folder has files of another program.
+        """
+        check_folder(folder)
+        paths = {folder / name: text for name, text in self.files().items()}
+        for path, text in paths.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, text)
+        for path in (path for name in _FOLDERS for path in (folder / name).glob("*")):
+            if path not in paths and (path.suffix == ".csv" or is_page(path.read_bytes())):
+                path.unlink()
+        return list(paths)
+
+    def files(self) -> dict[str, str]:
+        """Return the content of each file by its path in the site."""
+        boards = [board | {"rows": [dict(row) for row in board["rows"]]} for board in self.content["boards"]]
+        collections = _page_names(board["collection"] for board in boards)
+        labels = dict.fromkeys(row["label"] for board in boards for row in board["rows"] if row["measured"])
+        models = _page_names(labels)
+        for board in boards:
+            board["href"] = f"collections/{collections[board['collection']]}.html"
+            board["csv_href"] = f"csv/{collections[board['collection']]}.csv"
+            for row in board["rows"]:
+                row["href"] = f"models/{models[row['label']]}.html" if row["measured"] else None
+        links = {
+            "Collections": {board["collection"]: board["href"] for board in boards},
+            "Models": {label: f"models/{name}.html" for label, name in models.items()},
+        }
+        files = {"index.html": self._page([_overview(board) for board in boards], self.title, links, "")}
+        for board in boards:
+            files[board["href"]] = self._page([board], f"{board['collection']}, {self.title}", links, "../")
+            files[board["csv_href"]] = board["csv"]
+        for label, name in models.items():
+            shown = [part for board in boards if (part := _of_model(board, label))]
+            files[f"models/{name}.html"] = self._page(shown, f"{label}, {self.title}", links, "../")
+        scripts = (chart_library(), SCRIPT.read_text(encoding="utf-8"))
+        return files | {f"assets/{name}": text for name, text in zip(_SCRIPTS, scripts, strict=True)}
+
+    def _page(self, boards: list[dict[str, Any]], title: str, links: Mapping[str, Mapping[str, str]], up: str) -> str:
+        """Return a page; `up` leads from its folder to that of the site."""
+        nav = {"up": up, "groups": links}
+        assets = [f"{up}assets/{name}" for name in _SCRIPTS]
+        return results_page({**self.content, "boards": boards}, title, assets, nav)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise `OutputError` if a folder is neither new nor empty nor a site of this program."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is not a folder: choose another --output")
+    index = folder / "index.html"
+    if folder.is_dir() and any(folder.iterdir()) and not (index.is_file() and is_page(index.read_bytes())):
+        raise OutputError(f"{folder} has files, but is not a site of hbt-bench: choose another --output")
+
+
+def _overview(board: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a collection without the parts that have a page of their own."""
+    rows = [row | {"details": None} for row in board["rows"]]
+    return {**board, "rows": rows, "comparison": None}
+
+
+def _of_model(board: Mapping[str, Any], label: str) -> dict[str, Any] | None:
+    """Return a collection with the rows of a model, None if there are none."""
+    chosen = [index for index, row in enumerate(board["rows"]) if row["label"] == label and row["measured"]]
+    if not chosen:
+        return None
+    bold = [[chosen.index(row), column] for row, column in board["bold"] if row in chosen]
+    rows = [board["rows"][index] for index in chosen]
+    return {**board, "rows": rows, "bold": bold, "comparison": None, "sweep": []}
+
+
+def _page_names(names: Iterable[str]) -> dict[str, str]:
+    """Return a file name without an ending for each name, with letters that need no escape in an address.
+
+    Equal file names, also on a file system that ignores case, get a hash.
+    """
+    result: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        text = re.sub(r"[^A-Za-z0-9.@=-]+", "_", name).strip("._")[:100]
+        if not text or text.casefold() in taken:
+            text = f"{text}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        taken.add(text.casefold())
+        result[name] = text
+    return result
