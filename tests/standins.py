@@ -138,7 +138,7 @@ def _pin(tasks: Path, data: Path) -> None:
             path_of = content["source"]["path"].format
             content["source"]["files"] = {code: files[code] | _hash(data / path_of(language=code)) for code in _LAREQA}
         if path.stem != "cldr-facts":
-            content.pop("expect", None)
+            content = {key: value for key, value in content.items() if key not in ("expect", "data")}
         path.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
 
 

@@ -124,7 +124,7 @@ class Validation:
 
     def _data(self) -> str:
         assert self.spec is not None
-        spec = self.spec.model_copy(update={"expect": None})
+        spec = self.spec.model_copy(update={"expect": None, "data": None})
         self.collection = spec.load(data_dir=self.data_dir)
         missing = set(spec.source.languages) - set(self.collection.languages)
         if missing:
@@ -156,6 +156,8 @@ class Validation:
         if spec.expect.version != spec.source.version:
             raise _WarningError(f"`expect` is for version {spec.expect.version}, the data are {spec.source.version}")
         spec.expect.check(collection)
+        if spec.data not in (None, collection.fingerprint):
+            raise DataError(f"the data are {collection.fingerprint}, but the definition expects {spec.data}")
         return "equal to `expect`"
 
     def _parallel(self) -> str:
