@@ -28,7 +28,7 @@ import numpy as np
 import yaml
 
 from hbt_bench.data.beir import BeirFiles, read_beir
-from hbt_bench.data.readers import read_lareqa
+from hbt_bench.data.lareqa import read_lareqa
 from hbt_bench.data.records import read_rows
 from hbt_bench.errors import HbtBenchError, OutputError
 from hbt_bench.identity.checkpoint import Checkpoint

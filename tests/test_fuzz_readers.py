@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.fuzz_readers import _RANKS, _RESULT, READERS, check, mutated
-from hbt_bench.data.readers import read_lareqa
+from hbt_bench.data.lareqa import read_lareqa
 from hbt_bench.errors import DataError, ModelError, OutputError
 from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.results.ranks_file import StoredRanks

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from hbt_bench.data.readers import read_lareqa
+from hbt_bench.data.lareqa import read_lareqa
 from hbt_bench.errors import DataError
 
 #: Queries and candidates of each language, as in the tables of LAReQA's README.

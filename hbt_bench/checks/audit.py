@@ -121,7 +121,7 @@ def known_answers(spec: TaskSpec, languages: Sequence[str], data_dir: Path | Non
 
 
 def lareqa_answers(files: Mapping[str, Path]) -> Answers:
-    """Return the answers in LAReQA's files, a file for each language, under the query ids of `readers.read_lareqa`.
+    """Return the answers in LAReQA's files, a file for each language, under the query ids of `lareqa.read_lareqa`.
 
     Raises `DataError` if a file cannot be read.
     """

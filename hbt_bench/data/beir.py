@@ -20,7 +20,7 @@ from hbt_bench.data.dialect import TableFormat
 from hbt_bench.data.judgements import MAX_GRADE
 from hbt_bench.data.language_pairs import pair_splits
 from hbt_bench.data.lines import read_lines, suffix
-from hbt_bench.data.readers import CollectionBuilder, Entry, Parallel, respelled
+from hbt_bench.data.readers import CollectionBuilder, Defect, Entry, Parallel, respelled
 from hbt_bench.data.records import Row, checked_text, first_value, identifier, label_text, read_rows
 from hbt_bench.data.row_fields import USUAL_FIELDS, usual_fields
 from hbt_bench.errors import DataError
@@ -38,6 +38,7 @@ _COLUMNS = (
 _MS_MARCO = TableFormat(quoting="none", delimiter="\t", header=("_id", "text"))
 #: First words of the names of splits to evaluate on, preferred words first.
 _EVALUATION = ("test", "dev", "validation", "valid", "val", "eval")
+_SKIP_DUPLICATES = "; to read the first row only, add `skip: [duplicates]` to the source"
 #: A whole number; a column of numbers with a missing value becomes a column of floats.
 _GRADE = re.compile(r"([+-]?[0-9]+)(?:\.0*)?")
 
@@ -101,6 +102,7 @@ def read_beir(
     ignore_identical_ids: bool | None = None,
     language: LanguageField | None = None,
     pairs: bool = False,
+    skip: frozenset[Defect] = frozenset(),
 ) -> Collection:
     """Read a folder, or a folder per language, into a collection.
 
@@ -108,34 +110,36 @@ def read_beir(
     With `parallel` "none", ids are unrelated across folders, even if their queries are in the same language.
     `ignore_identical_ids` is the rule for documents with the id of a query. `language` is for rows of several languages
     in one folder. With `pairs`, the folders of a query language share its queries, and those of a document language its
-    documents, which may have another id in each folder.
+    documents, which may have another id in each folder. `skip` has the defects of the data that are skipped.
 
     Raises `DataError` with the line if a file does not have BEIR's layout.
 
     For example, ``read_beir("demo", [BeirFiles(corpus, queries, qrels, "en", "en")])`` with three paths.
     """
-    builder = CollectionBuilder(name, parallel, by_text=pairs, ignore_identical_ids=ignore_identical_ids)
+    builder = CollectionBuilder(name, parallel, pairs, ignore_identical_ids, skip)
     for files in folders:
         if language is not None:
             _add_by_row(builder, files, language)
             continue
         other_language = files.query_language != files.document_language
         prefix = f"{files.document_language}/" if parallel == "none" and other_language and not pairs else ""
-        queries = {entry.id: entry.body for entry in _entries(files.queries, files.query_language)}
-        documents = _entries(files.corpus, files.document_language)
+        queries = {entry.id: entry.body for entry in _entries(files.queries, files.query_language, builder)}
+        documents = _entries(files.corpus, files.document_language, builder)
         judgements = read_qrels(files.qrels, queries)
         builder.add((files.query_language, queries), (files.document_language, documents), judgements, prefix)
     return builder.build()
 
 
-def _entries(path: Path, language: str) -> Iterator[Entry]:
+def _entries(path: Path, language: str, builder: CollectionBuilder) -> Iterator[Entry]:
     """Yield the entries of a file in a language, and warn if a field of its rows names other languages."""
     seen: set[str] = set()
     others: Counter[tuple[str, str]] = Counter()
     for row in entry_rows(path):
-        entry = _entry(row)
+        entry = read_entry(row)
         if entry.id in seen:
-            raise DataError(f"{row.where}: the id '{entry.id}' is repeated")
+            if builder.is_skipped("duplicates"):
+                continue
+            raise DataError(f"{row.where}: the id '{entry.id}' is repeated{_SKIP_DUPLICATES}")
         seen.add(entry.id)
         field = language_field(row)
         label = label_text(first_value(row.fields, field)) if field else ""
@@ -175,7 +179,8 @@ def language_field(row: Row) -> str:
     return next((path for path in paths if isinstance(first_value(row.fields, path), str)), "")
 
 
-def _entry(row: Row) -> Entry:
+def read_entry(row: Row) -> Entry:
+    """Return the document or query of a row; raises `DataError` if it has no id or no text."""
     title = _text(row, "title") if row.fields.get("title") else ""
     return Entry(_id(row), _text(row, "text"), title)
 
@@ -201,10 +206,11 @@ def _text(row: Row, field: str) -> str:
 
 def _add_by_row(builder: CollectionBuilder, files: BeirFiles, language: LanguageField) -> None:
     """Add a part for each pair of a query language and a document language."""
-    queries = _by_language(files.queries, language, builder.parallel, language.query_language)
-    documents = _by_language(files.corpus, language, builder.parallel)
+    queries = _by_language(files.queries, language, builder, language.query_language)
+    documents = _by_language(files.corpus, language, builder)
     query_ids, document_ids = ({key for entries in part.values() for key in entries} for part in (queries, documents))
     judgements = respelled(read_qrels(files.qrels, query_ids), query_ids, document_ids)
+    judgements = builder.known(judgements, query_ids, document_ids)
     _check_known(builder.name, judgements, query_ids, document_ids)
     added: set[str] = set()
     for query_language in filter(None, queries):
@@ -224,22 +230,24 @@ def _add_by_row(builder: CollectionBuilder, files: BeirFiles, language: Language
 
 
 def _by_language(
-    path: Path, language: LanguageField, parallel: Parallel, default: str | None = None
+    path: Path, language: LanguageField, builder: CollectionBuilder, default: str | None = None
 ) -> dict[str, dict[str, Entry]]:
     """Return the entries of a file by language and id. Those in languages that are not read have the empty code."""
     entries: dict[str, dict[str, Entry]] = {}
     seen: dict[str, set[str]] = {}
     codes = {label_text(label): code for label, code in language.codes.items()}
     for row in entry_rows(path):
-        value, entry = first_value(row.fields, language.name), _entry(row)
+        value, entry = first_value(row.fields, language.name), read_entry(row)
         label = None if value is None else label_text(value)
         if label is None and default is None:
             raise DataError(f"{row.where}: the row has no language in '{language.name}'")
         code = default if label is None else codes.get(label, "")
         labels = seen.setdefault(entry.id, set())
         if str(label) in labels:
-            raise DataError(f"{row.where}: the id '{entry.id}' is repeated")
-        if labels and parallel == "none":
+            if builder.is_skipped("duplicates"):
+                continue
+            raise DataError(f"{row.where}: the id '{entry.id}' is repeated{_SKIP_DUPLICATES}")
+        if labels and builder.parallel == "none":
             raise DataError(
                 f"{row.where}: the id '{entry.id}' is repeated in another language; if equal ids are translations, set "
                 "`parallel: documents`, or `parallel: queries` if only those of queries are"

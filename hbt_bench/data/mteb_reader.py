@@ -11,7 +11,7 @@ from typing import Any
 
 from hbt_bench.data import columns, records
 from hbt_bench.data.collection import Collection
-from hbt_bench.data.readers import CollectionBuilder, Parallel, SharedIds
+from hbt_bench.data.readers import CollectionBuilder, Defect, Parallel, SharedIds
 from hbt_bench.data.records import PLACEHOLDER, Row, read_hub
 from hbt_bench.data.row_fields import Columns
 from hbt_bench.errors import DataError, UsageError
@@ -32,7 +32,8 @@ class PooledTask:
 
     `codes` maps our language codes to subsets, or to MTEB's codes if subsets have two languages. `pairs` is the order
     of the two languages. `parallel` is the meaning of equal ids, which then must have `id_digits` hexadecimal digits.
-    `ignore_identical_ids` is the rule for documents with the id of a query, None for the rule of MTEB's task.
+    `ignore_identical_ids` is the rule for documents with the id of a query, None for the rule of MTEB's task. `skip`
+    has the defects of the data that are skipped.
     """
 
     task: str
@@ -43,6 +44,7 @@ class PooledTask:
     id_digits: int | None = None
     revision: str | None = None
     ignore_identical_ids: bool | None = None
+    skip: frozenset[Defect] = frozenset()
 
 
 def languages(name: str) -> tuple[str, ...]:
@@ -171,7 +173,7 @@ def _retrieval(name: str, task: Any, pooled: PooledTask, chosen: Mapping[str, st
     ignore_identical_ids = pooled.ignore_identical_ids
     if ignore_identical_ids is None:
         ignore_identical_ids = bool(getattr(task, "ignore_identical_ids", False))
-    builder = CollectionBuilder(name, pooled.parallel or "none", pairs, ignore_identical_ids)
+    builder = CollectionBuilder(name, pooled.parallel or "none", pairs, ignore_identical_ids, pooled.skip)
     versions: list[tuple[str, Mapping[str, int]]] = []
     for subset, (query_language, document_language) in subsets.items():
         data = task.dataset[subset][split]

@@ -1,19 +1,13 @@
-"""Collections from parts, a corpus, queries and judgements for each language, and the reader of LAReQA's layout.
-
-LAReQA (arXiv 2004.05484): SQuAD layout plus sentence breaks, one JSON file per language. A candidate is a sentence,
-with language, article, paragraph and position as its id. Equal sentences stay separate candidates, as in the published
-counts. The relevant sentence of a question is the sentence in which its answer starts.
-"""
+"""Parts of a data set, put together into a collection: a corpus, queries and judgements for each language."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import operator
-from collections.abc import Container, Iterable, Iterator, Mapping
+import logging
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.data.own_documents import own_documents, same_text
@@ -22,10 +16,18 @@ from hbt_bench.errors import DataError
 
 #: The meaning of equal ids in several languages: nothing; versions of a question; of a question and of its documents.
 Parallel = Literal["none", "queries", "documents"]
-#: The text of a document: a sentence, or a sentence followed by its paragraph.
-Candidate = Literal["sentence", "sentence+context"]
+#: Defects of data that a source can skip: judgements of missing queries or documents, and rows with a repeated id.
+Defect = Literal["dangling", "duplicates"]
 #: The language and the id of a query or document.
 Key = tuple[str, str]
+
+log = logging.getLogger(__name__)
+
+_SKIP_DANGLING = "; to leave out such judgements, add `skip: [dangling]` to the source"
+_SKIPPED: dict[Defect, str] = {
+    "dangling": "judgements of missing queries or documents are left out",
+    "duplicates": "rows with the id of an earlier row are left out",
+}
 
 
 class SharedIds(NamedTuple):
@@ -88,7 +90,8 @@ class CollectionBuilder:
     of a language share is the same query or document, and must have the same text. With `parallel` other than
     "none", the versions of a question share all their relevant documents. With `by_text`, each part may number its
     documents independently: equal texts of a language are then the same document. `ignore_identical_ids` is the
-    rule for documents with the id of a query; see `hbt_bench.data.own_documents`.
+    rule for documents with the id of a query; see `hbt_bench.data.own_documents`. `skip` names defects of the data that
+    are skipped and counted in a message; without it, they are errors.
 
     For example::
 
@@ -102,6 +105,8 @@ class CollectionBuilder:
     parallel: Parallel = "none"
     by_text: bool = False
     ignore_identical_ids: bool | None = None
+    skip: frozenset[Defect] = frozenset()
+    skipped: Counter[Defect] = field(default_factory=Counter, init=False)
     _queries: dict[Key, str] = field(default_factory=dict, init=False)
     _documents: dict[Key, str] = field(default_factory=dict, init=False)
     _digests: dict[Key, str] = field(default_factory=dict, init=False)
@@ -123,7 +128,7 @@ class CollectionBuilder:
         `relevant` maps query ids to document ids with their grades; a grade below 1 means not relevant. Queries
         without a judgement are dropped. Queries without a relevant document are dropped too, unless another version
         of the question has a relevant document. Raises `DataError` if an id has two texts, or if a judgement names an
-        unknown query or document.
+        unknown query or document and `skip` does not have "dangling".
         """
         query_language, texts = queries
         document_language, entries = documents
@@ -135,24 +140,43 @@ class CollectionBuilder:
             if entry.id in texts and self._is_own(texts[entry.id], entry, query_language == document_language):
                 copies = self._own.setdefault((query_language, f"{prefix}{entry.id}"), {})
                 copies[document_language, key] = None
-        for query, grades in respelled(relevant, texts, ids).items():
+        for query, grades in self.known(respelled(relevant, texts, ids), texts, ids).items():
             positive = {document: grade for document, grade in grades.items() if grade > 0}
             if not positive and (self.parallel == "none" or query not in texts):
                 continue
             if query not in texts:
                 raise DataError(
                     f"{self.name} judges the query '{query}', which does not exist in '{query_language}': add it to "
-                    "the queries, or remove its judgements"
+                    f"the queries, or remove its judgements{_SKIP_DANGLING}"
                 )
             for document in positive:
                 if document not in ids:
                     raise DataError(
                         f"{self.name}: query '{query}' names the document '{document}', which does not exist in "
-                        f"'{document_language}': add it to the corpus, or remove the judgement"
+                        f"'{document_language}': add it to the corpus, or remove the judgement{_SKIP_DANGLING}"
                     )
             self._put(self._queries, "query", query_language, f"{prefix}{query}", texts[query])
             judgements = self._judgements.setdefault((query_language, f"{prefix}{query}"), {})
             judgements |= {(document_language, ids[document]): grade for document, grade in positive.items()}
+
+    def known(
+        self, judgements: Mapping[str, Mapping[str, int]], queries: Container[str], documents: Container[str]
+    ) -> Mapping[str, Mapping[str, int]]:
+        """Return the judgements of known queries and documents if `skip` has "dangling", else all judgements."""
+        if "dangling" not in self.skip:
+            return judgements
+        known = {
+            query: {document: grade for document, grade in grades.items() if grade < 1 or document in documents}
+            for query, grades in judgements.items()
+            if query in queries
+        }
+        self.skipped["dangling"] += sum(map(len, judgements.values())) - sum(map(len, known.values()))
+        return known
+
+    def is_skipped(self, defect: Defect) -> bool:
+        """Return whether a defect that was met is skipped, and count it."""
+        self.skipped[defect] += defect in self.skip
+        return defect in self.skip
 
     def _is_own(self, query: str, entry: Entry, same_language: bool) -> bool:
         """Return whether a document with the id of a query is the query's own document."""
@@ -175,6 +199,9 @@ class CollectionBuilder:
 
     def build(self) -> Collection:
         """Build the collection; documents without text, which some data sets have, are dropped unless relevant."""
+        for defect, count in sorted(self.skipped.items()):
+            if count:
+                log.warning(f"{self.name}: {count:,} {_SKIPPED[defect]}, by `skip: [{defect}]` of the source")
         judgements = self._shared_judgements() if self.parallel != "none" else self._judgements
         judgements = {query: grades for query, grades in judgements.items() if grades}
         relevant = {document for grades in judgements.values() for document in grades}
@@ -247,80 +274,3 @@ def _respelled(key: str, known: Container[str]) -> str:
     """Return an id as the data spell it, or as it is if they have it in no spelling."""
     spellings = (key, identifier(key) or key, f"{key}.0" if key.isdecimal() else key)
     return next((name for name in spellings if name in known), key)
-
-
-# LAReQA
-
-
-class _Paragraph(NamedTuple):
-    key: str  # language, article and paragraph, as in "en-03-017"
-    context: str
-    breaks: list[tuple[int, int]]
-    questions: list[tuple[str, str, int, str]]  # id, text, answer start, answer
-
-
-def read_lareqa(name: str, files: Mapping[str, Path], candidate: Candidate = "sentence") -> Collection:
-    """Read a file per language into a collection.
-
-    `candidate` is the text of a document: the sentence, or the sentence followed by its paragraph. The id matches a
-    question's versions across languages, and each version has the relevant sentences of all versions.
-
-    Raises `DataError` if a file cannot be parsed, if a sentence break is outside its paragraph, and if an answer is
-    outside its paragraph or in the gap between two sentences. For example,
-    ``read_lareqa("xquad-r", {"de": Path("de.json"), "en": Path("en.json")})``.
-
-    Questions with a common paragraph or article in any of the languages are clusters.
-    """
-    queries, documents = [], []
-    clusters: dict[str, list[tuple[str, str]]] = {"paragraph": [], "article": []}
-    answers: dict[str, list[str]] = {}  # question id -> its relevant sentences in all languages
-    for language, path in files.items():
-        for paragraph in _paragraphs(language, path):
-            for position, (start, end) in enumerate(paragraph.breaks):
-                sentence = paragraph.context[start:end].strip()
-                text = sentence if candidate == "sentence" else f"{sentence} {paragraph.context.strip()}"
-                documents.append(Document(f"{paragraph.key}-{position:03d}", language, text))
-            for question, text, start, answer in paragraph.questions:
-                position = _sentence(paragraph, question, start, answer, path)
-                queries.append(Query(f"{language}-{question}", language, text, question))
-                answers.setdefault(question, []).append(f"{paragraph.key}-{position:03d}")
-                clusters["paragraph"].append((question, paragraph.key))
-                clusters["article"].append((question, paragraph.key.rpartition("-")[0]))
-    relevant = {query.id: dict.fromkeys(answers[query.question], 1) for query in queries}
-    return Collection.from_records(name, queries, documents, relevant, clusters=clusters)
-
-
-def _paragraphs(language: str, path: Path) -> Iterator[_Paragraph]:
-    try:
-        for article_number, article in enumerate(json.loads(path.read_bytes())["data"]):
-            for number, paragraph in enumerate(article["paragraphs"]):
-                yield _paragraph(f"{language}-{article_number:02d}-{number:03d}", paragraph, path)
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
-        reason = f"no field {error}" if isinstance(error, KeyError) else str(error)
-        raise DataError(f"{path} is not a LAReQA file ({reason}): fetch it again") from error
-
-
-def _paragraph(key: str, fields: Mapping[str, Any], path: Path) -> _Paragraph:
-    context = fields["context"]
-    breaks = [(operator.index(start), operator.index(end)) for start, end in fields["sentence_breaks"]]
-    if any(not 0 <= start < end <= len(context) for start, end in breaks):
-        raise DataError(f"{path}: paragraph {key} has a sentence break outside its {len(context)} characters")
-    questions = [
-        (str(question["id"]), str(question["question"]), operator.index(answer["answer_start"]), str(answer["text"]))
-        for question in fields["qas"]
-        for answer in question["answers"][:1]
-    ]
-    if len(questions) < len(fields["qas"]):
-        raise DataError(f"{path}: paragraph {key} has a question without an answer")
-    return _Paragraph(key, context, breaks, questions)
-
-
-def _sentence(paragraph: _Paragraph, question: str, start: int, answer: str, path: Path) -> int:
-    if paragraph.context[max(start, 0) : start + len(answer)] != answer or start < 0:
-        raise DataError(f"{path}: the answer of question '{question}' is not at character {start} of its paragraph")
-    for position, (first, last) in enumerate(paragraph.breaks):
-        if first <= start < last:
-            return position
-    raise DataError(f"{path}: the answer of question '{question}' is not in a sentence of its paragraph")

@@ -12,7 +12,7 @@ from hbt_bench.data import beir
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import DataFiles
 from hbt_bench.data.language_pairs import QUERY_LANGUAGE, pair_path
-from hbt_bench.data.readers import Parallel
+from hbt_bench.data.readers import Defect, Parallel
 from hbt_bench.data.records import PLACEHOLDER
 from hbt_bench.errors import DataError
 from hbt_bench.identity.task_name import MODES, Mode
@@ -27,7 +27,8 @@ class BeirSource(FileSource, Source):
     A folder for each pair of languages has ``{query_language}`` in its path too, for the code of its queries.
     `query_language` is the language of all queries, if given. `language` is the field with the language of each row,
     for several languages in one folder. `ignore_identical_ids` is the rule for documents with the id of a query;
-    without it, a query does not find a document with its id and its text.
+    without it, a query does not find a document with its id and its text. `skip` names defects of the data that are
+    skipped: judgements of missing queries or documents ("dangling"), and rows with the id of an earlier row.
     """
 
     placeholders: ClassVar[tuple[str, ...]] = (PLACEHOLDER, QUERY_LANGUAGE)
@@ -38,6 +39,7 @@ class BeirSource(FileSource, Source):
     parallel: Parallel | None = None
     language: str | None = None
     ignore_identical_ids: bool | None = None
+    skip: tuple[Defect, ...] = ()
 
     @field_validator("query_language")
     @classmethod
@@ -126,7 +128,15 @@ class BeirSource(FileSource, Source):
                 (self.query_language or code, code): self.path.replace(PLACEHOLDER, self.codes[code]) for code in codes
             }
         folders = (self._files(folder, *pair, data_files) for pair, folder in pairs.items())
-        return beir.read_beir(name, folders, self.parallel or "none", self.ignore_identical_ids, field, self.has_pairs)
+        return beir.read_beir(
+            name,
+            folders,
+            self.parallel or "none",
+            self.ignore_identical_ids,
+            field,
+            self.has_pairs,
+            frozenset(self.skip),
+        )
 
     def _existing_pairs(self, codes: Sequence[str], data_files: DataFiles) -> dict[tuple[str, str], str]:
         """Return the folders of the pairs among `codes`. A pair without a pin may be missing, which is logged."""

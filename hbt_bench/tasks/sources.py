@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import Field, StringConstraints, TypeAdapter, WrapValidator, field_validator
 
-from hbt_bench.data import cldr, readers
+from hbt_bench.data import cldr, lareqa
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import DataFiles, Pin, RemoteFile
 from hbt_bench.data.readers import Parallel
 from hbt_bench.identity.task_name import MODES, Mode
 from hbt_bench.languages import find, unknown_code
 from hbt_bench.tasks.beir_source import BeirSource
+from hbt_bench.tasks.retrieval_source import RetrievalSource
 from hbt_bench.tasks.schema import (
     Codes,
     Commit,
@@ -32,7 +33,7 @@ class LareqaSource(Source):
     """LAReQA's JSON, a pinned file per language. ``{language}`` in `path` and `url` is replaced by the code."""
 
     kind: Literal["lareqa"]
-    candidate: readers.Candidate
+    candidate: lareqa.Candidate
     path: str
     url: str
     files: dict[str, FileSpec]
@@ -84,7 +85,7 @@ class LareqaSource(Source):
             for code, file in remote.items()
             if code in languages
         }
-        return readers.read_lareqa(name, paths, self.candidate)
+        return lareqa.read_lareqa(name, paths, self.candidate)
 
 
 class CldrSource(Source):
@@ -125,7 +126,8 @@ class MtebSource(Source):
     codes, or nothing, uses MTEB's metadata. `pairs` is the order of the languages in the name of a subset. `parallel`
     is the meaning of equal ids in several subsets. It holds for ids with `id_digits` hexadecimal digits; other ids are
     an error, because some data sets number the queries of each language anew. `revision` is MTEB's own by default.
-    `ignore_identical_ids` is the rule for documents with the id of a query, by default that of the MTEB task.
+    `ignore_identical_ids` is the rule for documents with the id of a query, by default that of the MTEB task. `skip`
+    with "dangling" leaves out judgements of missing queries or documents.
     """
 
     kind: Literal["mteb"]
@@ -137,6 +139,7 @@ class MtebSource(Source):
     id_digits: Annotated[int, Field(gt=0, le=64)] | None = None
     revision: Commit | None = None
     ignore_identical_ids: bool | None = None
+    skip: tuple[Literal["dangling"], ...] = ()
 
     @property
     def declared(self) -> tuple[str, ...] | None:
@@ -187,12 +190,21 @@ class MtebSource(Source):
             self.id_digits,
             self.revision,
             self.ignore_identical_ids,
+            frozenset(self.skip),
         )
         return mteb_reader.read(name, pooled, languages)
 
 
 #: All kinds of sources. A class may have several values of `kind`.
-SOURCES: list[type[Source]] = [LareqaSource, CldrSource, TableSource, BeirSource, HubSource, MtebSource]
+SOURCES: list[type[Source]] = [
+    LareqaSource,
+    CldrSource,
+    TableSource,
+    BeirSource,
+    HubSource,
+    RetrievalSource,
+    MtebSource,
+]
 
 
 def _union(kinds: tuple[type[Source], ...]) -> Any:

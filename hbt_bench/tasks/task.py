@@ -101,8 +101,8 @@ class TaskSpec(StrictModel):
     """The definition of a collection: its source, its MTEB metadata and its golden counts.
 
     `measures` are reported with the main score. `data` is the fingerprint of the whole collection, by which results are
-    checked without the data; it holds for the version of the source that `expect` names. `narrowed` returns the definition in fewer languages and `shifted`
-    with changed queries; the names of its tasks change with it. For example:
+    checked without the data; it holds for the version of the source that `expect` names. `narrowed` returns the
+    definition in fewer languages and `shifted` with changed queries; the names of its tasks change, too. For example:
 
     >>> spec = TaskRegistry().specs["xquad-r"]
     >>> spec.narrowed(["de", "en"]).shifted([Shift.parse("typos")]).task_name("multi")
