@@ -25,8 +25,9 @@ from hbt_bench.measures.registry import MEASURES
 from hbt_bench.stats.seeds import UNKNOWN_QUESTIONS, SquaredErrors
 from hbt_bench.studies.jobs import StudyPaths, StudyPlan
 from hbt_bench.studies.report import Report, check_finished, command
+from hbt_bench.studies.sentences import answer, probability
 from hbt_bench.studies.study import find_study, study_names
-from hbt_bench.studies.study_result import Estimate, StudyResult, answer, corrected, probability
+from hbt_bench.studies.study_result import Estimate, StudyResult, corrected
 
 #: The quantile of a 95 % interval, and the largest ratio of the variances by article and by question: see
 #: `benchmarks/strategies.py`.

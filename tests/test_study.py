@@ -21,17 +21,12 @@ from hbt_bench.results.result import Result
 from hbt_bench.results.store import read_all
 from hbt_bench.studies import report
 from hbt_bench.studies.jobs import Evaluate, StudyPaths, StudyPlan, Train
+from hbt_bench.studies.keys import GROUPS, SCALES, Answer
 from hbt_bench.studies.score_table import ScoreTable, _average, _by_language, _rescaled
-from hbt_bench.studies.study import GROUPS, SCALES, Answer, Study, find_study, study_names
-from hbt_bench.studies.study_result import (
-    Estimate,
-    StudyResult,
-    answer,
-    contrasts,
-    run_study,
-    significant_differences,
-)
-from hbt_bench.studies.values import ModelScore, TaskValues, ValueKey, question_values
+from hbt_bench.studies.sentences import answer, significant_differences
+from hbt_bench.studies.study import Study, find_study, study_names
+from hbt_bench.studies.study_result import Estimate, StudyResult, contrasts, run_study
+from hbt_bench.studies.values import ModelScore, ScoreKey, TaskValues, question_values
 from hbt_bench.training import card
 from hbt_bench.training.run import Training
 
@@ -621,8 +616,9 @@ def test_study_with_tasks_of_mteb(tmp_path, mtop):
     content["scales"] = dict.fromkeys(SCALES, scale)
     study_plan = plan(tmp_path, content)
     result = StudyResult.read(run_study(study_plan).read_text())
+    key = ScoreKey("mean", "main_score")
     accuracy = {
-        (job.train.system.strategy, job.train.recipe.seed, job.name): job.values.scores["mean", "main_score", ""].value
+        (job.train.system.strategy, job.train.recipe.seed, job.name): job.values.scores[key].value
         for job in study_plan.evaluations
         if job.name in MTOP
     }
@@ -794,14 +790,14 @@ def scored(values, language=""):
 def test_language_specific_system_asks_the_model_of_each_language():
     def model(de, en):
         by_language = {("mono", "AP", "de"): scored(de), ("mono", "AP", "en"): scored(en)}
-        scores = {ValueKey(*key): score for key, score in by_language.items()} | {
-            ValueKey("mono", "AP"): scored([0, 0, 0])
+        scores = {ScoreKey(*key): score for key, score in by_language.items()} | {
+            ScoreKey("mono", "AP"): scored([0, 0, 0])
         }
         return TaskValues({"mono": "x-mono", "mean": "x-mono"}, "x", "3 clusters", scores)
 
     merged = _by_language([model([0.1, 0.2, 0.3], [0, 0, 0]), model([0, 0, 0], [0.5, 0.6, 0.7])], ("de", "en"))
-    assert merged.scores["mono", "AP", ""].by_cluster == pytest.approx([0.3, 0.4, 0.5])
-    assert merged.scores["mean", "AP", ""].value == pytest.approx(0.4)
+    assert merged.scores[ScoreKey("mono", "AP")].by_cluster == pytest.approx([0.3, 0.4, 0.5])
+    assert merged.scores[ScoreKey("mean", "AP")].value == pytest.approx(0.4)
     assert _by_language([model([0, 0, 0], [0, 0, 0])], ("de",)) is None  # nobody answers English queries
 
 
@@ -822,12 +818,12 @@ def test_ap_above_chance():
 
 def test_values_read_back(tmp_path):
     values = TaskValues(
-        {"mono": "x-mono"}, "x", "3 clusters", {ValueKey("mono", "AP"): scored([0.25, 0.5, 1])}, {"mono": 0.1}
+        {"mono": "x-mono"}, "x", "3 clusters", {ScoreKey("mono", "AP"): scored([0.25, 0.5, 1])}, {"mono": 0.1}
     )
     values.write(tmp_path / "values.npz")
     again = TaskValues.read(tmp_path / "values.npz")
-    assert again.scores["mono", "AP", ""].by_cluster.tolist() == [0.25, 0.5, 1]
-    assert again.scores["mono", "AP", ""].asked == ("x", b"asked")
+    assert again.scores[ScoreKey("mono", "AP")].by_cluster.tolist() == [0.25, 0.5, 1]
+    assert again.scores[ScoreKey("mono", "AP")].asked == ("x", b"asked")
     assert (again.tasks, again.chance) == (values.tasks, values.chance)
 
 
@@ -852,7 +848,7 @@ def test_values_are_by_the_coarsest_clusters_of_the_data():
     folder = Path(__file__).parents[1] / "results" / "local__e5-small-4bit" / "71d6d7d260ca5fd8"
     values = TaskValues.from_results([Result.read(folder / "XQuADRMultilingualRetrieval.json")], "xquad-r", {})
     assert values.clusters == "48 clusters by article"
-    score = values.scores[ValueKey("multi", "AP")]
+    score = values.scores[ScoreKey("multi", "AP")]
     assert score.sizes.sum() == 1190
     assert len(score.by_cluster) == 48
     assert float(score.by_cluster @ score.sizes / 1190) == pytest.approx(score.value)

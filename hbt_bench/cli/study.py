@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +15,8 @@ from hbt_bench.cli.terminal import print_table, progress_bars
 if TYPE_CHECKING:
     from hbt_bench.studies.jobs import StudyPlan
 
+    PlanOf = Callable[[str], StudyPlan]
+
 _scale = click.option(
     "--scale",
     type=click.Choice(("smoke", "small", "paper")),
@@ -20,14 +24,32 @@ _scale = click.option(
     show_default=True,
     help="smoke: embedded data, a minute; small: a data folder, half an hour; paper: the hub and GPUs.",
 )
-_output = click.option(
-    "--output",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("runs"),
-    show_default=True,
-    help="Folder of models, results and reports, shared by all studies.",
-)
-_init = click.option("--init", help="Model to start from, instead of the study's: a folder or a hub name.")
+
+
+def _plan(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of a study that is run to a command; it receives ``plan``, a function of the study's name."""
+
+    @functools.wraps(command)
+    def with_plan(scale: str, init: str | None, output: Path, data_dir: Path | None, **values: Any) -> None:
+        from hbt_bench.actions import study_plan
+
+        command(plan=lambda name: study_plan(name, scale, output, data_dir, init), **values)
+
+    flags: Callable[..., None] = with_plan
+    for option in (
+        options.data_dir,
+        click.option(
+            "--output",
+            type=click.Path(path_type=Path, file_okay=False),
+            default=Path("runs"),
+            show_default=True,
+            help="Folder of models, results and reports, shared by all studies.",
+        ),
+        click.option("--init", help="Model to start from, instead of the study's: a folder or a hub name."),
+        _scale,
+    ):
+        flags = option(flags)
+    return flags
 
 
 @click.group("study")
@@ -88,9 +110,8 @@ def _show(name: str, scale: str) -> None:
 
 @command.command("run")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@_scale
+@_plan
 @click.option("--dry-run", is_flag=True, help="Print the plan with its estimated cost; do nothing.")
-@_init
 @click.option(
     "--only",
     multiple=True,
@@ -98,18 +119,7 @@ def _show(name: str, scale: str) -> None:
     help="Train and evaluate this model only, and write no report; repeat it for several. --dry-run has the addresses.",
 )
 @click.option("--compact", is_flag=True, help="Delete weights and ranks once all evaluations of a model are there.")
-@_output
-@options.data_dir
-def _run(
-    names: tuple[str, ...],
-    scale: str,
-    dry_run: bool,
-    init: str | None,
-    only: tuple[str, ...],
-    compact: bool,
-    output: Path,
-    data_dir: Path | None,
-) -> None:
+def _run(names: tuple[str, ...], plan: PlanOf, dry_run: bool, only: tuple[str, ...], compact: bool) -> None:
     """Run studies and write their reports. Studies with equal recipes share models.
 
     If a study was interrupted, run the rest of it.
@@ -117,40 +127,34 @@ def _run(
     \b
     hbt-bench study run ood-low-resource --scale small --init e5-small-4bit --data-dir data/
     """  # noqa: D301 -- click needs the character
-    from hbt_bench.actions import study_plan
     from hbt_bench.studies.jobs import run_jobs
     from hbt_bench.studies.study_result import compare
 
     with progress_bars():
-        plans = [study_plan(name, scale, output, data_dir, init) for name in names]
+        plans = [plan(name) for name in names]
         if dry_run:
-            for plan in plans:
-                _print(plan)
+            for planned in plans:
+                _print(planned)
             return
         run_jobs(plans, only, compact=compact)
         if only:
             return
-        for plan in plans:
-            compare(plan)
-    for plan in plans:
-        _write(plan)
+        for planned in plans:
+            compare(planned)
+    for planned in plans:
+        _write(planned)
 
 
 @command.command("report")
 @click.argument("name")
-@_scale
-@_init
-@_output
-@options.data_dir
-def _report(name: str, scale: str, init: str | None, output: Path, data_dir: Path | None) -> None:
+@_plan
+def _report(name: str, plan: PlanOf) -> None:
     """Write the report of a finished study again.
 
     \b
     hbt-bench study report ood-low-resource --scale small
     """  # noqa: D301 -- click needs the character
-    from hbt_bench.actions import study_plan
-
-    _write(study_plan(name, scale, output, data_dir, init))
+    _write(plan(name))
 
 
 @command.command("contrast")
@@ -162,20 +166,8 @@ def _report(name: str, scale: str, init: str | None, output: Path, data_dir: Pat
     type=click.FloatRange(min=0, min_open=True),
     help="Test also whether scores are the same within this margin, which you chose beforehand.",
 )
-@_scale
-@_init
-@_output
-@options.data_dir
-def _contrast(
-    name: str,
-    of: tuple[str, ...],
-    minus: tuple[str, ...],
-    margin: float | None,
-    scale: str,
-    init: str | None,
-    output: Path,
-    data_dir: Path | None,
-) -> None:
+@_plan
+def _contrast(name: str, of: tuple[str, ...], minus: tuple[str, ...], margin: float | None, plan: PlanOf) -> None:
     """Test any strategies of a finished study against each other.
 
     The p-values are corrected over the rows of the table.
@@ -184,15 +176,14 @@ def _contrast(
     hbt-bench study contrast ood-low-resource --of cross-lingual --minus monolingual
     hbt-bench study contrast ood-low-resource --of hybrid --of cross-lingual --minus monolingual --margin 0.01
     """  # noqa: D301 -- click needs the character
-    from hbt_bench.actions import study_plan
     from hbt_bench.studies import report
     from hbt_bench.studies.score_table import ScoreTable
     from hbt_bench.studies.study_result import contrasts, corrected
 
-    plan = study_plan(name, scale, output, data_dir, init)
-    contrast = plan.design.contrast(of, minus)
-    report.check_finished(plan)
-    figures = corrected(contrasts(ScoreTable(plan), contrast, margin))
+    planned = plan(name)
+    contrast = planned.design.contrast(of, minus)
+    report.check_finished(planned)
+    figures = corrected(contrasts(ScoreTable(planned), contrast, margin))
     print_table(report.differences_table(figures, f"{' and '.join(of)} minus {' and '.join(minus)}"))
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,14 +23,16 @@ from typing import Any
 from hbt_bench.errors import OutputError, UsageError
 from hbt_bench.files import check_writable
 from hbt_bench.identity.checkpoint import RECIPE_FILE
+from hbt_bench.identity.signature import scores_version
 from hbt_bench.identity.task_name import TaskName
 from hbt_bench.mteb.corrected_model import Correction
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.results.evaluate import Evaluation
-from hbt_bench.studies.study import GROUPS, UNTOUCHED, Design, StudySystem, study_registry
+from hbt_bench.studies.estimates import evaluation_seconds, text_count, training_seconds
+from hbt_bench.studies.keys import GROUPS
+from hbt_bench.studies.study import UNTOUCHED, Design, StudySystem, study_registry
 from hbt_bench.studies.values import TaskValues
 from hbt_bench.tasks.registry import Selection
-from hbt_bench.tasks.sources import MtebSource
 from hbt_bench.training.inits import revision as init_revision
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.run import Training
@@ -40,23 +41,6 @@ log = logging.getLogger(__name__)
 
 #: The version of the test. A change repeats the comparisons, but no training and no evaluation.
 _TEST = "seeds and questions, task by task, 3"
-# Rates for rough estimates of time, measured on a processor core or calculated for a GPU.
-#: Seconds per training pair of a static:64 init with 4,000 subwords on a core, and its weights. The time grows with
-#: the square root of the weights.
-_PAIR_SECONDS, _PAIR_WEIGHTS = 1.3e-4, 4000 * 64
-#: Seconds per text to encode and rank it with a static init, and seconds to start an evaluation.
-_TEXT_SECONDS, _EVALUATION_SECONDS = 3e-4, 0.3
-#: Seconds to start a training, and for each source of text to read it, compare it with the guarded collections and
-#: learn its subwords.
-_START_SECONDS, _SOURCE_SECONDS = 1.0, 1.0
-#: Floating-point operations per second of a core in the matrix products of a small transformer.
-_CORE_OPERATIONS = 2e10
-#: Training pairs per second, and encoded texts per second, of a base-sized transformer on an A100 in bf16: 6 operations
-#: per weight and token for training, 2 for encoding, 86 million weights without the embeddings, 2 x 128 tokens, 40 % of
-#: 312 TFLOPS.
-_GPU_PAIRS, _GPU_TEXTS = 900.0, 5000.0
-#: Tokens of an average text.
-_TOKENS = 60
 
 
 @dataclass(frozen=True)
@@ -130,17 +114,8 @@ class Train:
 
     @property
     def estimated_seconds(self) -> float:
-        """The estimated time, on a core for static: and tiny: inits, on an A100 for others."""
-        recipe, (kind, _, size) = self.recipe, self.recipe.init.partition(":")
-        if not self.system.trained:
-            return 0.0
-        pairs = recipe.steps * recipe.batch_size
-        start = _START_SECONDS + _SOURCE_SECONDS * sum(spec.kind != "cldr-facts" for spec in recipe.data)
-        if kind == "static":
-            return start + pairs * _PAIR_SECONDS * math.sqrt(recipe.vocabulary * int(size) / _PAIR_WEIGHTS)
-        if kind == "tiny":
-            return start + pairs * 3 * _tiny_seconds(size)  # a backward pass costs twice a forward pass
-        return start + pairs / _GPU_PAIRS
+        """The estimated time; see `training_seconds`."""
+        return training_seconds(self.recipe) if self.system.trained else 0.0
 
     def run(self) -> None:
         """Train the model, or resume its training."""
@@ -163,7 +138,7 @@ class Evaluate:
         spec, system = self.selection.spec, self.train.system
         task = [spec.model_dump_json(), spec.name, *self.selection.modes] if spec else [self.selection.stock]
         corrected = [system.correct, system.correct_on] if system.correct else []
-        return _hash(self.train.address, task, version("hbt-bench"), *corrected)
+        return _hash(self.train.address, task, scores_version(version("hbt-bench")), *corrected)
 
     @property
     def path(self) -> Path:
@@ -186,31 +161,9 @@ class Evaluate:
         return f"{short_name(self.name)}: {self.train.label}"
 
     @property
-    def texts(self) -> int | None:
-        """The number of queries and documents, by the task's definition or MTEB's statistics; None if unknown."""
-        spec = self.selection.spec
-        if spec is None or spec.expect is None:
-            from hbt_bench.mteb.metadata import text_count  # late: it imports MTEB
-
-            stock = spec.source.task if spec and isinstance(spec.source, MtebSource) else self.selection.stock
-            return text_count(stock) if stock else None
-        asked = searched = set(spec.select(None))
-        if (name := TaskName.parse(self.name)).queries is not None:
-            asked, searched = set(name.queries), set(name.documents or ())
-        queries = sum(count for code, count in spec.expect.queries.items() if code in asked)
-        return queries + sum(count for code, count in spec.expect.documents.items() if code in searched)
-
-    @property
     def estimated_seconds(self) -> float | None:
         """The estimated time, None if the definition of the task has no counts of texts."""
-        kind, _, size = self.train.recipe.init.partition(":")
-        if (texts := self.texts) is None:
-            return None
-        if kind == "static":
-            return _EVALUATION_SECONDS + texts * _TEXT_SECONDS
-        if kind == "tiny":
-            return _EVALUATION_SECONDS + texts * _tiny_seconds(size)
-        return 10.0 + texts / _GPU_TEXTS
+        return evaluation_seconds(self.train.recipe.init, text_count(self.selection, self.name))
 
     def run(self, results_folder: Path, *, last: bool = True) -> None:
         """Evaluate the modes that have no result yet, and keep the values that the study needs.
@@ -366,15 +319,6 @@ def _model(job: Train | Evaluate) -> Train:
 def _init(init: str) -> str:
     """Return the init as name and hash of its files if it is a folder, so that its place does not matter."""
     return f"{Path(init).name}@{init_revision(init)}" if Path(init).is_dir() else init
-
-
-def _tiny_seconds(size: str) -> float:
-    """Return the seconds of a forward pass over two texts.
-
-    A layer has 12 d^2 weights, with 2 operations per weight and token.
-    """
-    layers, width = (int(number) for number in size.split("x"))
-    return 2 * 2 * 12 * layers * width**2 * _TOKENS / _CORE_OPERATIONS
 
 
 def short_name(task: str) -> str:

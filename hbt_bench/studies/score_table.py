@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
 from hbt_bench.errors import DataError
 from hbt_bench.stats.seeds import SeedQuestionMean
 from hbt_bench.studies.jobs import Evaluate, StudyPlan, Train
-from hbt_bench.studies.values import MEAN, ModelScore, TaskValues, ValueKey
-
-
-class ScoreKey(NamedTuple):
-    """The identity of a score; an empty `language` stands for the mean over all query languages."""
-
-    group: str
-    task: str
-    measure: str
-    language: str = ""
-
+from hbt_bench.studies.values import MEAN, ModelScore, ScoreKey, TaskValues
 
 #: The scores of each system, in the order of its seeds.
 SystemScores = dict[str, list[ModelScore]]
@@ -63,13 +52,13 @@ class ScoreTable:
         if values.clusters:
             self.clusters.setdefault(values.collection, values.clusters)
         for key, score in values.scores.items():
-            task = values.tasks[key.mode]
-            if key.mode == MEAN:
+            task = values.tasks[key.task]
+            if key.task == MEAN:
                 self.means.setdefault((group, task), {}).setdefault(system, []).extend([score] * copies)
                 if key.measure == "AP":
                     continue
-            self.chance.setdefault(task, values.chance.get(key.mode, 0.0))
-            score_key = ScoreKey(group, task, key.measure, key.language)
+            self.chance.setdefault(task, values.chance.get(key.task, 0.0))
+            score_key = key._replace(task=task, group=group)
             self.scores.setdefault(score_key, {}).setdefault(system, []).extend([score] * copies)
 
     def average(self, key: ScoreKey, system: str) -> SeedQuestionMean:
@@ -122,10 +111,10 @@ def _by_language(values: Sequence[TaskValues], languages: Sequence[str]) -> Task
 
     None if the task has queries in other languages, or does not tell languages.
     """
-    scores: dict[ValueKey, ModelScore] = {}
+    scores: dict[ScoreKey, ModelScore] = {}
     own = dict(zip(languages, values, strict=True))
     for mode in values[0].tasks:
-        keys = [key for key in values[0].scores if (key.mode, key.measure) == (mode, "AP") and key.language]
+        keys = [key for key in values[0].scores if (key.task, key.measure) == (mode, "AP") and key.language]
         asked = [key.language for key in keys]
         if mode == MEAN:
             continue
@@ -133,8 +122,8 @@ def _by_language(values: Sequence[TaskValues], languages: Sequence[str]) -> Task
             return None
         parts = [own[key.language].scores[key] for key in keys]
         scores |= dict(zip(keys, parts, strict=True))
-        scores[ValueKey(mode, "AP")] = _mean(parts)
-    scores[ValueKey(MEAN, "AP")] = _mean([score for key, score in scores.items() if not key.language])
+        scores[ScoreKey(mode, "AP")] = _mean(parts)
+    scores[ScoreKey(MEAN, "AP")] = _mean([score for key, score in scores.items() if not key.language])
     return replace(values[0], scores=scores)
 
 

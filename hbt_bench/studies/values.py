@@ -64,12 +64,16 @@ def question_values(
     return np.where(asked, total * asked.sum(), np.nan)
 
 
-class ValueKey(NamedTuple):
-    """The identity of values of a task; an empty `language` stands for the mean over all query languages."""
+class ScoreKey(NamedTuple):
+    """The identity of a score; an empty `language` stands for the mean over all query languages.
 
-    mode: str
+    `task` is a task of a `group` of the study, or its mode in the values of a single task.
+    """
+
+    task: str
     measure: str
     language: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ class TaskValues:
     tasks: Mapping[str, str]
     collection: str
     clusters: str
-    scores: Mapping[ValueKey, ModelScore]
+    scores: Mapping[ScoreKey, ModelScore]
     chance: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
 
@@ -120,7 +124,7 @@ class TaskValues:
         tasks = {str(TaskName.parse(result.task).mode or MEAN): result.task for result in results}
         stored = next((result.stored_ranks(DataError) for result in results if result.ranks), None)
         if stored is None:
-            scores = {ValueKey(mode, MAIN_SCORE): ModelScore(results[0].scores[MAIN_SCORE]) for mode in tasks}
+            scores = {ScoreKey(mode, MAIN_SCORE): ModelScore(results[0].scores[MAIN_SCORE]) for mode in tasks}
             return cls(tasks, collection, "", scores, {}, facts)
         judgements = stored.judgements
         level = Level.choose(judgements.levels, int(judgements.questions.max()) + 1)
@@ -128,7 +132,7 @@ class TaskValues:
         scores = {key: ModelScore.from_questions(values, collection, level) for key, values in _values(stored, modes)}
         for result in results:
             for measure in STUDIED:
-                key = ValueKey(str(TaskName.parse(result.task).mode), measure)
+                key = ScoreKey(str(TaskName.parse(result.task).mode), measure)
                 if key in scores:
                     result.check_score(measure, scores[key].value, error=DataError)
         tasks[MEAN] = results[0].task
@@ -146,7 +150,7 @@ class TaskValues:
                 number = samples.setdefault(score.asked, len(samples))
                 arrays[f"sizes {number}"] = score.sizes.astype("<u2")
                 arrays[f"means {len(entries)}"] = score.by_cluster.astype("<f4")
-            entries.append([*key, score.value, number])
+            entries.append([*key[:3], score.value, number])
         questions = [sample[1].hex() if isinstance(sample, tuple) else "" for sample in samples]
         about = {
             "tasks": self.tasks, "collection": self.collection, "clusters": self.clusters, "chance": self.chance,
@@ -170,16 +174,16 @@ class TaskValues:
                         means, sizes = file[f"means {entry}"].astype(float), file[f"sizes {number}"].astype(float)
                         asked = about["collection"], bytes.fromhex(about["asked"][number])
                         score = ModelScore(float(means @ sizes / sizes.sum()), means, sizes, asked)
-                    scores[ValueKey(mode, measure, language)] = score
+                    scores[ScoreKey(mode, measure, language)] = score
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise OutputError(f"cannot read {path}: delete it and run the study again") from error
         return cls(about["tasks"], about["collection"], about["clusters"], scores, about["chance"], about["facts"])
 
 
-def _values(stored: StoredRanks, modes: Sequence[Mode]) -> Iterator[tuple[ValueKey, Array]]:
+def _values(stored: StoredRanks, modes: Sequence[Mode]) -> Iterator[tuple[ScoreKey, Array]]:
     """Iterate over the values per question: AP over all modes, then the measures of each mode."""
     judgements, ranks = stored.judgements, stored.ranks
-    yield ValueKey(MEAN, "AP"), question_values(judgements, ranks, modes, MEASURES["AP"])
+    yield ScoreKey(MEAN, "AP"), question_values(judgements, ranks, modes, MEASURES["AP"])
     for mode in modes:
         for name in STUDIED:
             measure = MEASURES[name]
@@ -188,4 +192,4 @@ def _values(stored: StoredRanks, modes: Sequence[Mode]) -> Iterator[tuple[ValueK
             for language in ("", *(judgements.languages if name == "AP" else ())):
                 values = question_values(judgements, ranks, [mode], measure, language)
                 if np.isfinite(values).any():
-                    yield ValueKey(mode, name, language), values
+                    yield ScoreKey(mode, name, language), values
