@@ -143,7 +143,7 @@ def _value(name: str, text: Any) -> Any:
         return options.typed(f"--{name.replace('_', '-')}", text)
     if name in ("instruction", "lora") or (name == "max_length" and text.startswith("{")):
         return _inline(name, text)
-    if name in ("languages", "matryoshka", "guard", "freeze"):
+    if name in ("languages", "matryoshka", "guard", "freeze", "report_to"):
         return [item.strip() for item in text.split(",") if item.strip()]
     if name == "language_weights" and "=" in text:
         pairs = [pair.strip().split("=", 1) for pair in text.split(",") if pair.strip()]

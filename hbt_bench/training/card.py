@@ -24,7 +24,7 @@ from hbt_bench.training.strategies import STRATEGIES
 log = logging.getLogger(__name__)
 
 #: Keys of a recipe, and of the facts, whose texts may be paths.
-_PATHS = frozenset({"init", "path", "dev", "guard", "guards"})
+_PATHS = frozenset({"init", "guide", "path", "dev", "guard", "guards"})
 _LIBRARIES = ("hbt-bench", "sentence-transformers", "transformers", "torch", "numpy")
 _TAG = "hbt-bench"
 _METADATA = re.compile(r"---\r?\n(.*?\n)---\r?\n", re.DOTALL)
@@ -45,23 +45,26 @@ _CACHED = re.compile(r"/models--([^/]+)/snapshots/[^/]+$")
 
 @dataclass(frozen=True)
 class Inputs:
-    """All that a run depends on: its recipe, the fingerprint of its batches, and the revision of its init.
+    """All that a run depends on: its recipe, the fingerprint of its batches, and the revisions of its init and guide.
 
-    The revision is None for random weights. For example, ``Inputs(recipe, data.plan.fingerprint, None).identity``.
+    A revision is None for random weights, and without a guide. For example,
+    ``Inputs(recipe, data.plan.fingerprint, None).identity``.
     """
 
     recipe: Recipe
     plan: str
     init_revision: str | None
+    guide_revision: str | None = None
 
     @property
     def identity(self) -> str:
         """The identity of the run, by which it knows its checkpoints."""
-        return " ".join(filter(None, (self.plan, self.recipe.digest, self.init_revision)))
+        return " ".join(filter(None, (self.plan, self.recipe.digest, self.init_revision, self.guide_revision)))
 
     def changed_since(self, facts: Mapping[str, Any]) -> list[str]:
         """Return which of data and init are others than in the facts about a model of the same recipe."""
         now = {"version of the data": ("plan", self.plan), "version of the init": ("init_revision", self.init_revision)}
+        now["version of the guide"] = ("guide_revision", self.guide_revision)
         # older models have no revision of an init of the hub
         return [name for name, (key, value) in now.items() if facts.get(key) not in (None, value)]
 

@@ -45,6 +45,10 @@ def resolve(recipe: Recipe) -> Recipe:
     that cannot be trained.
     """
     require_lora(recipe)
+    if recipe.guide:
+        if is_random(recipe.guide):
+            raise UsageError(f"`guide: {recipe.guide}` has random weights: name a trained model")
+        Init.from_name(recipe.guide).check_model(trust_remote_code=recipe.trust_remote_code)
     if is_random(recipe.init):
         _check_random(recipe)
         return recipe

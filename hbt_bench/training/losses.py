@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
 from sentence_transformers.sentence_transformer.losses import (
+    CachedGISTEmbedLoss,
     CachedMultipleNegativesRankingLoss,
+    GISTEmbedLoss,
     MatryoshkaLoss,
     MultipleNegativesRankingLoss,
 )
 from sentence_transformers.util import all_gather_with_grad, cos_sim
 from torch import Tensor, nn
 from torch.nn import functional
+
+from hbt_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -85,6 +90,8 @@ def build(recipe: Recipe, model: SentenceTransformer, *, gather: bool) -> nn.Mod
     """
     if recipe.loss == "paper":
         loss: nn.Module = PaperLoss(model, recipe.temperature, gather=gather)
+    elif recipe.guide:
+        loss = _guided(recipe, model, gather=gather)
     else:
         options: dict[str, Any] = {"scale": 1 / recipe.temperature, "gather_across_devices": gather}
         if recipe.symmetric:
@@ -99,6 +106,27 @@ def build(recipe: Recipe, model: SentenceTransformer, *, gather: bool) -> nn.Mod
         sizes = {*recipe.matryoshka, model.get_embedding_dimension() or max(recipe.matryoshka)}
         loss = MatryoshkaLoss(model, loss, sorted(sizes, reverse=True))
     return loss
+
+
+def _guided(recipe: Recipe, model: SentenceTransformer, *, gather: bool) -> nn.Module:
+    """Return the loss of GISTEmbed (arXiv 2402.16829), with the library's options; raises `UsageError`."""
+    options: dict[str, Any] = {"temperature": recipe.temperature, "gather_across_devices": gather}
+    guide = _guide(str(recipe.guide), recipe.trust_remote_code).to(model.device)
+    try:
+        if recipe.cached:
+            return CachedGISTEmbedLoss(model, guide, mini_batch_size=recipe.cached, **options)
+        return GISTEmbedLoss(model, guide, **options)
+    except ValueError as error:  # a model without a tokenizer of transformers, or a static one with another tokenizer
+        raise UsageError(
+            f"`guide: {recipe.guide}` does not fit {recipe.init}: {str(error).rstrip('.')}. Choose another guide"
+        ) from error
+
+
+@lru_cache(maxsize=1)  # the development loss has the same guide
+def _guide(name: str, trust_remote_code: bool) -> SentenceTransformer:
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(name, trust_remote_code=trust_remote_code).eval().requires_grad_(False)
 
 
 def _gathered(embeddings: list[Tensor], *, gather: bool) -> Tensor:

@@ -35,7 +35,7 @@ else:
     DevMeasure = Literal[tuple(DEV_MEASURES)]
 
 #: Fields that do not change the weights.
-NEUTRAL_FIELDS = frozenset({"name", "workers"})
+NEUTRAL_FIELDS = frozenset({"name", "workers", "report_to", "push_to_hub"})
 
 
 def _expanded(entries: object) -> object:
@@ -98,7 +98,9 @@ class Recipe(GrowingModel):
     ``Recipe(init="static:64", strategy="hybrid", alpha=0.25, steps=100)``.
     """
 
-    younger_keys: ClassVar[frozenset[str]] = frozenset({"revision", "trust_remote_code", "lora", "freeze", "dev_data"})
+    younger_keys: ClassVar[frozenset[str]] = frozenset(
+        {"revision", "trust_remote_code", "lora", "freeze", "dev_data", "guide", "report_to", "push_to_hub"}
+    )
 
     name: str | None = Field(None, description="Name in reports. Without it, reports use the name of the folder.")
     init: str = Field(
@@ -124,9 +126,12 @@ class Recipe(GrowingModel):
     steps: Count = Field(1000, description="Number of steps.")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="Seed of all random numbers.")
 
-    loss: Literal["infonce", "paper"] = Field(
-        "infonce", description="infonce: in-batch passages and hard negatives; paper: hard negatives only (Eq. 1)."
+    loss: Literal["infonce", "paper", "gist"] = Field(
+        "infonce",
+        description="infonce: in-batch passages and hard negatives; paper: hard negatives only (Eq. 1); gist: infonce "
+        "without the negatives that a `guide` finds more similar to the query than its passage.",
     )
+    guide: str | None = Field(None, description="Model that finds false negatives for the loss gist.")
     temperature: Positive = Field(0.05, description="Temperature of the similarities.")
     symmetric: bool = Field(False, description="Also rank the queries for each passage.")
     cached: int | None = Field(
@@ -157,6 +162,12 @@ class Recipe(GrowingModel):
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 if the GPU supports it.")
     gradient_checkpointing: bool = Field(False, description="Save memory at the cost of time.")
     workers: Annotated[int, Field(ge=0)] = Field(0, description="Processes that prepare batches.")
+    report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] | None = Field(
+        None, description="Programs that log the training. Without it, tensorboard if it is installed."
+    )
+    push_to_hub: str | None = Field(
+        None, description="Repository of the hub for the model, as in ORG/NAME; needs a token."
+    )
 
     query_prefix: str = Field(
         "Query: ",
@@ -224,6 +235,11 @@ class Recipe(GrowingModel):
             "`matryoshka` and `distillation` cannot be combined: leave one out": self.matryoshka and self.distillation,
             "the loss `paper` cannot be combined with `cached`, `symmetric` or `distillation`": (
                 paper and (self.cached or self.symmetric or self.distillation)
+            ),
+            "the loss `gist` and `guide` need each other: give both, or leave both out": (self.loss == "gist")
+            != bool(self.guide),
+            "the loss `gist` cannot be combined with `symmetric` or `distillation`": (
+                self.guide and (self.symmetric or self.distillation)
             ),
             "`patience` needs development data: give `dev`, `dev_share` or `dev_data`": (
                 self.patience and not self.has_dev

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hbt_bench.data.collection import Collection
 from hbt_bench.distributed import is_first, world_size
-from hbt_bench.errors import ModelError, UsageError
+from hbt_bench.errors import ModelError, OutputError, UsageError
 from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.training import card, inits, models, weights
 from hbt_bench.training.data import TrainingData
@@ -56,7 +57,12 @@ class Training:
 
         Mistakes in recipe, init and data are found before a model is loaded. Raises the errors of `hbt_bench.errors`.
         """
-        return replace(self, recipe=inits.resolve(self.recipe))._run()
+        run = replace(self, recipe=inits.resolve(self.recipe))
+        _check_reports(run.recipe)
+        folder = run._run()
+        if run.recipe.push_to_hub and is_first():
+            _push(folder, run.recipe.push_to_hub)
+        return folder
 
     def _run(self) -> Path:
         self._folder.check(self.overwrite)
@@ -71,13 +77,20 @@ class Training:
             _use_bf16("bf16")  # raises an error if the GPU has none
         registry = self.registry or TaskRegistry()
         data = TrainingData.from_recipe(self.recipe, self.folders, drop_overlap=self.drop_overlap, registry=registry)
-        inputs = card.Inputs(self.recipe, data.fingerprint, inits.revision(self.recipe.init, self.recipe.revision))
+        guide = inits.revision(self.recipe.guide) if self.recipe.guide else None
+        revision = inits.revision(self.recipe.init, self.recipe.revision)
+        inputs = card.Inputs(self.recipe, data.fingerprint, revision, guide)
         if self._is_done(inputs) and world_size() == 1:  # several processes must agree, so they check again in `_train`
             log.info(f"{self.output} has this model already")
             return self.output
         for weighted in data.plan.sources:
             if self.recipe.loss == "paper" and not weighted.source.depth:
                 raise UsageError(f"the loss `paper` needs hard negatives, and {weighted.source.name} has none")
+            if self.recipe.guide and weighted.source.depth > 1:
+                raise UsageError(
+                    f"the loss `gist` takes a hard negative a row, and {weighted.source.name} has "
+                    f"{weighted.source.depth}: set `max_negatives: 1`"
+                )
         with clear_errors(self.output), self._folder.lock():
             return self._train(data, data.dev, inputs)
 
@@ -155,6 +168,8 @@ class Training:
                 recipe, data, state.global_step, best_step, seconds, state.log_history, inputs.init_revision
             )
             used = {"precision": _NAMES[arguments.mixed_precision], **models.used_settings(model)}
+            if recipe.guide:
+                facts["guide_revision"] = inputs.guide_revision
             if recipe.lora:
                 weights.merge(model)
             self._folder.save(model, facts | {"used": used}, inits.code_files(recipe))
@@ -170,6 +185,7 @@ class Training:
         recipe, processes, has_dev = self.recipe, world_size(), self.recipe.has_dev
         # passed only if the recipe sets it: the argument is renamed in the next major release of transformers
         less_memory: dict[str, Any] = {"gradient_checkpointing": True} if recipe.gradient_checkpointing else {}
+        default = ["tensorboard"] if is_tensorboard_available() else []
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(self.output / "runs")
         arguments = SentenceTransformerTrainingArguments(
             output_dir=str(self._folder.checkpoints),
@@ -185,7 +201,7 @@ class Training:
             dataloader_num_workers=recipe.workers,
             logging_steps=max(1, recipe.steps // 100),
             logging_nan_inf_filter=False,
-            report_to=["tensorboard"] if is_tensorboard_available() else [],
+            report_to=list(recipe.report_to if recipe.report_to is not None else default),
             save_strategy="steps",
             save_steps=min(recipe.save_steps, recipe.steps),
             save_total_limit=2,
@@ -230,6 +246,33 @@ class Training:
             recipe = recipe.model_copy(update={"loss": "infonce"})
         loss = losses.build(recipe, model, gather=False)  # only the first process evaluates
         return LossEvaluator(self._rows(data.held_out), loss)
+
+
+def _check_reports(recipe: Recipe) -> None:
+    """Raise `UsageError` if a program that logs is not installed, or if there is no token for the hub."""
+    for name in recipe.report_to or ():
+        if importlib.util.find_spec(name) is None:
+            raise UsageError(f"`report_to: {name}` needs the package {name}: run pip install {name}")
+    if recipe.push_to_hub:
+        from huggingface_hub import get_token
+
+        if not get_token():
+            raise UsageError("`push_to_hub` needs a token of the hub: run `hf auth login`, or set HF_TOKEN")
+
+
+def _push(folder: Path, repository: str) -> None:
+    """Upload the folder of a model to the hub; raises `OutputError`."""
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        url = model.push_to_hub(repository, local_model_path=str(folder), exist_ok=True)
+    except Exception as error:  # the client raises many types
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise OutputError(
+            f"the model is in {folder}, but not in {repository} of the hub ({reason}): repeat the command to upload it"
+        ) from error
+    log.info(f"the model is in {url}")
 
 
 def _use_bf16(precision: str) -> bool:
