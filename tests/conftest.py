@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import errno
 import gc
+import importlib.metadata
 import logging
 import os
 import socket
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from hbt_bench.data.collection import Collection, Document, Query
+# each evaluation and training asks for many versions of packages, and each answer reads a file; modules import the name
+importlib.metadata.version = cache(importlib.metadata.version)
+
+from hbt_bench.data.collection import Collection, Document, Query  # noqa: E402
 
 # for `make mutation`: the same examples in each run, without shrinking of failures
 settings.register_profile("mutation", database=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
@@ -62,12 +67,18 @@ _frozen_modules = 0
 
 
 def pytest_runtest_setup():
-    """Keep the garbage collector from visiting imported modules: a training calls it, and with torch it takes 0.4 s."""
+    """Keep the garbage collector from visiting imported modules: a training calls it, and with torch it takes 0.4 s.
+
+    Without a GPU, torch formats and keeps the stack of each call that sets a seed, for a GPU that may come.
+    """
     global _frozen_modules
     if len(sys.modules) > _frozen_modules + 500:
         gc.collect()
         gc.freeze()
         _frozen_modules = len(sys.modules)
+        torch = sys.modules.get("torch")
+        if hasattr(torch, "cuda") and not torch.cuda.is_available():
+            torch.cuda.random._lazy_call = lambda *call, **options: None
 
 
 @pytest.fixture(scope="session")

@@ -80,7 +80,9 @@ def torch_random_model(folder, seed):
     tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     weights = torch.randn(len(alphabet) + 1, 16, generator=torch.Generator().manual_seed(seed)).numpy()
     module = StaticEmbedding(tokenizer, embedding_weights=weights)
-    SentenceTransformer(modules=[module], device="cpu", similarity_fn_name="cosine").save(str(folder))
+    SentenceTransformer(modules=[module], device="cpu", similarity_fn_name="cosine").save(
+        str(folder), create_model_card=False
+    )
     return folder
 
 

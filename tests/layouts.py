@@ -115,7 +115,9 @@ def modules(folder, *added, **settings):
     """Save a SentenceTransformer of a BERT and other modules; return the folder."""
     from sentence_transformers import SentenceTransformer
 
-    SentenceTransformer(modules=[_transformer(), *added], device="cpu", **settings).save(str(folder))
+    SentenceTransformer(modules=[_transformer(), *added], device="cpu", **settings).save(
+        str(folder), create_model_card=False
+    )
     return folder
 
 
@@ -256,7 +258,9 @@ def static(folder):
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
     torch.manual_seed(0)
-    SentenceTransformer(modules=[StaticEmbedding(letters(), embedding_dim=8)], device="cpu").save(str(folder))
+    SentenceTransformer(modules=[StaticEmbedding(letters(), embedding_dim=8)], device="cpu").save(
+        str(folder), create_model_card=False
+    )
 
 
 def model2vec(folder, with_modules=False):
@@ -292,7 +296,7 @@ def bag_of_words(folder):
     from sentence_transformers.sentence_transformer.modules import BoW
 
     words = ["river", "bridge", "the", "stands", "Where", "Burg", "old", "near"]
-    SentenceTransformer(modules=[BoW(words)], device="cpu").save(str(folder))
+    SentenceTransformer(modules=[BoW(words)], device="cpu").save(str(folder), create_model_card=False)
 
 
 def word_vectors(folder):
@@ -304,7 +308,7 @@ def word_vectors(folder):
     words = ["[PAD]", "river", "bridge", "the", "stands", "where", "burg", "old", "near", "is"]
     torch.manual_seed(0)
     vectors = WordEmbeddings(WhitespaceTokenizer(words, do_lower_case=True), torch.randn(len(words), 8).numpy())
-    SentenceTransformer(modules=[vectors, Pooling(8)], device="cpu").save(str(folder))
+    SentenceTransformer(modules=[vectors, Pooling(8)], device="cpu").save(str(folder), create_model_card=False)
 
 
 def router(folder):
@@ -313,7 +317,9 @@ def router(folder):
     from sentence_transformers.sentence_transformer.modules import Pooling
 
     queries, documents = ([_transformer(seed), Pooling(WIDTH)] for seed in (1, 2))
-    SentenceTransformer(modules=[Router.for_query_document(queries, documents)], device="cpu").save(str(folder))
+    SentenceTransformer(modules=[Router.for_query_document(queries, documents)], device="cpu").save(
+        str(folder), create_model_card=False
+    )
 
 
 def adapter(folder):
@@ -371,7 +377,9 @@ def sparse(folder):
     from sentence_transformers import SparseEncoder
     from sentence_transformers.sparse_encoder.modules import SpladePooling
 
-    SparseEncoder(modules=[_transformer(task="fill-mask"), SpladePooling()], device="cpu").save(str(folder))
+    SparseEncoder(modules=[_transformer(task="fill-mask"), SpladePooling()], device="cpu").save(
+        str(folder), create_model_card=False
+    )
     return folder
 
 
@@ -379,7 +387,7 @@ def late_interaction(folder):
     from sentence_transformers import MultiVectorEncoder
 
     base = bert(folder.with_name(f"{folder.name}-base"))
-    MultiVectorEncoder(str(base), device="cpu").save(str(folder))
+    MultiVectorEncoder(str(base), device="cpu").save(str(folder), create_model_card=False)
     return folder
 
 

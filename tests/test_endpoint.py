@@ -178,17 +178,30 @@ def test_identity_is_name_server_and_dimension(server, evaluated):
 # Nothing is paid twice
 
 
-def test_interrupted_run_continues_without_paying_twice(server, tmp_path, capsys):
+def test_interrupted_run_continues_without_paying_twice(server, tmp_path, capsys, monkeypatch):
     arguments = ["run", "--model", server.url, "--served-name", "tiny", "--tasks", str(small_task(tmp_path))]
     arguments += ["--output", str(tmp_path / "results"), "--batch-size", "4", "--concurrency", "2"]
 
+    clients, send = [], EmbeddingsClient.vectors
+
+    def vectors(client, *values, **options):
+        clients.append(client)
+        return send(client, *values, **options)
+
+    monkeypatch.setattr(EmbeddingsClient, "vectors", vectors)
+
     def interrupt(number, body, entries):
+        """Interrupt while requests are under way, and answer these when the run has noticed it."""
         if number == 9:
-            os.kill(os.getpid(), signal.SIGINT)  # while requests are under way
+            os.kill(os.getpid(), signal.SIGINT)
+        if number >= 9:
+            while not clients[-1].stopped.wait(10):  # Python drops the error of a signal that meets a finalizer
+                os.kill(os.getpid(), signal.SIGINT)
 
     server.answer = interrupt
     assert run(arguments) == 130
     paid = server.texts
+    assert 8 <= len(server.bodies) <= 10  # two requests at the same time
     assert 0 < len(paid) < 48
     server.answer = lambda number, body, entries: None
     assert run(arguments) == 0

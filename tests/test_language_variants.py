@@ -53,7 +53,9 @@ def planted(folder):
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     weights = np.vstack([*VECTORS.values(), np.full(4, 0.1)]).astype(np.float32)
     module = StaticEmbedding(tokenizer, embedding_weights=weights)
-    SentenceTransformer(modules=[module], device="cpu", similarity_fn_name="cosine").save(str(folder))
+    SentenceTransformer(modules=[module], device="cpu", similarity_fn_name="cosine").save(
+        str(folder), create_model_card=False
+    )
     return folder
 
 
