@@ -14,9 +14,9 @@ from hbt_bench.languages import LANGUAGES
 from hbt_bench.mteb.tasks import get_tasks
 from hbt_bench.ranking.subsets import Subset, judged_subsets, subsets
 from hbt_bench.reports.leaderboard import Leaderboard
+from hbt_bench.reports.leaderboard_rows import ResultFilter
 from hbt_bench.reports.model_details import model_details
 from hbt_bench.reports.page import ReportRequest
-from hbt_bench.reports.rows import ResultFilter
 from hbt_bench.results.store import Result, read_all
 from hbt_bench.tasks.registry import select_tasks
 from tests.factories import TestEncoder, bias_of_orders, evaluate

@@ -22,7 +22,7 @@ from hbt_bench.errors import UsageError
 from hbt_bench.measures.registry import EXCESS
 from hbt_bench.reports.card import replace_block
 from hbt_bench.reports.leaderboard import Leaderboard
-from hbt_bench.reports.rows import ResultFilter, differ
+from hbt_bench.reports.leaderboard_rows import ResultFilter, differ
 from hbt_bench.reports.systems import ModelResults
 from hbt_bench.reports.table import Table, render
 from hbt_bench.results.scores import Scores

@@ -14,9 +14,9 @@ import hbt_bench
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import UsageError
 from hbt_bench.identity.task_name import MODES
+from hbt_bench.reports.leaderboard_rows import LeaderboardRow, ResultFilter
 from hbt_bench.reports.page import ReportRequest, results_page, sweep
 from hbt_bench.reports.render import html, is_page
-from hbt_bench.reports.rows import LeaderboardRow, ResultFilter
 from hbt_bench.results.store import Result, read_all
 from tests import browser
 from tests.factories import FIXTURE, TestEncoder, hashed, plant_fixture

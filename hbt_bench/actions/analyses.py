@@ -16,7 +16,7 @@ from hbt_bench.measures.registry import EXCESS
 from hbt_bench.reports.bias import BiasReport
 from hbt_bench.reports.columns import default_names, required_measures
 from hbt_bench.reports.leaderboard import Leaderboard
-from hbt_bench.reports.rows import ResultFilter
+from hbt_bench.reports.leaderboard_rows import ResultFilter
 from hbt_bench.results import store
 from hbt_bench.results.result import Result
 from hbt_bench.tasks.registry import TaskRegistry

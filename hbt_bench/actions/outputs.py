@@ -12,7 +12,7 @@ from hbt_bench.errors import OutputError, UsageError
 from hbt_bench.files import check_writable, optional_path, replacing, write_text
 from hbt_bench.identity.task_name import parse_names
 from hbt_bench.measures.registry import MEASURES
-from hbt_bench.reports.rows import ResultFilter
+from hbt_bench.reports.leaderboard_rows import ResultFilter
 from hbt_bench.tasks.registry import TaskRegistry
 
 if TYPE_CHECKING:

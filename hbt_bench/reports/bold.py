@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.reports.columns import Column
-from hbt_bench.reports.rows import Key, LeaderboardRow
+from hbt_bench.reports.leaderboard_rows import Key, LeaderboardRow
 
 
 def bold_cells(

@@ -10,7 +10,7 @@ from typing import Any
 from hbt_bench.errors import UsageError, did_you_mean
 from hbt_bench.identity.task_name import Mode
 from hbt_bench.measures.registry import MEASURES
-from hbt_bench.reports.rows import Key, LeaderboardRow
+from hbt_bench.reports.leaderboard_rows import Key, LeaderboardRow
 from hbt_bench.reports.table import number
 
 

@@ -17,7 +17,7 @@ from hbt_bench.measures.registry import MEASURES
 from hbt_bench.reports import columns
 from hbt_bench.reports.bold import bold_cells
 from hbt_bench.reports.columns import Column
-from hbt_bench.reports.rows import (
+from hbt_bench.reports.leaderboard_rows import (
     Key,
     LeaderboardRow,
     ResultFilter,

@@ -19,9 +19,9 @@ from hbt_bench.log import counter, progress
 from hbt_bench.reports.columns import Column, charted_scores, key_title
 from hbt_bench.reports.compare import compare
 from hbt_bench.reports.leaderboard import Board, Leaderboard
+from hbt_bench.reports.leaderboard_rows import LeaderboardRow, ResultFilter
 from hbt_bench.reports.model_details import model_details
 from hbt_bench.reports.render import chart_library, html, inline_json, inline_script
-from hbt_bench.reports.rows import LeaderboardRow, ResultFilter
 from hbt_bench.results.store import Result
 from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.tasks.task import TaskSpec
