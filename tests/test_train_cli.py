@@ -145,7 +145,10 @@ def test_quickstart(hbt, tmp_path, monkeypatch):
     assert "- vi: monolingual 0." in out
     assert "centered 0." in out
     assert "-center-on-own" in "".join(out.split())
-    assert all(len(line) <= 80 for line in out.splitlines())
+    assert all(len(line) <= 80 for line in out.splitlines() if not line.startswith("  hbt-bench "))
+    ap = {name: float(words.split(f"{name}: AP ")[1].split()[0]) for words in [err] for name in quickstart.STRATEGIES}
+    assert f"the three have {min(ap.values()):.2f} to {max(ap.values()):.2f}. If users" in words
+    assert "hbt-bench run --model ckpt/ --tasks cldr-facts[de,el,en,sw,vi] --output quickstart/results" in words
     assert "W/T/L" not in out  # quickstart leaves the table of differences out
     code, out, err = hbt("quickstart", "--seed", "1")  # quickstart has no --overwrite
     assert (code, out) == (2, "")

@@ -14,17 +14,20 @@ from hbt_bench.cli import options
 from hbt_bench.cli.terminal import progress_bars
 from hbt_bench.data import cldr
 from hbt_bench.errors import UsageError
+from hbt_bench.identity.task_name import MODES
 from hbt_bench.languages import LANGUAGES
 from hbt_bench.tasks.registry import select_tasks
 
 if TYPE_CHECKING:
-    from hbt_bench.results.store import Result
+    from hbt_bench.identity.task_name import Mode
+    from hbt_bench.results.result import Result
 
 log = logging.getLogger(__name__)
 
 STRATEGIES = ("monolingual", "cross-lingual", "hybrid")
-#: The model of the baseline without training.
+#: The model of the baseline without training, and the name of the baseline.
 _CORRECTED = "monolingual"
+_CENTERED = "centered"
 _TASK = "cldr-facts"
 #: The recipe of each model: a bag of subwords from random weights, half a minute on two cores.
 _RECIPE = {
@@ -89,10 +92,11 @@ def command(context: click.Context, output: Path, seed: int, style: str) -> None
             arguments = select_tasks(_TASK), output / "results"
             corrects = strategy == _CORRECTED  # the correction then finds the vectors
             results[strategy] = Evaluation(ModelRequest(str(folder)), *arguments, keep_embeddings=corrects).run()
+            log.info(f"{strategy}: AP {_spelled(results[strategy])}")
             if corrects:
                 log.info(f"evaluating the {strategy} model minus the mean vector of each language")
                 model = ModelRequest(str(folder), correction=Correction.parse("center"))
-                results["centered"] = Evaluation(model, *arguments).run()
+                results[_CENTERED] = Evaluation(model, *arguments).run()
     context.invoke(leaderboard.command, folder=output / "results", style=style)
     if style == "table":
         models = [str(output / "models" / strategy) for strategy in reversed(STRATEGIES)]
@@ -101,6 +105,8 @@ def command(context: click.Context, output: Path, seed: int, style: str) -> None
         compare.conclude(comparison, comparison.method(columns=False))
         click.echo()
         click.echo(unseen(results))
+        click.echo()
+        click.echo(verdict(results, output))
     log.info(f"the results are in {output / 'results'}, the models in {output / 'models'}")
 
 
@@ -115,3 +121,35 @@ def unseen(results: Mapping[str, Sequence[Result]]) -> str:
             scores.append(f"{strategy} {subsets[code]['AP']:.3f}/{subsets[f'{code}-multi']['AP']:.3f}")
         lines.append(textwrap.fill(f"- {code}: " + ", ".join(scores), 80, subsequent_indent="  "))
     return "\n".join(lines)
+
+
+def verdict(results: Mapping[str, Sequence[Result]], output: Path) -> str:
+    """Return the models to choose, with the reasons, and the command for a model of the user."""
+    within, across, pooled = ({name: _means(found)[mode] for name, found in results.items()} for mode in MODES)
+    best = max(STRATEGIES, key=pooled.__getitem__)
+    others = ", ".join(f"{name} {pooled[name]:.2f}" for name in STRATEGIES if name != best)
+    spread = [within[name] for name in STRATEGIES]
+    local = max(within, key=within.__getitem__)
+    paragraphs = [
+        f"Which model to ship? If users search all languages at once, {best}: its AP in the pool is {pooled[best]:.2f} "
+        f"({others}). Within a language, where most leaderboards look, the three have {min(spread):.2f} to "
+        f"{max(spread):.2f}. If users only search documents in their own language, {local}: {within[local]:.2f}.",
+        f"Without another training, minus the mean vector of each language, {_CORRECTED} has {pooled[_CENTERED]:.2f} "
+        f"in the pool instead of {pooled[_CORRECTED]:.2f}, and {across[_CENTERED]:.2f} across languages, where {best} "
+        f"has {across[best]:.2f}.",
+        "Next, your own model beside these, here in the folder ckpt/:",
+    ]
+    lines = [textwrap.fill(text, 80, break_on_hyphens=False) for text in paragraphs]
+    lines.append(f"  hbt-bench run --model ckpt/ --tasks {_TASK} --output {output / 'results'}")
+    lines.append(f"  hbt-bench leaderboard {output / 'results'}")
+    return "\n".join(lines)
+
+
+def _means(results: Sequence[Result]) -> dict[Mode, float]:
+    """Return the mean AP by mode."""
+    return {result.mode: result.scores["AP"] for result in results if result.mode}
+
+
+def _spelled(results: Sequence[Result]) -> str:
+    within, across, pooled = (_means(results)[mode] for mode in MODES)
+    return f"{within:.2f} within a language, {across:.2f} across languages, {pooled:.2f} in the pool of all languages"
