@@ -65,7 +65,7 @@ def submit(output, spec, collection, name, ranks, revision="1a2b"):
         content["scores"] = {"test": [entry | identity for entry in entries]}
         about = {"task": spec.task_name(mode), "model": name, "revision": revision, **identity, "stock": False}
         about |= {"ranks": spec.ranks_name(), "parameters": None, "clean": None}
-        meta = {"name": name, "revision": revision, "n_parameters": None}
+        meta = {"name": name, "revision": revision, "n_parameters": None, "max_tokens": float("inf")}
         write(folder / f"{mteb_name}.json", content, about, meta, Intervals.from_ranks(collection, ranks, mode))
     return folder
 

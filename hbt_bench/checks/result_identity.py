@@ -26,14 +26,17 @@ _PROGRAMS = ("hbt", "mteb")
 _VERSION = re.compile(r"\d+(\.\d+)*(\.?(a|b|rc|post|dev)\d+)*(\+[\w.]+)?")
 
 
-def strict_json(path: Path) -> Any:
-    """Return the content of a JSON file. Raises `ValueError` for a repeated key, for infinity, and for large files."""
+def strict_json(path: Path, infinity: bool = False) -> Any:
+    """Return the content of a JSON file. Raises `ValueError` for a repeated key and for large files.
+
+    `infinity` is whether a number may be infinite, as the token limit of a static model in MTEB's metadata.
+    """
     with path.open("rb") as file:
         text = file.read(MAX_BYTES + 1)
     if len(text) > MAX_BYTES:
         raise ValueError(f"it has more than {MAX_BYTES >> 20} MiB")
     try:
-        return json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_constant)
+        return json.loads(text, object_pairs_hook=_without_repeats, parse_constant=float if infinity else _constant)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
@@ -112,7 +115,7 @@ def _unknown_keys(content: Mapping[str, Any]) -> Iterator[str]:
 def _model_meta(result: Result) -> Iterator[str]:
     path = result.path.with_name(MODEL_META)
     try:
-        meta = strict_json(path)
+        meta = strict_json(path, infinity=True)
         name, revision, parameters = meta["name"], meta["revision"], meta.get("n_parameters")
     except FileNotFoundError:
         yield "model_meta.json is missing from its folder"
