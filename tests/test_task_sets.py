@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import runpy
+from pathlib import Path
+
 import mteb
 import pytest
 
 from hbt_bench.data import mteb_reader
 from hbt_bench.errors import DataError
 from hbt_bench.tasks.registry import TaskRegistry, select_tasks
-from tests.factories import hub_data_set, retrieval_configs
+from tests.factories import hub_data_set, retrieval_configs, write_beir
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.fixture
@@ -107,3 +113,47 @@ def test_documents_of_xpqa_come_first_in_the_statistics_of_mteb():
 
 def test_suite_has_thirteen_sets():
     assert len(select_tasks("suite:nano-multi")) == 13
+
+
+def test_afriqa_has_questions_in_other_languages_than_passages(tmp_path):
+    convert = runpy.run_path(str(EXAMPLES / "afriqa.py"))["convert"]
+    english = dict.fromkeys(["bem", "hau", "ibo", "kin", "swa", "twi", "yor", "zul"], "en")
+    for asked, answered in {"fon": "fr", **english}.items():
+        rows = [
+            {
+                "id": "0",
+                "question_lang": f"{asked}?",
+                "title": "T",
+                "context": "Shared" if answered == "en" else "Seul",
+            },
+            {"id": "1", "question_lang": f"{asked}??", "title": "T", "context": f"Own {asked}"},
+            {"id": "2", "question_lang": "no passage", "title": "T", "context": None},
+        ]
+        path = tmp_path / "clone/data/gold_passages" / asked / f"gold_span_passages.afriqa.{asked}.{answered}.test.json"
+        path.parent.mkdir(parents=True)
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    convert(tmp_path / "clone", tmp_path)
+    spec = TaskRegistry().specs["afriqa"]
+    source = spec.source.model_copy(update={"pins": {}})
+    pool = spec.model_copy(update={"source": source, "expect": None}).load(["en", "fr", "fon", "ha", "yo"], tmp_path)
+    relevant = {query.id: pool.relevant(row) for row, query in enumerate(pool.queries)}
+    assert len(relevant) == 6
+    assert relevant["ha-q-0"] == relevant["yo-q-0"]  # equal passages are a single document of the pool
+    assert list(relevant["fon-q-1"]) == ["fr-d-fon-1"]
+    assert sorted(document.text for document in pool.documents) == [
+        "T Own fon",
+        "T Own hau",
+        "T Own yor",
+        "T Seul",
+        "T Shared",
+    ]
+
+
+def test_neuclirbench_shares_judgements_between_the_languages_of_a_topic(tmp_path):
+    documents = {f"{code}1": {"text": f"news {code}", "lang": code} for code in ("fas", "rus", "zho")}
+    write_beir(tmp_path / "neuclirbench", {}, documents, {"1": {"fas1": 1, "zho1": 3, "rus1": 0}})
+    topics = [{"_id": "1", "text": f"topic {code}", "lang": code} for code in ("eng", "fas", "rus", "zho")]
+    (tmp_path / "neuclirbench" / "queries.jsonl").write_text("".join(json.dumps(topic) + "\n" for topic in topics))
+    pool = TaskRegistry().specs["neuclirbench"].load(data_dir=tmp_path)
+    assert [query.id for query in pool.queries] == ["en-q-1", "fa-q-1", "ru-q-1", "zh-q-1"]
+    assert all(pool.relevant(row) == {"fa-d-fas1": 1, "zh-d-zho1": 3} for row in range(4))
