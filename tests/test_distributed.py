@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,7 @@ from hbt_bench.ranking.products import Products
 from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.tasks.registry import select_tasks
 from tests.factories import LANGUAGES, result_content, torch_random_model
-from tests.forked import run_together
+from tests.forked import run_script, run_together
 
 #: The command line with small tiles, so that both processes have several; process 1 may die at its second chunk.
 WORKER = """
@@ -47,15 +45,21 @@ def arguments(folder):
     return [*command, "--output", folder / "two", "--format", "json"]
 
 
-def launch(folder):
-    """Run the command with torchrun."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
-    (folder / "worker.py").write_text(WORKER)
-    command = ["--nproc-per-node=2", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", folder / "worker.py"]
-    return subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", *map(str, [*command, *arguments(folder)])],
-        capture_output=True, text=True, check=False, timeout=300, env=environment,
-    )  # fmt: skip
+#: torchrun without its command line: the same agent starts the processes and sets their variables.
+LAUNCHER = f"""
+import sys
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+def worker():
+    try:
+        exec(compile({WORKER!r}, "worker", "exec"), {{}})
+    except SystemExit as end:
+        if end.code:
+            raise RuntimeError(f"exit code {{end.code}}") from end
+
+config = LaunchConfig(1, 1, 2, rdzv_backend="c10d", rdzv_endpoint="localhost:0", start_method="fork", max_restarts=0)
+elastic_launch(config, worker)()
+"""
 
 
 def test_two_processes_equal_one_and_survive_a_kill(tmp_path, monkeypatch):
@@ -75,7 +79,7 @@ def test_two_processes_equal_one_and_survive_a_kill(tmp_path, monkeypatch):
     stored = list(Path(os.environ["HBT_BENCH_CACHE"]).rglob("*.safetensors"))
     assert len(stored) >= 2
 
-    done = launch(tmp_path)
+    done = run_script(LAUNCHER, arguments(tmp_path), tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(json.loads(done.stdout)["results"]) == 3  # one process printed them, and nothing else
     for result in expected:
