@@ -45,6 +45,7 @@ EXCEPTIONS = {
     "README.md": 1,
     "docs/how-to/endpoint.md": 2,
     "docs/how-to/evaluate.md": 1,
+    "docs/how-to/install.md": 3,
     "docs/how-to/scale-out.md": 1,
     "docs/how-to/train.md": 1,
     "docs/scale.md": 1,

@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # the checks import other packages late, because any of them 
 _PACKAGE = "hbt-bench"
 #: Packages with a different module name.
 _MODULES = {"pyyaml": "yaml", "scikit-learn": "sklearn"}
+#: Extras for work on hbt-bench itself.
+_NOT_FOR_USERS = ("dev", "docs", "benchmarks")
 #: Packages that take seconds to import, so only their presence is checked.
 _SLOW = ("mteb", "sentence-transformers", "transformers")
 #: Bytes that a run with 100,000 documents of 1,024 dimensions may need.
@@ -101,7 +103,7 @@ def _packages() -> Iterator[tuple[str, Outcome]]:
         marker = requirement.marker
         always = marker is None or marker.evaluate({"extra": ""})
         extra = "" if always else next((name for name in _extras() if marker and marker.evaluate({"extra": name})), "")
-        if extra == "dev" or not (always or extra) or requirement.name in names:
+        if extra in _NOT_FOR_USERS or not (always or extra) or requirement.name in names:
             continue
         names.add(requirement.name)  # several extras may need a package
         yield requirement.name, _tried(partial(_package, requirement, extra))
@@ -136,7 +138,8 @@ def _import_problem(package: str) -> str:
 
 
 def _extras() -> list[str]:
-    return metadata(_PACKAGE).get_all("Provides-Extra") or []
+    """Return the names of the extras; ``plot`` is a former name of ``report``."""
+    return [name for name in metadata(_PACKAGE).get_all("Provides-Extra") or [] if name != "plot"]
 
 
 def _device() -> Outcome:
