@@ -162,7 +162,10 @@ def leaderboard(
     needed = required_measures([*(columns or default_names()), *([sort] if sort else []), "AP", EXCESS])
     board = Leaderboard.from_results(readable(folder, needed), reported, shown, sort, intervals, cluster)
     if not board.rows:
-        raise OutputError(f"there are no results of multilingual collections in {folder}: run `hbt-bench run` first")
+        raise OutputError(
+            f"there are no results of multilingual collections in {folder}: run `hbt-bench run` first, or name another "
+            "folder of results"
+        )
     for note in board.notes:
         log.warning(note)
     return board
