@@ -100,20 +100,29 @@ def hybrid_dataset(
 def plan_dataset(plan: BatchPlan) -> Dataset:
     """Return the rows of all batches of a plan as a data set; it holds numbers, and draws texts when a row is read."""
     rows = Dataset(pa.table({"row": np.arange(plan.steps * plan.batch_size)}), fingerprint=plan.fingerprint)
-    rows.set_transform(_Texts(plan))
+    transform = _Texts()
+    rows.set_transform(transform)  # without the plan yet, because the library hashes a copy of all that a transform has
+    transform.rows = Rows(plan, parallel=False)
     return rows
 
 
 class _Texts:
     """The texts of rows, by their numbers: the transform of a data set."""
 
-    def __init__(self, plan: BatchPlan) -> None:
-        self.plan = plan
-        self._rows = Rows(plan, parallel=False)
+    rows: Rows
+
+    @property
+    def plan(self) -> BatchPlan:
+        """The plan of the rows."""
+        return self.rows.plan
+
+    def __deepcopy__(self, memo: object) -> _Texts:
+        """Return the transform itself: copies of a data set share their texts."""
+        return self
 
     def __call__(self, batch: Mapping[str, Sequence[int]]) -> dict[str, list[str]]:
-        rows = [self._rows[int(row)] for row in batch["row"]]
-        return {column: [row[column] for row in rows] for column in self._rows.columns if column in rows[0]}
+        rows = [self.rows[int(row)] for row in batch["row"]]
+        return {column: [row[column] for row in rows] for column in self.rows.columns if column in rows[0]}
 
 
 class PlanBatchSampler:

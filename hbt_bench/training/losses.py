@@ -114,12 +114,14 @@ def _guided(recipe: Recipe, model: SentenceTransformer, *, gather: bool) -> nn.M
     guide = _guide(str(recipe.guide), recipe.trust_remote_code).to(model.device)
     try:
         if recipe.cached:
-            return CachedGISTEmbedLoss(model, guide, mini_batch_size=recipe.cached, **options)
-        return GISTEmbedLoss(model, guide, **options)
+            loss: nn.Module = CachedGISTEmbedLoss(model, guide, mini_batch_size=recipe.cached, **options)
+        else:
+            loss = GISTEmbedLoss(model, guide, **options)
     except ValueError as error:  # a model without a tokenizer of transformers, or a static one with another tokenizer
         raise UsageError(
             f"`guide: {recipe.guide}` does not fit {recipe.init}: {str(error).rstrip('.')}. Choose another guide"
         ) from error
+    return loss
 
 
 @lru_cache(maxsize=1)  # the development loss has the same guide

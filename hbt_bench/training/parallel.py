@@ -76,23 +76,20 @@ class ParallelText:
                     for text in texts:
                         writer.add(code, role, text)
         table = writer.done()
-        first, times = np.unique(table.names.hashes, return_index=True, return_counts=True)[1:]
-        if (repeated := first[times > 1]).size:
-            key = table.names[int(repeated.min())]
-            raise DataError(f"{name} has two items with the id '{key}'. Give each item its own id.")
+        _, first, times = np.unique(table.names.hashes, return_index=True, return_counts=True)
+        for number in sorted(first[times > 1].tolist()):
+            raise DataError(f"{name} has two items with the id '{table.names[number]}'. Give each item its own id.")
         return cls.from_table(name, table, bitext=bitext, max_negatives=max_negatives, unpaired=unpaired)
 
     @classmethod
     def from_table(
         cls, name: str, table: TextTable, *, bitext: bool = False, max_negatives: int | None = None, unpaired: str = ""
     ) -> ParallelText:
-        """Build a source from the texts of items, which have different names and texts with single spaces.
+        """Build a source from the texts of items with different names; its texts have single spaces.
 
-        Languages without a query or a passage are left out. An item without a passage in a language has no hard
-        negatives in it. Raises `DataError` as `from_items` does.
+        An item without a passage in a language has no hard negatives in it. Raises `DataError` as `from_items` does.
         """
-        table = table.in_order()
-        languages = table.languages
+        languages = (table := table.in_order()).languages
         cells = table.language.astype(np.int64) * len(table.names) + table.owner
         columns = {role: np.full(len(languages) * len(table.names), MISSING, dtype=np.int32) for role in (0, 1)}
         for role, column in columns.items():
@@ -104,12 +101,12 @@ class ParallelText:
         order, ranks = table.by_appearance()
         shape = len(languages), len(table.names)
         queries, passages = (ranks[columns[role]].reshape(shape) for role in (QUERY, PASSAGE))
-        negatives, more_passages = (
+        negatives, more = (
             Ragged.from_pairs(cells[table.role == role], ranks[table.text[table.role == role]], queries.size)
             for role in (NEGATIVE, MORE)
         )
-        arrays = (queries, passages, negatives, more_passages)
-        source = cls(name, languages, table.names, table.texts.take(order), *arrays, bitext, max_negatives, unpaired)
+        arrays = (table.texts.take(order), queries, passages, negatives, more)
+        source = cls(name, languages, table.names, *arrays, bitext, max_negatives, unpaired)
         if not source.counts.any():
             raise DataError(f"{name} has no item with a query and a passage to train on")
         return source

@@ -35,7 +35,7 @@ else:
     DevMeasure = Literal[tuple(DEV_MEASURES)]
 
 #: Fields that do not change the weights.
-NEUTRAL_FIELDS = frozenset({"name", "workers", "report_to", "push_to_hub"})
+NEUTRAL_FIELDS = frozenset({"name", "workers", "report_to", "push_to_hub", "keep_checkpoint"})
 
 
 def _expanded(entries: object) -> object:
@@ -100,6 +100,7 @@ class Recipe(GrowingModel):
 
     younger_keys: ClassVar[frozenset[str]] = frozenset(
         {"revision", "trust_remote_code", "lora", "freeze", "dev_data", "guide", "report_to", "push_to_hub"}
+        | {"keep_checkpoint"}
     )
 
     name: str | None = Field(None, description="Name in reports. Without it, reports use the name of the folder.")
@@ -200,6 +201,9 @@ class Recipe(GrowingModel):
     save_every: Count | None = Field(
         None,
         description="Steps between checkpoints. Without it, a tenth of the run, or `dev_every` with development data.",
+    )
+    keep_checkpoint: bool = Field(
+        False, description="Keep the last checkpoint of a finished run, from which a recipe with more steps continues."
     )
     guard: tuple[str, ...] = Field(
         ("xquad-r", "mlqa-r", "cldr-facts"), description="Tasks whose texts must not be trained on."

@@ -101,15 +101,20 @@ class Training:
     def _is_done(self, inputs: card.Inputs) -> bool:
         return not self.overwrite and self._folder.has_model(inputs)
 
-    def _start(self, inputs: card.Inputs) -> tuple[bool, Path | None]:
+    def _start(self, inputs: card.Inputs, data: TrainingData) -> tuple[bool, Path | None]:
         """Return whether the model is complete by now, and the checkpoint to continue from."""
         if self._is_done(inputs):
             log.info(f"{self.output} has this model already")
             return True, None
         if not self.resume:
             self._folder.remove_checkpoints()
+        identities = [inputs.identity]
+        if not self.overwrite and (steps := self._folder.finished_steps(self.recipe)):
+            finished = replace(data, plan=replace(data.plan, steps=steps)).fingerprint
+            recipe = self.recipe.model_copy(update={"steps": steps})
+            identities.append(replace(inputs, recipe=recipe, plan=finished).identity)
         try:
-            return False, self._folder.last_checkpoint(inputs.identity)
+            return False, self._folder.last_checkpoint(*identities)
         except ModelError:  # the checkpoints of another run
             if not self.overwrite:
                 raise
@@ -123,7 +128,7 @@ class Training:
         logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
-        start = self._start(inputs) if is_first() else None
+        start = self._start(inputs, data) if is_first() else None
         arguments = self._arguments()  # joins the processes; the broadcast needs that
         done, checkpoint = broadcast_object_list([start])[0]
         if not done:
@@ -172,7 +177,8 @@ class Training:
                 facts["guide_revision"] = inputs.guide_revision
             if recipe.lora:
                 weights.merge(model)
-            self._folder.save(model, facts | {"used": used}, inits.code_files(recipe))
+            code = inits.code_files(recipe)
+            self._folder.save(model, facts | {"used": used}, code, keep_checkpoints=recipe.keep_checkpoint)
 
     def _arguments(self) -> Any:
         """Return the trainer's arguments. Their construction joins the processes of the run."""

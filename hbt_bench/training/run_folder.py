@@ -26,6 +26,7 @@ from hbt_bench.files import check_writable, file_hash, output_error, release_and
 from hbt_bench.identity.checkpoint import RECIPE_FILE
 from hbt_bench.identity.model_files import model_files, replaceable_files
 from hbt_bench.training import card
+from hbt_bench.training.continuation import finished_steps
 from hbt_bench.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -127,8 +128,15 @@ class RunFolder:
         try:
             facts: dict[str, Any] = json.loads(path.read_bytes())
             different = card.differences(recipe, facts)
+            continued = finished_steps(recipe, facts, different)
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise OutputError(f"{path} is damaged: train again with --overwrite") from error
+        if continued and not last_complete(self.checkpoints)[0]:
+            raise UsageError(
+                f"{self.path} has no checkpoint to continue from: train with `keep_checkpoint` or another --output"
+            )
+        if continued:
+            return None
         if different:
             raise UsageError(
                 f"{self.path} has a model of another recipe (it differs in {', '.join(different)}): choose "
@@ -136,14 +144,19 @@ class RunFolder:
             )
         return facts
 
-    def last_checkpoint(self, identity: str) -> Path | None:
-        """Return the checkpoint from which the run `identity` continues, None to start anew; remove unusable ones.
+    def finished_steps(self, recipe: Recipe) -> int | None:
+        """Return the steps of a finished run in the folder that a recipe with more steps continues."""
+        facts = json.loads(path.read_bytes()) if (path := self.path / RECIPE_FILE).is_file() else None
+        return finished_steps(recipe, facts, card.differences(recipe, facts)) if facts else None
+
+    def last_checkpoint(self, *identities: str) -> Path | None:
+        """Return the checkpoint from which a run continues, None to start anew; remove unusable ones.
 
         Mark the folder as that of an unfinished run. Raises `ModelError` if a checkpoint belongs to another run.
         """
         if not (self.path / _UNFINISHED).is_file():
             write_text(self.path / _UNFINISHED, "")
-        newest, unusable = last_complete(self.checkpoints, identity)
+        newest, unusable = last_complete(self.checkpoints, *identities)
         for path in unusable:
             log.warning(f"{path.name} is unfinished or damaged: training does not continue from it")
             shutil.rmtree(path)
@@ -180,11 +193,17 @@ class RunFolder:
         finally:
             release_and_remove(lock)
 
-    def save(self, model: SentenceTransformer, facts: dict[str, Any], code: Mapping[str, Path] | None = None) -> None:
+    def save(
+        self,
+        model: SentenceTransformer,
+        facts: dict[str, Any],
+        code: Mapping[str, Path] | None = None,
+        *,
+        keep_checkpoints: bool = False,
+    ) -> None:
         """Save a model with its card, its recipe file and its code, and remove the checkpoints. Raises `OutputError`.
 
-        1. Write the model and the files in `code` into a temporary folder, and its names into the marker of an
-           unfinished run.
+        1. Write the model and `code` into a temporary folder, and its names into the marker of an unfinished run.
         2. Rename a card that somebody wrote or changed.
         3. Remove the recipe file of an older model, so that a kill from here on leaves no complete model.
         4. Replace the files of the older model. Files that belong to no model stay.
@@ -206,7 +225,8 @@ class RunFolder:
         write_text(self.path / _CARD, text)
         facts = {**facts, "card": hashlib.sha256(text.encode()).hexdigest()}
         write_text(self.path / RECIPE_FILE, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
-        self.remove_checkpoints()
+        if not keep_checkpoints:
+            self.remove_checkpoints()
         (self.path / _UNFINISHED).unlink(missing_ok=True)
 
     def _replace_model(self, source: Path) -> None:
@@ -286,12 +306,11 @@ def mark(folder: Path, identity: str) -> None:
     write_text(folder / COMPLETE, hashlib.sha256(body.encode()).hexdigest() + "\n" + body)
 
 
-def last_complete(folder: Path, identity: str) -> tuple[Path | None, list[Path]]:
+def last_complete(folder: Path, *identities: str) -> tuple[Path | None, list[Path]]:
     """Return the newest checkpoint from which a run can continue, and the unusable checkpoints.
 
-    A checkpoint is unusable if it has no marker, if a file does not match its hash, or if the checkpoint with the best
-    weights so far is unusable, because the run would end with those weights. Raises `ModelError` if a checkpoint
-    belongs to another run.
+    A checkpoint is unusable without a marker, if a file does not match its hash, or if the checkpoint with the best
+    weights so far is unusable, with which the run would end. Raises `ModelError` for a run that is not in `identities`.
     """
     steps = {path.name.rpartition("-")[2]: path for path in folder.glob("checkpoint-*")}
     paths = [steps[step] for step in sorted(filter(str.isdecimal, steps), key=int)]
@@ -300,7 +319,7 @@ def last_complete(folder: Path, identity: str) -> tuple[Path | None, list[Path]]
         marker = _read_marker(path)
         if marker is None:
             continue
-        if marker["run"] != identity:
+        if identities and marker["run"] not in identities:
             raise ModelError(
                 f"{path} is of another run, with another recipe, data or version: train with --no-resume, or "
                 "choose another --output"
