@@ -79,6 +79,10 @@ def test_exports_are_those_of_the_command(folder, tmp_path, capsys):
     assert all((made / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
     with pytest.raises(UsageError, match="no layout 'hub'"):
         hbt_bench.export(folder, "hub")
+    with pytest.raises(UsageError, match="--cluster is for --for queries"):
+        hbt_bench.export(folder, "trec", cluster="article")
+    with pytest.raises(UsageError, match="Add --hub ORG/NAME"):
+        hbt_bench.export("xquad-r-multi", "mteb-task")
 
 
 def test_training_is_that_of_the_command(tmp_path, monkeypatch, capsys):

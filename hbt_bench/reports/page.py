@@ -202,7 +202,8 @@ class ReportRequest:
 
 def _is_complete(row: LeaderboardRow, modes: set[Mode]) -> bool:
     """Check whether a measured model has all modes, with ranks, in the same folder."""
-    in_folder = all(result.ranks and str(result.path.parent) == row.folder for result, _ in row.sources.values())
+    results = [result for result, _ in row.sources.values()]
+    in_folder = all(r.ranks and r.ranks.is_file() and str(r.path.parent) == row.folder for r in results)
     return row.measured and not row.missing and modes <= set(row.signatures) and in_folder
 
 

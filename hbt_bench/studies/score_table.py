@@ -109,7 +109,7 @@ def _rescaled(score: ModelScore, chance: float) -> ModelScore:
 def _by_language(values: Sequence[TaskValues], languages: Sequence[str]) -> TaskValues | None:
     """Return AP of models with a language each, as one system: the model of a query's language answers it.
 
-    None if the task has queries in other languages, or does not tell languages.
+    None if the task has queries in other languages, or no languages of queries.
     """
     scores: dict[ScoreKey, ModelScore] = {}
     own = dict(zip(languages, values, strict=True))
