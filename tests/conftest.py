@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 from functools import cache
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -143,10 +144,19 @@ def _no_wait_for_disks():
         yield
 
 
+@pytest.fixture(scope="session")
+def _caches(tmp_path_factory):
+    """Return an endless series of folders; `mktemp` would search all that exist for each."""
+    folder = tmp_path_factory.mktemp("caches")
+    return (folder / str(number) for number in count())
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(monkeypatch, tmp_path_factory):
+def _own_cache(monkeypatch, _caches):
     """Hide the user's cache and data from tests."""
-    monkeypatch.setenv("HBT_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+    cache_folder = next(_caches)
+    cache_folder.mkdir()
+    monkeypatch.setenv("HBT_BENCH_CACHE", str(cache_folder))
     monkeypatch.delenv("HBT_BENCH_DATA", raising=False)
 
 

