@@ -179,9 +179,9 @@ def test_hostile_result_is_left_out_or_refused(case, results, tmp_path, capsys, 
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes and alarms of POSIX")
-@pytest.mark.parametrize("content", ['{"task_name": "SciFact"}', "[1, 2]", "null", '"x"'])
-def test_json_of_other_programs_is_ignored(content, results, tmp_path, capsys, soon):
-    (results / FOLDER / "theirs.json").write_text(content)
+def test_json_of_other_programs_is_ignored(results, tmp_path, capsys, soon):
+    for number, content in enumerate(('{"task_name": "SciFact"}', "[1, 2]", "null", '"x"')):
+        (results / FOLDER / f"theirs-{number}.json").write_text(content)
     (results / FOLDER / "x.txt").write_text("[" * 200_000)
     for arguments in commands(results, tmp_path):
         assert command(arguments) == 0

@@ -4,7 +4,9 @@ import html
 import json
 import random
 import re
+from copy import copy
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import yaml
 from scipy.stats import ttest_1samp
 
 from hbt_bench.cli.main import run
+from hbt_bench.data.query_shift import Shift
 from hbt_bench.errors import DataError
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.results.evaluate import Evaluation
@@ -598,11 +601,11 @@ def mtop(tmp_path, monkeypatch):
         (folder / "README.md").write_text("---\n" + json.dumps({"configs": configs}) + "\n---\n")
     # the default of ten classifiers for each of 48 scores takes too long
     monkeypatch.setattr(AbsTaskClassification, "n_experiments", 1)
-    plain = abstask.load_dataset
+    plain = cache(abstask.load_dataset)
 
     def local(path, name=None, revision=None, **options):
         assert len(revision) == 40
-        return plain(str(tmp_path / "hub" / path), name, cache_dir=str(tmp_path / "cache"), **options)
+        return copy(plain(str(tmp_path / "hub" / path), name, cache_dir=str(tmp_path / "cache"), **options))
 
     monkeypatch.setattr(abstask, "load_dataset", local)
 
@@ -671,8 +674,13 @@ def test_list_and_show(hbt):
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """Return an output folder for all five studies, so that they share models, as in `make studies-smoke`."""
-    return tmp_path_factory.mktemp("smoke")
+    """Return an output folder for all five studies, so that they share models, as in `make studies-smoke`.
+
+    All models get the same typing errors, so they are made once.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Shift, "apply", cache(Shift.apply))
+        yield tmp_path_factory.mktemp("smoke")
 
 
 @pytest.mark.parametrize("name", NAMES)
