@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hbt_bench.actions.analyses import bias, leaderboard, plot
     from hbt_bench.actions.experiments import study, train
-    from hbt_bench.actions.outputs import card, draft_task, export, report
+    from hbt_bench.actions.outputs import card, draft_task, export, report, site
     from hbt_bench.data.collection import Collection, Document, Query
     from hbt_bench.errors import DataError, HbtBenchError, ModelError, OutputError, ProcessError, UsageError
     from hbt_bench.measures.ranking import Ranking
@@ -68,6 +68,7 @@ _MODULES = {
     "rerank": "results.rerank",
     "score": "results.runs",
     "select_tasks": "tasks.registry",
+    "site": "actions.outputs",
     "study": "actions.experiments",
     "train": "actions.experiments",
 }
@@ -110,6 +111,7 @@ __all__ = [
     "rerank",
     "score",
     "select_tasks",
+    "site",
     "study",
     "train",
 ]

@@ -376,6 +376,7 @@ TAMPERED = {
     "the prompt in the signature": (change_summary(prompts={"query": "q: ", "document": ""}), "has the prompt none"),
     "the version of hbt-bench": (replace_everywhere(r"hbt:[\d.]+", "hbt:99.0"), "newer than this version"),
     "the version of mteb": (versions_edited, "but the signature is of mteb"),
+    "the depth of a run": (replace_everywhere(r"\|hbt:", "|depth:10|hbt:"), "the ranks are not cut"),
     "the scores of another mode": (tasks_swapped, "the file has the scores of"),
     "NaN": (not_a_number, "MRC@20 of de-multi is nan"),
     "a negative score": (change_entry(RR=-0.2), "RR cannot be -0.2"),

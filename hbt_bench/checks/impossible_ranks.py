@@ -18,6 +18,13 @@ from hbt_bench.results.ranks_file import StoredRanks
 Ints = NDArray[np.int64]
 
 
+def depth_problems(stored: StoredRanks, depth: int | None) -> Iterator[str]:
+    """Yield a sentence if the rankings of a run were cut at another depth than `depth`, that of the signature."""
+    cut = stored.ranks.cut
+    if depth is not None and (cut is None or cut.depth != depth):
+        yield f"the signature has the depth {depth}, but the ranks are {f'cut at {cut.depth}' if cut else 'not cut'}"
+
+
 def contradictions(stored: StoredRanks, own_blocks: bool, collection: Collection | None = None) -> Iterator[str]:
     """Yield a sentence for each contradiction in ranks that passed `StoredRanks.read`.
 
@@ -49,9 +56,9 @@ def _finds_itself(top: NDArray[np.int32], copies: NDArray[np.int32]) -> bool:
 def _blocks(stored: StoredRanks, rows: Ints) -> Iterator[str]:
     """Yield the contradictions between ranks in the pool and ranks in a language, which have the same scores."""
     judgements, ranks = stored.judgements, stored.ranks
-    found = np.flatnonzero(ranks.pool < BELOW_CUT)
-    rows, languages = rows[found], judgements.document_languages[judgements.qrels.documents[found]].astype(np.int64)
-    pool, block = ranks.pool[found].astype(np.int64), ranks.block[found].astype(np.int64)
+    pairs = np.flatnonzero(ranks.pool < BELOW_CUT)
+    rows, languages = rows[pairs], judgements.document_languages[judgements.qrels.documents[pairs]].astype(np.int64)
+    pool, block = ranks.pool[pairs].astype(np.int64), ranks.block[pairs].astype(np.int64)
     others = pool - block  # better documents of other languages
     sizes = np.bincount(judgements.document_languages, minlength=len(judgements.languages))
     if ((others < 0) | (others > len(judgements.document_languages) - sizes[languages])).any():

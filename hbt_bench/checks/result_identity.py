@@ -91,10 +91,10 @@ def _signature(result: Result, content: Mapping[str, Any]) -> Iterator[str]:
     named = {field.name for field in dataclass_fields(Signature)} - {"versions"} | set(_PROGRAMS)
     if unknown := sorted(fields.keys() - named):
         yield f"the signature has unknown fields: {', '.join(unknown)[:100]}"
-    wanted = {"task": result.task, "model": f"{result.model}@{result.revision}", "ties": TIE_RULE}
+    expected_fields = {"task": result.task, "model": f"{result.model}@{result.revision}", "ties": TIE_RULE}
     if result.prompts is not None and set(result.prompts) == {"query", "document"}:
-        wanted["prompt"] = Prompts(**result.prompts).label
-    for name, value in wanted.items():
+        expected_fields["prompt"] = Prompts(**result.prompts).label
+    for name, value in expected_fields.items():
         if fields.get(name) != value.replace("|", "/"):
             yield f"the signature has the {name} {fields.get(name)}, but the result is of {value}"
     revision = content.get("dataset_revision")

@@ -80,11 +80,11 @@ def _is_mteb(key: str) -> bool:
 def _subset(name: str, entry: Mapping[str, Any], exact: Mapping[str, float]) -> Iterator[str]:
     """Yield the differences of a subset from the exact scores."""
     has_mteb = any(_is_mteb(key) for key in entry)
-    wanted = {key: value for key, value in exact.items() if has_mteb or not _is_mteb(key)}
-    if missing := [key for key in wanted if key not in entry]:
+    expected = {key: value for key, value in exact.items() if has_mteb or not _is_mteb(key)}
+    if missing := [key for key in expected if key not in entry]:
         yield f"{name} lacks {', '.join(missing)[:100]}"
-    areas = {f"{_NAUC}{key}_{kind}" for key in wanted if "_at_" in key for kind in ("max", "std", "diff1")}
-    unknown = sorted(entry.keys() - wanted.keys() - areas - NOT_SCORES)
+    areas = {f"{_NAUC}{key}_{kind}" for key in expected if "_at_" in key for kind in ("max", "std", "diff1")}
+    unknown = sorted(entry.keys() - expected.keys() - areas - NOT_SCORES)
     if unknown:
         yield f"{name} has unknown keys: {', '.join(unknown)[:100]}"
     needed = {key for key in areas if "hit_rate" not in key}  # which MTEB leaves out
@@ -93,9 +93,9 @@ def _subset(name: str, entry: Mapping[str, Any], exact: Mapping[str, float]) -> 
     for key in areas & entry.keys():
         if not _is_number(entry[key]) or entry[key] > 1 + TOLERANCE:
             yield f"{key} of {name} cannot be {entry[key]}"
-    for key in wanted.keys() & entry.keys():
-        if not _equal(entry[key], wanted[key]):
-            yield f"{key} of {name} is {entry[key]}, but the ranks give {wanted[key]:.6f}"
+    for key in expected.keys() & entry.keys():
+        if not _equal(entry[key], expected[key]):
+            yield f"{key} of {name} is {entry[key]}, but the ranks give {expected[key]:.6f}"
 
 
 def _equal(stored: Any, exact: float) -> bool:

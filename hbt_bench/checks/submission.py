@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hbt_bench.checks.impossible_ranks import contradictions
+from hbt_bench.checks.impossible_ranks import contradictions, depth_problems
 from hbt_bench.checks.result_data import data_problems, judgement_problems
 from hbt_bench.checks.result_identity import count_problems, own_problems, strict_json, task_problems
 from hbt_bench.checks.result_scores import exact_scores, interval_problems, older_measures, score_problems
@@ -162,12 +162,12 @@ class Verifier:
 
     def _check_strays(self, paths: Iterable[Path], results: Iterable[Result]) -> None:
         """Find files in the folders of models that belong to no result."""
-        known = {path for result in results for path in (result.path, result.ranks) if path}
+        named = {path for result in results for path in (result.path, result.ranks) if path}
         damaged = {each.path.parent for each in self.findings if each.path.suffix == ".json" and not each.open}
-        parents = {path.parent for path in known} - damaged  # a damaged result may name them
+        parents = {path.parent for path in named} - damaged  # a damaged result may name them
         for path in paths:
-            kept = path.name == MODEL_META or path.name.endswith(".run.parquet")
-            if path.parent in parents and path not in known and not kept and path.suffix != ".json":
+            allowed = path.suffix == ".json" or path.name.endswith(".run.parquet")
+            if path.parent in parents and path not in named and not allowed:
                 self._add(path, ["no result names it"], "Remove it.")
 
     # Results
@@ -254,6 +254,7 @@ class Verifier:
         entries = [entry for split in content["scores"].values() for entry in split]
         exact = exact_scores(result, stored)
         problems = list(score_problems(result, stored, exact, entries, spec))
+        self._add(path, depth_problems(stored, result.depth))
         self._add(path, problems[:3] + ([f"{len(problems) - 3} more scores differ"] if len(problems) > 3 else []))
         if not problems:
             self._add(path, interval_problems(result, stored))
@@ -298,7 +299,7 @@ class Verifier:
     # Tasks and data
 
     @cache  # noqa: B019 -- a verifier lives as long as a command
-    def _known(self, task: str) -> TaskSpec | None:
+    def _definition(self, task: str) -> TaskSpec | None:
         location = self.registry.locate(TaskName.parse(task).mode_name)
         if location is None:
             return None
@@ -310,7 +311,7 @@ class Verifier:
             return None
 
     def _spec(self, result: Result) -> TaskSpec | None:
-        return self._known(result.task)
+        return self._definition(result.task)
 
     def _load(self, spec: TaskSpec) -> Collection | None:
         try:
