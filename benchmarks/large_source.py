@@ -157,8 +157,8 @@ def main() -> None:
         parts.append(
             f"Each row takes {each:.0f} bytes more. So the {TRIPLETS:,} triplets of a language need at most "
             f"{needed / len(LANGUAGES):.1f} GiB, and those of all {len(LANGUAGES)} languages {needed:.0f} GiB."
-            " Nearly all texts of these sizes are new. In the whole data set each text is in several rows, so a row takes "
-            "less."
+            " Nearly all texts of these sizes are new. In the whole data set each text is in several rows, so a row "
+            "takes less."
         )
     report.publish("A source with the shape of mMARCO", parts, data, about, options.output)
 
