@@ -19,9 +19,11 @@ from hbt_bench.tasks.registry import TaskRegistry
 
 log = logging.getLogger(__name__)
 
-#: Largest difference of a mean AP between machines. Devices and library versions round scores differently; the largest
-#: difference that was measured for a language is 0.000035, and another model differs by much more.
-SAME_AP = 0.0005
+#: Largest differences of AP between machines, which round scores differently: of the mean over all subsets, and of a
+#: subset. In a language that a model's tokenizer does not know, texts have nearly the same vector and rounding decides:
+#: with all-MiniLM-L6-v2, AP of a pair of languages of cldr-facts differed by 0.0094.
+SAME_MEAN = 0.0005
+SAME_SUBSET = 0.02
 
 
 def repeated(
@@ -60,17 +62,19 @@ def _differences(each: Checked, again: Result) -> Sequence[Finding]:
     if result.fields["prompt"] != again.fields["prompt"]:
         return [Finding(result.path, "it has other prompts than the model here", advice)]
     stored = result.subsets.by_subset("AP")
-    largest = max((abs(value - stored.get(name, np.inf)) for name, value in again.subsets.by_subset("AP").items()))
-    if largest > SAME_AP:
-        return [Finding(result.path, f"AP of a subset differs by {largest:.6f} from an evaluation here", advice)]
-    log.info(f"{result.path.name}: AP of a subset differs by at most {largest:.6f}, {_ranks(each, again)}")
+    differences = [value - stored.get(name, np.inf) for name, value in again.subsets.by_subset("AP").items()]
+    mean, largest = abs(float(np.mean(differences))), float(np.max(np.abs(differences)))
+    text = f"AP differs by {mean:.6f}, and by {largest:.6f} in a subset, from an evaluation here"
+    if mean > SAME_MEAN or largest > SAME_SUBSET:
+        return [Finding(result.path, text, advice)]
+    log.info(f"{result.path.name}: {text}; {_ranks(each, again)}")
     return []
 
 
 def _ranks(each: Checked, again: Result) -> str:
     """Return how many ranks differ, in words."""
     if not each.verified:
-        return "without ranks to compare"
+        return "there are no ranks to compare"
     pairs = [result.stored_ranks().ranks for result in (each.result, again)]
     number = int(np.sum((pairs[0].pool != pairs[1].pool) | (pairs[0].block != pairs[1].block)))
     return f"{number:,} of {len(pairs[0].pool):,} ranks differ"
