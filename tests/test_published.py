@@ -12,6 +12,7 @@ import pytest
 
 from hbt_bench.cli.main import run as command
 from hbt_bench.results.store import Result, read_all
+from hbt_bench.studies.study import study_names
 from hbt_bench.text import as_prose
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,8 +68,8 @@ def test_reported_figures_are_marked():
 
 def test_study_pages_are_escaped_markdown():
     """Prose that would be Markdown is escaped. These pages have none."""
-    pages = [path.with_suffix(".md") for path in (ROOT / "results" / "studies").glob("*.html")]
-    assert len(pages) == 3
+    pages = [ROOT / "results" / "studies" / f"{name}.md" for name in study_names()]
+    assert len(pages) == 5
     for page in pages:
         for line in page.read_text().splitlines():
             match = re.fullmatch(r"(?:\*\*(?:Question|Answer)\.\*\* |\*\*|(?![#|!]))(.*?)(?:\*\*)?", line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -231,6 +232,7 @@ def _named(outside: str, inside: str, pairs: Mapping[str, str]) -> bool:
 def _answers(table: ScoreTable) -> Iterator[Estimate]:
     """Iterate over the differences that answer the question, task by task: unlike scales are not averaged."""
     answer, losses = table.study.answer, _losses(table)
+    same_name = Counter((group, _whole(task)) for group, task in table.means)
     for system, other in table.compared_pairs():
         names = {"kind": "answer", "system": system, "baseline": other}
         if table.systems[other][0].system.strategy not in answer.over:
@@ -245,7 +247,8 @@ def _answers(table: ScoreTable) -> Iterator[Estimate]:
             mean, other_mean = table.task_mean((group, task), system), table.task_mean((group, task), other)
             if group == answer.tasks and mean and other_mean:
                 measure = "AP" if mean.questions else MAIN_SCORE
-                named = {"group": group, "task": _whole(task), "measure": measure, **names}
+                name = task if same_name[group, _whole(task)] > 1 else _whole(task)  # tasks that differ in mode only
+                named = {"group": group, "task": name, "measure": measure, **names}
                 yield Estimate.from_average(mean - other_mean, answer.margin, **named)
 
 
