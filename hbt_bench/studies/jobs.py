@@ -136,7 +136,8 @@ class Evaluate:
     def address(self) -> str:
         """A hash of the model's address, its correction, and the definition of the task."""
         spec, system = self.selection.spec, self.train.system
-        task = [spec.model_dump_json(), spec.name, *self.selection.modes] if spec else [self.selection.stock]
+        keys = spec.model_dump_json(exclude_defaults=True) if spec else ""  # a new key of tasks keeps the addresses
+        task = [keys, spec.name, *self.selection.modes] if spec else [self.selection.stock]
         corrected = [system.correct, system.correct_on] if system.correct else []
         return _hash(self.train.address, task, scores_version(version("hbt-bench")), *corrected)
 
