@@ -722,7 +722,7 @@ def test_smoke_scale(hbt, shared, name):
 def test_plan_from_published_results(hbt):
     code, out, err = hbt("plan", "ood-low-resource", "--scale", "small", "--difference", "0.02")
     assert code == 0
-    assert "0.0074 (4)" in out
+    assert "0.0067 (4)" in out
     assert "the variances are those of the published results" in err
     code, _, err = hbt("plan", "ood-low-resource", "--scale", "small", "--questions", "9")
     assert code == 2
