@@ -192,12 +192,17 @@ def test_task_that_mteb_gains_is_kept(monkeypatch):
 def test_hook_registers_after_the_import_of_mteb(monkeypatch):
     """The finder leaves other modules alone, and imports the plug-in after MTEB's module is executed."""
     steps = []
-    loader = SimpleNamespace(exec_module=lambda module: steps.append("mteb"))
-    monkeypatch.setattr(hbt_bench.mteb, "find_spec", lambda name: SimpleNamespace(loader=loader))
+
+    def found(name):
+        return SimpleNamespace(loader=SimpleNamespace(exec_module=lambda module: steps.append("mteb")))
+
+    monkeypatch.setattr(hbt_bench.mteb, "find_spec", found)
     monkeypatch.setattr(hbt_bench.mteb, "import_module", steps.append)
     finder = _AfterMteb()
     monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
     assert finder.find_spec("mteb.models") is None
+    finder.find_spec("mteb")  # a question whether MTEB is installed
+    assert steps == []
     finder.find_spec("mteb").loader.exec_module(None)
     assert steps == ["mteb", "hbt_bench.mteb.plugin"]
     assert finder not in sys.meta_path

@@ -31,11 +31,14 @@ class _AfterMteb(MetaPathFinder):
             return None
         sys.meta_path.remove(self)
         spec = find_spec(name)
+        sys.meta_path.insert(0, self)  # whoever asks for the spec may not import MTEB
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 
             def execute_and_register(module: ModuleType) -> None:
                 execute(module)
+                if self in sys.meta_path:
+                    sys.meta_path.remove(self)
                 import_module("hbt_bench.mteb.plugin")
 
             spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
