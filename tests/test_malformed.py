@@ -55,7 +55,7 @@ YAML = {
     "no kind": (HEAD + "source: {path: x}", ":2:1: ...'kind' ...source..."),
     "an unknown kind": (
         HEAD + "source: {kind: jsonk}",
-        ":2:10: ... 'jsonk'; did you mean 'jsonl'?...lareqa, cldr, jsonl, csv, bitext, beir, hub, mteb...",
+        ":2:10: ... 'jsonk'; did you mean 'jsonl'?...lareqa, cldr, jsonl, csv, bitext, beir, hub, retrieval, mteb...",
     ),
     "an unknown key": (HEAD + "sorce: {kind: cldr}", ":2:1: ...'sorce'...; did you mean 'source'?"),
     "a number for an id": (
@@ -384,9 +384,9 @@ def beir(tmp_path, corpus='{"_id": "d1", "text": "t"}', queries='{"_id": "q1", "
         ({"qrels": "q1\td1\t1\nq1\td1\t2"}, "b/qrels/test.tsv:3: query 'q1' and document 'd1' ...twice"),
         (
             {"qrels": "q1\td9\t1"},
-            "t: query 'q1' names the document 'd9', which does not exist in 'en': ...remove the judgement",
+            "t: query 'q1' names the document 'd9', which does not exist in 'en': ...remove the judgement...",
         ),
-        ({"qrels": "q9\td1\t1"}, "t judges the query 'q9', which does not exist in 'en': ...remove its judgements"),
+        ({"qrels": "q9\td1\t1"}, "t judges the query 'q9', which does not exist in 'en': ...remove its judgements..."),
         ({"qrels": "q1\td1\t0"}, "t has no query..."),
         ({"queries": '{"_id": "q1", "text": " "}'}, "t has an empty query, 'en-q-q1'..."),
     ],

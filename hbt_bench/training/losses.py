@@ -128,7 +128,7 @@ def _guided(recipe: Recipe, model: SentenceTransformer, *, gather: bool) -> nn.M
 def _guide(name: str, trust_remote_code: bool) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
 
-    return SentenceTransformer(name, trust_remote_code=trust_remote_code).eval().requires_grad_(False)
+    return SentenceTransformer(name, trust_remote_code=trust_remote_code).train(False).requires_grad_(False)
 
 
 def _gathered(embeddings: list[Tensor], *, gather: bool) -> Tensor:
