@@ -52,7 +52,7 @@ def train(
 def folder_of_recipe(recipe: Recipe, path: Path | None) -> Path:
     """Return the folder of a model, from the name of its recipe or of the recipe's file."""
     name = recipe.name or (path.stem if path else f"{recipe.strategy}-seed{recipe.seed}")
-    return Path(*(file_name(part) for part in name.split("/") if part.strip(". ")))
+    return Path(*(file_name(section) for section in name.split("/") if section.strip(". ")))
 
 
 def study(

@@ -46,9 +46,9 @@ def judgement_problems(stored: StoredRanks, collection: Collection) -> Iterator[
         "languages": [(ours.query_languages, collection.query_languages)],
         "documents": [(ours.document_languages, collection.document_languages)],
     }
-    for part, arrays in pairs.items():
+    for texts, arrays in pairs.items():
         if not all(np.array_equal(array, exact) for array, exact in arrays):
-            yield f"its {part} are not those of the data"
+            yield f"its {texts} are not those of the data"
     if ours.languages != collection.languages or ours.parallel != collection.parallel:
         yield "its languages are not those of the data"
     if stored.ids is not None:

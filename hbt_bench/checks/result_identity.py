@@ -103,9 +103,9 @@ def _signature(result: Result, content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _unknown_keys(content: Mapping[str, Any]) -> Iterator[str]:
-    known = _FILE_KEYS | {field.alias or name for name, field in ResultFile.model_fields.items()}
+    keys = _FILE_KEYS | {field.alias or name for name, field in ResultFile.model_fields.items()}
     known_summary = _SUMMARY_KEYS | {field.alias or name for name, field in Summary.model_fields.items()}
-    unknown = sorted((content.keys() - known) | (content["hbt_bench"].keys() - known_summary))
+    unknown = sorted((content.keys() - keys) | (content["hbt_bench"].keys() - known_summary))
     if unknown:
         yield f"there are unknown keys: {', '.join(map(repr, unknown))[:100]}"
     if missing := sorted({"check", "values", "signature"} - content["hbt_bench"].keys()):
@@ -148,8 +148,8 @@ def _entry(entry: Mapping[str, Any], fields: Mapping[str, str], result: Result) 
     """Yield the contradictions of a subset's own identity, which results have in every subset since version 0.1."""
     subset = str(entry.get("hf_subset"))[:40]
     if "signature" in entry:
-        own = parse_fields(str(entry["signature"]))
-        if any(own.get(name) != value for name, value in fields.items() if name not in _PROGRAMS):
+        stated = parse_fields(str(entry["signature"]))
+        if any(stated.get(name) != value for name, value in fields.items() if name not in _PROGRAMS):
             yield f"the subset {subset} has another signature"
     if entry.get("subsets", result.expected_subsets) != result.expected_subsets:
         yield f"the subset {subset} is of a task with {entry['subsets']} subsets, not {result.expected_subsets}"
@@ -172,10 +172,10 @@ def task_problems(result: Result, spec: TaskSpec) -> Iterator[str]:
         yield f"{result.task} has no subset {', '.join(unknown)[:100]}"
     if not result.complete:
         yield f"there are {len(result.subsets)} of {result.expected_subsets} subsets"
-    whole = not result.task_name.languages and not result.task_name.shifts
-    if whole and spec.pinned and spec.data not in (None, result.fields.get("data")):
+    is_unchanged = not result.task_name.languages and not result.task_name.shifts
+    if is_unchanged and spec.pinned and spec.data not in (None, result.fields.get("data")):
         yield f"the signature is of data {result.fields.get('data')}, but the task is defined for data {spec.data}"
-    elif whole and spec.pinned and spec.data is not None and result.unshifted is not None:
+    elif is_unchanged and spec.pinned and spec.data is not None and result.unshifted is not None:
         yield "the result names unchanged queries, but has no query shift"
 
 

@@ -183,8 +183,8 @@ class Verifier:
             count(1)
         if collection is not None:
             return
-        for part, of in (("data", lambda result: result.fields.get("data")), ("clusters", _clusters)):
-            self._check_agreement(part, group, of)
+        for aspect, of in (("data", lambda result: result.fields.get("data")), ("clusters", _clusters)):
+            self._check_agreement(aspect, group, of)
 
     def _check_result(
         self, result: Result, content: Mapping[str, Any], spec: TaskSpec | None, collection: Collection | None
@@ -265,7 +265,7 @@ class Verifier:
     # Results among each other
 
     def _check_agreement(
-        self, part: str, group: list[tuple[Result, Mapping[str, Any]]], of: Callable[[Result], Any]
+        self, aspect: str, group: list[tuple[Result, Mapping[str, Any]]], of: Callable[[Result], Any]
     ) -> None:
         """Find results of a collection that differ in a part that its data decide. The majority is taken as right."""
         values: dict[Any, list[Result]] = defaultdict(list)
@@ -276,7 +276,7 @@ class Verifier:
         for results in values.values():
             if results is not most:
                 for result in results:
-                    problem = f"its {part} differ from those of {len(most)} results of the collection"
+                    problem = f"its {aspect} differ from those of {len(most)} results of the collection"
                     self._add(result.path, [f"{problem}, such as {most[0].path}"])
 
     def _check_copies(self) -> None:

@@ -125,7 +125,7 @@ def unseen(results: Mapping[str, Sequence[Result]]) -> str:
 
 def verdict(results: Mapping[str, Sequence[Result]], output: Path) -> str:
     """Return the models to choose, with the reasons, and the command for a model of the user."""
-    within, across, pooled = ({name: _means(found)[mode] for name, found in results.items()} for mode in MODES)
+    within, across, pooled = ({name: _means(of_model)[mode] for name, of_model in results.items()} for mode in MODES)
     best = max(STRATEGIES, key=pooled.__getitem__)
     others = ", ".join(f"{name} {pooled[name]:.2f}" for name in STRATEGIES if name != best)
     spread = [within[name] for name in STRATEGIES]

@@ -208,7 +208,9 @@ def _add_by_row(builder: CollectionBuilder, files: BeirFiles, language: Language
     """Add a part for each pair of a query language and a document language."""
     queries = _by_language(files.queries, language, builder, language.query_language)
     documents = _by_language(files.corpus, language, builder)
-    query_ids, document_ids = ({key for entries in part.values() for key in entries} for part in (queries, documents))
+    query_ids, document_ids = (
+        {key for entries in by_language.values() for key in entries} for by_language in (queries, documents)
+    )
     judgements = respelled(read_qrels(files.qrels, query_ids), query_ids, document_ids)
     judgements = builder.known(judgements, query_ids, document_ids)
     _check_known(builder.name, judgements, query_ids, document_ids)

@@ -165,13 +165,13 @@ class CollectionBuilder:
         """Return the judgements of known queries and documents if `skip` has "dangling", else all judgements."""
         if "dangling" not in self.skip:
             return judgements
-        known = {
+        complete = {
             query: {document: grade for document, grade in grades.items() if grade < 1 or document in documents}
             for query, grades in judgements.items()
             if query in queries
         }
-        self.skipped["dangling"] += sum(map(len, judgements.values())) - sum(map(len, known.values()))
-        return known
+        self.skipped["dangling"] += sum(map(len, judgements.values())) - sum(map(len, complete.values()))
+        return complete
 
     def is_skipped(self, defect: Defect) -> bool:
         """Return whether a defect that was met is skipped, and count it."""

@@ -65,11 +65,11 @@ def scores_version(installed: str) -> str:
     return SAME_SCORES[0] if installed in SAME_SCORES else installed
 
 
-def has_equal_scores(stored: str, wanted: str) -> bool:
+def has_equal_scores(stored: str, expected: str) -> bool:
     """Return whether two signatures differ at most in versions of hbt-bench that compute the same scores."""
     first, second = (
         {name: scores_version(value) if name == "hbt" else value for name, value in parse_fields(signature).items()}
-        for signature in (stored, wanted)
+        for signature in (stored, expected)
     )
     return first == second
 

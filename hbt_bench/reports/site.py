@@ -68,7 +68,7 @@ class Site:
             files[board["href"]] = self._page([board], f"{board['collection']}, {self.title}", links, "../")
             files[board["csv_href"]] = board["csv"]
         for label, name in models.items():
-            shown = [part for board in boards if (part := _of_model(board, label))]
+            shown = [board_of_model for board in boards if (board_of_model := _of_model(board, label))]
             files[f"models/{name}.html"] = self._page(shown, f"{label}, {self.title}", links, "../")
         scripts = (chart_library(), SCRIPT.read_text(encoding="utf-8"))
         return files | {f"assets/{name}": text for name, text in zip(_SCRIPTS, scripts, strict=True)}

@@ -112,7 +112,7 @@ def _by_language(values: Sequence[TaskValues], languages: Sequence[str]) -> Task
     None if the task has queries in other languages, or no languages of queries.
     """
     scores: dict[ScoreKey, ModelScore] = {}
-    own = dict(zip(languages, values, strict=True))
+    by_language = dict(zip(languages, values, strict=True))
     for mode in values[0].tasks:
         keys = [key for key in values[0].scores if (key.task, key.measure) == (mode, "AP") and key.language]
         asked = [key.language for key in keys]
@@ -120,7 +120,7 @@ def _by_language(values: Sequence[TaskValues], languages: Sequence[str]) -> Task
             continue
         if not asked or not set(asked) <= set(languages):
             return None
-        parts = [own[key.language].scores[key] for key in keys]
+        parts = [by_language[key.language].scores[key] for key in keys]
         scores |= dict(zip(keys, parts, strict=True))
         scores[ScoreKey(mode, "AP")] = _mean(parts)
     scores[ScoreKey(MEAN, "AP")] = _mean([score for key, score in scores.items() if not key.language])
@@ -129,7 +129,7 @@ def _by_language(values: Sequence[TaskValues], languages: Sequence[str]) -> Task
 
 def _mean(parts: Sequence[ModelScore]) -> ModelScore:
     """Return the mean of scores on the same questions."""
-    if len({part.asked for part in parts}) != 1:
+    if len({score.asked for score in parts}) != 1:
         raise DataError("the models of single languages answered different questions, so they are no system")
-    clusters = np.mean([part.by_cluster for part in parts if part.by_cluster is not None], axis=0)
-    return replace(parts[0], value=float(np.mean([part.value for part in parts])), by_cluster=clusters)
+    clusters = np.mean([score.by_cluster for score in parts if score.by_cluster is not None], axis=0)
+    return replace(parts[0], value=float(np.mean([score.value for score in parts])), by_cluster=clusters)

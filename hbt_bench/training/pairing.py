@@ -123,7 +123,7 @@ def _unrelated(name: str, records: TextTable) -> str:
         sides = by_language[pivot], by_language[language]
         _, *places = np.intersect1d(hashes[sides[0]], hashes[sides[1]], assume_unique=True, return_indices=True)
         order = np.argsort(places[0])
-        first, second = (side[place[order]] for side, place in zip(sides, places, strict=True))
+        first, second = (side[positions[order]] for side, positions in zip(sides, places, strict=True))
         first, second = first[first != second], second[first != second]
         if not len(first) or (max(map(len, sides)) <= _MOST_IDS and not _by_chance(records, *sides)):
             continue

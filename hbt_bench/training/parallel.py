@@ -94,9 +94,9 @@ class ParallelText:
         columns = {role: np.full(len(languages) * len(table.names), MISSING, dtype=np.int32) for role in (0, 1)}
         for role, column in columns.items():
             column[cells[table.role == role]] = table.text[table.role == role]
-        kept = (table.role <= PASSAGE) | (columns[PASSAGE][cells] != MISSING)
-        if not kept.all():
-            table, cells = table.select(kept), cells[kept]
+        used = (table.role <= PASSAGE) | (columns[PASSAGE][cells] != MISSING)
+        if not used.all():
+            table, cells = table.select(used), cells[used]
         _check_negatives(name, table, cells, columns[PASSAGE])
         order, ranks = table.by_appearance()
         shape = len(languages), len(table.names)

@@ -249,7 +249,7 @@ class RunFolder:
     def _remove(self, path: Path) -> None:
         """Remove a file and the folders that it leaves empty. If the path has a link, remove the link alone."""
         parents = [parent for parent in path.parents if self.path in parent.parents]
-        links = [part for part in (*reversed(parents), path) if part.is_symlink()]
+        links = [folder for folder in (*reversed(parents), path) if folder.is_symlink()]
         (links[0] if links else path).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # the folder has other files
             for parent in parents:

@@ -129,8 +129,8 @@ class TableWriter:
     def _number(self) -> None:
         """Number the texts that were added, and write the new texts."""
         numbers, new = self._numbers.of(np.fromiter(map(hash, self._pending), np.int64, len(self._pending)))
-        for place in new.tolist():
-            self._texts.add(self._pending[place], hash(folded(self._pending[place])))
+        for position in new.tolist():
+            self._texts.add(self._pending[position], hash(folded(self._pending[position])))
         self._text.frombytes(numbers.tobytes())
         self._pending = []
 

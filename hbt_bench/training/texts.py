@@ -68,8 +68,8 @@ class Texts(Sequence[str]):
     def encoded(self) -> Iterator[bytes]:
         """Yield the bytes of each text in UTF-8."""
         for first in range(0, len(self), 1 << 16):  # lists of all numbers would take more memory than the arrays
-            part = slice(first, first + (1 << 16))
-            for start, size in zip(self._starts[part].tolist(), self._sizes[part].tolist(), strict=True):
+            chunk = slice(first, first + (1 << 16))
+            for start, size in zip(self._starts[chunk].tolist(), self._sizes[chunk].tolist(), strict=True):
                 yield self._data[start : start + size]
 
     def note(self, number: int) -> str:
@@ -154,15 +154,15 @@ class Numbers:
         starts = range(0, max(1, len(hashes)), _CHUNK)
         parts = [numbers.of(hashes[start : start + _CHUNK]) for start in starts]
         first = [start + new for start, (_, new) in zip(starts, parts, strict=True)]
-        return np.concatenate([part for part, _ in parts]), np.concatenate(first)
+        return np.concatenate([numbered for numbered, _ in parts]), np.concatenate(first)
 
     def of(self, hashes: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Return the number of each hash, and the positions of the new hashes, in the order of their numbers."""
         numbers = np.full(len(hashes), -1, dtype=np.int32)
-        for known, their in self._runs:
-            places = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
-            found = known[places] == hashes
-            numbers[found] = their[places[found]]
+        for run, run_numbers in self._runs:
+            places = np.minimum(np.searchsorted(run, hashes), len(run) - 1)
+            is_known = run[places] == hashes
+            numbers[is_known] = run_numbers[places[is_known]]
         missing = np.flatnonzero(numbers < 0)
         if not len(missing):
             return numbers, missing
