@@ -9,6 +9,7 @@ import re
 import signal
 import threading
 from collections import Counter
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -178,10 +179,18 @@ def test_identity_is_name_server_and_dimension(server, evaluated):
 # Nothing is paid twice
 
 
-def test_interrupted_run_continues_without_paying_twice(server, tmp_path, capsys, monkeypatch):
+def interruptible(request):
+    """Let this process have Python's handler of SIGINT, which a shell takes from jobs in the background."""
+    request.addfinalizer(
+        partial(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
+    )
+
+
+def test_interrupted_run_continues_without_paying_twice(server, tmp_path, capsys, monkeypatch, request):
     arguments = ["run", "--model", server.url, "--served-name", "tiny", "--tasks", str(small_task(tmp_path))]
     arguments += ["--output", str(tmp_path / "results"), "--batch-size", "4", "--concurrency", "2"]
 
+    interruptible(request)
     clients, send = [], EmbeddingsClient.vectors
 
     def vectors(client, *values, **options):
