@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from hbt_bench.measures.registry import MEASURES
@@ -37,7 +38,9 @@ def _beats_chance(row: LeaderboardRow, key: Key, random: LeaderboardRow | None) 
     """Return whether a score is better than that of a random ranking, with its whole interval if it has one."""
     measure, chance_score = MEASURES.describe(key[1]), random.value(key) if random else None
     value = row.value(key)
-    if chance_score is None or value is None or measure.fair_by_chance:
+    if value is None or measure.fair_by_chance:
         return True
+    if chance_score is None:  # without a bound, the best of some values may still be that of a random ranking
+        return math.isfinite(measure.bounds[1])
     low, high = row.intervals.get(key, (value, value))
     return high < chance_score if measure.lower_is_better else low > chance_score

@@ -16,7 +16,7 @@ from hbt_bench.errors import OutputError
 from hbt_bench.files import write_text
 from hbt_bench.identity.task_name import TaskName
 from hbt_bench.measures.registry import MEASURES
-from hbt_bench.stats.paired import SIGNIFICANCE, holm
+from hbt_bench.stats.paired import SIGNIFICANCE, agreeing, holm, holm_levels
 from hbt_bench.stats.seeds import SeedQuestionMean, SquaredErrors
 from hbt_bench.studies.jobs import StudyPlan
 from hbt_bench.studies.keys import Contrast
@@ -65,6 +65,15 @@ class Estimate:
         numbers = {"value": average.value, "low": low, "high": high, "spread": average.spread, "p_raw": p, "p": p}
         fields: dict[str, Any] = {**names, **numbers, "p_same": same, "errors": errors}
         return cls(**fields)
+
+    def at_level(self, p: float, level: float) -> Self:
+        """Return the difference with its corrected p-value, and the interval of a level; 0.05 is 95 %."""
+        low, high = self.low, self.high
+        if self.errors is not None:
+            margin = self.errors.margin(level)
+            low, high = self.value - margin, self.value + margin
+        low, high = agreeing((low, high), self.value, p < SIGNIFICANCE)
+        return replace(self, p=p, low=low, high=high)
 
     @property
     def significant(self) -> bool:
@@ -299,9 +308,14 @@ def _costs(table: ScoreTable, facts: Mapping[str, Mapping[str, Any]]) -> Iterato
 
 
 def corrected(estimates: Iterable[Estimate]) -> tuple[Estimate, ...]:
-    """Apply Holm's correction over all differences among `estimates`, and over all tests of equivalence."""
+    """Apply Holm's correction over all differences among `estimates`, and over all tests of equivalence.
+
+    The interval of a difference has the level at which Holm's procedure tests it, so it excludes 0 if and only if the
+    corrected p-value is significant.
+    """
     every = tuple(estimates)
-    adjusted = iter(holm([estimate.p_raw for estimate in every if estimate.p_raw is not None]))
-    every = tuple(estimate if estimate.p_raw is None else replace(estimate, p=next(adjusted)) for estimate in every)
+    raw = [estimate.p_raw for estimate in every if estimate.p_raw is not None]
+    steps = zip(holm(raw), holm_levels(raw), strict=True)
+    every = tuple(estimate if estimate.p_raw is None else estimate.at_level(*next(steps)) for estimate in every)
     same = iter(holm([estimate.p_same for estimate in every if estimate.p_same is not None]))
     return tuple(estimate if estimate.p_same is None else replace(estimate, p_same=next(same)) for estimate in every)
