@@ -1,4 +1,4 @@
-"""Check the layers of the package: imports go down only, and slow libraries are imported in few modules."""
+"""Check the layers of the package: imports go down only, slow libraries are in few modules, class names are unique."""
 
 from __future__ import annotations
 
@@ -237,6 +237,32 @@ def test_upward_imports_are_found(source, module, found):
 )
 def test_misplaced_harness_imports_are_found(source, module, found):
     assert misplaced(source, module) == found
+
+
+# Names of classes
+
+
+def repeated_classes(sources):
+    """Return the class names that occur in several modules, with their modules."""
+    found: dict[str, set[str]] = {}
+    for path, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, set()).add(path)
+    return {name: sorted(modules) for name, modules in found.items() if len(modules) > 1}
+
+
+def test_no_class_name_has_two_meanings():
+    assert repeated_classes({module: (PACKAGE / module).read_text() for module in MODULES}) == {}
+
+
+def test_repeated_class_names_are_found():
+    sources = {
+        "a.py": "class Texts: ...\nclass _Sign: ...\nclass Twice: ...\nclass Twice: ...",
+        "p/b.py": "def f():\n    class Texts: ...",
+        "p/c.py": "class A:\n    class _Sign: ...\nclass Sign: ...",
+    }
+    assert repeated_classes(sources) == {"Texts": ["a.py", "p/b.py"], "_Sign": ["a.py", "p/c.py"]}
 
 
 # Public names

@@ -11,7 +11,7 @@ from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.data.language_pairs import pair_splits
 from hbt_bench.data.questions import QuestionTable
 from hbt_bench.data.records import Row, is_missing, label_text, values
-from hbt_bench.data.row_fields import ClusterIds, Columns, Texts, first_of_group, key_of, single_text, texts_at
+from hbt_bench.data.row_fields import ClusterIds, Columns, KeyedTexts, first_of_group, key_of, single_text, texts_at
 from hbt_bench.errors import DataError
 
 __all__ = ["Columns", "collect"]
@@ -137,7 +137,7 @@ class _Sentences:
 
     def __init__(self, name: str, columns: Columns) -> None:
         self.name, self.columns = name, columns
-        self.sentences = Texts(name, "sentence")
+        self.sentences = KeyedTexts(name, "sentence")
         self.rows: dict[str, dict[str, str]] = {}  # row -> language -> sentence
         self.merged: dict[tuple[str, str], str] = {}  # language and text -> sentence, if equal sentences are merged
         self.clusters = ClusterIds(columns.clusters)

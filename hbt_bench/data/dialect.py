@@ -216,7 +216,7 @@ def _is_quoted(path: Path, delimiter: str, columns: int, *, spanning: bool) -> b
     """
     cell = rf'(?:"[^"]*+(?:""[^"]*+)*+"|[^"{delimiter}]*+)'
     row = re.compile(rf"{cell}(?:{delimiter}{cell}){{{columns - 1}}}")
-    evidence = _Evidence(delimiter)
+    evidence = _QuotingEvidence(delimiter)
     lines: list[str] = []
     marks = 0
     for _, line in table_lines(path):
@@ -238,7 +238,7 @@ def _is_quoted(path: Path, delimiter: str, columns: int, *, spanning: bool) -> b
 
 
 @dataclass
-class _Evidence:
+class _QuotingEvidence:
     """The signs that a program quoted the cells of a file whose rows are lines."""
 
     delimiter: str

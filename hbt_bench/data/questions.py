@@ -11,7 +11,16 @@ from hbt_bench.data.beir import parse_grade
 from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.data.own_documents import own_documents, same_text
 from hbt_bench.data.records import Row, checked_text, identifier, is_missing, values
-from hbt_bench.data.row_fields import ClusterIds, Columns, Key, Texts, first_of_group, key_of, missing_field, texts_at
+from hbt_bench.data.row_fields import (
+    ClusterIds,
+    Columns,
+    Key,
+    KeyedTexts,
+    first_of_group,
+    key_of,
+    missing_field,
+    texts_at,
+)
 from hbt_bench.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -25,8 +34,8 @@ class QuestionTable:
         self.paths = columns.documents
         self.listed = "*" in ".".join(self.paths).split(".")
         self.several = "*" in (columns.query or "").split(".")
-        self.queries = Texts(name, "query")
-        self.documents = Texts(name, "document")
+        self.queries = KeyedTexts(name, "query")
+        self.documents = KeyedTexts(name, "document")
         self.answers: dict[str, dict[str, int]] = {}  # question -> documents with grades, in the order of the rows
         self.versions: dict[str, dict[Key, None]] = {}  # document -> its versions
         self.merged: dict[Key, str] = {}  # language and text -> document, if equal documents are merged

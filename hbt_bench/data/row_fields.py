@@ -94,7 +94,7 @@ class Columns:
 
 
 @dataclass
-class Texts:
+class KeyedTexts:
     """Texts by language and key; a repeated key must have the same text."""
 
     name: str

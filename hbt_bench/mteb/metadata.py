@@ -25,7 +25,7 @@ _MODE_SENTENCES: dict[Mode, str] = {
 }
 
 
-class Metadata(TaskMetadata):  # type: ignore[misc]  # mteb is not followed by mypy
+class MtebMetadata(TaskMetadata):  # type: ignore[misc]  # mteb is not followed by mypy
     """MTEB's metadata, with the descriptive statistics in our cache. MTEB writes them into its installation."""
 
     @property
@@ -37,10 +37,10 @@ class Metadata(TaskMetadata):  # type: ignore[misc]  # mteb is not followed by m
 
 def task_metadata(
     spec: TaskSpec, mode: Mode, languages: Sequence[str], chosen: Iterable[Subset], revision: str
-) -> Metadata:
+) -> MtebMetadata:
     """Return MTEB's metadata of a mode of a collection in `languages`, with the subsets `chosen`."""
     about = spec.about
-    return Metadata(
+    return MtebMetadata(
         name=spec.mteb_task_name(mode, languages),
         description=f"{spec.description} {_MODE_SENTENCES[mode]}",
         dataset={"path": f"hbt-bench/{spec.base}", "revision": revision},
@@ -63,7 +63,7 @@ def task_metadata(
     )
 
 
-def defined_metadata(spec: TaskSpec, mode: Mode) -> Metadata:
+def defined_metadata(spec: TaskSpec, mode: Mode) -> MtebMetadata:
     """Return the metadata of a task before its data are read.
 
     The revision is a hash of the definition, with the pins of its data. The subsets are all of the mode in languages

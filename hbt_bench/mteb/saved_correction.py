@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 _SAME_MODEL = 0.99
 
 
-class Texts(Protocol):
+class HeldOutTexts(Protocol):
     """Held-out texts: their name, their mark in a revision, their hashes, and the texts as a collection."""
 
     @property
@@ -146,7 +146,7 @@ def text_hashes(collection: Collection) -> frozenset[int]:
     return frozenset(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") for text in texts)
 
 
-def check_target(name: CorrectionName, texts: Texts | SavedFit | None, path: Path) -> None:
+def check_target(name: CorrectionName, texts: HeldOutTexts | SavedFit | None, path: Path) -> None:
     """Raise `UsageError` if a correction cannot be saved as `path`."""
     if texts is None:
         raise UsageError(
@@ -165,7 +165,7 @@ def check_target(name: CorrectionName, texts: Texts | SavedFit | None, path: Pat
 
 
 def save(
-    name: CorrectionName, texts: Texts, fitted: FittedCorrection, model: Any, encoder: Encoder, path: Path
+    name: CorrectionName, texts: HeldOutTexts, fitted: FittedCorrection, model: Any, encoder: Encoder, path: Path
 ) -> None:
     """Write a fitted correction as a file, or the corrected model as a folder of sentence-transformers."""
     if path.suffix != ".npz":

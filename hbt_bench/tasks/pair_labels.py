@@ -78,7 +78,7 @@ class PairLabels:
 
         Raises `DataError` if the data do not show it. `column` names it in messages.
         """
-        evidence = _Evidence.read(self, rows)
+        evidence = _LabelEvidence.read(self, rows)
         position, reason = evidence.position
         if not reason and self.certain and not self._has_locale:
             reason = f"for example {min(self.certain)} is not a locale"
@@ -123,7 +123,7 @@ def in_doubt(labels: PairLabels, column: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Evidence:
+class _LabelEvidence:
     """The signs in the rows, by the position of the query language that they show.
 
     `scripts` count rows with query and document in the scripts of the two languages, and `locales` rows with both
@@ -139,7 +139,7 @@ class _Evidence:
     named: Counter[int]
 
     @classmethod
-    def read(cls, labels: PairLabels, rows: Iterable[LabelledRow]) -> _Evidence:
+    def read(cls, labels: PairLabels, rows: Iterable[LabelledRow]) -> _LabelEvidence:
         """Collect the signs."""
         scripts: Counter[int] = Counter()
         named: Counter[int] = Counter()
