@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 import runpy
+import subprocess
+import sys
 
-import datasets
-import mteb
 import pytest
-from mteb.abstasks.retrieval import AbsTaskRetrieval
 
 from hbt_bench import get_tasks
 from hbt_bench.cli.main import run
 from hbt_bench.errors import OutputError, UsageError
 from hbt_bench.reports.mteb_task import export_task
 from hbt_bench.tasks.registry import TaskRegistry
-from tests.factories import TestEncoder, hashed
+from tests.factories import child_environment, evaluate, torch_random_model
 
 NAME = "cldr-facts-multi[de,en]"
 MTEB_NAME = "CldrFactsMultilingualRetrieval_de_en"
@@ -37,36 +35,52 @@ def task_of(folder):
     return runpy.run_path(str(path))[MTEB_NAME]()
 
 
-def evaluate(task):
-    model = TestEncoder(hashed())
-    [result] = mteb.evaluate(model, task, cache=None, show_progress_bar=False, co2_tracker=False).task_results
-    return {entry["hf_subset"]: entry for entry in result.scores["test"]}
+#: Evaluates a model on a task file as a user of MTEB does who has no hbt-bench; writes its scores as JSON.
+STOCK_SCRIPT = """
+import sys
+sys.modules["hbt_bench"] = None  # an import of it, or of a module below it, raises ImportError
+import json, runpy
+from pathlib import Path
+import mteb
+from mteb.abstasks.retrieval import AbsTaskRetrieval
+from sentence_transformers import SentenceTransformer
+
+path, name, data, model, scores = sys.argv[1:]
+task = runpy.run_path(path)[name]()
+assert type(task).__bases__ == (AbsTaskRetrieval,)
+task.metadata = task.metadata.model_copy(update={"dataset": {"path": data, "revision": "main"}})
+model = SentenceTransformer(model, device="cpu")
+[result] = mteb.evaluate(model, task, cache=None, show_progress_bar=False, co2_tracker=False).task_results
+assert [module for module in sys.modules if module.startswith("hbt_bench")] == ["hbt_bench"]
+Path(scores).write_text(json.dumps(result.scores))
+"""
 
 
-def test_stock_mteb_has_the_same_scores(exported, tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
-    task = task_of(exported)
-    assert type(task).__bases__ == (AbsTaskRetrieval,)
-    assert task.metadata.dataset == {"path": "org/cldr-facts-multi", "revision": "abc123"}
-    assert task.metadata.main_score == "ndcg_at_10"
-    task.metadata = task.metadata.model_copy(
-        update={"dataset": {"path": str(exported / "dataset"), "revision": "main"}}
-    )
-    theirs, ours = evaluate(task), evaluate(get_tasks(NAME))
-    assert list(theirs) == list(ours) == ["de-multi", "en-multi"]
-    compared = 0
-    for subset, entry in theirs.items():
-        for key, value in entry.items():
-            if isinstance(value, float) and key != "main_score":
-                other = ours[subset][key]
-                assert value == pytest.approx(other, abs=1e-5) or (math.isnan(value) and math.isnan(other)), key
-                compared += 1
-        assert entry["main_score"] == pytest.approx(ours[subset]["ndcg_at_10"], abs=1e-5)
-    assert compared > 250
+def test_mteb_without_hbt_bench_has_the_same_scores(exported, tmp_path):
+    model = torch_random_model(tmp_path / "model", seed=3)
+    [path] = exported.glob("mteb/tasks/retrieval/multilingual/*.py")
+    arguments = [path, MTEB_NAME, exported / "dataset", model, tmp_path / "scores.json"]
+    environment = child_environment() | {"HF_DATASETS_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", STOCK_SCRIPT, *map(str, arguments)]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as child:
+        [result] = evaluate(model, tmp_path / "results", tasks=NAME, languages=None)
+        _, errors = child.communicate()
+    assert child.returncode == 0, errors
+    theirs, own = (json.loads(file.read_text()) for file in (tmp_path / "scores.json", result.path))
+    ours = {entry["hf_subset"]: entry for entry in own["scores"]["test"]}
+    assert [entry["hf_subset"] for entry in theirs["test"]] == list(ours) == ["de-multi", "en-multi"]
+    for entry in theirs["test"]:
+        subset = ours[entry["hf_subset"]]
+        assert 0 < entry["main_score"] == entry["ndcg_at_10"] < 1
+        scores = {key: value for key, value in entry.items() if isinstance(value, float) and key != "main_score"}
+        assert scores == pytest.approx({key: subset[key] for key in scores}, abs=1e-5, nan_ok=True)
+        assert len(scores) > 125
 
 
 def test_metadata_are_those_of_our_task(exported):
     task, [ours] = task_of(exported), get_tasks(NAME)
+    assert task.metadata.dataset == {"path": "org/cldr-facts-multi", "revision": "abc123"}
+    assert task.metadata.main_score == "ndcg_at_10"
     changed = {"dataset", "main_score", "bibtex_citation"}
     assert task.metadata.model_dump(exclude=changed) == ours.metadata.model_dump(exclude=changed)
     assert task.metadata.bibtex_citation.strip() == ours.metadata.bibtex_citation.strip()
