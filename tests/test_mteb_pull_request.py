@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from mteb.abstasks.task_metadata import TaskMetadata
 
 from hbt_bench import get_tasks
 from hbt_bench.cli.main import run
@@ -88,9 +89,14 @@ def test_metadata_are_those_of_our_task(exported):
     assert task.metadata.is_filled()
 
 
-def test_statistics_count_the_subsets(exported):
+def test_statistics_are_those_that_mteb_checks(exported, monkeypatch):
+    """MTEB's ``test_empty_descriptive_stat_in_new_datasets``, with the file at its place in MTEB."""
     [path] = exported.glob(f"mteb/descriptive_stats/Retrieval/{MTEB_NAME}.json")
-    statistics = json.loads(path.read_text())["test"]
+    metadata = task_of(exported).metadata
+    assert metadata.descriptive_stat_path.parts[-3:] == path.parts[-3:]
+    monkeypatch.setattr(TaskMetadata, "descriptive_stat_path", path)
+    assert metadata.n_samples == {"test": 2 * 3 * 182}
+    statistics = metadata.descriptive_stats["test"]
     assert (statistics["num_queries"], statistics["num_documents"]) == (2 * 182, 2 * 2 * 182)
     assert statistics["hf_subset_descriptive_stats"]["de-multi"]["num_documents"] == 2 * 182
     assert statistics["relevant_docs_statistics"]["average_relevant_docs_per_query"] == 2.0
