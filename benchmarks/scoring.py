@@ -43,6 +43,8 @@ _LABELS = {
 }
 #: The size in bytes of a block of scores of the bare product.
 _BLOCK_BYTES = 1 << 26
+#: The least ratio of MTEB's time to that of every key, where MTEB repeats much work: XQuAD-R has the most languages.
+_EVERY_KEY = {"xquad-r": 75}
 #: Larger differences are listed.
 _TOLERANCE = 1e-5
 
@@ -291,13 +293,13 @@ def describe(collection: str, measured: Mapping[str, Any]) -> list[str]:
         "subsets",
     ]
     text = [f"## {collection}, vectors: {measured['vectors']}", report.table(header, rows)]
-    text.append(report.table(["target", "required", "with medians", "with minima", ""], _targets(parts)))
+    text.append(report.table(["target", "required", "with medians", "with minima", ""], _targets(collection, parts)))
     if "parity" in measured:
         text += _parity(measured["parity"])
     return text
 
 
-def _targets(parts: Mapping[str, Any]) -> list[list[object]]:
+def _targets(collection: str, parts: Mapping[str, Any]) -> list[list[object]]:
     rows: list[list[object]] = []
 
     def ratio(label: str, upper: str, lower: str, target: float, at_least: bool) -> None:
@@ -307,9 +309,9 @@ def _targets(parts: Mapping[str, Any]) -> list[list[object]]:
             figures = (f"{value:.1f}" for value in values)
             rows.append([label, f"{sign} {target:g}", *figures, report.verdict(values[0], target, at_least)])
 
-    ratio("MTEB / every key", "mteb", "all-keys", 25, at_least=True)
+    ratio("MTEB / every key", "mteb", "all-keys", _EVERY_KEY.get(collection, 25), at_least=True)
     ratio("MTEB / ranks", "mteb", "ranks", 50, at_least=True)
-    ratio("ranks / torch product", "ranks", "torch", 2.5, at_least=False)
+    ratio("ranks / torch product", "ranks", "torch", 2.0, at_least=False)
     ratio("ranks / numpy product", "ranks", "numpy", 2.5, at_least=False)
     for name in ("all-keys", "ranks"):
         peak = parts[name]["peak_mib"] / 1024
