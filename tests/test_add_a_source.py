@@ -77,4 +77,4 @@ def test_unknown_kind_lists_all_kinds(path):
     [problem] = Folder.read(path).problems.values()
     assert isinstance(problem, DataError)
     assert "unknown kind 'numbers'" in str(problem)
-    assert "lareqa, cldr, jsonl, csv, bitext, beir, hub, mteb" in str(problem)
+    assert "lareqa, cldr, jsonl, csv, bitext, beir, hub, retrieval, mteb" in str(problem)

@@ -7,6 +7,8 @@ import pytest
 import yaml
 from mteb.abstasks.retrieval_dataset_loaders import RetrievalDatasetLoader
 
+from hbt_bench.data import records
+from hbt_bench.data.records import Row
 from hbt_bench.errors import DataError
 from hbt_bench.tasks.task import TaskSpec
 from tests.factories import write_beir
@@ -139,3 +141,51 @@ def test_defects_of_a_folder_of_beir_are_skipped_if_asked(tmp_path, messages):
         "mine: 1 judgements of missing queries or documents",
         "mine: 1 rows with the id of an earlier row",
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"judged": [("q1", "d1", 1), ("q1", "d1", 2)]}, "query 'q1' has two grades for the document 'd1'"),
+        ({"judged": [("q1", None, 1)]}, "no 'query-id' or no 'corpus-id'"),
+        ({"documents": [("d1", "one"), ("d1", "two")]}, "the id 'd1' is repeated"),
+    ],
+)
+def test_damaged_configurations_are_refused(tmp_path, monkeypatch, change, message):
+    if "documents" in change:
+        monkeypatch.setattr("hbt_bench.data.repository.records.read_hub", repeated(change["documents"]))
+    write(tmp_path / "data", {"en": ("en", "en")}, change.get("judged", JUDGED))
+    with pytest.raises(DataError, match=message):
+        task(tmp_path, languages=["en"]).load()
+
+
+def repeated(documents):
+    """Return a reader that has these documents in the place of the corpus."""
+    read = records.read_hub
+
+    def rows(source, revision, config, *arguments, **options):
+        if not config.endswith("corpus"):
+            return read(source, revision, config, *arguments, **options)
+        return [Row({"_id": key, "text": text}, f"corpus:{row}") for row, (key, text) in enumerate(documents)]
+
+    return rows
+
+
+def test_repeated_documents_are_skipped_if_asked(tmp_path, monkeypatch):
+    documents = [("d1", "one"), ("d1", "again"), ("d2", "two")]
+    monkeypatch.setattr("hbt_bench.data.repository.records.read_hub", repeated(documents))
+    write(tmp_path / "data", {"en": ("en", "en")})
+    collection = task(tmp_path, languages=["en"], skip=["duplicates"]).load()
+    assert [document.text for document in collection.documents] == ["one", "two"]
+
+
+def test_pairs_without_a_configuration_are_an_error(tmp_path):
+    write(tmp_path / "data", {"de": ("de", "de")})
+    spec = task(tmp_path, parallel="queries", config="{query_language}-{language}")
+    with pytest.raises(DataError, match="no configuration of the form"):
+        spec.load()
+
+
+def test_only_split_is_read(tmp_path):
+    write(tmp_path / "data", {"en": ("en", "en")})
+    assert len(task(tmp_path, languages=["en"], split="dev").load().queries) == 2

@@ -356,6 +356,33 @@ def stray_file(root):
     (root / "results/me__one/1a2b/run.sh").write_text("echo")
 
 
+def text_of_file(old, new):
+    """Replace a text of a result without a new checksum."""
+    return lambda root: path_of(root).write_text(path_of(root).read_text().replace(old, new, 1))
+
+
+def change_meta(old, new):
+    def tamper(root):
+        path = root / "results/me__one/1a2b/model_meta.json"
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+    return tamper
+
+
+def meta_removed(root):
+    (root / "results/me__one/1a2b/model_meta.json").unlink()
+
+
+def split_renamed(root):
+    edit(path_of(root), lambda content: content["scores"].update(train=content["scores"].pop("test")))
+
+
+def change_content(**values):
+    return lambda root: edit(path_of(root), lambda content: content.update(values))
+
+
 #: What is tampered with, how, and a part of the message.
 TAMPERED = {
     "a score": (score_changed, "its checksum is wrong"),
@@ -398,6 +425,17 @@ TAMPERED = {
     "a key that is there twice": (repeated_key, "is there twice"),
     "a path in the place of a name": (path_in_name, "is not the name of a file in the same folder"),
     "a file that no result names": (stray_file, "no result names it"),
+    "the split": (split_renamed, "there is a split 'train'"),
+    "the revision of the data": (change_content(dataset_revision="f" * 16), "dataset_revision is ffff"),
+    "a field that signatures lack": (replace_everywhere(r"\|hbt:", "|mood:good|hbt:"), "unknown fields: mood"),
+    "a version that is none": (replace_everywhere(r"hbt:[\d.]+", "hbt:latest"), "no version of hbt"),
+    "a subset's signature": (change_entry(signature="task:other"), "has another signature"),
+    "a subset's count of subsets": (change_entry(subsets=7), "is of a task with 7 subsets"),
+    "the metadata of the model": (meta_removed, "model_meta.json is missing"),
+    "damaged metadata": (change_meta('"name"', '"title"'), "model_meta.json is damaged"),
+    "the number of parameters": (change_meta('"n_parameters": null', '"n_parameters": 7'), "has 7 parameters"),
+    "an infinite score": (text_of_file('"RR": ', '"RR": Infinity, "old": '), "its checksum is wrong"),
+    "a file without end": (text_of_file("{", "[" * 200_000 + "{"), "recursion limit exceeded"),
 }
 
 

@@ -28,8 +28,6 @@ _ROUNDING = 1e-12
 _SMALLEST = 1e-20
 #: The smallest ratio at which the test keeps 5 % with any number of seeds, by `benchmarks/crossed_test.py`.
 _STEEPNESS = 1.05
-#: A number of questions so large that their variance counts as known: for stored errors without the number.
-UNKNOWN_QUESTIONS = 10**9
 
 
 @dataclass(frozen=True)

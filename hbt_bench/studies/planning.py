@@ -10,10 +10,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from hbt_bench.errors import DataError, UsageError
+from hbt_bench.errors import DataError
 from hbt_bench.reports.table import Table
 from hbt_bench.stats.power import MOST_SEEDS, planned, seeds_needed, smallest_difference
-from hbt_bench.stats.seeds import UNKNOWN_QUESTIONS, SquaredErrors
+from hbt_bench.stats.seeds import SquaredErrors
 from hbt_bench.studies.study import Design
 from hbt_bench.studies.study_result import Estimate, StudyResult
 
@@ -83,10 +83,6 @@ def plan_table(
         estimates, count = earlier_estimates(design, earlier), seeds or len(design.study.seeds)
         for baseline in design.study.answer.over:
             before = errors_for(design, estimates, baseline)
-            if questions and before.questions == UNKNOWN_QUESTIONS:
-                raise UsageError(
-                    "the published results have no number of questions: leave --questions out, or set --from"
-                )
             errors = planned(before, count, questions)
             parts = (errors.seeds_alone, errors.questions_alone, errors.by_question - errors.questions_alone)
             shares = [f"{variance / errors.total:.0%}" for variance in parts]
