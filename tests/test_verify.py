@@ -10,6 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from hbt_bench.checks.result_identity import task_problems
 from hbt_bench.cli.main import run as command
 from hbt_bench.errors import DataError
 from hbt_bench.measures.bias import Bias
@@ -20,7 +21,7 @@ from hbt_bench.ranking.subsets import judged_subsets
 from hbt_bench.results.ranks_file import StoredRanks
 from hbt_bench.results.schema import seal, summary_values
 from hbt_bench.results.scores import Intervals, Scores
-from hbt_bench.results.store import INTERVALS, assembled, model_folder, write
+from hbt_bench.results.store import INTERVALS, Result, assembled, model_folder, write
 from hbt_bench.tasks.registry import TaskRegistry
 from tests.factories import LANGUAGES, Matrix
 
@@ -522,3 +523,36 @@ def test_data_of_another_hash_are_refused(copy):
 def test_folder_without_results_is_an_error(tmp_path, capsys):
     assert command(["verify", str(tmp_path)]) == 5
     assert "there are no results in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "fragment"),
+    [
+        (lambda spec: spec.model_copy(update={"mteb_name": "Other"}), "has the MTEB name Other"),
+        (lambda spec: spec.narrowed(["de", "en"]), "there is no task mini-multi of mini"),
+        (lambda spec: TaskRegistry().specs["xquad-r"], "there is no task mini-multi of xquad-r"),
+        (lambda spec: spec.model_copy(update={"data": "f" * 16}), "is defined for data ffffffffffffffff"),
+    ],
+)
+def test_definition_decides_names_and_data(copy, change, fragment):
+    spec = TaskRegistry([copy / "tasks"]).specs["mini"]
+    result = Result.read(path_of(copy))
+    assert list(task_problems(result, spec)) == []
+    assert any(fragment in problem for problem in task_problems(result, change(spec)))
+
+
+def test_json_of_another_program_is_refused_in_a_folder_of_results(copy, capsys):
+    (copy / "results/me__one/1a2b/other.json").write_text('{"accuracy": 1}')
+    (copy / "results/notes.json").write_text('{"accuracy": 1}')
+    assert verify(copy) == 5
+    out = capsys.readouterr().out
+    assert "other.json: it is not a result" in out
+    assert "notes.json" not in out
+
+
+def test_unknown_task_is_refused_if_strict(copy, capsys):
+    path = copy / "tasks" / "mini.yaml"
+    path.write_text(path.read_text().replace("name: mini", "name: other"))
+    assert verify(copy) == 0
+    assert "the task mini-multi is unknown" in capsys.readouterr().out
+    assert verify(copy, "--strict") == 5
