@@ -38,7 +38,6 @@ _COLUMNS = (
 _MS_MARCO = TableFormat(quoting="none", delimiter="\t", header=("_id", "text"))
 #: First words of the names of splits to evaluate on, preferred words first.
 _EVALUATION = ("test", "dev", "validation", "valid", "val", "eval")
-_SKIP_DUPLICATES = "; to read the first row only, add `skip: [duplicates]` to the source"
 #: A whole number; a column of numbers with a missing value becomes a column of floats.
 _GRADE = re.compile(r"([+-]?[0-9]+)(?:\.0*)?")
 
@@ -136,10 +135,8 @@ def _entries(path: Path, language: str, builder: CollectionBuilder) -> Iterator[
     others: Counter[tuple[str, str]] = Counter()
     for row in entry_rows(path):
         entry = read_entry(row)
-        if entry.id in seen:
-            if builder.is_skipped("duplicates"):
-                continue
-            raise DataError(f"{row.where}: the id '{entry.id}' is repeated{_SKIP_DUPLICATES}")
+        if not builder.check_id(entry.id, entry.id in seen, row.where):
+            continue
         seen.add(entry.id)
         field = language_field(row)
         label = label_text(first_value(row.fields, field)) if field else ""
@@ -245,10 +242,8 @@ def _by_language(
             raise DataError(f"{row.where}: the row has no language in '{language.name}'")
         code = default if label is None else codes.get(label, "")
         labels = seen.setdefault(entry.id, set())
-        if str(label) in labels:
-            if builder.is_skipped("duplicates"):
-                continue
-            raise DataError(f"{row.where}: the id '{entry.id}' is repeated{_SKIP_DUPLICATES}")
+        if not builder.check_id(entry.id, str(label) in labels, row.where):
+            continue
         if labels and builder.parallel == "none":
             raise DataError(
                 f"{row.where}: the id '{entry.id}' is repeated in another language; if equal ids are translations, set "

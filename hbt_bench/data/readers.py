@@ -173,10 +173,13 @@ class CollectionBuilder:
         self.skipped["dangling"] += sum(map(len, judgements.values())) - sum(map(len, complete.values()))
         return complete
 
-    def is_skipped(self, defect: Defect) -> bool:
-        """Return whether a defect that was met is skipped, and count it."""
-        self.skipped[defect] += defect in self.skip
-        return defect in self.skip
+    def check_id(self, key: str, is_repeated: bool, where: str) -> bool:
+        """Return whether to read a row with the id `key`; raises `DataError` if it is repeated and not skipped."""
+        if is_repeated and "duplicates" not in self.skip:
+            advice = "to read the first row only, add `skip: [duplicates]` to the source"
+            raise DataError(f"{where}: the id '{key}' is repeated; {advice}")
+        self.skipped["duplicates"] += is_repeated
+        return not is_repeated
 
     def _is_own(self, query: str, entry: Entry, same_language: bool) -> bool:
         """Return whether a document with the id of a query is the query's own document."""

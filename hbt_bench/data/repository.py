@@ -65,11 +65,9 @@ class Repository:
         seen: set[str] = set()
         for row in self._rows(prefix, names):
             entry = read_entry(row)
-            if entry.id not in seen:
+            if builder.check_id(entry.id, entry.id in seen, row.where):
+                seen.add(entry.id)
                 yield entry
-            elif not builder.is_skipped("duplicates"):
-                raise DataError(f"{row.where}: the id '{entry.id}' is repeated")
-            seen.add(entry.id)
 
     def _judgements(self, prefix: str) -> dict[str, dict[str, int]]:
         relevant: dict[str, dict[str, int]] = {}

@@ -16,7 +16,7 @@ from hbt_bench.data.readers import Defect, Parallel
 from hbt_bench.data.records import PLACEHOLDER
 from hbt_bench.errors import DataError
 from hbt_bench.identity.task_name import MODES, Mode
-from hbt_bench.tasks.schema import FileSource, Source, check_language, check_path
+from hbt_bench.tasks.schema import FileSource, Source, check_language, check_parallel, check_path
 
 log = logging.getLogger(__name__)
 
@@ -60,11 +60,7 @@ class BeirSource(FileSource, Source):
                 "several languages need {language} in path; if the rows of one folder are in several languages, name "
                 "the field with their code in `language`"
             )
-        if len(self.codes) > 1 and self.parallel is None:
-            raise ValueError(
-                "set `parallel: documents` if equal ids are translations, `parallel: queries` if only those of queries "
-                "are, else `parallel: none`"
-            )
+        check_parallel(self.parallel, self.codes)
         return self
 
     @property

@@ -16,7 +16,7 @@ from hbt_bench.data.records import PLACEHOLDER
 from hbt_bench.data.repository import Repository
 from hbt_bench.errors import DataError
 from hbt_bench.identity.task_name import MODES, Mode
-from hbt_bench.tasks.schema import Codes, Commit, Source, check_path
+from hbt_bench.tasks.schema import Codes, Commit, Source, check_parallel, check_path
 
 
 class RetrievalSource(Source):
@@ -48,11 +48,7 @@ class RetrievalSource(Source):
     def _check_keys(self) -> RetrievalSource:
         if len(self.codes) > 1 and PLACEHOLDER not in self.config:
             raise ValueError("several languages need {language} in `config`")
-        if len(self.codes) > 1 and self.parallel is None:
-            raise ValueError(
-                "set `parallel: documents` if equal ids are translations, `parallel: queries` if only those of queries "
-                "are, else `parallel: none`"
-            )
+        check_parallel(self.parallel, self.codes)
         return self
 
     @property

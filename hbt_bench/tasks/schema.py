@@ -23,6 +23,7 @@ from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import DataFiles, Pin, RemoteFile, check_relative
 from hbt_bench.data.language_pairs import LabelForm
 from hbt_bench.data.levels import DOCUMENT, QUESTION
+from hbt_bench.data.readers import Parallel
 from hbt_bench.data.records import PLACEHOLDER
 from hbt_bench.errors import DataError
 from hbt_bench.identity.task_name import MODES, Mode
@@ -169,6 +170,15 @@ def check_placeholder(path: str, allowed: Sequence[str] = (PLACEHOLDER,)) -> str
     if "{" in rest or "}" in rest:
         raise ValueError(f"must have no placeholder but {' and '.join(allowed)}")
     return path
+
+
+def check_parallel(parallel: Parallel | None, codes: Mapping[str, str]) -> None:
+    """Raise `ValueError` if data in several languages have no meaning of equal ids."""
+    if len(codes) > 1 and parallel is None:
+        raise ValueError(
+            "set `parallel: documents` if equal ids are translations, `parallel: queries` if only those of queries "
+            "are, else `parallel: none`"
+        )
 
 
 def check_path(path: str, allowed: Sequence[str] = (PLACEHOLDER,)) -> str:
