@@ -1,4 +1,4 @@
-"""Train with hybrid batches in a script of one's own, with the stock trainer of sentence-transformers.
+"""Train with hybrid batches in your own script, with the stock trainer of sentence-transformers.
 
 ``python examples/hybrid_training.py [OUTPUT] [STEPS]``
 
@@ -27,7 +27,7 @@ LANGUAGES = ["de", "en", "sw"]
 
 
 def facts() -> Iterator[dict[str, str]]:
-    """Yield the training facts that are embedded in hbt-bench, for example the currency of a country."""
+    """Yield the training facts that are built into hbt-bench, for example the currency of a country."""
     for item in collection_items(cldr.read("train", LANGUAGES)):
         for code, question in item.queries.items():
             yield {"id": item.id, "lang": code, "question": question, "context": item.passages[code]}

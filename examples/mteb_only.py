@@ -12,7 +12,7 @@ import mteb
 
 import hbt_bench.mteb
 
-#: Small tasks on embedded data. For XQuAD-R, leave this line out and ask for the benchmark "hbt(xquad-r)".
+#: Small tasks on built-in data. For XQuAD-R, leave this line out and ask for the benchmark "hbt(xquad-r)".
 TASKS = hbt_bench.register("cldr-facts[de,en,sw]")
 
 

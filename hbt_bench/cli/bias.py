@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     type=click.Choice(["fair", "user"]),
     default="fair",
     show_default=True,
-    help="Judge for all languages, or for a reader of the query's language alone, who gains from a preference for it.",
+    help="fair: judge for all languages; user: judge for a reader of the query's language alone, who gains from bias.",
 )
 @click.option(
     "--by", type=click.Choice(GROUPS), help="Add scores by script, family or resource class of the languages."

@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 @click.option(
     "--margin",
     type=click.FloatRange(min=0, min_open=True),
-    help="Test also whether models are the same within this margin, which you chose beforehand.",
+    help="Also test whether models are the same within this margin. Choose it beforehand.",
 )
 @click.option("--power", is_flag=True, help="Add the smallest difference that these questions show, at a power of 0.8.")
 @click.option(

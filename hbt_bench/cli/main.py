@@ -43,7 +43,7 @@ _COMMANDS = {
     "verify": "Check results that somebody else made.",
     "show": "Explain a signature and how to reproduce its number.",
     "card": "Write the evaluation block of a checkpoint's model card.",
-    "export": "Copy results into the layout of MTEB's results repository.",
+    "export": "Write results for other tools: MTEB, TREC runs, tables.",
     "study": "Answer a research question: train, evaluate, compare.",
     "mteb": "Run the command line of MTEB with the tasks of hbt-bench.",
     "doctor": "Check this installation and suggest fixes.",
@@ -95,8 +95,8 @@ def cli() -> None:
     hbt-bench run --model ckpt/ --tasks xquad-r
 
     Exit codes: 0 done, 1 a defect of the program or of the installation, 2 wrong usage,
-    3 data missing or damaged, 4 no usable model, 5 output not writable, 6 a process of a distributed run was lost,
-    130 interrupted.
+    3 data missing or damaged, 4 no usable model, 5 results not writable, not readable or refused,
+    6 a process of a distributed run was lost, 130 interrupted.
     """  # noqa: D301 -- click needs the character
     logging.getLogger("hbt_bench").setLevel(logging.INFO if is_first() else logging.ERROR)
 

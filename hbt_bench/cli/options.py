@@ -127,7 +127,7 @@ def variant(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--precision",
             type=click.Choice(["int8", "binary"]),
-            help="Numbers of a vector when texts are compared.  [default: the model's]",
+            help="Precision of vectors when texts are compared.  [default: the model's]",
         ),
         click.option(
             "--max-seq-length", type=click.IntRange(min=1), help="Tokens read of a text.  [default: the model's]"
@@ -140,7 +140,11 @@ def variant(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="Engine that computes the model.",
         ),
-        click.option("--dtype", type=click.Choice(["fp16", "bf16", "fp32"]), help="Precision.  [default: the model's]"),
+        click.option(
+            "--dtype",
+            type=click.Choice(["fp16", "bf16", "fp32"]),
+            help="Precision of the weights.  [default: the model's]",
+        ),
     ):
         command = option(command)
     return command

@@ -77,7 +77,7 @@ def command(
 
     If the command was interrupted, run it again to continue: finished work is not repeated.
 
-    If there are several GPUs, start the command with accelerate or torchrun, and they share the work.
+    To share the work among several GPUs, start the command with accelerate or torchrun.
 
     \b
     hbt-bench run --model ckpt/ --tasks xquad-r-multi

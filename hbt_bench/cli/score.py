@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 @click.option(
     "--order", type=click.Choice(["score", "rank"]), help="Column that ranks.  [default: score, if the ranks agree]"
 )
-@click.option("--query-ids", default="{id}", metavar="PATTERN", help="Query ids of the run.  [default: {id}]")
-@click.option("--document-ids", default="{id}", metavar="PATTERN", help="Document ids of the run.  [default: {id}]")
+@click.option(
+    "--query-ids", default="{id}", metavar="PATTERN", help="Form of the run's query ids, as in q-{id}.  [default: {id}]"
+)
+@click.option("--document-ids", default="{id}", metavar="PATTERN", help="Form of the document ids.  [default: {id}]")
 @click.option(
     "--missing",
     type=click.Choice(["refuse", "empty"]),

@@ -22,7 +22,7 @@ _scale = click.option(
     type=click.Choice(("smoke", "small", "paper")),
     default="smoke",
     show_default=True,
-    help="smoke: embedded data, a minute; small: a data folder, half an hour; paper: the hub and GPUs.",
+    help="smoke: built-in data, a minute; small: a data folder and a GPU; paper: the hub and days on a GPU.",
 )
 
 
@@ -122,7 +122,7 @@ def _show(name: str, scale: str) -> None:
 def _run(names: tuple[str, ...], plan: PlanOf, dry_run: bool, only: tuple[str, ...], compact: bool) -> None:
     """Run studies and write their reports. Studies with equal recipes share models.
 
-    If a study was interrupted, run the rest of it.
+    If a study was interrupted, run the command again: finished jobs are not repeated.
 
     \b
     hbt-bench study run ood-low-resource --scale small --init e5-small-4bit --data-dir data/
@@ -164,7 +164,7 @@ def _report(name: str, plan: PlanOf) -> None:
 @click.option(
     "--margin",
     type=click.FloatRange(min=0, min_open=True),
-    help="Test also whether scores are the same within this margin, which you chose beforehand.",
+    help="Also test whether scores are the same within this margin. Choose it beforehand.",
 )
 @_plan
 def _contrast(name: str, of: tuple[str, ...], minus: tuple[str, ...], margin: float | None, plan: PlanOf) -> None:

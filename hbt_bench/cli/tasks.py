@@ -179,9 +179,13 @@ def audit(
     "--columns", metavar="KEY=FIELD,...", default="", help="Fields, such as query=title,document=body,language=lang."
 )
 @click.option("--language", help="Code of the language, if the data have no field for it.")
-@click.option("--quoting", type=click.Choice(["none", "csv"]), help="Whether cells of a table may be quoted.")
+@click.option(
+    "--quoting",
+    type=click.Choice(["none", "csv"]),
+    help="none: a quotation mark is an ordinary letter; csv: cells may be quoted.",
+)
 @click.option("--delimiter", metavar="CHARACTER", help="The character between cells of a table, or the word tab.")
-@options.names("--header", "NAMES", "The columns of a table whose first line is a row.")
+@options.names("--header", "NAMES", "The names of the columns, for a table without a header line.")
 @click.option("--split", help="The split with the judgements of a BEIR folder, by default test or a development split.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing task file.")
 @options.data_dir

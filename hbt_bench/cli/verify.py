@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 @click.argument("folders", metavar="DIR-or-FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--strict", is_flag=True, help="Refuse results that cannot be verified, such as those without ranks.")
 @options.names("--tasks", "NAMES", "Only these collections, as in xquad-r,mlqa-r.")
-@click.option("--repeat", metavar="MODEL", help="Evaluate this model, a folder or bm25, and compare its results.")
+@click.option(
+    "--repeat", metavar="MODEL", help="Evaluate this model (a folder or bm25) again, and compare with its results here."
+)
 @options.task_dir
 @options.data_dir
 @click.option("--json", "as_json", is_flag=True, help="Print all results and findings as JSON.")

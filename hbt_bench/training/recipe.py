@@ -59,7 +59,7 @@ Count = Annotated[int, Field(gt=0)]
 
 
 class Instruction(StrictModel):
-    """A stage on instruction pairs: a share of all steps, at the start, at the end, or mixed in."""
+    """A phase on instruction pairs: a share of all steps, at the start, at the end, or mixed in."""
 
     data: Sources
     when: Literal["before", "after", "mixed"] = "after"
