@@ -145,5 +145,5 @@ def _lost() -> Iterator[None]:
         yield
     except RuntimeError as error:  # gloo raises nothing more specific
         raise ProcessError(
-            "another process of this run ended: results on disk are whole, run the same command again to continue"
+            "another process of this run ended: results on disk are complete; run the same command again to continue"
         ) from error

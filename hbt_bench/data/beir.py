@@ -247,7 +247,7 @@ def _by_language(
         if labels and builder.parallel == "none":
             raise DataError(
                 f"{row.where}: the id '{entry.id}' is repeated in another language; if equal ids are translations, set "
-                "`parallel: documents`, or `parallel: queries` if only those of queries are"
+                "`parallel: documents`, or `parallel: queries` if only equal query ids are"
             )
         labels.add(str(label))
         entries.setdefault(code or "", {})[entry.id] = entry

@@ -117,12 +117,12 @@ def _quoted_rows(path: Path, dialect: Dialect, table: TableFormat) -> Iterator[t
             raise DataError(f"{path}:{offset + reader.line_num}: not CSV: {error}") from error
         raise DataError(
             f"{path}:{first + opening}: not CSV: a quotation mark opens a cell that does not end ({error}): double the "
-            "marks in a text, or set `quoting: none` if a mark is a letter"
+            "marks in a text, or set `quoting: none` if a mark is an ordinary letter"
         ) from error
     if table.quoting is None and 2 * len(joined) > several:
         raise DataError(
             f"{path}: the lines {joined[0]} would be one row, because a quotation mark opens a cell, but each has the "
-            "cells of a row: state the convention, `quoting: none` if a mark is a letter and `quoting: csv` if not"
+            "cells of a row: set `quoting: none` if a mark is an ordinary letter, `quoting: csv` if cells are quoted"
         )
 
 

@@ -86,7 +86,7 @@ class Dialect:
             sentences.append(
                 "a quotation mark is a letter, and each line a row; set `quoting: csv` if cells are quoted"
                 if self.quoting == "none"
-                else "cells in quotation marks are quoted as in CSV; set `quoting: none` if a mark is a letter"
+                else "cells in quotation marks are quoted as in CSV; set `quoting: none` if a mark is an ordinary letter"
             )
         return sentences
 
@@ -202,8 +202,8 @@ def _infer_quoting(path: Path, delimiter: str, columns: int) -> tuple[Quoting, b
     if uneven is not None:
         raise DataError(
             f"{path}:{uneven[0]}: {uneven[1]} cells, but the header has {columns}, and quotation marks do not explain "
-            "it: write each row on a line, or state the convention, `quoting: none` if a mark is a letter and "
-            "`quoting: csv` if cells are quoted"
+            "it: write each row on a line, or set `quoting: none` if a mark is an ordinary letter, `quoting: csv` if "
+            "cells are quoted"
         )
     return "none", True
 

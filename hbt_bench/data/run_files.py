@@ -126,7 +126,7 @@ def _read_trec(path: Path) -> pd.DataFrame:
 
 def _from_splits(splits: Any, source: str) -> pd.DataFrame:
     if not isinstance(splits, Mapping) or len(splits) != 1 or not isinstance(next(iter(splits.values())), Mapping):
-        raise DataError(f"{source} has not a single split, as MTEB's predictions for tasks of hbt-bench have")
+        raise DataError(f"{source} has no split or several: MTEB's predictions for a task of hbt-bench have one")
     return _from_queries(next(iter(splits.values())), source)
 
 

@@ -161,7 +161,7 @@ def requested(model: Any, name: str | None = None, revision: str | None = None) 
     if str(model).startswith(vectors.PREFIX):
         return given_vectors(str(model), name, {"revision": revision})
     if name:
-        raise UsageError("name= is for model objects. A model by name has that name: leave name= out.")
+        raise UsageError("name= is for model objects. A model that is given as text keeps its name: leave name= out.")
     return ModelRequest(str(model), revision)
 
 

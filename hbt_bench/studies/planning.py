@@ -61,7 +61,7 @@ def errors_for(design: Design, estimates: Sequence[Estimate], baseline: str) -> 
     names = (answer.strategy, baseline, answer.tasks)
     same = [estimate for estimate in estimates if (estimate.system, estimate.baseline, estimate.group) == names]
     if not same:
-        log.info(f"{design.study.name}: no earlier result compares with {baseline}; the largest variances count")
+        log.info(f"{design.study.name}: no earlier result compares with {baseline}; the largest variances are used")
     return max((estimate.errors for estimate in same or estimates if estimate.errors), key=lambda errors: errors.total)
 
 

@@ -130,6 +130,6 @@ def _by_language(values: Sequence[TaskValues], languages: Sequence[str]) -> Task
 def _mean(parts: Sequence[ModelScore]) -> ModelScore:
     """Return the mean of scores on the same questions."""
     if len({score.asked for score in parts}) != 1:
-        raise DataError("the models of single languages answered different questions, so they are no system")
+        raise DataError("the models of single languages answered different questions: they cannot be joined")
     clusters = np.mean([score.by_cluster for score in parts if score.by_cluster is not None], axis=0)
     return replace(parts[0], value=float(np.mean([score.value for score in parts])), by_cluster=clusters)

@@ -176,8 +176,8 @@ def check_parallel(parallel: Parallel | None, codes: Mapping[str, str]) -> None:
     """Raise `ValueError` if data in several languages have no meaning of equal ids."""
     if len(codes) > 1 and parallel is None:
         raise ValueError(
-            "set `parallel: documents` if equal ids are translations, `parallel: queries` if only those of queries "
-            "are, else `parallel: none`"
+            "set `parallel: documents` if equal ids are translations, `parallel: queries` if only equal query "
+            "ids are, else `parallel: none`"
         )
 
 

@@ -175,7 +175,9 @@ def base_model(init: str) -> str | None:
     flat = [name for entry in names for name in (entry if isinstance(entry, list) else [entry])]
     name = next((entry for entry in flat if isinstance(entry, str) and _is_hub_name(entry, folder)), None)
     if name and not declared:
-        log.info(f"the card names {name} as base model, by the configuration of {init}: correct it if this is no model")
+        log.info(
+            f"the card names {name} as base model, by the configuration of {init}: correct the card if this is wrong"
+        )
     return name
 
 

@@ -34,6 +34,6 @@ def finished_steps(recipe: Recipe, facts: Mapping[str, Any], differences: list[s
         if holds:
             raise UsageError(
                 f"the run of {steps} steps cannot be continued to {recipe.steps}, because {reason}: name another "
-                "--output to train anew, or the model as `init` of another recipe"
+                "--output to train anew, or make the model the `init` of another recipe"
             )
     return steps

@@ -202,7 +202,7 @@ class Init:
         """
         if not self.checkpoint.dense:
             raise ModelError(
-                f"{self.name} is a {self.checkpoint.kind}: training starts from a model that gives one vector a text"
+                f"{self.name} is a {self.checkpoint.kind}: training starts from a model that gives one vector per text"
             )
         if self.is_adapter:
             require_peft(f"the init {self.name}")
