@@ -86,7 +86,8 @@ class Dialect:
             sentences.append(
                 "a quotation mark is a letter, and each line a row; set `quoting: csv` if cells are quoted"
                 if self.quoting == "none"
-                else "cells in quotation marks are quoted as in CSV; set `quoting: none` if a mark is an ordinary letter"
+                else "cells in quotation marks are quoted as in CSV; set `quoting: none` if a mark is an "
+                "ordinary letter"
             )
         return sentences
 
