@@ -213,10 +213,10 @@ def _power(
     seeds: int | None,
     questions: int | None,
 ) -> None:
-    """Show the smallest differences that studies can show, before anything is trained.
+    """Show the smallest differences that studies can find, before anything is trained.
 
-    Variances are those of an earlier study of the same kind. The shares are those of the seeds, of the questions, and
-    of the rest, which is specific to a seed and a question.
+    The variances are those of an earlier study of the same kind. The percentages are the shares of the variance that
+    come from the seeds, from the questions, and from the rest, which is specific to a seed and a question.
 
     \b
     hbt-bench study plan ood-low-resource --scale small
