@@ -130,6 +130,7 @@ def main() -> None:
     if options.measure:
         print(json.dumps(measure(options.measure)))
         return
+    cache_dir().mkdir(parents=True, exist_ok=True)
     about, lines, results = report.environment(), [], {}
     for rows in map(int, options.rows.split(",")):
         with tempfile.TemporaryDirectory(dir=cache_dir()) as folder:

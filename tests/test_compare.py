@@ -363,6 +363,7 @@ def test_json_has_everything(planted):
         "system": "best",
         "baseline": "worse",
         "value": 1.0,
+        "chance": pytest.approx((2.45 + (6 - 2.45) / 5) / 6),  # two of six documents; 2.45 = 1 + 1/2 + ... + 1/6
         "low": 1.0,
         "high": 1.0,
         "difference": pytest.approx(0.2791667),
@@ -424,9 +425,11 @@ def test_table_in_markdown_and_latex(planted):
         "| cldr-facts-multi\\[de,en\\] | AP ↑ | worse | 0.5000 [0.5000, 0.5000] | - | - | - | - |",
         "| cldr-facts-multi\\[de,en\\] | AP ↑ | best | 1.0000 [1.0000, 1.0000] | **+0.5000 [0.5000, 0.5000]** | 0.0039 "
         "| 10/0/0 | - |",
+        "| cldr-facts-multi\\[de,en\\] | AP ↑ | random ranking | 0.2231 | - | - | - | - |",
         "| cldr-facts-multi\\[de,en\\] | rank_distance ↓ | worse | 2.0 [2.0, 2.0] | - | - | - | - |",
         "| cldr-facts-multi\\[de,en\\] | rank_distance ↓ | best | 1.0 [1.0, 1.0] | **-1.0 [-1.0, -1.0]** | 0.0039 "
         "| 10/0/0 | - |",
+        "| cldr-facts-multi\\[de,en\\] | rank_distance ↓ | random ranking | 7.0 | - | - | - | - |",
     ]
     latex = table.latex().splitlines()
     assert latex[0].startswith(
@@ -438,9 +441,10 @@ def test_table_in_markdown_and_latex(planted):
         r"task & measure & system & value [95 \%] & difference [95 \%] & p & W/T/L & d \\",
         r"\midrule",
     ]
-    assert latex[-3:] == [
+    assert latex[-4:] == [
         r"cldr-facts-multi[de,en] & rank\_distance $\downarrow$ & best & 1.0 [1.0, 1.0] & "
         r"\textbf{$-$1.0 [$-$1.0, $-$1.0]} & 0.0039 & 10/0/0 & - \\",
+        r"cldr-facts-multi[de,en] & rank\_distance $\downarrow$ & random ranking & 7.0 & - & - & - & - \\",
         r"\bottomrule",
         r"\end{tabular}",
     ]
@@ -521,14 +525,15 @@ def test_terminal_table_fits_80_columns(hbt):
     assert (code, err) == (0, "")
     lines = [line.rstrip() for line in out.splitlines()]
     assert max(map(len, lines)) <= 80
-    assert lines[:8] == [
+    assert lines[:9] == [
         "cldr-facts-multi[de,en], AP ↑",
-        "system             value        difference    p   W/T/L",
-        "───────────────────────────────────────────────────────",
-        "worse             0.7208                 -    -       -",
-        "        [0.4958, 0.9167]",
-        "best              1.0000           +0.2792  0.5   3/0/0",
-        "        [1.0000, 1.0000]  [0.0000, 0.5042]       d 1.32",
+        "system                     value        difference    p   W/T/L",
+        "───────────────────────────────────────────────────────────────",
+        "worse                     0.7208                 -    -       -",
+        "                [0.4958, 0.9167]",
+        "best                      1.0000           +0.2792  0.5   3/0/0",
+        "                [1.0000, 1.0000]  [0.0000, 0.5042]       d 1.32",
+        "random ranking            0.5267                 -    -       -",
         "",
     ]
     assert "- best and worse do not differ significantly on cldr-facts-multi[de,en]" in lines
@@ -664,15 +669,19 @@ GOLDEN = """
 mono | AP ↑ | bm25 | 0.9553 [0.9364, 0.9727] | - | - | - | -
 mono | AP ↑ | first | 0.3259 [0.2881, 0.3659] | -0.6294 [-0.6878, -0.5708] | 0.0008 | 1/7/174 | -2.14
 mono | AP ↑ | second | 0.2803 [0.2435, 0.3203] | -0.6750 [-0.7312, -0.6187] | 0.0008 | 2/5/175 | -2.31
+mono | AP ↑ | random ranking | 0.0318 | - | - | - | -
 cross | AP ↑ | bm25 | 0.5123 [0.4549, 0.5708] | - | - | - | -
 cross | AP ↑ | first | 0.0656 [0.0562, 0.0752] | -0.4467 [-0.5324, -0.3648] | 0.0008 | 35/0/147 | -1.18
 cross | AP ↑ | second | 0.0694 [0.0589, 0.0810] | -0.4428 [-0.5271, -0.3620] | 0.0008 | 34/0/148 | -1.16
+cross | AP ↑ | random ranking | 0.0318 | - | - | - | -
 multi | AP ↑ | bm25 | 0.4991 [0.4687, 0.5320] | - | - | - | -
 multi | AP ↑ | first | 0.1064 [0.0943, 0.1190] | -0.3927 [-0.4403, -0.3459] | 0.0008 | 2/0/180 | -1.67
 multi | AP ↑ | second | 0.1010 [0.0887, 0.1144] | -0.3981 [-0.4444, -0.3502] | 0.0008 | 3/0/179 | -1.66
+multi | AP ↑ | random ranking | 0.0162 | - | - | - | -
 multi | rank_distance ↓ | bm25 | 257.3 [221.6, 292.9] | - | - | - | -
 multi | rank_distance ↓ | first | 343.3 [328.4, 359.0] | +86.0 [29.9, 143.3] | 0.0008 | 59/0/123 | 0.34
 multi | rank_distance ↓ | second | 321.0 [310.3, 331.7] | +63.7 [29.6, 97.4] | 0.0008 | 78/0/104 | 0.30
+multi | rank_distance ↓ | random ranking | 273.5 | - | - | - | -
 """
 
 

@@ -18,6 +18,7 @@ from rich.console import Console
 
 import hbt_bench
 from hbt_bench.cli.main import run as command
+from hbt_bench.data.cldr import read
 from hbt_bench.errors import UsageError
 from hbt_bench.measures.registry import EXCESS
 from hbt_bench.reports.card import replace_block
@@ -27,6 +28,7 @@ from hbt_bench.reports.systems import ModelResults
 from hbt_bench.reports.table import Table, render
 from hbt_bench.results.scores import Scores
 from hbt_bench.results.store import Result, read_all
+from hbt_bench.results.upgrade import upgrade
 from tests.factories import FIXTURE, plant_fixture
 
 
@@ -657,9 +659,16 @@ def test_chance_is_the_score_of_a_random_ranking(planted):
     pool = ((364 - harmonic[364]) / 363 + harmonic[364]) / 364  # two of 364 documents are relevant
     single = harmonic[182] / 182
     assert board.chance() == pytest.approx({"mono": single, "cross": single, "multi": pool}, abs=1e-12)
+    (german,) = Leaderboard.from_results(read_all(planted), result_filter=ResultFilter(languages=("de",))).boards
+    assert german.chance() == pytest.approx({"mono": single, "multi": pool}, abs=1e-12)
+    collection = read("test", ["de", "en"])
+    stored = [upgrade(result, collection) for result in read_all(planted) if result.label == "org/a@1"]
     for path in planted.rglob("*.npz"):
         path.unlink()
-    (board,) = Leaderboard.from_results(read_all(planted), intervals=False).boards
+    (board,) = Leaderboard.from_results(stored, intervals=False).boards
+    assert board.chance() == pytest.approx({"mono": single, "cross": single, "multi": pool}, abs=1e-6)
+    old = [result for result in read_all(planted) if result.label == "org/b@1"]
+    (board,) = Leaderboard.from_results(old, intervals=False).boards
     assert board.chance() == {}
 
 

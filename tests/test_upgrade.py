@@ -10,6 +10,7 @@ import pytest
 from hbt_bench.data.cldr import read
 from hbt_bench.errors import OutputError
 from hbt_bench.results.result import Result
+from hbt_bench.results.schema import seal
 from hbt_bench.results.upgrade import upgrade
 from tests.factories import FIXTURE
 
@@ -57,6 +58,30 @@ def test_intervals_without_ranks_come_from_contributions(older):
         for measure, interval in alone.intervals.items():
             assert interval == pytest.approx(whole.intervals[measure], rel=1e-4)
         assert (alone.subset_intervals, alone.interval_signature) == ({}, whole.interval_signature)
+
+
+def test_values_of_a_random_ranking_are_added_alone(older):
+    """A result that has clusters keeps everything else, to the byte."""
+    paths, collection = older
+    whole = [upgrade(Result.read(path), collection) for path in paths]
+    half_of_the_pool = (2 * 182 + 1) / 3  # two relevant documents, (N + 1)(n - 1)/(n + 1)
+    assert whole[2].chance["rank_distance"] == pytest.approx(half_of_the_pool, abs=1e-6)
+    assert whole[0].chance["R@10"] == pytest.approx(10 / 182, abs=1e-6)
+    assert "rank_distance" not in whole[0].chance
+    for result in whole:
+        content = json.loads(result.path.read_text())
+        summary = {key: value for key, value in content["hbt_bench"].items() if key not in ("chance", "check")}
+        text = result.path.read_text()
+        body = text.split("\n", 2)[2]
+        rest = {key: value for key, value in content.items() if key != "hbt_bench"}
+        line = json.dumps(seal(summary, rest), ensure_ascii=False)
+        result.path.write_text(f'{{\n  "hbt_bench": {line},\n{body}')
+        before = Result.read(result.path)
+        assert (before.chance, before.intervals) == ({}, result.intervals)
+        after = upgrade(before, collection)
+        assert json.loads(text) == json.loads(result.path.read_text())
+        assert result.path.read_text().split("\n", 2)[2] == body
+        assert after.chance == result.chance
 
 
 def test_other_data_are_refused(older):

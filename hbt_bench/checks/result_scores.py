@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from hbt_bench.data.collection import TextlessCollection
 from hbt_bench.measures.bias import Bias
+from hbt_bench.measures.chance import scored_chance
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.measures.scores import bias_scores, subset_scores
 from hbt_bench.ranking.subsets import judged_subsets
@@ -140,6 +142,15 @@ def interval_problems(result: Result, stored: StoredRanks) -> Iterator[str]:
     yield from _differing("the contributions to {} are", shares, computed.contributions)
     if hierarchy is not None and computed.hierarchy is not None:
         yield from _differing("the questions with a value of {} are", hierarchy.asked, computed.hierarchy.asked)
+
+
+def random_problems(result: Result, judgements: TextlessCollection) -> Iterator[str]:
+    """Yield a sentence for each value of a random ranking that the judgements do not give, unless there are none."""
+    assert result.mode is not None, "a result with ranks is of our task"
+    exact = scored_chance(judgements, result.mode) if result.chance else {}
+    for name in sorted(result.chance.keys() | exact.keys()):
+        if not _equal(result.chance.get(name), exact.get(name, math.nan)):
+            yield f"the {name} of a random ranking is {result.chance.get(name)}, but should be {exact.get(name)}"
 
 
 def _differing(sentence: str, ours: Mapping[str, Any], exact: Mapping[str, Any]) -> Iterator[str]:

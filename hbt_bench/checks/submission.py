@@ -22,7 +22,13 @@ import numpy as np
 from hbt_bench.checks.impossible_ranks import contradictions, depth_problems
 from hbt_bench.checks.result_data import data_problems, judgement_problems
 from hbt_bench.checks.result_identity import count_problems, own_problems, strict_json, task_problems
-from hbt_bench.checks.result_scores import exact_scores, interval_problems, older_measures, score_problems
+from hbt_bench.checks.result_scores import (
+    exact_scores,
+    interval_problems,
+    older_measures,
+    random_problems,
+    score_problems,
+)
 from hbt_bench.data.collection import Collection
 from hbt_bench.errors import DataError, OutputError, UsageError
 from hbt_bench.identity.task_name import TaskName
@@ -258,6 +264,7 @@ class Verifier:
         self._add(path, problems[:3] + ([f"{len(problems) - 3} more scores differ"] if len(problems) > 3 else []))
         if not problems:
             self._add(path, interval_problems(result, stored))
+            self._add(path, random_problems(result, stored.judgements))
         if older := older_measures(exact, entries):
             problem = f"it lacks {', '.join(older)[:100]}, which this version computes"
             self._add(path, [problem], "Evaluate again with --overwrite.", is_open=True)

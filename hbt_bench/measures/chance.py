@@ -6,7 +6,7 @@ measure has its value by chance without another line. A score at this value is n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,7 +19,7 @@ from hbt_bench.errors import DataError
 from hbt_bench.identity.task_name import Mode
 from hbt_bench.measures.preference import own_language_pairs
 from hbt_bench.measures.ranking import Array, ratio
-from hbt_bench.measures.registry import Measure
+from hbt_bench.measures.registry import MEASURES, Measure
 from hbt_bench.measures.scores import ModeRanks
 from hbt_bench.measures.tied import expected_average_precision
 from hbt_bench.ranking.ranks import TOP_K, Ranks
@@ -31,25 +31,34 @@ _RANKINGS, _DOCUMENTS = 1_000, 1 << 24
 _CHUNK = 1 << 22
 
 
-def chance(measure: Measure, judgements: TextlessCollection, mode: Mode) -> float | None:
+def chance(
+    measure: Measure, judgements: TextlessCollection, mode: Mode, names: Collection[str] | None = None
+) -> float | None:
     """Return the mean of a measure for a random ranking, over the queries of each subset, then over the subsets.
 
-    None if the measure does not apply to the mode or to the collection. For example, rank distance in the pool of
-    XQuAD-R is 10,846 by chance.
+    `names` are the names of the subsets, None for all. None if the measure does not apply to the mode or to the
+    collection. For example, rank distance in the pool of XQuAD-R is 10,846 by chance.
     """
     if not measure.applies_to(judgements, mode) or not measure.has_query_values:
         return None
     name, _, depth = measure.name.partition("@")
     expected = EXPECTED.get(measure.name) or EXPECTED.get(f"{name}@k")
     if expected is not None:
-        subsets = [_Queries.of_subset(judgements, judged) for judged in judged_subsets(judgements, mode)]
+        chosen = [judged for judged in judged_subsets(judgements, mode) if names is None or judged.subset.name in names]
+        subsets = [_Queries.of_subset(judgements, judged) for judged in chosen]
         cutoff = int(depth) if depth.isdigit() else 0
         return _macro_average([[expected(queries, cutoff) for queries in subsets]])
     try:
-        draws = [ModeRanks(sample, ranks, mode).values(measure) for sample, ranks in _simulated(judgements)]
+        draws = [ModeRanks(sample, ranks, mode, names).values(measure) for sample, ranks in _simulated(judgements)]
     except DataError:
         return None
     return _macro_average(draws)
+
+
+def scored_chance(judgements: TextlessCollection, mode: Mode) -> dict[str, float]:
+    """Return the mean for a random ranking of each measure with an interval, rounded to six decimals, for a result."""
+    values = {measure.name: chance(measure, judgements, mode) for measure in MEASURES if measure.scored}
+    return {name: round(value, 6) for name, value in values.items() if value is not None}
 
 
 def _macro_average(draws: list[list[Array]]) -> float | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hbt_bench.errors import DataError, UsageError, did_you_mean
 from hbt_bench.identity.task_name import parse_names
+from hbt_bench.measures.chance import chance
 from hbt_bench.measures.ranking import Array
 from hbt_bench.measures.registry import MEASURES, Measure
 from hbt_bench.reports.difference import Comparison, ComparisonRow, Difference
@@ -191,17 +192,18 @@ class _Test:
         for ranked, values in zip(results, clusters, strict=True):
             ranked.result.check_score(measure.name, values.average, error=DataError)
         draws = bootstrap([values.at(level) for values in clusters], self.resamples, self.seed)
-        task = results[0].result.task
+        task, ranks = results[0].result.task, results[0].mode_ranks
         languages = [subset.queries for subset in measured[0][1]]
         single = []
         for language in dict.fromkeys(languages) if by_language else ():
             columns = [index for index, code in enumerate(languages) if code == language]
-            single += self._rows((task, measure, language), level, clusters, draws, columns)
-        return self._rows((task, measure, None), level, clusters, draws, range(len(languages))), single
+            single += self._rows((task, measure, language, None), level, clusters, draws, columns)
+        random = chance(measure, ranks.judgements, ranks.mode, ranks.names)
+        return self._rows((task, measure, None, random), level, clusters, draws, range(len(languages))), single
 
     def _rows(
         self,
-        about: tuple[str, Measure, str | None],
+        about: tuple[str, Measure, str | None, float | None],
         level: Level,
         clusters: Sequence[Clusters],
         draws: Array,
@@ -209,9 +211,11 @@ class _Test:
     ) -> list[_Uncorrected]:
         """Return a row for each system over the subsets `columns`; `draws` are (systems, resamples, subsets).
 
+        `about` has the task, the measure, the query language and the value of a random ranking, None if not wanted.
+
         Wins, losses and effect sizes are by question, so that they do not depend on the level.
         """
-        task, measure, language = about
+        task, measure, language, random = about
         selected = [values.take(columns) for values in clusters]
         rows = []
         for index, (label, values) in enumerate(zip(self.labels, selected, strict=True)):
@@ -224,7 +228,7 @@ class _Test:
                 outcomes = paired.outcomes(measure.lower_is_better)
                 difference = Difference(paired.difference, interval, p, p, *outcomes, paired.effect_size)
             interval = quantiles(averages(draws[index][:, columns]))
-            row = ComparisonRow(task, measure.name, language, label, values.average, interval, difference)
+            row = ComparisonRow(task, measure.name, language, label, values.average, interval, difference, random)
             rows.append((row, resampled))
         return rows
 

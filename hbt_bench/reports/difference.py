@@ -13,6 +13,10 @@ from hbt_bench.reports.table import Table, number, render
 from hbt_bench.stats.clusters import Level
 from hbt_bench.stats.paired import SIGNIFICANCE
 
+#: The name of a random ranking in tables.
+_RANDOM = "random ranking"
+#: The difference, p, outcomes and effect size of the baseline and of a random ranking.
+_NO_DIFFERENCE = ["-"] * 4
 #: The fields of a difference in CSV and JSON, besides its value and interval.
 _FIELDS = ("p", "p_raw", "wins", "ties", "losses", "effect_size", "p_same", "margin", "shown")
 
@@ -45,7 +49,8 @@ class Difference:
 class ComparisonRow:
     """The value of a measure for a system on a task, and its difference from the baseline.
 
-    `language` is the query language, None for all. `difference` is None for the baseline itself.
+    `language` is the query language, None for all. `difference` is None for the baseline itself. `chance` is the value
+    of a random ranking, None for a single language and for a measure without it.
     """
 
     task: str
@@ -55,6 +60,12 @@ class ComparisonRow:
     value: float
     interval: tuple[float, float]
     difference: Difference | None
+    chance: float | None = None
+
+    @property
+    def group(self) -> tuple[str, str, str | None]:
+        """The task, measure and language, which the rows of all systems share."""
+        return self.task, self.measure, self.language
 
     @property
     def title(self) -> str:
@@ -165,30 +176,28 @@ class Comparison:
         """Return a table for each task and measure, for a terminal of 80 columns: intervals are below their values."""
         tables = []
         for rows in (self.rows, self.language_rows):
-            for key in dict.fromkeys((row.task, row.measure) for row in rows):
-                group = [row for row in rows if (row.task, row.measure) == key]
+            for key in dict.fromkeys(row.group[:2] for row in rows):
+                group = [row for row in rows if row.group[:2] == key]
                 tables.append(_by_language(group) if group[0].language else _overall(group))
         return tables
 
     def table(self) -> Table:
         """Return a single table to paste; significant differences are bold."""
         header = ["task", "measure", "language", "system", "value [95 %]", "difference [95 %]", "p", "W/T/L", "d"]
-        rows = [
-            [
-                row.task,
-                row.title,
-                row.language or "all",
-                row.system,
-                f"{number(row.value, row.measure)} {_interval(row.interval, row.measure)}",
-                *_cells(row, " "),
-            ]
-            for row in self._all
-        ]
+        rows: list[list[str]] = []
+        significant = []
+        for row, following in zip(self._all, [*self._all[1:], None], strict=True):
+            about = [row.task, row.title, row.language or "all"]
+            value = f"{number(row.value, row.measure)} {_interval(row.interval, row.measure)}"
+            if row.verdict in ("better", "worse"):
+                significant.append(len(rows))
+            rows.append([*about, row.system, value, *_cells(row, " ")])
+            if row.chance is not None and (following is None or following.group != row.group):
+                rows.append([*about, _RANDOM, number(row.chance, row.measure), *_NO_DIFFERENCE])
         names = 4
         if not self.language_rows:
             names = 3
             header, *rows = ([*row[:2], *row[3:]] for row in (header, *rows))
-        significant = [index for index, row in enumerate(self._all) if row.verdict in ("better", "worse")]
         return Table(
             header, rows, self.method(), names=names, bold=frozenset((index, names + 1) for index in significant)
         )
@@ -245,6 +254,8 @@ def _overall(rows: Sequence[ComparisonRow]) -> Table:
         value = f"{number(row.value, row.measure)}\n{_interval(row.interval, row.measure)}"
         difference, p, outcomes, effect = _cells(row, "\n")
         cells.append([row.system, value, difference, p, outcomes if effect == "-" else f"{outcomes}\nd {effect}"])
+    if (chance := rows[0].chance) is not None:
+        cells.append([_RANDOM, number(chance, rows[0].measure), *_NO_DIFFERENCE[1:]])
     return Table(("system", "value", "difference", "p", "W/T/L"), cells, f"{rows[0].task}, {rows[0].title}")
 
 
@@ -266,6 +277,7 @@ def _record(row: ComparisonRow, baseline: str) -> dict[str, Any]:
         "system": row.system,
         "baseline": baseline,
         "value": row.value,
+        "chance": row.chance,
         "low": row.interval[0],
         "high": row.interval[1],
         "difference": difference and difference.value,
@@ -280,7 +292,7 @@ def _cells(row: ComparisonRow, space: str) -> list[str]:
     """Return the difference with its interval, p, outcomes and effect size as text; dashes for the baseline."""
     difference = row.difference
     if difference is None:
-        return ["-"] * 4
+        return _NO_DIFFERENCE
     return [
         f"{_signed(difference.value, row.measure)}{space}{_interval(difference.interval, row.measure)}",
         f"{difference.p:.2g}",

@@ -64,14 +64,24 @@ class Board:
         return f"Board({self.collection}: {len(self.rows)} models)"
 
     def chance(self) -> dict[Mode, float]:
-        """Return the AP of a random ranking in each mode, empty if no model has the ranks of the board's data."""
+        """Return the AP of a random ranking in each mode, empty if it is unknown; see `random_score`."""
         scores = {mode: self.random_score((mode, "AP")) for mode in MODES}
         return {mode: score for mode, score in scores.items() if score is not None}
 
     def random_score(self, key: Key) -> float | None:
-        """Return a score of a random ranking, None for an unknown measure or if no model has the ranks."""
-        judgements = self._judgements
-        return chance(MEASURES.describe(key[1]), judgements, key[0]) if judgements else None
+        """Return a score of a random ranking: from a result, or computed from the judgements of the first ranks.
+
+        None for an unknown measure, for a mode without results, and if no result has it and no model has ranks. If
+        languages were chosen, the score is over their subsets, which needs ranks.
+        """
+        mode, measure = key
+        sources = [row.sources[mode] for row in self.rows if mode in row.sources]
+        for result, names in sources:
+            if measure in result.chance and len(names) == result.expected_subsets:
+                return result.chance[measure]
+        if not sources or (judgements := self._judgements) is None:
+            return None
+        return chance(MEASURES.describe(measure), judgements, mode, max((names for _, names in sources), key=len))
 
     @cached_property
     def _judgements(self) -> TextlessCollection | None:
@@ -195,9 +205,7 @@ class Leaderboard:
             facts.append(f"ranks by {columns.key_title(board.ranked_by)}")
         if board.clusters:
             facts.append(board.clusters)
-        # a random ranking of all languages is not that of some
-        keys = [] if self.result_filter.languages else [column.key for column in chosen if column.key]
-        random = board.random_row(keys)
+        random = board.random_row([column.key for column in chosen if column.key])
         rows = [*board.rows, *([random] if random else [])]
         cells = [[column.text(row) for column in chosen] for row in rows]
         return Table(

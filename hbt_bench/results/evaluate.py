@@ -16,6 +16,7 @@ from hbt_bench.distributed import ALONE, Processes, local_device
 from hbt_bench.errors import ModelError, UsageError
 from hbt_bench.files import check_writable
 from hbt_bench.identity.signature import Signature
+from hbt_bench.measures.chance import scored_chance
 from hbt_bench.mteb import evaluation
 from hbt_bench.mteb.corrected_model import uncorrected
 from hbt_bench.mteb.endpoint import EndpointEncoder
@@ -239,6 +240,7 @@ class Evaluation:
             "stock": shared is None,
             "prompts": None if self.model.prompts is None else vars(self.model.prompts),
             "clean": shared.collection.unshifted if shared else None,
+            "chance": scored_chance(shared.collection, task.mode) if shared else {},
             "ranks": ranks.name if ranks else None,
             "parameters": evaluation.count_parameters(uncorrected(model)),
             "speed": shared.speed if shared else None,

@@ -63,6 +63,7 @@ class Result:
         ranks: The file with the ranks, None for a task of MTEB.
         format: The format of the file.
         intervals: The 95 % intervals of the means by measure, empty if the file has none.
+        chance: The means of a random ranking by measure, empty in the results of older versions.
         limits: The lowest and highest means that the cut of a run leaves open, by measure, empty for whole rankings.
         subset_intervals: The intervals of each subset by measure.
         encoded_contributions: The stored contributions by measure, as base64 of float32.
@@ -90,6 +91,7 @@ class Result:
     ranks: Path | None = None
     format: int = FORMAT
     intervals: Mapping[str, Interval] = field(default_factory=dict)
+    chance: Mapping[str, float] = field(default_factory=dict)
     limits: Mapping[str, Interval] = field(default_factory=dict)
     subset_intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
     encoded_contributions: Mapping[str, str] = field(default_factory=dict)

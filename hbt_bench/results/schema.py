@@ -127,6 +127,7 @@ class Summary(_Schema):
     unshifted: str | None = Field(None, alias="clean")
     values: Values | None = None
     intervals: dict[str, Bounds] = {}
+    chance: dict[str, float] = {}
     limits: dict[str, Bounds] = {}
     encoded_contributions: dict[str, str] = Field({}, alias="shares")
     interval_signature: str | None = None
@@ -254,6 +255,8 @@ def _check_statistics(
     means = {measure: scores.mean(measure) for measure in {**summary.intervals, **summary.encoded_contributions}}
     for measure, interval in summary.intervals.items():
         _check_interval(measure, interval, means[measure])
+    for measure, value in summary.chance.items():
+        _check_range(measure, [value])
     hierarchy = summary.clusters and summary.clusters.hierarchy
     for measure, text in summary.encoded_contributions.items():
         number = _check_contributions(measure, text, means[measure])

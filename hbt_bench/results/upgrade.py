@@ -1,4 +1,4 @@
-"""Add the clusters of the data to results of older versions, which have intervals by question."""
+"""Add the clusters of the data and the values of a random ranking to results of older versions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from hbt_bench.data.collection import Collection
 from hbt_bench.errors import OutputError
 from hbt_bench.files import write_text
 from hbt_bench.identity.task_name import Mode
+from hbt_bench.measures.chance import scored_chance
 from hbt_bench.measures.registry import Measure
 from hbt_bench.measures.scores import ModeRanks
 from hbt_bench.ranking.ranks import Ranks
@@ -21,24 +22,29 @@ from hbt_bench.stats.clusters import Array, Clusters
 
 
 def upgrade(result: Result, collection: Collection) -> Result:
-    """Return a result with the clusters of its `collection` and intervals over them; the file is written again.
+    """Return a result with the clusters of its `collection`, intervals over them, and the values of a random ranking.
 
-    Scores, contributions and signature stay. Intervals are computed from the ranks. If the file of ranks is not there,
-    those of the measures with stored contributions are computed from these, and other intervals are dropped, unless
-    each question is a cluster. A result that has clusters, or neither ranks nor contributions, is returned unchanged.
-    Raises `OutputError` for other data.
+    The file is written again; scores, contributions and signature stay. Intervals are computed from the ranks. If the
+    file of ranks is not there, those of the measures with stored contributions are computed from these, and other
+    intervals are dropped, unless each question is a cluster. A result that has all of these, or neither ranks nor
+    contributions, is returned unchanged. Raises `OutputError` for other data.
     """
-    if result.hierarchy is not None or not (_has_ranks(result) or result.encoded_contributions):
+    if result.mode is None or not (_has_ranks(result) or result.encoded_contributions):
+        return result
+    if result.hierarchy is not None and result.chance:
         return result
     if collection.fingerprint != result.fields["data"]:
         raise OutputError(f"{result.path} is of other data than {collection.name}. Run again with --overwrite.")
-    intervals, content = _intervals(result, collection), read_json(result.path)
+    content = read_json(result.path)
+    line = {key: value for key, value in content.pop("hbt_bench").items() if key != "check"}
+    line["chance"] = scored_chance(collection, result.mode)
     if result.format < FORMAT:
         meta = read_json(result.path.with_name("model_meta.json"))
-        return write(result.path, content, content["hbt_bench"], meta, intervals)
-    means, subsets = intervals.as_json()
-    line = {key: value for key, value in content.pop("hbt_bench").items() if key != "check"}
-    line |= means | {"shares": line.get("shares") or means["shares"]}  # stored contributions were rounded once already
+        return write(result.path, content, line, meta, _intervals(result, collection))
+    subsets = content["hbt_bench_intervals"]
+    if result.hierarchy is None:
+        means, subsets = _intervals(result, collection).as_json()
+        line |= means | {"shares": line.get("shares") or means["shares"]}  # stored ones were rounded once already
     body = result.path.read_text(encoding="utf-8").split("\n", 2)[2].rpartition(INTERVALS)[0]
     sealed = seal(line, {**content, "hbt_bench_intervals": subsets})
     write_text(result.path, assembled(sealed, f"\n{body}", subsets))

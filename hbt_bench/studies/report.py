@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -152,15 +152,18 @@ def _scores(result: StudyResult) -> Iterator[Section]:
             scores = result.select(kind="score", group=group, measure=measure, language="", baseline="")
             if scores:
                 title = f"{measure.replace('_', ' ')} {MEASURES.describe(measure).arrow}"
-                tables.append(_grid(scores, title))
+                tables.append(_grid(scores, title, result.chance if measure == "AP" else {}))
         yield Section(f"Scores {GROUPS[group]}", (), tables)
 
 
-def _grid(figures: Sequence[Estimate], title: str) -> Table:
-    """Return a table of systems by tasks, transposed if that is narrower."""
+def _grid(figures: Sequence[Estimate], title: str, chance: Mapping[str, float] | None = None) -> Table:
+    """Return a table of systems by tasks, transposed if that is narrower, with a random ranking's score by task."""
     systems = list(dict.fromkeys(figure.system for figure in figures))
     tasks = list(dict.fromkeys(figure.task for figure in figures))
     cells = {(figure.system, figure.task): _cell(figure) for figure in figures}
+    if random := {task: value for task, value in (chance or {}).items() if task in tasks}:
+        systems.append("random ranking")
+        cells |= {("random ranking", task): number(value, figures[0].measure) for task, value in random.items()}
     if len(tasks) > max(len(systems), _MAX_COLUMNS):
         rows = [[short_name(task), *(cells.get((system, task), "-") for system in systems)] for task in tasks]
         return Table(("task", *systems), rows, title)

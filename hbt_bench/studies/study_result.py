@@ -106,8 +106,9 @@ class Cost:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """All estimates and costs of a study. `clusters` has the clusters of the tests in words, by collection.
+    """All estimates and costs of a study.
 
+    `clusters` has the clusters of the tests in words, by collection, and `chance` the AP of a random ranking, by task.
     The p-values of the answer are corrected among themselves, those of the contrasts, and all others.
     """
 
@@ -116,6 +117,7 @@ class StudyResult:
     machine: str
     versions: Mapping[str, str]
     clusters: Mapping[str, str] = field(default_factory=dict)
+    chance: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_plan(cls, plan: StudyPlan) -> StudyResult:
@@ -129,7 +131,8 @@ class StudyResult:
         figures += corrected(
             figure for contrast in study.contrasts for figure in contrasts(table, contrast, study.answer.margin)
         )
-        return cls(figures, tuple(_costs(table, facts)), about["machine"], about["versions"], table.clusters)
+        costs, chance = tuple(_costs(table, facts)), {task: value for task, value in table.chance.items() if value}
+        return cls(figures, costs, about["machine"], about["versions"], table.clusters, chance)
 
     @classmethod
     def read(cls, text: str | bytes) -> StudyResult:
