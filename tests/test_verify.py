@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import re
 import shutil
 import zipfile
@@ -10,20 +12,25 @@ import zipfile
 import numpy as np
 import pytest
 
+from hbt_bench.checks.impossible_ranks import contradictions
+from hbt_bench.checks.repeat import repeated
 from hbt_bench.checks.result_identity import task_problems
+from hbt_bench.checks.submission import Verifier
 from hbt_bench.cli.main import run as command
+from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.errors import DataError
 from hbt_bench.measures.bias import Bias
 from hbt_bench.measures.scores import bias_scores, subset_scores
 from hbt_bench.ranking.bm25 import Parameters
 from hbt_bench.ranking.ranks import Ranks, rank
 from hbt_bench.ranking.subsets import judged_subsets
+from hbt_bench.results.hierarchy import Hierarchy
 from hbt_bench.results.ranks_file import StoredRanks
-from hbt_bench.results.schema import seal, summary_values
+from hbt_bench.results.schema import MAX_BYTES, seal, summary_values
 from hbt_bench.results.scores import Intervals, Scores
 from hbt_bench.results.store import INTERVALS, Result, assembled, model_folder, write
 from hbt_bench.tasks.registry import TaskRegistry
-from tests.factories import LANGUAGES, Matrix
+from tests.factories import LANGUAGES, Matrix, random_collection, random_scores
 
 TASK = """
 name: mini
@@ -52,6 +59,21 @@ def scores_of(collection, ranks, mode):
     return entries
 
 
+def small_task(root, questions):
+    """Write a task with its data into a folder `tasks` and return its definition and its collection."""
+    tasks = root / "tasks"
+    tasks.mkdir()
+    rows = [
+        {"id": f"q{n}", "lang": code, "question": f"question {n} {code}", "answer": f"answer {n} {code}"}
+        for code in LANGUAGES
+        for n in range(questions)
+    ]
+    (tasks / "mini.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tasks / "mini.yaml").write_text(TASK.partition("expect:")[0].format())
+    spec = TaskRegistry([tasks]).specs["mini"]
+    return spec, spec.load()
+
+
 def submit(output, spec, collection, name, ranks, revision="1a2b"):
     """Write the results of a model, as `run` does."""
     folder = model_folder(output, name, revision)
@@ -73,8 +95,10 @@ def submit(output, spec, collection, name, ranks, revision="1a2b"):
 
 def invented(collection, seed):
     """Return the ranks of random scores, in which answers are better than other documents."""
-    scores = np.random.default_rng(seed).standard_normal((120, 120)).astype(np.float32)
-    scores += 2 * np.eye(40, dtype=np.float32)[np.arange(120) % 40][:, np.arange(120) % 40]
+    number = len(collection.queries)
+    questions = np.arange(number) % (number // 3)
+    scores = np.random.default_rng(seed).standard_normal((number, number)).astype(np.float32)
+    scores += 2 * np.equal.outer(questions, questions)
     return rank(collection, Matrix(scores), confidences=False)[0]
 
 
@@ -82,18 +106,8 @@ def invented(collection, seed):
 def good(tmp_path_factory):
     """A folder with a task, its data and the results of two models."""
     root = tmp_path_factory.mktemp("submission")
-    tasks = root / "tasks"
-    tasks.mkdir()
-    rows = [
-        {"id": f"q{n}", "lang": code, "question": f"question {n} {code}", "answer": f"answer {n} {code}"}
-        for code in LANGUAGES
-        for n in range(40)
-    ]
-    (tasks / "mini.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tasks / "mini.yaml").write_text(TASK.format(data="0" * 16).replace('data: "0000000000000000"', ""))
-    spec = TaskRegistry([tasks]).specs["mini"]
-    collection = spec.load()
-    (tasks / "mini.yaml").write_text(TASK.format(data=collection.fingerprint))
+    spec, collection = small_task(root, 40)
+    (root / "tasks/mini.yaml").write_text(TASK.format(data=collection.fingerprint))
     for seed, name in enumerate(("me/one", "me/two")):
         submit(root / "results", spec, collection, name, invented(collection, seed))
     return root
@@ -384,6 +398,74 @@ def change_content(**values):
     return lambda root: edit(path_of(root), lambda content: content.update(values))
 
 
+def change_clusters(questions, shares=True, **levels):
+    """Replace the clusters of a result; without `shares`, the contributions are removed."""
+
+    def change(content):
+        content["hbt_bench"]["hierarchy"] = Hierarchy(questions, levels).as_json()
+        if not shares:
+            content["hbt_bench"]["shares"] = {}
+
+    return lambda root: edit(path_of(root), change)
+
+
+def contributions_reversed(root):
+    def change(content):
+        numbers = np.frombuffer(base64.b64decode(content["hbt_bench"]["shares"]["AP"]), "<f4")
+        content["hbt_bench"]["shares"]["AP"] = base64.b64encode(numbers[::-1].tobytes()).decode()
+
+    edit(path_of(root), change)
+
+
+def interval_of_a_subset_widened(root):
+    def change(content):
+        bounds = content["hbt_bench_intervals"]["AP"]["de-multi"]
+        bounds[0] = round(bounds[0] - 0.01, 6)
+
+    edit(path_of(root), change)
+
+
+def subset_renamed(root):
+    edit(path_of(root), lambda content: entry(content).update(hf_subset="fr-multi"), follow=True)
+
+
+def ranks_renamed(root):
+    shutil.copy(root / "results/me__one/1a2b/MiniRetrieval.ranks.npz", root / "results/me__one/1a2b/Other.ranks.npz")
+    change_summary(ranks="Other.ranks.npz")(root)
+
+
+def checksum_removed(root):
+    text, count = re.subn(r', "check": \["\w+", "\w+"\]', "", path_of(root).read_text())
+    assert count == 1
+    path_of(root).write_text(text)
+
+
+def metadata_too_large(root):
+    os.truncate(root / "results/me__one/1a2b/model_meta.json", MAX_BYTES + 1)
+
+
+def answer_among_the_best(root):
+    """Write a relevant document with a rank below 20 into the 20 best documents of its query."""
+
+    def change(arrays):
+        pair = int(np.flatnonzero(arrays["pool"] > 20)[0])
+        row = int(np.searchsorted(arrays["offsets"], pair, "right")) - 1
+        taken = arrays["pool"][arrays["offsets"][row] : arrays["offsets"][row + 1]]
+        free = next(place for place in range(20) if place + 1 not in taken)
+        arrays["top"][row, free] = arrays["documents"][pair]
+
+    edit_ranks(root, change)
+
+
+def ids_swapped(root):
+    def change(arrays):
+        queries, documents = json.loads(arrays["ids"].tobytes())
+        text = json.dumps([[queries[1], queries[0], *queries[2:]], documents], ensure_ascii=False)
+        arrays["ids"] = np.frombuffer(text.encode(), np.uint8)
+
+    edit_ranks(root, change)
+
+
 #: What is tampered with, how, and a part of the message.
 TAMPERED = {
     "a score": (score_changed, "its checksum is wrong"),
@@ -419,6 +501,7 @@ TAMPERED = {
     "a result on other data": (other_data, "the task is defined for data"),
     "the number of queries": (change_entry(queries=41), "has 41 queries, but the ranks have 40"),
     "fewer digits": (digits_cut, "but the ranks give"),
+    "a value of a random ranking": (change_summary(chance={"AP": 0.5}), "the AP of a random ranking is 0.5"),
     "an interval": (interval_narrowed, "the interval of AP is"),
     "a link to a file elsewhere": (linked, "it is a link"),
     "ranks that grow a hundredfold": (zip_bomb, "it would grow to 65 MiB"),
@@ -437,6 +520,37 @@ TAMPERED = {
     "the number of parameters": (change_meta('"n_parameters": null', '"n_parameters": 7'), "has 7 parameters"),
     "an infinite score": (text_of_file('"RR": ', '"RR": Infinity, "old": '), "its checksum is wrong"),
     "a file without end": (text_of_file("{", "[" * 200_000 + "{"), "recursion limit exceeded"),
+    "metadata of 128 MiB": (metadata_too_large, "it has more than 128 MiB"),
+    "a main score without bounds": (change_entry(main_score=float("inf")), "Infinity is not a score"),
+    "another main score": (change_entry(main_score=0.5), "main_score of de-multi is 0.5, but the ranks give"),
+    "a score as text": (change_entry(map_at_10="0.5"), "map_at_10 of de-multi is 0.5, but the ranks give"),
+    "an area above 1": (change_entry(nauc_ndcg_at_10_max=2.5), "nauc_ndcg_at_10_max of de-multi cannot be 2.5"),
+    "a single area": (change_entry(nauc_ndcg_at_10_max=0.5), "de-multi lacks nauc_map_at_1"),
+    "the name of a subset": (subset_renamed, "mini-multi has no subset fr-multi"),
+    "the number of subsets": (change_summary(subsets=4), "there are 3 of 4 subsets"),
+    "a query shift that is none": (change_summary(clean="f" * 16), "but has no query shift"),
+    "the name of the ranks": (ranks_renamed, "are in MiniRetrieval.ranks.npz, not in Other.ranks.npz"),
+    "the checksum": (checksum_removed, "the summary lacks check"),
+    "the signature of the intervals": (change_summary(interval_signature="level:year"), "intervals are of level:year"),
+    "an interval of a subset": (interval_of_a_subset_widened, "the intervals of AP by subset are not those"),
+    "the order of contributions": (contributions_reversed, "the contributions to AP are not those of the ranks"),
+    "the number of questions": (change_clusters(39), "are of other questions than the clusters"),
+    "the number of questions without contributions": (
+        change_clusters(39, shares=False),
+        "the clusters are of other questions than the ranks",
+    ),
+    "a relevant document among the best": (answer_among_the_best, "among the best documents of a query, but has a"),
+}
+#: The same for contradictions that only the data show.
+AGAINST_DATA = {
+    "a language that is left out": (language_dropped, "the data have 3 subsets, but the result 2 of 2"),
+    "a query shift that is none": (change_summary(clean="f" * 16), "but their data are None"),
+    "clusters": (change_clusters(40, article=np.arange(40) // 2), "the clusters of its questions are not those"),
+    "translations": (
+        lambda root: edit_ranks(root, lambda arrays: arrays.update(parallel=np.array(False))),
+        "its languages are not those of the data",
+    ),
+    "ids": (ids_swapped, "its ids are not those of the data"),
 }
 
 
@@ -452,11 +566,22 @@ def test_own_results_are_accepted(copy, capsys, data):
 def test_tampering_is_refused_without_the_data(copy, capsys, what):
     tamper, fragment = TAMPERED[what]
     tamper(copy)
+    if "another model" not in what:  # the results of a single model take half the time
+        shutil.rmtree(copy / "results/me__two")
     assert verify(copy, data=False) == 5
     out, err = capsys.readouterr()
     assert fragment in out
     assert "these results are refused" in err
     assert "Traceback" not in out + err
+
+
+@pytest.mark.parametrize("what", AGAINST_DATA)
+def test_data_show_what_is_tampered_with(copy, capsys, what):
+    tamper, fragment = AGAINST_DATA[what]
+    tamper(copy)
+    shutil.rmtree(copy / "results/me__two")
+    assert verify(copy) == 5
+    assert fragment in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -511,6 +636,31 @@ def test_invented_ranking_needs_a_repetition(copy, capsys):
 def test_repetition_names_an_unknown_revision(copy, capsys):
     assert verify(copy, "--repeat", "bm25") == 2
     assert "no result is of bm25 in revision" in capsys.readouterr().err
+    assert verify(copy, "--repeat", "me/one") == 2
+    assert "--repeat needs a folder with a model or bm25, not 'me/one'" in capsys.readouterr().err
+
+
+def test_repetition_compares_data_prompts_and_ranks(tmp_path, messages):
+    spec, _ = small_task(tmp_path, 2)
+    registry, results = TaskRegistry([tmp_path / "tasks"]), tmp_path / "results"
+    options = ["--tasks", "mini-mono", "--task-dir", str(tmp_path / "tasks"), "--output", str(results)]
+    assert command(["run", "--model", "bm25", *options]) == 0
+    [path] = results.rglob("Mini*.json")
+
+    def again():
+        verification = repeated(Verifier(registry).check([results]), "bm25", registry)
+        return [finding.problem for finding in verification.findings if not finding.open]
+
+    same = "AP differs by 0.000000, and by 0.000000 in a subset, from an evaluation here"
+    assert again() == []
+    assert f"{path.name}: {same}; 0 of 18 ranks differ" in messages
+    (path.parent / spec.ranks_name()).unlink()
+    assert again() == []
+    assert f"{path.name}: {same}; there are no ranks to compare" in messages
+    edit(path, lambda content: content.update(json.loads(json.dumps(content).replace("prompt:none", "prompt:abc"))))
+    assert "it has other prompts than the model here" in again()
+    (tmp_path / "tasks/mini.jsonl").write_text((tmp_path / "tasks/mini.jsonl").read_text().replace("answer 1", "no"))
+    assert any(problem.startswith("its data are not those here, ") for problem in again())
 
 
 def test_data_of_another_hash_are_refused(copy):
@@ -523,6 +673,78 @@ def test_data_of_another_hash_are_refused(copy):
 def test_folder_without_results_is_an_error(tmp_path, capsys):
     assert command(["verify", str(tmp_path)]) == 5
     assert "there are no results in" in capsys.readouterr().err
+    assert command(["verify", str(tmp_path / "none")]) == 5
+    assert f"there is no folder {tmp_path / 'none'}: name a folder with results" in capsys.readouterr().err
+
+
+def test_result_of_an_older_version_is_accepted(copy, capsys):
+    """It has no clusters, no signature in its subsets, and lacks a measure; the other results have all of these."""
+
+    def change(content):
+        for key in ("hierarchy", "interval_signature"):
+            del content["hbt_bench"][key]
+        for measures in content["scores"]["test"]:
+            del measures["signature"], measures["Complete@20"]
+
+    edit(path_of(copy), change)
+    assert verify(copy, data=False) == 0
+    out = capsys.readouterr().out
+    assert "not verified: 1 x it lacks Complete@20, which this version computes" in out
+    assert "6 results: 6 follow from their ranks" in out
+
+
+def test_result_of_plain_mteb_cannot_be_verified(copy, capsys):
+    """MTEB writes the scores of our tasks without the summary, ranks and intervals."""
+    content = json.loads(path_of(copy).read_text())
+    del content["hbt_bench"], content["hbt_bench_intervals"]
+    path_of(copy).write_text(json.dumps(content))
+    assert verify(copy) == 0
+    out = capsys.readouterr().out
+    assert "not verified: 1 x plain mteb.evaluate wrote it, without ranks" in out
+    assert "6 results: 5 follow from their ranks, 1 do not or have none" in out
+    assert verify(copy, "--strict") == 5
+
+
+def test_few_equal_ranks_are_not_a_copy(tmp_path, capsys):
+    """Two models may have the same ranks by chance if there are 18 of them."""
+    spec, collection = small_task(tmp_path, 2)
+    for name in ("me/one", "me/two"):
+        submit(tmp_path / "results", spec, collection, name, invented(collection, 0))
+    assert verify(tmp_path, "--strict") == 0
+
+
+def test_order_in_a_language_is_that_in_the_pool():
+    generator = np.random.default_rng(0)
+    collection = random_collection(generator)
+    ranks = rank(collection, Matrix(random_scores(generator, collection, None)), confidences=False)[0]
+    assert list(contradictions(StoredRanks("", collection, ranks), own_blocks=False)) == []
+    rows, languages = collection.qrels.queries, collection.document_languages[collection.qrels.documents]
+    first, second = next(
+        (one, other)
+        for one in range(len(rows))
+        for other in range(one + 1, len(rows))
+        if (rows[one], languages[one]) == (rows[other], languages[other])
+    )
+    block = ranks.block.copy()
+    block[[first, second]] = block[[second, first]]
+    swapped = StoredRanks("", collection, Ranks(ranks.pool, block, ranks.top))
+    problem = "two documents of a language have another order in the pool than in their language"
+    assert problem in list(contradictions(swapped, own_blocks=False))
+    assert list(contradictions(swapped, own_blocks=True)) == []  # BM25 scores each language by itself
+
+
+def test_own_text_among_the_best_documents():
+    """The query is a document, too, which is not a candidate for it."""
+    queries = [Query("q", "en", "alpha beta", "q")]
+    documents = [Document(f"d{number}", "en", text) for number, text in enumerate(("alpha beta", "alpha", "gamma"))]
+    collection = Collection.from_records("own", queries, documents, {"q": {"d1": 1}}, own_documents={"q": ["d0"]})
+    ranks = rank(collection, Matrix(np.array([[3, 2, 1]], np.float32)), confidences=False)[0]
+    assert (ranks.pool.tolist(), ranks.top[0, 0]) == ([1], 1)
+    found = [
+        list(contradictions(StoredRanks("", collection, Ranks(ranks.pool, ranks.block, top)), False, collection))
+        for top in (ranks.top, np.array([[1, 0]], np.int32))
+    ]
+    assert found == [[], ["a query has its own text among its best documents"]]
 
 
 @pytest.mark.parametrize(
