@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import hbt_bench
@@ -291,6 +292,29 @@ def test_fit_on_a_file(encoder, tmp_path, caplog):
     assert other.mark != Correction.parse("center", f"{path}:3").mark
 
 
+def test_fit_on_a_parquet_file(tmp_path):
+    """The file has the same texts as lines of JSON; a cell without a text or with an unknown language is an error."""
+    table = pd.DataFrame({"id": [1, 1, 2], "language": ["de", "en", "de"], "text": ["eins", "one", "zwei"]})
+    table.to_parquet(tmp_path / "texts.parquet")
+    lines = Correction.parse("center", str(write_texts(tmp_path, table.to_dict("records"))))
+    collection = Correction.parse("center", str(tmp_path / "texts.parquet")).texts.collection
+    assert collection.queries == lines.texts.collection.queries
+    assert [(query.language, query.text) for query in collection.queries] == [
+        *(("de", "eins"), ("de", "zwei"), ("en", "one"))
+    ]
+    for column, value, message in (
+        ("text", " ", r"texts.parquet:2 needs a text in each of the fields text and language"),
+        ("language", None, r"texts.parquet:2 needs a text in each of the fields text and language"),
+        ("language", "klingon?", r"texts.parquet: 'klingon\?' in the field language is not a language"),
+    ):
+        table.assign(**{column: [table[column][0], value, table[column][2]]}).to_parquet(tmp_path / "texts.parquet")
+        with pytest.raises(DataError, match=message):
+            _ = Correction.parse("center", str(tmp_path / "texts.parquet")).texts.collection
+    (tmp_path / "texts.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"texts.parquet is not a readable parquet file"):
+        _ = Correction.parse("center", str(tmp_path / "texts.parquet")).texts.collection
+
+
 def test_evaluated_texts_in_a_file_are_logged(encoder, tmp_path, caplog):
     collection = TaskRegistry().select("cldr-facts-mono")[0].spec.narrowed(LANGUAGES).load(None, None)
     evaluated = [row for row in collection.queries if row.language == "de"][:5]
@@ -423,6 +447,10 @@ def test_saving_that_cannot_be(encoder, tmp_path):
         (["--model", "bm25", "--correct-on", "cldr-facts"], "add --correct, as in --correct center"),
         (["--model", "org/model", "--correct", "mean"], "unknown correction 'mean'"),
         (["--model", "org/model", "--correct", "center", "--correct-on", "no-task"], "no-task"),
+        (
+            ["--model", "org/model", "--correct", "center", "--correct-on", "SciFact"],
+            "--correct-on SciFact is not a task with the languages of its texts",
+        ),
     ],
 )
 def test_command_line_refuses(options, fragment, tmp_path, capsys):

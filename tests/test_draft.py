@@ -265,6 +265,8 @@ def test_every_check_runs(tmp_path, capsys):
     good = path.read_text()
     path.write_text(good.replace("relevant: {2: 3}", "relevant: {2: 4}"))
     assert checks(path)["counts"].message.startswith("demo has 3 questions whose number of relevant documents is 2")
+    path.write_text(f'{good}\ndata: "{"f" * 16}"\n')
+    assert checks(path, "counts")["counts"].message.endswith(", but the definition expects ffffffffffffffff")
     path.write_text(
         good.replace("license:  ", "license: cc0-1.0 #")
         .replace("reference:  #", "reference: https://x.org #")
@@ -329,20 +331,25 @@ def test_check_names_the_problem(tmp_path, old, new, name, status, message):
     assert message in check.message
 
 
-def test_unrelated_lengths_cause_a_warning(tmp_path):
+@pytest.mark.parametrize("translated", [False, True])
+def test_unrelated_lengths_cause_a_warning(tmp_path, translated):
     import random
 
     chance = random.Random(1)
+    lengths = [{"en": number, "de": number if translated else chance.randrange(1, 60)} for number in range(1, 81)]
     rows = [
-        {"id": n, "lang": code, "question": f"{code} {n}?", "passage": "word " * chance.randrange(1, 60) + f"{n}"}
-        for n in range(80)
+        {"id": n, "lang": code, "question": f"{code} {n}?", "passage": "word " * length[code] + f"{n}"}
+        for n, length in enumerate(lengths)
         for code in ("en", "de")
     ]
     write(tmp_path / "data.jsonl", rows)
     assert run(["tasks", "new", "demo", "--from", "data.jsonl"]) == 0
     check = checks(tmp_path / "demo.yaml", "parallel ids")["parallel ids"]
-    assert check.status == "warning"
-    assert check.message == "documents with the same id in de and en have unrelated lengths"
+    if translated:
+        assert (check.status, check.message) == ("passed", "80 of 80 questions in several languages")
+    else:
+        assert check.status == "warning"
+        assert check.message == "documents with the same id in de and en have unrelated lengths"
 
 
 @pytest.mark.parametrize("name", ["xcopa", "exams"])

@@ -133,6 +133,25 @@ def test_command_has_options_of_the_model(model, options):
     assert explained(signature(model=model))[0] == ["hbt-bench", "run", *options, "--tasks", "xquad-r-multi"]
 
 
+@pytest.mark.parametrize(
+    ("model", "words", "note"),
+    [
+        ("me/colbert@run-0123", ["score", "path/to/run", "--name", "me/colbert"], "whose rankings have this hash"),
+        ("me/m@vectors-0123", ["run", "--model", "vectors:path/to/vectors"], "whose files hash to vectors-0123"),
+        ("no_model_name/available@1", ["run", "--model", "path/to/model"], "got a model object without a name"),
+        (
+            "endpoint/m@1a2b-endpoint1-dot-fields3c4d",
+            ["run", "--model", "http://HOST:PORT", "--served-name", "m", "--similarity", "dot"],
+            "add --query-fields and --document-fields",
+        ),
+    ],
+)
+def test_models_that_the_revision_does_not_find_get_a_note(model, words, note):
+    command, explanation = explained(signature(model=model))
+    assert command == ["hbt-bench", *words, "--tasks", "xquad-r-multi"]
+    assert note in explanation.notes[-1]
+
+
 def test_languages_and_shifts_are_explained():
     command, explanation = explained(signature("xquad-r-multi[de,en]+typos@0.3"))
     assert command[-1] == "xquad-r-multi[de,en]+typos@0.3"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -10,11 +11,12 @@ import pytest
 
 import hbt_bench
 from hbt_bench.cli.main import run as command
+from hbt_bench.errors import OutputError
 from hbt_bench.measures.registry import Measure
 from hbt_bench.measures.scores import ModeRanks
 from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.results.store import Result
-from tests.factories import TestEncoder, hashed
+from tests.factories import FIXTURE, TestEncoder, hashed
 
 LANGUAGES = ("de", "en")
 
@@ -111,8 +113,20 @@ def test_table_of_queries_has_the_scores_as_means(kept, tmp_path, capsys, caplog
     assert "has no clusters by 'article': its usual level is used" in caplog.text
     in_python = hbt_bench.load_queries(folder / "results", "AP", results[1].task)
     assert len(in_python) == len(frame) // 2
+    assert set(hbt_bench.load_queries(folder / "results", "rank_distance")["mode"]) == {"multi"}
     assert command(["export", str(folder / "results"), "--for", "queries", "--output", "q.txt"]) == 2
     assert "neither .parquet nor .csv" in capsys.readouterr().err
+
+
+def test_results_without_values_of_queries_are_left_out(tmp_path, caplog):
+    """The ranks of an older version have no ids, and a result is damaged."""
+    shutil.copytree(FIXTURE, tmp_path / "old")
+    [path] = tmp_path.rglob("*Multilingual*.json")
+    path.write_text(path.read_text()[:-50])
+    with pytest.raises(OutputError, match=r"no result in .* has values of these queries"):
+        hbt_bench.load_queries(tmp_path / "old", "AP")
+    assert caplog.text.count("is of an older version, without ids. Run again with --overwrite.") == 2
+    assert f"left out: {path} is not a result of hbt-bench, or damaged" in caplog.text
 
 
 def test_ids_are_beside_the_ranks(kept):

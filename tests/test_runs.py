@@ -301,6 +301,26 @@ def test_check_finds_a_rank_that_trec_eval_does_not_give(small):
         check_with_trec_eval(small, ranks, "multi", [given])
 
 
+def predictions(path, system, subset):
+    """Write the predictions of MTEB for a subset."""
+    meta = {"model_name": system, "revision": "1"}
+    path.write_text(json.dumps({"mteb_model_meta": meta, subset: {"test": {"q": {"d": 1.0}}}}))
+    return path
+
+
+def test_runs_that_do_not_fit_the_task_are_refused(tmp_path):
+    def refused(run, error, message):
+        with pytest.raises(error, match=message):
+            hbt_bench.score(run, "cldr-facts-multi", tmp_path, name="me/x", languages=LANGUAGES)
+
+    refused(7, UsageError, "the run is int: give a dict, a data frame, or paths of files")
+    refused({"fr-multi": {"q": {"d": 1.0}}}, UsageError, "rankings of fr-multi, which the tasks do not have")
+    first, second = (predictions(tmp_path / f"{name}.json", f"me/{name}", "de-multi") for name in "ab")
+    refused([first, second], DataError, r"b.json: another file has rankings of de-multi, too")
+    predictions(second, "me/b", "en-multi")
+    refused([first, second], DataError, "the files are of different systems, me/a, me/b: score them singly")
+
+
 # The whole way
 
 
@@ -361,6 +381,8 @@ def test_cut_run_on_the_command_line(system, tmp_path, capsys):
         assert value == pytest.approx(results[2].scores[name], abs=1e-6), name
     assert "AP" not in entry["scores"]
     assert {"nDCG@10", "R@10", "same_language_excess@10"} <= entry["scores"].keys()
+    assert command(["verify", "--strict", str(output / entry["path"])]) == 0
+    assert capsys.readouterr().out.startswith("1 results: 1 follow from their ranks")
     # the same command again reads the result
     assert command(["score", str(path), *options]) == 0
     assert "AP is between" in capsys.readouterr().out

@@ -18,7 +18,7 @@ from hbt_bench.ranking.subsets import Subset, SubsetQrels
 from hbt_bench.tasks.draft import TaskDraft
 from hbt_bench.tasks.folders import Folder
 from hbt_bench.tasks.task import TaskSpec
-from tests.factories import Matrix, hashed
+from tests.factories import LANGUAGES, Matrix, hashed, write_beir
 
 #: Three queries with three, two and one answers; two rows are equal.
 PAIRS = [("a?", "a 1"), ("a?", "a 2"), ("b?", "b 1"), ("a?", "a 3"), ("c?", "c 1"), ("b?", "b 2"), ("c?", "c 1")]
@@ -159,6 +159,16 @@ def test_titles_and_languages_of_own_documents():
 # The advice of `validate`
 
 
+def repeated_texts(folder, source):
+    """Return the check of repeated texts of a task with this source."""
+    path = folder / "mine.yaml"
+    path.write_text(json.dumps({"name": "mine", "source": source}))
+    validation = Validation(path)
+    validation._schema()
+    validation._data()
+    return validation._checked("repeated texts", validation._repeated, "collection")
+
+
 @pytest.fixture
 def advice(tmp_path):
     """Return a function that validates a task with some columns and returns the check of repeated texts."""
@@ -167,12 +177,7 @@ def advice(tmp_path):
         rows = [{"n": number, "q": query, "d": text} for number, (query, text) in enumerate([*PAIRS, ("d?", "a 1")])]
         (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         source = {"kind": "jsonl", "path": "d.jsonl", "languages": ["en"], "columns": columns}
-        path = tmp_path / "mine.yaml"
-        path.write_text(json.dumps({"name": "mine", "source": source}))
-        validation = Validation(path)
-        validation._schema()
-        validation._data()
-        found = validation._checked("repeated texts", validation._repeated, "collection")
+        found = repeated_texts(tmp_path, source)
         return found, answers(TaskSpec.model_validate({"name": "mine", "source": source}).in_folder(tmp_path).load())
 
     return check
@@ -191,6 +196,23 @@ def test_advice_for_repeated_texts_works(advice):
     assert found == {**ANSWERS, "d?": ["a 1"]}
     check, found = advice(**columns, merge=True)
     assert (check.status, check.message, found) == ("passed", "none", {**ANSWERS, "d?": ["a 1"]})
+
+
+def test_advice_for_repeated_queries_fits_the_source(tmp_path):
+    """Rows in several languages need ids, and a BEIR folder has no columns."""
+    rows = [
+        {"n": f"{number}", "lang": code, "q": f"{code}?", "d": f"{number}"} for number in "12" for code in LANGUAGES
+    ]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    columns = {"id": "n", "query": "q", "document": "d", "language": "lang"}
+    source = {"kind": "jsonl", "path": "d.jsonl", "languages": [*LANGUAGES], "columns": columns, "parallel": True}
+    assert repeated_texts(tmp_path, source).message == (
+        "3 queries repeat another's text, for example 'de?' in de; give rows with equal queries the same id to make "
+        "them a single query with several documents"
+    )
+    write_beir(tmp_path / "b", {"1": "a?", "2": "a?"}, {"3": "x", "4": "y"}, {"1": {"3": 1}, "2": {"4": 1}})
+    source = {"kind": "beir", "path": "b", "languages": ["en"]}
+    assert repeated_texts(tmp_path, source).message == "1 queries repeat another's text, for example 'a?' in en"
 
 
 # `tasks new`

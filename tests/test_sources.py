@@ -222,6 +222,13 @@ def test_parts_are_a_partition(tmp_path):
             {"where": {"a": 1}},
             "s has no field 'a' for `where` (it has texts)",
         ),
+        ("", {}, "s has no records"),
+        ('{"q": "", "p": "y"}', {"language": "en"}, "s has no text in 'q', its `query`: the field is empty"),
+        (
+            '{"q": "x", "p": "y", "n": []}',
+            {"language": "en", "negative": "n"},
+            "s has no hard negative in 'n': check the name of the field, or leave `negative` out",
+        ),
     ],
 )
 def test_bad_files_are_refused(tmp_path, content, options, message):
@@ -229,6 +236,17 @@ def test_bad_files_are_refused(tmp_path, content, options, message):
     with pytest.raises(DataError) as error:
         file("s.jsonl", **options).read([tmp_path])
     assert message in str(error.value)
+
+
+def test_titles_and_missing_ids_are_reported(tmp_path, caplog):
+    caplog.set_level("INFO")
+    passages = [{"title": "T", "text": "one"}, {"text": "two"}, {"title": "", "text": "three"}]
+    rows = [{"id": n or None, "lang": "en", "q": f"q{n}", "p": passage} for n, passage in enumerate(passages)]
+    (tmp_path / "s.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    source = file("s.jsonl", language_field="lang").read([tmp_path])
+    assert texts(source, "passages") == {"en": ["T one", "two", "three"]}
+    assert "s: titles in 'p' stand before their texts; name 'p.text' for the text alone" in caplog.text
+    assert "s: 1 of 3 records have no 'id', so they are paired with no other record" in caplog.text
 
 
 def test_missing_file_names_searched_folders(tmp_path):

@@ -16,14 +16,17 @@ from scipy.stats import ttest_1samp
 
 from hbt_bench.cli.main import run
 from hbt_bench.data.query_shift import Shift
-from hbt_bench.errors import DataError
+from hbt_bench.errors import DataError, OutputError
+from hbt_bench.identity.checkpoint import RECIPE_FILE
 from hbt_bench.measures.registry import MEASURES
+from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.results.ranks_file import StoredRanks
 from hbt_bench.results.result import Result
 from hbt_bench.results.store import read_all
 from hbt_bench.studies import report
-from hbt_bench.studies.jobs import Evaluate, StudyPaths, StudyPlan, Train
+from hbt_bench.studies.estimates import evaluation_seconds, training_seconds
+from hbt_bench.studies.jobs import Evaluate, StudyPaths, StudyPlan, Train, run_jobs
 from hbt_bench.studies.keys import GROUPS, SCALES, Answer
 from hbt_bench.studies.score_table import ScoreTable, _average, _by_language, _rescaled
 from hbt_bench.studies.sentences import answer, significant_differences
@@ -31,7 +34,9 @@ from hbt_bench.studies.study import Study, find_study, study_names
 from hbt_bench.studies.study_result import Estimate, StudyResult, contrasts, run_study
 from hbt_bench.studies.values import ModelScore, ScoreKey, TaskValues, question_values
 from hbt_bench.training import card
+from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.run import Training
+from tests.factories import torch_random_model
 
 NAMES = (
     "batches-vs-finetuning",
@@ -324,6 +329,72 @@ def test_estimate_counts_texts():
     [scifact] = {job.estimated_seconds for job in plan.evaluations if job.name == "beir-scifact"}
     assert scifact == pytest.approx(10 + 5483 / 5000)
     assert all(seconds is not None for _, seconds in plan.estimates())
+
+
+def test_estimates_by_hand():
+    """A layer of width 32 has 12 x 32² weights, 2 operations each, over 60 tokens of two texts; 2e10 a second."""
+    forward = 2 * 2 * 12 * 32**2 * 60 / 2e10
+    recipe = Recipe(init="tiny:1x32", steps=10, batch_size=8)
+    assert training_seconds(recipe) == pytest.approx(1 + 80 * 3 * forward)
+    assert evaluation_seconds("tiny:1x32", 1000) == pytest.approx(0.3 + 1000 * forward)
+    assert evaluation_seconds("tiny:1x32", None) is None
+
+
+def untouched(folder):
+    """Return a study of a model of random vectors: trained, untouched, and untouched with corrected vectors."""
+    content = tiny(
+        strategies={
+            "monolingual": {"strategy": "monolingual"},
+            "untouched": {"strategy": "none"},
+            "center": {"strategy": "none", "correct": "center"},
+        },
+        answer={**tiny()["answer"], "strategy": "monolingual", "over": ["untouched"], "tasks": "in-domain"},
+        sweep=None,
+    )
+    scale = tiny()["scales"]["smoke"] | {"inits": [str(torch_random_model(folder, 0))]}
+    scale["recipe"] = {key: value for key, value in scale["recipe"].items() if key != "vocabulary"}
+    scale["tasks"] = {"in-domain": ["cldr-facts-multi[de,en]"], "out-of-domain": ["SciFact"]}
+    return {**content, "scales": dict.fromkeys(SCALES, scale)}
+
+
+def test_compact_study_keeps_only_the_values(tmp_path, monkeypatch):
+    """Each model is deleted when its evaluations are there; an untouched init is only evaluated, and stays."""
+    content = untouched(tmp_path / "init")
+    content["scales"]["smoke"]["tasks"]["out-of-domain"] = []
+    study_plan = plan(tmp_path, content)
+    assert [job.label for job in study_plan.trainings] == [
+        *("monolingual, init, seed 0", "monolingual, init, seed 1", "untouched, init", "center, init")
+    ]
+    run_jobs([study_plan], compact=True)
+    assert list((tmp_path / "out" / "models").iterdir()) == []
+    assert (tmp_path / "init" / "model.safetensors").is_file()
+    [trained, _, plain, centered] = study_plan.evaluations
+    assert plain.values.facts.keys() == {"model", "task", "evaluation_seconds"}
+    assert trained.values.facts["steps"] == 4
+    key = ScoreKey("mean", "AP")
+    request = [ModelRequest(str(tmp_path / "init"), correction=job.train.model.correction) for job in (plain, centered)]
+    expected = [Evaluation(model, [plain.selection], tmp_path / "results").run()[0].scores["AP"] for model in request]
+    assert [job.values.scores[key].value for job in (plain, centered)] == pytest.approx(expected, abs=1e-6)
+    assert expected[0] != expected[1]
+    assert {seconds for _, seconds in study_plan.estimates()} == {0.0}  # nothing is left, although no model is there
+
+
+def test_corrected_system_has_no_tasks_of_mteb(tmp_path):
+    jobs = plan(tmp_path, untouched(tmp_path / "init")).evaluations
+    tasks = {"cldr-facts-multi[de,en]", "SciFact"}
+    asked = {
+        strategy: {job.name for job in jobs if job.train.system.strategy == strategy}
+        for strategy in ("untouched", "center")
+    }
+    assert asked == {"untouched": tasks, "center": tasks - {"SciFact"}}
+
+
+def test_damaged_facts_of_a_training_are_an_error(tmp_path):
+    job = plan(tmp_path).trainings[0]
+    job.folder.mkdir(parents=True)
+    (job.folder / RECIPE_FILE).write_text("{")
+    with pytest.raises(OutputError, match=r"cannot read .*json: delete it and run the study again"):
+        _ = job.facts
 
 
 # Answer
@@ -841,6 +912,13 @@ def test_untouched_init_is_left_out_for_random_weights(tmp_path):
     assert all({"untouched", "untouched + center"} <= set(design.strategies) for design in designs)
 
 
+def test_study_needs_all_scales(tmp_path):
+    content = tiny()
+    del content["scales"]["paper"]
+    with pytest.raises(DataError, match="the scale 'paper' is missing in scales"):
+        plan(tmp_path, content)
+
+
 def test_comparable_pools_have_the_same_size(tmp_path):
     content = tiny()
     content["comparable"] = [["cldr-facts[de,en>de,el,en]", "cldr-facts-multi[el>de,el,en]"]]
@@ -848,6 +926,16 @@ def test_comparable_pools_have_the_same_size(tmp_path):
     content["comparable"] = [["cldr-facts", "cldr-facts-multi[el>de,el,en]"]]
     with pytest.raises(DataError, match="'cldr-facts' is not among the in-domain tasks: add it"):
         plan(tmp_path, content)
+    for task, message in (
+        ("SciFact", "'SciFact' has no languages to compare: name a task of hbt-bench"),
+        ("xquad-r[de,en]", r"the pools of xquad-r\[de,en\] and .* differ in size"),
+    ):
+        tasks = {**tiny()["scales"]["smoke"]["tasks"], "in-domain": [task], "shifted": []}
+        scales = dict.fromkeys(SCALES, tiny()["scales"]["smoke"] | {"tasks": tasks})
+        with pytest.raises(DataError, match=message):
+            plan(tmp_path, tiny(comparable=[[task, tasks["out-of-domain"][0]]], scales=scales))
+    with pytest.raises(DataError, match="a drop needs comparable tasks: give `comparable`"):
+        plan(tmp_path, tiny(answer={**tiny()["answer"], "drop": True}))
 
 
 def test_values_are_by_the_coarsest_clusters_of_the_data():

@@ -17,7 +17,7 @@ from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.training.data import TrainingData, dev_collection
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.run import Training
-from hbt_bench.training.run_folder import COMPLETE, last_complete
+from hbt_bench.training.run_folder import COMPLETE, RunFolder, last_complete
 from hbt_bench.training.trainer import PlanTrainer
 from tests.factories import SMALL, plain_bert, train, weights_hash
 from tests.forked import Script, run_together
@@ -75,6 +75,21 @@ def test_second_run_does_nothing(trained, messages):
     assert (trained / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(UsageError, match=r"has a model of another recipe \(it differs in alpha\)"):
         train(trained, alpha=0.7)
+
+
+def test_model_that_another_process_trains_meanwhile(tmp_path, monkeypatch, messages):
+    """Two processes start the same run; the second waits for the first, and then finds its model."""
+    changes, lock = {"init": "static:8", "steps": 2}, RunFolder.lock
+
+    def waiting(folder):
+        monkeypatch.setattr(RunFolder, "lock", lock)
+        train(tmp_path / "m", **changes)
+        messages.clear()
+        return lock(folder)
+
+    monkeypatch.setattr(RunFolder, "lock", waiting)
+    assert train(tmp_path / "m", **changes) == tmp_path / "m"
+    assert messages == [f"{tmp_path / 'm'} has this model already"]
 
 
 class StoppedError(Exception):

@@ -68,6 +68,15 @@ def test_keys_that_do_not_fit(changes, message):
         Recipe.read(None, changes)
 
 
+def test_guide_takes_a_hard_negative_a_row(models, tmp_path):
+    (tmp_path / "t.csv").write_text("q,p,a,b\n" + "".join(f"q{n},p{n},a{n},b{n}\n" for n in range(8)))
+    source = {"path": "t.csv", "language": "en", "query": "q", "passage": "p", "negative": ["a", "b"]}
+    keys = FAST | {"languages": None, "strategy": "monolingual"}
+    recipe = Recipe(init=models[0], loss="gist", guide=models[1], data=[source], **keys)
+    with pytest.raises(UsageError, match="takes a hard negative a row, and t has 2: set `max_negatives: 1`"):
+        Training(recipe, tmp_path / "model", [tmp_path]).run()
+
+
 def test_guide_with_random_weights(tmp_path):
     with pytest.raises(UsageError, match="name a trained model"):
         Training(Recipe(loss="gist", guide="static:8", **FAST), tmp_path / "model").run()
@@ -77,8 +86,29 @@ def test_programs_that_log(tmp_path, monkeypatch):
     recipe = Recipe(report_to=["trackio", "wandb"], **FAST)
     with pytest.raises(UsageError, match="needs the package trackio: run pip install trackio"):
         Training(recipe, tmp_path / "model").run()
+    with monkeypatch.context() as patch:
+        patch.setattr("importlib.util.find_spec", lambda name: None if name == "wandb" else name)
+        with pytest.raises(UsageError, match="needs the package wandb: run pip install wandb"):
+            Training(recipe, tmp_path / "model").run()
     assert Training(recipe, tmp_path)._arguments().report_to == ["trackio", "wandb"]
     assert recipe.digest == Recipe(**FAST).digest
+
+
+def test_machine_that_the_recipe_does_not_fit(tmp_path, monkeypatch, messages):
+    """Machines with several GPUs, with a GPU without bf16, and with another precision in the settings of DeepSpeed."""
+    recipe = Recipe(init="static:8", **(FAST | {"max_length": None}))
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.cuda.is_available", lambda: True)
+        patch.setattr("torch.cuda.is_bf16_supported", lambda *options, **more: False)
+        with pytest.raises(UsageError, match="this GPU has no bf16: leave --precision out"):
+            Training(recipe.model_copy(update={"precision": "bf16"}), tmp_path / "model").run()
+    with monkeypatch.context() as patch:
+        patch.setattr("transformers.TrainingArguments.n_gpu", property(lambda self: 2))
+        assert Training(recipe, tmp_path / "model")._arguments()._n_gpu == 1
+    assert "training uses 1 of 2 GPUs: start it with torchrun or accelerate to use all" in messages
+    monkeypatch.setattr("accelerate.Accelerator.mixed_precision", property(lambda self: "fp16"))
+    with pytest.raises(UsageError, match="accelerate trains in fp16, not in the recipe's `precision`"):
+        Training(recipe, tmp_path / "model").run()
 
 
 def test_upload(tmp_path, monkeypatch, messages):

@@ -70,6 +70,21 @@ def test_texts_are_those_of_the_collection(made):
     assert list(texts[["role", "id", "language", "text"]].itertuples(index=False, name=None)) == rows
 
 
+def test_texts_in_other_formats(made, tmp_path, capsys):
+    expected = made[1].drop(columns="vector")
+    options = ["--tasks", TASK, "--languages", "de,en", "--output"]
+    for name in ("texts.csv", "texts.jsonl"):
+        assert command(["texts", *options, str(tmp_path / name)]) == 0
+    csv = pd.read_csv(tmp_path / "texts.csv", dtype=str, keep_default_na=False)
+    lines = pd.DataFrame([json.loads(line) for line in (tmp_path / "texts.jsonl").open()])
+    assert csv.to_numpy().tolist() == lines.to_numpy().tolist() == expected.to_numpy().tolist()
+    capsys.readouterr()
+    assert command(["texts", *options, str(tmp_path / "texts.txt")]) == 2
+    assert "texts.txt ends in neither .parquet, .jsonl nor .csv: name such a file" in capsys.readouterr().err
+    assert command(["texts", "--tasks", "SciFact", "--output", str(tmp_path / "texts.csv")]) == 2
+    assert "SciFact is MTEB's task: name tasks of hbt-bench" in capsys.readouterr().err
+
+
 def test_command_line_names_the_vectors_and_refuses_settings_of_models(made, tmp_path, capsys):
     folder = write(tmp_path / "embeddings", made[1])
     options = [
@@ -129,11 +144,36 @@ def test_unusable_vectors_are_refused(made, tmp_path, change, message):
         VectorModel.from_name(f"vectors:{folder}").scorers(collection)
 
 
+def test_files_without_a_vector_for_each_id_are_refused(made, tmp_path):
+    from safetensors.numpy import save_file
+
+    collection = hbt_bench.select_tasks(TASK)[0].spec.load(LANGUAGES)
+    folders = {kind: write(tmp_path / kind, made[1], kind) for kind in ("npy", "safetensors", "parquet")}
+
+    def refused(kind, message):
+        with pytest.raises(ModelError, match=message):
+            VectorModel.from_name(f"vectors:{folders[kind]}").scorers(collection)
+
+    np.save(folders["npy"] / "queries.npy", np.ones(3))
+    refused("npy", r"queries.npy has an array of float64 and shape \(3,\) for 364 ids: write a row of numbers")
+    two = {"a": np.ones((364, 2), np.float32), "b": np.ones((364, 2), np.float32)}
+    save_file(two, folders["safetensors"] / "queries.safetensors")
+    refused("safetensors", r"cannot read the vectors in .* \(it has 2 tensors, not one\)")
+    path = folders["parquet"] / "queries.parquet"
+    pd.DataFrame({"id": ["a", "b"], "embed": [[1.0], [2.0]]}).to_parquet(path)
+    refused("parquet", r"it needs the columns id and vector, but has id, embed")
+    pd.DataFrame({"id": ["a", "b"], "vector": [[1.0], [2.0, 3.0]]}).to_parquet(path)
+    refused("parquet", r"its vectors have 1, 2 dimensions")
+
+
 def test_incomplete_folders_are_refused(made, tmp_path):
     folder = write(tmp_path / "embeddings", made[1])
     name = f"vectors:{folder}"
     (folder / "vectors.json").write_text('{"similarity": "jaccard"}')
     with pytest.raises(UsageError, match="the similarity 'jaccard' is none of cosine, dot"):
+        VectorModel.from_name(name)
+    (folder / "vectors.json").write_text('{"similarity": "dot", "name": 7}')
+    with pytest.raises(UsageError, match="the name 7 is not a text such as 'me/model'"):
         VectorModel.from_name(name)
     (folder / "vectors.json").write_text("{}")
     with pytest.raises(UsageError, match="does not state the similarity"):
