@@ -15,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+#: Characters of indented JSON; longer data are written on a single line.
+_MAX_INDENTED = 300_000
 _PACKAGES = ("hbt-bench", "mteb", "sentence-transformers", "transformers", "torch", "numpy", "scipy")
 
 
@@ -62,6 +64,8 @@ def publish(title: str, parts: Sequence[str], data: Mapping[str, Any], about: Ma
         path.parent.mkdir(parents=True, exist_ok=True)
         path.with_suffix(".md").write_text(text, encoding="utf-8")
         content = json.dumps({"environment": about, **data}, indent=2, ensure_ascii=False)
+        if len(content) > _MAX_INDENTED:
+            content = json.dumps({"environment": about, **data}, ensure_ascii=False)
         path.with_suffix(".json").write_text(content + "\n", encoding="utf-8")
 
 
