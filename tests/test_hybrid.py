@@ -261,6 +261,7 @@ def test_arguments_that_do_not_fit(init, data, tmp_path, options, message):
         ({"pairs": "both"}, UsageError, "pairs: must be 'mixed' or 'one'"),
         ({"language_weights": "sizes"}, UsageError, "language_weights.*must be"),
         ({"align": "rows"}, UsageError, "align is 'rows'"),
+        ({"steps": 0}, UsageError, "batch_size is 16 and steps is 0: both must be at least 1"),
         ({"seed": -1}, UsageError, "seed: must be"),
         ({"steps": 2.5}, UsageError, "steps: must be"),
     ],

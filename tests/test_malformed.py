@@ -218,6 +218,18 @@ YAML = {
         BEIR.replace("[en]", "[en, de]"),
         ":2:1: source: several languages need {language} in path; ... the field with their code in `language`",
     ),
+    "a language in path and rows": (
+        BEIR.replace("path: b", "path: '{language}', language: l"),
+        ":2:1: source: the language is given twice...",
+    ),
+    "a rule for ids without ids": (
+        FLAT.replace("  parallel", "  ignore_identical_ids: true\n  parallel"),
+        ":2:1: source: ignore_identical_ids needs `document_id` in columns...",
+    ),
+    "a list of ids for two documents": (
+        FLAT.replace("document: d", "document: [d, e], document_id: 'x.*.id'"),
+        ":7:3: source.columns: x.*.id is a list, so document must be a list too...",
+    ),
     "a mode that cannot be": (
         FLAT.replace("true", "false") + "modes: [cross]\n",
         ":1:1: modes: ...mono, multi...",

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import mteb
 import numpy as np
+import pandas as pd
 import pytest
 from mteb.models import ModelMeta
 from sentence_transformers import MultiVectorEncoder, SparseEncoder
@@ -117,9 +118,12 @@ def test_reranked_run_has_the_candidates_of_the_first(tmp_path):
     for model, given, message in (
         (Lengths(), {"x": {"y": 1.0}}, "the run has the id 'x', which is not of cldr-facts"),
         (object(), first, "object has no `predict`"),
+        (Lengths(), pd.DataFrame({"query": ["x"], "document": ["y"], "rank": [1]}), "has no scores: add the column"),
     ):
         with pytest.raises((DataError, UsageError), match=message):
             hbt_bench.rerank(model, given, "cldr-facts-multi", languages=LANGUAGES)
+    with pytest.raises(UsageError, match="depth is 0, but must be a whole number from 1"):
+        hbt_bench.rerank(Lengths(), first, "cldr-facts-multi", 0, languages=LANGUAGES)
 
 
 def test_tasks_are_not_converted_to_reranking():

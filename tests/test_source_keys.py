@@ -276,6 +276,7 @@ def test_other_files_have_the_same_records(tmp_path, ending):
         ("a.json", '{"id": 1}\n{"id": 2}\n', "write `.jsonl` for a file with an object on each line"),
         ("a.json", '{"rows": []}', "neither a list of objects nor has `data`"),
         ("a.json", '["x"]', "neither a list of objects"),
+        ("a.json", '{"data": ["x"]}', "neither a list of objects"),
         ("a.parquet", "no parquet", r"cannot load the data set .*a\.parquet"),
     ],
 )

@@ -117,6 +117,11 @@ def test_records_without_a_language_are_counted(tmp_path, caplog):
     source = file("s.jsonl", language_field="lang").read([tmp_path])
     assert (source.languages, int(source.counts.sum())) == (("de", "en"), 4)
     assert "s: left out records in 'zz' (2), no language (2)" in caplog.text
+    file("s.jsonl", language_field="lang", languages=("en", "sw")).read([tmp_path])
+    assert "s has no records in sw (the codes in the data are 'eng', 'deu', 'zz')" in caplog.text
+    (tmp_path / "s.jsonl").write_text("\n".join(json.dumps(row | {"lang": None}) for row in rows))
+    with pytest.raises(DataError, match="s has no record with a language: check `language_field`"):
+        file("s.jsonl", language_field="lang").read([tmp_path])
 
 
 def test_paths_with_the_codes_of_the_data(tmp_path):
@@ -277,8 +282,8 @@ def test_hub_data_aligned_by_row(tmp_path):
     folder = hub_folder(
         tmp_path,
         {
-            "english": [{"query": f"q{n}", "positive": f"p{n}", "negative": f"n{n}"} for n in range(3)],
-            "german": [{"query": f"f{n}", "positive": f"a{n}", "negative": f"m{n}"} for n in range(3)],
+            "english": [{"id": n, "query": f"q{n}", "positive": f"p{n}", "negative": f"n{n}"} for n in range(3)],
+            "german": [{"id": n, "query": f"f{n}", "positive": f"a{n}", "negative": f"m{n}"} for n in range(3)],
         },
     )
     spec = HubData(
@@ -289,6 +294,13 @@ def test_hub_data_aligned_by_row(tmp_path):
     assert source.ids == ("0", "1")
     assert texts(source) == {"de": ["f0", "f1"], "en": ["q0", "q1"]}
     assert source.counts.tolist() == [[2, 2], [2, 2]]
+
+
+def test_rows_that_are_aligned_take_no_parallel():
+    with pytest.raises(
+        ValidationError, match="`align: row` pairs the rows of all languages, so it takes no `parallel`"
+    ):
+        HubData(kind="hub", dataset="hub", align="row", parallel=True, query="q", passage="p")
 
 
 def test_rows_of_different_number_are_reported(tmp_path, caplog):

@@ -28,10 +28,11 @@ from hbt_bench.studies import report
 from hbt_bench.studies.estimates import evaluation_seconds, training_seconds
 from hbt_bench.studies.jobs import Evaluate, StudyPaths, StudyPlan, Train, run_jobs
 from hbt_bench.studies.keys import GROUPS, SCALES, Answer
+from hbt_bench.studies.planning import earlier_estimates
 from hbt_bench.studies.score_table import ScoreTable, _average, _by_language, _rescaled
 from hbt_bench.studies.sentences import answer, significant_differences
 from hbt_bench.studies.study import Study, find_study, study_names
-from hbt_bench.studies.study_result import Estimate, StudyResult, contrasts, run_study
+from hbt_bench.studies.study_result import Cost, Estimate, StudyResult, compare, contrasts, corrected, run_study
 from hbt_bench.studies.values import ModelScore, ScoreKey, TaskValues, question_values
 from hbt_bench.training import card
 from hbt_bench.training.recipe import Recipe
@@ -377,6 +378,10 @@ def test_compact_study_keeps_only_the_values(tmp_path, monkeypatch):
     assert [job.values.scores[key].value for job in (plain, centered)] == pytest.approx(expected, abs=1e-6)
     assert expected[0] != expected[1]
     assert {seconds for _, seconds in study_plan.estimates()} == {0.0}  # nothing is left, although no model is there
+    result = StudyResult.read(compare(study_plan).read_text())
+    assert [(cost.system, cost.steps, cost.models) for cost in result.costs] == [
+        *(("monolingual", 4, 2), ("untouched", 0, 1), ("center", 0, 1))
+    ]
 
 
 def test_corrected_system_has_no_tasks_of_mteb(tmp_path):
@@ -387,6 +392,22 @@ def test_corrected_system_has_no_tasks_of_mteb(tmp_path):
         for strategy in ("untouched", "center")
     }
     assert asked == {"untouched": tasks, "center": tasks - {"SciFact"}}
+
+
+def test_results_of_older_versions_have_no_variances(tmp_path):
+    """Their intervals stay as they are, and cannot be the base of a plan."""
+    old = replace(figure("mono", 0.02, 0.01), errors=None)
+    [kept] = corrected([old])
+    assert (kept.p, kept.low, kept.high) == (0.01, old.low, old.high)
+    (tmp_path / "old.json").write_text(StudyResult((old,), (), "here", {}).as_json())
+    with pytest.raises(DataError, match=r"old.json has no variances: it was written by an older version"):
+        earlier_estimates(plan(tmp_path).design, tmp_path / "old.json")
+
+
+def test_budgets_that_differ_are_stated():
+    costs = tuple(Cost(name, steps, 8 * steps, 1.0, 2, "static:16", within=0.5) for name, steps in (("a", 4), ("b", 6)))
+    [sentence] = report._cost(StudyResult((), costs, "here", {})).paragraphs
+    assert sentence == "The budgets differ (32 and 48 pairs seen), so differences may come from that."
 
 
 def test_damaged_facts_of_a_training_are_an_error(tmp_path):

@@ -17,7 +17,7 @@ from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.training.data import TrainingData, dev_collection
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.run import Training
-from hbt_bench.training.run_folder import COMPLETE, RunFolder, last_complete
+from hbt_bench.training.run_folder import COMPLETE, RunFolder, clear_errors, last_complete
 from hbt_bench.training.trainer import PlanTrainer
 from tests.factories import SMALL, plain_bert, train, weights_hash
 from tests.forked import Script, run_together
@@ -390,6 +390,15 @@ def test_full_disk_in_safetensors(tmp_path, monkeypatch):
     monkeypatch.setattr(PlanTrainer, "_save", full)
     with pytest.raises(OutputError, match="no space left on the disk"):
         train(tmp_path / "m")
+
+
+@pytest.mark.parametrize("reason", ["CUDA out of memory. Tried to allocate 2 GiB", "can't allocate memory: 8 bytes"])
+def test_too_little_memory(tmp_path, reason):
+    with (
+        pytest.raises(ModelError, match="not enough memory for this batch: lower --batch-size"),
+        clear_errors(tmp_path),
+    ):
+        raise RuntimeError(reason)
 
 
 def test_early_stopping_keeps_the_best_weights(tmp_path):

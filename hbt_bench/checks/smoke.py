@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -101,16 +100,3 @@ def _sample(collection: Collection) -> Collection:
         parallel=collection.parallel,
         own_documents=own_documents if collection.copies is not None else None,
     )
-
-
-def unknown_to_mteb(codes: Iterable[str]) -> list[str]:
-    """Return the codes that MTEB refuses in a task's metadata, for example ``["xxx-Latn"]``."""
-    from mteb.languages import check_language_code
-
-    unknown = []
-    for code in codes:
-        try:
-            check_language_code(code)
-        except ValueError:
-            unknown.append(code)
-    return unknown
