@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import re
 import string
 import sys
 import threading
+import zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
@@ -387,6 +389,11 @@ def _moved(by):
             entry |= {measure: round(value, 6) for measure, value in scores.items()}  # as MTEB writes them
         tasks.append((file.name, content, about, intervals))
     return path.name, StoredRanks(stored.data, stored.judgements, ranks), tasks
+
+
+def unpacked(text):
+    """Return the value of packed JSON in a page of a site."""
+    return json.loads(zlib.decompress(base64.b64decode(text)))
 
 
 def plant_fixture(output, model, revision, by, training=None):

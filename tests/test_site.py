@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shutil
 from pathlib import Path
@@ -15,8 +16,15 @@ from hbt_bench.cli.main import run as command
 from hbt_bench.reports.page import ReportRequest
 from hbt_bench.reports.site import Site, _page_names
 from tests import browser
-from tests.factories import FIXTURE, plant_fixture
+from tests.factories import FIXTURE, plant_fixture, unpacked
 
+#: A question with umlauts, which the search ignores.
+QUESTION = "Äthiopien: In welcher Sprache arbeiten dort die Behörden?"
+#: The text of each cell of each matrix.
+TABLES = (
+    "return [...document.querySelectorAll('.ranks')].map((table) => [...table.tBodies[0].rows]"
+    ".map((row) => [...row.cells].map((cell) => cell.textContent)))"
+)
 LABELS = ("hbt-bench/bm25@k0.9-b0.4", "local/one@1", "local/two@2")
 
 
@@ -40,12 +48,26 @@ def test_site_has_a_page_for_each_collection_and_model(site):
     files = sorted(path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file())
     models = [f"models/{label.replace('/', '_')}.html" for label in LABELS]
     collection = ["collections/cldr-facts_de_en.html", "csv/cldr-facts_de_en.csv"]
-    assert files == ["assets/charts.js", "assets/report.js", *collection, "index.html", *models]
+    assets = [f"assets/{name}.js" for name in ("charts", "questions", "report")]
+    questions = [f"questions/cldr-facts_de_en{end}" for end in ("-0.js", ".html")]
+    assert files == [*assets, *collection, "index.html", *models, *questions]
     for path in site.rglob("*.html"):
         text = path.read_text()
-        assert "script-src 'self'; " in text
+        assert "default-src 'none'; script-src 'self'; " in text
         assert "<title>" in text
-        assert text.count("<script") == 3  # data, charts, report
+        assert text.count("<script") == (2 if path.parent.name == "questions" else 3)  # data, charts, report
+
+
+def test_page_of_questions_has_labels_and_is_small(site):
+    page, part = site / "questions" / "cldr-facts_de_en.html", site / "questions" / "cldr-facts_de_en-0.js"
+    text = page.read_text()
+    labelled = re.findall(r"<label>[\w ]+<(?:select|input) id=\"(\w+)\"", text)
+    assert labelled == ["find", "order", "measure", "model", "other", "ranks"]
+    assert len(re.findall("<(?:select|input)", text)) == len(labelled)
+    assert 'href="../collections/cldr-facts_de_en.html"' in text
+    assert 'href="../questions/cldr-facts_de_en.html"' in (site / "collections" / "cldr-facts_de_en.html").read_text()
+    assert page.stat().st_size < 60_000
+    assert re.fullmatch(r'hbtBenchPart\(0,"[\w+/=]{2000,20000}"\)\n', part.read_text())
 
 
 def test_links_are_relative_and_lead_to_files(site):
@@ -76,10 +98,13 @@ def test_later_site_removes_old_pages(site, tmp_path):
     public = shutil.copytree(site, tmp_path / "public")
     (public / "models" / "local_one@1.html").rename(public / "models" / "old.html")
     (public / "models" / "notes.txt").write_text("mine")
+    (public / "questions" / "mine.js").write_text("mine()")
     content = ReportRequest().content(readable(site.parent / "results"))
     Site(content, "Our models").write(public)
     names = sorted(path.name for path in (site / "models").iterdir())
     assert sorted(path.name for path in (public / "models").iterdir()) == [*names, "notes.txt"]
+    # this content has no questions
+    assert [path.name for path in (public / "questions").iterdir()] == ["mine.js"]
 
 
 @pytest.mark.parametrize("name", ["index.html", "notes.txt"])
@@ -97,41 +122,96 @@ def test_page_names_are_safe_and_unique():
     assert all(re.fullmatch(r"[A-Za-z0-9@=-][A-Za-z0-9.@=_-]*|_[0-9a-f]{8}", name) for name in names.values())
 
 
-def test_pages_open_from_a_folder(site):
-    """Permalinks, families and CSV work, and nothing is loaded but the files of the site."""
+@pytest.fixture(scope="module")
+def window():
     browser.require()
-    with browser.chromium() as driver:
-        page = site / "collections" / "cldr-facts_de_en.html"
-        browser.open_report(driver, page)
-        run = driver.execute_script
-        run(
-            "const order = document.getElementById('order'); order.value = 'family';"
-            "order.dispatchEvent(new Event('change'))"
-        )
-        heading = "return [...document.querySelectorAll('.heat thead tr')].map((row) => row.textContent)"
-        assert run(heading) == ["Indo-European", "querydeen"]
-        model = "const model = document.getElementById('model');"
-        run(f"{model} model.value = model.options[1].value; model.dispatchEvent(new Event('change'))")
-        chosen = run(f"{model} return model.selectedOptions[0].text")
-        link = driver.current_url
-        assert "order=family" in link
-        driver.get("about:blank")
-        driver.get(link)
-        assert run(f"{model} return model.selectedOptions[0].text") == chosen
-        assert run(heading) == ["Indo-European", "querydeen"]
-        run(
-            "window.saved = []; const address = URL.createObjectURL.bind(URL);"
-            "URL.createObjectURL = (blob) => { saved.push(blob); return address(blob); };"
-            "document.querySelector('.heat + button.csv').click()"
-        )
-        text = driver.execute_async_script("saved[0].text().then(arguments[0])")
-        assert text.splitlines()[:3] == ['"","Indo-European",', '"query","de","en"', '"Indo-European",,']
-        driver.get(f"{page.resolve().as_uri()}#s-0-0-multi")
-        driver.refresh()
-        assert driver.find_element("id", "s-0-0-multi").is_displayed()
-        problems = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
-        assert problems == []
-        assert {Path(unquote(url)).parent.name for url in browser.requests(driver) if "/public/" in url} == {
-            "collections",
-            "assets",
-        }
+    with browser.chromium() as window:
+        yield window
+
+
+def test_questions_open_from_a_folder(site, window):
+    """Search, order, ranks and permalinks work; a question loads its part."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    page = site / "questions" / "cldr-facts_de_en.html"
+    browser.open_report(window, page)
+    run = window.execute_script
+    assert len(run("return [...document.querySelectorAll('#list tbody tr')]")) == 50
+    caption = run("return document.getElementById('caption').textContent")
+    assert caption.startswith("182 of 182 questions, worst of the model first: mean multi AP over the versions")
+    index = unpacked(json.loads(re.search(r'id="data">(.*?)</script>', page.read_text())[1])["index"])
+    [question] = [number for number, versions in enumerate(index["questions"]) if versions[0][2] == QUESTION]
+    window.find_element("id", "find").send_keys("BEHORDEN athiopien")
+    [link] = window.find_elements("css selector", "#list tbody a")
+    link.send_keys("\n")  # by keyboard
+    part = unpacked(re.search('"(.*)"', (site / "questions" / "cldr-facts_de_en-0.js").read_text())[1])
+    for within, name in enumerate(("pool", "block")):
+        if name == "block":
+            run(
+                "const ranks = document.getElementById('ranks'); ranks.value = 'block';"
+                "ranks.dispatchEvent(new Event('change'))"
+            )
+        expected = [
+            [
+                [code, *(f"{rank:,}" for rank in version[within]), f"{version[2][0]:.4f}", f"{version[2][1]:,.0f}"]
+                for code, version in zip(("de", "en"), model, strict=True)
+            ]
+            for model in part[question]["models"]
+        ]
+        WebDriverWait(window, 10).until(lambda driver: driver.execute_script(TABLES))
+        shown = run(TABLES)
+        worst = [cell for table in shown for line in table for cell in line if cell.endswith(" worst")]
+        assert [[[cell.removesuffix(" worst") for cell in line] for line in table] for table in shown] == expected
+        assert len(worst) == len(LABELS)
+    assert run("return document.activeElement.id") == "heading"
+    link = window.current_url
+    assert "ranks=block" in link
+    window.get("about:blank")
+    window.get(link)
+    WebDriverWait(window, 10).until(lambda driver: driver.execute_script(TABLES))
+    assert run(TABLES) == shown
+    assert [entry for entry in window.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+    assert {Path(url.partition("#")[0]).name for url in browser.requests(window) if "/public/" in url} == {
+        "cldr-facts_de_en.html",
+        "cldr-facts_de_en-0.js",
+        "questions.js",
+    }
+
+
+def test_pages_open_from_a_folder(site, window):
+    """Permalinks, families and CSV work, and nothing is loaded but the files of the site."""
+    window.get_log("performance")
+    page = site / "collections" / "cldr-facts_de_en.html"
+    browser.open_report(window, page)
+    run = window.execute_script
+    run(
+        "const order = document.getElementById('order'); order.value = 'family';"
+        "order.dispatchEvent(new Event('change'))"
+    )
+    heading = "return [...document.querySelectorAll('.heat thead tr')].map((row) => row.textContent)"
+    assert run(heading) == ["Indo-European", "querydeen"]
+    model = "const model = document.getElementById('model');"
+    run(f"{model} model.value = model.options[1].value; model.dispatchEvent(new Event('change'))")
+    chosen = run(f"{model} return model.selectedOptions[0].text")
+    link = window.current_url
+    assert "order=family" in link
+    window.get("about:blank")
+    window.get(link)
+    assert run(f"{model} return model.selectedOptions[0].text") == chosen
+    assert run(heading) == ["Indo-European", "querydeen"]
+    run(
+        "window.saved = []; const address = URL.createObjectURL.bind(URL);"
+        "URL.createObjectURL = (blob) => { saved.push(blob); return address(blob); };"
+        "document.querySelector('.heat + button.csv').click()"
+    )
+    text = window.execute_async_script("saved[0].text().then(arguments[0])")
+    assert text.splitlines()[:3] == ['"","Indo-European",', '"query","de","en"', '"Indo-European",,']
+    window.get(f"{page.resolve().as_uri()}#s-0-0-multi")
+    window.refresh()
+    assert window.find_element("id", "s-0-0-multi").is_displayed()
+    problems = [entry for entry in window.get_log("browser") if entry["level"] == "SEVERE"]
+    assert problems == []
+    assert {Path(unquote(url)).parent.name for url in browser.requests(window) if "/public/" in url} == {
+        "collections",
+        "assets",
+    }

@@ -93,8 +93,8 @@ def site(
 ) -> Path:
     """Write a static site on the results in a folder, with relative links only, and return its first page.
 
-    For example, ``site("results", "public", reported=True)``. It has a page for each collection and each model, and
-    `output` is a new or empty folder, or has an earlier site. The other arguments are those of `report`.
+    For example, ``site("results", "public", reported=True)``. It has pages for each collection, its questions and
+    each model. `output` is a new or empty folder, or has an earlier site. The other arguments are those of `report`.
 
     Raises `OutputError` if there are no results or the site cannot be written, and `UsageError` without the extra
     ``report``.
@@ -108,7 +108,9 @@ def site(
     require_charts("the site")
     check_writable(path.resolve().parent)
     shown = ResultFilter(parse_names(tasks), parse_names(models))
-    request = ReportRequest(shown, reported, baseline, optional_path(data_dir), registry or TaskRegistry(), cluster)
+    request = ReportRequest(
+        shown, reported, baseline, optional_path(data_dir), registry or TaskRegistry(), cluster, explorer=True
+    )
     Site(request.content(readable(folder, MEASURES.in_summary())), title).write(path)
     return path / "index.html"
 

@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 def command(folder: Path, output: Path, **shown: Any) -> None:
     """Write the report on the results in DIR (results by default) as a static site.
 
-    The site has a page with all leaderboards, a page for each collection and for each model, and each leaderboard as
-    CSV. All links are relative, so the folder opens from a disk or from GitHub Pages.
+    The site has a page with all leaderboards, a page for each collection and for each model, the ranks of every
+    question, and each leaderboard as CSV. All links are relative, so the folder opens from a disk or from GitHub Pages.
 
     \b
     hbt-bench site results/ --output public/

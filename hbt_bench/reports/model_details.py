@@ -58,7 +58,8 @@ def model_details(results: Mapping[Mode, Result], collection: Collection | None)
             details |= _distances(bias, details["pool"])
             worst = worst_questions(bias, collection) if collection else ()
             details["worst"] = [
-                vars(query) | {"text": _cut(query.text), "first_text": _cut(query.first_text)} for query in worst
+                vars(query) | {"text": shortened(query.text), "first_text": shortened(query.first_text)}
+                for query in worst
             ]
     return details
 
@@ -76,5 +77,6 @@ def _distances(bias: Bias, pool: int) -> dict[str, Any]:
     }
 
 
-def _cut(text: str) -> str:
+def shortened(text: str) -> str:
+    """Return a text for the page, cut if it is long."""
     return text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT].rstrip() + " …"

@@ -6,7 +6,6 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,11 @@ from hbt_bench.languages.groups import group_of
 from hbt_bench.log import counter, progress
 from hbt_bench.reports.columns import Column, charted_scores, key_title
 from hbt_bench.reports.compare import compare
+from hbt_bench.reports.explorer import Explorer
 from hbt_bench.reports.leaderboard import Board, Leaderboard
 from hbt_bench.reports.leaderboard_rows import LeaderboardRow, ResultFilter
 from hbt_bench.reports.model_details import model_details
-from hbt_bench.reports.render import chart_library, html, inline_json, inline_script
+from hbt_bench.reports.render import chart_library, html, inline_json, inline_script, page_script
 from hbt_bench.results.store import Result
 from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.tasks.task import TaskSpec
@@ -34,13 +34,13 @@ DETAILED = 60
 COMPARED = 10
 #: The alpha of the pure strategies.
 _ENDS = {"cross-lingual": 0.0, "monolingual": 1.0}
-#: The script of the page.
-SCRIPT = files("hbt_bench.reports").joinpath("templates", "report.js")
 
 
 @dataclass(frozen=True)
 class ReportRequest:
     """The results page to make: which rows, the model that the others are compared with, and the level of the clusters.
+
+    With `explorer`, the content has every question of the collections, for the pages of a site.
 
     For example, `ReportRequest(baseline="bm25").content(read_all(Path("results")))`.
     """
@@ -51,6 +51,7 @@ class ReportRequest:
     data_dir: Path | None = None
     registry: TaskRegistry = field(default_factory=TaskRegistry, compare=False)
     cluster: str | None = None
+    explorer: bool = False
 
     def content(self, results: Iterable[Result]) -> dict[str, Any]:
         """Return everything that the page shows, as JSON values.
@@ -85,9 +86,7 @@ class ReportRequest:
         spec = self._spec(name)
         collection = self._collection(spec, board.data)
         details = self._details(name, rows, collection)
-        # a random ranking of all languages is not that of some
-        keys = {column.key for column in columns if column.key}.union(charted_scores())
-        random = None if self.result_filter.languages else board.random_row(keys)
+        random = board.random_row({column.key for column in columns if column.key}.union(charted_scores()))
         return {
             "collection": name,
             "data": board.data,
@@ -113,7 +112,22 @@ class ReportRequest:
             "csv": leaderboard.table(board, columns).csv(),
             "comparison": self._comparison(board, spec) if spec else None,
             "texts": collection is not None,
+            "explorer": self._explorer(name, rows, details, collection) if self.explorer else None,
         }
+
+    @staticmethod
+    def _explorer(
+        name: str, rows: Sequence[LeaderboardRow], details: Sequence[Any], collection: Collection | None
+    ) -> dict[str, Any] | None:
+        """Return the questions of a collection, packed, or None if no model has ranks."""
+        models = [(row.label, row.sources) for row, has_ranks in zip(rows, details, strict=True) if has_ranks]
+        results = [(label, {mode: result for mode, (result, _) in sources.items()}) for label, sources in models]
+        try:
+            explorer = Explorer.from_results(results, collection) if results else None
+        except OutputError as error:
+            log.warning(f"the questions of {name} have no pages: {error}")
+            return None
+        return {"index": explorer.index(), "parts": explorer.parts()} if explorer else None
 
     def _details(
         self, name: str, rows: Sequence[LeaderboardRow], collection: Collection | None
@@ -300,7 +314,7 @@ def results_page(
         "charts": {name: chart.as_values() for name, chart in PAGE_CHARTS.items()},
         "reported_shape": REPORTED,
     }
-    inline = [] if assets else [chart_library(), SCRIPT.read_text(encoding="utf-8")]
+    inline = [] if assets else [chart_library(), page_script("report.js")]
     scripts = {"scripts": [inline_script(text) for text in inline], "assets": assets}
     return html("report.html", title=title, data=inline_json(data), charts=PAGE_CHARTS, nav=nav, **scripts, **content)
 

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from functools import cache
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,12 @@ def inline_json(content: Mapping[str, Any]) -> Markup:
 def inline_script(source: str) -> Markup:
     """Return a script without the character sequences that would end its element."""
     return Markup(source.replace("</script", "<\\/script").replace("<!--", "<\\!--"))
+
+
+def page_script(name: str) -> str:
+    """Return a script of `templates/` with the helpers of all pages before it."""
+    folder = files("hbt_bench.reports").joinpath("templates")
+    return "".join(folder.joinpath(each).read_text(encoding="utf-8") for each in ("shared.js", name))
 
 
 @cache

@@ -1,7 +1,7 @@
-"""The results page as a static site: a leaderboard, a page for each collection and for each model, and tables as CSV.
+"""The results page as a static site: leaderboards, pages for collections, questions and models, and tables as CSV.
 
 All links are relative, and nothing is loaded from elsewhere, so the site opens from a folder or from any address, such
-as GitHub Pages. The scripts are two files that all pages share.
+as GitHub Pages. The pages share their scripts.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from typing import Any
 
 from hbt_bench.errors import OutputError
 from hbt_bench.files import write_text
-from hbt_bench.reports.page import SCRIPT, results_page
-from hbt_bench.reports.render import chart_library, is_page
+from hbt_bench.reports.page import results_page
+from hbt_bench.reports.render import chart_library, html, inline_json, is_page, page_script
 
 #: The scripts in ``assets/``, in the order in which they run.
 _SCRIPTS = ("charts.js", "report.js")
-_FOLDERS = ("collections", "models", "csv")
+_FOLDERS = ("collections", "models", "questions", "csv")
+#: The beginning of a part of the questions, a script.
+_PART = "hbtBenchPart("
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Site:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, text)
         for path in (path for name in _FOLDERS for path in (folder / name).glob("*")):
-            if path not in paths and (path.suffix == ".csv" or is_page(path.read_bytes())):
+            if path not in paths and (path.suffix == ".csv" or _is_ours(path.read_bytes())):
                 path.unlink()
         return list(paths)
 
@@ -55,23 +57,46 @@ class Site:
         labels = dict.fromkeys(row["label"] for board in boards for row in board["rows"] if row["measured"])
         models = _page_names(labels)
         for board in boards:
-            board["href"] = f"collections/{collections[board['collection']]}.html"
-            board["csv_href"] = f"csv/{collections[board['collection']]}.csv"
+            name = collections[board["collection"]]
+            board["href"] = f"collections/{name}.html"
+            board["csv_href"] = f"csv/{name}.csv"
+            board["questions_href"] = f"questions/{name}.html" if board["explorer"] else None
             for row in board["rows"]:
                 row["href"] = f"models/{models[row['label']]}.html" if row["measured"] else None
         links = {
             "Collections": {board["collection"]: board["href"] for board in boards},
+            "Questions": {b["collection"]: b["questions_href"] for b in boards if b["explorer"]},
             "Models": {label: f"models/{name}.html" for label, name in models.items()},
         }
         files = {"index.html": self._page([_overview(board) for board in boards], self.title, links, "")}
         for board in boards:
             files[board["href"]] = self._page([board], f"{board['collection']}, {self.title}", links, "../")
             files[board["csv_href"]] = board["csv"]
+            if board["explorer"]:
+                files |= self._questions(board, links)
         for label, name in models.items():
             shown = [board_of_model for board in boards if (board_of_model := _of_model(board, label))]
             files[f"models/{name}.html"] = self._page(shown, f"{label}, {self.title}", links, "../")
-        scripts = (chart_library(), SCRIPT.read_text(encoding="utf-8"))
-        return files | {f"assets/{name}": text for name, text in zip(_SCRIPTS, scripts, strict=True)}
+        scripts = {"charts.js": chart_library()} | {name: page_script(name) for name in ("report.js", "questions.js")}
+        return files | {f"assets/{name}": text for name, text in scripts.items()}
+
+    def _questions(self, board: Mapping[str, Any], links: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+        """Return the page of the questions of a collection, and the scripts with its ranks."""
+        stem, explorer = board["questions_href"].removesuffix(".html"), board["explorer"]
+        data = {"index": explorer["index"], "parts": stem.rpartition("/")[2], "names": self.content["names"]}
+        page = html(
+            "questions.html",
+            title=f"Questions of {board['collection']}, {self.title}",
+            collection=board["collection"],
+            board_href=board["href"],
+            nav={"up": "../", "groups": links},
+            data=inline_json(data),
+            assets=["../assets/questions.js"],
+            scripts=[],
+        )
+        parts = enumerate(explorer["parts"])
+        scripts = {f"{stem}-{number}.js": f'{_PART}{number},"{text}")\n' for number, text in parts}
+        return {f"{stem}.html": page} | scripts
 
     def _page(self, boards: list[dict[str, Any]], title: str, links: Mapping[str, Mapping[str, str]], up: str) -> str:
         """Return a page; `up` leads from its folder to that of the site."""
@@ -87,6 +112,10 @@ def check_folder(folder: Path) -> None:
     index = folder / "index.html"
     if folder.is_dir() and any(folder.iterdir()) and not (index.is_file() and is_page(index.read_bytes())):
         raise OutputError(f"{folder} has files, but is not a site of hbt-bench: choose another --output")
+
+
+def _is_ours(content: bytes) -> bool:
+    return is_page(content) or content.startswith(_PART.encode())
 
 
 def _overview(board: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,21 +1,13 @@
-"use strict";
-// All text from results goes through textContent, so that a model's name or a question is never markup.
+// The leaderboards, charts and heat maps of a report.
 (() => {
+  const { byId, announce, make, offerCsv, isDark, theme } = page;
   const data = JSON.parse(document.getElementById("data").textContent);
-  const byId = (id) => document.getElementById(id);
   const root = document.documentElement;
   const MAX_PICKS = 8;
   const FONT_SIZE = 12; // pixels, of all text in charts
   const sections = [...document.querySelectorAll(".board")];
   const state = { board: 0, picks: data.boards.map(() => new Set()), model: data.boards.map(() => null) };
 
-  function make(tag, attributes = {}, ...children) {
-    const element = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-    element.append(...children.filter((child) => child !== null));
-    return element;
-  }
-  const announce = (text) => { byId("status").textContent = text; };
   const board = () => data.boards[state.board];
 
   // Links to the signatures of numbers, by model and mode; a list of several links is folded
@@ -270,24 +262,6 @@
     return draw();
   }
 
-  // Tables as CSV (RFC 4180), with a quote before text that a spreadsheet would run as a formula
-
-  function csvCell(cell) {
-    const text = cell.textContent.replace(/\s+/g, " ").trim();
-    const formula = /^[=+\-@＝＋－＠]/.test(text) && text !== "-" && !/^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i.test(text);
-    return `"${(formula ? `'${text}` : text).replaceAll('"', '""')}"${",".repeat(cell.colSpan - 1)}`;
-  }
-  function offerCsv(table) {
-    const button = make("button", { type: "button", class: "csv" }, "CSV", make("span", { class: "visually-hidden" }, ` of ${table.caption.textContent}`));
-    button.addEventListener("click", () => {
-      const lines = [...table.rows].filter((row) => !row.hidden).map((row) => [...row.cells].filter((cell) => !cell.classList.contains("pick")).map(csvCell).join(","));
-      const link = make("a", { href: URL.createObjectURL(new Blob([`${lines.join("\r\n")}\r\n`], { type: "text/csv" })), download: `${table.className || "table"}.csv` });
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-    });
-    table.after(button);
-  }
-
   // Permalinks: the address names what is shown, so a link shows the same; a link to a signature opens its list
 
   const CHOICES = ["measure", "order"];
@@ -323,19 +297,6 @@
     return show(index);
   }
 
-  // Theme: the reader's choice, or the system's
-
-  function isDark() {
-    const chosen = root.dataset.theme;
-    return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  }
-  function labelTheme() {
-    byId("theme").textContent = isDark() ? "Light" : "Dark";
-    byId("theme").setAttribute("aria-label", isDark() ? "Light colours" : "Dark colours");
-  }
-  byId("theme").addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; labelTheme(); draw(); });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { labelTheme(); draw(); });
-
   // A link to a signature opens the folded list of signatures
   document.addEventListener("click", (event) => {
     const link = event.target.closest?.('a[href^="#s-"]');
@@ -354,6 +315,6 @@
   for (const name of CHOICES) byId(name).addEventListener("change", () => { heat(); remember(); });
   for (const table of document.querySelectorAll(".board table")) offerCsv(table);
   addEventListener("hashchange", () => { if (/=|^#s-/.test(location.hash)) recall(); }); // not for the skip link
-  labelTheme();
+  theme(draw);
   recall().then(() => { performance.mark("report-ready"); root.dataset.ready = "true"; });
 })();
