@@ -524,7 +524,7 @@ TAMPERED = {
     "a main score without bounds": (change_entry(main_score=float("inf")), "Infinity is not a score"),
     "another main score": (change_entry(main_score=0.5), "main_score of de-multi is 0.5, but the ranks give"),
     "a score as text": (change_entry(map_at_10="0.5"), "map_at_10 of de-multi is 0.5, but the ranks give"),
-    "an area above 1": (change_entry(nauc_ndcg_at_10_max=2.5), "nauc_ndcg_at_10_max of de-multi cannot be 2.5"),
+    "an area as text": (change_entry(nauc_ndcg_at_10_max="high"), "nauc_ndcg_at_10_max of de-multi cannot be high"),
     "a single area": (change_entry(nauc_ndcg_at_10_max=0.5), "de-multi lacks nauc_map_at_1"),
     "the name of a subset": (subset_renamed, "mini-multi has no subset fr-multi"),
     "the number of subsets": (change_summary(subsets=4), "there are 3 of 4 subsets"),
@@ -560,6 +560,18 @@ def test_own_results_are_accepted(copy, capsys, data):
     out = capsys.readouterr().out
     known = "6 compared, 0 by their pinned hash" if data else "0 compared, 6 by their pinned hash"
     assert out == f"6 results: 6 follow from their ranks, 0 do not or have none. Data: {known}, 0 unknown.\n"
+
+
+def test_areas_have_no_range(copy):
+    """If all queries have a precision of 1/20, its mean has a rounding error, and nAUC is a quotient of these."""
+
+    def change(content):
+        for measures in content["scores"]["test"]:
+            keys = [key for key in measures if "_at_" in key]
+            measures.update({f"nauc_{key}_{kind}": 2.0 for key in keys for kind in ("max", "std", "diff1")})
+
+    edit(path_of(copy), change)
+    assert verify(copy, "--strict", data=False) == 0
 
 
 @pytest.mark.parametrize("what", TAMPERED)
