@@ -103,6 +103,10 @@ def test_later_site_removes_old_pages(site, tmp_path):
     Site(content, "Our models").write(public)
     names = sorted(path.name for path in (site / "models").iterdir())
     assert sorted(path.name for path in (public / "models").iterdir()) == [*names, "notes.txt"]
+    [board] = content["boards"]
+    files = Site({**content, "boards": [board, board | {"data": "f" * 16}]}, "Our models").files()
+    of_collections = [f"cldr-facts_de_en_data_{data}.html" for data in (board["data"], "f" * 16)]
+    assert [name.partition("/")[2] for name in files if name.startswith("collections/")] == of_collections
     # this content has no questions
     assert [path.name for path in (public / "questions").iterdir()] == ["mine.js"]
 

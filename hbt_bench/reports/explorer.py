@@ -111,6 +111,7 @@ class Explorer:
                 "pool": len(self.judgements.document_languages),
                 "by_pool": self.mode == "multi",
                 "graded": bool((self.judgements.qrels.grades != 1).any()),
+                "cut": any((ranks < 0).any() for model in self.models for ranks in (model.pool, model.block)),
                 "unretrieved": UNRETRIEVED,
                 "measures": measures,
                 "models": [model.label for model in self.models],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,24 +54,28 @@ class Site:
     def files(self) -> dict[str, str]:
         """Return the content of each file by its path in the site."""
         boards = [board | {"rows": [dict(row) for row in board["rows"]]} for board in self.content["boards"]]
-        collections = _page_names(board["collection"] for board in boards)
+        counts = Counter(board["collection"] for board in boards)
+        for board in boards:
+            of_data = f", data {board['data']}" if counts[board["collection"]] > 1 else ""
+            board["title"] = f"{board['collection']}{of_data}"
+        collections = _page_names(board["title"] for board in boards)
         labels = dict.fromkeys(row["label"] for board in boards for row in board["rows"] if row["measured"])
         models = _page_names(labels)
         for board in boards:
-            name = collections[board["collection"]]
+            name = collections[board["title"]]
             board["href"] = f"collections/{name}.html"
             board["csv_href"] = f"csv/{name}.csv"
             board["questions_href"] = f"questions/{name}.html" if board["explorer"] else None
             for row in board["rows"]:
                 row["href"] = f"models/{models[row['label']]}.html" if row["measured"] else None
         links = {
-            "Collections": {board["collection"]: board["href"] for board in boards},
-            "Questions": {b["collection"]: b["questions_href"] for b in boards if b["explorer"]},
+            "Collections": {board["title"]: board["href"] for board in boards},
+            "Questions": {board["title"]: board["questions_href"] for board in boards if board["explorer"]},
             "Models": {label: f"models/{name}.html" for label, name in models.items()},
         }
         files = {"index.html": self._page([_overview(board) for board in boards], self.title, links, "")}
         for board in boards:
-            files[board["href"]] = self._page([board], f"{board['collection']}, {self.title}", links, "../")
+            files[board["href"]] = self._page([board], f"{board['title']}, {self.title}", links, "../")
             files[board["csv_href"]] = board["csv"]
             if board["explorer"]:
                 files |= self._questions(board, links)
@@ -86,8 +91,8 @@ class Site:
         data = {"index": explorer["index"], "parts": stem.rpartition("/")[2], "names": self.content["names"]}
         page = html(
             "questions.html",
-            title=f"Questions of {board['collection']}, {self.title}",
-            collection=board["collection"],
+            title=f"Questions of {board['title']}, {self.title}",
+            collection=board["title"],
             board_href=board["href"],
             nav={"up": "../", "groups": links},
             data=inline_json(data),

@@ -24,8 +24,10 @@
   }
   const mean = (model, question, number = chosen("measure")) => index.means[model][number][question];
   function difference(question) {
-    const [one, other] = ["model", "other"].map((name) => middle(mean(chosen(name), question)));
-    return one === null || other === null ? null : one - other;
+    const [one, other] = ["model", "other"].map((name) => mean(chosen(name), question)).map((value) => (Array.isArray(value) ? value : [value, value]));
+    if (one[0] === null || other[0] === null) return null;
+    const [low, high] = [one[0] - other[1], one[1] - other[0]];
+    return low === high ? low : [low, high];
   }
 
   // The list
@@ -43,7 +45,7 @@
     const questions = [...index.questions.keys()].filter(found);
     if (order === "collection") return questions;
     const sign = (order === "worst") === measure().lower ? -1 : 1;
-    const key = (question) => (order === "difference" ? -Math.abs(difference(question) ?? NaN) : sign * (middle(mean(chosen("model"), question)) ?? NaN));
+    const key = (question) => (order === "difference" ? -Math.abs(middle(difference(question)) ?? NaN) : sign * (middle(mean(chosen("model"), question)) ?? NaN));
     const keys = new Map(questions.map((question) => [question, key(question)]));
     const rank = (question) => (Number.isNaN(keys.get(question)) ? Infinity : keys.get(question)); // without a value last
     return questions.sort((a, b) => (rank(a) === rank(b) ? a - b : rank(a) - rank(b)));
@@ -185,7 +187,8 @@
   byId("measure").replaceChildren(...index.measures.map(({ title }, value) => option(title, value)));
   byId("ranks").value = index.by_pool ? "pool" : "block";
   byId("ranks").closest("label").hidden = index.languages.length < 2;
-  byId("legend").textContent = ["Rows are the languages of the question, columns those of the relevant document. The worst rank has a frame.",
+  byId("legend").textContent = ["Rows are the languages of the question, columns those of the relevant document. The worst rank has a frame: if several are equal, the first.",
+    ...(index.cut ? ["A rank after > is below the documents that a run has, so it leaves AP and rank distance open between two limits; - is unknown."] : []),
     ...(index.graded ? ["The number in brackets is the grade of the document."] : [])].join(" ");
   for (const name of ["order", "measure", "model", "other"]) byId(name).addEventListener("change", () => { state.room = PAGE; remember(); list(); show(); });
   byId("find").addEventListener("input", () => { state.room = PAGE; list(); announce(byId("caption").textContent); });
