@@ -806,6 +806,8 @@ def test_smoke_scale(hbt, shared, name):
     in_domain = {"group": "in-domain", "system": "hybrid", "measure": "AP", "baseline": "", "language": ""}
     [mono] = [score for score in result.select(kind="score", **in_domain) if score.task.startswith("cldr-facts-mono")]
     assert mono.value > 0.3
+    assert 0 < result.chance[mono.task] < 0.05
+    assert re.search(rf"random ranking \|.* {result.chance[mono.task]:.4f} \|", text)
     assert len({round(score.value, 6) for score in result.select(task=mono.task, kind="score", baseline="")}) > 1
     _, out, _ = hbt("run", name, "--output", str(shared), "--dry-run")
     assert "about 0 minutes of one core are left" in out
