@@ -1,9 +1,10 @@
-"""Train a model in full, with adapters and with frozen embeddings, and compare memory, time and losses.
+"""Train a model in full, in bf16, with adapters and with frozen embeddings, and compare memory, time and losses.
 
 ``OMP_NUM_THREADS=1 python benchmarks/train_variants.py --init e5-small --output results/benchmarks/train_variants``
 
 Each training is a process with batches of 32 pairs of the embedded facts. Seconds are medians over the steps after the
-first five; the processor's seconds depend little on other programs. Then plain sentence-transformers loads the model,
+first five; the processor's seconds depend little on other programs. The losses of another seed show how much of a
+difference is noise. Then plain sentence-transformers loads the model,
 and its vectors are compared with those of the trained model, before adapters are merged.
 """
 
@@ -20,11 +21,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import report
+import torch
 
 #: The changes of each recipe.
 VARIANTS: dict[str, dict[str, Any]] = {
     "all weights": {},
+    "all weights, another seed": {"seed": 1},
+    "all weights, bf16": {"precision": "bf16"},
     "LoRA, r 16": {"lora": {"r": 16}},
     "frozen embeddings": {"freeze": ["embeddings"]},
 }
@@ -34,7 +39,6 @@ _TEXTS = ["Who wrote the novel?", "Wer schrieb den Roman?", "A river is a natura
 
 def train(variant: str, init: str, steps: int) -> dict[str, Any]:
     """Train a variant in this process, and return its figures."""
-    import numpy as np
     from sentence_transformers import SentenceTransformer
 
     from hbt_bench.log import show_progress
@@ -85,8 +89,10 @@ def main() -> None:
         child = subprocess.run([sys.executable, *sys.argv, "--variant", variant], stdout=subprocess.PIPE, check=True)
         results[variant] = found = json.loads(child.stdout.splitlines()[-1])
         trained = "all" if found["trained"] is None else f"{found['trained']:,}"
-        loss = sum(found["losses"][-10:]) / 10
-        lines.append([variant, trained, found["memory"], found["processor"], found["wall"], loss, found["difference"]])
+        losses = np.array(found["losses"])
+        apart = np.abs(losses - results["all weights"]["losses"])[-10:].mean()
+        figures = [found[name] for name in ("memory", "processor", "wall")]
+        lines.append([variant, trained, *figures, losses[-10:].mean(), apart, found["difference"]])
     head = [
         "variant",
         "trained weights",
@@ -94,14 +100,18 @@ def main() -> None:
         "s of the processor a step",
         "s a step",
         "mean loss of the last 10",
+        "their mean distance from the first row's",
     ]
     parts = [
-        f"{options.steps} steps of 32 pairs of the embedded facts, each variant in a process of its own. The last "
-        "column is the greatest difference of the vectors of plain sentence-transformers, which loads the saved model, "
-        "from those of the trained model before its adapters are merged.",
+        f"{options.steps} steps of 32 pairs of the embedded facts, each variant in a process of its own, with "
+        f"{torch.get_num_threads()} thread. The last column is the greatest difference of the vectors of plain "
+        "sentence-transformers, which loads the saved model, from those of the trained model before its adapters are "
+        "merged.",
         report.table([*head, "difference"], lines),
     ]
-    report.publish("Training all weights, adapters, or all but the embeddings", parts, results, about, options.output)
+    report.publish(
+        "Training all weights, in bf16, adapters, or all but the embeddings", parts, results, about, options.output
+    )
 
 
 if __name__ == "__main__":
