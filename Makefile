@@ -131,7 +131,9 @@ screenshots: .venv/dev
 	$(BIN)/hbt-bench report results --task-dir tasks/ood --reported --output build/report.html
 	$(BIN)/python -m docs.screenshots build/report.html
 	$(BIN)/hbt-bench report $(SWEEP) --tasks xquad-r --output build/sweep.html
-	$(BIN)/python -m docs.screenshots build/sweep.html --sweep
+	$(BIN)/python -m docs.screenshots build/sweep.html --pictures sweep
+	$(BIN)/hbt-bench site results --tasks xquad-r --output build/site-results
+	$(BIN)/python -m docs.screenshots build/site-results/questions/xquad-r.html --pictures questions
 
 .venv/torch: constraints.txt
 	$(PYTHON) -m venv .venv

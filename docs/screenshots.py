@@ -14,7 +14,7 @@ from tests.browser import chromium, open_report
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture: its size, the theme, the id of the element at the top, and the selected model."""
+    """A picture: its size, the theme, the id of the element at the top, the selected model, or words of a question."""
 
     name: str
     width: int = 1280
@@ -22,6 +22,7 @@ class Picture:
     theme: str = "light"
     top: str = ""
     model: str = "MiniLM"
+    question: str = ""
 
 
 #: Pictures of the published results.
@@ -39,6 +40,17 @@ SWEEP = (
     Picture("report-worst", top="worst", height=760, theme="dark", model="monolingual-seed0"),
     Picture("report-worst-phone", width=412, height=915, top="worst", model="monolingual-seed0"),
 )
+#: The page of the questions of XQuAD-R in a site.
+QUESTIONS = (Picture("report-questions", width=1440, height=1500, question="Costa v ENEL take"),)
+#: Searches a question and opens the first that is found.
+SEARCH = """
+const [words, done] = arguments;
+const find = document.getElementById("find");
+find.value = words;
+find.dispatchEvent(new Event("input"));
+document.querySelector("#list tbody a").click();
+setTimeout(done, 1500);
+"""
 #: Selects XQuAD-R and a model.
 CHOOSE = """
 const [model, done] = arguments;
@@ -66,7 +78,10 @@ def take(page: Path, pictures: tuple[Picture, ...], output: Path) -> None:
             feature = {"name": "prefers-color-scheme", "value": picture.theme}
             driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
             open_report(driver, page)
-            driver.execute_async_script(CHOOSE, picture.model)
+            if picture.question:
+                driver.execute_async_script(SEARCH, picture.question)
+            else:
+                driver.execute_async_script(CHOOSE, picture.model)
             if picture.top:
                 driver.execute_script("document.getElementById(arguments[0]).scrollIntoView()", picture.top)
             path = output / f"{picture.name}.png"
@@ -81,9 +96,8 @@ def take(page: Path, pictures: tuple[Picture, ...], output: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("page", type=Path)
-    parser.add_argument(
-        "--sweep", action="store_true", help="take the pictures of a sweep instead of the published results"
-    )
+    sets = {"published": PUBLISHED, "sweep": SWEEP, "questions": QUESTIONS}
+    parser.add_argument("--pictures", choices=sets, default="published", help="the pictures that the page is for")
     parser.add_argument("--output", type=Path, default=Path("docs/images"))
     arguments = parser.parse_args()
-    take(arguments.page, SWEEP if arguments.sweep else PUBLISHED, arguments.output)
+    take(arguments.page, sets[arguments.pictures], arguments.output)
