@@ -84,6 +84,18 @@ def test_values_of_a_random_ranking_are_added_alone(older):
         assert after.chance == result.chance
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_other_layout_of_the_json_is_read(older, indent):
+    """A formatter of JSON keeps every value, but not the lines."""
+    paths, collection = older
+    content = json.loads(paths[2].read_text())
+    paths[2].write_text(json.dumps(content, indent=indent))
+    after = upgrade(Result.read(paths[2]), collection)
+    assert after.chance["rank_distance"] == pytest.approx((2 * 182 + 1) / 3, abs=1e-6)
+    assert after.interval_signature == "level:territory|clusters:145|resamples:2000|seed:0"
+    assert json.loads(paths[2].read_text())["scores"] == content["scores"]
+
+
 def test_other_data_are_refused(older):
     paths, _ = older
     with pytest.raises(OutputError, match="of other data than"):

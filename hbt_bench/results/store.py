@@ -90,9 +90,13 @@ def write(
         **statistics,
     }
     line = seal(line, {**rest, "hbt_bench_intervals": subset_intervals})
-    body = json.dumps(rest, indent=2, ensure_ascii=False)[1:-2]
-    write_text(path, assembled(line, f"{body},\n  ", subset_intervals))
+    write_text(path, assembled(line, body_of(rest), subset_intervals))
     return Result.read(path)
+
+
+def body_of(task_result: Mapping[str, Any]) -> str:
+    """Return the text of MTEB's task result, for `assembled`."""
+    return f"{json.dumps(task_result, indent=2, ensure_ascii=False)[1:-2]},\n  "
 
 
 def assembled(line: Mapping[str, Any], body: str, subset_intervals: Mapping[str, Any]) -> str:

@@ -15,9 +15,9 @@ from hbt_bench.measures.registry import Measure
 from hbt_bench.measures.scores import ModeRanks
 from hbt_bench.ranking.ranks import Ranks
 from hbt_bench.results.result import Result
-from hbt_bench.results.schema import FORMAT, read_json, seal
+from hbt_bench.results.schema import FORMAT, read_json, read_summary, seal
 from hbt_bench.results.scores import Intervals, decode_contributions, hierarchy_of
-from hbt_bench.results.store import INTERVALS, assembled, write
+from hbt_bench.results.store import INTERVALS, assembled, body_of, write
 from hbt_bench.stats.clusters import Array, Clusters
 
 
@@ -41,13 +41,15 @@ def upgrade(result: Result, collection: Collection) -> Result:
     if result.format < FORMAT:
         meta = read_json(result.path.with_name("model_meta.json"))
         return write(result.path, content, line, meta, _intervals(result, collection))
-    subsets = content["hbt_bench_intervals"]
+    subsets = content.pop("hbt_bench_intervals")
     if result.hierarchy is None:
         means, subsets = _intervals(result, collection).as_json()
         line |= means | {"shares": line.get("shares") or means["shares"]}  # stored ones were rounded once already
-    body = result.path.read_text(encoding="utf-8").split("\n", 2)[2].rpartition(INTERVALS)[0]
+    body = body_of(content)
+    if read_summary(result.path) is not None:  # no other program changed the layout, so the digits of numbers stay
+        body = "\n" + result.path.read_text(encoding="utf-8").split("\n", 2)[2].rpartition(INTERVALS)[0]
     sealed = seal(line, {**content, "hbt_bench_intervals": subsets})
-    write_text(result.path, assembled(sealed, f"\n{body}", subsets))
+    write_text(result.path, assembled(sealed, body, subsets))
     return Result.read(result.path)
 
 
