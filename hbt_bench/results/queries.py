@@ -71,8 +71,7 @@ def _frames(result: Result, measures: Iterable[Measure], cluster: str | None) ->
     """Yield a table for each subset and measure. Raises `OutputError` without ranks or ids."""
     import pandas as pd
 
-    if result.mode is None:
-        return
+    assert result.mode is not None, "tasks of MTEB are left out"
     stored = result.stored_ranks()
     if stored.ids is None:
         raise OutputError(f"{stored_name(result)} is of an older version, without ids. Run again with --overwrite.")

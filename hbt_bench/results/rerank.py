@@ -54,8 +54,7 @@ def rerank(
     selections, codes = select_tasks(task), None if languages is None else tuple(languages)
     tables, _ = run_tables(run, selections, codes)
     spec = selections[0].spec
-    if spec is None:
-        raise UsageError(f"{selections[0].stock} is a task of MTEB: name a task of hbt-bench, as in xquad-r-multi")
+    assert spec is not None, "`run_tables` refuses tasks of MTEB"
     collection = spec.load(codes, Path(data_dir) if data_dir else None)
     asked = {query.id: query.text for query in collection.queries}
     texts = {document.id: document.text for document in collection.documents}
