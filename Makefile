@@ -125,15 +125,22 @@ results: .venv/dev
 # Take the pictures of the report. Needs chromium, chromium-driver, fonts for all scripts (fonts-noto-core and
 # fonts-noto-cjk, else Chinese shows as boxes), the data in HBT_BENCH_DATA, and in SWEEP the results of a sweep over
 # alpha on XQuAD-R, for example of recipes/parallel-small.yaml (the commands are in results/training/parallel-small.md).
+# Pictures with texts are of the embedded facts, because other texts are not ours.
 SWEEP ?= runs/results
+FACTS = $(BIN)/hbt-bench run --tasks cldr-facts --languages ar,de,en,hi,ru,sw,th,zh --output build/facts
 screenshots: .venv/dev
 	mkdir -p build
 	$(BIN)/hbt-bench report results --task-dir tasks/ood --reported --output build/report.html
 	$(BIN)/python -m docs.screenshots build/report.html
 	$(BIN)/hbt-bench report $(SWEEP) --tasks xquad-r --output build/sweep.html
 	$(BIN)/python -m docs.screenshots build/sweep.html --pictures sweep
-	$(BIN)/hbt-bench site results --tasks xquad-r --output build/site-results
-	$(BIN)/python -m docs.screenshots build/site-results/questions/xquad-r.html --pictures questions
+	test -d build/e5-small || $(BIN)/python benchmarks/make_e5_small.py build/e5-small
+	$(FACTS) --model bm25
+	$(FACTS) --model build/e5-small
+	$(BIN)/hbt-bench report build/facts --output build/facts.html
+	$(BIN)/python -m docs.screenshots build/facts.html --pictures worst
+	$(BIN)/hbt-bench site build/facts --output build/facts-site
+	$(BIN)/python -m docs.screenshots build/facts-site/questions/*.html --pictures questions
 
 .venv/torch: constraints.txt
 	$(PYTHON) -m venv .venv

@@ -29,19 +29,22 @@ class Picture:
 PUBLISHED = (
     Picture("report-light"),
     Picture("report-dark", theme="dark", top="picked", height=760),
-    Picture("report-languages", top="languages"),
+    Picture("report-languages", height=630, top="languages"),
     Picture("report-phone", width=412, height=915),
-    Picture("report-phone-dark", width=412, height=915, theme="dark", top="languages"),
+    Picture("report-phone-dark", width=412, height=655, theme="dark", top="languages"),
 )
-#: Pictures of a sweep over alpha: the curve, and worst questions with texts from right to left.
+#: Pictures of a sweep over alpha: the curve.
 SWEEP = (
     Picture("report-alpha", top="alpha-figure", height=640),
     Picture("report-alpha-phone", width=412, height=915, theme="dark", top="alpha-figure"),
-    Picture("report-worst", top="worst", height=760, theme="dark", model="monolingual-seed0"),
-    Picture("report-worst-phone", width=412, height=915, top="worst", model="monolingual-seed0"),
 )
-#: The page of the questions of XQuAD-R in a site.
-QUESTIONS = (Picture("report-questions", width=1440, height=1500, question="Costa v ENEL take"),)
+#: Pictures with texts are of the embedded facts: worst questions, with texts from right to left.
+WORST = (
+    Picture("report-worst", top="worst", height=760, theme="dark", model="e5"),
+    Picture("report-worst-phone", width=412, height=915, top="worst", model="e5"),
+)
+#: The page of the questions in a site.
+QUESTIONS = (Picture("report-questions", width=1440, height=1300, question="Bolivia"),)
 #: Searches a question and opens the first that is found.
 SEARCH = """
 const [words, done] = arguments;
@@ -51,11 +54,12 @@ find.dispatchEvent(new Event("input"));
 document.querySelector("#list tbody a").click();
 setTimeout(done, 1500);
 """
-#: Selects XQuAD-R and a model.
+#: Selects XQuAD-R, if it is there, and a model.
 CHOOSE = """
 const [model, done] = arguments;
 for (const [id, text] of [["collection", "xquad-r"], ["model", model]]) {
   const select = document.getElementById(id);
+  if (!select) { continue; }
   const option = [...select.options].find((candidate) => candidate.text.includes(text));
   if (option) { select.value = option.value; select.dispatchEvent(new Event("change")); }
 }
@@ -96,7 +100,7 @@ def take(page: Path, pictures: tuple[Picture, ...], output: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("page", type=Path)
-    sets = {"published": PUBLISHED, "sweep": SWEEP, "questions": QUESTIONS}
+    sets = {"published": PUBLISHED, "sweep": SWEEP, "worst": WORST, "questions": QUESTIONS}
     parser.add_argument("--pictures", choices=sets, default="published", help="the pictures that the page is for")
     parser.add_argument("--output", type=Path, default=Path("docs/images"))
     arguments = parser.parse_args()
