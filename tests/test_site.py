@@ -13,6 +13,8 @@ import pytest
 
 from hbt_bench.actions import readable
 from hbt_bench.cli.main import run as command
+from hbt_bench.ranking.ranks import UNRETRIEVED
+from hbt_bench.reports.explorer import packed
 from hbt_bench.reports.page import ReportRequest
 from hbt_bench.reports.site import Site, _page_names
 from tests import browser
@@ -180,6 +182,26 @@ def test_questions_open_from_a_folder(site, window):
         "cldr-facts_de_en-0.js",
         "questions.js",
     }
+
+
+def test_own_text_is_no_worst_rank_and_back_leads_to_the_list(site, tmp_path, window):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    pages = shutil.copytree(site, tmp_path / "public") / "questions"
+    part = pages / "cldr-facts_de_en-0.js"
+    start, text, end = re.fullmatch('(.*")(.*)(".*\n)', part.read_text()).groups()
+    questions = unpacked(text)
+    for question in questions:
+        for versions in question["models"]:
+            versions[0][0][0] = UNRETRIEVED
+    part.write_text(f"{start}{packed(questions)}{end}")
+    browser.open_report(window, pages / "cldr-facts_de_en.html")
+    window.find_element("css selector", "#list tbody a").click()
+    tables = WebDriverWait(window, 10).until(lambda driver: driver.execute_script(TABLES))
+    assert [table[0][1] for table in tables] == ["own text"] * len(LABELS)
+    assert [str(table).count(" worst'") for table in tables] == [1] * len(LABELS)
+    window.back()
+    WebDriverWait(window, 10).until(lambda driver: not driver.find_element("id", "question").is_displayed())
 
 
 def test_pages_open_from_a_folder(site, window):

@@ -120,7 +120,7 @@
     const within = byId("ranks").value === "pool" ? 0 : 1;
     const entries = versions.map(([positions, grades], version) => positions.map((position, pair) => (
       { version, document: documents[position][0], grade: grades[pair], rank: models[model][version][within][pair] })));
-    const worst = entries.flat().filter(({ rank }) => rank).reduce((a, b) => (a && worse(a.rank) >= worse(b.rank) ? a : b), null);
+    const worst = entries.flat().filter(({ rank }) => rank && rank !== index.unretrieved).reduce((a, b) => (a && worse(a.rank) >= worse(b.rank) ? a : b), null);
     const columns = [...new Set(documents.map(([number]) => number))].sort((a, b) => a - b);
     const asked = index.questions[state.question];
     const lines = asked.map(([number, name], version) => make("tr", {},
@@ -197,7 +197,7 @@
   byId("more").addEventListener("click", () => { const first = state.room; state.room += PAGE; list(); byId("list").querySelectorAll("tbody a")[first]?.focus(); });
   byId("previous").addEventListener("click", () => step(-1));
   byId("next").addEventListener("click", () => step(1));
-  addEventListener("hashchange", () => { if (location.hash.includes("=")) recall().then(focus); }); // not for the skip link
+  addEventListener("hashchange", () => { if (location.hash !== "#list") recall().then(focus); }); // not for the skip link
   theme();
   await recall();
   performance.mark("report-ready");
