@@ -146,7 +146,10 @@ def interval_problems(result: Result, stored: StoredRanks) -> Iterator[str]:
 
 
 def random_problems(result: Result, judgements: TextlessCollection) -> Iterator[str]:
-    """Yield a sentence for each value of a random ranking that the judgements do not give, unless there are none."""
+    """Yield a sentence for each value of a random ranking that differs from that of the judgements or is missing.
+
+    A result of an older version, which has no such value, is accepted.
+    """
     assert result.mode is not None, "a result with ranks is of our task"
     exact = scored_chance(judgements, result.mode) if result.chance else {}
     for name in sorted(result.chance.keys() | exact.keys()):
