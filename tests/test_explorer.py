@@ -115,7 +115,10 @@ def test_parts_decode_to_the_stored_ranks(monkeypatch, mode):
 
 
 def test_cut_run_has_limits():
-    """By hand, at depth 4: the third answer of de 0 is at rank 5 to 9, so its AP is 0.6111 to 0.7; sw 0 has 7/9 to 13/15."""
+    """By hand, at depth 4: the third answer of de 0 is at rank 5 to 9, so its AP is 0.6111 to 0.7.
+
+    That of sw 0 is 7/9 to 13/15.
+    """
     bias = six_queries()
     results = {mode: result(bias.judgements, run_of(bias, mode, 4)) for mode in ("multi", "mono")}
     explorer = Explorer.from_results([("run", results), ("whole", whole(bias, "cross"))], bias.judgements)
