@@ -1,6 +1,6 @@
-"""Add the clusters of the data to the results in a folder, and compute their intervals again.
+"""Add clusters, their intervals and the values of a random ranking to the results of older versions in a folder.
 
-Results of older versions have intervals by question. No score changes. The data are read, but no model::
+These have intervals by question. No score changes. The data are read, but no model::
 
     python benchmarks/add_clusters.py results --task-dir tasks/ood
 """
