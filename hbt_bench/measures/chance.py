@@ -25,6 +25,8 @@ from hbt_bench.measures.tied import expected_average_precision
 from hbt_bench.ranking.ranks import TOP_K, Ranks
 from hbt_bench.ranking.subsets import SubsetQrels, judged_subsets
 
+#: The name of a random ranking in tables.
+RANDOM_RANKING = "random ranking"
 #: The smallest number of simulated rankings, and the largest number of documents in them.
 _RANKINGS, _DOCUMENTS = 1_000, 1 << 24
 #: Documents of the rankings in memory at a time.

@@ -16,6 +16,7 @@ import altair as alt
 
 from hbt_bench.identity.task_name import MODES, Mode
 from hbt_bench.identity.variant import Variant
+from hbt_bench.measures.chance import RANDOM_RANKING
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.reports.columns import charted_scores
 from hbt_bench.reports.model_details import BINS
@@ -41,7 +42,7 @@ def chance_rule(base: alt.Chart, **position: Any) -> alt.Chart:
     look = {"symbolType": "stroke", "symbolStrokeColor": GREY, "symbolStrokeWidth": 1.5, "symbolDash": CHANCE_DASH}
     legend = alt.Legend(title=None, orient="bottom", symbolSize=200, symbolOpacity=1, **look)
     opacity = alt.Opacity("chance:O", scale=alt.Scale(range=[1]), legend=legend)
-    rule = base.transform_calculate(chance="'random ranking'").mark_rule(color=GREY, strokeDash=CHANCE_DASH)
+    rule = base.transform_calculate(chance=f"'{RANDOM_RANKING}'").mark_rule(color=GREY, strokeDash=CHANCE_DASH)
     return rule.encode(opacity=opacity, **position)
 
 
@@ -149,9 +150,7 @@ def modes(values: Values, chance: Mapping[Mode, float], excess: str) -> alt.HCon
     marks = base.mark_point(filled=True, size=90, opacity=1).encode(color=colour, shape=shape)
     random = [{"mode": title, "AP": chance[mode]} for mode, title in _MODE_TITLES.items() if mode in chance]
     rule = alt.Chart(alt.Data(values=random)).encode(x=x, y="AP:Q").mark_line(color=GREY, strokeDash=[2, 3])
-    note = alt.Chart(alt.Data(values=random[:1])).mark_text(
-        align="left", dx=6, dy=-8, color=GREY, text="random ranking"
-    )
+    note = alt.Chart(alt.Data(values=random[:1])).mark_text(align="left", dx=6, dy=-8, color=GREY, text=RANDOM_RANKING)
     first = alt.layer(rule, note.encode(x=x, y="AP:Q"), lines, marks).properties(width=330, height=250)
     bars = (
         alt.Chart(alt.Data(values=[value for value in values if value.get("excess") is not None]))

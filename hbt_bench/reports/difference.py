@@ -7,14 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hbt_bench.measures.chance import RANDOM_RANKING
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.reports.systems import System
 from hbt_bench.reports.table import Table, number, render
 from hbt_bench.stats.clusters import Level
 from hbt_bench.stats.paired import SIGNIFICANCE
 
-#: The name of a random ranking in tables.
-_RANDOM = "random ranking"
 #: The difference, p, outcomes and effect size of the baseline and of a random ranking.
 _NO_DIFFERENCE = ["-"] * 4
 #: The fields of a difference in CSV and JSON, besides its value and interval.
@@ -193,7 +192,7 @@ class Comparison:
                 significant.append(len(rows))
             rows.append([*about, row.system, value, *_cells(row, " ")])
             if row.chance is not None and (following is None or following.group != row.group):
-                rows.append([*about, _RANDOM, number(row.chance, row.measure), *_NO_DIFFERENCE])
+                rows.append([*about, RANDOM_RANKING, number(row.chance, row.measure), *_NO_DIFFERENCE])
         names = 4
         if not self.language_rows:
             names = 3
@@ -255,7 +254,7 @@ def _overall(rows: Sequence[ComparisonRow]) -> Table:
         difference, p, outcomes, effect = _cells(row, "\n")
         cells.append([row.system, value, difference, p, outcomes if effect == "-" else f"{outcomes}\nd {effect}"])
     if (chance := rows[0].chance) is not None:
-        cells.append([_RANDOM, number(chance, rows[0].measure), *_NO_DIFFERENCE[1:]])
+        cells.append([RANDOM_RANKING, number(chance, rows[0].measure), *_NO_DIFFERENCE[1:]])
     return Table(("system", "value", "difference", "p", "W/T/L"), cells, f"{rows[0].task}, {rows[0].title}")
 
 

@@ -11,7 +11,7 @@ from hbt_bench.data.collection import TextlessCollection
 from hbt_bench.errors import OutputError, UsageError
 from hbt_bench.identity.task_name import MODES, Mode, TaskName
 from hbt_bench.log import counter
-from hbt_bench.measures.chance import chance
+from hbt_bench.measures.chance import RANDOM_RANKING, chance
 from hbt_bench.measures.ranking import Array
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.reports import columns
@@ -99,7 +99,7 @@ class Board:
         scores = {key: score for key in keys if (score := self.random_score(key)) is not None}
         if not scores:
             return None
-        return LeaderboardRow(self.collection, self.data, "random ranking", "", "chance", values=scores)
+        return LeaderboardRow(self.collection, self.data, RANDOM_RANKING, "", "chance", values=scores)
 
 
 @dataclass(frozen=True)

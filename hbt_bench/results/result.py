@@ -74,8 +74,7 @@ class Result:
         speed: Texts that were encoded and ranked per second, None if unknown.
         training: The settings of the model's recipe, empty if unknown.
         prompts: The prompts by role, None if unknown.
-        given_prompts: The prompts that were given by hand, by MTEB's names. None if there were none, and in the results
-            of older versions.
+        given_prompts: The prompts given by hand, by MTEB's names. None without them, and in results of older versions.
         unshifted: The fingerprint of the data with unchanged queries, None without a query shift.
         plain: Whether plain `mteb.evaluate` wrote the file, which has no ranks and no intervals.
     """
@@ -308,8 +307,8 @@ class Result:
             raise OutputError(
                 f"{path} is not a result of hbt-bench, or damaged ({describe(error)}). Delete it and run again."
             ) from error
-        fields = file.summary, file.task_name, file.scores
-        return cls._from_summary(path, *fields, subset_intervals=file.subset_intervals, plain=plain)
+        others = {"subset_intervals": file.subset_intervals, "plain": plain}
+        return cls._from_summary(path, file.summary, file.task_name, file.scores, **others)
 
     @classmethod
     def _from_summary(cls, path: Path, summary: Summary, mteb_name: str, subsets: Scores, **fields: Any) -> Result:
@@ -317,13 +316,12 @@ class Result:
         if summary.clusters is not None:
             fields["hierarchy"] = summary.clusters.hierarchy
         fields |= {name: value for name, value in summary if name not in others and value is not None}
-        ranks = path.parent / summary.ranks if summary.ranks else None
-        return cls(path=path, mteb_name=mteb_name, subsets=subsets, ranks=ranks, **fields)
+        fields["ranks"] = path.parent / summary.ranks if summary.ranks else None
+        return cls(path=path, mteb_name=mteb_name, subsets=subsets, **fields)
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry of ``hbt-bench run --format json``. NaN, which JSON does not have, becomes null."""
-        about = {key: getattr(self, key) for key in ("task", "mteb_name", "model", "revision")}
-        return about | {
+        return {key: getattr(self, key) for key in ("task", "mteb_name", "model", "revision")} | {
             "scores": finite(self.scores),
             "subsets": {name: finite(scores) for name, scores in self.subsets.items()},
             "signature": self.signature,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hbt_bench.errors import DataError
 from hbt_bench.files import file_name, write_text
+from hbt_bench.measures.chance import RANDOM_RANKING
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.reports.columns import charted_scores
 from hbt_bench.reports.render import can_draw, html, svg
@@ -162,8 +163,8 @@ def _grid(figures: Sequence[Estimate], title: str, chance: Mapping[str, float] |
     tasks = list(dict.fromkeys(figure.task for figure in figures))
     cells = {(figure.system, figure.task): _cell(figure) for figure in figures}
     if random := {task: value for task, value in (chance or {}).items() if task in tasks}:
-        systems.append("random ranking")
-        cells |= {("random ranking", task): number(value, figures[0].measure) for task, value in random.items()}
+        systems.append(RANDOM_RANKING)
+        cells |= {(RANDOM_RANKING, task): number(value, figures[0].measure) for task, value in random.items()}
     if len(tasks) > max(len(systems), _MAX_COLUMNS):
         rows = [[short_name(task), *(cells.get((system, task), "-") for system in systems)] for task in tasks]
         return Table(("task", *systems), rows, title)
