@@ -90,8 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         rows.append([kind, f"{spent:.2f}", f"{share:.3%}", f"< {_REQUIRED:.0%}", verdict])
     parts = [
         f"{len(texts):,} texts in {len(languages)} languages. Encoding with {Path(options.model).name} takes "
-        f"{encoding:,.0f} seconds of a core, scaled from {len(drawn)} texts. Medians of {options.rounds} rounds, in which "
-        "all take turns.",
+        f"{encoding:,.0f} seconds of a core, scaled from {len(drawn)} texts. Medians of {options.rounds} rounds, in "
+        "which all take turns.",
         report.table(["fit and apply", "seconds of a core", "share of encoding", "required", ""], rows),
     ]
     data = {"texts": len(texts), "encoded": len(drawn), "seconds": measured}
