@@ -119,7 +119,7 @@ results: .venv/dev
 	$(BIN)/hbt-bench leaderboard results --tasks xquad-r --reported --models 'hbt-bench/*,local/*,google/*,XLM-R*hybrid*' --plot docs/images/modes.svg > /dev/null
 	$(BIN)/hbt-bench leaderboard results --reported --update results/README.md
 	$(BIN)/hbt-bench leaderboard results --tasks xquad-r-multi,mlqa-r-multi,cldr-facts-multi --columns rank,model,rank_distance,multi:Max@R,multi:Complete@100,multi:TLR@10,multi:same_language_first,bias,multi:MRC@20,multi:AWRF@20,multi:remove_same_language,multi:remove_other_language,worst --update results/bias.md
-	printf '# BM25, all-MiniLM-L6-v2 and USE-multilingual against multilingual-e5-small\n\n' > results/comparison.md
+	printf '# BM25, all-MiniLM-L6-v2 and USE-multilingual against e5-small-4bit\n\n' > results/comparison.md
 	HBT_BENCH_TASKS=tasks/ood $(BIN)/hbt-bench compare local/e5-small-4bit@71d6d7d260ca5fd8 hbt-bench/bm25 local/all-MiniLM-L6-v2 google/universal-sentence-encoder-multilingual --tasks 'xquad-r,mlqa-r,scifact-beir,belebele-ood[am,de,en,sw,yo,zh],flores-ood[en,sw,yo],tatoeba-ood[am,sw,te>en]' --resamples 10000 --format md >> results/comparison.md
 
 # Take the pictures of the report. Needs chromium, chromium-driver, fonts for all scripts (fonts-noto-core and
