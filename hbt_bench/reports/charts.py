@@ -127,7 +127,7 @@ def modes(values: Values, chance: Mapping[Mode, float], excess: str) -> alt.HCon
     the second panel.
     """
     order = [value["model"] for value in values]
-    legend = alt.Legend(title=None, orient="bottom", symbolSize=90, columns=2)
+    legend = alt.Legend(title=None, orient="bottom", symbolSize=90, columns=1)
     colour = alt.Color("model:N", scale=alt.Scale(domain=order, range=COLOURS), sort=order, legend=legend)
     shape = alt.Shape("model:N", scale=alt.Scale(domain=order, range=SHAPES), sort=order, legend=legend)
     dash = alt.when("datum.measured").then(alt.value([1, 0])).otherwise(alt.value([5, 4]))
