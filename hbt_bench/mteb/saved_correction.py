@@ -128,9 +128,13 @@ class SavedFit:
         least = 1.0
         for (role, language, text), expected in zip(self.probes, self.vectors, strict=True):
             vector = np.asarray(encoding.encoder.encode([text], role, language), np.float64)[0]
+            if vector.shape != expected.shape:
+                raise ModelError(
+                    f"{self.path} was fitted on vectors of {self.model} with {len(expected)} dimensions, and those of "
+                    f"this model have {len(vector)}: use that model, or fit the correction again"
+                )
             lengths = float(np.linalg.norm(vector) * np.linalg.norm(expected))
-            is_same_size = vector.shape == expected.shape
-            least = min(least, float(vector @ expected) / lengths if is_same_size and lengths else 0.0)
+            least = min(least, float(vector @ expected) / lengths if lengths else 0.0)
         if least < _SAME_MODEL:
             raise ModelError(
                 f"{self.path} was fitted on vectors of {self.model}, and those of this model differ (cosine "
