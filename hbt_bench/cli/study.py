@@ -161,13 +161,16 @@ def _report(name: str, plan: PlanOf) -> None:
 @click.argument("name")
 @click.option("--of", multiple=True, required=True, help="A strategy; repeat it for the mean of several.")
 @click.option("--minus", multiple=True, required=True, help="The strategy to compare with; repeat it for several.")
+@click.option("--each", is_flag=True, help="Compare with each of several strategies, in place of their mean.")
 @click.option(
     "--margin",
     type=click.FloatRange(min=0, min_open=True),
     help="Also test whether scores are the same within this margin. Choose it beforehand.",
 )
 @_plan
-def _contrast(name: str, of: tuple[str, ...], minus: tuple[str, ...], margin: float | None, plan: PlanOf) -> None:
+def _contrast(
+    name: str, of: tuple[str, ...], minus: tuple[str, ...], each: bool, margin: float | None, plan: PlanOf
+) -> None:
     """Test any strategies of a finished study against each other.
 
     The p-values are corrected over the rows of the table.
@@ -175,16 +178,19 @@ def _contrast(name: str, of: tuple[str, ...], minus: tuple[str, ...], margin: fl
     \b
     hbt-bench study contrast ood-low-resource --of cross-lingual --minus monolingual
     hbt-bench study contrast ood-low-resource --of hybrid --of cross-lingual --minus monolingual --margin 0.01
+    hbt-bench study contrast ood-low-resource --of hybrid --minus monolingual --minus cross-lingual --each
     """  # noqa: D301 -- click needs the character
     from hbt_bench.studies import report
     from hbt_bench.studies.score_table import ScoreTable
     from hbt_bench.studies.study_result import contrasts, corrected
 
     planned = plan(name)
-    contrast = planned.design.contrast(of, minus)
+    pairs = [planned.design.contrast(of, other) for other in (((one,) for one in minus) if each else (minus,))]
     report.check_finished(planned)
-    figures = corrected(contrasts(ScoreTable(planned), contrast, margin))
-    print_table(report.differences_table(figures, f"{' and '.join(of)} minus {' and '.join(minus)}"))
+    table = ScoreTable(planned)
+    figures = corrected(estimate for pair in pairs for estimate in contrasts(table, pair, margin))
+    joined = (" and each of " if each else " minus ").join((" and ".join(of), " and ".join(minus)))
+    print_table(report.differences_table(figures, joined))
 
 
 @command.command("plan")

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from hbt_bench.errors import DataError
 from hbt_bench.reports.table import Table
-from hbt_bench.stats.power import MOST_SEEDS, planned, seeds_needed, smallest_difference
+from hbt_bench.stats.power import LEVEL, MOST_SEEDS, planned, seeds_needed, smallest_difference
 from hbt_bench.stats.seeds import SquaredErrors
 from hbt_bench.studies.study import Design
 from hbt_bench.studies.study_result import Estimate, StudyResult
@@ -52,17 +52,29 @@ def published() -> dict[str, tuple[Estimate, ...]]:
     return TypeAdapter(dict[str, tuple[Estimate, ...]]).validate_python(json.loads(path.read_bytes()))
 
 
+def first_level(design: Design) -> float:
+    """Return the level of the first step of Holm's correction over all comparisons of the answer.
+
+    The study tests the least p-value at this level: .05 divided by the number of baselines times tasks.
+    """
+    answer = design.study.answer
+    return LEVEL / (len(answer.over) * max(1, len(design.selections(answer.tasks))))
+
+
 def errors_for(design: Design, estimates: Sequence[Estimate], baseline: str) -> SquaredErrors:
     """Return the squared errors of a comparison of the answer.
 
-    They are those of the same comparison if the earlier results have it, else the largest of all.
+    They are those of the same comparison if the earlier results have it, else those of all. Out of several tasks, the
+    task with the greatest difference that the test needs is taken.
     """
     answer = design.study.answer
     names = (answer.strategy, baseline, answer.tasks)
     same = [estimate for estimate in estimates if (estimate.system, estimate.baseline, estimate.group) == names]
     if not same:
         log.info(f"{design.study.name}: no earlier result compares with {baseline}; the largest variances are used")
-    return max((estimate.errors for estimate in same or estimates if estimate.errors), key=lambda errors: errors.total)
+    level = first_level(design)
+    found = [estimate.errors for estimate in same or estimates if estimate.errors]
+    return max(found, key=lambda errors: smallest_difference(errors, level))
 
 
 def plan_table(
@@ -73,21 +85,23 @@ def plan_table(
     seeds: int | None = None,
     questions: int | None = None,
 ) -> Table:
-    """Return a table of the comparisons of the answers: parts of the variance, and what they can show.
+    """Return a table of the comparisons of the answers: parts of the variance, and the differences that they can show.
 
+    The tests are those of the first step of Holm's correction, the strictest.
     `difference` is the smallest difference that matters. `seeds` and `questions` replace the numbers of the study and
     of the earlier results.
     """
     rows = []
     for design in designs:
         estimates, count = earlier_estimates(design, earlier), seeds or len(design.study.seeds)
+        level = first_level(design)
         for baseline in design.study.answer.over:
             before = errors_for(design, estimates, baseline)
             errors = planned(before, count, questions)
             parts = (errors.seeds_alone, errors.questions_alone, errors.by_question - errors.questions_alone)
             shares = [f"{variance / errors.total:.0%}" for variance in parts]
-            needed = seeds_needed(errors, difference)
-            shown = [smallest_difference(planned(errors, number)) for number in (count, *_SEEDS)]
+            needed = seeds_needed(errors, difference, level)
+            shown = [smallest_difference(planned(errors, number), level) for number in (count, *_SEEDS)]
             rows.append(
                 [
                     design.study.name,
@@ -99,5 +113,7 @@ def plan_table(
                 ]
             )
     header = ["study", "against", "seeds/questions/rest", "planned", *(f"{number:,}" for number in _SEEDS)]
-    title = "The smallest difference that a study shows with a power of 80 %, by number of seeds"
+    title = (
+        "The smallest difference shown with a power of 80 % after Holm's correction, by number of seeds"
+    )
     return Table([*header, f"for {difference:g}"], rows, title, names=2)
