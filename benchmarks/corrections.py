@@ -6,14 +6,14 @@
     python benchmarks/corrections.py RESULTS --output results/corrections/README
 
 RESULTS also has the results of the models without a correction. Tests are those of `hbt-bench compare`, each model with
-its own correction over all rows of a collection.
+its own correction over all rows of a collection. Own-language bias and LPR are tested for results with their ranks.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from hbt_bench.results.store import Result, read_all
 from hbt_bench.stats.clusters import Clusters, Level, averages, bootstrap, quantiles
 from hbt_bench.stats.paired import SIGNIFICANCE, Paired, agreeing, holm, holm_levels
 
-#: The scores of a table: the mode and the measure. Only AP and rank distance are tested.
+#: The scores of a table: the mode and the measure.
 SCORES = (
     ("mono", "AP"),
     ("cross", "AP"),
@@ -34,8 +34,8 @@ SCORES = (
     ("multi", "same_language_excess@10"),
     ("multi", "same_language_first"),
 )
-TESTED = ("AP", "rank_distance")
-MARKS = {"better": " ▲", "worse": " ▼", "undecided": "", "baseline": ""}
+MARKS = {"better": " ▲", "worse": " ▼", "undecided": ""}
+UNTESTED = " ?"
 
 
 def described(revision: str) -> tuple[str, str]:
@@ -61,42 +61,40 @@ def _order(revision: str) -> tuple[int, str]:
     return ("-", "own").index(on) if (on := described(revision)[1]) in ("-", "own") else 2, revision
 
 
-def clusters(result: Result, measure: str, level: Level) -> Clusters:
-    """Return the contributions of the clusters of a level, with the mean as their average."""
-    contributions = result.contributions(measure)
-    assert contributions is not None
-    assert result.hierarchy is not None
-    sums = level.add_up(contributions, result.hierarchy.asked.get(measure))
-    return Clusters.from_matrix(sums[:, None] * len(sums))
-
-
 def lines(revisions: dict[str, list[Result]]) -> tuple[Level, list[dict[str, Any]]]:
     """Return a row for each system: scores, and the differences of those that are tested, with the level of tests."""
     by_mode = [{TaskName.parse(result.task).mode: result for result in results} for results in revisions.values()]
     hierarchy = by_mode[0]["multi"].hierarchy
     assert hierarchy is not None
-    level = hierarchy.level()
     rows: list[dict[str, Any]] = []
-    for revision, results in zip(revisions, by_mode, strict=True):
-        kind, on = described(revision)
-        row: dict[str, Any] = {"correction": kind, "on": on, "scores": {}}
-        for mode, measure in SCORES:
-            result = results.get(mode)
-            if result is None or measure not in result.scores:
-                continue
-            entry = {"value": result.scores[measure], "interval": result.intervals.get(measure)}
-            if measure in TESTED and rows:
-                pair = Paired(clusters(result, measure, level), clusters(by_mode[0][mode], measure, level))
-                draws = bootstrap([pair.system, pair.baseline], seed=0)
-                entry |= {
-                    "difference": pair.difference,
-                    "p_raw": pair.p_value(),
-                    "draws": averages(draws[0] - draws[1]),
-                }
-            row["scores"][f"{mode} {measure}"] = entry
-        rows.append(row)
+    for kind, on in map(described, revisions):
+        rows.append({"correction": kind, "on": on, "scores": {}})
+    for mode, measure in SCORES:
+        add_scores(rows, [results.get(mode) for results in by_mode], mode, measure)
     correct(rows)
-    return level, rows
+    return hierarchy.level(), rows
+
+
+def add_scores(rows: Sequence[dict[str, Any]], results: Sequence[Result | None], mode: str, measure: str) -> None:
+    """Add a score of each result to its row, and the test against the first row if both have contributions."""
+    key, tested = f"{mode} {measure}", []
+    for row, result in zip(rows, results, strict=True):
+        if result is None or measure not in result.scores:
+            continue
+        row["scores"][key] = {"value": result.scores[measure], "interval": result.intervals.get(measure)}
+        is_known = measure in result.encoded_contributions or (result.ranks is not None and result.ranks.is_file())
+        sums = result.cluster_contributions(measure) if is_known else None
+        if sums is not None:  # the mean of these clusters is their sum
+            tested.append((row["scores"][key], Clusters.from_matrix(sums[:, None] * len(sums))))
+    if not tested or tested[0][0] is not rows[0]["scores"].get(key):
+        return
+    baseline, draws = tested[0][1], bootstrap([system for _, system in tested], seed=0)
+    for (entry, system), drawn in zip(tested, draws, strict=True):
+        entry["interval"] = entry["interval"] or quantiles(averages(drawn))
+        if system is not baseline:
+            pair = Paired(system, baseline)
+            entry["difference"], entry["p_raw"] = pair.difference, pair.p_value()
+            entry["draws"] = averages(drawn - draws[0])
 
 
 def correct(rows: Sequence[dict[str, Any]]) -> None:
@@ -117,76 +115,140 @@ def heading(key: str) -> str:
     return f"{mode} {MEASURES.describe(measure).title or measure}"
 
 
+def number(value: float, key: str, sign: str = "") -> str:
+    """Return a value or, with the sign "+", a difference of a column in its number of decimals."""
+    return f"{value:{sign},.{MEASURES.describe(key.partition(' ')[2]).decimals}f}"
+
+
+def scored(entry: Mapping[str, Any], key: str, is_baseline: bool) -> str:
+    """Return a value with the mark of its test."""
+    mark = "" if is_baseline else MARKS[entry["verdict"]] if "verdict" in entry else UNTESTED
+    return number(entry["value"], key) + mark
+
+
 def section(title: str, rows: Sequence[dict[str, Any]]) -> list[str]:
     """Return a heading and a table."""
-    keys = [f"{mode} {measure}" for mode, measure in SCORES if f"{mode} {measure}" in rows[0]["scores"]]
+    keys = [key for mode, measure in SCORES if (key := f"{mode} {measure}") in rows[0]["scores"]]
     cells = []
     for row in rows:
-        line = [row["correction"], row["on"]]
-        for key in keys:
-            entry = row["scores"].get(key)
-            if entry is None:
-                line.append("-")
-                continue
-            digits = MEASURES.describe(key.partition(" ")[2]).decimals
-            line.append(f"{entry['value']:,.{digits}f}{MARKS[entry.get('verdict', 'baseline')]}")
-        cells.append(line)
+        texts = [scored(row["scores"][key], key, row is rows[0]) if key in row["scores"] else "-" for key in keys]
+        cells.append([row["correction"], row["on"], *texts])
     return [f"### {title}", table(["correction", "fitted on", *map(heading, keys)], cells)]
 
 
-def short(tables: Sequence[dict[str, Any]], correction: str = "center") -> str:
-    """Return a table of a correction on all collections: scores without it, fitted on own and on held-out texts."""
+def place(entry: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the short names of the collection and the model of a table."""
+    return entry["collection"].partition("[")[0], entry["model"].partition("/")[2]
+
+
+def short(tables: Sequence[dict[str, Any]], correction: str = "center") -> list[str]:
+    """Return the scores of a correction on all collections, without it and with both fits, and its differences."""
     keys = ("mono AP", "cross AP", "multi AP", "multi rank_distance")
-    cells = []
+    tested = ("multi AP", "multi rank_distance", "mono AP")
+    cells, differences = [], []
     for entry in tables:
         chosen = [row for row in entry["rows"] if row["correction"] in ("-", correction)]
-        line = [entry["collection"].replace("[", " ["), entry["model"].partition("/")[2]]
+        line = []
         for key in keys:
-            digits = MEASURES.describe(key.partition(" ")[2]).decimals
-            scores = [row["scores"].get(key) for row in chosen]
-            texts = [
-                f"{found['value']:,.{digits}f}{MARKS[found.get('verdict', 'baseline')]}" for found in scores if found
-            ]
-            line.append(" → ".join(texts) or "-")
-        cells.append(line)
-    return table(["collection", "model", *map(heading, keys)], cells)
+            scores = [(row["scores"][key], row is chosen[0]) for row in chosen if key in row["scores"]]
+            line.append(" → ".join(scored(found, key, is_baseline) for found, is_baseline in scores) or "-")
+        cells.append([*place(entry), *line])
+        for row in chosen[1:]:
+            found = [(key, row["scores"].get(key)) for key in tested]
+            texts = [text for key, score in found for text in (difference(score, key) if score else ("-", "-"))]
+            differences.append([*place(entry), row["on"], *texts])
+    titles = [title for key in tested for title in (heading(key), "p")]
+    return [
+        table(["collection", "model", *map(heading, keys)], cells),
+        "The differences from the model without it, with 95 % intervals. Intervals and p are corrected like the marks.",
+        table(["collection", "model", "fitted on", *titles], differences),
+    ]
+
+
+def difference(score: Mapping[str, Any], key: str) -> tuple[str, str]:
+    """Return a difference with its interval, and its p."""
+    low, high = (number(bound, key, "+") for bound in score["difference_interval"])
+    return f"{number(score['difference'], key, '+')} [{low}, {high}]", f"{score['p']:.2g}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The differences of a score over all pairs of model and collection, by the names of both."""
+
+    key: str
+    scores: Mapping[tuple[str, str], Mapping[str, Any]]
+
+    def count(self, verdict: str) -> int:
+        """Return the number of pairs with a verdict."""
+        return sum(score["verdict"] == verdict for score in self.scores.values())
+
+    def extreme(self, choose: Callable[..., tuple[str, str]]) -> tuple[str, str]:
+        """Return the least or the greatest change, and the pair with it."""
+        pair = choose(self.scores, key=lambda pair: self.scores[pair]["difference"])
+        return number(self.scores[pair]["difference"], self.key, "+"), f"{pair[1]} on {pair[0]}"
+
+    def __str__(self) -> str:
+        """Return the cell of a table."""
+        if not self.scores:
+            return "-"
+        limits = " to ".join(self.extreme(end)[0] for end in (min, max))
+        return f"{self.count('better')}/{self.count('worse')} of {len(self.scores)}, {limits}"
+
+
+def price(correction: str, found: Mapping[str, Finding]) -> str:
+    """Return a sentence each on the gain of a correction in the pool, where it is least and greatest, and the price."""
+    pool, mono = found["multi AP"], found["mono AP"]
+    (least, lower), (greatest, upper), (loss, loser) = pool.extreme(min), pool.extreme(max), mono.extreme(min)
+    low = min(score["difference_interval"][0] for score in mono.scores.values())
+    return (
+        f"- `{correction}`: better in the pool in {pool.count('better')} of {len(pool.scores)} pairs, worse in "
+        f"{pool.count('worse')}. AP changes by {least} ({lower}) to {greatest} ({upper}). Within a language, it is "
+        f"worse in {mono.count('worse')} of {len(mono.scores)} pairs. The lowest change there is {loss} AP ({loser}), "
+        f"and the intervals allow {number(low, mono.key, '+')}."
+    )
 
 
 def findings(tables: Sequence[dict[str, Any]]) -> tuple[str, list[str]]:
     """Return a table of all corrections over all pairs of model and collection, and sentences on the best."""
-    keys = ("multi AP", "multi rank_distance", "cross AP", "mono AP")
-    found: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
-    for entry in tables:
-        for row in entry["rows"][1:]:
-            scores = found.setdefault((row["correction"], row["on"]), {key: [] for key in keys})
-            for key in keys:
-                scores[key] += [row["scores"][key]] if key in row["scores"] else []
-    sums, cells = {}, []
-    for system, scores in found.items():
-        line = [*system]
-        for key in keys:
-            verdicts = Counter(score["verdict"] for score in scores[key])
-            gains = sorted(score["difference"] for score in scores[key])
-            digits = MEASURES.describe(key.partition(" ")[2]).decimals
-            limits = " to ".join(f"{gains[end]:+,.{digits}f}" for end in (0, -1)) if gains else ""
-            line.append(f"{verdicts['better']}/{verdicts['worse']} of {len(gains)}, {limits}" if gains else "-")
-            sums[system, key] = verdicts, gains
-        cells.append(line)
-    sentences = []
-    for on in dict.fromkeys(system[1] for system in found):
-        text, systems = "on own texts" if on == "own" else f"on {on}", [system for system in found if system[1] == on]
-        always = [
-            system[0]
-            for system in systems
-            if sums[system, "multi AP"][0]["better"] == len(sums[system, "multi AP"][1]) == len(tables)
+    keys = [f"{mode} {measure}" for mode, measure in (SCORES[index] for index in (2, 3, 1, 0, 4, 5))]
+    found = {}
+    for correction, on in dict.fromkeys(
+        (row["correction"], row["on"]) for entry in tables for row in entry["rows"][1:]
+    ):
+        scores = [
+            (place(entry), row["scores"])
+            for entry in tables
+            for row in entry["rows"]
+            if (row["correction"], row["on"]) == (correction, on)
         ]
-        kept = [name for name in always if not sums[(name, on), "mono AP"][0]["worse"]]
-        sentences.append(
-            f"Fitted {text}, significantly better in the pool in all {len(tables)} pairs of model and collection: "
-            f"{', '.join(always) or 'none'}. Out of these, never significantly worse within a language: "
-            f"{', '.join(kept) or 'none'}."
-        )
+        found[correction, on] = {
+            key: Finding(key, {pair: by_key[key] for pair, by_key in scores if "verdict" in by_key.get(key, ())})
+            for key in keys
+        }
+    sentences = []
+    for on in dict.fromkeys(on for _, on in found):
+        always = [
+            name for name, other in found if other == on and found[name, on]["multi AP"].count("better") == len(tables)
+        ]
+        kept = [name for name in always if not found[name, on]["mono AP"].count("worse")]
+        within = max(len(by_key["mono AP"].scores) for (_, other), by_key in found.items() if other == on)
+        sentences += [
+            f"Fitted on {'own texts' if on == 'own' else on}, significantly better in the pool in all {len(tables)} "
+            f"pairs of model and collection: {', '.join(always) or 'none'}. Out of these, significantly worse within a "
+            f"language in none of the {within} pairs that have such a score: {', '.join(kept) or 'none'}.",
+            "\n".join(price(name, found[name, on]) for name in dict.fromkeys((*kept, "center", *always))),
+        ]
+    cells = [[*system, *map(str, by_key.values())] for system, by_key in found.items()]
     return table(["correction", "fitted on", *map(heading, keys)], cells), sentences
+
+
+def rounded(data: Any) -> Any:
+    """Return data with numbers of six digits."""
+    if isinstance(data, dict):
+        return {key: rounded(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [rounded(value) for value in data]
+    return float(f"{data:.6g}") if isinstance(data, float) else data
 
 
 def main() -> None:
@@ -205,27 +267,32 @@ def main() -> None:
             collection = name
         parts += section(f"{model}, {level}", rows)
         data.append({"collection": name, "model": model, "level": level.name, "clusters": level.number, "rows": rows})
-    about = (
-        "▲ and ▼: better and worse than the same model without a correction, p < .05 by the paired test of "
-        "`hbt-bench compare`, corrected over all rows of a table. No mark: not tested, or undecided. Differences, "
-        "intervals and p-values are in [README.json](README.json). `own`: fitted on the texts of the collection itself "
-        "(transductive), never on its judgements; `procrustes` on `own` uses which questions are translations of "
-        "each other. `ntrex-ood:400`: fitted on 400 held-out sentences of each language."
-    )
-    summary = [
-        "## Minus the mean of each language",
-        "Without it → fitted on own texts → fitted on held-out texts.",
-        short(data),
-    ]
     overview, sentences = findings(data)
+    about = [
+        "▲ and ▼: better and worse than the same model without a correction, p < .05 by the paired test of "
+        "`hbt-bench compare`, corrected by Holm's method over all tests of a table. No mark: undecided. ?: not tested, "
+        "because the ranks of this system or of the model without a correction were not kept. Differences, intervals "
+        "and p-values are in [README.json](README.json).",
+        "A lower own-language bias or LPR counts as better, as in `hbt-bench compare`. If the bias is below 0, the "
+        "query's language has a smaller share of the top 10 than of the pool.",
+        "`own`: fitted on the texts of the collection itself (transductive), never on its judgements; `procrustes` on "
+        "`own` uses which questions are translations of each other. `ntrex-ood:400`: fitted on 400 held-out sentences "
+        "of each language. For `procrustes`, that is too few: the vectors have 384 dimensions (USE: 512), so the "
+        "rotations fit these sentences better than others. Its losses there do not show that the method fails.",
+        "FLORES has neither mono AP nor LPR: each sentence is the query for its translations, so no query has a "
+        "relevant document in its own language.",
+    ]
     summary = [
         "## What helps, where, and at what price",
-        " ".join(sentences),
+        *sentences,
         "Better/worse of the pairs of model and collection that were tested, with the least and the greatest change.",
         overview,
-        *summary,
+        "## Minus the mean of each language",
+        "Without it → fitted on own texts → fitted on held-out texts.",
+        *short(data),
     ]
-    publish("Corrections without training", [about, *summary, *parts], {"tables": data}, environment(), options.output)
+    tables = {"tables": rounded(data)}
+    publish("Corrections without training", [*about, *summary, *parts], tables, environment(), options.output)
 
 
 if __name__ == "__main__":

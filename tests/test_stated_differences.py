@@ -51,7 +51,7 @@ def source(path):
 
 
 def corrected(record, path):
-    """Return the p-value that pages print: that of the file, or of `study contrast --each` for the table of the studies."""
+    """Return the p-value that pages print: that of the file, or of `study contrast --each` for the table of studies."""
     if record.get("kind") != "score" or path != "studies/ood-low-resource.json":
         return record["p"]
     same = ("kind", "system", "language")
