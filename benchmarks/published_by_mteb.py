@@ -4,9 +4,9 @@
 
 The figures are of intfloat/multilingual-e5-small at fd1525a9 in https://github.com/embeddings-benchmark/results
 (commit f4cc6c8b): nDCG@10 of Belebele's pairs of German and English, computed by mteb 1.38.3 to 1.39.7, and accuracy
-in Tatoeba's pairs with English, computed by mteb 1.36.32. A sentence is right if its own translation is the nearest of the pair's
-English sentences, so accuracy is R@1. MTEB puts "query: " and "passage: " before the texts of a retrieval task, and
-nothing before those of a pair of translations.
+in Tatoeba's pairs with English, computed by mteb 1.36.32. A sentence is right if its own translation is the nearest of
+the pair's English sentences, so accuracy is R@1. MTEB puts "query: " and "passage: " before the texts of a retrieval
+task, and nothing before those of a pair of translations.
 """
 
 from __future__ import annotations
