@@ -17,10 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.report import environment, publish, table
 from hbt_bench.identity.task_name import TaskName
 from hbt_bench.identity.variant import Variant
 from hbt_bench.measures.registry import MEASURES
+from hbt_bench.results.scores import question_clusters
 from hbt_bench.results.store import Result, read_all
 from hbt_bench.stats.clusters import Clusters, Level, averages, bootstrap, quantiles
 from hbt_bench.stats.paired import SIGNIFICANCE, Paired, agreeing, holm, holm_levels
@@ -61,31 +64,51 @@ def _order(revision: str) -> tuple[int, str]:
     return ("-", "own").index(on) if (on := described(revision)[1]) in ("-", "own") else 2, revision
 
 
+def clusters(result: Result, measure: str, level: Level) -> Clusters | None:
+    """Return the values of the clusters of a level, None for a measure that needs ranks if there are none.
+
+    Stored contributions do not have the numbers of queries. They are those of the questions, so intervals are those of
+    `hbt-bench compare` if all questions of a cluster are asked in the same languages.
+    """
+    hierarchy = result.hierarchy
+    if measure in result.encoded_contributions and hierarchy is not None:
+        sums, asked = result.cluster_contributions(measure), hierarchy.asked.get(measure)
+        sizes = level.add_up(np.ones(hierarchy.questions if asked is None else len(asked)), asked)
+        return Clusters((sums * sizes.sum() / sizes)[:, None], sizes[:, None].astype(np.int64), np.arange(len(sizes)))
+    if result.ranks is None or result.mode is None or not result.ranks.is_file():
+        return None
+    stored = result.stored_ranks()
+    by_question = question_clusters(stored.judgements, stored.ranks, result.mode, measure)
+    if by_question is None:
+        return None
+    result.check_score(measure, by_question.average)
+    return by_question.at(level)
+
+
 def lines(revisions: dict[str, list[Result]]) -> tuple[Level, list[dict[str, Any]]]:
     """Return a row for each system: scores, and the differences of those that are tested, with the level of tests."""
     by_mode = [{TaskName.parse(result.task).mode: result for result in results} for results in revisions.values()]
     hierarchy = by_mode[0]["multi"].hierarchy
     assert hierarchy is not None
+    level = hierarchy.level()
     rows: list[dict[str, Any]] = []
     for kind, on in map(described, revisions):
         rows.append({"correction": kind, "on": on, "scores": {}})
     for mode, measure in SCORES:
-        add_scores(rows, [results.get(mode) for results in by_mode], mode, measure)
+        add_scores(rows, [results.get(mode) for results in by_mode], f"{mode} {measure}", level)
     correct(rows)
-    return hierarchy.level(), rows
+    return level, rows
 
 
-def add_scores(rows: Sequence[dict[str, Any]], results: Sequence[Result | None], mode: str, measure: str) -> None:
-    """Add a score of each result to its row, and the test against the first row if both have contributions."""
-    key, tested = f"{mode} {measure}", []
+def add_scores(rows: Sequence[dict[str, Any]], results: Sequence[Result | None], key: str, level: Level) -> None:
+    """Add a score of each result to its row, and the test against the first row if both have the values of clusters."""
+    measure, tested = key.partition(" ")[2], []
     for row, result in zip(rows, results, strict=True):
         if result is None or measure not in result.scores:
             continue
         row["scores"][key] = {"value": result.scores[measure], "interval": result.intervals.get(measure)}
-        is_known = measure in result.encoded_contributions or (result.ranks is not None and result.ranks.is_file())
-        sums = result.cluster_contributions(measure) if is_known else None
-        if sums is not None:  # the mean of these clusters is their sum
-            tested.append((row["scores"][key], Clusters.from_matrix(sums[:, None] * len(sums))))
+        if system := clusters(result, measure, level):
+            tested.append((row["scores"][key], system))
     if not tested or tested[0][0] is not rows[0]["scores"].get(key):
         return
     baseline, draws = tested[0][1], bootstrap([system for _, system in tested], seed=0)
@@ -196,15 +219,21 @@ class Finding:
 
 
 def price(correction: str, found: Mapping[str, Finding]) -> str:
-    """Return a sentence each on the gain of a correction in the pool, where it is least and greatest, and the price."""
-    pool, mono = found["multi AP"], found["mono AP"]
-    (least, lower), (greatest, upper), (loss, loser) = pool.extreme(min), pool.extreme(max), mono.extreme(min)
+    """Return sentences on a correction: the gain in the pool, where it is least and greatest, and the price."""
+    pool, mono, bias = (found[key] for key in ("multi AP", "mono AP", "multi same_language_excess@10"))
+    (least, lower), (greatest, upper) = pool.extreme(min), pool.extreme(max)
+    text = (
+        f"- `{correction}`: better in the pool in {pool.count('better')} of {len(pool.scores)} pairs, worse in "
+        f"{pool.count('worse')}. AP changes by {least} ({lower}) to {greatest} ({upper}). Own-language bias is lower "
+        f"in {bias.count('better')} of {len(bias.scores)} tested pairs."
+    )
+    if not mono.scores:
+        return text
+    loss, loser = mono.extreme(min)
     low = min(score["difference_interval"][0] for score in mono.scores.values())
     return (
-        f"- `{correction}`: better in the pool in {pool.count('better')} of {len(pool.scores)} pairs, worse in "
-        f"{pool.count('worse')}. AP changes by {least} ({lower}) to {greatest} ({upper}). Within a language, it is "
-        f"worse in {mono.count('worse')} of {len(mono.scores)} pairs. The lowest change there is {loss} AP ({loser}), "
-        f"and the intervals allow {number(low, mono.key, '+')}."
+        f"{text} Within a language, the correction is worse in {mono.count('worse')} of {len(mono.scores)} pairs. The "
+        f"lowest change of AP there is {loss} ({loser}), and the intervals reach down to {number(low, mono.key, '+')}."
     )
 
 
