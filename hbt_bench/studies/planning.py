@@ -113,7 +113,5 @@ def plan_table(
                 ]
             )
     header = ["study", "against", "seeds/questions/rest", "planned", *(f"{number:,}" for number in _SEEDS)]
-    title = (
-        "The smallest difference shown with a power of 80 % after Holm's correction, by number of seeds"
-    )
+    title = "The smallest difference shown with a power of 80 % after Holm's correction, by number of seeds"
     return Table([*header, f"for {difference:g}"], rows, title, names=2)
