@@ -159,7 +159,7 @@ def section(title: str, rows: Sequence[dict[str, Any]]) -> list[str]:
     return [f"### {title}", table(["correction", "fitted on", *map(heading, keys)], cells)]
 
 
-def place(entry: Mapping[str, Any]) -> tuple[str, str]:
+def short_names(entry: Mapping[str, Any]) -> tuple[str, str]:
     """Return the short names of the collection and the model of a table."""
     return entry["collection"].partition("[")[0], entry["model"].partition("/")[2]
 
@@ -175,11 +175,11 @@ def short(tables: Sequence[dict[str, Any]], correction: str = "center") -> list[
         for key in keys:
             scores = [(row["scores"][key], row is chosen[0]) for row in chosen if key in row["scores"]]
             line.append(" → ".join(scored(found, key, is_baseline) for found, is_baseline in scores) or "-")
-        cells.append([*place(entry), *line])
+        cells.append([*short_names(entry), *line])
         for row in chosen[1:]:
             found = [(key, row["scores"].get(key)) for key in tested]
             texts = [text for key, score in found for text in (difference(score, key) if score else ("-", "-"))]
-            differences.append([*place(entry), row["on"], *texts])
+            differences.append([*short_names(entry), row["on"], *texts])
     titles = [title for key in tested for title in (heading(key), "p")]
     return [
         table(["collection", "model", *map(heading, keys)], cells),
@@ -239,13 +239,16 @@ def price(correction: str, found: Mapping[str, Finding]) -> str:
 
 def findings(tables: Sequence[dict[str, Any]]) -> tuple[str, list[str]]:
     """Return a table of all corrections over all pairs of model and collection, and sentences on the best."""
-    keys = [f"{mode} {measure}" for mode, measure in (SCORES[index] for index in (2, 3, 1, 0, 4, 5))]
+    keys = [
+        *("multi AP", "multi rank_distance", "cross AP", "mono AP"),
+        *("multi same_language_excess@10", "multi same_language_first"),
+    ]
     found = {}
     for correction, on in dict.fromkeys(
         (row["correction"], row["on"]) for entry in tables for row in entry["rows"][1:]
     ):
         scores = [
-            (place(entry), row["scores"])
+            (short_names(entry), row["scores"])
             for entry in tables
             for row in entry["rows"]
             if (row["correction"], row["on"]) == (correction, on)

@@ -76,7 +76,7 @@ def belebele(model: Path, data_dir: Path, folder: Path) -> dict[tuple[str, str],
     return {pair: by_name[name]["nDCG@10"] for pair, name in names.items()}
 
 
-def scores(model: Path, data_dir: Path, folder: Path) -> dict[str, float]:
+def tatoeba(model: Path, data_dir: Path, folder: Path) -> dict[str, float]:
     """Return R@1 of each language's sentences among the English sentences of its pair."""
     tasks = [pair_task(data_dir, code, iso, folder) for code, (iso, _) in TATOEBA.items()]
     request = ModelRequest(str(model), query_prompt="", document_prompt="")
@@ -97,16 +97,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["HBT_BENCH_CACHE"] = str(Path(folder, "cache"))
         model = options.model.resolve()
-        found = belebele(model, options.data_dir, Path(folder))
-        ours = scores(model, options.data_dir, Path(folder))
+        ndcg = belebele(model, options.data_dir, Path(folder))
+        accuracy = tatoeba(model, options.data_dir, Path(folder))
     rows: list[list[Any]] = [
-        [f"Belebele, questions {asked}, passages {read}: nDCG@10", published, found[asked, read]]
+        [f"Belebele, questions {asked}, passages {read}: nDCG@10", published, ndcg[asked, read]]
         for (asked, read), published in BELEBELE.items()
     ]
-    rows.append(["Belebele, mean of 4 pairs", *(fmean(values.values()) for values in (BELEBELE, found))])
-    rows += [[f"Tatoeba {iso}-eng, accuracy", published, ours[code]] for code, (iso, published) in TATOEBA.items()]
+    rows.append(["Belebele, mean of 4 pairs", *(fmean(values.values()) for values in (BELEBELE, ndcg))])
+    rows += [[f"Tatoeba {iso}-eng, accuracy", published, accuracy[code]] for code, (iso, published) in TATOEBA.items()]
     published_mean = fmean(value for _, value in TATOEBA.values())
-    rows.append([f"Tatoeba, mean of {len(ours)} pairs", published_mean, fmean(ours.values())])
+    rows.append([f"Tatoeba, mean of {len(accuracy)} pairs", published_mean, fmean(accuracy.values())])
     outcomes = [verdict(abs(row[2] - row[1]), TOLERANCE, at_least=False) for row in rows if "mean" in row[0]]
     text = (
         "The published figures are of the original float32 weights, ours of weights rounded to 4 bits. "
@@ -114,7 +114,7 @@ def main() -> None:
     )
     cells = [[row[0], *(f"{value:.4f}" for value in row[1:]), f"{row[2] - row[1]:+.4f}"] for row in rows]
     parts = [text, table(["figure", "published by MTEB", "here", "difference"], cells)]
-    data = {"belebele": {"-".join(pair): value for pair, value in found.items()}, "tatoeba": ours}
+    data = {"belebele": {"-".join(pair): value for pair, value in ndcg.items()}, "tatoeba": accuracy}
     publish("multilingual-e5-small with weights of 4 bits against MTEB's figures", parts, data, about, options.output)
     raise SystemExit("MISSED" in outcomes)
 

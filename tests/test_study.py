@@ -630,8 +630,10 @@ def check_commands(study_plan, capsys):
     counts = []
     for each in ([], ["--each"]):
         assert run(["study", "contrast", file, *both, *each, "--output", str(output)]) == 0
-        counts.append(len(re.findall(r"\[[+-]", capsys.readouterr().out)))  # intervals
+        out = capsys.readouterr().out
+        counts.append(len(re.findall(r"\[[+-]", out)))  # intervals
     assert counts[1] == 2 * counts[0] > 0
+    assert "hybrid minus each of cross-lingual and monolingual" in " ".join(out.split())
     assert run(["study", "plan", file, "--from", str(study_plan.comparison), "--questions", "1000000"]) == 0
     assert "(2)" in capsys.readouterr().out
 

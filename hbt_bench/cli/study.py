@@ -185,12 +185,13 @@ def _contrast(
     from hbt_bench.studies.study_result import contrasts, corrected
 
     planned = plan(name)
-    pairs = [planned.design.contrast(of, other) for other in (((one,) for one in minus) if each else (minus,))]
+    baselines = [(name,) for name in minus] if each else [minus]
+    pairs = [planned.design.contrast(of, baseline) for baseline in baselines]
     report.check_finished(planned)
     table = ScoreTable(planned)
     figures = corrected(estimate for pair in pairs for estimate in contrasts(table, pair, margin))
-    joined = (" and each of " if each else " minus ").join((" and ".join(of), " and ".join(minus)))
-    print_table(report.differences_table(figures, joined))
+    title = f"{' and '.join(of)} minus {'each of ' if each else ''}{' and '.join(minus)}"
+    print_table(report.differences_table(figures, title))
 
 
 @command.command("plan")
