@@ -16,7 +16,7 @@ from scipy.stats import ttest_1samp
 
 from hbt_bench.cli.main import run
 from hbt_bench.data.query_shift import Shift
-from hbt_bench.errors import DataError, OutputError
+from hbt_bench.errors import DataError, OutputError, UsageError
 from hbt_bench.identity.checkpoint import RECIPE_FILE
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.mteb.models import ModelRequest
@@ -390,6 +390,22 @@ def test_compact_study_keeps_only_the_values(tmp_path, monkeypatch):
     assert [(cost.system, cost.steps, cost.models) for cost in result.costs] == [
         *(("monolingual", 4, 2), ("untouched", 0, 1), ("center", 0, 1))
     ]
+
+
+def test_starts_of_addresses_select_models(tmp_path):
+    """The start that the dry run prints is enough, of a training or an evaluation; a wrong one is an error."""
+    content = untouched(tmp_path / "init")
+    content["scales"]["smoke"]["tasks"]["out-of-domain"] = []
+    study_plan = plan(tmp_path, content)
+    first, second, plain, centered = study_plan.evaluations
+    assert plain.train.address == centered.train.address
+    run_jobs([study_plan], [first.train.address[:8], plain.address[:8]])
+    assert [job.done for job in study_plan.evaluations] == [True, False, True, True]
+    run_jobs([study_plan], [first.address])  # which is done
+    for wrong, problem in (("0" * 8, "no addresses that begin with '00000000'"), ("", "jobs of 3 models")):
+        with pytest.raises(UsageError, match=problem):
+            run_jobs([study_plan], [second.address, wrong])
+    assert not second.done
 
 
 def test_corrected_system_has_no_tasks_of_mteb(tmp_path):

@@ -116,7 +116,8 @@ def _show(name: str, scale: str) -> None:
     "--only",
     multiple=True,
     metavar="ADDRESS",
-    help="Train and evaluate this model only, and write no report; repeat it for several. --dry-run has the addresses.",
+    help="Run only the jobs of the model that has this job, and write no report; repeat it for several models. "
+    "--dry-run lists the addresses.",
 )
 @click.option("--compact", is_flag=True, help="Delete weights and ranks once all evaluations of a model are there.")
 def _run(names: tuple[str, ...], plan: PlanOf, dry_run: bool, only: tuple[str, ...], compact: bool) -> None:

@@ -281,8 +281,9 @@ def waiting_by_model(plans: Iterable[StudyPlan]) -> dict[str, list[Train | Evalu
 def run_jobs(plans: Sequence[StudyPlan], only: Sequence[str] = (), *, compact: bool = False) -> None:
     """Run the jobs of studies that are not done, model by model, so that the tasks of a model share its vectors.
 
-    `only` are the addresses of models, to share the work among machines. With `compact`, weights and ranks are deleted
-    once a model's evaluations are there. Raises the errors of `hbt_bench.errors`; finished jobs stay done.
+    `only` has addresses of jobs, or their starts, to share the work among machines: all jobs of their models are run.
+    With `compact`, weights and ranks are deleted once a model's evaluations are there. Raises `UsageError` if a start
+    fits no model or several, and the errors of `hbt_bench.errors`; finished jobs stay done.
     """
     for plan in plans:
         check_writable(plan.paths.output)
@@ -291,7 +292,8 @@ def run_jobs(plans: Sequence[StudyPlan], only: Sequence[str] = (), *, compact: b
                 raise UsageError(
                     f"there is no folder {init} with the init of the study: make it, or name another: --init"
                 )
-    waiting = {address: jobs for address, jobs in waiting_by_model(plans).items() if not only or address in only}
+    chosen = {_model_address(plans, start) for start in only}
+    waiting = {address: jobs for address, jobs in waiting_by_model(plans).items() if not only or address in chosen}
     total, number = sum(map(len, waiting.values())), 0
     for jobs in waiting.values():
         train = _model(jobs[0])
@@ -306,6 +308,15 @@ def run_jobs(plans: Sequence[StudyPlan], only: Sequence[str] = (), *, compact: b
             shutil.rmtree(_scratch(train), ignore_errors=True)
             if train.system.trained:
                 shutil.rmtree(train.folder, ignore_errors=True)
+
+
+def _model_address(plans: Iterable[StudyPlan], start: str) -> str:
+    """Return the address of the model that has a job whose address begins with `start`."""
+    found = {_model(job).address for plan in plans for job in plan.jobs if job.address.startswith(start)}
+    if len(found) != 1:
+        problem = f"jobs of {len(found)} models have addresses" if found else "there are no addresses"
+        raise UsageError(f"{problem} that begin with '{start}': take an address that --dry-run lists")
+    return found.pop()
 
 
 def _scratch(train: Train) -> Path:
