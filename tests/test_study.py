@@ -24,7 +24,9 @@ from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.results.ranks_file import StoredRanks
 from hbt_bench.results.result import Result
 from hbt_bench.results.store import read_all
-from hbt_bench.studies import report
+from hbt_bench.stats.power import planned, seeds_needed, smallest_difference
+from hbt_bench.stats.seeds import SquaredErrors
+from hbt_bench.studies import planning, report
 from hbt_bench.studies.estimates import evaluation_seconds, training_seconds
 from hbt_bench.studies.jobs import Evaluate, StudyPaths, StudyPlan, Train, run_jobs
 from hbt_bench.studies.keys import GROUPS, SCALES, Answer
@@ -241,6 +243,30 @@ def test_mistakes_have_line_and_column(tmp_path, old, new, message):
 def test_a_plan_has_the_level_of_the_first_step_of_holms_correction(name, comparisons):
     # two baselines times two tasks in captions-domain-shift
     assert first_level(find_study(name).at("smoke")) == 0.05 / comparisons
+
+
+def test_each_number_of_a_plan_is_that_of_the_task_that_needs_the_most(monkeypatch):
+    """With the four planned seeds, the seeds of a task limit; with more, the questions of another task do."""
+    design = find_study("instruction-tuning").at("small")
+    by_seed = SquaredErrors(3e-5, 4, 1e-6, 100, 0.0)
+    by_question = SquaredErrors(1e-7, 4, 2.5e-5, 100, 0.0)
+    answer = design.study.answer
+    names = {"group": answer.tasks, "measure": "AP", "system": answer.strategy, "baseline": answer.over[0]}
+    estimates = [
+        Estimate("answer", task=task, value=0.0, low=0.0, high=0.0, spread=0.0, errors=errors, **names)
+        for task, errors in (("a", by_seed), ("b", by_question))
+    ]
+    monkeypatch.setattr(planning, "earlier_estimates", lambda design, path: estimates)
+    [row] = planning.plan_table([design], 0.01).rows
+    level = first_level(design)
+    assert row[2:6] == [
+        "97%/3%/?",
+        f"{smallest_difference(by_seed, level):.4f} (4)",
+        f"{smallest_difference(planned(by_question, 10), level):.4f}",
+        f"{smallest_difference(planned(by_question, 1_000), level):.4f}",
+    ]
+    assert row[6] == "over 1,000"  # because of the second task; the first needs few seeds
+    assert seeds_needed(by_seed, 0.01, level) is not None
 
 
 @pytest.mark.parametrize(

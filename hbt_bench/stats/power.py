@@ -11,12 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from hbt_bench.stats.paired import SIGNIFICANCE
 from hbt_bench.stats.seeds import SquaredErrors
 
 #: The usual probability that a true difference is found.
 POWER = 0.8
-#: The usual level of a test.
-LEVEL = 0.05
 #: No plan has more seeds.
 MOST_SEEDS = 1_000
 #: Nodes of the integral over the estimated variance of the seeds.
@@ -44,7 +43,7 @@ def planned(errors: SquaredErrors, seeds: int, questions: int | None = None) -> 
     )
 
 
-def power(errors: SquaredErrors, difference: float, level: float = LEVEL) -> float:
+def power(errors: SquaredErrors, difference: float, level: float = SIGNIFICANCE) -> float:
     """Return the probability that the test over seeds and questions finds a true `difference`.
 
     `errors` are the true squared errors. The integral is over the variance that the seeds will show, which has a
@@ -59,7 +58,7 @@ def power(errors: SquaredErrors, difference: float, level: float = LEVEL) -> flo
     return float(weights @ detected)
 
 
-def smallest_difference(errors: SquaredErrors, level: float = LEVEL, probability: float = POWER) -> float:
+def smallest_difference(errors: SquaredErrors, level: float = SIGNIFICANCE, probability: float = POWER) -> float:
     """Return the smallest true difference that the test finds with this probability; 0 without any variance."""
     from scipy.optimize import brentq
 
@@ -69,7 +68,7 @@ def smallest_difference(errors: SquaredErrors, level: float = LEVEL, probability
     return float(brentq(lambda difference: power(errors, difference, level) - probability, 0.0, high))
 
 
-def seeds_needed(errors: SquaredErrors, difference: float, level: float = LEVEL) -> int | None:
+def seeds_needed(errors: SquaredErrors, difference: float, level: float = SIGNIFICANCE) -> int | None:
     """Return the smallest number of seeds with which a true `difference` is found with a power of 0.8.
 
     Return None if 1,000 seeds are too few, because the questions alone leave too much uncertainty.
@@ -95,7 +94,9 @@ def _margins(errors: SquaredErrors, level: float) -> tuple[np.ndarray, np.ndarra
     return np.array(margins), weights / 2 * 4 * steps**3
 
 
-def paired_smallest_difference(error: float, clusters: int, level: float = LEVEL, probability: float = POWER) -> float:
+def paired_smallest_difference(
+    error: float, clusters: int, level: float = SIGNIFICANCE, probability: float = POWER
+) -> float:
     """Return the smallest true difference between two given models that a paired test finds with this probability.
 
     `error` is the standard error of the difference over `clusters` of questions.

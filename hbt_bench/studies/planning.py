@@ -12,7 +12,8 @@ from pydantic import TypeAdapter
 
 from hbt_bench.errors import DataError
 from hbt_bench.reports.table import Table
-from hbt_bench.stats.power import LEVEL, MOST_SEEDS, planned, seeds_needed, smallest_difference
+from hbt_bench.stats.paired import SIGNIFICANCE
+from hbt_bench.stats.power import MOST_SEEDS, planned, seeds_needed, smallest_difference
 from hbt_bench.stats.seeds import SquaredErrors
 from hbt_bench.studies.study import Design
 from hbt_bench.studies.study_result import Estimate, StudyResult
@@ -58,23 +59,20 @@ def first_level(design: Design) -> float:
     The study tests the least p-value at this level: .05 divided by the number of baselines times tasks.
     """
     answer = design.study.answer
-    return LEVEL / (len(answer.over) * max(1, len(design.selections(answer.tasks))))
+    return SIGNIFICANCE / (len(answer.over) * max(1, len(design.selections(answer.tasks))))
 
 
-def errors_for(design: Design, estimates: Sequence[Estimate], baseline: str) -> SquaredErrors:
-    """Return the squared errors of a comparison of the answer.
+def errors_for(design: Design, estimates: Sequence[Estimate], baseline: str) -> tuple[SquaredErrors, ...]:
+    """Return the squared errors of a comparison of the answer, for each task.
 
-    They are those of the same comparison if the earlier results have it, else those of all. Out of several tasks, the
-    task with the greatest difference that the test needs is taken.
+    They are those of the same comparison if the earlier results have it, else those of all.
     """
     answer = design.study.answer
     names = (answer.strategy, baseline, answer.tasks)
     same = [estimate for estimate in estimates if (estimate.system, estimate.baseline, estimate.group) == names]
     if not same:
         log.info(f"{design.study.name}: no earlier result compares with {baseline}; the largest variances are used")
-    level = first_level(design)
-    found = [estimate.errors for estimate in same or estimates if estimate.errors]
-    return max(found, key=lambda errors: smallest_difference(errors, level))
+    return tuple(estimate.errors for estimate in same or estimates if estimate.errors)
 
 
 def plan_table(
@@ -87,7 +85,8 @@ def plan_table(
 ) -> Table:
     """Return a table of the comparisons of the answers: parts of the variance, and the differences that they can show.
 
-    The tests are those of the first step of Holm's correction, the strictest.
+    The tests are those of the first step of Holm's correction, the strictest. Out of several tasks, each number is that
+    of the task that needs the most; the parts are those of the task that needs the most with the planned seeds.
     `difference` is the smallest difference that matters. `seeds` and `questions` replace the numbers of the study and
     of the earlier results.
     """
@@ -96,20 +95,23 @@ def plan_table(
         estimates, count = earlier_estimates(design, earlier), seeds or len(design.study.seeds)
         level = first_level(design)
         for baseline in design.study.answer.over:
-            before = errors_for(design, estimates, baseline)
-            errors = planned(before, count, questions)
-            parts = (errors.seeds_alone, errors.questions_alone, errors.by_question - errors.questions_alone)
-            shares = [f"{variance / errors.total:.0%}" for variance in parts]
-            needed = seeds_needed(errors, difference, level)
-            shown = [smallest_difference(planned(errors, number), level) for number in (count, *_SEEDS)]
+            tasks = [planned(errors, count, questions) for errors in errors_for(design, estimates, baseline)]
+            shown = [
+                max(smallest_difference(planned(errors, number), level) for errors in tasks)
+                for number in (count, *_SEEDS)
+            ]
+            needed = [seeds_needed(errors, difference, level) for errors in tasks]
+            largest = max(tasks, key=lambda errors: smallest_difference(errors, level))
+            parts = (largest.seeds_alone, largest.questions_alone, largest.by_question - largest.questions_alone)
+            shares = [f"{variance / largest.total:.0%}" for variance in parts]
             rows.append(
                 [
                     design.study.name,
                     baseline,
-                    "/".join(shares if before.rest else (*shares[:2], "?")),
+                    "/".join(shares if largest.rest else (*shares[:2], "?")),
                     f"{shown[0]:.4f} ({count})",
                     *(f"{value:.4f}" for value in shown[1:]),
-                    f"over {MOST_SEEDS:,}" if needed is None else str(needed),
+                    f"over {MOST_SEEDS:,}" if None in needed else str(max(number or 0 for number in needed)),
                 ]
             )
     header = ["study", "against", "seeds/questions/rest", "planned", *(f"{number:,}" for number in _SEEDS)]
