@@ -163,6 +163,14 @@ def test_plain_sentences_and_their_successors(tmp_path):
     assert texts(following, "passages")["en"] == ["s1", "s2", None, "s4", None]
 
 
+def test_no_record_follows_without_a_value(tmp_path, messages):
+    lines = [{"doc": doc, "t": f"s{n}"} for n, doc in enumerate(["d", "d", None, "", "d", "d"])]
+    (tmp_path / "s.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    source = file("s.jsonl", query="t", passage="t", language="en", next_in="doc").read([tmp_path])
+    assert texts(source, "passages")["en"] == ["s1", None, None, None, "s5", None]
+    assert messages == ["s: 2 of 6 records have no 'doc' (`next_in`), so no record follows them"]
+
+
 def test_flat_records_with_language_field(tmp_path):
     (tmp_path / "t.csv").write_text("id,lang,q,p\n1,en,who?,Ann.\n1,de,wer?,Anna.\n2,en,what?,Tea.\n")
     source = file("t.csv", language_field="lang").read([tmp_path])
@@ -221,7 +229,12 @@ def test_parts_are_a_partition(tmp_path):
             {"next_in": "doc"},
             "s has no field 'doc' for `next_in` (it has texts)",
         ),
-        ('{"texts": {"en": {"q": "x", "p": "y"}}}', {"part": {"by": "dok"}}, "s has no field 'dok' for `part`"),
+        ('{"texts": {"en": {"q": "x", "p": "y"}}}', {"part": {"by": "dok"}}, "s.jsonl:1: no value at 'dok', by which"),
+        (
+            '{"id": 7, "doc": 1, "q": "x", "p": "y"}\n{"id": 8, "doc": null, "q": "x", "p": "y"}',
+            {"language": "en", "part": {"by": "doc"}},
+            "s.jsonl:2: no value at 'doc', by which `part` divides the rows",
+        ),
         (
             '{"texts": {"en": {"q": "x", "p": "y"}}}',
             {"where": {"a": 1}},

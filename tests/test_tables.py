@@ -101,3 +101,17 @@ def test_ids_of_files_are_numbers_in_any_spelling(tmp_path):
     (tmp_path / "sw.csv").write_text("n,q,d\n1.0,nani?,yeye\n2.0,wapi?,hapa\n")
     mine = task(kind="csv", path="{language}.csv", languages=["en", "sw"], columns=QUESTIONS, parallel=True)
     assert answers(mine.load(data_dir=tmp_path))["en-q-2"] == ["hapa", "here"]
+
+
+def test_part_is_by_a_path_that_each_row_has(tmp_path):
+    rows = [{"n": n, "q": f"q{n}", "d": f"d{n}", "meta": {"doc": f"a{n // 2}"}} for n in range(40)]
+    write_lines(tmp_path / "t.jsonl", *rows)
+    source = {"kind": "jsonl", "path": "t.jsonl", "languages": ["en"], "columns": QUESTIONS}
+    halves = [
+        set(texts(task(**source, part={"by": "meta.doc", **limits}).load(data_dir=tmp_path)))
+        for limits in ({"end": 0.5}, {"start": 0.5})
+    ]
+    assert [len(half) for half in halves] == [24, 16]
+    assert not halves[0] & halves[1]
+    with pytest.raises(DataError, match=r"t\.jsonl:1: no value at 'doc', by which `part` divides .*the row has n, q"):
+        task(**source, part={"by": "doc", "start": 0.5}).load(data_dir=tmp_path)

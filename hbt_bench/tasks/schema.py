@@ -24,7 +24,7 @@ from hbt_bench.data.data_files import DataFiles, Pin, RemoteFile, check_relative
 from hbt_bench.data.language_pairs import LabelForm
 from hbt_bench.data.levels import DOCUMENT, QUESTION
 from hbt_bench.data.readers import Parallel
-from hbt_bench.data.records import PLACEHOLDER
+from hbt_bench.data.records import PLACEHOLDER, Row, first_value, is_missing
 from hbt_bench.errors import DataError
 from hbt_bench.identity.task_name import MODES, Mode
 from hbt_bench.languages import parse_code, unknown_code
@@ -95,6 +95,13 @@ class Part(StrictModel):
     by: str
     start: Annotated[float, Field(ge=0, lt=1)] = 0.0
     end: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    def keeps(self, row: Row) -> bool:
+        """Return whether a record is in the share; raises `DataError` if it has no value at `by`."""
+        value = first_value(row.fields, self.by)
+        if is_missing(value):
+            raise row_fields.missing_field(row, self.by, f"no value at '{self.by}', by which `part` divides the rows")
+        return value in self
 
     def __contains__(self, value: object) -> bool:
         share = int.from_bytes(hashlib.sha256(str(value).encode()).digest()[:8], "big") / 2**64

@@ -139,7 +139,7 @@ class TableSource(FileSource, _RowSource, TableFormat):
         """Read the file, or the files of `languages`."""
         rows = self._rows(languages, data_files)
         if self.part is not None:
-            rows = (row for row in rows if row.fields.get(self.part.by) in self.part)
+            rows = filter(self.part.keeps, rows)
         return self._collect(name, languages, rows)
 
     def _rows(self, languages: Sequence[str], data_files: DataFiles) -> Iterator[Row]:

@@ -42,6 +42,23 @@ def paths_of(fields: Entries | None) -> list[str]:
     return [path for entry in fields for path in paths_of(entry)]
 
 
+def entries_of(passage: Entries) -> Iterable[Fields]:
+    """Return the entries of `passage`: a list of paths is an entry, whose texts are joined."""
+    if isinstance(passage, str) or all(isinstance(path, str) for path in passage):
+        return [passage]  # type: ignore[list-item]
+    return passage
+
+
+def alternatives(negative: Entries) -> Iterable[Fields]:
+    """Return the entries of `negative`: each member of a list is an entry."""
+    return [negative] if isinstance(negative, str) else negative
+
+
+def shown(fields: Entries) -> str:
+    """Return the paths of a key as they are named in a message."""
+    return fields if isinstance(fields, str) else ", ".join(paths_of(fields))
+
+
 @dataclass
 class FieldReader:
     """Reads the texts of the records of a source, and remembers which fields it has not seen yet.

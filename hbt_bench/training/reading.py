@@ -5,21 +5,29 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from hbt_bench.data.records import PLACEHOLDER, Row, checked_text, first_value, identifier, same_value
+from hbt_bench.data.records import PLACEHOLDER, Row, checked_text, first_value, identifier, is_missing, same_value
 from hbt_bench.data.row_fields import usual_fields
 from hbt_bench.errors import DataError
 from hbt_bench.languages import general, read_label
-from hbt_bench.training.fields import Entries, FieldReader, Fields, Unread, grades_at, paths_of, relevant
+from hbt_bench.training.fields import (
+    FieldReader,
+    Unread,
+    alternatives,
+    entries_of,
+    grades_at,
+    paths_of,
+    relevant,
+    shown,
+)
 from hbt_bench.training.pairing import pair
 from hbt_bench.training.parallel import MISSING, ParallelText
 from hbt_bench.training.records import Records
 from hbt_bench.training.source_labels import Labels
-from hbt_bench.training.table import MORE, NEGATIVE, PASSAGE, QUERY, TableWriter, TextTable, single_spaced
+from hbt_bench.training.table import MORE, NEGATIVE, PASSAGE, QUERY, TableWriter, TextTable, renamed, single_spaced
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +64,7 @@ class _Reading:
     def __init__(self, name: str, spec: Records) -> None:
         self.name, self.spec = name, spec
         self._table = TableWriter()  # the texts are under the codes of the data
-        self._without_id = 0
+        self._without_id = self._without_group = 0
         keys = {"where": list(spec.where), "language_field": paths_of(spec.language_field)}
         keys |= {"part": [spec.part.by] if spec.part else [], "next_in": paths_of(spec.next_in)}
         keys["id"] = [] if spec.id_field in (None, "id") else paths_of(spec.id_field)
@@ -81,7 +89,7 @@ class _Reading:
         """Read a record, unless `where` and `part` leave it out."""
         self._count += 1
         self._fields.watch(record)
-        if not self._selects(record):
+        if not self._selects(record, position):
             return
         self._notice(record)
         field = self.spec.id_field
@@ -107,6 +115,9 @@ class _Reading:
         if not self.spec.next_in:
             return False
         before, self._group = self._group, first_value(record, self.spec.next_in)
+        if is_missing(self._group):
+            self._without_group += 1
+            return False
         return len(self._table) > 0 and self._group == before
 
     def _notice(self, record: Mapping[str, Any]) -> None:
@@ -169,7 +180,12 @@ class _Reading:
                 f"{self.name}: {self._without_id} of {len(self._table)} records have no '{self.spec.id_field}', so "
                 "they are paired with no other record"
             )
-        return _renamed(self._table.done(), codes)
+        if self._without_group:
+            log.warning(
+                f"{self.name}: {self._without_group:,} of {len(self._table):,} records have no "
+                f"'{self.spec.next_in}' (`next_in`), so no record follows them"
+            )
+        return renamed(self._table.done(), codes)
 
     def _check_languages(self, codes: Mapping[str, str]) -> None:
         """Raise `DataError` if a language has neither queries nor passages; log what it lacks otherwise."""
@@ -185,15 +201,15 @@ class _Reading:
                 if fields:
                     log.warning(f"{self.name} has no text in '{', '.join(fields)}', its `{key}` in {code}")
 
-    def _selects(self, record: Mapping[str, Any]) -> bool:
-        """Return whether `where` and `part` keep a record."""
+    def _selects(self, record: Mapping[str, Any], position: str) -> bool:
+        """Return whether `where` and `part` keep a record; raises `DataError` if `part` has no value to divide by."""
         for field, expected in self.spec.where.items():
             value = first_value(record, field)
             if value is None or not same_value(value, expected):
                 if value is not None and len(self._values[field]) < _SHOWN:
                     self._values[field][f"{value}"] += 1
                 return False
-        return self.spec.part is None or first_value(record, self.spec.part.by) in self.spec.part
+        return self.spec.part is None or self.spec.part.keeps(Row(record, position))
 
     def _values_shown(self) -> str:
         fields = (
@@ -255,7 +271,7 @@ class _Reading:
         if passages and (follows or not spec.next_in):
             add(label, PASSAGE, passages[0], before=follows)
         if spec.negative is not None:
-            negatives = texts.several(content, _alternatives(spec.negative), label, position)
+            negatives = texts.several(content, alternatives(spec.negative), label, position)
             spaced = [text for text in map(single_spaced, negatives) if text not in passages]
             for text in spaced:
                 add(label, NEGATIVE, text)
@@ -268,45 +284,10 @@ class _Reading:
         path, grade = self.spec.passage, self.spec.grade
         if grade is None or not isinstance(path, str):
             self._unread.watch(content, label)
-            return self._texts.several(content, _entries(path), label, position, complete=False)
+            return self._texts.several(content, entries_of(path), label, position, complete=False)
         grades = grades_at(content, grade, label, position)
         texts = relevant(self._texts.members(content, path, label, position), grades, grade, position) if grades else []
         return [text for text in dict.fromkeys(texts) if text]
-
-
-def _entries(passage: Entries) -> Iterable[Fields]:
-    """Return the entries of `passage`: a list of paths is an entry, whose texts are joined."""
-    if isinstance(passage, str) or all(isinstance(path, str) for path in passage):
-        return [passage]  # type: ignore[list-item]
-    return passage
-
-
-def _alternatives(negative: Entries) -> Iterable[Fields]:
-    """Return the entries of `negative`: each member of a list is an entry."""
-    return [negative] if isinstance(negative, str) else negative
-
-
-def _renamed(table: TextTable, codes: Mapping[str, str]) -> TextTable:
-    """Return the texts of records with our codes; the languages without a code are left out.
-
-    Raises `DataError` if a record has a language in two spellings.
-    """
-    languages = tuple(dict.fromkeys(codes.values()))
-    if table.languages == languages == tuple(codes):
-        return table
-    numbers = np.array([languages.index(codes[label]) if label in codes else -1 for label in table.languages] or [-1])
-    read = numbers[table.language] >= 0
-    table = table if read.all() else table.select(read)
-    renamed = replace(table, languages=languages, language=numbers[table.language].astype(np.int16))
-    if len(languages) < len(codes):
-        stated = table.states_language
-        labels, cells = table.language[stated], renamed.cells(stated)
-        other = renamed.first_holders(labels, cells, len(table.names) * len(languages)) != labels
-        if other.any():
-            owner = int(table.owner[stated][other].min())
-            spellings = ", ".join(label for label in table.spoken(owner) if label in codes)
-            raise DataError(f"{table.position(owner)} has a language in two spellings ({spellings}): remove one")
-    return renamed
 
 
 def _check_complete(name: str, spec: Records, items: TextTable) -> None:
@@ -318,20 +299,20 @@ def _check_complete(name: str, spec: Records, items: TextTable) -> None:
     for role, present in has.items():
         present[items.owner[items.role == role]] = True
     for key, role in (("query", QUERY), ("passage", PASSAGE)):
-        shown = _shown(getattr(spec, key))
-        reason = f"their `{key}` '{shown}' is empty"
+        path = shown(getattr(spec, key))
+        reason = f"their `{key}` '{path}' is empty"
         if spec.grade and key == "passage":
             reason = f"they have no `{key}` with a `grade` above 0"
         if not has[role].any():
             if spec.grade and key == "passage":
                 raise DataError(f"{name} has no item to train on: {reason}")
-            raise DataError(f"{name} has no text in '{shown}', its `{key}`: the field is empty")
+            raise DataError(f"{name} has no text in '{path}', its `{key}`: the field is empty")
         missing = np.count_nonzero(~has[role] & (has[QUERY] | has[PASSAGE]))
         if missing and not (spec.next_in and key == "passage"):
             log.warning(f"{name}: {missing:,} of {len(items.names):,} items are left out, because {reason}")
     if spec.negative is not None and not (items.role == NEGATIVE).any():
         raise DataError(
-            f"{name} has no hard negative in '{_shown(spec.negative)}': check the name of the field, or leave "
+            f"{name} has no hard negative in '{shown(spec.negative)}': check the name of the field, or leave "
             "`negative` out"
         )
 
@@ -344,7 +325,3 @@ def _log_depth(source: ParallelText) -> None:
             f"{source.name}: items have {lengths.min()} to {lengths.max()} hard negatives; each row has {source.depth} "
             "(`max_negatives`), drawn from its own or else from those of other items in the language"
         )
-
-
-def _shown(fields: Entries) -> str:
-    return fields if isinstance(fields, str) else ", ".join(paths_of(fields))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import unicodedata
 from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hbt_bench.errors import DataError
 from hbt_bench.training.texts import Numbers, Texts, TextWriter
 
 #: The roles of a text in its owner and language. An owner has a query, a passage, and any number of the others.
@@ -145,6 +147,29 @@ class TableWriter:
             tuple(self._languages),
             *map(np.asarray, (self._owner, self._language, self._role, self._text)),
         )
+
+
+def renamed(table: TextTable, codes: Mapping[str, str]) -> TextTable:
+    """Return the texts of records with our codes; the languages without a code are left out.
+
+    Raises `DataError` if a record has a language in two spellings.
+    """
+    languages = tuple(dict.fromkeys(codes.values()))
+    if table.languages == languages == tuple(codes):
+        return table
+    numbers = np.array([languages.index(codes[label]) if label in codes else -1 for label in table.languages] or [-1])
+    read = numbers[table.language] >= 0
+    table = table if read.all() else table.select(read)
+    renamed = replace(table, languages=languages, language=numbers[table.language].astype(np.int16))
+    if len(languages) < len(codes):
+        stated = table.states_language
+        labels, cells = table.language[stated], renamed.cells(stated)
+        other = renamed.first_holders(labels, cells, len(table.names) * len(languages)) != labels
+        if other.any():
+            owner = int(table.owner[stated][other].min())
+            spellings = ", ".join(label for label in table.spoken(owner) if label in codes)
+            raise DataError(f"{table.position(owner)} has a language in two spellings ({spellings}): remove one")
+    return renamed
 
 
 def folded(text: str) -> str:
