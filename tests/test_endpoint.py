@@ -333,6 +333,19 @@ def test_wrong_requests_are_refused_before_a_request(arguments, fragment, tmp_pa
     assert "secret" not in message
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"similarity": "euclidean"}, "similarity is 'euclidean', but must be one of 'cosine', 'dot'"),
+        ({"concurrency": 0}, "concurrency is 0, but must be a whole number from 1"),
+        ({"timeout": -1}, "timeout is -1, but must be a number above 0"),
+    ],
+)
+def test_settings_that_no_server_has_are_refused(settings, message):
+    with pytest.raises(UsageError, match=message):
+        Endpoint("m", **settings)
+
+
 # Wrong answers
 
 

@@ -129,7 +129,12 @@ class FixedMeta:
         (Nameless(None, "1"), {}, ["has no name", "pass name=", "me/exp3"]),
         (Nameless("me/x", None), {}, ["has no revision", "pass revision="]),
         (Nameless("me/x", "no_revision_available"), {}, ["has no revision"]),
+        (TestEncoder(hashed()), {"name": "   "}, ["has no name", "pass name="]),
         ("bm25", {"name": "me/x"}, ["name= is for model objects"]),
+        (ModelRequest("org/model"), {"name": "me/x"}, ["Give given_name= and revision= to the ModelRequest"]),
+        (ModelRequest("org/model"), {"revision": "7"}, ["Give given_name= and revision= to the ModelRequest"]),
+        (TestEncoder(hashed()), {"batch_size": 0}, ["batch_size is 0, but must be a whole number from 1"]),
+        (TestEncoder(hashed()), {"batch_size": 2.5}, ["batch_size is 2.5, but must be"]),
     ],
 )
 def test_objects_without_identity_are_refused(model, options, fragments, tmp_path):

@@ -226,6 +226,25 @@ def test_impossible_settings_are_refused(bert, engine, fields, message):
         ModelRequest(str(bert), **fields).load()
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("precision", "int4", "one of None, 'int8', 'binary'"),
+        ("dtype", "half", "one of None, 'fp16', 'bf16', 'fp32'"),
+        ("backend", "foo", "one of 'torch', 'onnx', 'openvino'"),
+        ("truncate_dim", -1, "a whole number from 1, or None for all dimensions"),
+        ("truncate_dim", 0, "a whole number from 1"),
+        ("max_seq_length", 0, "a whole number from 1, or None for the model's own"),
+        ("max_seq_length", 8.5, "a whole number from 1"),
+        ("batch_tokens", 0, "a whole number from 1, or None for batches of texts"),
+        ("batch_tokens", True, "a whole number from 1"),
+    ],
+)
+def test_values_that_no_model_has_are_refused_before_it_is_loaded(field, value, message):
+    with pytest.raises(UsageError, match=f"{field} is {value!r}, but must be {message}"):
+        ModelRequest("bm25", **{field: value})
+
+
 def test_missing_package_is_named(bert, monkeypatch):
     monkeypatch.setattr(backends, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"--backend openvino needs openvino\. Run pip install openvino"):
@@ -272,6 +291,8 @@ def test_model_that_mteb_knows_is_refused_before_it_is_loaded(monkeypatch, engin
 def test_bm25_has_no_settings():
     with pytest.raises(UsageError, match=r"bm25 has no weights\. Leave out --backend and --batch-tokens"):
         ModelRequest("bm25", backend="onnx", batch_tokens=64)
+    with pytest.raises(UsageError, match=r"bm25 has no weights\. Leave out --revision"):
+        ModelRequest("bm25", revision="7")
 
 
 @pytest.mark.parametrize("backend", ["onnx", "openvino"])

@@ -172,6 +172,9 @@ def test_incomplete_folders_are_refused(made, tmp_path):
     (folder / "vectors.json").write_text('{"similarity": "jaccard"}')
     with pytest.raises(UsageError, match="the similarity 'jaccard' is none of cosine, dot"):
         VectorModel.from_name(name)
+    (folder / "vectors.json").write_text('{"similarity": "dot", "nmae": "me/x"}')
+    with pytest.raises(UsageError, match="has the unknown key 'nmae'; did you mean 'name'"):
+        VectorModel.from_name(name)
     (folder / "vectors.json").write_text('{"similarity": "dot", "name": 7}')
     with pytest.raises(UsageError, match="the name 7 is not a text such as 'me/model'"):
         VectorModel.from_name(name)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -21,6 +21,7 @@ from hbt_bench.errors import ModelError, UsageError
 from hbt_bench.identity.signature import Prompts
 from hbt_bench.identity.variant import Variant
 from hbt_bench.mteb.embeddings_client import EmbeddingsClient, Vectors, authorization, embeddings_url, is_url
+from hbt_bench.mteb.settings import check_choice, check_positive, check_whole
 from hbt_bench.ranking.store import EmbeddingStore
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,9 @@ class Endpoint:
         """Raise `UsageError` for settings that cannot be."""
         if not self.served_name.strip():
             raise UsageError("--model is the URL of a server: name the model on it with --served-name")
+        check_choice("similarity", self.similarity, get_args(Similarity))
+        check_whole("concurrency", self.concurrency)
+        check_positive("timeout", self.timeout)
         for flag, fields in (("--query-fields", self.query_fields), ("--document-fields", self.document_fields)):
             if reserved := {"input", "model", "encoding_format"} & fields.keys():
                 raise UsageError(f"{flag} has '{min(reserved)}', which hbt-bench sets: leave it out")

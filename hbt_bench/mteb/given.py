@@ -66,7 +66,7 @@ class GivenModel:
                 "Derive its class from mteb.models.abs_encoder.AbsEncoder, and give it an mteb_model_meta."
             )
         for field, value in (("name", self.name), ("revision", self._revision or self.kind)):
-            if not value:
+            if not str(value or "").strip():
                 raise UsageError(
                     f"{type(self.model).__name__} has no {field}, by which its results are found again: pass {field}=, "
                     f"such as {'me/exp3' if field == 'name' else 'the version of its weights'}"
@@ -150,9 +150,14 @@ def requested(model: Any, name: str | None = None, revision: str | None = None) 
     """Return a model by name or path as a `ModelRequest`, and an object as a `GivenModel`.
 
     For example, ``requested("bm25")`` and ``requested(SentenceTransformer("ckpt"), "me/exp3")``. Raises `UsageError`
-    for a model that cannot be, and for `name` with a model by name.
+    for a model that cannot be, for `name` with a model by name, and for both with a request, which has them itself.
     """
     if isinstance(model, ModelRequest | GivenModel):
+        if name or revision:
+            fields = "given_name= and revision=" if isinstance(model, ModelRequest) else "its name and revision"
+            raise UsageError(
+                f"name= and revision= are for model objects. Give {fields} to the {type(model).__name__} instead."
+            )
         return model
     if isinstance(model, CorrectedModel):
         return GivenModel(model.given, name, revision, model.correction)

@@ -72,6 +72,7 @@ class ModelRequest:
 
     def __post_init__(self) -> None:
         """Raise `UsageError` or `ModelError` if there cannot be such a model."""
+        self._check_values()
         if self.correction and self.precision:
             raise UsageError("--correct is for vectors of full precision. Leave out --precision.")
         if is_url(self.name) or self.endpoint is not None:
@@ -90,7 +91,8 @@ class ModelRequest:
                 raise UsageError(NO_VECTORS.format(name=self.name))
             if self.query_prompt or self.document_prompt:
                 raise UsageError("bm25 takes no prompts. Leave out --query-prompt and --document-prompt.")
-            if options := [*self.variant.options[::2], *(["--batch-tokens"] if self.batch_tokens else [])]:
+            others = {"--batch-tokens": self.batch_tokens, "--revision": self.revision}
+            if options := [*self.variant.options[::2], *(option for option, value in others.items() if value)]:
                 raise UsageError(f"bm25 has no weights. Leave out {' and '.join(options)}.")
             return
         variants.check(self.variant, self.device)
@@ -106,6 +108,12 @@ class ModelRequest:
         """The settings that change the model's vectors."""
         backend = None if self.backend == "torch" else self.backend
         return Variant(backend, self.dtype, self.truncate_dim, self.max_seq_length, self.precision)
+
+    def _check_values(self) -> None:
+        """Raise `UsageError` for a setting with a value that no model has."""
+        variants.check_values(self.variant, self.batch_tokens)
+        if self.given_name is not None and not self.given_name.strip():
+            raise UsageError("--name is empty. Give a name such as me/exp3, or leave it out.")
 
     def _check_options(self, checkpoint: Checkpoint) -> None:
         """Raise `UsageError` if the user gave prompts or settings that the class of the model does not have."""

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.run_files import table_hash
-from hbt_bench.errors import DataError, UsageError
+from hbt_bench.errors import DataError
 from hbt_bench.identity.task_name import MODES, Mode
+from hbt_bench.mteb.settings import check_choice, check_whole
 from hbt_bench.mteb.trec_check import check_with_trec_eval
 from hbt_bench.ranking.ranks import Ranks
 from hbt_bench.ranking.run_ranks import Ints, RunRanks, ids_by_pattern
@@ -53,14 +54,9 @@ class RunRules:
 
     def __post_init__(self) -> None:
         """Raise `UsageError` for a rule that does not exist, which would count as another."""
-        for name, value, values in (
-            ("order", self.order, (None, "score", "rank")),
-            ("missing", self.missing, ("refuse", "empty")),
-        ):
-            if value not in values:
-                raise UsageError(f"{name} is {value!r}, but must be one of {', '.join(map(repr, values))}")
-        if self.depth is not None and (not isinstance(self.depth, int) or self.depth < 1):
-            raise UsageError(f"depth is {self.depth!r}, but must be a whole number from 1, or None for all documents")
+        check_choice("order", self.order, (None, "score", "rank"))
+        check_choice("missing", self.missing, ("refuse", "empty"))
+        check_whole("depth", self.depth, none="all documents")
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,10 +8,21 @@ from typing import Any
 from hbt_bench.errors import UsageError
 from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.identity.variant import Variant
+from hbt_bench.mteb.settings import check_choice, check_whole
 
 _NOT_DENSE = "{options} is for models of sentence-transformers with one vector per text, and {name} is not such a model"
 #: The names of torch for precisions.
 _TYPES = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}
+
+
+def check_values(variant: Variant, batch_tokens: int | None) -> None:
+    """Raise `UsageError` for settings with a value that no model has."""
+    check_choice("backend", variant.backend or "torch", ("torch", "onnx", "openvino"))
+    check_choice("dtype", variant.dtype, (None, *_TYPES))
+    check_choice("precision", variant.precision, (None, "int8", "binary"))
+    check_whole("truncate_dim", variant.truncate_dim, none="all dimensions")
+    check_whole("max_seq_length", variant.max_seq_length, none="the model's own")
+    check_whole("batch_tokens", batch_tokens, none="batches of texts")
 
 
 def check(variant: Variant, device: str | None) -> None:

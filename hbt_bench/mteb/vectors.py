@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbt_bench.data.collection import Collection, Document, Query
-from hbt_bench.errors import ModelError, UsageError
+from hbt_bench.errors import ModelError, UsageError, did_you_mean
 from hbt_bench.ranking.collapse import check_collapse
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ PREFIX = "vectors:"
 VECTORS_REVISION = "vectors-"
 SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 _SETTINGS = "vectors.json"
+_KEYS = ("similarity", "name")
 _ENDINGS = (".npy", ".safetensors", ".parquet")
 #: Number of texts of a language that are compared, to find vectors that do not distinguish texts.
 _COMPARED = 256
@@ -85,6 +86,9 @@ class VectorModel:
             similarity, model = settings["similarity"], settings.get("name", f"local/{folder.resolve().name}")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"{path} does not state the similarity of the vectors: write {example} into it") from error
+        if unknown := settings.keys() - _KEYS:
+            key = min(unknown)
+            raise UsageError(f"{path} has the unknown key '{key}'{did_you_mean(key, _KEYS) or f': write {example}'}")
         if similarity not in SIMILARITIES:
             raise UsageError(f"{path}: the similarity {similarity!r} is none of {', '.join(SIMILARITIES)}")
         if not isinstance(model, str) or not model:
