@@ -274,6 +274,38 @@ def test_missing_data_fail_before_loading(checkpoints, tmp_path, monkeypatch):
         evaluate(checkpoints[0], tmp_path / "results", "xquad-r-multi", None, data_dir=tmp_path / "data")
 
 
+@pytest.mark.parametrize(
+    ("tasks", "languages", "message"),
+    [
+        (
+            "cldr-facts-cross",
+            ("de",),
+            r"cldr-facts-cross\[de\] has no queries .* in different languages: add a language",
+        ),
+        ("cldr-facts-mono[de>en]", None, r"cldr-facts-mono\[de>en\] has no queries .* in the same language"),
+        ("cldr-facts-mono,cldr-facts-cross[de]", None, r"cldr-facts-cross\[de\] has no queries"),
+    ],
+)
+def test_task_without_subsets_fails_before_loading(checkpoints, tmp_path, monkeypatch, tasks, languages, message):
+    monkeypatch.setattr(ModelRequest, "load", lambda self: pytest.fail("the model was loaded"))
+    with pytest.raises(UsageError, match=message):
+        evaluate(checkpoints[0], tmp_path, tasks, languages)
+
+
+def test_mode_without_subsets_is_named_once(checkpoints, tmp_path, caplog):
+    results = evaluate(checkpoints[0], tmp_path, languages=("de",))
+    assert {result.mode: len(result.subsets) for result in results} == {"mono": 1, "cross": 0, "multi": 1}
+    assert [record.message for record in caplog.records if "has no queries" in record.message] == [
+        "cldr-facts-cross[de] has no queries with relevant documents in different languages, so it has no scores"
+    ]
+
+
+@pytest.mark.parametrize("depth", [0, -1, 2.5])
+def test_depth_of_a_kept_run_is_a_whole_number(checkpoints, depth):
+    with pytest.raises(UsageError, match=f"keep_run is {depth}, but must be a whole number from 1, or None for no run"):
+        evaluate(checkpoints[0], "results", keep_run=depth)
+
+
 def test_nan_vectors_leave_no_result(checkpoints, tmp_path):
     from safetensors.numpy import load_file, save_file
 

@@ -11,7 +11,7 @@ import pytest
 
 import hbt_bench
 from hbt_bench.cli.main import run as command
-from hbt_bench.errors import OutputError
+from hbt_bench.errors import OutputError, UsageError
 from hbt_bench.measures.registry import Measure
 from hbt_bench.measures.scores import ModeRanks
 from hbt_bench.results.evaluate import Evaluation
@@ -66,6 +66,12 @@ def test_pytrec_eval_gives_our_values_on_the_export(kept, mode):
     assert languages.items() <= {document.id: document.language for document in collection.documents}.items()
 
 
+def test_depth_without_documents_is_refused(kept, tmp_path):
+    with pytest.raises(UsageError, match="depth is 0, but must be a whole number from 1"):
+        hbt_bench.export(kept[0] / "results", "trec", tmp_path / "runs", depth=0)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_exported_run_is_scored_with_the_same_ranks(kept):
     folder, results = kept
     target = folder / "runs" / results[2].path.relative_to(folder / "results").with_suffix("")
@@ -114,6 +120,13 @@ def test_table_of_queries_has_the_scores_as_means(kept, tmp_path, capsys, caplog
     in_python = hbt_bench.load_queries(folder / "results", "AP", results[1].task)
     assert len(in_python) == len(frame) // 2
     assert set(hbt_bench.load_queries(folder / "results", "rank_distance")["mode"]) == {"multi"}
+    caplog.clear()
+    name = results[1].task.replace("cldr-facts-", "cldr-fact-")
+    again = hbt_bench.load_queries(folder / "results", "AP,AP", [results[1].task, name])
+    assert again.equals(in_python)
+    assert f"no result in {folder / 'results'} is of {name}; did you mean '{results[1].task}'" in caplog.text
+    with pytest.raises(OutputError, match=r"no result in .* is of cldr-fact-.*; did you mean"):
+        hbt_bench.load_queries(folder / "results", "AP", name)
     assert command(["export", str(folder / "results"), "--for", "queries", "--output", "q.txt"]) == 2
     assert "neither .parquet nor .csv" in capsys.readouterr().err
 

@@ -13,7 +13,7 @@ from sentence_transformers import MultiVectorEncoder, SparseEncoder
 
 import hbt_bench
 from hbt_bench.cli.main import run
-from hbt_bench.errors import DataError, UsageError
+from hbt_bench.errors import DataError, ModelError, UsageError
 from hbt_bench.mteb.run_model import RunRules
 from hbt_bench.mteb.tasks import get_tasks
 from hbt_bench.results.runs import score_selections
@@ -122,8 +122,57 @@ def test_reranked_run_has_the_candidates_of_the_first(tmp_path):
     ):
         with pytest.raises((DataError, UsageError), match=message):
             hbt_bench.rerank(model, given, "cldr-facts-multi", languages=LANGUAGES)
-    with pytest.raises(UsageError, match="depth is 0, but must be a whole number from 1"):
-        hbt_bench.rerank(Lengths(), first, "cldr-facts-multi", 0, languages=LANGUAGES)
+    for depth in (0, 1.5):
+        with pytest.raises(UsageError, match=f"depth is {depth}, but must be a whole number from 1"):
+            hbt_bench.rerank(Lengths(), first, "cldr-facts-multi", depth, languages=LANGUAGES)
+
+
+class Reranker:
+    """A cross-encoder that counts the pairs it is given, and returns `scores` of their number."""
+
+    def __init__(self, scores):
+        self.scores = scores
+        self.pairs = 0
+
+    def predict(self, pairs, **options):
+        self.pairs += len(pairs)
+        return self.scores(len(pairs))
+
+
+@pytest.fixture(scope="module")
+def candidates():
+    """Return a run with three documents of the first two queries."""
+    collection = hbt_bench.select_tasks("cldr-facts-multi")[0].spec.load(LANGUAGES)
+    documents = [document.id for document in collection.documents[:3]]
+    rows = [(query.id, name, 1.0) for query in collection.queries[:2] for name in documents]
+    return pd.DataFrame(rows, columns=["query", "document", "score"])
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        (lambda count: np.ones((count, 2)), r"gave an array of shape \(2, 2\) for 2 pairs of texts: give a model"),
+        (lambda count: np.ones(1), r"gave an array of shape \(1,\) for 2 pairs"),
+        (lambda count: np.full(count, np.nan), "gave NaN or infinity for the query"),
+    ],
+)
+def test_scores_of_another_form_are_refused_after_two_pairs(candidates, scores, message):
+    model = Reranker(scores)
+    with pytest.raises(ModelError, match=message):
+        hbt_bench.rerank(model, candidates, "cldr-facts-multi", languages=LANGUAGES)
+    assert model.pairs == 2
+
+
+def test_column_of_scores_is_taken(candidates):
+    column = Reranker(lambda count: np.arange(count)[:, None])
+    made = hbt_bench.rerank(column, candidates, "cldr-facts-multi", languages=LANGUAGES)
+    assert [list(documents.values()) for documents in made["multi"].values()] == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_repeated_candidate_is_refused(candidates):
+    twice = pd.concat([candidates, candidates[:1]])
+    with pytest.raises(DataError, match=r"\(multi\) has the document '.*' twice for the query '.*': keep one"):
+        hbt_bench.rerank(Lengths(), twice, "cldr-facts-multi", languages=LANGUAGES)
 
 
 def test_tasks_are_not_converted_to_reranking():

@@ -13,6 +13,7 @@ import pandas as pd
 
 from hbt_bench.errors import OutputError
 from hbt_bench.files import check_writable, write_bytes, write_text
+from hbt_bench.mteb.settings import check_whole
 from hbt_bench.ranking.subsets import SubsetQrels, judged_subsets
 from hbt_bench.results.kept_runs import kept_run_path, read_kept_run
 from hbt_bench.results.ranks_file import Ids, StoredRanks
@@ -30,8 +31,10 @@ def export_trec(folder: Path, output: Path, depth: int | None = None) -> list[Pa
     scores: then the score falls by 1 from document to document.
 
     `depth` is the number of documents of each query, None for all that are stored. Results that have fewer documents
-    are left out with a warning. Returns the folders. Raises `OutputError` if no run can be exported.
+    are left out with a warning. Returns the folders. Raises `UsageError` for a depth that cannot be, and `OutputError`
+    if no run can be exported.
     """
+    check_whole("depth", depth, none="all documents that are stored")
     check_writable(output)
     folders = []
     for result in read_all(folder):

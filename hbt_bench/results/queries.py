@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hbt_bench.errors import DataError, OutputError
+from hbt_bench.errors import DataError, OutputError, did_you_mean
 from hbt_bench.identity.task_name import parse_names
 from hbt_bench.measures.registry import MEASURES, Measure
 from hbt_bench.measures.scores import ModeRanks
@@ -46,22 +46,32 @@ def load_queries(
         tasks: Names of tasks, as ``xquad-r-multi``; None for all.
         cluster: The level of the clusters, as ``paragraph``; None for that of intervals and tests.
 
-    Results without ranks or without ids, and measures that do not apply, are left out, with a warning. Raises
-    `UsageError` for an unknown measure, and `OutputError` if there is no such folder or no value.
+    Results without ranks or without ids, and measures that do not apply, are left out, with a warning, as are tasks
+    without a result. Raises `UsageError` for an unknown measure, and `OutputError` if there is no such folder or no
+    value.
     """
     import pandas as pd
 
-    chosen = [Measure.parse(name) for name in parse_names(measures)] if measures else [m for m in MEASURES if m.scored]
-    names = set(parse_names(tasks)) if tasks else None
+    parsed = [Measure.parse(name) for name in parse_names(measures)] if measures else [m for m in MEASURES if m.scored]
+    chosen = {measure.name: measure for measure in parsed}.values()
+    names = parse_names(tasks) if tasks else ()
     frames: list[pd.DataFrame] = []
+    known: set[str] = set()
     for result in read_all(Path(folder)):
         if isinstance(result, OutputError):
             log.warning(f"left out: {result}")
-        elif result.mode is not None and (names is None or result.task in names):
+            continue
+        known.add(result.task)
+        if result.mode is not None and (not names or result.task in names):
             try:
                 frames += _frames(result, chosen, cluster)
             except OutputError as error:
                 log.warning(f"left out: {error}")
+    missing = [f"no result in {folder} is of {name}{did_you_mean(name, known)}" for name in names if name not in known]
+    if missing and not frames:
+        raise OutputError(missing[0])
+    for note in missing:
+        log.warning(note)
     if not frames:
         raise OutputError(f"no result in {folder} has values of these queries. Run `hbt-bench run` first.")
     return pd.concat(frames, ignore_index=True)
