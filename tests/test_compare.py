@@ -248,6 +248,10 @@ def test_prompted_results_are_found_by_folder(planted):
         (["worse", "best"], {"tasks": "cldr-fact"}, "unknown task 'cldr-fact'; did you mean"),
         (["worse", "best"], {"tasks": "SciFact"}, "SciFact cannot be compared: it is MTEB's task"),
         (["worse", "best"], {"languages": ("dee",)}, "cldr-facts has no language 'dee'"),
+        (["worse", "best"], {"samples": -5}, "samples is -5, but must be a whole number from 1"),
+        (["worse", "best"], {"resamples": 0}, "resamples is 0, but must be a whole number from 1"),
+        (["worse", "best"], {"seed": -1}, "seed is -1, but must be a whole number from 0"),
+        (["worse", "best"], {"margin": -1.0}, "margin is -1.0, but must be a number above 0"),
     ],
 )
 def test_wrong_requests_are_usage_errors(planted, models, options, message):

@@ -307,6 +307,21 @@ def test_filter_without_results_is_an_error(two_models, result_filter, message):
         Leaderboard.from_results(two_models, result_filter=result_filter)
 
 
+@pytest.mark.parametrize(
+    ("result_filter", "notes"),
+    [
+        (ResultFilter(tasks=("xquad-r", "xquad-r-mono")), []),
+        (ResultFilter(tasks=("xquad-r", "squad")), ["no result of squad is shown"]),
+        (ResultFilter(tasks=("xquad-r", "SciFac")), ["no result of SciFac is shown"]),
+        (ResultFilter(models=("org/*", "zz*")), ["no model that is shown matches zz*"]),
+        (ResultFilter(languages=("DE", "eng", "xx")), ["no result in the language xx is shown"]),
+    ],
+)
+def test_name_without_results_among_others_is_noted(two_models, result_filter, notes):
+    found = Leaderboard.from_results(two_models, result_filter=result_filter, intervals=False).notes
+    assert [note.partition(";")[0] for note in found] == notes
+
+
 def ranked(tmp_path, model, sign, mono, data="d1", collection="xquad-r"):
     """Return a result with contributions of questions; a greater `sign` means a greater AP."""
     contributions = np.random.default_rng(1).random(60) / 60

@@ -15,6 +15,7 @@ from hbt_bench.identity.task_name import parse_names
 from hbt_bench.measures.chance import chance
 from hbt_bench.measures.ranking import Array
 from hbt_bench.measures.registry import MEASURES, Measure
+from hbt_bench.mteb.settings import check_positive, check_whole
 from hbt_bench.reports.difference import Comparison, ComparisonRow, Difference
 from hbt_bench.reports.systems import (
     ModelResults,
@@ -75,9 +76,14 @@ def compare(
         seed: The seed of both.
         registry: The tasks that can be found by name.
 
-    Raises `UsageError` for an unknown name. Raises `DataError` if a result is missing or incomplete, or if the results
-    differ in candidate texts, data or tie rules.
+    Raises `UsageError` for an unknown name or a number that cannot be. Raises `DataError` if a result is missing or
+    incomplete, or if the results differ in candidate texts, data or tie rules.
     """
+    check_whole("samples", samples)
+    check_whole("resamples", resamples)
+    check_whole("seed", seed, 0)
+    if margin is not None:
+        check_positive("margin", margin)
     chosen = MEASURES.headline() if measures is None else parse_names(measures)
     requested = [Measure.parse(name) for name in dict.fromkeys(chosen)]
     sources = _sources(models, baseline, Path(results))

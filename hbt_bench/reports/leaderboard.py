@@ -158,7 +158,7 @@ class Leaderboard:
         if sort is not None and rows:
             columns.select([sort], list({key for row in rows for key in row.values}))  # raises if it is unknown
             sort = columns.full_name(sort)
-        notes = [*builder.notes]
+        notes = [*result_filter.unmatched(rows, builder.tasks), *builder.notes]
         boards = tuple(_board(*board, rows, sort, builder, notes) for board in _collections(rows))
         return cls(boards, result_filter, tuple(dict.fromkeys(notes)))
 

@@ -53,13 +53,32 @@ class ResultFilter:
 
     def subsets(self, names: Iterable[str]) -> list[str]:
         """Return the names of the subsets in the chosen languages."""
-        codes = {parse_code(language) or language for language in self.languages} | {None}
+        codes = {*self._codes(), None}
         subsets = {name: Subset.parse(name) for name in names}
         return [
             name
             for name, subset in subsets.items()
             if not self.languages or (subset and {subset.queries, subset.documents} <= codes)
         ]
+
+    def _codes(self) -> dict[str, str]:
+        """Return the spelling of each language by its code."""
+        return {parse_code(language) or language: language for language in self.languages}
+
+    def unmatched(self, rows: Iterable[LeaderboardRow], tasks: Iterable[tuple[str, str]]) -> list[str]:
+        """Return a note for each name that selects none of `rows`. `tasks` are as in `explain_empty`."""
+        rows = list(rows)
+        pairs = {(row.collection, mode) for row in rows for mode, _ in row.values}
+        shown = {name for pair in pairs for name in _task_names(*pair)}
+        known = shown.union(*(_task_names(*task) for task in tasks))
+        subsets = {name for row in rows if self.languages for _, names in row.sources.values() for name in names}
+        codes = {code for subset in map(Subset.parse, subsets) if subset for code in (subset.queries, subset.documents)}
+        notes = [f"no result of {name} is shown{did_you_mean(name, known)}" for name in self.tasks if name not in shown]
+        for pattern in self.models:
+            if not any(ResultFilter(models=(pattern,)).has_model(row.model, row.label) for row in rows):
+                notes.append(f"no model that is shown matches {pattern}")
+        left = [language for code, language in self._codes().items() if code not in codes]
+        return [*notes, *(f"no result in the language {language} is shown" for language in left)]
 
     def explain_empty(self, tasks: Iterable[tuple[str, str]]) -> str:
         """Return why no result is left. `tasks` are the collections and modes of all results."""
