@@ -51,6 +51,34 @@ def test_functions_return_what_commands_print(folder, capsys):
     assert [row.label.partition("@")[0] for row in board.rows] == ["local/model1"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"by": "class"}, "by is 'class', but must be one of None, 'script', 'family', 'resources'"),
+        ({"view": "User"}, "view is 'User', but must be one of 'fair', 'user'"),
+        ({"task": "xquad-r-multi"}, r"is a result of cldr-facts-multi\[de,en,sw\], not of xquad-r-multi"),
+        ({"languages": ["de", "en"]}, "has the languages de en sw, not only de en: leave the languages out"),
+        ({"languages": "fr"}, "has no language 'fr'"),
+    ],
+)
+def test_bias_of_a_result_refuses_another_request(folder, arguments, message):
+    for source in (result_file(folder), hbt_bench.Result.read(result_file(folder))):
+        with pytest.raises(UsageError, match=message):
+            hbt_bench.bias(source, **arguments)
+
+
+def test_bias_of_a_result_takes_its_own_task_and_languages(folder):
+    path = result_file(folder)
+    report = hbt_bench.bias(path).json()
+    for task, languages in (("cldr-facts", "deu,en,sw"), ("cldr-facts-multi", ()), (TASK, ["sw", "en", "de"])):
+        assert hbt_bench.bias(path, task, languages=languages).json() == report
+
+
+def test_unknown_scale_of_a_study_is_refused():
+    with pytest.raises(UsageError, match="scale is 'foo', but must be one of 'smoke', 'small', 'paper'"):
+        hbt_bench.study("ood-low-resource", "foo")
+
+
 def test_page_card_and_task_are_those_of_the_commands(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     hbt_bench.report(folder, "a.html", title="T", tasks=["cldr-facts"])

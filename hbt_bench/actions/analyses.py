@@ -7,13 +7,15 @@ from collections.abc import Collection as Container
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from hbt_bench.errors import DataError, OutputError, UsageError
 from hbt_bench.files import optional_path
 from hbt_bench.identity.task_name import MODES, TaskName, parse_names
+from hbt_bench.languages.groups import GROUPS, select
 from hbt_bench.measures.registry import EXCESS
-from hbt_bench.reports.bias import BiasReport
+from hbt_bench.mteb.settings import check_choice
+from hbt_bench.reports.bias import BiasReport, View
 from hbt_bench.reports.columns import default_names, required_measures
 from hbt_bench.reports.leaderboard import Leaderboard
 from hbt_bench.reports.leaderboard_rows import ResultFilter
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     import altair
 
     from hbt_bench.data.collection import Collection
-    from hbt_bench.reports.bias import View
     from hbt_bench.results.ranks_file import StoredRanks
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ Names = str | Iterable[str]
 
 def bias(
     source: str | Path | Result,
-    task: str = "xquad-r-multi",
+    task: str | None = None,
     *,
     languages: Names = (),
     results: str | Path = "results",
@@ -52,31 +53,44 @@ def bias(
     Args:
         source: A result, the path of its JSON file, or a model. A model is looked up in the results by its name, and
             evaluated if it has no result.
-        task: The task, if the source is a model.
-        languages: The languages of the task, all by default.
+        task: The task of a model, ``xquad-r-multi`` by default. A result has its own task.
+        languages: The languages of a model's task, all by default. A result has its own languages.
         results: The folder of the results.
         data_dir: The folder of the data files, from which the worst questions are read.
         cluster: The clusters of the intervals, such as ``paragraph``; None for the coarsest with 30 clusters.
         view: Judge for all languages, or as ``user`` for a reader of the query's language alone.
-        by: Add scores by ``script``, ``family`` or ``class`` of the languages.
+        by: Add scores by ``script``, ``family`` or ``resources`` (the resource class) of the languages.
         registry: The tasks that can be found by name.
 
-    Raises `UsageError` for a result of another mode or of a single language, and the errors of `evaluate`.
+    Raises `UsageError` for a result of another mode, task or languages or of a single language, for an unknown view or
+    group, and the errors of `evaluate`.
     """
     from hbt_bench.measures.bias import Bias
 
-    registry = registry or TaskRegistry()
+    check_choice("view", view, get_args(View))
+    check_choice("by", by, (None, *GROUPS))
+    registry, codes = registry or TaskRegistry(), parse_names(languages)
     if isinstance(source, Result):
         result = source
     elif not str(source).endswith(".json"):
-        result = _result_of(str(source), task, registry, parse_names(languages), Path(results), optional_path(data_dir))
+        result = _result_of(
+            str(source), task or "xquad-r-multi", registry, codes, Path(results), optional_path(data_dir)
+        )
+        task, codes = None, ()
     elif Path(source).is_file():
         result = Result.read(Path(source))
     else:
         raise UsageError(f"there is no file {source}: name a result, as in results/<model>/<revision>/<Task>.json")
     if result.ranks is None or TaskName.parse(result.task).mode != "multi":
         raise UsageError(f"{result.path} is a result of {result.task}: name a result of a multilingual task")
+    if task is not None and not ResultFilter((task,)).has_task(result.collection, "multi"):
+        raise UsageError(f"{result.path} is a result of {result.task}, not of {task}: leave the task out")
     stored = result.stored_ranks()
+    if codes and set(select(codes, stored.judgements.languages, result.task)) != set(stored.judgements.languages):
+        raise UsageError(
+            f"{result.path} has the languages {' '.join(stored.judgements.languages)}, not only {' '.join(codes)}: "
+            "leave the languages out, or name the model and its task"
+        )
     if len(stored.judgements.languages) < 2:
         raise UsageError(f"{result.path} has a single language: language bias needs two")
     texts = _texts(result.task, stored, registry, optional_path(data_dir))

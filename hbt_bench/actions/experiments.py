@@ -64,7 +64,7 @@ def study(
     """Run the rest of a study, write its report, and return the report.
 
     For example, ``study("ood-low-resource").answer`` is a sentence. The files of the report are in a folder below
-    `output`. Raises `UsageError` for an unknown study, and the errors of training and evaluation.
+    `output`. Raises `UsageError` for an unknown study or scale, and the errors of training and evaluation.
     """
     from hbt_bench.studies import report
     from hbt_bench.studies.study_result import run_study
@@ -81,10 +81,13 @@ def study_plan(
 ) -> StudyPlan:
     """Return the jobs of a study, which are not run. `init` replaces its inits."""
     from hbt_bench.data.data_files import search_folders
+    from hbt_bench.mteb.settings import check_choice
     from hbt_bench.studies.jobs import StudyPaths, StudyPlan
     from hbt_bench.studies.study import find_study
 
-    design = find_study(name).at(scale)
+    found = find_study(name)
+    check_choice("scale", scale, found.scales)
+    design = found.at(scale)
     if init is not None:
         design = design.with_init(init)
     folder = optional_path(data_dir)

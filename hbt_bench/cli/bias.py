@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.command("bias")
 @click.argument("source", metavar="RESULT-or-MODEL")
-@click.option("--task", default="xquad-r-multi", show_default=True, help="The multilingual task, if you name a model.")
+@click.option("--task", help="The multilingual task, if you name a model.  [default: xquad-r-multi]")
 @options.languages
 @options.results()
 @options.data_dir
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 @options.plot
 def command(
     source: str,
-    task: str,
+    task: str | None,
     languages: tuple[str, ...],
     results: Path,
     data_dir: Path | None,

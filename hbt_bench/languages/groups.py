@@ -74,8 +74,10 @@ def group_of(code: str, by: str) -> str:
     """Return the group of a language by "script", "family" or "resources", "unknown" if it has none.
 
     A script is its ISO 15924 code, a family is without its branch, and resources are the class of Joshi et al. 2020.
-    For example, ``group_of("sw", "family")`` is "Niger-Congo".
+    For example, ``group_of("sw", "family")`` is "Niger-Congo". Raises `UsageError` for another grouping.
     """
+    if by not in GROUPS:
+        raise UsageError(f"languages have no groups by {by!r}: choose one of {', '.join(GROUPS)}")
     language = find(code)
     if language is None:
         return "unknown"
