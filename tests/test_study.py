@@ -269,6 +269,73 @@ def test_each_number_of_a_plan_is_that_of_the_task_that_needs_the_most(monkeypat
     assert seeds_needed(by_seed, 0.01, level) is not None
 
 
+def changed(**changes):
+    """Return the content of a study with changes at all scales."""
+    scale = tiny()["scales"]["smoke"]
+    return tiny(scales=dict.fromkeys(SCALES, scale | changes))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            changed(tasks={"in-domain": ["cldr-facts[de,en]"], "out-of-domain": ["cldr-facts", "cldr-facts-multi"]}),
+            "'cldr-facts-multi' and 'cldr-facts' both select cldr-facts-multi: name it once",
+        ),
+        (changed(seeds=[0, 0, 1]), "the seed 0 is named twice"),
+        (tiny(seeds=[0, -1]), "seeds"),
+        (changed(recipe={"seed": 7}), "seed: the study gives it in `seeds`: remove it here"),
+        (changed(strategies={"hybrid": {"init": "static:8"}}), "init: the study gives it in `inits`: remove it here"),
+        (
+            changed(inits=["LaBSE"], strategies={"u": {"strategy": "none", "corect": "center"}}),
+            "corect: an untouched init has no such key; did you mean 'correct'",
+        ),
+        (
+            changed(inits=["LaBSE"], strategies={"u": {"strategy": "none", "max_length": 8}}),
+            "max_length: an untouched init has no such key: remove it",
+        ),
+        (
+            changed(strategies={"hybrid": {"correct_on": "cldr-facts:20"}}),
+            "correct_on: there is no correction: name it in `correct`",
+        ),
+        (tiny(answer={**tiny()["answer"], "over": ["hybrid"]}), "'hybrid' cannot be compared with itself"),
+        (
+            tiny(
+                answer={**tiny()["answer"], "over": ["untouched"]},
+                strategies=tiny()["strategies"] | {"untouched": {"strategy": "none"}},
+            ),
+            "'untouched' has no model, because random weights cannot stay untouched",
+        ),
+        (changed(strategies={"hybrid": {"each": ["de", "deu"]}}), "each: 'de' is named twice"),
+        (changed(strategies={"hybrid": {"each": "de"}}), "each: write a list: [de]"),
+        (changed(strategies={"hybrid": {"each": ["de", "zz"]}}), "each: unknown language"),
+        (changed(strategies={"hybrid": {"each": ["de"]}}), "each: every task of the answer also has queries in other"),
+        (
+            tiny(sweep={"zero": "hybrid", "one": "monolingual", "alphas": [0.3]}),
+            "the alpha of 'hybrid' is not 0: name another strategy",
+        ),
+    ],
+)
+def test_keys_without_a_meaning_are_refused(tmp_path, content, message):
+    with pytest.raises(DataError) as error:
+        plan(tmp_path, content)
+    assert message in str(error.value)
+
+
+def test_codes_of_models_of_single_languages_have_any_spelling(tmp_path):
+    content = changed(strategies={"hybrid": {"each": ["eng", "DE", "el"]}})
+    [system] = [system for system in plan(tmp_path, content).design.systems if system.strategy == "hybrid"]
+    assert system.each == ("en", "de", "el")
+
+
+def test_curve_has_the_alpha_of_the_recipe(tmp_path):
+    content = changed()
+    content["scales"]["smoke"]["recipe"]["alpha"] = 0.25
+    sweep = {"zero": "cross-lingual", "one": "monolingual", "alphas": [0.25, 0.5]}
+    systems = plan(tmp_path, content | {"sweep": sweep}).design.systems
+    assert [(system.strategy, system.alpha) for system in systems][2:] == [("hybrid", 0.25), ("hybrid, alpha 0.5", 0.5)]
+
+
 @pytest.mark.parametrize(
     ("minus", "message"),
     [("hybrit", "no strategy 'hybrit'; did you mean 'hybrid'"), ("hybrid", "'hybrid' is on both sides")],

@@ -30,7 +30,8 @@ from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.studies.estimates import evaluation_seconds, text_count, training_seconds
 from hbt_bench.studies.keys import GROUPS
-from hbt_bench.studies.study import UNTOUCHED, Design, StudySystem, study_registry
+from hbt_bench.studies.study import Design, study_registry
+from hbt_bench.studies.system import UNTOUCHED, StudySystem
 from hbt_bench.studies.values import TaskValues
 from hbt_bench.tasks.registry import Selection
 from hbt_bench.training.inits import revision as init_revision

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from hbt_bench.errors import DataError
 from hbt_bench.yaml_file import StrictModel
 
 Scale = Literal["smoke", "small", "paper"]
@@ -18,6 +20,16 @@ GROUPS: dict[str, str] = {
     "out-of-domain": "out of the domain",
     "shifted": "on shifted queries",
 }
+
+
+def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    repeated = [seed for seed in seeds if seeds.count(seed) > 1]
+    if repeated:
+        raise ValueError(f"the seed {repeated[0]} is named twice: remove one")
+    return seeds
+
+
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], AfterValidator(_distinct)]
 
 
 class Tasks(StrictModel):
@@ -56,6 +68,12 @@ class Answer(StrictModel):
     drop: bool = False
     margin: Annotated[float, Field(gt=0)] | None = None
 
+    @model_validator(mode="after")
+    def _differs(self) -> Self:
+        if self.strategy in self.over:
+            raise ValueError(f"'{self.strategy}' cannot be compared with itself: remove it from `over`")
+        return self
+
 
 class Contrast(StrictModel):
     """A comparison besides those of the answer: the mean of the strategies `of` minus the mean of those in `minus`."""
@@ -74,7 +92,7 @@ class ScaleOverrides(StrictModel):
     """The fields that a scale overrides. Mappings are merged key by key, other values are replaced."""
 
     inits: tuple[str, ...] | None = None
-    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] | None = None
+    seeds: Seeds | None = None
     recipe: dict[str, Any] = Field(default_factory=dict)
     strategies: dict[str, dict[str, Any]] = Field(default_factory=dict)
     tasks: Tasks | None = None
@@ -84,3 +102,11 @@ class ScaleOverrides(StrictModel):
     contrasts: tuple[Contrast, ...] | None = None
     drop_overlap: bool | None = None
     limits: str | None = None
+
+
+class StudyError(DataError):
+    """A mistake in a study file, with the keys that lead to it."""
+
+    def __init__(self, keys: Sequence[object], message: str) -> None:
+        super().__init__(message)
+        self.keys = tuple(keys)

@@ -9,10 +9,22 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from hbt_bench.errors import DataError, UsageError, did_you_mean
+from hbt_bench.errors import UsageError, did_you_mean
 from hbt_bench.identity.task_name import TaskName
 from hbt_bench.mteb.corrected_model import Correction
-from hbt_bench.studies.keys import GROUPS, SCALES, Answer, Contrast, Scale, ScaleOverrides, Sweep, Tasks
+from hbt_bench.studies.keys import (
+    GROUPS,
+    SCALES,
+    Answer,
+    Contrast,
+    Scale,
+    ScaleOverrides,
+    Seeds,
+    StudyError,
+    Sweep,
+    Tasks,
+)
+from hbt_bench.studies.system import GIVEN_BY_STUDY, StudySystem, alpha_of
 from hbt_bench.tasks.registry import Selection, TaskRegistry, shipped_folder
 from hbt_bench.training.inits import is_random
 from hbt_bench.training.recipe import Recipe, first_mistake
@@ -22,13 +34,8 @@ _PACKAGE = Path(__file__).resolve().parent
 #: The shipped studies: inside the package in a wheel, next to it in a checkout.
 _FOLDERS = (_PACKAGE / "definitions", _PACKAGE.parent.parent / "studies")
 
-
 #: The greatest relative difference between the pools of comparable tasks.
 _SAME_SIZE = 0.02
-#: The strategy of an init that is not trained.
-UNTOUCHED = "none"
-#: The keys of a strategy that are no keys of a recipe.
-_OWN_KEYS = ("correct", "correct_on", "each")
 
 
 class Study(StrictModel):
@@ -42,7 +49,7 @@ class Study(StrictModel):
     title: str
     question: str
     inits: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = ()
+    seeds: Seeds = ()
     recipe: dict[str, Any] = Field(default_factory=dict)
     strategies: dict[str, dict[str, Any]] = Field(min_length=2)
     tasks: Tasks = Tasks()
@@ -100,40 +107,6 @@ class Study(StrictModel):
 
 
 @dataclass(frozen=True)
-class StudySystem:
-    """A system to compare: an init, trained with a strategy, or untouched.
-
-    Attributes:
-        init: The init.
-        strategy: The name of the strategy in the study.
-        changes: The changes to the recipe.
-        alpha: The position on the curve, None if it has none.
-        correct, correct_on: The correction of the vectors, and the texts that it is fitted on; empty for none.
-        each: The languages that have a model each, which answers the queries in its language; empty for one model.
-    """
-
-    init: str
-    strategy: str
-    changes: Mapping[str, Any]
-    alpha: float | None = None
-    correct: str = ""
-    correct_on: str = "own"
-    each: tuple[str, ...] = ()
-
-    @classmethod
-    def from_keys(cls, init: str, strategy: str, keys: Mapping[str, Any], alpha: float | None) -> StudySystem:
-        """Make a system from the keys of a strategy, which are those of a recipe and `_OWN_KEYS`."""
-        changes = {key: value for key, value in keys.items() if key not in _OWN_KEYS}
-        own = {key: keys[key] for key in _OWN_KEYS if key in keys}
-        return cls(init, strategy, changes, alpha, **{**own, "each": tuple(own.get("each", ()))})
-
-    @property
-    def trained(self) -> bool:
-        """Whether the init is trained."""
-        return self.changes.get("strategy") != UNTOUCHED
-
-
-@dataclass(frozen=True)
 class Design:
     """A study at a scale: `study` has the values of the scale."""
 
@@ -171,12 +144,9 @@ class Design:
 
     def _alpha(self, name: str, keys: Mapping[str, Any]) -> float | None:
         """Return the alpha of a strategy on the curve, None if it is not a point of the curve."""
-        sweep, alpha = self.study.sweep, keys.get("alpha", 0.5)
-        if sweep is None:
-            return None
-        if name in (sweep.zero, sweep.one):
-            return float(name == sweep.one)
-        return alpha if keys.get("strategy") == "hybrid" and alpha in sweep.alphas else None
+        sweep, alpha = self.study.sweep, alpha_of(keys, self.study.recipe)
+        on_curve = sweep and (name in (sweep.zero, sweep.one) or alpha in sweep.alphas)
+        return alpha if on_curve else None
 
     def contrast(self, of: Sequence[str], minus: Sequence[str]) -> Contrast:
         """Return a contrast between strategies; raises `UsageError` for an unknown name, or the same on both sides."""
@@ -208,6 +178,9 @@ class Design:
             raise StudyError(("inits",), "there is no init: give an init, such as static:64 or a hub name")
         if len(set(study.seeds)) < 2:
             raise StudyError(("seeds",), "a test over seeds needs at least two seeds")
+        for key, list_key in GIVEN_BY_STUDY.items():
+            if key in study.recipe:
+                raise StudyError(("recipe", key), f"{key}: the study gives it in `{list_key}`: remove it here")
         for system in self.systems:
             try:
                 self.recipe(system, study.seeds[0])
@@ -220,6 +193,7 @@ class Design:
         self._check_tasks()
         self._check_comparable()
         self._check_names()
+        self._check_answered()
 
     def _check_comparable(self) -> None:
         """Check that comparable tasks are listed, of the same kind, and have pools of about the same size."""
@@ -243,34 +217,58 @@ class Design:
         """Check the names of the tasks, and that shifted tasks have their unshifted tasks, which the drop needs."""
         unshifted: set[str] = set()
         for group in GROUPS:  # the shifted tasks come last
+            selected: dict[str, str] = {}
             for index, name in enumerate(self.study.tasks.in_group(group)):
                 try:
                     selections = self.registry.select(name)
                 except UsageError as error:
                     raise StudyError(("tasks", group, index), str(error)) from error
                 for selection in selections:
+                    for task in _task_names(selection):
+                        if other := selected.get(task):
+                            message = f"'{name}' and '{other}' both select {task}: name it once"
+                            raise StudyError(("tasks", group, index), message)
+                        selected[task] = name
                     if group == "shifted":
                         _check_shift(selection, name, index, unshifted)
-                    elif selection.spec:
-                        unshifted.update(map(selection.spec.task_name, selection.modes))
+                    else:
+                        unshifted.update(_task_names(selection))
 
     def _check_names(self) -> None:
         """Check that the strategies of the answer, the curve and the contrasts exist."""
         study, answer, sweep = self.study, self.study.answer, self.study.sweep
         names: dict[tuple[object, ...], str] = {("answer", "strategy"): answer.strategy}
         names |= {("answer", "over", index): name for index, name in enumerate(answer.over)}
-        if sweep:
-            names |= {("sweep", "zero"): sweep.zero, ("sweep", "one"): sweep.one}
-        for keys, name in names.items():
-            if name not in study.strategies:
-                raise StudyError(keys, unknown_strategy(name, tuple(study.strategies)))
+        names |= {("sweep", "zero"): sweep.zero, ("sweep", "one"): sweep.one} if sweep else {}
         for index, contrast in enumerate(study.contrasts):
             for side in ("of", "minus"):
-                for number, name in enumerate(getattr(contrast, side)):
-                    if name not in self.strategies:
-                        raise StudyError(("contrasts", index, side, number), unknown_strategy(name, self.strategies))
+                sides = enumerate(getattr(contrast, side))
+                names |= {("contrasts", index, side, number): name for number, name in sides}
+        for keys, name in names.items():
+            if name not in self.strategies:
+                without = f"'{name}' has no model, because random weights cannot stay untouched: name another strategy"
+                raise StudyError(keys, without if name in study.strategies else unknown_strategy(name, self.strategies))
+        for end, alpha in (("zero", 0), ("one", 1)) if sweep else ():
+            if alpha_of(study.strategies.get(getattr(sweep, end), {}), study.recipe) != alpha:
+                raise StudyError(
+                    ("sweep", end), f"the alpha of '{getattr(sweep, end)}' is not {alpha}: name another strategy"
+                )
         if not study.tasks.in_group(answer.tasks):
             raise StudyError(("answer", "tasks"), f"there are no {answer.tasks} tasks")
+
+    def _check_answered(self) -> None:
+        """Check that models of single languages can answer the queries of a task of the answer."""
+        answer = self.study.answer
+        asked = [
+            set(selection.spec.select(TaskName.parse(name).queries))
+            for name, selection in self.selections(answer.tasks)
+            if selection.spec
+        ]
+        for system in self.systems:
+            compared = system.strategy in (answer.strategy, *answer.over)
+            if compared and system.each and not any(languages <= set(system.each) for languages in asked):
+                message = "each: every task of the answer also has queries in other languages: add these"
+                raise StudyError(("strategies", system.strategy, "each"), message)
 
     def _recipe_error(self, system: StudySystem, error: ValidationError) -> StudyError:
         location, message = first_mistake(error)
@@ -281,6 +279,11 @@ class Design:
         if not key or key in system.changes:
             return StudyError(("strategies", system.strategy, *location), message)
         return StudyError(("recipe", *location), message)
+
+
+def _task_names(selection: Selection) -> list[str]:
+    spec = selection.spec
+    return [spec.task_name(mode) for mode in selection.modes] if spec else [selection.stock]
 
 
 def _check_shift(selection: Selection, name: str, index: int, unshifted: Set[str]) -> None:
@@ -297,14 +300,6 @@ def unknown_strategy(name: str, names: Sequence[str]) -> str:
     """Return the message on a strategy that a study does not have."""
     hint = did_you_mean(name, names) or f" (there are {', '.join(names)})"
     return f"no strategy '{name}'{hint}"
-
-
-class StudyError(DataError):
-    """A mistake in a study file, with the keys that lead to it."""
-
-    def __init__(self, keys: Sequence[object], message: str) -> None:
-        super().__init__(message)
-        self.keys = tuple(keys)
 
 
 def _depth(content: Any, keys: Sequence[object]) -> int:
