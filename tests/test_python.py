@@ -109,6 +109,9 @@ def test_exports_are_those_of_the_command(folder, tmp_path, capsys):
         hbt_bench.export(folder, "hub")
     with pytest.raises(UsageError, match="--cluster is for --for queries"):
         hbt_bench.export(folder, "trec", cluster="article")
+    for option in ("revision", "data_dir"):
+        with pytest.raises(UsageError, match=f"--{option.replace('_', '-')} is for --for mteb-task"):
+            hbt_bench.export(folder, "mteb-results", **{option: "abc"})
     with pytest.raises(UsageError, match="Add --hub ORG/NAME"):
         hbt_bench.export("xquad-r-multi", "mteb-task")
 

@@ -30,6 +30,8 @@ _LAYOUT_OF: Mapping[str, Layout] = {
     "measures": "queries",
     "cluster": "queries",
     "hub": "mteb-task",
+    "revision": "mteb-task",
+    "data-dir": "mteb-task",
 }
 
 
@@ -163,7 +165,8 @@ def export(
     layouts = get_args(Layout)
     if layout not in layouts:
         raise UsageError(f"there is no layout '{layout}': choose {', '.join(layouts[:-1])} or {layouts[-1]}")
-    options = {"depth": depth, "tasks": tasks, "measures": measures, "cluster": cluster, "hub": hub}
+    options: dict[str, object] = {"depth": depth, "tasks": tasks, "measures": measures, "cluster": cluster, "hub": hub}
+    options |= {"revision": None if revision == "main" else revision, "data-dir": data_dir}
     for name, value in options.items():
         if value is not None and layout != _LAYOUT_OF[name]:
             raise UsageError(f"--{name} is for --for {_LAYOUT_OF[name]}. Leave it out.")

@@ -57,6 +57,7 @@ def load_queries(
     names = parse_names(tasks) if tasks else ()
     frames: list[pd.DataFrame] = []
     known: set[str] = set()
+    without: set[str] = set()  # collections without the clusters
     for result in read_all(Path(folder)):
         if isinstance(result, OutputError):
             log.warning(f"left out: {result}")
@@ -64,12 +65,16 @@ def load_queries(
         known.add(result.task)
         if result.mode is not None and (not names or result.task in names):
             try:
-                frames += _frames(result, chosen, cluster)
+                level = cluster if cluster is None or result.has_level(cluster) else None
+                frames += _frames(result, chosen, level)
+                if level != cluster:
+                    without.add(result.collection)
             except OutputError as error:
                 log.warning(f"left out: {error}")
     missing = [f"no result in {folder} is of {name}{did_you_mean(name, known)}" for name in names if name not in known]
     if missing and not frames:
         raise OutputError(missing[0])
+    missing += [f"{name} has no clusters by '{cluster}': its usual level is used" for name in sorted(without)]
     for note in missing:
         log.warning(note)
     if not frames:
@@ -88,9 +93,6 @@ def _frames(result: Result, measures: Iterable[Measure], cluster: str | None) ->
     ids = np.array(stored.ids.queries, object)
     judgements = stored.judgements
     ranks = ModeRanks(judgements, stored.ranks, result.mode)
-    if cluster is not None and not result.has_level(cluster):
-        log.warning(f"{result.collection} has no clusters by '{cluster}': its usual level is used")
-        cluster = None
     level = hierarchy_of(judgements).level(cluster)
     for measure in measures:
         if result.mode not in measure.modes:
