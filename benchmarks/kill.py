@@ -55,7 +55,7 @@ _STUDY = {
 _MODULES = (
     "mteb", "sentence_transformers", "datasets", "pandas", "hbt_bench.cli.run", "hbt_bench.cli.train",
     "hbt_bench.cli.study", "hbt_bench.cli.report", "hbt_bench.results.evaluate", "hbt_bench.training.run",
-    "hbt_bench.training.trainer", "hbt_bench.studies.jobs", "hbt_bench.studies.report", "hbt_bench.reports.page",
+    "hbt_bench.training.trainer", "hbt_bench.studies.study_plan", "hbt_bench.studies.report", "hbt_bench.reports.page",
 )  # fmt: skip
 _TIMES = {"date", "evaluation_phases", "evaluation_time", "kg_co2_emissions", "speed", "device", "seconds"}
 

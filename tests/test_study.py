@@ -28,12 +28,13 @@ from hbt_bench.stats.power import planned, seeds_needed, smallest_difference
 from hbt_bench.stats.seeds import SquaredErrors
 from hbt_bench.studies import planning, report
 from hbt_bench.studies.estimates import evaluation_seconds, training_seconds
-from hbt_bench.studies.jobs import Evaluate, StudyPaths, StudyPlan, Train, run_jobs
+from hbt_bench.studies.jobs import Evaluate, StudyPaths, Train
 from hbt_bench.studies.keys import GROUPS, SCALES, Answer
 from hbt_bench.studies.planning import earlier_estimates, first_level
 from hbt_bench.studies.score_table import ScoreTable, _average, _by_language, _rescaled
 from hbt_bench.studies.sentences import answer, significant_differences
 from hbt_bench.studies.study import Study, find_study, study_names
+from hbt_bench.studies.study_plan import StudyPlan, models_named, run_jobs
 from hbt_bench.studies.study_result import Cost, Estimate, StudyResult, compare, contrasts, corrected, run_study
 from hbt_bench.studies.values import ModelScore, ScoreKey, TaskValues, question_values
 from hbt_bench.training import card
@@ -495,6 +496,8 @@ def test_starts_of_addresses_select_models(tmp_path):
     run_jobs([study_plan], [first.train.address[:8], plain.address[:8]])
     assert [job.done for job in study_plan.evaluations] == [True, False, True, True]
     run_jobs([study_plan], [first.address])  # which is done
+    assert models_named([study_plan], [second.address[:8]]) == {second.train.address}
+    assert models_named([study_plan], []) == {job.train.address for job in study_plan.evaluations}
     for wrong, problem in (("0" * 8, "no addresses that begin with '00000000'"), ("", "jobs of 3 models")):
         with pytest.raises(UsageError, match=problem):
             run_jobs([study_plan], [second.address, wrong])
@@ -979,9 +982,13 @@ def test_dry_run_writes_nothing(hbt, tmp_path):
         (["run", "ood-low-resource", "--scale", "large"], 2, "'large' is not one of"),
         (["contrast", "ood-low-resource", "--of", "hybrit", "--minus", "mixed"], 2, "did you mean 'hybrid'?"),
         (["contrast", "ood-low-resource", "--of", "hybrid", "--minus", "hybrid"], 2, "'hybrid' is on both sides"),
+        (["run", "ood-low-resource", "--dry-run", "--only", "zzzz"], 2, "no addresses that begin with 'zzzz'"),
+        (["run", "ood-low-resource", "--dry-run", "--init", ""], 2, "--init is empty"),
+        (["plan", "ood-low-resource", "--from", "other.json"], 3, "other.json is no result of a study"),
     ],
 )
 def test_mistakes_are_one_sentence(hbt, arguments, code, message):
+    Path("other.json").write_text('{"environment": {}}')
     actual, out, err = hbt(*arguments)
     assert (actual, out) == (code, "")
     assert message in err

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from hbt_bench.errors import UsageError
 from hbt_bench.files import file_name, optional_path
 
 if TYPE_CHECKING:
-    from hbt_bench.studies.jobs import StudyPlan
     from hbt_bench.studies.report import Report
+    from hbt_bench.studies.study_plan import StudyPlan
     from hbt_bench.training.recipe import Recipe
 
 
@@ -82,9 +83,12 @@ def study_plan(
     """Return the jobs of a study, which are not run. `init` replaces its inits."""
     from hbt_bench.data.data_files import search_folders
     from hbt_bench.mteb.settings import check_choice
-    from hbt_bench.studies.jobs import StudyPaths, StudyPlan
+    from hbt_bench.studies.jobs import StudyPaths
     from hbt_bench.studies.study import find_study
+    from hbt_bench.studies.study_plan import StudyPlan
 
+    if init == "":
+        raise UsageError("--init is empty: name a folder or a model of the hub")
     found = find_study(name)
     check_choice("scale", scale, found.scales)
     design = found.at(scale)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from hbt_bench.cli import options
 from hbt_bench.cli.terminal import print_table, progress_bars
 
 if TYPE_CHECKING:
-    from hbt_bench.studies.jobs import StudyPlan
+    from hbt_bench.studies.study_plan import StudyPlan
 
     PlanOf = Callable[[str], StudyPlan]
 
@@ -128,14 +128,15 @@ def _run(names: tuple[str, ...], plan: PlanOf, dry_run: bool, only: tuple[str, .
     \b
     hbt-bench study run ood-low-resource --scale small --init e5-small-4bit --data-dir data/
     """  # noqa: D301 -- click needs the character
-    from hbt_bench.studies.jobs import run_jobs
+    from hbt_bench.studies.study_plan import models_named, run_jobs
     from hbt_bench.studies.study_result import compare
 
     with progress_bars():
         plans = [plan(name) for name in names]
         if dry_run:
+            chosen = models_named(plans, only)
             for planned in plans:
-                _print(planned)
+                _print(planned, chosen)
             return
         run_jobs(plans, only, compact=compact)
         if only:
@@ -247,11 +248,12 @@ def _write(plan: StudyPlan) -> None:
         click.echo(path)
 
 
-def _print(plan: StudyPlan) -> None:
-    """Print the jobs and an estimate of the time left."""
+def _print(plan: StudyPlan, chosen: Container[str]) -> None:
+    """Print the jobs of the chosen models and an estimate of the time left."""
     from hbt_bench.reports.table import Table
+    from hbt_bench.studies.jobs import model_of
 
-    estimates = plan.estimates()
+    estimates = [(job, seconds) for job, seconds in plan.estimates() if model_of(job).address in chosen]
     rows = [
         [
             type(job).__name__.lower(),

@@ -2,26 +2,21 @@
 
 Each job has an address, a hash of everything that its output depends on, and writes to a path with that address. So a
 finished job is not repeated, a changed strategy repeats its own jobs only, and studies with equal recipes share models.
-Training and evaluation resume by themselves after a kill. A loop over the jobs is enough: a workflow library such as
-Snakemake or Luigi would add a language or a server.
+Training and evaluation resume by themselves after a kill.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hbt_bench.errors import OutputError, UsageError
-from hbt_bench.files import check_writable
+from hbt_bench.errors import OutputError
 from hbt_bench.identity.checkpoint import RECIPE_FILE
 from hbt_bench.identity.signature import scores_version
 from hbt_bench.identity.task_name import TaskName
@@ -29,19 +24,13 @@ from hbt_bench.mteb.corrected_model import Correction
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.studies.estimates import evaluation_seconds, text_count, training_seconds
-from hbt_bench.studies.keys import GROUPS
-from hbt_bench.studies.study import Design, study_registry
+from hbt_bench.studies.study import study_registry
 from hbt_bench.studies.system import UNTOUCHED, StudySystem
 from hbt_bench.studies.values import TaskValues
 from hbt_bench.tasks.registry import Selection
 from hbt_bench.training.inits import revision as init_revision
 from hbt_bench.training.recipe import Recipe
 from hbt_bench.training.run import Training
-
-log = logging.getLogger(__name__)
-
-#: The version of the test. A change repeats the comparisons, but no training and no evaluation.
-_TEST = "seeds and questions, task by task, 3"
 
 
 @dataclass(frozen=True)
@@ -71,10 +60,10 @@ class Train:
         """A hash of the recipe, of the files of a local init, and of the local data; the same on every machine."""
         recipe = self.recipe.model_copy(update={"init": _init(self.recipe.init)})
         if not self.system.trained:
-            return _hash(UNTOUCHED, recipe.init, recipe.longest)
+            return address_of(UNTOUCHED, recipe.init, recipe.longest)
         sources = (*recipe.data, *(recipe.instruction.data if recipe.instruction else ()))
         versions = [spec.version(self.paths.folders) for spec in sources]
-        return _hash(recipe.digest, self.paths.drop_overlap, versions)
+        return address_of(recipe.digest, self.paths.drop_overlap, versions)
 
     @property
     def folder(self) -> Path:
@@ -140,7 +129,7 @@ class Evaluate:
         keys = spec.model_dump_json(exclude_defaults=True) if spec else ""  # a new key of tasks keeps the addresses
         task = [keys, spec.name, *self.selection.modes] if spec else [self.selection.stock]
         corrected = [system.correct, system.correct_on] if system.correct else []
-        return _hash(self.train.address, task, scores_version(version("hbt-bench")), *corrected)
+        return address_of(self.train.address, task, scores_version(version("hbt-bench")), *corrected)
 
     @property
     def path(self) -> Path:
@@ -187,145 +176,8 @@ class Evaluate:
         TaskValues.from_results(results, collection, facts).write(self.path)
 
 
-@dataclass(frozen=True)
-class StudyPlan:
-    """All jobs of a study at a scale.
-
-    For example, ``StudyPlan(find_study("ood-low-resource").at("smoke"), StudyPaths(Path("runs")))``.
-    """
-
-    design: Design
-    paths: StudyPaths
-
-    @cached_property
-    def trainings(self) -> tuple[Train, ...]:
-        """A job for each system and seed, and for each language that has its own model; one for an untouched init."""
-        design, seeds = self.design, self.design.study.seeds
-        return tuple(
-            Train(system, design.recipe(system, seed, language), self.paths, language)
-            for system in design.systems
-            for seed in (seeds if system.trained else seeds[:1])
-            for language in system.each or ("",)
-        )
-
-    @cached_property
-    def evaluations(self) -> tuple[Evaluate, ...]:
-        """A job for each model and task. A correction needs languages of texts, which MTEB's own tasks do not give."""
-        tasks = [(group, *task) for group in GROUPS for task in self.design.selections(group)]
-        return tuple(
-            Evaluate(train, *task)
-            for train in self.trainings
-            for task in tasks
-            if task[2].spec or not train.system.correct
-        )
-
-    @cached_property
-    def by_model(self) -> tuple[tuple[Train, tuple[Evaluate, ...]], ...]:
-        """Each training with the evaluations of its model."""
-        return tuple((train, tuple(job for job in self.evaluations if job.train is train)) for train in self.trainings)
-
-    @property
-    def jobs(self) -> Iterator[Train | Evaluate]:
-        """Each training, followed by the evaluations of its model."""
-        for train, evaluations in self.by_model:
-            if train.system.trained:
-                yield train
-            yield from evaluations
-
-    @cached_property
-    def address(self) -> str:
-        """The address of the comparison: a hash of all evaluations, the test, the answer, curve and contrasts."""
-        study = self.design.study
-        compared = [
-            _TEST,
-            study.answer.model_dump_json(),
-            str(study.comparable),
-            study.sweep.model_dump_json() if study.sweep else "",
-        ]
-        compared += [contrast.model_dump_json() for contrast in study.contrasts]
-        return _hash([(job.train.label, job.group, job.name, job.address) for job in self.evaluations], compared)
-
-    @property
-    def comparison(self) -> Path:
-        """The file of the comparison, which `study_result.run_study` writes."""
-        return self.paths.output / "comparisons" / f"{self.address}.json"
-
-    def run(self) -> None:
-        """Run every job that is not done. Raises the errors of `hbt_bench.errors`; finished jobs stay done."""
-        run_jobs([self])
-
-    def estimates(self) -> list[tuple[Train | Evaluate, float | None]]:
-        """Return each job with its estimated seconds: 0 if it is done, None if its cost is unknown."""
-        waiting = {id(job) for job in self._waiting()}
-        return [(job, job.estimated_seconds if id(job) in waiting else 0.0) for job in self.jobs]
-
-    def _waiting(self) -> list[Train | Evaluate]:
-        return [job for jobs in waiting_by_model([self]).values() for job in jobs]
-
-
-def waiting_by_model(plans: Iterable[StudyPlan]) -> dict[str, list[Train | Evaluate]]:
-    """Return the jobs that are not done by the address of their model, each output once.
-
-    A model whose evaluations are all there is not trained again.
-    """
-    waiting: dict[str, dict[str, Train | Evaluate]] = {}
-    for train, evaluations in (group for plan in plans for group in plan.by_model):
-        missing = [job for job in evaluations if not job.done]
-        jobs = waiting.setdefault(train.address, {})
-        if missing and not train.done:
-            jobs.setdefault(train.address, train)
-        for job in missing:
-            jobs.setdefault(job.address, job)
-    return {address: list(jobs.values()) for address, jobs in waiting.items() if jobs}
-
-
-def run_jobs(plans: Sequence[StudyPlan], only: Sequence[str] = (), *, compact: bool = False) -> None:
-    """Run the jobs of studies that are not done, model by model, so that the tasks of a model share its vectors.
-
-    `only` has addresses of jobs, or their starts, to share the work among machines: all jobs of their models are run.
-    With `compact`, weights and ranks are deleted once a model's evaluations are there. Raises `UsageError` if a start
-    fits no model or several, and the errors of `hbt_bench.errors`; finished jobs stay done.
-    """
-    for plan in plans:
-        check_writable(plan.paths.output)
-        for init in plan.design.study.inits:
-            if not (":" in init or "/" in init or Path(init).is_dir()):
-                raise UsageError(
-                    f"there is no folder {init} with the init of the study: make it, or name another: --init"
-                )
-    chosen = {_model_address(plans, start) for start in only}
-    waiting = {address: jobs for address, jobs in waiting_by_model(plans).items() if not only or address in chosen}
-    total, number = sum(map(len, waiting.values())), 0
-    for jobs in waiting.values():
-        train = _model(jobs[0])
-        for job in jobs:
-            number += 1
-            log.info(f"[{number}/{total}] {type(job).__name__.lower()} {job.label}")
-            if isinstance(job, Train):
-                job.run()
-            else:
-                job.run(_scratch(train) if compact else train.paths.output / "results", last=job is jobs[-1])
-        if compact:
-            shutil.rmtree(_scratch(train), ignore_errors=True)
-            if train.system.trained:
-                shutil.rmtree(train.folder, ignore_errors=True)
-
-
-def _model_address(plans: Iterable[StudyPlan], start: str) -> str:
-    """Return the address of the model that has a job whose address begins with `start`."""
-    found = {_model(job).address for plan in plans for job in plan.jobs if job.address.startswith(start)}
-    if len(found) != 1:
-        problem = f"jobs of {len(found)} models have addresses" if found else "there are no addresses"
-        raise UsageError(f"{problem} that begin with '{start}': take an address that --dry-run lists")
-    return found.pop()
-
-
-def _scratch(train: Train) -> Path:
-    """Return the folder of results that are not kept."""
-    return train.folder.with_name(f"{train.address}-results")
-
-
-def _model(job: Train | Evaluate) -> Train:
+def model_of(job: Train | Evaluate) -> Train:
+    """Return the training of a job's model."""
     return job if isinstance(job, Train) else job.train
 
 
@@ -339,7 +191,8 @@ def short_name(task: str) -> str:
     return TaskName.parse(task).counted(" languages")
 
 
-def _hash(*parts: Any) -> str:
+def address_of(*parts: Any) -> str:
+    """Return a hash of values that JSON can hold."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -38,7 +38,10 @@ def earlier_estimates(design: Design, path: Path | None = None) -> tuple[Estimat
         )
         log.info(f"{design.study.name}: the variances are those of the published results; --from names another file")
         return estimates
-    result = StudyResult.read(path.read_bytes())
+    try:
+        result = StudyResult.read(path.read_bytes())
+    except DataError as error:
+        raise DataError(f"{path} is no result of a study: {error}") from error
     chosen = result.select(kind="answer") + result.select(kind="contrast", task="")
     estimates = tuple(estimate for estimate in chosen if estimate.errors)
     if not estimates:

@@ -14,9 +14,10 @@ from hbt_bench.reports.columns import charted_scores
 from hbt_bench.reports.render import can_draw, html, svg
 from hbt_bench.reports.table import Table, number
 from hbt_bench.studies import curve
-from hbt_bench.studies.jobs import StudyPlan, short_name
+from hbt_bench.studies.jobs import short_name
 from hbt_bench.studies.keys import GROUPS
 from hbt_bench.studies.sentences import answer, probability, significant_differences
+from hbt_bench.studies.study_plan import StudyPlan
 from hbt_bench.studies.study_result import Estimate, StudyResult
 from hbt_bench.studies.values import MAIN_SCORE, STUDIED
 from hbt_bench.text import as_prose

@@ -9,7 +9,8 @@ import numpy as np
 
 from hbt_bench.errors import DataError
 from hbt_bench.stats.seeds import SeedQuestionMean
-from hbt_bench.studies.jobs import Evaluate, StudyPlan, Train
+from hbt_bench.studies.jobs import Evaluate, Train
+from hbt_bench.studies.study_plan import StudyPlan
 from hbt_bench.studies.values import MEAN, ModelScore, ScoreKey, TaskValues
 
 #: The scores of each system, in the order of its seeds.

@@ -12,15 +12,15 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from hbt_bench.errors import OutputError
+from hbt_bench.errors import DataError, OutputError
 from hbt_bench.files import write_text
 from hbt_bench.identity.task_name import TaskName
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.stats.paired import SIGNIFICANCE, agreeing, holm, holm_levels
 from hbt_bench.stats.seeds import SeedQuestionMean, SquaredErrors
-from hbt_bench.studies.jobs import StudyPlan
 from hbt_bench.studies.keys import Contrast
 from hbt_bench.studies.score_table import ScoreTable
+from hbt_bench.studies.study_plan import StudyPlan
 from hbt_bench.studies.values import MAIN_SCORE, ScoreKey
 
 #: The measures of drops and of answers by drops.
@@ -136,10 +136,12 @@ class StudyResult:
 
     @classmethod
     def read(cls, text: str | bytes) -> StudyResult:
-        """Parse the output of `as_json`; raises `OutputError` if it is damaged."""
+        """Parse the output of `as_json`; raises `OutputError` if it is damaged, `DataError` for another file."""
         try:
             return TypeAdapter(StudyResult).validate_json(text)
         except ValidationError as error:
+            if any(mistake["type"] == "missing" and mistake["loc"] == ("figures",) for mistake in error.errors()):
+                raise DataError("it has no figures: name a file of comparisons/") from error
             raise OutputError("the result of the study is damaged: delete it and run the study again") from error
 
     def as_json(self) -> str:
