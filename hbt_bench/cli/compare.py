@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
     default=(",".join(MEASURES.headline()),),
     show_default=True,
     metavar="NAMES",
+    callback=options.not_empty,
     help="Measures, for example AP, RR, nDCG@10, R@1, P@5, Success@10, rank_distance.",
 )
 @options.results()
@@ -42,7 +43,7 @@ log = logging.getLogger(__name__)
 @options.cluster
 @click.option(
     "--margin",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.PositiveNumber(),
     help="Also test whether models are the same within this margin. Choose it beforehand.",
 )
 @click.option("--power", is_flag=True, help="Add the smallest difference that these questions show, at a power of 0.8.")

@@ -27,8 +27,15 @@ from hbt_bench.tasks.registry import TaskRegistry
     help="Folder of the copies, or the table.  [default: export/LAYOUT; queries.parquet]",
 )
 @click.option("--depth", type=click.IntRange(min=1), help="Documents of each query in TREC runs.  [default: all kept]")
-@click.option("--tasks", metavar="NAMES", help="Tasks of the table of queries.  [default: all]")
-@click.option("--measures", metavar="NAMES", help="Measures of the table of queries.  [default: those of results]")
+@click.option(
+    "--tasks", metavar="NAMES", callback=options.not_empty, help="Tasks of the table of queries.  [default: all]"
+)
+@click.option(
+    "--measures",
+    metavar="NAMES",
+    callback=options.not_empty,
+    help="Measures of the table of queries.  [default: those of results]",
+)
 @options.cluster
 @click.option("--hub", metavar="ORG/NAME", help="Repository of the hub for the data of a task.")
 @click.option("--revision", default="main", show_default=True, help="Commit of the uploaded data of a task.")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from hbt_bench.errors import UsageError
 from hbt_bench.identity.task_name import parse_names
@@ -38,11 +40,33 @@ def results(flag: str = "--results") -> Decorator:
     )
 
 
+class PositiveNumber(click.FloatRange):
+    """A finite number above 0, as the type of an option; click's own range lets ``nan`` and ``inf`` pass."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number, or fail with a message."""
+        number = super().convert(value, param, ctx)
+        return number if math.isfinite(number) else self.fail(f"{value} is not a finite number.", param, ctx)
+
+
+def not_empty(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    """Return the value of an option; raises `UsageError` if it is empty, as from a variable that is not set."""
+    given = value if isinstance(value, tuple) else () if value is None else (value,)
+    if any(not parse_names(text) for text in given):
+        raise UsageError(f"{option.opts[0]} is empty. Give it a value, or leave it out.")
+    return value
+
+
 def names(flag: str, metavar: str, text: str) -> Decorator:
     """Return an option for names with commas, which may be repeated; the command receives a tuple."""
-    return click.option(
-        flag, multiple=True, metavar=metavar, callback=lambda context, option, value: parse_names(value), help=text
-    )
+
+    def parsed(context: click.Context, option: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+        return parse_names(not_empty(context, option, value))
+
+    return click.option(flag, multiple=True, metavar=metavar, callback=parsed, help=text)
 
 
 languages = names(
@@ -167,9 +191,10 @@ def endpoint(command: Callable[..., Any]) -> Callable[..., Any]:
         from hbt_bench.mteb.endpoint import Endpoint
 
         fields = _fields("--query-fields", query_fields), _fields("--document-fields", document_fields)
-        settings = None if served_name is None else Endpoint(served_name, concurrency, timeout, *fields, similarity)
-        if settings is None and any(fields):
-            raise UsageError("--query-fields and --document-fields are for a server: add --served-name")
+        if served_name is None:
+            _check_no_server()
+            return command(*arguments, endpoint=None, **values)
+        settings = Endpoint(served_name, concurrency, timeout, *fields, similarity)
         return command(*arguments, endpoint=settings, **values)
 
     flags: Callable[..., Any] = with_endpoint
@@ -185,7 +210,7 @@ def endpoint(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--timeout",
-            type=click.FloatRange(min=0, min_open=True),
+            type=PositiveNumber(),
             default=120,
             show_default=True,
             help="Seconds until a server's answer is complete.",
@@ -203,6 +228,14 @@ def endpoint(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         flags = option(flags)
     return flags
+
+
+def _check_no_server() -> None:
+    """Raise `UsageError` if the command line has options of a server, whose model has no name."""
+    source = click.get_current_context().get_parameter_source
+    options = ("similarity", "concurrency", "timeout", "query_fields", "document_fields")
+    if given := [f"--{name.replace('_', '-')}" for name in options if source(name) is ParameterSource.COMMANDLINE]:
+        raise UsageError(f"{' and '.join(given)} is for a server: add --served-name, or leave it out")
 
 
 def correction(command: Callable[..., Any]) -> Callable[..., Any]:
