@@ -301,8 +301,19 @@ def test_fit_on_a_file(encoder, tmp_path, caplog):
     assert [query.text for query in fitted_maps.queries] == [f"{code} {n}" for code in ("de", "en") for n in range(3)]
     assert len(fitted_maps.qrels.documents) == 0
     assert "not held out" not in caplog.text
+    assert "fewer than" not in caplog.text
+    with pytest.raises(UsageError, match=r"texts.jsonl:5: a language has at most 4 texts there\. Leave the number out"):
+        _ = Correction.parse("center", f"{path}:5").mark
     other = Correction.parse("center", str(write_texts(tmp_path, [*rows[:-1], {**rows[-1], "text": "other"}])))
     assert other.mark != Correction.parse("center", f"{path}:3").mark
+
+
+def test_languages_with_fewer_texts_than_asked_are_logged(tmp_path, caplog):
+    rows = [{"language": code, "text": f"{code} {number}"} for code in ("de", "en", "en") for number in range(3)]
+    _ = Correction.parse("center", f"{write_texts(tmp_path, rows)}:4").mark
+    assert [record.message for record in caplog.records] == [
+        "texts has fewer than 4 texts of de: all of these are used"
+    ]
 
 
 def test_fit_on_a_parquet_file(tmp_path):

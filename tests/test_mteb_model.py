@@ -112,6 +112,23 @@ def test_options_that_do_not_apply_are_refused(tmp_path):
     assert ModelRequest(str(sparse)).checkpoint.kind == "SparseEncoder"
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("modules.json", [{"idx": 0, "name": "0", "path": "", "type": "own.Own"}]),
+        ("config.json", {"auto_map": {"AutoModel": "modeling.Own"}}),
+        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["tokens.Own", None]}}),
+        ("adapter_config.json", {"base_model_name_or_path": "org/base"}),
+    ],
+)
+def test_remote_code_is_for_models_with_code(tmp_path, name, content):
+    folder = torch_random_model(tmp_path / "dense", seed=1)
+    with pytest.raises(UsageError, match=r"--trust-remote-code has no effect on .*dense, which has no code"):
+        ModelRequest(str(folder), trust_remote_code=True)
+    (folder / name).write_text(json.dumps(content))
+    assert ModelRequest(str(folder), trust_remote_code=True).identity[1].endswith("-remote-code")
+
+
 def test_folder_without_model(tmp_path):
     with pytest.raises(ModelError, match="holds no model"):
         ModelRequest(str(tmp_path))

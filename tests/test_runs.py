@@ -400,6 +400,15 @@ def test_cut_run_on_the_command_line(system, tmp_path, capsys):
     assert "AP by query language is open" in shown
 
 
+def test_depth_above_the_rankings_is_logged(system, tmp_path, caplog):
+    run = table(system, 10)
+    options = {"name": "me/deep", "languages": ["de", "en"]}
+    assert hbt_bench.score(run, "cldr-facts-multi", tmp_path, depth=10, **options)[0].depth == 10
+    assert "the longest ranking" not in caplog.text
+    assert hbt_bench.score(run, "cldr-facts-multi", tmp_path, depth=50, **options)[0].depth == 50
+    assert "the longest ranking of mode multi has 10 documents, and the depth is 50: documents that" in caplog.text
+
+
 def test_modes_of_a_run(system, tmp_path):
     output, results, *_ = system
     for mode in ("mono", "cross"):

@@ -293,6 +293,8 @@ def test_bm25_has_no_settings():
         ModelRequest("bm25", backend="onnx", batch_tokens=64)
     with pytest.raises(UsageError, match=r"bm25 has no weights\. Leave out --revision"):
         ModelRequest("bm25", revision="7")
+    with pytest.raises(UsageError, match="Leave out --device and --trust-remote-code"):
+        ModelRequest("bm25", device="cuda:7", trust_remote_code=True)
 
 
 @pytest.mark.parametrize("backend", ["onnx", "openvino"])

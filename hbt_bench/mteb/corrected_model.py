@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from hbt_bench.data import records
-from hbt_bench.data.collection import Collection, Document, Query
+from hbt_bench.data.collection import Collection
 from hbt_bench.data.judgements import Qrels
 from hbt_bench.distributed import ALONE
-from hbt_bench.errors import DataError, ModelError, UsageError
+from hbt_bench.errors import ModelError, UsageError
 from hbt_bench.identity.correction_name import CorrectionName
-from hbt_bench.languages.labels import match_labels
 from hbt_bench.log import counter
+from hbt_bench.mteb.fit_file import read_fit_file
 from hbt_bench.mteb.saved_correction import SavedFit, check_target, save, text_hashes
 from hbt_bench.ranking.correction import FittedCorrection, fit
 from hbt_bench.ranking.encode import Encoded, Encoder, Encoding, distinct_texts
@@ -76,10 +75,24 @@ class FitTexts:
     def collection(self) -> Collection:
         """The texts as a collection without judgements; translations have the same question."""
         if _FILES.fullmatch(self.source):
-            collection = _read_file(Path(self.source).expanduser())
+            collection = read_fit_file(Path(self.source).expanduser())
         else:
             collection = self._spec.load(None, self.data_dir)
+        self._check_count(collection)
         return _without_judgements(collection, self.count)
+
+    def _check_count(self, collection: Collection) -> None:
+        """Raise `UsageError` if no language has so many texts; log a warning if some languages have fewer."""
+        blocks = [*collection.query_blocks.items(), *collection.document_blocks.items()]
+        sizes = [(code, block.stop - block.start) for code, block in blocks]
+        count, largest = self.count or 0, max(size for _, size in sizes)
+        if count > largest:
+            raise UsageError(
+                f"--correct-on {self.source}:{count}: a language has at most {largest:,} texts there. Leave the number "
+                "out for all texts."
+            )
+        if fewer := dict.fromkeys(code for code, size in sizes if size < count):
+            log.warning(f"{self.name} has fewer than {count:,} texts of {' '.join(fewer)}: all of these are used")
 
     @cached_property
     def hashes(self) -> frozenset[int]:
@@ -281,41 +294,6 @@ def _log_shared(held_out: FitTexts | SavedFit, evaluated: Collection) -> None:
             f"{evaluated.name}: {shared:,} of {len(texts):,} texts are also in {held_out.name}, which the correction "
             "is fitted on, so they are not held out"
         )
-
-
-def _read_file(path: Path) -> Collection:
-    """Return the rows of a file as queries and documents with the same texts."""
-    rows = list(_rows(path))
-    codes = {label: code for code, label in match_labels({label for _, label, _ in rows}, rare=True).items()}
-    unknown = {label for _, label, _ in rows} - codes.keys()
-    if unknown:
-        raise DataError(f"{path}: '{min(unknown)}' in the field language is not a language: write a code such as de")
-    queries = [Query(f"q{number}", codes[label], text, key) for number, (key, label, text) in enumerate(rows)]
-    documents = [Document(f"d{number}", codes[label], text) for number, (_, label, text) in enumerate(rows)]
-    return Collection.from_records(path.stem, queries, documents, {q.id: {f"d{q.id[1:]}": 1} for q in queries})
-
-
-def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield id, language and text of the rows; a row without an id is not a translation of another row."""
-    for number, (cells, where) in enumerate(_cells(path)):
-        text, language, key = (cells.get(field) for field in ("text", "language", "id"))
-        if not isinstance(text, str) or not text.strip() or not isinstance(language, str):
-            raise DataError(f"{where} needs a text in each of the fields text and language")
-        yield f"row {number}" if records.is_missing(key) else f"id {key}", language, text
-
-
-def _cells(path: Path) -> Iterator[tuple[Mapping[str, Any], str]]:
-    if path.suffix == ".parquet":
-        import pandas as pd
-
-        try:
-            table = pd.read_parquet(path).to_dict("records")
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path} is not a readable parquet file: {error}") from error
-        yield from (({str(key): cell for key, cell in row.items()}, f"{path}:{n}") for n, row in enumerate(table, 1))
-        return
-    for row in records.read_rows(path):
-        yield row.fields, row.where
 
 
 def _without_judgements(collection: Collection, count: int | None) -> Collection:

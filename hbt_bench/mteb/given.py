@@ -75,7 +75,7 @@ class GivenModel:
     @property
     def name(self) -> str:
         """The name in results, empty if it is unknown."""
-        return self.given_name or self._known("name") or ""
+        return (self._known("name") or "") if self.given_name is None else self.given_name
 
     @property
     def _revision(self) -> str | None:

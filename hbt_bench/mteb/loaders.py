@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from hbt_bench.data import records
-from hbt_bench.errors import ModelError, did_you_mean
+from hbt_bench.errors import ModelError, UsageError, did_you_mean
 from hbt_bench.identity.checkpoint import Checkpoint, Kind
+from hbt_bench.identity.model_files import KNOWN_MODULES, model_modules, read_json
 from hbt_bench.mteb.file_checks import check_contents
 from hbt_bench.mteb.loading import load_checked
 
@@ -51,6 +52,20 @@ def hub_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
         raise load_error(name, error, exists=False) from error
     Checkpoint.from_folder(folder)  # raises an error if the files are not a model
     return Checkpoint(folder)  # the folder's name is the commit, even if it is a link
+
+
+def check_code(checkpoint: Checkpoint, name: str) -> None:
+    """Raise `UsageError` if a model has no code that ``--trust-remote-code`` lets run, which would change its name."""
+    modules = model_modules(checkpoint.path)
+    folders = {checkpoint.path, *(folder for folder, _ in modules)}
+    settings = [read_json(path) for folder in folders for path in folder.glob("*config.json")]
+    # the model that an adapter adapts may have code
+    if any((folder / "adapter_config.json").is_file() for folder in folders):
+        return
+    if all(kind.startswith(KNOWN_MODULES) for _, kind in modules) and not any(
+        isinstance(content, dict) and content.get("auto_map") for content in settings
+    ):
+        raise UsageError(f"--trust-remote-code has no effect on {name}, which has no code: leave it out")
 
 
 def open_model(

@@ -21,7 +21,7 @@ from hbt_bench.mteb.bm25_model import Bm25Model
 from hbt_bench.mteb.corrected_model import NO_VECTORS, CorrectedModel, Correction
 from hbt_bench.mteb.embeddings_client import is_url
 from hbt_bench.mteb.endpoint import Endpoint, EndpointEncoder, check_endpoint
-from hbt_bench.mteb.loaders import hub_checkpoint, load_error, open_model, similar_folders, wrapped
+from hbt_bench.mteb.loaders import check_code, hub_checkpoint, load_error, open_model, similar_folders, wrapped
 from hbt_bench.mteb.loading import load_checked
 from hbt_bench.ranking import bm25
 
@@ -91,7 +91,8 @@ class ModelRequest:
                 raise UsageError(NO_VECTORS.format(name=self.name))
             if self.query_prompt or self.document_prompt:
                 raise UsageError("bm25 takes no prompts. Leave out --query-prompt and --document-prompt.")
-            others = {"--batch-tokens": self.batch_tokens, "--revision": self.revision}
+            others = {"--batch-tokens": self.batch_tokens, "--revision": self.revision, "--device": self.device}
+            others["--trust-remote-code"] = self.trust_remote_code
             if options := [*self.variant.options[::2], *(option for option, value in others.items() if value)]:
                 raise UsageError(f"bm25 has no weights. Leave out {' and '.join(options)}.")
             return
@@ -118,6 +119,8 @@ class ModelRequest:
     def _check_options(self, checkpoint: Checkpoint) -> None:
         """Raise `UsageError` if the user gave prompts or settings that the class of the model does not have."""
         variants.check_checkpoint(self.variant, checkpoint, self.name)
+        if self.trust_remote_code:
+            check_code(checkpoint, self.name)
         if self.correction and not checkpoint.dense:
             raise UsageError(NO_VECTORS.format(name=self.name))
         if (self.query_prompt or self.document_prompt) and not checkpoint.dense:

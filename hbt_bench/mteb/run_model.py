@@ -104,6 +104,12 @@ class RunModel:
         if mode == "multi" and len(collection.languages) > 1:
             _warn_of_one_language(collection, entries)
         ranks = run.ranks()
+        longest = int(ranks.cut.lengths.max()) if ranks.cut else 0
+        if self.rules.depth is not None and longest < min(self.rules.depth, len(collection.documents)):
+            log.warning(
+                f"the longest ranking of mode {mode} has {longest:,} documents, and the depth is {self.rules.depth:,}: "
+                "documents that are not in a ranking count as not retrieved up to this depth"
+            )
         if self.rules.verify:
             check_with_trec_eval(collection, ranks, mode, entries)
         return ranks

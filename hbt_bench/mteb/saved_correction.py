@@ -166,6 +166,13 @@ def check_target(name: CorrectionName, texts: HeldOutTexts | SavedFit | None, pa
         )
     if path.suffix != ".npz" and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path} exists and is not an empty folder: choose another name for the corrected model")
+    if path.suffix == ".npz" and path.exists():
+        try:
+            SavedFit.read(path)
+        except DataError as error:
+            raise UsageError(
+                f"{path} exists and is not a saved correction: choose another --save-correction"
+            ) from error
 
 
 def save(

@@ -106,7 +106,8 @@ class Evaluation:
             log.warning("--languages does not restrict MTEB's own tasks")
         request = self.model
         alone = self.processes.count == 1
-        if isinstance(request, ModelRequest) and request.device is None and not alone and not request.endpoint:
+        local = isinstance(request, ModelRequest) and request.lexical is None and not request.endpoint
+        if isinstance(request, ModelRequest) and local and request.device is None and not alone:
             # backends other than torch compute on the CPU
             request = replace(request, device=local_device() if request.backend == "torch" else "cpu")
         model = request.load()

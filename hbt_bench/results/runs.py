@@ -94,7 +94,7 @@ def score_selections(
             raise UsageError(
                 f"the run has no rankings of {selection.spec.task_name(mode)}: add a file of it, or choose another task"
             )
-    if not ((name or "").strip() or origin):
+    if not (origin if name is None else name.strip()):
         raise UsageError("the run does not state its system: name it, as in --name me/colbert")
     model = GivenModel(RunModel(tables, name or origin or "", rules))
     folder = Path(data_dir) if data_dir else None
