@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from hbt_bench import files
+from hbt_bench.cli.main import run
 from hbt_bench.errors import DataError, ModelError, OutputError, UsageError
 from hbt_bench.mteb.models import ModelRequest
 from hbt_bench.ranking.store import EmbeddingStore
@@ -154,6 +155,14 @@ def test_vectors_are_removed_unless_kept(checkpoints, tmp_path):
     assert not list(cache.rglob("*.safetensors"))
     evaluate(checkpoints[0], tmp_path / "kept", keep_embeddings=True)
     assert list(cache.rglob("*.safetensors"))
+
+
+def test_command_states_that_no_vectors_were_kept(checkpoints, tmp_path, capsys):
+    command = ["run", "--model", str(checkpoints[0]), "--tasks", "cldr-facts-mono", "--languages", "de"]
+    message = "no vectors were kept, because the results exist already: add --overwrite"
+    for options, stated in ([], False), (["--overwrite"], False), ([], True):
+        assert run([*command, "--output", str(tmp_path), "--keep-embeddings", *options]) == 0
+        assert (message in capsys.readouterr().err) == stated
 
 
 def test_interrupted_run_reuses_its_vectors(checkpoints, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -118,7 +119,10 @@ def command(
             processes=processes,
             keep_run=keep_run,
         )
+        started = time.time()
         results = evaluation.run()
+        if keep_embeddings and results and all(result.path.stat().st_mtime < started for result in results):
+            log.warning("no vectors were kept, because the results exist already: add --overwrite to encode again")
     if not is_first():
         return
     if style == "json":
