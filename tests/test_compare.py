@@ -347,6 +347,12 @@ def test_error_for_missing_result_has_the_command(planted, tmp_path):
     assert message(checkpoint, "worse").endswith(
         f"`hbt-bench run --model '{checkpoint}' --tasks cldr-facts-multi --languages de,en --output {planted}`."
     )
+    assert "`hbt-bench run --model bm25@k1.2-b0.75 --tasks" in message("bm25@k1.2-b0.75", "worse")
+    plant(planted, "hbt-bench/bm25", BEST, revision="k0.9-b0.4-t2", languages=("de", "en"))
+    plant(planted, "hbt-bench/bm25", BEST, revision="k1.5-b0.5-t2", languages=("de", "en"))
+    for revision, model in (("k0.9-b0.4", "bm25"), ("k1.5-b0.5", "bm25@k1.5-b0.5")):
+        text = message(f"bm25@{revision}", "worse", languages=None)
+        assert f"or run `hbt-bench run --model {model} --tasks cldr-facts-multi --output" in text
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match="holds no model"):
         on(planted, (tmp_path / "empty", "worse"))
@@ -408,6 +414,9 @@ def test_margin_and_power(tmp_path):
     assert "best and worse are the same within 0.2 on cldr-facts-multi" in sentence
     assert "shown from" in sentence
     assert on(tmp_path, margin=0.002, **options).rows[1].verdict == "undecided"
+    note = "the margin is for measures up to 1, so rank_distance has no test of equality"
+    assert note not in on(tmp_path, margin=0.2, **options).notes
+    assert note in on(tmp_path, margin=5, measures="AP,rank_distance").notes
 
 
 def test_csv_has_unrounded_numbers(planted):

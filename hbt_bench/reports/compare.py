@@ -99,6 +99,9 @@ def compare(
     notes = [note for task in by_task for note in version_notes(task)]
     for kind in (rows, language_rows):
         notes += _sample_notes(kind, samples, resamples)
+    unscaled = dict.fromkeys(row.measure for row in rows if not _has_margin(MEASURES.describe(row.measure)))
+    if margin is not None and unscaled:
+        notes.append(f"the margin is for measures up to 1, so {', '.join(unscaled)} has no test of equality")
     noted, settings = tuple(dict.fromkeys(notes)), (samples, resamples, seed)
     return Comparison(tuple(systems), names[base], rows, language_rows, noted, *settings, levels)
 
@@ -257,6 +260,11 @@ def _corrected(rows: Sequence[_Uncorrected]) -> tuple[ComparisonRow, ...]:
     return tuple(corrected)
 
 
+def _has_margin(measure: Measure) -> bool:
+    """Return whether a margin, such as 0.01, fits the range of a measure."""
+    return measure.bounds[1] <= 1
+
+
 def _planned(
     rows: Sequence[ComparisonRow],
     pairs: Sequence[_Uncorrected],
@@ -275,7 +283,7 @@ def _planned(
         assert row.difference is not None
         assert resampled is not None
         error, clusters = float(resampled.std(ddof=1)), levels[row.task].number
-        if margin is not None and MEASURES.describe(row.measure).bounds[1] <= 1:
+        if margin is not None and _has_margin(MEASURES.describe(row.measure)):
             p_same[index] = paired_p_equivalent(row.difference.value, error, clusters, margin)
         if power:
             shown = paired_smallest_difference(error, clusters, SIGNIFICANCE / len(compared))

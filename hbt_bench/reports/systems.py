@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from hbt_bench.identity.variant import short_revision
 from hbt_bench.measures.registry import Measure
 from hbt_bench.measures.scores import ModeRanks
 from hbt_bench.mteb.models import BM25
+from hbt_bench.ranking.bm25 import Parameters
 from hbt_bench.results.schema import MODEL_META
 from hbt_bench.results.scores import hierarchy_of
 from hbt_bench.results.store import Result, model_folder, model_label
@@ -146,15 +148,23 @@ class ModelResults:
         elif name.startswith("local__"):
             model = f"path/to/{name.removeprefix('local__')}"
         else:
-            model = name.replace("__", "/", 1)
+            model = name.replace("__", "/", 1).removeprefix("hbt-bench/")
+        parameters = _without_tokens(self.folder.name)
+        if model == BM25 and parameters not in ("-", _without_tokens(str(Parameters()))):
+            model = f"{BM25}@{parameters}"
         task = spec.name if set(modes) == set(spec.modes) else spec.task_name(mode)
-        command = ["hbt-bench", "run", "--model", model.removeprefix("hbt-bench/"), "--tasks", task]
+        command = ["hbt-bench", "run", "--model", model, "--tasks", task]
         if languages is not None:
             command += ["--languages", ",".join(languages)]
         location = (registry or TaskRegistry()).locate(spec.base)
         if location and location.folder:
             command += ["--task-dir", str(location.folder)]
         return shlex.join([*command, "--output", str(self._model_folder.parent)])
+
+
+def _without_tokens(revision: str) -> str:
+    """Return the parameters in a revision of BM25, without the version of its tokens."""
+    return re.sub(r"-t\d+$", "", revision)
 
 
 def _as_folder(model: str) -> Path | None:
