@@ -17,8 +17,8 @@ DOCUMENTS = (Document("d1", "en", "She."), Document("d2", "de", "Sie."))
 RELEVANT = {"q1": {"d1": 1, "d2": 1}, "q2": {"d1": 1, "d2": 2}}
 
 
-def build(queries=QUERIES, documents=DOCUMENTS, relevant=RELEVANT):
-    return Collection.from_records("demo", queries, documents, relevant)
+def build(queries=QUERIES, documents=DOCUMENTS, relevant=RELEVANT, **options):
+    return Collection.from_records("demo", queries, documents, relevant, **options)
 
 
 def judgements(collection):
@@ -233,6 +233,11 @@ def test_fingerprint_depends_on_order_within_language():
             {"relevant": {**RELEVANT, "q2": {"d1": 32768}}},
             "demo: query 'q2' has grade 32768 for 'd1', above 32767",
         ),
+        ({"relevant": {**RELEVANT, "q2": {"d1": 1.9}}}, "demo: query 'q2' has grade 1.9 for 'd1', which is not a"),
+        ({"relevant": {**RELEVANT, "q2": {"d1": np.nan}}}, "demo: query 'q2' has grade nan for 'd1', which is not"),
+        ({"relevant": {**RELEVANT, "q2": {"d1": "1"}}}, "demo: query 'q2' has grade '1' for 'd1', which is not"),
+        ({"own_documents": {"q7": ["d1"]}}, "demo names own documents of 'q7', which is not a query"),
+        ({"parallel": "none"}, "demo: parallel is 'none', but must be True or False"),
         ({"relevant": {"q1": {"d1": 1}}}, "demo: query 'q2' has no relevant document"),
         ({"relevant": {**RELEVANT, "q1": {}}}, "demo: query 'q1' has no relevant document"),
     ],

@@ -7,7 +7,7 @@ late, because `hbt-bench tasks` reads no data and must not take the time.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
@@ -139,8 +139,8 @@ class Collection(TextlessCollection):
         cluster. The level of the documents comes first, from the judgements.
 
         Raises `DataError` for a repeated id, an empty text, an unknown language, a judgement of an unknown document or
-        query, a grade below 1 or above 32767, a query that has no relevant document, and with `own_copies` for a query
-        that is relevant to itself.
+        query, a grade that is not a whole number from 1 to 32767, a query that has no relevant document, own documents
+        of an unknown query, and with `own_copies` for a query that is relevant to itself.
 
         Example::
 
@@ -151,6 +151,8 @@ class Collection(TextlessCollection):
         """
         import numpy as np
 
+        if not isinstance(parallel, bool):
+            raise DataError(f"{name}: parallel is {parallel!r}, but must be True or False")
         queries, documents = tuple(queries), tuple(documents)
         languages = tuple(sorted({query.language for query in queries} | {document.language for document in documents}))
         for code in languages:
@@ -165,6 +167,8 @@ class Collection(TextlessCollection):
         ids, columns = [query.id for query in queries], {document.id: n for n, document in enumerate(documents)}
         if own_copies:
             own_documents = same_ids(name, ids, relevant)
+        if unknown := (own_documents or {}).keys() - set(ids):
+            raise DataError(f"{name} names own documents of '{min(unknown)}', which is not a query of the collection")
         qrels = Qrels.from_grades(name, ids, columns, relevant)
         numbers = np.array([questions[query.question] for query in queries], dtype=np.int32)
         return cls(
@@ -265,12 +269,14 @@ class Collection(TextlessCollection):
         return self._rebuilt(queries, self.documents, relevant)
 
     def _rebuilt(
-        self, queries: Iterable[Query], documents: Iterable[Document], relevant: Mapping[str, Mapping[str, int]]
+        self, queries: Sequence[Query], documents: Iterable[Document], relevant: Mapping[str, Mapping[str, int]]
     ) -> Collection:
         """Return a collection of other records with the own documents of this collection."""
         copies = None
         if self.copies is not None:
-            copies = {query.id: self.own_documents(row) for row, query in enumerate(self.queries)}
+            kept = {query.id for query in queries}
+            own = ((query.id, row) for row, query in enumerate(self.queries) if query.id in kept)
+            copies = {key: self.own_documents(row) for key, row in own}
         questions = list(dict.fromkeys(query.question for query in self.queries))
         return Collection.from_records(
             self.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import TYPE_CHECKING
 
 from hbt_bench.errors import DataError
@@ -47,7 +48,8 @@ class Qrels:
 
         `queries` are ids, `columns` the number of each document id, and `relevant` maps query ids to document ids with
         grades. For example, ``Qrels.from_grades("demo", ["q"], {"d": 0}, {"q": {"d": 1}})``. Raises `DataError` for an
-        unknown document or query, a grade below 1 or above 32767, and a query without a relevant document.
+        unknown document or query, a grade that is not a whole number from 1 to 32767, and a query without a relevant
+        document.
         """
         import numpy as np
 
@@ -62,6 +64,10 @@ class Qrels:
             for document, grade in grades.items():
                 if document not in columns:
                     raise DataError(f"{name}: query '{query}' names the document '{document}', which does not exist")
+                if type(grade) is not int and not (isinstance(grade, Real) and grade == grade // 1):
+                    raise DataError(
+                        f"{name}: query '{query}' has grade {grade!r} for '{document}', which is not a whole number"
+                    )
                 if grade < 1:
                     raise DataError(
                         f"{name}: query '{query}' has grade {grade} for '{document}'; list grades from 1 up"
