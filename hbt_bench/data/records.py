@@ -153,18 +153,28 @@ def read_rows(path: Path, table: TableFormat = INFERRED) -> Iterator[Row]:
         yield Row(cells, f"{path}:{number}")
 
 
+def without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of JSON; raises `ValueError` for a key that is there twice, of which a dict keeps the last."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"'{next(key for key in keys if keys.count(key) > 1)}' is twice in an object")
+    return content
+
+
 def read_json_rows(path: Path) -> Iterator[Row]:
     """Yield the rows of a file of JSON lines, whatever its name; raises `DataError` with the line."""
+    decoder = json.JSONDecoder(object_pairs_hook=without_repetition)
     for number, text in read_lines(path):
         if not text.strip():
             continue
         where = f"{path}:{number}"
         try:
-            fields = json.loads(text)
+            fields = decoder.decode(text)
         except json.JSONDecodeError as error:
             advice = "; each line must be an object" if number == 1 and text.strip() in "{[" else ""
             raise DataError(f"{where}: not JSON: {error.msg} at column {error.colno}{advice}") from error
-        except (ValueError, RecursionError) as error:  # a number of thousands of digits; deep nesting
+        except (ValueError, RecursionError) as error:  # a repeated key; a number of thousands of digits; deep nesting
             raise DataError(f"{where}: not JSON: {error}") from error
         if not isinstance(fields, dict):
             names = {list: "a list", str: "a text", bool: "true or false", type(None): "null"}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hbt_bench.data.lines import suffix
+from hbt_bench.data.records import without_repetition
 from hbt_bench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -49,21 +50,12 @@ def read_run(path: Path) -> tuple[Tables, tuple[str, str] | None]:
     try:
         if suffix(path) == ".json":
             with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
-                return tables_from_mapping(json.load(file, object_pairs_hook=_without_repetition), str(path))
+                return tables_from_mapping(json.load(file, object_pairs_hook=without_repetition), str(path))
         if suffix(path) == ".parquet":
             return tables_from_frame(pd.read_parquet(path), str(path)), None
         return {"": _read_trec(path)}, None
     except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:  # of pandas and pyarrow, too
         raise DataError(f"cannot read the run {path} ({' '.join(str(error).split())[:200]})") from error
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the object of JSON; raises `ValueError` for a key that is there twice, of which a dict keeps the last."""
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"'{next(key for key in keys if keys.count(key) > 1)}' is twice in an object")
-    return content
 
 
 def tables_from_mapping(run: Any, source: str = "the run") -> tuple[Tables, tuple[str, str] | None]:
