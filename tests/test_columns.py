@@ -155,13 +155,14 @@ def test_equal_sentences_join_their_rows():
 )
 def test_translations_are_connected_components(pairs):
     codes = {"a": ("de", "en"), "b": ("en", "sw")}
+    spoken = {code for kind, *_ in pairs for code in codes[kind]}
     data, edges = [], []
     for number, (kind, left, right) in enumerate(pairs):
         first, second = codes[kind]
         data.append({"id": number, "x": {first: f"{first}{left}", second: f"{second}{right}"}})
         edges.append({f"{first}{left}", f"{second}{right}"})
     collection = collect(
-        "t", rows(*data), Columns(id=("id",), text="x.{language}", merge=True), {c: c for c in ("de", "en", "sw")}
+        "t", rows(*data), Columns(id=("id",), text="x.{language}", merge=True), {c: c for c in sorted(spoken)}
     )
     groups: list[set[str]] = []
     for edge in edges:
@@ -217,6 +218,35 @@ def test_selected_languages_drop_unanswered_questions():
     assert [query.id for query in selected.queries] == ["en-q-2"]
     with pytest.raises(DataError, match="the question '1' has no document in any of the languages"):
         collect("t", data, mapping, {"en": "en", "de": "de"})
+
+
+@pytest.mark.parametrize(
+    ("labels", "languages", "message"),
+    [
+        (
+            ["en", "de", "DE"],
+            {"en": "en", "de": "Deu"},
+            "t has no texts in de, which the data call 'Deu'; rows in 'de'",
+        ),
+        (["en", "de"], {"en": "en", "de": "de", "fr": "fr"}, "no texts in fr, .*: map the code, as in `languages: {fr"),
+    ],
+)
+@pytest.mark.parametrize("complete", [True, False])
+def test_language_without_texts_is_refused(labels, languages, message, complete):
+    data = rows(*({"id": 1, "l": label, "q": f"q {label}", "d": f"d {label}"} for label in labels))
+    with pytest.raises(DataError, match=message):
+        collect("t", data, Columns(id=("id",), language="l", query="q", document="d"), languages, complete=complete)
+    wide = rows({f"{kind}_{label}": f"{kind} {label}" for label in labels for kind in "qd"})
+    with pytest.raises(DataError, match=message.partition("; ")[0]):
+        collect("t", wide, Columns(query="q_{language}", document="d_{language}"), languages, complete=complete)
+
+
+def test_title_that_no_row_has_is_refused():
+    data = rows({"id": 1, "q": "Who?", "d": "Ann.", "title": ""})
+    mapping = Columns(id=("id",), query="q", document="d", title="title")
+    assert collect("t", data, mapping, {"en": "en"}).documents[0].text == "Ann."
+    with pytest.raises(DataError, match="t: no row has a text in 'titel', the `title`"):
+        collect("t", data, replace(mapping, title="titel"), {"en": "en"})
 
 
 def bitext(count=30, languages=("de", "en", "sw")):

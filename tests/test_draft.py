@@ -180,6 +180,18 @@ ROWS = "".join(json.dumps(row) + "\n" for row in rows_of(2, "en") + rows_of(2, "
             ["cannot read b/queries.jsonl: No such file or directory"],
         ),
         (
+            {"d.jsonl": ROWS},
+            "demo --from d.jsonl --split dev",
+            ["d.jsonl is not a folder in BEIR's layout", "--split dev"],
+        ),
+        ({"d.jsonl": ROWS}, "demo --from d.jsonl --quoting none", ["d.jsonl has JSON lines", "leave out quoting"]),
+        (
+            {"d.jsonl": ROWS},
+            "demo --from d.jsonl --language fr",
+            ["d.jsonl states the languages of its rows itself (de en): leave out --language fr"],
+        ),
+        ({"b/corpus.jsonl": "", "b/qrels/test.tsv": ""}, "demo --from b --quoting csv", ["not a table: leave out"]),
+        (
             {"d.jsonl": ROWS, "other/x": ""},
             "demo --from d.jsonl --output other",
             ["d.jsonl is not inside other", "--data-dir or HBT_BENCH_DATA"],

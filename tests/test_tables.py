@@ -115,3 +115,32 @@ def test_part_is_by_a_path_that_each_row_has(tmp_path):
     assert not halves[0] & halves[1]
     with pytest.raises(DataError, match=r"t\.jsonl:1: no value at 'doc', by which `part` divides .*the row has n, q"):
         task(**source, part={"by": "doc", "start": 0.5}).load(data_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("keys", "source", "message"),
+    [
+        (
+            {"expect": {"version": "9", "queries": {"en": 1}}},
+            {},
+            "expect: the source has no version, .* version 9: leave",
+        ),
+        ({"modes": ["multi", "multi"]}, {}, "modes: name each mode once"),
+        (
+            {},
+            {"pins": {"tt.jsonl": {"sha256": "0" * 64}}},
+            r"the source does not read tt\.jsonl; did you mean 't\.jsonl'",
+        ),
+        (
+            {},
+            {"kind": "beir", "path": "b/{language}", "pins": {"b/fr/corpus.jsonl": {"sha256": "0" * 64}}},
+            r"pins: the source does not read b/fr/corpus\.jsonl; did you mean",
+        ),
+    ],
+)
+def test_keys_that_would_check_nothing(keys, source, message):
+    usual = {"kind": "jsonl", "path": "t.jsonl", "columns": {**QUESTIONS, "language": "l"}, "parallel": True}
+    if "kind" in source:
+        usual = {"parallel": "queries"}
+    with pytest.raises(ValidationError, match=message):
+        TaskSpec.model_validate({"name": "mine", "source": {**usual, "languages": ["de", "en"], **source}, **keys})

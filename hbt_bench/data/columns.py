@@ -26,7 +26,7 @@ def collect(
 
     Blanks and direction marks around a code in the data are dropped. Rows in other languages are skipped, and so are
     rows without a language or an id, with a warning. If the languages are not the `complete` data set, questions are
-    dropped if all their documents are in other languages.
+    dropped if all their documents are in other languages; if they are, each language must have a text.
 
     Raises `DataError` with the line for a field that is not a text or that no row has, and for a question or document
     with two texts in the same language; also if languages that are paired by row have different numbers of rows, and
@@ -58,14 +58,33 @@ def collect(
     if not columns.id and columns.parallel:
         _check_aligned(name, {codes[label]: counts[label] for label in codes} if counts.keys() & codes.keys() else {})
     if skipped and counts.total() == skipped.total() + incomplete.total:
-        labels = ", ".join(label[:20] for label, _ in skipped.most_common(5))
-        advice = ""
-        if columns.language and not columns.language_form and any(next(pair_splits(label), None) for label in skipped):
-            advice = "; if they are pairs of languages, set `language_form: '{query_language}-{language}'` in columns"
-        raise DataError(f"{name} has no row in {' '.join(codes)}: the codes in the data are {labels}{advice}")
+        raise _no_rows(name, columns, codes, skipped)
     collection = table.collection()
+    # the rows of a pair with another language are not read, so a language may have no text without it
+    lacking = [code for code in languages if code not in table.languages and (complete or not columns.language_form)]
+    if lacking:
+        raise _no_texts(name, languages, lacking[0], skipped)
     _check_cells(collection)
     return collection
+
+
+def _no_rows(name: str, columns: Columns, codes: Iterable[str], skipped: Counter[str]) -> DataError:
+    """Return the error for rows that are all in languages which are not read; `skipped` counts their labels."""
+    labels = ", ".join(label[:20] for label, _ in skipped.most_common(5))
+    advice = ""
+    if columns.language and not columns.language_form and any(next(pair_splits(label), None) for label in skipped):
+        advice = "; if they are pairs of languages, set `language_form: '{query_language}-{language}'` in columns"
+    return DataError(f"{name} has no row in {' '.join(codes)}: the codes in the data are {labels}{advice}")
+
+
+def _no_texts(name: str, languages: Mapping[str, str], code: str, skipped: Counter[str]) -> DataError:
+    """Return the error for a language without a text; `skipped` counts the rows in labels that are not read."""
+    others = ", ".join(f"'{label:.20}'" for label, _ in skipped.most_common(5))
+    found = f"; rows in {others} are not read" if skipped else ""
+    return DataError(
+        f"{name} has no texts in {code}, which the data call '{languages[code]}'{found}: map the code, as in "
+        f"`languages: {{{code}: CODE}}`, or leave {code} out"
+    )
 
 
 def _check_cells(collection: Collection) -> None:
@@ -141,6 +160,11 @@ class _Sentences:
         self.rows: dict[str, dict[str, str]] = {}  # row -> language -> sentence
         self.merged: dict[tuple[str, str], str] = {}  # language and text -> sentence, if equal sentences are merged
         self.clusters = ClusterIds(columns.clusters)
+
+    @property
+    def languages(self) -> set[str]:
+        """The languages with a sentence."""
+        return self.sentences.languages
 
     def add(self, row: Row, key: str, code: str, label: str, *, required: bool, query_code: str | None = None) -> None:
         """Add the sentence of a row in a language; if `required`, a missing field is an error."""

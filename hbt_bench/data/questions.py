@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from hbt_bench.data.beir import parse_grade
 from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.data.own_documents import own_documents, same_text
-from hbt_bench.data.records import Row, checked_text, identifier, is_missing, values
+from hbt_bench.data.records import Row, checked_text, first_value, identifier, is_missing, values
 from hbt_bench.data.row_fields import (
     ClusterIds,
     Columns,
@@ -44,6 +44,12 @@ class QuestionTable:
         self.first_rows: dict[Key, str] = {}  # language and text -> the first row with this query, for rows without id
         self.repeats: list[tuple[str, str]] = []  # a row without id, and the first row with its query
         self.clusters = ClusterIds(columns.clusters)
+        self.has_title = columns.title is None  # whether a row has a title
+
+    @property
+    def languages(self) -> set[str]:
+        """The languages with a query or a document."""
+        return self.queries.languages | self.documents.languages
 
     def add(self, row: Row, key: str, code: str, label: str, *, required: bool, query_code: str | None = None) -> None:
         """Add the query and the documents of a row in a language; if `required`, a missing field is an error.
@@ -55,6 +61,7 @@ class QuestionTable:
         query_prefix = "" if columns.parallel else pair
         prefix = f"{code}/" if query_prefix and columns.document_id else query_prefix
         fields = _Fields.read(row, label, columns)
+        self.has_title = self.has_title or first_value(row.fields, columns.title or "", label) is not None
         grades: dict[str, int] = {}  # document -> grade
         for position, body in self._bodies(row, label, required=required and not columns.unanswered):
             document, grade = self._document(fields, key, position)
@@ -130,6 +137,9 @@ class QuestionTable:
 
     def collection(self) -> Collection:
         """Build the collection: every version of a question has its documents' versions in all languages."""
+        if self.complete and not self.has_title and self.documents.texts:
+            title = self.columns.title
+            raise DataError(f"{self.name}: no row has a text in '{title}', the `title`: correct it, or leave it out")
         questions = self._questions()
         answers: dict[str, dict[str, int]] = {}  # question -> documents of all its rows, with grades
         for row, documents in self.answers.items():

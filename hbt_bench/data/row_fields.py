@@ -102,6 +102,11 @@ class KeyedTexts:
     texts: dict[tuple[str, str], str] = field(default_factory=dict)
     lines: dict[tuple[str, str], str] = field(default_factory=dict)
 
+    @property
+    def languages(self) -> set[str]:
+        """The languages with a text."""
+        return {language for language, _ in self.texts}
+
     def add(self, language: str, key: str, text: str, where: str) -> None:
         """Add a text, which is at `where`; raises `DataError` if it is empty, or if the key has another text."""
         if not text.strip():

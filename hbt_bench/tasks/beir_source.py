@@ -92,17 +92,26 @@ class BeirSource(FileSource, Source):
 
     def _pairs(self) -> dict[tuple[str, str], str]:
         """Return the folder of each pair of codes: of the pinned pairs, or of all if no file is pinned."""
-        folders = {
+        pinned = {path.rsplit("/", 1)[0].removesuffix("/qrels") for path in self.pins}
+        return {pair: folder for pair, folder in self._folders().items() if folder in pinned or not pinned}
+
+    def _folders(self) -> dict[tuple[str, str], str]:
+        """Return the folder of each pair of codes."""
+        return {
             (queries, documents): pair_path(self.path, query_label, document_label)
             for queries, query_label in self.codes.items()
             for documents, document_label in self.codes.items()
         }
-        pinned = {path.rsplit("/", 1)[0].removesuffix("/qrels") for path in self.pins}
-        return {pair: folder for pair, folder in folders.items() if folder in pinned or not pinned}
 
     def paths(self) -> list[str]:
         """Return the folders that the source reads in a data folder."""
         return list(self._pairs().values()) if self.has_pairs else super().paths()
+
+    def files(self) -> list[str]:
+        """Return the files that a folder may have, under all of their names."""
+        names = [name for choice in beir.beir_names(self.split) for name in choice]
+        folders = self._folders().values() if self.has_pairs else super().paths()
+        return [f"{folder}/{name}" for folder in folders for name in names]
 
     def unpinned(self) -> list[str]:
         """Return the files that the source reads without a hash, under their preferred names."""

@@ -15,10 +15,11 @@ from hbt_bench.data.dialect import INFERRED, TableFormat
 from hbt_bench.errors import UsageError
 from hbt_bench.files import write_text
 from hbt_bench.ranking.subsets import judged_subsets
+from hbt_bench.tasks.expect import Expect
 from hbt_bench.tasks.infer_beir import infer_beir, is_beir
 from hbt_bench.tasks.infer_rows import infer_rows
 from hbt_bench.tasks.registry import TaskRegistry
-from hbt_bench.tasks.task import Expect, TaskSpec
+from hbt_bench.tasks.task import TaskSpec
 
 _HEAD = """\
 # A task of hbt-bench. `hbt-bench tasks validate` checks this file; docs/tasks.md explains every key.
@@ -70,7 +71,11 @@ class TaskDraft:
         if is_beir(data):
             if columns:
                 raise UsageError(f"{data} is a folder in BEIR's layout, which has fixed columns: leave out --columns")
+            if table != INFERRED:
+                raise UsageError(f"{data} is a folder in BEIR's layout, not a table: leave out --quoting and the like")
             inferred = infer_beir(data, relative, language, split)
+        elif split is not None:
+            raise UsageError(f"{data} is not a folder in BEIR's layout, which has splits: leave out --split {split}")
         else:
             inferred = infer_rows(data, relative, columns, language, table)
         content: dict[str, Any] = {"name": name, "source": inferred.source}

@@ -44,6 +44,8 @@ def infer_rows(
     """
     chosen = _parse_columns(columns)
     files = RowFiles.find(data, relative, table)
+    if table != INFERRED and suffix(files.first) == ".jsonl":
+        raise UsageError(f"{data} has JSON lines, not a table: leave out quoting, delimiter and header")
     try:
         form = LabelForm.parse(chosen["language_form"]) if "language_form" in chosen else None
     except ValueError as error:

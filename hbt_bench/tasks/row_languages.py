@@ -10,7 +10,7 @@ from hbt_bench.data.language_pairs import LabelForm
 from hbt_bench.data.records import PLACEHOLDER, Row, first_value, identifier, is_missing, label_text, values
 from hbt_bench.data.row_fields import usual_fields
 from hbt_bench.errors import UsageError
-from hbt_bench.languages import general, read_label
+from hbt_bench.languages import general, parse_code, read_label
 from hbt_bench.tasks.fields import count_labels
 from hbt_bench.tasks.inferred import RowFiles, describe_unused, match_codes
 from hbt_bench.tasks.pair_labels import LabelledRow, PairLabels
@@ -81,6 +81,11 @@ class RowLanguages:
             raise UsageError(
                 f"{self.files.data} has no known language code, only {listed}: map the codes in a task file, for "
                 "example `languages: {sw: kiswahili}`"
+            )
+        if language is not None and set(codes) != {parse_code(language)}:
+            raise UsageError(
+                f"{self.files.data} states the languages of its rows itself ({' '.join(sorted(codes))}): leave out "
+                f"--language {language}"
             )
         return codes, form, [*notes, *describe_unused({label: counts[label] for label in unused}, "row", codes)]
 

@@ -6,7 +6,7 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
     BeforeValidator,
@@ -25,10 +25,12 @@ from hbt_bench.data.language_pairs import LabelForm
 from hbt_bench.data.levels import DOCUMENT, QUESTION
 from hbt_bench.data.readers import Parallel
 from hbt_bench.data.records import PLACEHOLDER, Row, first_value, is_missing
-from hbt_bench.errors import DataError
+from hbt_bench.errors import DataError, did_you_mean
 from hbt_bench.identity.task_name import MODES, Mode
 from hbt_bench.languages import parse_code, unknown_code
 from hbt_bench.yaml_file import StrictModel
+
+Value = TypeVar("Value")
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 #: A commit of a data set on the hub.
@@ -138,6 +140,18 @@ def check_language(code: str) -> str:
     return parsed
 
 
+def by_code(values: Mapping[str, Value]) -> dict[str, Value]:
+    """Return values by our codes for keys in any spelling; raises `ValueError` for two codes of the same language."""
+    codes: dict[str, Value] = {}
+    spellings: dict[str, str] = {}
+    for spelling, value in values.items():
+        code = check_language(str(spelling))
+        if code in codes:
+            raise ValueError(f"'{spelling}' and '{spellings[code]}' are the same language, {code}: name it once")
+        codes[code], spellings[code] = value, str(spelling)
+    return codes
+
+
 def _codes(value: object) -> object:
     """Write out a list of codes: ``[en, deu_Latn]`` becomes ``{en: en, de: deu_Latn}``.
 
@@ -146,13 +160,7 @@ def _codes(value: object) -> object:
     if isinstance(value, list):
         value = {str(code): str(code) for code in value}
     if isinstance(value, Mapping):
-        labels: dict[str, object] = {}
-        spellings: dict[str, str] = {}
-        for spelling, label in value.items():
-            code = check_language(str(spelling))
-            if code in labels:
-                raise ValueError(f"'{spelling}' and '{spellings[code]}' are the same language, {code}: name it once")
-            labels[code], spellings[code] = label, str(spelling)
+        labels = by_code(value)
         if len(set(map(str, labels.values()))) < len(labels):
             raise ValueError("two languages have the same code in the data")
         if not labels:
@@ -298,6 +306,10 @@ class FileSource(StrictModel):
         check_path(self.path, self.placeholders)
         for path in self.pins:
             check_path(path)
+        files = self.files() if self.pins else []
+        if unread := sorted(self.pins.keys() - set(files)):
+            hint = did_you_mean(unread[0], files) or f" (it reads {', '.join(files[:3])})"
+            raise ValueError(f"pins: the source does not read {unread[0]}{hint}")
         if self.url is not None:
             if not self.url.startswith("https://") or "{path}" not in self.url:
                 raise ValueError("url must start with https:// and contain {path}")
@@ -308,6 +320,10 @@ class FileSource(StrictModel):
     def paths(self) -> list[str]:
         """Return the files, or the folders in BEIR's layout, that the source reads in a data folder."""
         return list(dict.fromkeys(self.path.replace(PLACEHOLDER, label) for label in self.codes.values()))
+
+    def files(self) -> list[str]:
+        """Return all files that the source may read, with every name that a file of a folder may have."""
+        return self.paths()
 
     def address(self, path: str) -> str | None:
         """Return the address of `path`, or None if it cannot be downloaded."""

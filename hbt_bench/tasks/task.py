@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -20,6 +19,7 @@ from hbt_bench.identity.signature import Signature
 from hbt_bench.identity.task_name import MODES, Mode, TaskName
 from hbt_bench.languages import select
 from hbt_bench.measures.registry import MEASURES
+from hbt_bench.tasks.expect import Expect, warn_of_version
 from hbt_bench.tasks.sources import AnySource, MtebSource
 from hbt_bench.yaml_file import StrictModel
 
@@ -51,50 +51,6 @@ class Metadata(StrictModel):
     @classmethod
     def _as_text(cls, dates: Any) -> Any:
         return tuple(str(date) for date in dates) if isinstance(dates, list | tuple) else dates
-
-
-class Expect(StrictModel):
-    """Golden counts of a collection.
-
-    `queries` and `documents` are counts by language. `relevant` maps a number of relevant documents to the number of
-    questions that have so many. Counts that are left out are not checked. If `version` is set, the counts hold for
-    that version of the source and are not checked for others.
-    """
-
-    version: str | None = None
-    queries: dict[str, int] = Field(default_factory=dict)
-    documents: dict[str, int] = Field(default_factory=dict)
-    relevant: dict[int, int] = Field(default_factory=dict)
-
-    @classmethod
-    def from_collection(cls, collection: Collection) -> Expect:
-        """Count a collection."""
-        return cls(
-            queries=dict(sorted(Counter(query.language for query in collection.queries).items())),
-            documents=dict(sorted(Counter(document.language for document in collection.documents).items())),
-            relevant=dict(sorted(Counter(_relevant_by_question(collection).values()).items())),
-        )
-
-    def check(
-        self, collection: Collection, languages: Sequence[str] | None = None, *, languages_independent: bool = True
-    ) -> None:
-        """Raise `DataError` with the first count that differs.
-
-        If the collection was restricted to `languages`, their documents are checked, and their queries if
-        `languages_independent`. A restricted question has fewer relevant documents, so those are not checked.
-        """
-        name = collection.name
-        queries = Counter(query.language for query in collection.queries)
-        documents = Counter(document.language for document in collection.documents)
-        if languages is None:
-            _compare(name, "queries in", queries, self.queries)
-            _compare(name, "documents in", documents, self.documents)
-            relevant = Counter(_relevant_by_question(collection).values())
-            _compare(name, "questions whose number of relevant documents is", relevant, self.relevant)
-            return
-        if languages_independent:
-            _compare(name, "queries in", queries, _restricted(self.queries, languages))
-        _compare(name, "documents in", documents, _restricted(self.documents, languages))
 
 
 class TaskSpec(StrictModel):
@@ -149,6 +105,17 @@ class TaskSpec(StrictModel):
         modes = self.only_modes
         if modes is not None and (not modes or not {*self.source.modes, "mono"}.issuperset(modes)):
             raise ValueError(f"modes: this source has {', '.join(self.source.modes)}")
+        if modes is not None and len(set(modes)) < len(modes):
+            raise ValueError("modes: name each mode once")
+        return self
+
+    @model_validator(mode="after")
+    def _version_is_possible(self) -> Self:
+        if self.expect and self.expect.version is not None and self.source.version is None:
+            raise ValueError(
+                f"expect: the source has no version, so its counts would not be checked as version "
+                f"{self.expect.version}: leave `version` out"
+            )
         return self
 
     @property
@@ -246,6 +213,8 @@ class TaskSpec(StrictModel):
         """
         chosen = self.select(languages)
         collection = self.source.read(self.base, chosen, self.data_files(data_dir))
+        if self.expect and not self.pinned:
+            warn_of_version(self.base, self.expect.version, self.source.version)
         if self.pinned and self.expect:
             self.expect.check(
                 collection,
@@ -317,26 +286,6 @@ class TaskSpec(StrictModel):
             return self.only_modes
         declared = self.source.declared
         return self.source.modes if declared is None or len(declared) > 1 else ("mono",)
-
-
-def _compare(name: str, items: str, actual: Mapping[Any, int], expected: Mapping[Any, int]) -> None:
-    if not expected:
-        return
-    for key in sorted({*actual, *expected}, key=str):
-        if actual.get(key, 0) != expected.get(key, 0):
-            raise DataError(
-                f"{name} has {actual.get(key, 0)} {items} {key}, but its definition expects {expected.get(key, 0)}: "
-                "the data or the reader changed"
-            )
-
-
-def _restricted(counts: Mapping[str, int], languages: Sequence[str]) -> dict[str, int]:
-    return {code: counts[code] for code in languages if code in counts}
-
-
-def _relevant_by_question(collection: Collection) -> dict[str, int]:
-    counts = collection.qrels.offsets[1:] - collection.qrels.offsets[:-1]
-    return {query.question: int(count) for query, count in zip(collection.queries, counts, strict=True)}
 
 
 def _spelled(languages: Sequence[str]) -> str:
