@@ -264,11 +264,72 @@ def test_arguments_that_do_not_fit(init, data, tmp_path, options, message):
         ({"steps": 0}, UsageError, "batch_size is 16 and steps is 0: both must be at least 1"),
         ({"seed": -1}, UsageError, "seed: must be"),
         ({"steps": 2.5}, UsageError, "steps: must be"),
+        ({"weight": 5}, UsageError, "weight is for one of several sources"),
+        ({"align": "row"}, UsageError, "pairs the rows of a mapping from languages to rows"),
+        ({"language_weights": {"fr": 9.0}}, UsageError, "`language_weights` names fr, but the data are in de en sw"),
+        ({"language_weights": {"eng": 9.0, "en": 2}}, UsageError, "'eng' and 'en' are the same language, en"),
     ],
 )
 def test_mistakes(changes, error, message):
     with pytest.raises(error, match=message):
         hybrid_dataset(records(), **{**FIELDS, "batch_size": 16, "steps": 4, **changes})
+
+
+def by_language(*codes, **fields):
+    return {
+        code: [
+            {"q": f"{code} q{number}", "p": f"{code} p{number}", **dict.fromkeys(fields, f"k{number}")}
+            for number in range(20)
+        ]
+        for code in codes
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (
+            {"align": "row", "parallel": False},
+            UsageError,
+            'align="row" pairs the rows of all languages, so it takes no',
+        ),
+        (
+            {"align": "row", "id": "uid"},
+            DataError,
+            "the id 'k19' is in row 19 of the first language and in row 0 of de",
+        ),
+        ({"id": "m.k"}, DataError, "no row has a text or a whole number at 'm.k', the `id`"),
+        ({"language_field": "lang"}, DataError, "has texts by language, so it takes no `language_field: lang`"),
+    ],
+)
+def test_mistakes_in_a_mapping(options, error, message):
+    rows = by_language("en", "de", uid=True)
+    rows["de"].reverse()
+    with pytest.raises(error, match=message):
+        hybrid_dataset(rows, query="q", passage="p", batch_size=8, steps=4, **options)
+
+
+def test_languages_of_a_mapping_in_any_spelling(messages):
+    rows = by_language("EN", "deu", "sw", id=True)
+    rows = {code: [{**row, "m": {"k": row.pop("id")}} for row in entries] for code, entries in rows.items()}
+    made = hybrid_dataset(
+        rows, query="q", passage="p", id="m.k", languages=["en", "de"], batch_size=8, steps=9, alpha=0, pairs="one"
+    )
+    source = plan_of(made).sources[0].source
+    assert (source.languages, len(source), source.counts.tolist()) == (("de", "en"), 20, [[20, 20], [20, 20]])
+    assert not messages
+
+
+def test_options_without_effect_are_reported(messages):
+    hybrid_dataset(records(), **FIELDS, batch_size=16, steps=4, strategy="monolingual", alpha=0.1, pairs="one")
+    assert messages == [
+        "`alpha: 0.1` has no effect on monolingual batches",
+        "`pairs: one` has no effect on monolingual batches",
+    ]
+    messages.clear()
+    rows = [record for record in records() if record["lang"] != "sw" or record["id"] in ("q1", "q2")]
+    hybrid_dataset(rows, **FIELDS, batch_size=16, steps=4, strategy="cross-lingual", pairs="one")
+    assert messages[-1].startswith("rows has too few items for a whole batch in de-sw (2), ")
 
 
 def test_sampler_needs_the_data_set():
@@ -346,3 +407,32 @@ def test_evaluator_without_such_a_score():
         CollectionEvaluator("cldr-facts", languages="de")
     with pytest.raises(UsageError, match="unknown collection 'cldr-fact'"):
         CollectionEvaluator("cldr-fact")
+
+
+@pytest.mark.parametrize(
+    ("collection", "options", "message"),
+    [
+        ("cldr-facts", {"languages": ["de", "fr"]}, "cldr-facts has no fr: leave fr out of languages"),
+        (
+            "cldr-facts",
+            {"languages": ["de"], "primary": "AP_cross"},
+            "no value of AP_cross in de: choose another primary",
+        ),
+        ("cldr-facts", {"languages": ["de", "en"], "primary": "rank_distance_mono"}, "no value of rank_distance_mono"),
+        ("cldr-facts", {"batch_size": 0}, "batch_size is 0"),
+        (None, {"languages": ["fr"]}, "fr"),
+        (None, {"data_dir": "data"}, "data_dir is for the name of a collection"),
+    ],
+)
+def test_evaluator_refuses_options_without_effect(collection, options, message):
+    from hbt_bench.training.evaluator import CollectionEvaluator
+
+    with pytest.raises(UsageError, match=message):
+        CollectionEvaluator(collection or parallel_collection(3), **options)
+
+
+def test_evaluator_in_some_languages_of_a_collection():
+    from hbt_bench.training.evaluator import CollectionEvaluator
+
+    codes = parallel_collection(3).languages
+    assert CollectionEvaluator(parallel_collection(3), languages=codes[:2]).collection.languages == codes[:2]

@@ -13,6 +13,7 @@ import numpy as np
 
 from hbt_bench.data.collection import Collection
 from hbt_bench.errors import DataError, UsageError, did_you_mean
+from hbt_bench.identity.task_name import Mode
 from hbt_bench.languages import general
 from hbt_bench.measures.registry import MEASURES
 from hbt_bench.measures.scores import ModeRanks
@@ -144,7 +145,7 @@ def dev_collection(recipe: Recipe, folders: Sequence[Path], registry: TaskRegist
         collection = cldr.read("dev", shared)
     else:
         collection = spec.load(None if recipe.languages is None else shared, _folder_with(spec, folders))
-    if not _has_measure(collection, recipe.dev_measure):
+    if not has_measure(collection, recipe.dev_measure):
         raise UsageError(
             f"`dev_measure: {recipe.dev_measure}` has no value on {recipe.dev} in {' '.join(collection.languages)}, "
             "where a question has no translations to compare. Choose another `dev_measure` or `dev`"
@@ -152,14 +153,14 @@ def dev_collection(recipe: Recipe, folders: Sequence[Path], registry: TaskRegist
     return collection
 
 
-def _has_measure(collection: Collection, name: str) -> bool:
-    """Return whether a measure has a value for the queries of each language in the pool of all languages."""
+def has_measure(collection: Collection, name: str, mode: Mode = "multi") -> bool:
+    """Return whether a measure has a value for the queries of each subset of a mode."""
     pairs = np.ones(len(collection.qrels.documents), dtype=np.int32)
     ranks = Ranks(
         pairs, pairs, np.zeros((len(collection.queries), 1), dtype=np.int32)
     )  # any ranks have the same values
     try:
-        values = ModeRanks(collection, ranks, "multi").values(MEASURES[name])
+        values = ModeRanks(collection, ranks, mode).values(MEASURES[name])
     except DataError:
         return False
     return bool(values) and all(np.isfinite(array).any() for array in values)

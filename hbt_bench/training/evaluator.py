@@ -25,7 +25,7 @@ from hbt_bench.ranking.correction import Role, Vectors
 from hbt_bench.ranking.dense import DenseScorer
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.ranking.subsets import judged_subsets
-from hbt_bench.training.data import dev_collection
+from hbt_bench.training.data import dev_collection, has_measure
 from hbt_bench.training.recipe import Recipe, first_mistake
 
 
@@ -62,17 +62,31 @@ def _keys() -> dict[str, tuple[Mode, str]]:
     }
 
 
+def _load(name: str, languages: Sequence[str] | None, data_dir: str | Path | None) -> Collection:
+    """Return the collection of a task in some languages; raises `UsageError` if it lacks one of them."""
+    try:
+        recipe = Recipe(dev=name, languages=None if languages is None else tuple(languages))
+    except ValidationError as error:
+        raise UsageError(first_mistake(error)[1]) from None
+    loaded = dev_collection(recipe, search_folders(Path(data_dir) if data_dir else None, None))
+    assert loaded is not None
+    if lacking := [code for code in recipe.languages or () if code not in loaded.languages]:
+        raise UsageError(f"{name} has no {' '.join(lacking)}: leave {' '.join(lacking)} out of languages")
+    return loaded
+
+
 class CollectionEvaluator(SentenceEvaluator):  # type: ignore[misc]
     """The headline measures on a collection, from one pass that encodes each text once.
 
     The scores are ``AP`` (in the pool of all languages), ``AP_mono``, ``AP_cross`` and ``rank_distance``, each behind
     `name` if there is one. `primary` chooses checkpoints: with ``load_best_model_at_end``, set
     ``metric_for_best_model=f"eval_{evaluator.primary_metric}"`` and
-    ``greater_is_better=evaluator.greater_is_better``. A task's name stands for its collection, in `languages`, from
-    `data_dir` or a download; ``cldr-facts`` is its development split. The prompts are those of the model. Each
-    evaluation adds a line to a CSV file in the trainer's folder.
+    ``greater_is_better=evaluator.greater_is_better``. The collection is restricted to `languages`. A task's name stands
+    for its collection, from `data_dir` or a download; ``cldr-facts`` is its development split. The prompts are those of
+    the model. Each evaluation adds a line to a CSV file in the trainer's folder.
 
-    Raises `UsageError` for an unknown task or score, and `DataError` if data are missing.
+    Raises `UsageError` for an unknown task, score or language, for a score that has no value on the collection, and
+    `DataError` if data are missing.
 
     Example:
         evaluator = CollectionEvaluator("cldr-facts", primary="AP", languages=["de", "en", "sw"])
@@ -93,15 +107,21 @@ class CollectionEvaluator(SentenceEvaluator):  # type: ignore[misc]
         super().__init__()
         if primary not in _keys():
             raise UsageError(f"there is no score '{primary}': choose one of {', '.join(_keys())}")
+        if batch_size < 1:
+            raise UsageError(f"batch_size is {batch_size}, but must be at least 1")
         if isinstance(collection, str):
             name = collection if name is None else name
-            try:
-                recipe = Recipe(dev=collection, languages=None if languages is None else tuple(languages))
-            except ValidationError as error:
-                raise UsageError(first_mistake(error)[1]) from None
-            loaded = dev_collection(recipe, search_folders(Path(data_dir) if data_dir else None, None))
-            assert loaded is not None
-            collection = loaded
+            collection = _load(collection, languages, data_dir)
+        elif data_dir is not None:
+            raise UsageError("data_dir is for the name of a collection, and this collection is loaded: leave it out")
+        elif languages is not None:
+            collection = collection.restrict(languages)
+        mode, measure = _keys()[primary]
+        if not has_measure(collection, measure, mode):
+            raise UsageError(
+                f"the collection has no value of {primary} in {' '.join(collection.languages)}: choose another "
+                "primary, or more languages"
+            )
         self.collection, self.batch_size, self.write_csv = collection, batch_size, write_csv
         self.name = name or ""
         self.primary_metric = f"{name}_{primary}" if name else primary

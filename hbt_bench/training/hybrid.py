@@ -15,10 +15,12 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from datasets import Dataset
 from pydantic import ValidationError
 
+from hbt_bench.data.records import first_value, identifier
 from hbt_bench.distributed import world_size
 from hbt_bench.errors import DataError, UsageError
+from hbt_bench.languages import general, read_label
 from hbt_bench.training.plan import BatchPlan
-from hbt_bench.training.plan_report import check_negatives, fill
+from hbt_bench.training.plan_report import check_keys, check_negatives, fill, report
 from hbt_bench.training.reading import TEXTS, read_items
 from hbt_bench.training.recipe import Recipe, first_mistake
 from hbt_bench.training.records import Records
@@ -73,26 +75,33 @@ def hybrid_dataset(
         raise UsageError(f"alpha is {alpha}, but it is a share of the batches: give a number from 0 to 1")
     if batch_size < 1 or steps < 1:
         raise UsageError(f"batch_size is {batch_size} and steps is {steps}: both must be at least 1")
-    if align not in ("id", "row"):
-        raise UsageError(f"align is '{align}', but must be 'id' or 'row'")
+    _check_alignment(align, fields, by_language=isinstance(rows, Mapping))
+    if "weight" in fields:
+        raise UsageError("weight is for one of several sources, and the rows are the only one: leave it out")
     codes = tuple(languages or ())
-    if isinstance(rows, Mapping):
-        rows, fields["id"] = _merged(rows, codes, align, fields.get("id", "id")), "id"
-        fields["parallel"] = True if align == "row" else fields.get("parallel")
+    weights = dict(language_weights) if isinstance(language_weights, Mapping) else language_weights
     try:
         spec = Records(query=query, passage=passage, languages=codes, **fields)
-        recipe = Recipe(pairs=pairs, language_weights=language_weights, batch_size=batch_size, steps=steps, seed=seed)
+        recipe = Recipe(pairs=pairs, language_weights=weights, batch_size=batch_size, steps=steps, seed=seed)
     except ValidationError as error:
         location, message = first_mistake(error)
         raise UsageError(f"{'.'.join(map(str, location))}: {message}" if location else message) from None
+    if isinstance(rows, Mapping):
+        rows = _merged(rows, spec, align)
+        spec = spec.model_copy(update={"id": "id", "parallel": True if align == "row" else spec.parallel})
     records = ((f"row {number}", record) for number, record in enumerate(rows))
     source = read_items(spec.name or "rows", spec, records)
+    recipe = recipe.model_copy(
+        update={"strategy": strategy, "alpha": alpha, "languages": spec.chosen or None, "guard": ()}
+    )
+    check_keys(recipe, [source])
     mix = BatchMix.from_strategy(strategy, alpha, pairs, source)
     if STRATEGIES[strategy].uses_alpha and alpha < 1 and not SourcePairs(source, alpha, pairs).cross:
         reason = source.unpaired or f"all texts are in {' '.join(source.languages)}"
         log.warning(f"{source.name} has no pairs of two languages, so all batches of {strategy} have one: {reason}")
     weighted = fill(WeightedSource(source, 1.0, mix, recipe.language_weights), batch_size)
     plan = BatchPlan((weighted,), batch_size, steps, seed)
+    report(recipe, plan, [None])
     check_negatives(plan)
     return plan_dataset(plan)
 
@@ -185,19 +194,59 @@ def _arguments_of_caller() -> Any:
     return getattr(trainer, "args", None) if frame else None
 
 
-def _merged(
-    rows: Mapping[str, Iterable[Record]], languages: Sequence[str], align: str, id_field: str
-) -> Iterator[dict[str, Any]]:
+def _check_alignment(align: str, fields: Mapping[str, Any], *, by_language: bool) -> None:
+    """Raise `UsageError` if `align` is unknown, or does not fit the rows or another option."""
+    if align not in ("id", "row"):
+        raise UsageError(f"align is '{align}', but must be 'id' or 'row'")
+    if align == "row" and not by_language:
+        raise UsageError('align="row" pairs the rows of a mapping from languages to rows: give such a mapping')
+    if align == "row" and fields.get("parallel") is not None:
+        raise UsageError('align="row" pairs the rows of all languages, so it takes no parallel: leave it out')
+
+
+def _merged(rows: Mapping[str, Iterable[Record]], spec: Records, align: str) -> Iterator[dict[str, Any]]:
     """Yield the records of each language as records with `texts` and an `id`."""
-    lengths = {}
+    lengths: dict[str, int] = {}
+    numbers: dict[str, int] = {}  # the row of each id of the first language
+    has_id = spec.id_field in (None, "id")
     for language, records in rows.items():
-        if languages and language not in languages:
+        if not _is_wanted(language, spec):
             continue
         number = -1
         for number, record in enumerate(records):
-            key = number if align == "row" else record.get(id_field)
-            yield {"id": key, TEXTS: {language: record}}
+            key = _identifier(record, spec.id_field)
+            has_id = has_id or key is not None
+            if align == "row" and key is not None:
+                _check_number(numbers, key, number, language, first=not lengths)
+            yield {"id": number if align == "row" else key, TEXTS: {language: record}}
         lengths[language] = number + 1
+    if not has_id:
+        raise DataError(f"no row has a text or a whole number at '{spec.id_field}', the `id`: correct it")
     if align == "row" and len(set(lengths.values())) > 1:
         counts = ", ".join(f"{count:,} in {language}" for language, count in lengths.items())
         raise DataError(f'align="row" pairs rows by number, but there are {counts}: pair them by their `id`')
+
+
+def _is_wanted(language: str, spec: Records) -> bool:
+    """Return whether a language, in any spelling, may be one that the rows are read in."""
+    code = read_label(language, rare=True)
+    spellings = {language, code, general(code) if code else None}
+    return not spec.chosen or not spellings.isdisjoint({*spec.chosen, *spec.labels.values()})
+
+
+def _identifier(record: Record, path: str | None) -> str | None:
+    """Return the id of a record at a path, which may be the name of a field with a dot."""
+    if path is None:
+        return None
+    return identifier(record[path] if path in record else first_value(record, path))
+
+
+def _check_number(numbers: dict[str, int], key: str, number: int, language: str, *, first: bool) -> None:
+    """Raise `DataError` if the id of a row is that of another row in the first language."""
+    if first:
+        numbers.setdefault(key, number)
+    elif numbers.get(key, number) != number:
+        raise DataError(
+            f"align=\"row\" pairs rows by number, but the id '{key}' is in row {numbers[key]} of the first language "
+            f'and in row {number} of {language}: pair by id, without align, or ignore the ids with id="none"'
+        )
