@@ -983,6 +983,7 @@ def test_dry_run_writes_nothing(hbt, tmp_path):
         (["contrast", "ood-low-resource", "--of", "hybrit", "--minus", "mixed"], 2, "did you mean 'hybrid'?"),
         (["contrast", "ood-low-resource", "--of", "hybrid", "--minus", "hybrid"], 2, "'hybrid' is on both sides"),
         (["run", "ood-low-resource", "--dry-run", "--only", "zzzz"], 2, "no addresses that begin with 'zzzz'"),
+        (["plan", "ood-low-resource", "--difference", "nan"], 2, "nan is not a finite number"),
         (["run", "ood-low-resource", "--dry-run", "--init", ""], 2, "--init is empty"),
         (["plan", "ood-low-resource", "--from", "other.json"], 3, "other.json is no result of a study"),
     ],

@@ -166,7 +166,7 @@ def _report(name: str, plan: PlanOf) -> None:
 @click.option("--each", is_flag=True, help="Compare with each of several strategies, in place of their mean.")
 @click.option(
     "--margin",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.PositiveNumber(),
     help="Also test whether scores are the same within this margin. Choose it beforehand.",
 )
 @_plan
@@ -207,7 +207,7 @@ def _contrast(
 )
 @click.option(
     "--difference",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.PositiveNumber(),
     default=0.01,
     show_default=True,
     help="The smallest difference that matters.",
