@@ -187,6 +187,16 @@ def test_keys_without_effect_are_reported(plan, messages):
         "`pairs: one` has no effect on monolingual batches",
     ]
     messages.clear()
+    plan({"a": (30, 30, {})}, dev_every=5, dev_measure="loss", languages=["de", "en"], language_weights={"sw": 2})
+    plan({"a": (30, 30, {})}, dev="cldr-facts", dev_every=10, save_every=5)
+    assert messages == [
+        "`dev_every: 5` has no effect without development data, such as `dev`",
+        "`dev_measure: loss` has no effect without development data, such as `dev`",
+        "`language_weights` has no effect on sw, which `languages` does not name",
+        "`save_every: 5` has no effect with development data, because each evaluation has a checkpoint "
+        "(`dev_every: 10`)",
+    ]
+    messages.clear()
     plan({"a": (30, 30, {"strategy": "monolingual"}), "b": (30, 30, {})}, alpha=0.3, pairs="one")
     plan({"c": (30, 30, {})}, distillation=1, languages=["de", "en"], language_weights={"de": 2, "en": 1})
     assert not [line for line in messages if "no effect" in line or "pivot" in line]

@@ -59,6 +59,8 @@ def test_digest_ignores_name_and_workers(tmp_path):
         ("steps: 0\n", ":1:1: steps: must be greater than 0"),
         ("strategy: hybird\n", ":1:1: strategy: must be 'monolingual', 'cross-lingual', 'hybrid'"),
         ("languages: [xx]\n", ":1:13: languages.0: unknown language code 'xx'"),
+        ("languages: [de, deu]\n", "'de' and 'deu' are the same language, de: name it once"),
+        ("language_weights: {eng: 2, en: 3}\n", ":1:1: language_weights: 'eng' and 'en' are the same language, en"),
         ("init: static:big\n", ":1:1: init: 'static:big' is not an init: write static:DIM as in static:256"),
         ("init: tiny:2x100\n", ":1:1: init: the dimensions of 'tiny:2x100' must be a multiple of 32"),
         ("data:\n  - {path: a, query: q, passage: p, quary: x}\n", ":2:"),
@@ -104,6 +106,11 @@ def test_mistakes_in_flags(flags, message):
         ("configs: {en: en}, folders: {en: data/en}", "give one of `configs`, `folders` and `splits`"),
         ("configs: {en: en}, next_in: doc", "`next_in` needs all languages of a sentence in one record"),
         ("language_field: lang, next_in: doc", "so it takes no `language_field`"),
+        ("splits: {en: en}, split: test", "`splits` names the split of each language: leave `split: test` out"),
+        ("splits: {en: train, eng: test}", "'eng' and 'en' are the same language, en: name it once"),
+        ("languages: {en: a, eng: b}", "'eng' and 'en' are the same language, en: name it once"),
+        ("languages: [de, deu]", "'deu' and 'de' are the same language, de: name it once"),
+        ("languages: {en: a, de: a}", "two languages have the same code in the data"),
     ],
 )
 def test_hub_source_names_languages_in_one_way(tmp_path, more, message):

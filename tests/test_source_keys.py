@@ -53,12 +53,15 @@ def test_record_is_not_its_own_translation(read):
         ("kind: hub, dataset: a, folders: {en: x}, language: en", "`folders` names the languages, so it takes no"),
         ("kind: hub, dataset: a, splits: {en: x}, language_field: l", "leave `language_field` out"),
         ("grade: label, passage: [[a], [b]]", "`grade` needs a single path in `passage`"),
+        ("quoting: none", "quoting, delimiter and header are keys of tables, not of a.jsonl: leave them out"),
+        ("path: a.parquet, header: [q, p]", "are keys of tables, not of a.parquet"),
         ("where: {label: null}", "`where: {label: null}` has no value to compare with: give a text, a number"),
         ("where: {label: [a, b]}", "`where: {label: ['a', 'b']}` has no value to compare with"),
     ],
 )
 def test_keys_that_contradict_each_other(tmp_path, keys, message):
-    file, passage = "" if "kind" in keys else ", path: a.jsonl", "" if "passage:" in keys else ", passage: p"
+    file = "" if "kind:" in keys or "path:" in keys else ", path: a.jsonl"
+    passage = "" if "passage:" in keys else ", passage: p"
     (tmp_path / "r.yaml").write_text(f"data:\n  - {{query: q{passage}{file}, {keys}}}\n")
     with pytest.raises(DataError, match=r"r\.yaml:2:") as error:
         Recipe.read(tmp_path / "r.yaml")
@@ -69,6 +72,8 @@ def test_language_of_records_with_texts_by_language(read):
     records = [{"texts": {"en": {"q": "a", "p": "b"}, "de": {"q": "c", "p": "d"}}}]
     with pytest.raises(DataError, match=r"data\.jsonl:1 has texts by language, so it takes no `language: en`"):
         read(records, language="en")
+    with pytest.raises(DataError, match=r"data\.jsonl:1 has texts by language, so it takes no `language_field: lang`"):
+        read(records, language_field="lang")
     assert texts(read(records, languages=["en"])) == {"en": ["a"]}
 
 
@@ -99,7 +104,7 @@ def test_missing_values_are_no_text(read):
     assert int(source.counts.sum()) == 1
 
 
-def test_ids_that_contradict_row_numbers(tmp_path):
+def test_ids_that_contradict_row_numbers(tmp_path, messages):
     rows = {
         code: [{"uid": f"k{n}", "q": f"{code} q{n}", "p": f"{code} p{n}"} for n in range(3)] for code in ("en", "de")
     }
@@ -113,6 +118,11 @@ def test_ids_that_contradict_row_numbers(tmp_path):
     with pytest.raises(DataError, match=r"the uid 'k2' is in row 2 of the first language and in row 0 of .*`id: none`"):
         read(id="uid")
     assert texts(read(id="none"))["de"] == ["de q2", "de q1", "de q0"]
+    messages.clear()
+    read(id="none", revision="v2")
+    assert [line for line in messages if "revision" in line] == [
+        f"h: `revision: v2` has no effect, because {tmp_path / 'h'} is a local folder"
+    ]
     message = r"^h has several configurations \('en', 'de'\): name one for each language, as in `configs: {en: NAME}`"
     with pytest.raises(DataError, match=message):
         read(configs={}, align="id", language="en")
@@ -274,6 +284,7 @@ def test_other_files_have_the_same_records(tmp_path, ending):
     ("name", "content", "message"),
     [
         ("a.json", '{"id": 1}\n{"id": 2}\n', "write `.jsonl` for a file with an object on each line"),
+        ("a.json", '[{"q": "a", "p": "b", "q": "c"}]', "not JSON: 'q' is twice in an object$"),
         ("a.json", '{"rows": []}', "neither a list of objects nor has `data`"),
         ("a.json", '["x"]', "neither a list of objects"),
         ("a.json", '{"data": ["x"]}', "neither a list of objects"),

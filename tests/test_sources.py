@@ -214,6 +214,7 @@ def test_parts_are_a_partition(tmp_path):
     [
         ("[1]", {}, "s.jsonl:1: a line must be an object"),
         ("{", {}, "s.jsonl:1: not JSON"),
+        ('{"q": "a"}\n{"q": "b", "p": {"q": "c", "q": "d"}}', {"language": "en"}, "s.jsonl:2: not JSON: 'q' is twice"),
         ('{"q": "x", "p": "y"}', {}, "`language` or `language_field`"),
         ('{"texts": {"xx": {"q": "x"}}}', {}, "has the unknown language code 'xx'"),
         ('{"texts": {"en": {"q": 3, "p": "y"}}}', {}, "has no text but int in q"),

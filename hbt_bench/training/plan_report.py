@@ -35,7 +35,7 @@ def usual_weight(recipe: Recipe, source: ParallelText) -> float:
 def check_keys(recipe: Recipe, sources: Sequence[ParallelText]) -> None:
     """Raise `UsageError` for a key without effect on the data of a recipe; log what users may not expect."""
     spoken = {code for source in sources for code in source.languages}
-    weights = recipe.language_weights if isinstance(recipe.language_weights, dict) else {}
+    weights = _weights(recipe)
     if unknown := [code for code in weights if code not in spoken and code in (recipe.languages or weights)]:
         raise UsageError(
             f"`language_weights` names {' '.join(unknown)}, but the data are in {' '.join(sorted(spoken))}: leave "
@@ -66,6 +66,21 @@ def _report_unused(recipe: Recipe, plan: BatchPlan) -> None:
     for key, is_unused in unused.items():
         if is_unused and getattr(recipe, key) != type(recipe).model_fields[key].default:
             log.warning(f"`{key}: {getattr(recipe, key)}` has no effect on {' and '.join(_strategies(recipe))} batches")
+    if recipe.has_dev and recipe.save_every not in (None, recipe.dev_every):
+        log.warning(
+            f"`save_every: {recipe.save_every}` has no effect with development data, because each evaluation has a "
+            f"checkpoint (`dev_every: {recipe.dev_every}`)"
+        )
+    for key in () if recipe.has_dev else ("dev_every", "dev_measure"):
+        if getattr(recipe, key) != type(recipe).model_fields[key].default:
+            log.warning(f"`{key}: {getattr(recipe, key)}` has no effect without development data, such as `dev`")
+    if recipe.languages and (others := sorted(set(_weights(recipe)) - set(recipe.languages))):
+        log.warning(f"`language_weights` has no effect on {' '.join(others)}, which `languages` does not name")
+
+
+def _weights(recipe: Recipe) -> dict[str, float]:
+    """Return the weights of languages that the recipe names."""
+    return recipe.language_weights if isinstance(recipe.language_weights, dict) else {}
 
 
 def _strategies(recipe: Recipe) -> list[StrategyName]:

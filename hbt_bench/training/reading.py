@@ -224,10 +224,12 @@ class _Reading:
         """Return the content of a record by the data's code of the language."""
         spec = self.spec
         if isinstance(record.get(TEXTS), Mapping):
-            if spec.language:
+            key = "language" if spec.language else "language_field"
+            if value := spec.language or spec.language_field:
+                code = spec.language or "CODE"
                 raise DataError(
-                    f"{position} has texts by language, so it takes no `language: {spec.language}`: leave `language` "
-                    f"out, or choose languages with `languages: [{spec.language}]`"
+                    f"{position} has texts by language, so it takes no `{key}: {value}`: leave `{key}` out, or choose "
+                    f"languages with `languages: [{code}]`"
                 )
             return {
                 str(label): {"text": content} if isinstance(content, str) else content

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Discriminator,
     Field,
@@ -21,8 +20,9 @@ from pydantic import (
 )
 
 from hbt_bench.errors import UsageError, did_you_mean
-from hbt_bench.languages import parse_code, unknown_code
+from hbt_bench.languages import parse_code
 from hbt_bench.measures.registry import MEASURES
+from hbt_bench.training.records import Code
 from hbt_bench.training.sources import SourceSpec, expand
 from hbt_bench.training.strategies import STRATEGIES, StrategyName
 from hbt_bench.yaml_file import GrowingModel, StrictModel, YamlFile
@@ -44,15 +44,19 @@ def _expanded(entries: object) -> object:
     return [expand(entry) for entry in entries] if isinstance(entries, list | tuple) else entries
 
 
-def _known(code: str) -> str:
-    parsed = parse_code(code)
-    if parsed is None:
-        raise ValueError(unknown_code(code))
-    return parsed
+def _distinct(codes: object) -> object:
+    """Check that no two codes, or keys, name the same language."""
+    seen: dict[str, object] = {}
+    for code in codes if isinstance(codes, list | tuple | Mapping) else ():
+        parsed = parse_code(code) if isinstance(code, str) else None
+        if parsed in seen:
+            raise ValueError(f"'{seen[parsed]}' and '{code}' are the same language, {parsed}: name it once")
+        if parsed is not None:
+            seen[parsed] = code
+    return codes
 
 
 Sources = Annotated[tuple[SourceSpec, ...], BeforeValidator(_expanded), Field(min_length=1)]
-LanguageCode = Annotated[str, AfterValidator(_known)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(gt=0)]
@@ -117,8 +121,10 @@ class Recipe(GrowingModel):
         "mixed",
         description="mixed: each row of a cross-lingual batch draws a language pair; one: all rows share a pair.",
     )
-    languages: tuple[LanguageCode, ...] | None = Field(None, description="Train on these languages only.")
-    language_weights: Literal["uniform", "size"] | dict[LanguageCode, Positive] = Field(
+    languages: Annotated[tuple[Code, ...] | None, BeforeValidator(_distinct)] = Field(
+        None, description="Train on these languages only."
+    )
+    language_weights: Annotated[Literal["uniform", "size"] | dict[Code, Positive], BeforeValidator(_distinct)] = Field(
         "uniform", description="How languages and pairs are weighted: uniform, size, or CODE=WEIGHT,..."
     )
     source_weights: Literal["size", "uniform"] = Field("size", description="How sources are weighted.")
@@ -144,7 +150,7 @@ class Recipe(GrowingModel):
     distillation: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         0.0, description="Weight of the divergence from the parallel query's ranking (LaKDA)."
     )
-    pivot: LanguageCode = Field("en", description="Language of the parallel query.")
+    pivot: Code = Field("en", description="Language of the parallel query.")
 
     lora: Lora | None = Field(
         None, description="Train low-rank adapters only, as in {r: 16}, and merge them into the model."

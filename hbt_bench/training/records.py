@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from hbt_bench.data.records import PLACEHOLDER
-from hbt_bench.tasks.schema import Part, check_language
+from hbt_bench.tasks.schema import Part, by_code, check_language
 from hbt_bench.training.fields import Entries, Fields, paths_of
 from hbt_bench.training.strategies import StrategyName
 from hbt_bench.yaml_file import GrowingModel
@@ -25,15 +25,22 @@ from hbt_bench.yaml_file import GrowingModel
 def _with_labels(languages: object) -> object:
     """Check codes. A list with other spellings than ours, which are those of the data, becomes a mapping."""
     if isinstance(languages, Mapping):
-        return {check_language(str(code)): label for code, label in languages.items()}
+        labels = by_code(languages)
+        if len(set(map(str, labels.values()))) < len(labels):
+            raise ValueError("two languages have the same code in the data")
+        return labels
     if not isinstance(languages, list | tuple):
         return languages
-    codes = [check_language(str(code)) for code in languages]
-    return codes if codes == list(languages) else dict(zip(codes, languages, strict=True))
+    labels = by_code({str(code): code for code in languages})
+    return list(labels) if list(labels) == list(labels.values()) else labels
 
 
 #: A language's code in any spelling.
 Code = Annotated[str, AfterValidator(check_language)]
+#: Texts by language; the codes become ours.
+ByLanguage = Annotated[
+    dict[str, str], BeforeValidator(lambda value: by_code(value) if isinstance(value, Mapping) else value)
+]
 
 
 class TrainingSource(GrowingModel):

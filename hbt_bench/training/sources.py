@@ -21,14 +21,15 @@ from pydantic import Field, model_validator
 from hbt_bench.data import cldr
 from hbt_bench.data.collection import Collection
 from hbt_bench.data.data_files import first_path
-from hbt_bench.data.dialect import TableFormat
-from hbt_bench.data.records import Row, data_errors, first_value, identifier, read_hub, read_rows
+from hbt_bench.data.dialect import DELIMITERS, TableFormat
+from hbt_bench.data.lines import suffix
+from hbt_bench.data.records import Row, data_errors, first_value, identifier, read_hub, read_rows, without_repetition
 from hbt_bench.errors import DataError
 from hbt_bench.files import file_hash
 from hbt_bench.training.items import Item
 from hbt_bench.training.parallel import ParallelText
 from hbt_bench.training.reading import TEXTS, read_items
-from hbt_bench.training.records import Code, Records, TrainingSource
+from hbt_bench.training.records import ByLanguage, Records, TrainingSource
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,12 @@ class FileData(Records, TableFormat):
     kind: Literal["file"]
     path: str
 
+    @model_validator(mode="after")
+    def _is_table(self) -> FileData:
+        if (self.quoting or self.delimiter or self.header) and suffix(Path(self.path)) not in DELIMITERS:
+            raise ValueError(f"quoting, delimiter and header are keys of tables, not of {self.path}: leave them out")
+        return self
+
     @property
     def label(self) -> str:
         """The file's name without its endings."""
@@ -123,9 +130,11 @@ def _file_rows(path: Path, table: TableFormat) -> Iterator[Row]:
 def _json_rows(path: Path) -> Iterator[Row]:
     """Yield the objects of a list, or the questions of a file in the form of SQuAD, each with context and title."""
     try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
+        content = json.loads(path.read_bytes(), object_pairs_hook=without_repetition)
+    except json.JSONDecodeError as error:
         raise DataError(f"{path}: not JSON: {error}; write `.jsonl` for a file with an object on each line") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON: {error}") from error
     records = content if isinstance(content, list) else None
     if isinstance(content, dict) and isinstance(content.get("data"), list):
         records = list(_questions(content["data"])) or content["data"]
@@ -159,9 +168,9 @@ class HubData(Records):
     dataset: str
     revision: str | None = None
     split: str = "train"
-    configs: dict[Code, str] = Field(default_factory=dict)
-    folders: dict[Code, str] = Field(default_factory=dict)
-    splits: dict[Code, str] = Field(default_factory=dict)
+    configs: ByLanguage = Field(default_factory=dict)
+    folders: ByLanguage = Field(default_factory=dict)
+    splits: ByLanguage = Field(default_factory=dict)
     align: Literal["id", "row"] = "id"
     limit: Annotated[int, Field(gt=0)] | None = None
 
@@ -169,6 +178,8 @@ class HubData(Records):
     def _one_way(self) -> HubData:
         if sum(map(bool, (self.configs, self.folders, self.splits))) > 1:
             raise ValueError("give one of `configs`, `folders` and `splits`")
+        if self.splits and self.split != "train":
+            raise ValueError(f"`splits` names the split of each language: leave `split: {self.split}` out")
         if self.next_in and (self.configs or self.folders or self.splits):
             raise ValueError("`next_in` needs all languages of a sentence in one record")
         if self.parallel is not None and self.align == "row":
@@ -217,6 +228,8 @@ class HubData(Records):
 
     def _records(self, folders: Sequence[Path]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         source = first_path(folders, self.dataset, Path.is_dir) or self.dataset
+        if isinstance(source, Path) and self.revision:
+            log.warning(f"{self.label}: `revision: {self.revision}` has no effect, because {source} is a local folder")
         counts: Counter[str] = Counter()
         ids: dict[str, int] = {}  # the row of each id of the first language
         for language in self._parts or [""]:
