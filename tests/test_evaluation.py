@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +16,7 @@ from hbt_bench import files
 from hbt_bench.cli.main import run
 from hbt_bench.errors import DataError, ModelError, OutputError, UsageError
 from hbt_bench.mteb.models import ModelRequest
+from hbt_bench.mteb.tasks import get_tasks
 from hbt_bench.ranking.store import EmbeddingStore
 from hbt_bench.results.evaluate import Evaluation
 from hbt_bench.results.store import Result, StoredRanks
@@ -297,8 +299,9 @@ def test_missing_data_fail_before_loading(checkpoints, tmp_path, monkeypatch):
 )
 def test_task_without_subsets_fails_before_loading(checkpoints, tmp_path, monkeypatch, tasks, languages, message):
     monkeypatch.setattr(ModelRequest, "load", lambda self: pytest.fail("the model was loaded"))
-    with pytest.raises(UsageError, match=message):
-        evaluate(checkpoints[0], tmp_path, tasks, languages)
+    for function in (partial(evaluate, checkpoints[0], tmp_path), get_tasks):
+        with pytest.raises(UsageError, match=message):
+            function(tasks, languages)
 
 
 def test_mode_without_subsets_is_named_once(checkpoints, tmp_path, caplog):

@@ -160,3 +160,8 @@ def test_cross_encoder_object_is_refused(tmp_path):
 
 def test_model_request_is_taken_too(folder, tmp_path):
     assert evaluated(ModelRequest(str(folder)), tmp_path)[0].model == "local/ckpt"
+
+
+def test_languages_may_be_a_text(folder, tmp_path):
+    [result] = hbt_bench.evaluate(str(folder), "cldr-facts-mono", tmp_path, languages="deu, en")
+    assert result.task == "cldr-facts-mono[de,en]"

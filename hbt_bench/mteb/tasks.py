@@ -24,11 +24,12 @@ from mteb.models import (
 from hbt_bench.data.collection import Collection, Document, Query
 from hbt_bench.errors import UsageError
 from hbt_bench.identity.signature import Signature
-from hbt_bench.identity.task_name import Mode
+from hbt_bench.identity.task_name import Mode, parse_names
 from hbt_bench.measures.bias import Bias
 from hbt_bench.measures.ranking import Ranking
 from hbt_bench.measures.scores import bias_scores, retrieval_scores, subset_scores
 from hbt_bench.mteb.metadata import task_metadata
+from hbt_bench.mteb.settings import check_subsets
 from hbt_bench.mteb.shared_pass import SPLIT, MtebEncoder, SharedPass, dataset
 from hbt_bench.ranking.ranks import UNRETRIEVED, Confidences, RankedModel, Ranks, ScoringModel, run_depth
 from hbt_bench.ranking.run_ranks import RunRanks
@@ -231,10 +232,10 @@ def get_tasks(
     `languages` restricts the collections, and with them the multilingual pool. `data_dir` is a folder with the data
     files.
 
-    Raises `UsageError` for an unknown task or language.
+    Raises `UsageError` for an unknown task or language, and for languages in which no mode of a task has a subset.
     """
     tasks: list[Any] = []
-    codes = None if languages is None else tuple(languages)
+    codes = None if languages is None else parse_names(languages)
     for selection in select_tasks(names):
         if selection.spec is None:
             import mteb
@@ -242,6 +243,7 @@ def get_tasks(
             tasks.append(mteb.get_task(selection.stock))
         else:
             shared = SharedPass(selection.spec, selection.spec.load(codes, Path(data_dir) if data_dir else None))
+            check_subsets(selection, {selection.spec.name: shared.collection})
             tasks.extend(ParallelRetrieval(shared, mode) for mode in selection.modes)
     return tasks
 

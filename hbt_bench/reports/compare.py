@@ -146,7 +146,7 @@ def _read_results(
     sources: Sequence[ModelResults], tasks: str | Iterable[str], languages: Iterable[str] | None, registry: TaskRegistry
 ) -> list[list[RankedResult]]:
     """Return the results of each task and mode, in the order of the models."""
-    codes = None if languages is None else tuple(languages)
+    codes = None if languages is None else parse_names(languages)
     by_task = []
     for selection in registry.select(tasks):
         if selection.spec is None:

@@ -16,16 +16,16 @@ from hbt_bench.distributed import ALONE, Processes, local_device
 from hbt_bench.errors import ModelError, UsageError
 from hbt_bench.files import check_writable
 from hbt_bench.identity.signature import Signature
+from hbt_bench.identity.task_name import parse_names
 from hbt_bench.measures.chance import scored_chance
 from hbt_bench.mteb import evaluation
 from hbt_bench.mteb.corrected_model import uncorrected
 from hbt_bench.mteb.endpoint import EndpointEncoder
 from hbt_bench.mteb.given import GivenModel, requested
 from hbt_bench.mteb.models import ModelRequest
-from hbt_bench.mteb.settings import check_whole
+from hbt_bench.mteb.settings import check_subsets, check_whole
 from hbt_bench.ranking.ranks import ScoringModel, run_depth
 from hbt_bench.ranking.store import EmbeddingStore
-from hbt_bench.ranking.subsets import judged_subsets
 from hbt_bench.results import store
 from hbt_bench.results.kept_runs import keep_run
 from hbt_bench.results.scores import Intervals
@@ -92,7 +92,8 @@ class Evaluation:
         for spec in specs:
             spec.select(self.languages)
         collections = {spec.name: spec.load(self.languages, self.data_dir) for spec in specs}
-        self._check_subsets(collections)
+        for selection in [selection for selection in self.selections if selection.spec]:
+            check_subsets(selection, collections, warn=self._writes)
         stored = self._stored_results(collections) if self._writes else None
         if self.processes.share(stored is not None):
             return stored or []
@@ -146,21 +147,6 @@ class Evaluation:
                 f"{self.model.name} is a cross-encoder, which only re-ranks given candidates, but {specs[0].name} "
                 "ranks whole collections. Evaluate it on a reranking task of MTEB."
             )
-
-    def _check_subsets(self, collections: Mapping[str, Collection]) -> None:
-        """Raise `UsageError` if no mode of a task has a subset in these languages; log a mode without subsets."""
-        for selection in self.selections:
-            if selection.spec is None:
-                continue
-            collection, name = collections[selection.spec.name], selection.spec.task_name
-            empty = [mode for mode in selection.modes if next(judged_subsets(collection, mode), None) is None]
-            for mode in empty:
-                kind = "the same language" if mode == "mono" else "different languages"
-                reason = f"{name(mode, collection.languages)} has no queries with relevant documents in {kind}"
-                if len(empty) == len(selection.modes):
-                    raise UsageError(f"{reason}: add a language, or choose another mode")
-                if self._writes:
-                    log.warning(f"{reason}, so it has no scores")
 
     def _check_correction(self, specs: Sequence[TaskSpec]) -> None:
         """Raise `UsageError` if the languages of texts are unknown, or held-out texts are those of a task."""
@@ -331,7 +317,7 @@ def evaluate(
         requested(model, name, revision),
         select_tasks(tasks),
         Path(output),
-        None if languages is None else tuple(languages),
+        None if languages is None else parse_names(languages),
         Path(data_dir) if data_dir else None,
         batch_size,
         keep_embeddings,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hbt_bench.errors import DataError, ModelError, UsageError
+from hbt_bench.identity.task_name import parse_names
 from hbt_bench.mteb.settings import check_whole
 from hbt_bench.results.runs import run_tables
 from hbt_bench.tasks.registry import select_tasks
@@ -57,7 +58,7 @@ def rerank(
         raise UsageError(f"{type(model).__name__} has no `predict`: give a CrossEncoder of sentence-transformers")
     check_whole("depth", depth)
     check_whole("batch_size", batch_size)
-    selections, codes = select_tasks(task), None if languages is None else tuple(languages)
+    selections, codes = select_tasks(task), None if languages is None else parse_names(languages)
     tables, _ = run_tables(run, selections, codes)
     spec = selections[0].spec
     assert spec is not None, "`run_tables` refuses tasks of MTEB"

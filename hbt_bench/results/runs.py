@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from hbt_bench.data.run_files import read_run, tables_from_frame, tables_from_mapping
 from hbt_bench.errors import DataError, UsageError
-from hbt_bench.identity.task_name import MODES, Mode
+from hbt_bench.identity.task_name import MODES, Mode, parse_names
 from hbt_bench.mteb.given import GivenModel
 from hbt_bench.mteb.run_model import RunModel, RunRules
 from hbt_bench.ranking.subsets import subsets
@@ -70,7 +70,7 @@ def score(
     Raises `UsageError` if the run has no name or its subset is unknown, `DataError` for rankings that cannot be, and
     the errors of `Evaluation.run`.
     """
-    codes = None if languages is None else tuple(languages)
+    codes = None if languages is None else parse_names(languages)
     rules = RunRules(depth, order, query_ids, document_ids, missing, verify)
     return score_selections(run, select_tasks(tasks), Path(output), name, rules, codes, data_dir, overwrite)
 
