@@ -204,7 +204,12 @@ def test_damaged_model_configuration(tmp_path, content):
         assert Checkpoint.from_folder(tmp_path).prompts
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 200_000, '{"figures": [{"x": 1}]}'])
+@pytest.mark.parametrize("text", ["", "[]", "[" * 200_000, '{"figures": [{"x": 1}]}'])
 def test_damaged_study_result(text):
     with pytest.raises(OutputError, match="the result of the study is damaged"):
         StudyResult.read(text)
+
+
+def test_json_without_figures_is_no_study_result():
+    with pytest.raises(DataError, match="it has no figures: name a file of comparisons/"):
+        StudyResult.read("{}")
