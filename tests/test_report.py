@@ -173,6 +173,19 @@ def test_unknown_baseline_is_an_error(results):
         ReportRequest(ResultFilter(models=("x",))).content(all_results(results))
 
 
+def test_baseline_is_one_complete_model(tmp_path, messages):
+    shutil.copytree(FIXTURE, tmp_path, dirs_exist_ok=True)
+    for number in range(2):
+        plant_fixture(tmp_path, "local/a", f"{number}" * 16, number)
+    for path in tmp_path.glob("local_a/1*/*Mono*.json"):
+        path.unlink()
+    [board] = ReportRequest(baseline="local/a@11111111").content(all_results(tmp_path))["boards"]
+    assert "no comparison with local/a@11111111 on cldr-facts[de,en], where it lacks a mode or its ranks" in messages
+    assert "Differences are from local/a@11111111" not in board["comparison"]["table"]["title"]
+    with pytest.raises(UsageError, match="2 models have the name of the baseline 'a': choose local/a@00000000 or"):
+        ReportRequest(baseline="a").content(all_results(tmp_path))
+
+
 def test_only_the_best_models_have_details(results, monkeypatch, messages):
     from hbt_bench.reports import page as module
 

@@ -56,7 +56,8 @@ class ReportRequest:
     def content(self, results: Iterable[Result]) -> dict[str, Any]:
         """Return everything that the page shows, as JSON values.
 
-        Raises `OutputError` if there is nothing to show, and `UsageError` if no model has the name of the baseline.
+        Raises `OutputError` if there is nothing to show, and `UsageError` if no model has the name of the baseline, or
+        several models of a collection have it.
         """
         leaderboard = Leaderboard.from_results(results, self.reported, self.result_filter, cluster=self.cluster)
         if not leaderboard.rows:
@@ -74,10 +75,18 @@ class ReportRequest:
         }
 
     def _check_baseline(self, leaderboard: Leaderboard) -> None:
-        if self.baseline is not None and not any(_has_name(row, self.baseline) for row in leaderboard.rows):
+        name = self.baseline
+        if name is None:
+            return
+        labels = [{row.label for row in board.rows if _has_name(row, name)} for board in leaderboard.boards]
+        if not any(labels):
             names = [row.label for row in leaderboard.rows if row.measured]
-            hint = did_you_mean(self.baseline, names) or f". Give --baseline one of {', '.join(names[:5])}"
-            raise UsageError(f"no model has the name of the baseline '{self.baseline}'{hint}")
+            hint = did_you_mean(name, names) or f". Give --baseline one of {', '.join(names[:5])}"
+            raise UsageError(f"no model has the name of the baseline '{name}'{hint}")
+        if several := next((sorted(found) for found in labels if len(found) > 1), None):
+            raise UsageError(
+                f"{len(several)} models have the name of the baseline '{name}': choose {' or '.join(several)}"
+            )
 
     def _board(self, leaderboard: Leaderboard, board: Board) -> dict[str, Any]:
         """Return a collection: its leaderboard, the details of its models, and the comparison."""
@@ -187,9 +196,13 @@ class ReportRequest:
         rows = board.rows
         modes = {mode for mode in spec.modes if len(spec.languages) > 1 or mode == "mono"}
         complete = [row for row in rows if _is_complete(row, modes)]
+        named = [row for row in complete if self.baseline and _has_name(row, self.baseline)]
+        if self.baseline and (not named or len(complete) < 2):
+            reason = "lacks a mode or its ranks" if not named else "is the only model with all modes and ranks"
+            log.warning(f"no comparison with {self.baseline} on {spec.name}, where it {reason}")
         if len(complete) < 2:
             return None
-        base = next((row for row in complete if self.baseline and _has_name(row, self.baseline)), complete[0])
+        base = (named or complete)[0]
         compared = [base, *(row for row in complete if row is not base)][:COMPARED]
         stage = f"comparing on {spec.name}"
         progress(stage, 0, 1)
