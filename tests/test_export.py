@@ -92,6 +92,15 @@ def test_result_of_another_program_is_not_replaced(tmp_path, capsys):
     assert json.loads((folder / "model_meta.json").read_text())["framework"] != ["mine"]
 
 
+@pytest.mark.parametrize("inner", ["", "export"])
+def test_output_in_the_results_is_refused(tmp_path, capsys, inner):
+    shutil.copytree(RESULTS, tmp_path / "results")
+    output = tmp_path / "results" / inner
+    assert command(["export", str(tmp_path / "results"), "--for", "mteb-results", "--output", str(output)]) == 2
+    assert f"{output} is in {tmp_path / 'results'}, whose results would then be read twice" in capsys.readouterr().err
+    assert len(read_results(tmp_path / "results")) == len(read_results())
+
+
 def test_incomplete_and_damaged_results_are_left_out(tmp_path, capsys):
     shutil.copytree(RESULTS, tmp_path / "r")
     mono, cross = (next((tmp_path / "r").rglob(f"*{mode}*.json")) for mode in ("Mono", "Cross"))

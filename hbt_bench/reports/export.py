@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hbt_bench.errors import OutputError
+from hbt_bench.errors import OutputError, UsageError
 from hbt_bench.files import check_writable, write_bytes, write_text
 from hbt_bench.results.schema import MODEL_META
 from hbt_bench.results.store import Result, read_all
@@ -34,9 +34,11 @@ def export_mteb(folder: Path, output: Path) -> list[Path]:
     Return the paths. Logs a warning for results that are left out, or that the repository would refuse. For example,
     ``export_mteb(Path("results"), Path("submission"))``.
 
-    Raises `OutputError` if there are no complete results, if a file is a link, if a result of another program is in the
-    place of an export, or if MTEB cannot read the export.
+    Raises `UsageError` if the output is in the folder, and `OutputError` if there are no complete results, if a file is
+    a link, if a result of another program is in the place of an export, or if MTEB cannot read the export.
     """
+    if output.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(f"{output} is in {folder}, whose results would then be read twice: choose another --output")
     results = _complete_results(folder)
     targets = _targets(results)
     if foreign := [path for target in targets if (path := output / target).exists() and not _is_export(path)]:
