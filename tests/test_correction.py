@@ -19,6 +19,7 @@ from hbt_bench.identity.variant import Variant
 from hbt_bench.mteb.corrected_model import CorrectedModel, Correction
 from hbt_bench.mteb.given import requested
 from hbt_bench.mteb.models import ModelRequest
+from hbt_bench.mteb.saved_correction import check_target
 from hbt_bench.ranking import encode
 from hbt_bench.ranking.correction import AffineMap, Sample, fit
 from hbt_bench.ranking.dense import DenseScorer
@@ -484,6 +485,13 @@ def test_saving_that_cannot_be(encoder, tmp_path):
 def test_command_line_refuses(options, fragment, tmp_path, capsys):
     assert run(["run", *options, "--tasks", "cldr-facts", "--output", str(tmp_path)]) == 2
     assert fragment in capsys.readouterr().err
+
+
+def test_file_of_another_program_is_not_replaced(tmp_path):
+    path = tmp_path / "fit.npz"
+    path.write_bytes(b"foreign")
+    with pytest.raises(UsageError, match=r"fit\.npz exists and is not a saved correction: choose another"):
+        check_target(CorrectionName.parse("center"), object(), path)
 
 
 def test_command_line_corrects_a_folder(tmp_path, capsys):
