@@ -120,7 +120,8 @@ class YamlFile:
         except (ValueError, RecursionError) as error:  # a number or a code point that Python cannot hold
             raise DataError(f"{path}: invalid YAML: {error}") from error
         if not isinstance(content, dict):
-            raise DataError(f"{path}:1:1: a task file must be a mapping, with `name:` and `source:`")
+            problem = "the file is empty" if content is None else "the file must be a mapping"
+            raise DataError(f"{path}:1:1: {problem}. Write lines such as `key: value`.")
         return cls(path, text, content)
 
     def error(self, keys: Iterable[object], message: str) -> DataError:
@@ -231,7 +232,7 @@ def _scan(path: Path, text: str) -> None:
 
 
 def _tag_message(tag: str) -> str:
-    return f"the tag '{tag}' is not allowed: a task file holds texts, numbers, lists and mappings"
+    return f"the tag '{tag}' is not allowed: write texts, numbers, lists and mappings only"
 
 
 def _syntax_message(path: Path, error: yaml.YAMLError) -> str:

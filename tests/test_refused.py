@@ -16,6 +16,8 @@ RESULTS = Path(__file__).parent / "fixtures" / "format-2" / "hbt-bench__bm25" / 
 def folder(tmp_path):
     """Return a folder with an empty folder, a recipe, a sparse encoder, and a model without its tokenizer."""
     files = {
+        "empty.yaml": "",
+        "list.yaml": "- init: static:8",
         "r.yaml": "init: static:8\nsteps: 1\nguard: []\n",
         "sparse/modules.json": "[]",
         "sparse/config_sentence_transformers.json": '{"model_type": "SparseEncoder"}',
@@ -43,6 +45,14 @@ def folder(tmp_path):
             2,
             "is a result of cldr-facts-mono[de,en]: name a result of a multilingual task",
         ),
+        (
+            "tasks --format json show cldr-facts",
+            2,
+            "--format json is for the list of tasks: leave it out, or give it af",
+        ),
+        ("tasks audit cldr-facts --threshold nan", 2, "--threshold is nan, but must be a number from 0.5 to 1"),
+        ("train {}/empty.yaml --show-recipe", 3, "{}/empty.yaml:1:1: the file is empty. Write lines such as `key: v"),
+        ("study run {}/list.yaml", 3, "{}/list.yaml:1:1: the file must be a mapping. Write lines such as"),
         ("report {}/empty", 5, "there are no results"),
         ("train {}/r.yaml --init {}/a/b", 2, "there is no folder {}/a/b: give --init a folder, a hub name, static:DIM"),
         ("train {}/r.yaml --init {}/sparse", 4, "{}/sparse is a SparseEncoder: training starts from a model that give"),

@@ -471,8 +471,8 @@ def test_error_has_line_and_column(define, tmp_path, content, marked, reason):
     [
         ("name: [demo", "2:1: "),
         ("name: !!python/object/apply:os.system [echo]", "1:7: the tag 'python/object/apply:os.system' is not allowed"),
-        ("- name: demo", "1:1: a task file must be a mapping"),
-        ("", "1:1: a task file must be a mapping"),
+        ("- name: demo", "1:1: the file must be a mapping"),
+        ("", "1:1: the file is empty"),
         ("name: other", "1:1: the name is 'other': it must be 'demo'"),
         ("name: demo\ntitle: Demo\nsource:\n  kind: lareqa\n   path: x\n", "5:"),
     ],

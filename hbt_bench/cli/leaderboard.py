@@ -15,6 +15,7 @@ from hbt_bench.actions import leaderboard
 from hbt_bench.actions import plot as chart
 from hbt_bench.cli import options
 from hbt_bench.cli.terminal import print_table, progress_bars
+from hbt_bench.errors import UsageError
 from hbt_bench.reports.columns import Column
 from hbt_bench.reports.leaderboard import Leaderboard
 from hbt_bench.reports.table import Table, render
@@ -78,6 +79,10 @@ def command(
     hbt-bench leaderboard --update README.md
     hbt-bench leaderboard --tasks xquad-r --models '*e5*,bm25' --plot modes.svg
     """  # noqa: D301 -- click needs the character
+    if update and style not in ("table", "md"):
+        raise UsageError(
+            f"--update writes Markdown, not {style}: leave --format out, or print the table without --update"
+        )
     with progress_bars(), _no_collection():
         board = leaderboard(
             folder,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 
 import click
 
 from hbt_bench.cli import options
 from hbt_bench.cli.terminal import print_table
-from hbt_bench.errors import DataError
+from hbt_bench.errors import DataError, UsageError
 from hbt_bench.reports.table import Table, render
 from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.tasks.task import TaskSpec
@@ -31,6 +32,10 @@ def command(context: click.Context, style: str, registry: TaskRegistry) -> None:
     """  # noqa: D301 -- click needs the character
     context.obj = registry
     if context.invoked_subcommand is not None:
+        if style != "table":
+            raise UsageError(
+                f"--format {style} is for the list of tasks: leave it out, or give it after the command's name"
+            )
         return
     rows = []
     for name, spec in registry.specs.items():
@@ -168,6 +173,8 @@ def audit(
     """  # noqa: D301 -- click needs the character
     from hbt_bench.cli.audit import print_audits
 
+    if threshold is not None and math.isnan(threshold):
+        raise UsageError("--threshold is nan, but must be a number from 0.5 to 1")
     print_audits(registry.select(names), threshold, answers_file, output, style, languages, data_dir)
 
 
