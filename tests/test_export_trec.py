@@ -127,8 +127,19 @@ def test_table_of_queries_has_the_scores_as_means(kept, tmp_path, capsys, caplog
     assert f"no result in {folder / 'results'} is of {name}; did you mean '{results[1].task}'" in caplog.text
     with pytest.raises(OutputError, match=r"no result in .* is of cldr-fact-.*; did you mean"):
         hbt_bench.load_queries(folder / "results", "AP", name)
+    collection = hbt_bench.load_queries(folder / "results", "AP", "cldr-facts")
+    assert set(collection["mode"]) == {"mono", "cross", "multi"}
     assert command(["export", str(folder / "results"), "--for", "queries", "--output", "q.txt"]) == 2
     assert "neither .parquet nor .csv" in capsys.readouterr().err
+
+
+def test_measure_of_another_mode_is_noted(kept, messages):
+    folder, _ = kept
+    frame = hbt_bench.load_queries(folder / "results", "AP,rank_distance", "cldr-facts-mono")
+    assert set(frame["measure"]) == {"AP"}
+    assert "no chosen task has rank_distance, which needs a multi task" in messages
+    with pytest.raises(UsageError, match=r"no chosen task has rank_distance, .*: choose other --tasks or --measures"):
+        hbt_bench.load_queries(folder / "results", "rank_distance", "cldr-facts-mono")
 
 
 def test_results_without_values_of_queries_are_left_out(tmp_path, caplog):

@@ -258,7 +258,7 @@ def test_reported_scores_are_those_of_the_papers(two_models):
     assert any(line.startswith("† scores reported by arXiv 2408.10536") for line in leaderboard.legend)
 
 
-def test_reported_scores_are_filtered(two_models):
+def test_reported_scores_are_filtered(two_models, messages):
     leaderboard = Leaderboard.from_results(
         two_models, reported=True, result_filter=ResultFilter(tasks=("xquad-r-multi",))
     )
@@ -269,7 +269,11 @@ def test_reported_scores_are_filtered(two_models):
         two_models, reported=True, result_filter=ResultFilter(models=("LaBSE*", "b"))
     )
     assert {row.model.split(",")[0] for row in leaderboard.rows} == {"LaBSE", "org/b"}
-    assert all(row.measured for row in Leaderboard.from_results(two_models, True, ResultFilter(languages=("en",))).rows)
+    assert not messages
+    for tasks in ((), ("xquad-r",), ("xquad-r-mono",)):
+        languages = ResultFilter(tasks, languages=("en",))
+        assert all(row.measured for row in Leaderboard.from_results(two_models, True, languages).rows)
+    assert [note.partition(":")[0] for note in messages] == ["reported scores are left out"] * 3
 
 
 @pytest.mark.parametrize(
@@ -622,6 +626,15 @@ def test_update_needs_a_block(tmp_path, capsys):
     (tmp_path / "x.md").write_text("nothing")
     assert command(["leaderboard", "tests/fixtures/format-2", "--update", str(tmp_path / "x.md")]) == 5
     assert "has no block to update" in capsys.readouterr().err
+
+
+def test_update_is_markdown(tmp_path, capsys):
+    path = tmp_path / "x.md"
+    path.write_text("<!-- leaderboard -->\n<!-- /leaderboard -->\n")
+    assert command(["leaderboard", "tests/fixtures/format-2", "--update", str(path), "--format", "json"]) == 2
+    assert "--update writes Markdown, not json: leave --format out" in capsys.readouterr().err
+    assert command(["leaderboard", "tests/fixtures/format-2", "--update", str(path), "--format", "md"]) == 0
+    assert "| rank | model |" in path.read_text()
 
 
 # Thousands of results

@@ -622,6 +622,18 @@ def test_single_result_is_verified(copy, capsys):
     assert capsys.readouterr().out.startswith("1 results: 1 follow from their ranks")
 
 
+def test_tasks_choose_collections_and_modes(copy, capsys):
+    shutil.rmtree(copy / "results/me__two")
+    for names, count in (("mini", 3), ("mini-multi", 1), ("mini-multi,mini-mono", 2)):
+        assert verify(copy, "--tasks", names) == 0
+        assert capsys.readouterr().out.startswith(f"{count} results: {count} follow from their ranks")
+    assert verify(copy, "--tasks", "mini,typo") == 2
+    known = "mini, mini-cross, mini-mono, mini-multi"
+    assert f"there are no results of typo. The results are of {known}" in capsys.readouterr().err
+    path_of(copy).write_text("{")  # it may be the result of typo
+    assert verify(copy, "--tasks", "mini,typo") == 5
+
+
 def test_results_of_a_collection_have_the_same_data(copy, capsys):
     """Without the data and without a pinned hash, the results of a collection are compared with each other."""
     other_data(copy)
@@ -642,7 +654,7 @@ def test_invented_ranking_needs_a_repetition(copy, capsys):
     assert verify(copy, "--repeat", "bm25") == 5
     out = capsys.readouterr().out
     assert out.count("from an evaluation here. Evaluate hbt-bench/bm25@") == 3
-    assert verify(copy, "--repeat", "bm25", "--tasks", "other") == 5
+    assert verify(copy, "--repeat", "bm25", "--tasks", "other") == 2
 
 
 def test_repetition_names_an_unknown_revision(copy, capsys):

@@ -37,6 +37,7 @@ from hbt_bench.log import counter
 from hbt_bench.results.ranks_file import ARRAYS, StoredRanks
 from hbt_bench.results.result import ForeignError, Result
 from hbt_bench.results.schema import MODEL_META
+from hbt_bench.results.task_choice import choosing_names, no_results_of
 from hbt_bench.tasks.registry import TaskRegistry
 from hbt_bench.tasks.task import TaskSpec
 
@@ -98,16 +99,21 @@ class Verifier:
     _digests: dict[Path, str] = field(default_factory=dict)
 
     def check(self, folders: Iterable[Path], tasks: Iterable[str] = ()) -> Verification:
-        """Check all results in folders, or those of the collections `tasks`; a result file may stand for a folder.
+        """Check all results in folders, or those of `tasks`; a result file may stand for a folder.
 
-        Raises `OutputError` if there is no such folder, and if it has no result.
+        Raises `OutputError` if there is no such folder or no result in it, and `UsageError` for a task without results.
         """
-        chosen = set(tasks)
         paths = list(dict.fromkeys(path for folder in folders for path in self._files(folder)))
         results = [read for path in paths if path.suffix == ".json" and (read := self._read(path))]
-        results = [pair for pair in results if not chosen or pair[0].task_name.base in chosen]
         if not results and not self.findings:
             raise OutputError(f"there are no results in {', '.join(map(str, folders))}: name a folder with results")
+        if chosen := set(tasks):
+            known = {name for each in self.checked for name in _names(each.result)}
+            known |= {name for result, _ in results for name in _names(result)}
+            # a damaged file may be of any task
+            if (unknown := sorted(chosen - known)) and all(finding.open for finding in self.findings):
+                raise UsageError(no_results_of(unknown[0], known))
+            results = [pair for pair in results if not chosen.isdisjoint(_names(pair[0]))]
         results.sort(key=lambda pair: (pair[0].collection, pair[0].path))
         count = counter("verifying results", len(results))
         for collection, group in groupby(results, key=lambda pair: pair[0].collection):
@@ -182,7 +188,7 @@ class Verifier:
         self, name: str, group: list[tuple[Result, Mapping[str, Any]]], count: Callable[[int], object]
     ) -> None:
         """Check the results of a collection, and compare them with each other."""
-        spec = self._spec(group[0][0])
+        spec = self._definition(group[0][0].task)
         collection = self._load(spec) if spec else None
         for result, content in group:
             self._check_result(result, content, spec, collection)
@@ -317,14 +323,15 @@ class Verifier:
         except (UsageError, DataError):  # languages or shifts that the task does not have
             return None
 
-    def _spec(self, result: Result) -> TaskSpec | None:
-        return self._definition(result.task)
-
     def _load(self, spec: TaskSpec) -> Collection | None:
         try:
             return spec.load(None, self.data_dir)
         except (DataError, UsageError):
             return None
+
+
+def _names(result: Result) -> set[str]:
+    return choosing_names(result.task_name) | choosing_names(result.task_name.unshifted)
 
 
 def _weights(result: Result) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,10 @@ from hbt_bench.ranking.subsets import Subset
 from hbt_bench.results.hierarchy import Hierarchy
 from hbt_bench.results.scores import Interval
 from hbt_bench.results.store import Result, model_label
+from hbt_bench.results.task_choice import choosing_names, no_results_of
 from hbt_bench.stats.paired import SIGNIFICANCE, sign_flip_p
+
+log = logging.getLogger(__name__)
 
 #: A mode and a measure, as in ``("multi", "AP")``.
 Key = tuple[Mode, str]
@@ -74,19 +78,20 @@ class ResultFilter:
         subsets = {name for row in rows if self.languages for _, names in row.sources.values() for name in names}
         codes = {code for subset in map(Subset.parse, subsets) if subset for code in (subset.queries, subset.documents)}
         notes = [f"no result of {name} is shown{did_you_mean(name, known)}" for name in self.tasks if name not in shown]
-        for pattern in self.models:
-            if not any(ResultFilter(models=(pattern,)).has_model(row.model, row.label) for row in rows):
-                notes.append(f"no model that is shown matches {pattern}")
+        notes += [
+            f"no model that is shown matches {pattern}"
+            for pattern in self.models
+            if not any(ResultFilter(models=(pattern,)).has_model(row.model, row.label) for row in rows)
+        ]
         left = [language for code, language in self._codes().items() if code not in codes]
         return [*notes, *(f"no result in the language {language} is shown" for language in left)]
 
     def explain_empty(self, tasks: Iterable[tuple[str, str]]) -> str:
         """Return why no result is left. `tasks` are the collections and modes of all results."""
-        names = sorted({name for task in tasks for name in _task_names(*task)})
+        names = {name for task in tasks for name in _task_names(*task)}
         for name in self.tasks:
             if name not in names:
-                hint = did_you_mean(name, names) or f". The results are of {', '.join(names)}"
-                return f"there are no results of {name}{hint}"
+                return no_results_of(name, names)
         if self.models:
             return (
                 f"no model's name matches {' or '.join(self.models)}. Give a pattern such as 'local/*' or '*minilm*'."
@@ -95,10 +100,8 @@ class ResultFilter:
 
 
 def _task_names(collection: str, mode: str) -> set[str]:
-    """Return the names of a task: with and without the mode, with and without the languages in brackets."""
-    name = TaskName.parse(collection)
-    names = [replace(name, base=base) for base in (name.base, f"{name.base}-{mode}")]
-    return {str(variant) for task in names for variant in (task, task.unrestricted)}
+    """Return the names that choose a mode of a collection; see `choosing_names`."""
+    return choosing_names(replace(TaskName.parse(collection), mode=next(name for name in MODES if name == mode)))
 
 
 @dataclass
@@ -264,9 +267,10 @@ class RowBuilder:
 
 
 def reported_rows(result_filter: ResultFilter) -> list[LeaderboardRow]:
-    """Return the scores that papers report, from the package's ``reported.csv``. They have no languages."""
-    if result_filter.languages:
-        return []
+    """Return the scores that papers report, from the package's ``reported.csv``.
+
+    They are means over all languages. If languages are chosen, they are left out, with a warning.
+    """
     rows: dict[tuple[str, str], LeaderboardRow] = {}
     text = files("hbt_bench.reports").joinpath("reported.csv").read_text(encoding="utf-8")
     for line in csv.DictReader(text.splitlines()):
@@ -278,6 +282,9 @@ def reported_rows(result_filter: ResultFilter) -> list[LeaderboardRow]:
             row = rows.setdefault((collection, model), new)
             row.values[mode, measure] = float(line["value"])
             row.decimals[mode, measure] = len(line["value"].partition(".")[2])
+    if rows and result_filter.languages:
+        log.warning("reported scores are left out: they are means over all languages, so leave --languages out")
+        return []
     return list(rows.values())
 
 

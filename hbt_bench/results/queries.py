@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hbt_bench.errors import DataError, OutputError, did_you_mean
-from hbt_bench.identity.task_name import parse_names
+from hbt_bench.errors import DataError, OutputError, UsageError, did_you_mean
+from hbt_bench.identity.task_name import Mode, parse_names
 from hbt_bench.measures.registry import MEASURES, Measure
 from hbt_bench.measures.scores import ModeRanks
 from hbt_bench.results.scores import hierarchy_of
 from hbt_bench.results.store import Result, read_all
+from hbt_bench.results.task_choice import choosing_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,43 +44,68 @@ def load_queries(
     Args:
         folder: The folder of the results.
         measures: Names of measures, as ``AP,nDCG@10``; None for those of results.
-        tasks: Names of tasks, as ``xquad-r-multi``; None for all.
+        tasks: Names of collections or tasks, as ``xquad-r`` or ``xquad-r-multi``; None for all.
         cluster: The level of the clusters, as ``paragraph``; None for that of intervals and tests.
 
     Results without ranks or without ids, and measures that do not apply, are left out, with a warning, as are tasks
-    without a result. Raises `UsageError` for an unknown measure, and `OutputError` if there is no such folder or no
-    value.
+    without a result. Raises `UsageError` for an unknown measure and if no measure is one of the tasks, and
+    `OutputError` if there is no such folder or no value.
     """
     import pandas as pd
 
     parsed = [Measure.parse(name) for name in parse_names(measures)] if measures else [m for m in MEASURES if m.scored]
-    chosen = {measure.name: measure for measure in parsed}.values()
-    names = parse_names(tasks) if tasks else ()
+    requested = {measure.name: measure for measure in parsed}.values()
+    results = _results(Path(folder), parse_names(tasks) if tasks else ())
+    if measures:
+        _check_modes(requested, {result.mode for result in results if result.mode})
     frames: list[pd.DataFrame] = []
-    known: set[str] = set()
     without: set[str] = set()  # collections without the clusters
-    for result in read_all(Path(folder)):
-        if isinstance(result, OutputError):
-            log.warning(f"left out: {result}")
-            continue
-        known.add(result.task)
-        if result.mode is not None and (not names or result.task in names):
-            try:
-                level = cluster if cluster is None or result.has_level(cluster) else None
-                frames += _frames(result, chosen, level)
-                if level != cluster:
-                    without.add(result.collection)
-            except OutputError as error:
-                log.warning(f"left out: {error}")
-    missing = [f"no result in {folder} is of {name}{did_you_mean(name, known)}" for name in names if name not in known]
-    if missing and not frames:
-        raise OutputError(missing[0])
-    missing += [f"{name} has no clusters by '{cluster}': its usual level is used" for name in sorted(without)]
-    for note in missing:
-        log.warning(note)
+    for result in results:
+        try:
+            level = cluster if cluster is None or result.has_level(cluster) else None
+            frames += _frames(result, requested, level)
+            if level != cluster:
+                without.add(result.collection)
+        except OutputError as error:
+            log.warning(f"left out: {error}")
+    for name in sorted(without):
+        log.warning(f"{name} has no clusters by '{cluster}': its usual level is used")
     if not frames:
         raise OutputError(f"no result in {folder} has values of these queries. Run `hbt-bench run` first.")
     return pd.concat(frames, ignore_index=True)
+
+
+def _results(folder: Path, names: Sequence[str]) -> list[Result]:
+    """Return the results of the tasks `names`, or of all. Raises `OutputError` if all names are without results."""
+    known: set[str] = set()
+    results = []
+    for result in read_all(folder):
+        if isinstance(result, OutputError):
+            log.warning(f"left out: {result}")
+            continue
+        choosing = choosing_names(result.task_name)
+        known |= choosing
+        if result.mode is not None and (not names or not choosing.isdisjoint(names)):
+            results.append(result)
+    missing = [f"no result in {folder} is of {name}{did_you_mean(name, known)}" for name in names if name not in known]
+    if missing and not results:
+        raise OutputError(missing[0])
+    for note in missing:
+        log.warning(note)
+    return results
+
+
+def _check_modes(requested: Collection[Measure], modes: Set[Mode]) -> None:
+    """Log a warning for each measure that no mode has; raises `UsageError` if that is true of all measures."""
+    notes = [
+        f"no chosen task has {measure.name}, which needs a {' or '.join(measure.modes)} task"
+        for measure in requested
+        if modes.isdisjoint(measure.modes)
+    ]
+    if modes and len(notes) == len(requested):
+        raise UsageError(f"{notes[0]}: choose other --tasks or --measures")
+    for note in notes if modes else ():
+        log.warning(note)
 
 
 def _frames(result: Result, measures: Iterable[Measure], cluster: str | None) -> Iterator[pd.DataFrame]:
