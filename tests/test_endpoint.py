@@ -360,7 +360,7 @@ def changed(**fields):
 
 
 WRONG = {
-    "401": (lambda *a: (401, {}, b'{"error": "sk-...4711x is wrong"}'), "refuses the key (HTTP 401). Set HBT_BENCH_API"),
+    "401": (lambda *a: (401, {}, b'{"error": "sk-..4711x is wrong"}'), "refuses the key (HTTP 401). Set HBT_BENCH_API"),
     "404": (lambda *a: (404, {}, b'{"detail": "no model x"}'), "answers HTTP 404 (no model x). Check the URL and"),
     "413": (lambda *a: (413, {}, b"<html>too large</html>"), "answers HTTP 413. Try a smaller --batch-size."),
     "redirect": (lambda *a: (307, {"Location": "https://x.org"}, b""), "answers with a redirect (HTTP 307)"),
