@@ -21,7 +21,7 @@ def choosing_names(task: TaskName) -> set[str]:
 def no_results_of(name: str, known: Collection[str]) -> str:
     """Return the message for a name that is none of the `known` names of results.
 
-    >>> no_results_of("xqad-r", ["xquad-r", "mlqa-r"])
+    >>> no_results_of("xqad-r", ["xquad-r", "scifact"])
     "there are no results of xqad-r; did you mean 'xquad-r'?"
     """
     hint = did_you_mean(name, known) or f". The results are of {', '.join(sorted(known))}"
