@@ -78,20 +78,14 @@ class FitTexts:
             collection = read_fit_file(Path(self.source).expanduser())
         else:
             collection = self._spec.load(None, self.data_dir)
-        self._check_count(collection)
+        self._log_fewer(collection)
         return _without_judgements(collection, self.count)
 
-    def _check_count(self, collection: Collection) -> None:
-        """Raise `UsageError` if no language has so many texts; log a warning if some languages have fewer."""
+    def _log_fewer(self, collection: Collection) -> None:
+        """Log a warning if languages have fewer texts than the number of texts."""
         blocks = [*collection.query_blocks.items(), *collection.document_blocks.items()]
-        sizes = [(code, block.stop - block.start) for code, block in blocks]
-        count, largest = self.count or 0, max(size for _, size in sizes)
-        if count > largest:
-            raise UsageError(
-                f"--correct-on {self.source}:{count}: a language has at most {largest:,} texts there. Leave the number "
-                "out for all texts."
-            )
-        if fewer := dict.fromkeys(code for code, size in sizes if size < count):
+        count = self.count or 0
+        if fewer := dict.fromkeys(code for code, block in blocks if block.stop - block.start < count):
             log.warning(f"{self.name} has fewer than {count:,} texts of {' '.join(fewer)}: all of these are used")
 
     @cached_property
