@@ -1,137 +1,109 @@
-"""Compare two results of the same study: every mean and every difference, against the spread over seeds.
+"""Compare models that were trained again with the means of a published study, against their spread over seeds.
 
-``python benchmarks/study_rerun.py results/studies/hybrid-vs-multitask.json runs/comparisons/ADDRESS.json --output
-results/studies/rerun`` compares a published study with a rerun. The rerun may have fewer seeds. A model whose training
-has other random numbers, as on another kind of device, is another draw: its mean should be within about two standard
-errors of the published mean. An untouched model should have the same numbers.
+``python benchmarks/study_rerun.py results/studies/hybrid-vs-multitask.json runs --output results/studies/rerun``
+compares each evaluation of the folder ``runs`` of ``hbt-bench study run`` with the mean of its system. A part of the
+models is enough. A training with other random numbers, as on another kind of device, is another draw: 19 of 20 scores
+should be in the prediction interval of the published seeds, from Student's t. A model without training should have the
+same scores.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import report
+from scipy.special import stdtrit
 
-from hbt_bench.studies.study_result import Estimate, StudyResult
+from hbt_bench.studies.study_result import StudyResult
+from hbt_bench.studies.values import MEAN, TaskValues
 
 
-class Key(NamedTuple):
-    """The identity of an estimate in both results."""
+class Score(NamedTuple):
+    """A score of a model that was trained again, and the mean of its system in the published study."""
 
-    kind: str
+    system: str
+    seed: str
     task: str
     measure: str
-    system: str
-    baseline: str
+    published: float
+    spread: float
+    rerun: float
+    models: int
+
+    @property
+    def deviations(self) -> float | None:
+        """The difference in standard deviations of a model's score minus the mean; None without training."""
+        return (self.rerun - self.published) / (self.spread * math.sqrt(1 + 1 / self.models)) if self.spread else None
+
+    @property
+    def in_interval(self) -> bool:
+        """Whether the score of a trained model is in the 95 % prediction interval of the published seeds."""
+        return self.deviations is not None and abs(self.deviations) <= float(stdtrit(self.models - 1, 0.975))
+
+    def cells(self) -> list[str]:
+        """Return the cells of the table."""
+        digits = 1 if self.measure == "rank_distance" else 4
+        published, rerun = f"{self.published:.{digits}f} ± {self.spread:.{digits}f}", f"{self.rerun:.{digits}f}"
+        count = "-" if self.deviations is None else f"{self.deviations:+.1f}"
+        return [self.system, self.seed or "-", self.task, self.measure.replace("_", " "), published, rerun, count]
 
 
-def estimates(result: StudyResult) -> dict[Key, Estimate]:
-    """Return the estimates over all query languages."""
-    return {
-        Key(figure.kind, figure.task, figure.measure, figure.system, figure.baseline): figure
-        for figure in result.figures
-        if not figure.language and figure.kind in ("score", "answer", "contrast")
+def scores(study: StudyResult, folder: Path) -> Iterator[Score]:
+    """Yield the scores over all query languages of the evaluations in a folder, in the order of the study."""
+    published = {
+        (figure.system, figure.task, figure.measure): figure
+        for figure in study.select(kind="score")
+        if not figure.language and not figure.baseline
     }
-
-
-def standard_error(figure: Estimate, published: int, rerun: int) -> float:
-    """Return the standard error over seeds of the difference of two means, from the spread of the published study."""
-    return figure.spread * math.sqrt(1 / published + 1 / rerun)
-
-
-def signed(value: float, measure: str) -> str:
-    """Return a difference with the digits of its measure."""
-    return f"{value:+.1f}" if measure == "rank_distance" else f"{value:+.4f}"
-
-
-def score_rows(old: StudyResult, new: StudyResult) -> list[dict[str, Any]]:
-    """Return each mean of both results, their difference, and this in standard errors; none without training."""
-    models = [{cost.system: cost.models for cost in result.costs} for result in (old, new)]
-    rows = []
-    for key, before in estimates(old).items():
-        after = estimates(new).get(key)
-        if key.kind != "score" or key.baseline or after is None:
-            continue
-        error = standard_error(before, models[0][key.system], models[1][key.system])
-        difference = after.value - before.value
-        ratio = difference / error if before.spread else None
-        rows.append({**key._asdict(), "before": before.value, "after": after.value, "errors": ratio})
-    return rows
-
-
-def difference_rows(old: StudyResult, new: StudyResult) -> list[dict[str, Any]]:
-    """Return each difference of the answer and of the contrasts, with its interval in the published study."""
-    return [
-        {
-            **key._asdict(),
-            "before": before.value,
-            "interval": (before.low, before.high),
-            "p_before": before.p,
-            "after": after.value,
-            "p_after": after.p,
-        }
-        for key, before in estimates(old).items()
-        if key.baseline and key.kind != "score" and (after := estimates(new).get(key))
-    ]
-
-
-def score_cells(row: dict[str, Any]) -> list[str]:
-    """Return the cells of a mean."""
-    change = signed(row["after"] - row["before"], row["measure"])
-    numbers = [f"{row['before']:.4f}", f"{row['after']:.4f}", change, f"{row['errors']:+.1f}"]
-    return [row["task"], row["measure"].replace("_", " "), row["system"], *numbers]
-
-
-def difference_cells(row: dict[str, Any]) -> list[str]:
-    """Return the cells of a difference."""
-    before, low, high, after = (
-        signed(value, row["measure"]) for value in (row["before"], *row["interval"], row["after"])
-    )
-    names = [row["kind"], row["task"], row["measure"].replace("_", " "), row["system"], row["baseline"]]
-    return [*names, before, f"[{low}, {high}]", f"{row['p_before']:.4f}", after, f"{row['p_after']:.4f}"]
+    models = {cost.system: cost.models for cost in study.costs}
+    found = []
+    for values in map(TaskValues.read, sorted(folder.glob("evaluations/*.npz"))):
+        label, seed = re.fullmatch(r"(.+?)(?:, seed (\d+))?", values.facts["model"]).groups("")  # type: ignore[union-attr]
+        system = label.rpartition(", ")[0]
+        for key, score in values.scores.items():
+            name = (system, values.tasks[key.task], key.measure)
+            if key.task != MEAN and not key.language and name in published:
+                before = published[name]
+                found.append(
+                    (name, Score(system, seed, *name[1:], before.value, before.spread, score.value, models[system]))
+                )
+    order = list(published)
+    yield from (score for _, score in sorted(found, key=lambda entry: (order.index(entry[0]), entry[1].seed)))
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Compare, then print and write the report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("published", type=Path)
-    parser.add_argument("rerun", type=Path)
+    parser.add_argument("runs", type=Path)
     parser.add_argument("--output", default="", help="path of the report without ending")
     options = parser.parse_args(arguments)
     about = report.environment()
-    old, new = (StudyResult.read(path.read_bytes()) for path in (options.published, options.rerun))
-    scores, differences = score_rows(old, new), difference_rows(old, new)
-    untouched = [row for row in scores if row["errors"] is None]
-    trained = [row for row in scores if row["errors"] is not None]
-    largest = {
-        measure: max(
-            (abs(row["after"] - row["before"]) for row in untouched if row["measure"] == measure), default=None
-        )
-        for measure in dict.fromkeys(row["measure"] for row in untouched)
-    }
+    study = StudyResult.read(options.published.read_bytes())
+    found = list(scores(study, options.runs))
+    trained = [score for score in found if score.deviations is not None]
+    inside = sum(score.in_interval for score in trained)
+    models = {(score.system, score.seed) for score in trained}
     parts = [
-        "Means over seeds of the published study and of the rerun. The last column is the difference in standard "
-        "errors, from the spread over seeds in the published study.",
+        f"{len(models)} of {sum(cost.models for cost in study.costs if cost.steps)} trained models were trained and "
+        f"evaluated again, on another kind of device. {inside} of their {len(trained)} scores are in the 95 % "
+        "prediction interval of the published seeds. A published mean is followed by the standard deviation over its "
+        "seeds; the last column is the difference in standard deviations of a score minus the mean.",
         report.table(
-            ["task", "measure", "system", "published", "rerun", "difference", "standard errors"],
-            map(score_cells, trained),
+            ["system", "seed", "task", "measure", "published", "rerun", "standard deviations"],
+            (score.cells() for score in found),
         ),
-        "Models without training, the largest differences: "
-        + "; ".join(f"{measure.replace('_', ' ')} {value:.6f}" for measure, value in largest.items())
-        + ".",
-        "Differences between systems, with the corrected p, and the interval in the published study:",
-        report.table(
-            ["kind", "task", "measure", "of", "minus", "published", "interval", "p", "rerun", "p in the rerun"],
-            map(difference_cells, differences),
-        ),
+        f"Published on: {study.machine}.",
     ]
-    machines = {"published": old.machine, "rerun": new.machine}
-    models = {cost.system: cost.models for cost in new.costs}
-    data = {**about, "machines": machines, "models": models, "scores": scores, "differences": differences}
+    data = {
+        "machine": study.machine,
+        "scores": [{**score._asdict(), "deviations": score.deviations} for score in found],
+    }
     report.publish(f"A rerun of {options.published.stem}", parts, data, about, options.output)
     return data
 
