@@ -89,9 +89,9 @@ def study_plan(
 
     if init == "":
         raise UsageError("--init is empty: name a folder or a model of the hub")
-    found = find_study(name)
-    check_choice("scale", scale, found.scales)
-    design = found.at(scale)
+    definition = find_study(name)
+    check_choice("scale", scale, definition.scales)
+    design = definition.at(scale)
     if init is not None:
         design = design.with_init(init)
     folder = optional_path(data_dir)

@@ -108,11 +108,11 @@ class Verifier:
         if not results and not self.findings:
             raise OutputError(f"there are no results in {', '.join(map(str, folders))}: name a folder with results")
         if chosen := set(tasks):
-            known = {name for each in self.checked for name in _names(each.result)}
-            known |= {name for result, _ in results for name in _names(result)}
+            names = {name for each in self.checked for name in _names(each.result)}
+            names |= {name for result, _ in results for name in _names(result)}
             # a damaged file may be of any task
-            if (unknown := sorted(chosen - known)) and all(finding.open for finding in self.findings):
-                raise UsageError(no_results_of(unknown[0], known))
+            if (unknown := sorted(chosen - names)) and all(finding.open for finding in self.findings):
+                raise UsageError(no_results_of(unknown[0], names))
             results = [pair for pair in results if not chosen.isdisjoint(_names(pair[0]))]
         results.sort(key=lambda pair: (pair[0].collection, pair[0].path))
         count = counter("verifying results", len(results))

@@ -54,8 +54,8 @@ class PositiveNumber(click.FloatRange):
 
 def not_empty(context: click.Context, option: click.Parameter, value: Any) -> Any:
     """Return the value of an option; raises `UsageError` if it is empty, as from a variable that is not set."""
-    given = value if isinstance(value, tuple) else () if value is None else (value,)
-    if any(not parse_names(text) for text in given):
+    texts = value if isinstance(value, tuple) else () if value is None else (value,)
+    if any(not parse_names(text) for text in texts):
         raise UsageError(f"{option.opts[0]} is empty. Give it a value, or leave it out.")
     return value
 

@@ -274,8 +274,8 @@ class Collection(TextlessCollection):
         """Return a collection of other records with the own documents of this collection."""
         copies = None
         if self.copies is not None:
-            kept = {query.id for query in queries}
-            own = ((query.id, row) for row, query in enumerate(self.queries) if query.id in kept)
+            ids = {query.id for query in queries}
+            own = ((query.id, row) for row, query in enumerate(self.queries) if query.id in ids)
             copies = {key: self.own_documents(row) for key, row in own}
         questions = list(dict.fromkeys(query.question for query in self.queries))
         return Collection.from_records(

@@ -80,9 +80,9 @@ def _no_rows(name: str, columns: Columns, codes: Iterable[str], skipped: Counter
 def _no_texts(name: str, languages: Mapping[str, str], code: str, skipped: Counter[str]) -> DataError:
     """Return the error for a language without a text; `skipped` counts the rows in labels that are not read."""
     others = ", ".join(f"'{label:.20}'" for label, _ in skipped.most_common(5))
-    found = f"; rows in {others} are not read" if skipped else ""
+    unread = f"; rows in {others} are not read" if skipped else ""
     return DataError(
-        f"{name} has no texts in {code}, which the data call '{languages[code]}'{found}: map the code, as in "
+        f"{name} has no texts in {code}, which the data call '{languages[code]}'{unread}: map the code, as in "
         f"`languages: {{{code}: CODE}}`, or leave {code} out"
     )
 

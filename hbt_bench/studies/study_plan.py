@@ -156,11 +156,11 @@ def models_named(plans: Iterable[StudyPlan], starts: Iterable[str]) -> set[str]:
     jobs = {job.address: model_of(job).address for plan in plans for job in plan.jobs}
     chosen = set()
     for start in starts:
-        found = {model for address, model in jobs.items() if address.startswith(start)}
-        if len(found) != 1:
-            problem = f"jobs of {len(found)} models have addresses" if found else "there are no addresses"
+        models = {model for address, model in jobs.items() if address.startswith(start)}
+        if len(models) != 1:
+            problem = f"jobs of {len(models)} models have addresses" if models else "there are no addresses"
             raise UsageError(f"{problem} that begin with '{start}': take an address that --dry-run lists")
-        chosen |= found
+        chosen |= models
     return chosen or set(jobs.values())
 
 
