@@ -20,6 +20,7 @@ LAYERS = {
     "distributed": 1,
     "languages": 1,
     "files": 1,
+    "settings": 1,
     "yaml_file": 1,
     "identity": 2,
     "data": 3,

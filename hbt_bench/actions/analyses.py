@@ -14,13 +14,13 @@ from hbt_bench.files import optional_path
 from hbt_bench.identity.task_name import MODES, TaskName, parse_names
 from hbt_bench.languages.groups import GROUPS, select
 from hbt_bench.measures.registry import EXCESS
-from hbt_bench.mteb.settings import check_choice
 from hbt_bench.reports.bias import BiasReport, View
 from hbt_bench.reports.columns import default_names, required_measures
 from hbt_bench.reports.leaderboard import Leaderboard
 from hbt_bench.reports.leaderboard_rows import ResultFilter
 from hbt_bench.results import store
 from hbt_bench.results.result import Result
+from hbt_bench.settings import check_choice
 from hbt_bench.tasks.registry import TaskRegistry
 
 if TYPE_CHECKING:

@@ -82,7 +82,7 @@ def study_plan(
 ) -> StudyPlan:
     """Return the jobs of a study, which are not run. `init` replaces its inits."""
     from hbt_bench.data.data_files import search_folders
-    from hbt_bench.mteb.settings import check_choice
+    from hbt_bench.settings import check_choice
     from hbt_bench.studies.jobs import StudyPaths
     from hbt_bench.studies.study import find_study
     from hbt_bench.studies.study_plan import StudyPlan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from hbt_bench.errors import UsageError
 if TYPE_CHECKING:
     from hbt_bench.mteb.given import GivenModel
     from hbt_bench.mteb.models import ModelRequest
+    from hbt_bench.results.result import Result
     from hbt_bench.tasks.registry import TaskRegistry
     from hbt_bench.tasks.task import TaskSpec
 
@@ -121,8 +122,8 @@ def command(
         )
         started = time.time()
         results = evaluation.run()
-        if keep_embeddings and results and all(result.path.stat().st_mtime < started for result in results):
-            log.warning("no vectors were kept, because the results exist already: add --overwrite to encode again")
+        if keep_embeddings:
+            _warn_if_stored(results, started)
     if not is_first():
         return
     if style == "json":
@@ -130,6 +131,12 @@ def command(
     else:
         more = [measure for selection in selections if selection.spec for measure in selection.spec.measures]
         show_results(results, more)
+
+
+def _warn_if_stored(results: Sequence[Result], started: float) -> None:
+    """Log a warning if all results are older than the command, which then encoded nothing."""
+    if results and all(result.path.stat().st_mtime < started for result in results):
+        log.warning("no vectors were kept, because the results exist already: add --overwrite to encode again")
 
 
 def _model(name: str, *, given_name: str | None, **settings: Any) -> ModelRequest | GivenModel:

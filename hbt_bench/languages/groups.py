@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from hbt_bench.errors import UsageError, did_you_mean
 from hbt_bench.languages.table import LANGUAGES, Language, find, general, parse_code, subtag
+from hbt_bench.settings import check_choice
 
 #: The groups of languages by which scores can be shown.
 GROUPS = ("script", "family", "resources")
@@ -76,8 +77,7 @@ def group_of(code: str, by: str) -> str:
     A script is its ISO 15924 code, a family is without its branch, and resources are the class of Joshi et al. 2020.
     For example, ``group_of("sw", "family")`` is "Niger-Congo". Raises `UsageError` for another grouping.
     """
-    if by not in GROUPS:
-        raise UsageError(f"languages have no groups by {by!r}: choose one of {', '.join(GROUPS)}")
+    check_choice("by", by, GROUPS)
     language = find(code)
     if language is None:
         return "unknown"

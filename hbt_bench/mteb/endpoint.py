@@ -21,8 +21,8 @@ from hbt_bench.errors import ModelError, UsageError
 from hbt_bench.identity.signature import Prompts
 from hbt_bench.identity.variant import Variant
 from hbt_bench.mteb.embeddings_client import EmbeddingsClient, Vectors, authorization, embeddings_url, is_url
-from hbt_bench.mteb.settings import check_choice, check_positive, check_whole
 from hbt_bench.ranking.store import EmbeddingStore
+from hbt_bench.settings import check_choice, check_positive, check_whole
 
 log = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ from hbt_bench.data.collection import Collection
 from hbt_bench.data.run_files import table_hash
 from hbt_bench.errors import DataError
 from hbt_bench.identity.task_name import MODES, Mode
-from hbt_bench.mteb.settings import check_choice, check_whole
 from hbt_bench.mteb.trec_check import check_with_trec_eval
 from hbt_bench.ranking.ranks import Ranks
 from hbt_bench.ranking.run_ranks import Ints, RunRanks, ids_by_pattern
 from hbt_bench.ranking.subsets import Subset
+from hbt_bench.settings import check_choice, check_whole
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -29,12 +29,12 @@ from hbt_bench.measures.bias import Bias
 from hbt_bench.measures.ranking import Ranking
 from hbt_bench.measures.scores import bias_scores, retrieval_scores, subset_scores
 from hbt_bench.mteb.metadata import task_metadata
-from hbt_bench.mteb.settings import check_subsets
 from hbt_bench.mteb.shared_pass import SPLIT, MtebEncoder, SharedPass, dataset
 from hbt_bench.ranking.ranks import UNRETRIEVED, Confidences, RankedModel, Ranks, ScoringModel, run_depth
 from hbt_bench.ranking.run_ranks import RunRanks
 from hbt_bench.ranking.subsets import Subset
 from hbt_bench.tasks.registry import select_tasks
+from hbt_bench.tasks.subset_check import check_subsets
 
 __all__ = ["SPLIT", "MtebEncoder", "ParallelRetrieval", "SharedPass", "get_tasks", "is_ours", "quiet_libraries"]
 

@@ -8,7 +8,7 @@ from typing import Any
 from hbt_bench.errors import UsageError
 from hbt_bench.identity.checkpoint import Checkpoint
 from hbt_bench.identity.variant import Variant
-from hbt_bench.mteb.settings import check_choice, check_whole
+from hbt_bench.settings import check_choice, check_whole
 
 _NOT_DENSE = "{options} is for models of sentence-transformers with one vector per text, and {name} is not such a model"
 #: The names of torch for precisions.

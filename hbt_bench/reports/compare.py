@@ -15,7 +15,6 @@ from hbt_bench.identity.task_name import parse_names
 from hbt_bench.measures.chance import chance
 from hbt_bench.measures.ranking import Array
 from hbt_bench.measures.registry import MEASURES, Measure
-from hbt_bench.mteb.settings import check_positive, check_whole
 from hbt_bench.reports.difference import Comparison, ComparisonRow, Difference
 from hbt_bench.reports.systems import (
     ModelResults,
@@ -26,6 +25,7 @@ from hbt_bench.reports.systems import (
     labels,
     version_notes,
 )
+from hbt_bench.settings import check_positive, check_whole
 from hbt_bench.stats.clusters import RESAMPLES, Clusters, Level, averages, bootstrap, quantiles
 from hbt_bench.stats.paired import RANDOMIZATIONS, SIGNIFICANCE, Paired, agreeing, holm, holm_levels
 from hbt_bench.stats.power import paired_p_equivalent, paired_smallest_difference

@@ -13,11 +13,11 @@ import pandas as pd
 
 from hbt_bench.errors import OutputError
 from hbt_bench.files import check_writable, write_bytes, write_text
-from hbt_bench.mteb.settings import check_whole
 from hbt_bench.ranking.subsets import SubsetQrels, judged_subsets
 from hbt_bench.results.kept_runs import kept_run_path, read_kept_run
 from hbt_bench.results.ranks_file import Ids, StoredRanks
 from hbt_bench.results.store import Result, read_all
+from hbt_bench.settings import check_whole
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,6 @@ from hbt_bench.mteb.corrected_model import uncorrected
 from hbt_bench.mteb.endpoint import EndpointEncoder
 from hbt_bench.mteb.given import GivenModel, requested
 from hbt_bench.mteb.models import ModelRequest
-from hbt_bench.mteb.settings import check_subsets, check_whole
 from hbt_bench.ranking.ranks import ScoringModel, run_depth
 from hbt_bench.ranking.store import EmbeddingStore
 from hbt_bench.results import store
@@ -31,7 +30,9 @@ from hbt_bench.results.kept_runs import keep_run
 from hbt_bench.results.scores import Intervals
 from hbt_bench.results.store import Result
 from hbt_bench.results.upgrade import upgrade
+from hbt_bench.settings import check_whole
 from hbt_bench.tasks.registry import Selection, select_tasks
+from hbt_bench.tasks.subset_check import check_subsets
 from hbt_bench.tasks.task import TaskSpec
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Evaluation:
         for spec in specs:
             spec.select(self.languages)
         collections = {spec.name: spec.load(self.languages, self.data_dir) for spec in specs}
-        for selection in [selection for selection in self.selections if selection.spec]:
+        for selection in self.selections:
             check_subsets(selection, collections, warn=self._writes)
         stored = self._stored_results(collections) if self._writes else None
         if self.processes.share(stored is not None):

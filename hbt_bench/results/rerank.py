@@ -11,8 +11,8 @@ import numpy as np
 
 from hbt_bench.errors import DataError, ModelError, UsageError
 from hbt_bench.identity.task_name import parse_names
-from hbt_bench.mteb.settings import check_whole
 from hbt_bench.results.runs import run_tables
+from hbt_bench.settings import check_whole
 from hbt_bench.tasks.registry import select_tasks
 
 if TYPE_CHECKING:

@@ -99,12 +99,10 @@ def plan_table(
         level = first_level(design)
         for baseline in design.study.answer.over:
             tasks = [planned(errors, count, questions) for errors in errors_for(design, estimates, baseline)]
-            shown = [
-                max(smallest_difference(planned(errors, number), level) for errors in tasks)
-                for number in (count, *_SEEDS)
-            ]
+            differences = [smallest_difference(errors, level) for errors in tasks]
+            more = [max(smallest_difference(planned(errors, number), level) for errors in tasks) for number in _SEEDS]
             needed = [seeds_needed(errors, difference, level) for errors in tasks]
-            largest = max(tasks, key=lambda errors: smallest_difference(errors, level))
+            largest = tasks[differences.index(max(differences))]
             parts = (largest.seeds_alone, largest.questions_alone, largest.by_question - largest.questions_alone)
             shares = [f"{variance / largest.total:.0%}" for variance in parts]
             rows.append(
@@ -112,8 +110,8 @@ def plan_table(
                     design.study.name,
                     baseline,
                     "/".join(shares if largest.rest else (*shares[:2], "?")),
-                    f"{shown[0]:.4f} ({count})",
-                    *(f"{value:.4f}" for value in shown[1:]),
+                    f"{max(differences):.4f} ({count})",
+                    *(f"{value:.4f}" for value in more),
                     f"over {MOST_SEEDS:,}" if None in needed else str(max(number or 0 for number in needed)),
                 ]
             )

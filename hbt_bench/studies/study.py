@@ -24,7 +24,7 @@ from hbt_bench.studies.keys import (
     Sweep,
     Tasks,
 )
-from hbt_bench.studies.system import GIVEN_BY_STUDY, StudySystem, alpha_of
+from hbt_bench.studies.system import StudySystem, alpha_of, check_recipe_keys
 from hbt_bench.tasks.registry import Selection, TaskRegistry, shipped_folder
 from hbt_bench.training.inits import is_random
 from hbt_bench.training.recipe import Recipe, first_mistake
@@ -178,9 +178,7 @@ class Design:
             raise StudyError(("inits",), "there is no init: give an init, such as static:64 or a hub name")
         if len(set(study.seeds)) < 2:
             raise StudyError(("seeds",), "a test over seeds needs at least two seeds")
-        for key, list_key in GIVEN_BY_STUDY.items():
-            if key in study.recipe:
-                raise StudyError(("recipe", key), f"{key}: the study gives it in `{list_key}`: remove it here")
+        check_recipe_keys(("recipe",), study.recipe)
         for system in self.systems:
             try:
                 self.recipe(system, study.seeds[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ _UNTOUCHED_KEYS = ("strategy", "correct", "correct_on")
 #: The share of monolingual batches of the ends of a curve.
 _ENDS = {"cross-lingual": 0.0, "monolingual": 1.0}
 #: The keys of a recipe that a study sets itself, and the keys that say so.
-GIVEN_BY_STUDY = {"init": "inits", "seed": "seeds"}
+_GIVEN_BY_STUDY = {"init": "inits", "seed": "seeds"}
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,21 @@ def alpha_of(keys: Mapping[str, Any], recipe: Mapping[str, Any]) -> float | None
     return merged["alpha"] if merged["strategy"] == "hybrid" else _ENDS.get(merged["strategy"])
 
 
+def check_recipe_keys(location: Sequence[object], keys: Mapping[str, Any]) -> None:
+    """Raise `StudyError` if a part of a recipe has a key that the study sets itself.
+
+    >>> check_recipe_keys(("recipe",), {"steps": 100})
+    """
+    for key, owner in _GIVEN_BY_STUDY.items():
+        if key in keys:
+            raise StudyError((*location, key), f"{key}: the study gives it in `{owner}`: remove it here")
+
+
 def _check_keys(strategy: str, keys: Mapping[str, Any]) -> None:
+    check_recipe_keys(("strategies", strategy), keys)
     untouched = keys.get("strategy") == UNTOUCHED
     for key in keys:
-        if key in GIVEN_BY_STUDY:
-            problem = f"the study gives it in `{GIVEN_BY_STUDY[key]}`: remove it here"
-        elif untouched and key not in _UNTOUCHED_KEYS:
+        if untouched and key not in _UNTOUCHED_KEYS:
             problem = f"an untouched init has no such key{did_you_mean(key, _UNTOUCHED_KEYS) or ': remove it'}"
         elif key == "correct_on" and not keys.get("correct"):
             problem = "there is no correction: name it in `correct`"

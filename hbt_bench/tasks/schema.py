@@ -152,6 +152,14 @@ def by_code(values: Mapping[str, Value]) -> dict[str, Value]:
     return codes
 
 
+def labels_by_code(labels: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the codes of the data by ours; raises `ValueError` if two languages have the same code on either side."""
+    codes = by_code(labels)
+    if len(set(map(str, codes.values()))) < len(codes):
+        raise ValueError("two languages have the same code in the data")
+    return codes
+
+
 def _codes(value: object) -> object:
     """Write out a list of codes: ``[en, deu_Latn]`` becomes ``{en: en, de: deu_Latn}``.
 
@@ -160,9 +168,7 @@ def _codes(value: object) -> object:
     if isinstance(value, list):
         value = {str(code): str(code) for code in value}
     if isinstance(value, Mapping):
-        labels = by_code(value)
-        if len(set(map(str, labels.values()))) < len(labels):
-            raise ValueError("two languages have the same code in the data")
+        labels = labels_by_code(value)
         if not labels:
             raise ValueError("name at least one language")
         return labels

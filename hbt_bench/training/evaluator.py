@@ -25,6 +25,7 @@ from hbt_bench.ranking.correction import Role, Vectors
 from hbt_bench.ranking.dense import DenseScorer
 from hbt_bench.ranking.ranks import rank
 from hbt_bench.ranking.subsets import judged_subsets
+from hbt_bench.settings import check_whole
 from hbt_bench.training.data import dev_collection, has_measure
 from hbt_bench.training.recipe import Recipe, first_mistake
 
@@ -107,8 +108,7 @@ class CollectionEvaluator(SentenceEvaluator):  # type: ignore[misc]
         super().__init__()
         if primary not in _keys():
             raise UsageError(f"there is no score '{primary}': choose one of {', '.join(_keys())}")
-        if batch_size < 1:
-            raise UsageError(f"batch_size is {batch_size}, but must be at least 1")
+        check_whole("batch_size", batch_size)
         if isinstance(collection, str):
             name = collection if name is None else name
             collection = _load(collection, languages, data_dir)

@@ -75,9 +75,7 @@ def hybrid_dataset(
         raise UsageError(f"alpha is {alpha}, but it is a share of the batches: give a number from 0 to 1")
     if batch_size < 1 or steps < 1:
         raise UsageError(f"batch_size is {batch_size} and steps is {steps}: both must be at least 1")
-    _check_alignment(align, fields, by_language=isinstance(rows, Mapping))
-    if "weight" in fields:
-        raise UsageError("weight is for one of several sources, and the rows are the only one: leave it out")
+    _check_fields(align, fields, by_language=isinstance(rows, Mapping))
     codes = tuple(languages or ())
     weights = dict(language_weights) if isinstance(language_weights, Mapping) else language_weights
     try:
@@ -194,14 +192,16 @@ def _arguments_of_caller() -> Any:
     return getattr(trainer, "args", None) if frame else None
 
 
-def _check_alignment(align: str, fields: Mapping[str, Any], *, by_language: bool) -> None:
-    """Raise `UsageError` if `align` is unknown, or does not fit the rows or another option."""
+def _check_fields(align: str, fields: Mapping[str, Any], *, by_language: bool) -> None:
+    """Raise `UsageError` if `align` is unknown or does not fit the rows, and for a key that does not fit a source."""
     if align not in ("id", "row"):
         raise UsageError(f"align is '{align}', but must be 'id' or 'row'")
     if align == "row" and not by_language:
         raise UsageError('align="row" pairs the rows of a mapping from languages to rows: give such a mapping')
     if align == "row" and fields.get("parallel") is not None:
         raise UsageError('align="row" pairs the rows of all languages, so it takes no parallel: leave it out')
+    if "weight" in fields:
+        raise UsageError("weight is for one of several sources, and the rows are the only one: leave it out")
 
 
 def _merged(rows: Mapping[str, Iterable[Record]], spec: Records, align: str) -> Iterator[dict[str, Any]]:

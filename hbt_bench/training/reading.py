@@ -27,7 +27,7 @@ from hbt_bench.training.pairing import pair
 from hbt_bench.training.parallel import MISSING, ParallelText
 from hbt_bench.training.records import Records
 from hbt_bench.training.source_labels import Labels
-from hbt_bench.training.table import MORE, NEGATIVE, PASSAGE, QUERY, TableWriter, TextTable, renamed, single_spaced
+from hbt_bench.training.table import MORE, NEGATIVE, PASSAGE, QUERY, TableWriter, TextTable, single_spaced, with_codes
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ class _Reading:
                 f"{self.name}: {self._without_group:,} of {len(self._table):,} records have no "
                 f"'{self.spec.next_in}' (`next_in`), so no record follows them"
             )
-        return renamed(self._table.done(), codes)
+        return with_codes(self._table.done(), codes)
 
     def _check_languages(self, codes: Mapping[str, str]) -> None:
         """Raise `DataError` if a language has neither queries nor passages; log what it lacks otherwise."""

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from hbt_bench.data.records import PLACEHOLDER
-from hbt_bench.tasks.schema import Part, by_code, check_language
+from hbt_bench.tasks.schema import Part, by_code, check_language, labels_by_code
 from hbt_bench.training.fields import Entries, Fields, paths_of
 from hbt_bench.training.strategies import StrategyName
 from hbt_bench.yaml_file import GrowingModel
@@ -25,10 +25,7 @@ from hbt_bench.yaml_file import GrowingModel
 def _with_labels(languages: object) -> object:
     """Check codes. A list with other spellings than ours, which are those of the data, becomes a mapping."""
     if isinstance(languages, Mapping):
-        labels = by_code(languages)
-        if len(set(map(str, labels.values()))) < len(labels):
-            raise ValueError("two languages have the same code in the data")
-        return labels
+        return labels_by_code(languages)
     if not isinstance(languages, list | tuple):
         return languages
     labels = by_code({str(code): code for code in languages})

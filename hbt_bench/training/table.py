@@ -149,7 +149,7 @@ class TableWriter:
         )
 
 
-def renamed(table: TextTable, codes: Mapping[str, str]) -> TextTable:
+def with_codes(table: TextTable, codes: Mapping[str, str]) -> TextTable:
     """Return the texts of records with our codes; the languages without a code are left out.
 
     Raises `DataError` if a record has a language in two spellings.

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from numbers import Integral
 
-from hbt_bench.data.collection import Collection
 from hbt_bench.errors import UsageError
-from hbt_bench.ranking.subsets import judged_subsets
-from hbt_bench.tasks.registry import Selection
-
-log = logging.getLogger(__name__)
 
 
 def check_choice(name: str, value: object, choices: Iterable[str | None]) -> None:
@@ -48,21 +42,3 @@ def check_positive(name: str, value: object) -> None:
         valid = False
     if not valid:
         raise UsageError(f"{name} is {value!r}, but must be a number above 0")
-
-
-def check_subsets(selection: Selection, collections: Mapping[str, Collection], *, warn: bool = True) -> None:
-    """Raise `UsageError` if no mode of a task has a subset in these languages; log a warning for a mode without any.
-
-    >>> check_subsets(select_tasks("cldr-facts")[0], {"cldr-facts": collection})
-    """
-    assert selection.spec is not None, "a task of MTEB has no modes"
-    collection = collections[selection.spec.name]
-    empty = [mode for mode in selection.modes if next(judged_subsets(collection, mode), None) is None]
-    for mode in empty:
-        kind = "the same language" if mode == "mono" else "different languages"
-        name = selection.spec.task_name(mode, collection.languages)
-        reason = f"{name} has no queries with relevant documents in {kind}"
-        if len(empty) == len(selection.modes):
-            raise UsageError(f"{reason}: add a language, or choose another mode")
-        if warn:
-            log.warning(f"{reason}, so it has no scores")
