@@ -107,9 +107,9 @@ def test_mistakes_in_flags(flags, message):
         ("configs: {en: en}, next_in: doc", "`next_in` needs all languages of a sentence in one record"),
         ("language_field: lang, next_in: doc", "so it takes no `language_field`"),
         ("splits: {en: en}, split: test", "`splits` names the split of each language: leave `split: test` out"),
-        ("splits: {en: train, eng: test}", "'eng' and 'en' are the same language, en: name it once"),
-        ("languages: {en: a, eng: b}", "'eng' and 'en' are the same language, en: name it once"),
-        ("languages: [de, deu]", "'deu' and 'de' are the same language, de: name it once"),
+        ("splits: {en: train, eng: test}", "'en' and 'eng' are the same language, en: name it once"),
+        ("languages: {en: a, eng: b}", "'en' and 'eng' are the same language, en: name it once"),
+        ("languages: [de, deu]", "'de' and 'deu' are the same language, de: name it once"),
         ("languages: {en: a, de: a}", "two languages have the same code in the data"),
     ],
 )

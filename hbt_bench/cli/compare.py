@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 @options.cluster
 @click.option(
     "--margin",
-    type=options.PositiveNumber(),
+    type=options.POSITIVE,
     help="Also test whether models are the same within this margin. Choose it beforehand.",
 )
 @click.option("--power", is_flag=True, help="Add the smallest difference that these questions show, at a power of 0.8.")

@@ -40,16 +40,17 @@ def results(flag: str = "--results") -> Decorator:
     )
 
 
-class PositiveNumber(click.FloatRange):
-    """A finite number above 0, as the type of an option; click's own range lets ``nan`` and ``inf`` pass."""
-
-    def __init__(self) -> None:
-        super().__init__(min=0, min_open=True)
+class FiniteRange(click.FloatRange):
+    """The type of an option that is a finite number; click's own range lets ``nan`` and ``inf`` pass."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number, or fail with a message."""
         number = super().convert(value, param, ctx)
         return number if math.isfinite(number) else self.fail(f"{value} is not a finite number.", param, ctx)
+
+
+#: A finite number above 0.
+POSITIVE = FiniteRange(min=0, min_open=True)
 
 
 def not_empty(context: click.Context, option: click.Parameter, value: Any) -> Any:
@@ -210,7 +211,7 @@ def endpoint(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--timeout",
-            type=PositiveNumber(),
+            type=POSITIVE,
             default=120,
             show_default=True,
             help="Seconds until a server's answer is complete.",

@@ -166,7 +166,7 @@ def _report(name: str, plan: PlanOf) -> None:
 @click.option("--each", is_flag=True, help="Compare with each of several strategies, in place of their mean.")
 @click.option(
     "--margin",
-    type=options.PositiveNumber(),
+    type=options.POSITIVE,
     help="Also test whether scores are the same within this margin. Choose it beforehand.",
 )
 @_plan
@@ -207,7 +207,7 @@ def _contrast(
 )
 @click.option(
     "--difference",
-    type=options.PositiveNumber(),
+    type=options.POSITIVE,
     default=0.01,
     show_default=True,
     help="The smallest difference that matters.",

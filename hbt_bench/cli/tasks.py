@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from pathlib import Path
 
 import click
@@ -137,7 +136,7 @@ def validate(registry: TaskRegistry, file: Path, data_dir: Path | None, strict: 
 @click.argument("names")
 @click.option(
     "--threshold",
-    type=click.FloatRange(0.5, 1),
+    type=options.FiniteRange(0.5, 1),
     help="Similarity of near-duplicates, the Jaccard index of their word pairs.  [default: 0.7]",
 )
 @click.option(
@@ -173,8 +172,6 @@ def audit(
     """  # noqa: D301 -- click needs the character
     from hbt_bench.cli.audit import print_audits
 
-    if threshold is not None and math.isnan(threshold):
-        raise UsageError("--threshold is nan, but must be a number from 0.5 to 1")
     print_audits(registry.select(names), threshold, answers_file, output, style, languages, data_dir)
 
 

@@ -71,6 +71,21 @@ def model_modules(folder: Path) -> list[tuple[Path, str]]:
     return _Model(folder).modules
 
 
+def may_have_code(folder: Path) -> bool:
+    """Return whether the model in a folder needs code of its own, or adapts a model that may need it.
+
+    Raises `ModelError` if ``modules.json`` is damaged.
+    """
+    modules = model_modules(folder)
+    folders = {folder, *(module for module, _ in modules)}
+    if any((module / "adapter_config.json").is_file() for module in folders):
+        return True
+    settings = [read_json(path) for module in folders for path in module.glob("*config.json")]
+    return any(not kind.startswith(KNOWN_MODULES) for _, kind in modules) or any(
+        isinstance(content, dict) and content.get("auto_map") for content in settings
+    )
+
+
 def replaceable_files(folder: Path) -> list[Path]:
     """Return the files that a new model in this folder replaces: the old model's files, and weights of any format.
 

@@ -17,7 +17,7 @@ from typing import Any
 from hbt_bench.data import records
 from hbt_bench.errors import ModelError, UsageError, did_you_mean
 from hbt_bench.identity.checkpoint import Checkpoint, Kind
-from hbt_bench.identity.model_files import KNOWN_MODULES, model_modules, read_json
+from hbt_bench.identity.model_files import may_have_code
 from hbt_bench.mteb.file_checks import check_contents
 from hbt_bench.mteb.loading import load_checked
 
@@ -56,15 +56,7 @@ def hub_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
 
 def check_code(checkpoint: Checkpoint, name: str) -> None:
     """Raise `UsageError` if a model has no code that ``--trust-remote-code`` lets run, which would change its name."""
-    modules = model_modules(checkpoint.path)
-    folders = {checkpoint.path, *(folder for folder, _ in modules)}
-    settings = [read_json(path) for folder in folders for path in folder.glob("*config.json")]
-    # the model that an adapter adapts may have code
-    if any((folder / "adapter_config.json").is_file() for folder in folders):
-        return
-    if all(kind.startswith(KNOWN_MODULES) for _, kind in modules) and not any(
-        isinstance(content, dict) and content.get("auto_map") for content in settings
-    ):
+    if not may_have_code(checkpoint.path):
         raise UsageError(f"--trust-remote-code has no effect on {name}, which has no code: leave it out")
 
 

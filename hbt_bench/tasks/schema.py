@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -140,16 +140,21 @@ def check_language(code: str) -> str:
     return parsed
 
 
+def check_distinct(spellings: Iterable[object]) -> None:
+    """Raise `ValueError` if two codes name the same language; codes that name no language are not compared."""
+    seen: dict[str, object] = {}
+    for spelling in spellings:
+        code = parse_code(spelling) if isinstance(spelling, str) else None
+        if code in seen:
+            raise ValueError(f"'{seen[code]}' and '{spelling}' are the same language, {code}: name it once")
+        if code is not None:
+            seen[code] = spelling
+
+
 def by_code(values: Mapping[str, Value]) -> dict[str, Value]:
     """Return values by our codes for keys in any spelling; raises `ValueError` for two codes of the same language."""
-    codes: dict[str, Value] = {}
-    spellings: dict[str, str] = {}
-    for spelling, value in values.items():
-        code = check_language(str(spelling))
-        if code in codes:
-            raise ValueError(f"'{spelling}' and '{spellings[code]}' are the same language, {code}: name it once")
-        codes[code], spellings[code] = value, str(spelling)
-    return codes
+    check_distinct(values)
+    return {check_language(str(spelling)): value for spelling, value in values.items()}
 
 
 def labels_by_code(labels: Mapping[str, Value]) -> dict[str, Value]:
@@ -166,6 +171,7 @@ def _codes(value: object) -> object:
     Raises `ValueError` for unknown codes, and for two codes of the same language.
     """
     if isinstance(value, list):
+        check_distinct(value)
         value = {str(code): str(code) for code in value}
     if isinstance(value, Mapping):
         labels = labels_by_code(value)

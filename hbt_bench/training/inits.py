@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hbt_bench.errors import ModelError, UsageError
 from hbt_bench.identity.checkpoint import Checkpoint
-from hbt_bench.identity.model_files import KNOWN_MODULES, model_files, model_modules, read_json
+from hbt_bench.identity.model_files import KNOWN_MODULES, may_have_code, model_files, model_modules, read_json
 from hbt_bench.mteb.file_checks import check_files, require_peft
 from hbt_bench.mteb.loaders import hub_checkpoint
 from hbt_bench.training.weights import require_lora
@@ -256,7 +256,7 @@ class Init:
     def _check_code(self, recipe: Recipe) -> None:
         if not recipe.trust_remote_code:
             return
-        if all(module.kind.startswith(KNOWN_MODULES) and not module.config.get("auto_map") for module in self.modules):
+        if not may_have_code(self.checkpoint.path):
             raise UsageError(f"`trust_remote_code` has no effect on {recipe.init}, which has no code: leave it out")
         log.warning(f"running the code that comes with {recipe.init}")
 

@@ -20,8 +20,8 @@ from pydantic import (
 )
 
 from hbt_bench.errors import UsageError, did_you_mean
-from hbt_bench.languages import parse_code
 from hbt_bench.measures.registry import MEASURES
+from hbt_bench.tasks.schema import check_distinct
 from hbt_bench.training.records import Code
 from hbt_bench.training.sources import SourceSpec, expand
 from hbt_bench.training.strategies import STRATEGIES, StrategyName
@@ -46,13 +46,8 @@ def _expanded(entries: object) -> object:
 
 def _distinct(codes: object) -> object:
     """Check that no two codes, or keys, name the same language."""
-    seen: dict[str, object] = {}
-    for code in codes if isinstance(codes, list | tuple | Mapping) else ():
-        parsed = parse_code(code) if isinstance(code, str) else None
-        if parsed in seen:
-            raise ValueError(f"'{seen[parsed]}' and '{code}' are the same language, {parsed}: name it once")
-        if parsed is not None:
-            seen[parsed] = code
+    if isinstance(codes, list | tuple | Mapping):
+        check_distinct(codes)
     return codes
 
 

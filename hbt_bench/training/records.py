@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from hbt_bench.data.records import PLACEHOLDER
-from hbt_bench.tasks.schema import Part, by_code, check_language, labels_by_code
+from hbt_bench.tasks.schema import Part, by_code, check_distinct, check_language, labels_by_code
 from hbt_bench.training.fields import Entries, Fields, paths_of
 from hbt_bench.training.strategies import StrategyName
 from hbt_bench.yaml_file import GrowingModel
@@ -28,6 +28,7 @@ def _with_labels(languages: object) -> object:
         return labels_by_code(languages)
     if not isinstance(languages, list | tuple):
         return languages
+    check_distinct(languages)
     labels = by_code({str(code): code for code in languages})
     return list(labels) if list(labels) == list(labels.values()) else labels
 
