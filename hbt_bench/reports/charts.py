@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import altair as alt
@@ -250,9 +251,15 @@ class PageChart:
 
     def as_values(self) -> dict[str, Any]:
         """Return everything that the page's script needs, as JSON values; the script sets colours and widths."""
-        spec = self.draw().to_dict()
-        spec.pop("config")
-        return {"spec": spec, "modes": self.modes, "fields": self.fields, "only_picked": self.only_picked}
+        return {"spec": _spec(self.draw), "modes": self.modes, "fields": self.fields, "only_picked": self.only_picked}
+
+
+@cache
+def _spec(draw: Callable[[], alt.TopLevelMixin]) -> dict[str, Any]:
+    """Return the specification of a chart without values; a site needs it for each page."""
+    spec: dict[str, Any] = draw().to_dict()
+    spec.pop("config")
+    return spec
 
 
 def _tradeoff_values(board: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
