@@ -3,8 +3,8 @@
 ``python benchmarks/study_rerun.py results/studies/hybrid-vs-multitask.json runs --output results/studies/rerun``
 compares each evaluation of the folder ``runs`` of ``hbt-bench study run`` with the mean of its system and, if the study
 is finished, its differences between systems with the published differences. A training with other random numbers, as on
-another kind of device, is another draw of a seed. So by Student's t, 19 of 20 scores should be in the prediction
-interval of the published seeds, and 19 of 20 differences closer together than chance allows. A model without training
+another kind of device, is another draw of a seed. So by Student's t, 19 of 20 scores should be in the 95 % prediction
+interval of the published seeds, and 19 of 20 differences in that of the published difference. A model without training
 should have the same scores.
 """
 
@@ -73,8 +73,8 @@ class Difference(NamedTuple):
         return (self.rerun.value - self.published.value) / error
 
     @property
-    def within_chance(self) -> bool:
-        """Whether the distance is within the 95 % of chance."""
+    def inside(self) -> bool:
+        """Whether the difference is in the 95 % prediction interval of the published one."""
         freedom = sum(errors.seeds - 1 for errors in self._errors)
         return abs(self.deviations) <= float(stdtrit(freedom, 0.975))
 
@@ -138,6 +138,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     study = StudyResult.read(options.published.read_bytes())
     found = scores(study, options.runs)
     comparisons = list(options.runs.glob("comparisons/*.json"))
+    if len(comparisons) > 1:
+        parser.error(f"{options.runs} has several studies: give each its own --output")
     compared = list(differences(study, StudyResult.read(comparisons[0].read_bytes()))) if comparisons else []
     parts = _score_parts(study, found)
     if compared:
@@ -169,7 +171,7 @@ def _score_parts(study: StudyResult, found: Sequence[Score]) -> list[str]:
     inside = sum(score.inside(seeds[score.published.system]) for score in trained)
     text = (
         f"{len(models)} of {sum(cost.models for cost in study.costs if cost.steps)} trained models were trained and "
-        f"evaluated again, on another kind of device. {inside} of their {count} scores are in the 95 % prediction "
+        f"evaluated again. {inside} of their {count} scores are in the 95 % prediction "
         "interval of the published seeds, which the last column counts. A mean is followed by the standard deviation "
         "over seeds."
     )
@@ -179,13 +181,13 @@ def _score_parts(study: StudyResult, found: Sequence[Score]) -> list[str]:
 
 def _difference_parts(compared: Sequence[Difference]) -> list[str]:
     """Return the text and the table of the differences."""
-    close = sum(difference.within_chance for difference in compared)
+    inside = sum(difference.inside for difference in compared)
     agreeing = sum(difference.same_conclusion for difference in compared)
     text = (
         f"Of the {len(compared)} differences of the answer and of the planned contrasts, {agreeing} lead to the same "
         "conclusion: significant with the same sign, or not significant. Each has its interval and its p after the "
-        f"correction. {close} of {len(compared)} are as close together as 19 of 20 are by chance, if only the seeds "
-        "vary; the distance is in standard errors."
+        f"correction. {inside} of {len(compared)} are in the 95 % prediction interval of the published difference, if "
+        "only the seeds vary; the distance is in standard errors."
     )
     header = ["difference", "task", "measure", "published", "rerun", "distance", "same conclusion"]
     return ["## Differences", text, report.table(header, (difference.cells() for difference in compared))]

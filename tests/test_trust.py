@@ -88,7 +88,7 @@ def test_no_module_runs_its_input():
     assert found_in_modules(problems) == {}
 
 
-def test_only_two_modules_download():
+def test_only_known_modules_download():
     assert set(found_in_modules(network_libraries)) == DOWNLOADS
 
 

@@ -99,9 +99,8 @@ def command(
         selections = [
             replace(selection, spec=narrow(selection.spec)) if selection.spec else selection for selection in selections
         ]
-    if correct is None and (correct_on != "own" or save_correction):
-        option = "--save-correction" if save_correction else "--correct-on"
-        raise UsageError(f"{option} is for the texts of a correction: add --correct, as in --correct center")
+    if correct is None:
+        _check_no_correction(correct_on, save_correction)
     correction = Correction.parse(correct, correct_on, registry, data_dir, save_correction) if correct else None
     model = _model(name, correction=correction, **settings)
     with joined() as processes, progress_bars():
@@ -131,6 +130,13 @@ def command(
     else:
         more = [measure for selection in selections if selection.spec for measure in selection.spec.measures]
         show_results(results, more)
+
+
+def _check_no_correction(correct_on: str, save_correction: Path | None) -> None:
+    """Raise `UsageError` if an option of a correction is given."""
+    if correct_on != "own" or save_correction:
+        option = "--save-correction" if save_correction else "--correct-on"
+        raise UsageError(f"{option} is for the texts of a correction: add --correct, as in --correct center")
 
 
 def _warn_if_stored(results: Sequence[Result], started: float) -> None:

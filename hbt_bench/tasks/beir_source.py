@@ -16,7 +16,8 @@ from hbt_bench.data.readers import Defect, Parallel
 from hbt_bench.data.records import PLACEHOLDER
 from hbt_bench.errors import DataError
 from hbt_bench.identity.task_name import MODES, Mode
-from hbt_bench.tasks.schema import FileSource, Source, check_language, check_parallel, check_path
+from hbt_bench.languages.codes import check_language
+from hbt_bench.tasks.schema import FileSource, Source, check_parallel, check_path
 
 log = logging.getLogger(__name__)
 

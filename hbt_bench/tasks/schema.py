@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     BeforeValidator,
@@ -27,10 +27,8 @@ from hbt_bench.data.readers import Parallel
 from hbt_bench.data.records import PLACEHOLDER, Row, first_value, is_missing
 from hbt_bench.errors import DataError, did_you_mean
 from hbt_bench.identity.task_name import MODES, Mode
-from hbt_bench.languages import parse_code, unknown_code
+from hbt_bench.languages.codes import check_distinct, labels_by_code
 from hbt_bench.yaml_file import StrictModel
-
-Value = TypeVar("Value")
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 #: A commit of a data set on the hub.
@@ -127,42 +125,6 @@ class PinSpec(StrictModel):
     def pin(self) -> Pin:
         """The pin for `DataFiles.find`."""
         return Pin(self.sha256, self.size)
-
-
-def check_language(code: str) -> str:
-    """Return the code for a tag in any spelling, for example "zh-Hant" for ``zho_Hant``.
-
-    Raises `ValueError` with a suggestion if it names no language, for example for ``german``.
-    """
-    parsed = parse_code(code)
-    if parsed is None:
-        raise ValueError(unknown_code(code))
-    return parsed
-
-
-def check_distinct(spellings: Iterable[object]) -> None:
-    """Raise `ValueError` if two codes name the same language; codes that name no language are not compared."""
-    seen: dict[str, object] = {}
-    for spelling in spellings:
-        code = parse_code(spelling) if isinstance(spelling, str) else None
-        if code in seen:
-            raise ValueError(f"'{seen[code]}' and '{spelling}' are the same language, {code}: name it once")
-        if code is not None:
-            seen[code] = spelling
-
-
-def by_code(values: Mapping[str, Value]) -> dict[str, Value]:
-    """Return values by our codes for keys in any spelling; raises `ValueError` for two codes of the same language."""
-    check_distinct(values)
-    return {check_language(str(spelling)): value for spelling, value in values.items()}
-
-
-def labels_by_code(labels: Mapping[str, Value]) -> dict[str, Value]:
-    """Return the codes of the data by ours; raises `ValueError` if two languages have the same code on either side."""
-    codes = by_code(labels)
-    if len(set(map(str, codes.values()))) < len(codes):
-        raise ValueError("two languages have the same code in the data")
-    return codes
 
 
 def _codes(value: object) -> object:

@@ -20,8 +20,8 @@ from pydantic import (
 )
 
 from hbt_bench.errors import UsageError, did_you_mean
+from hbt_bench.languages.codes import check_distinct
 from hbt_bench.measures.registry import MEASURES
-from hbt_bench.tasks.schema import check_distinct
 from hbt_bench.training.records import Code
 from hbt_bench.training.sources import SourceSpec, expand
 from hbt_bench.training.strategies import STRATEGIES, StrategyName

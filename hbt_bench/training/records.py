@@ -16,7 +16,8 @@ from pydantic import (
 )
 
 from hbt_bench.data.records import PLACEHOLDER
-from hbt_bench.tasks.schema import Part, by_code, check_distinct, check_language, labels_by_code
+from hbt_bench.languages.codes import by_code, check_distinct, check_language, labels_by_code
+from hbt_bench.tasks.schema import Part
 from hbt_bench.training.fields import Entries, Fields, paths_of
 from hbt_bench.training.strategies import StrategyName
 from hbt_bench.yaml_file import GrowingModel

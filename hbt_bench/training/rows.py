@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from hbt_bench.training.plan import Batch, BatchPlan
 
-#: The number of batches that are kept.
-_RECENT = 32
-
 
 class Rows:
     """The rows of all batches of a plan in order, as texts.
@@ -19,7 +16,7 @@ class Rows:
         self.plan = plan
         self._parallel = parallel
         self._negatives = max(weighted.source.depth for weighted in plan.sources)
-        self._recent: dict[int, Batch] = {}
+        self._last: Batch | None = None
 
     def __len__(self) -> int:
         return self.plan.steps * self.plan.batch_size
@@ -33,7 +30,9 @@ class Rows:
     def __getitem__(self, row: int) -> dict[str, str]:
         """Return the texts of a row by column."""
         step, index = divmod(row, self.plan.batch_size)
-        batch = self._batch(step)
+        if self._last is None or self._last.step != step:
+            self._last = self.plan.batch_at(step)
+        batch = self._last
         texts = batch.source.texts
         columns = {"query": texts[batch.queries[index]], "passage": texts[batch.passages[index]]}
         for number, text in enumerate(batch.negatives[index]):
@@ -41,11 +40,3 @@ class Rows:
         if self._parallel:
             columns["parallel"] = texts[batch.parallel[index]]
         return columns
-
-    def _batch(self, step: int) -> Batch:
-        """Return the batch of a step, and keep it: model cards of sentence-transformers read rows in a random order."""
-        if step not in self._recent:
-            if len(self._recent) == _RECENT:
-                del self._recent[next(iter(self._recent))]
-            self._recent[step] = self.plan.batch_at(step)
-        return self._recent[step]
