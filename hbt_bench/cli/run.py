@@ -16,6 +16,7 @@ from hbt_bench.cli.terminal import progress_bars, show_results
 from hbt_bench.errors import UsageError
 
 if TYPE_CHECKING:
+    from hbt_bench.mteb.corrected_model import Correction
     from hbt_bench.mteb.given import GivenModel
     from hbt_bench.mteb.models import ModelRequest
     from hbt_bench.results.result import Result
@@ -90,7 +91,6 @@ def command(
     accelerate launch -m hbt_bench run --model ckpt/ --tasks xquad-r
     """  # noqa: D301 -- click needs the character
     from hbt_bench.distributed import is_first, joined
-    from hbt_bench.mteb.corrected_model import Correction
     from hbt_bench.reports.results import as_json
     from hbt_bench.results.evaluate import Evaluation
 
@@ -99,9 +99,7 @@ def command(
         selections = [
             replace(selection, spec=narrow(selection.spec)) if selection.spec else selection for selection in selections
         ]
-    if correct is None:
-        _check_no_correction(correct_on, save_correction)
-    correction = Correction.parse(correct, correct_on, registry, data_dir, save_correction) if correct else None
+    correction = _correction(correct, correct_on, registry, data_dir, save_correction)
     model = _model(name, correction=correction, **settings)
     with joined() as processes, progress_bars():
         if settings["trust_remote_code"]:
@@ -132,11 +130,16 @@ def command(
         show_results(results, more)
 
 
-def _check_no_correction(correct_on: str, save_correction: Path | None) -> None:
-    """Raise `UsageError` if an option of a correction is given."""
-    if correct_on != "own" or save_correction:
-        option = "--save-correction" if save_correction else "--correct-on"
+def _correction(
+    correct: str | None, correct_on: str, registry: TaskRegistry, data_dir: Path | None, save: Path | None
+) -> Correction | None:
+    """Return the correction of the options; raises `UsageError` for an option of a correction without one."""
+    from hbt_bench.mteb.corrected_model import Correction
+
+    if correct is None and (correct_on != "own" or save):
+        option = "--save-correction" if save else "--correct-on"
         raise UsageError(f"{option} is for the texts of a correction: add --correct, as in --correct center")
+    return Correction.parse(correct, correct_on, registry, data_dir, save) if correct else None
 
 
 def _warn_if_stored(results: Sequence[Result], started: float) -> None:
